@@ -1,0 +1,54 @@
+"""What can change a run's numbers, and the names derived from it."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.run import RunConfig
+
+# Raised by hand whenever the same config and data would give other numbers than before.
+NUMERICS_VERSION = 1
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+_NOT_IDENTITY = {"compute", "storage", "name"}
+# Where rows and weights lie says nothing about what they are: their contents' digests stand for them.
+_PLACES = {"data": {"folder", "train", "validation", "selection", "columns"}, "teacher": {"path"}}
+
+
+def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, Any]:
+    """Everything that can change a run's numbers.
+
+    Args:
+        config: the resolved recipe.
+        contents: digests of the rows (``data``) and of the model's files (``teacher``).
+    """
+    dumped = config.model_dump(mode="json", exclude=_NOT_IDENTITY)
+    for section, keys in _PLACES.items():
+        dumped[section] = {key: value for key, value in dumped[section].items() if key not in keys}
+    dumped["sandwich"] = config.sandwich_training.model_dump(mode="json")
+    return {"numerics": NUMERICS_VERSION, "contents": dict(contents), **dumped}
+
+
+def digest(value: Any) -> str:
+    """A short digest of anything that is JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def run_name(config: RunConfig, identity: Mapping[str, Any]) -> str:
+    """The run's folder under the storage root: the user's name, or one derived from the config alone.
+
+    Raises:
+        UserError: if a name given by the user could leave the storage root or is not portable.
+    """
+    if config.name is not None:
+        if not _NAME.fullmatch(config.name) or ".." in config.name:
+            raise UserError(
+                f"name: {config.name!r} is not a run's name; use letters, digits, dots, dashes and underscores, a letter "
+                "or digit first"
+            )
+        return config.name
+    task = getattr(config.task, "name", config.task.kind)
+    return f"{task}-{config.schedule.kind}-{config.student.scale_percent}pc-seed{config.seed}-{digest(identity)[:8]}"

@@ -1,0 +1,200 @@
+"""From a YAML file and ``--set`` overrides to a checked config; every mistake is one sentence."""
+
+import os
+import re
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.run import RunConfig
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_MAX_RECIPE_BYTES = 1_000_000
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a recipe, apply ``key.sub=value`` overrides and check the whole.
+
+    Raises:
+        UserError: if the file cannot be read, or a key or value is not allowed.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _MAX_RECIPE_BYTES:
+            raise UserError(f"{path}: larger than {_MAX_RECIPE_BYTES:,} bytes, which no recipe is")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a recipe ({_reason(error)})") from error
+    return resolve(_parse_yaml(text, str(path)), overrides)
+
+
+def resolve(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """Apply overrides, expand ``${VARIABLES}`` and validate.
+
+    Raises:
+        UserError: naming the key, the value and what is allowed.
+    """
+    merged = _deep_copy(raw)
+    for override in overrides:
+        _apply_override(merged, override)
+    try:
+        return RunConfig.model_validate(_expand(merged, ""))
+    except ValidationError as error:
+        raise UserError(_sentence(error)) from error
+
+
+def _parse_yaml(text: str, where: str) -> dict[str, Any]:
+    if "&" in text and re.search(r"(^|\s)&\w+", text):
+        raise UserError(f"{where}: YAML anchors are not used in recipes; write the value out")
+    try:
+        raw = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"{where}: not valid YAML ({_reason(error)})") from error
+    if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
+        raise UserError(f"{where}: a recipe is a mapping of keys such as task, data and schedule")
+    return raw
+
+
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.split(".")
+    if not equals or not all(parts):
+        raise UserError(f"--set {override}: write key.sub=value, for instance --set schedule.kind=maxidisc")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {key}: {text!r} is not a YAML value") from error
+    if isinstance(value, str):
+        value = _number(value)
+    node = raw
+    for part in parts[:-1]:
+        child = node.get(part)
+        if part == "task" and isinstance(child, str):
+            child = {"kind": "glue", "name": child}
+        node[part] = dict(child) if isinstance(child, Mapping) else {}
+        node = node[part]
+    if parts[-1] == "kind":
+        _keep_shared_keys(node, parts[:-1], value)
+    node[parts[-1]] = value
+
+
+def _keep_shared_keys(node: dict[str, Any], path: Sequence[str], kind: Any) -> None:
+    """With another ``kind``, drop the keys that only other kinds have: they would mean nothing.
+
+    So one recipe serves every schedule; keys that no kind has stay, and are refused as unknown.
+    """
+    members = {_kind_of(member): set(member.model_fields) for member in _union_at(RunConfig, path)}
+    if kind not in members:
+        return
+    foreign = set().union(*members.values()) - members[kind]
+    for key in [key for key in node if key in foreign]:
+        del node[key]
+
+
+def _kind_of(member: type[BaseModel]) -> Any:
+    return member.model_fields["kind"].default
+
+
+def _union_at(model: type[BaseModel], path: Sequence[str]) -> list[type[BaseModel]]:
+    members: list[type[BaseModel]] = [model]
+    for part in path:
+        found = [member.model_fields[part].annotation for member in members if part in member.model_fields]
+        members = [leaf for annotation in found for leaf in _models_in(annotation)]
+    return [member for member in members if "kind" in member.model_fields]
+
+
+def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+    if get_origin(annotation) in (Union, types.UnionType, Annotated):
+        for argument in get_args(annotation):
+            yield from _models_in(argument)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+
+
+def _expand(value: Any, path: str) -> Any:
+    """Expand ``${NAME}`` in strings; YAML's ``1e-4`` (a string in YAML 1.1) becomes a number."""
+    if isinstance(value, Mapping):
+        return {key: _expand(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_expand(item, path) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if not os.environ.get(name):
+            raise UserError(f"{path}: {value} needs the environment variable {name}, which is not set; export it")
+        return os.environ[name]
+
+    return _number(_VARIABLE.sub(variable, value))
+
+
+def _number(text: str) -> Any:
+    return float(text) if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", text) else text
+
+
+def _deep_copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _deep_copy(item) for key, item in value.items()}
+    return [_deep_copy(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first mistake as one sentence; the rest are counted."""
+    errors = error.errors()
+    first = errors[0]
+    parts = [str(part) for part in first["loc"]]
+    key = ".".join(_without_tags(parts))
+    prefix = f"{key}: " if key else ""
+    value = first.get("input")
+    match first["type"]:
+        case "extra_forbidden":
+            allowed = _allowed_keys(parts)
+            text = f"{key}: unknown key; {'allowed here: ' + ', '.join(allowed) if allowed else 'remove it'}"
+        case "missing":
+            text = f"{key}: missing; {first['msg'].lower()}"
+        case "union_tag_invalid" | "union_tag_not_found":
+            context = first.get("ctx", {})
+            allowed_tags = context.get("expected_tags") or "one of the kinds in the documentation"
+            text = f"{prefix.removesuffix(': ')}.kind: {context.get('tag', 'missing')} is not a kind; use {allowed_tags}"
+        case "value_error":
+            text = prefix + str(first["msg"]).removeprefix("Value error, ")
+        case _:
+            text = f"{prefix}{value!r} is not allowed; {first['msg'][0].lower()}{first['msg'][1:]}"
+    more = len(errors) - 1
+    return text + (f" ({more} more mistake{'s' if more > 1 else ''} after this one)" if more else "")
+
+
+def _without_tags(parts: Sequence[str]) -> list[str]:
+    """Drop pydantic's union tags (the kind's name) from an error's path."""
+    kept: list[str] = []
+    members: list[type[BaseModel]] = [RunConfig]
+    for part in parts:
+        if len(members) > 1 and any(_kind_of(member) == part for member in members if "kind" in member.model_fields):
+            members = [member for member in members if _kind_of(member) == part]
+            continue
+        kept.append(part)
+        found = [member.model_fields[part].annotation for member in members if part in member.model_fields]
+        members = [leaf for annotation in found for leaf in _models_in(annotation)]
+    return kept
+
+
+def _allowed_keys(parts: Sequence[str]) -> list[str]:
+    members: list[type[BaseModel]] = [RunConfig]
+    for part in parts[:-1]:
+        tagged = [member for member in members if "kind" in member.model_fields and _kind_of(member) == part]
+        if tagged:
+            members = tagged
+            continue
+        found = [member.model_fields[part].annotation for member in members if part in member.model_fields]
+        members = [leaf for annotation in found for leaf in _models_in(annotation)]
+    return sorted({name for member in members for name in member.model_fields})
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

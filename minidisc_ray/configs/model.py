@@ -1,0 +1,47 @@
+"""The teacher, the student, and how structures are cut."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from minidisc_ray.configs.base import Config
+
+
+class BuiltinTeacherConfig(Config):
+    """A tiny BERT that the package builds and trains itself."""
+
+    kind: Literal["builtin"] = "builtin"
+    num_layers: int = Field(4, ge=1, le=12)
+    hidden_size: int = Field(96, ge=16, le=1024)
+    num_heads: int = Field(8, ge=1, le=64)
+    intermediate_size: int = Field(384, ge=8, le=4096)
+
+
+class PretrainedTeacherConfig(Config):
+    """A model folder or hub name; fine-tuned first unless it comes with a trained classification head."""
+
+    kind: Literal["pretrained"] = "pretrained"
+    path: str = Field(description="A folder or a name on the hub.")
+    revision: str | None = None
+    fine_tuned: Literal["auto"] | bool = Field(
+        "auto", description="auto: as it is if its checkpoint is a sequence classifier, else fine-tuned first."
+    )
+    num_layers: int | None = Field(None, ge=1, description="Keep only the first layers, for small experiments.")
+    trust_remote_code: bool = Field(False, description="Run code that comes with the model; off unless you say so.")
+
+
+TeacherConfig = Annotated[BuiltinTeacherConfig | PretrainedTeacherConfig, Field(discriminator="kind")]
+
+
+class StudentConfig(Config):
+    """The student: the teacher pruned to a scale."""
+
+    scale_percent: int = Field(10, ge=1, le=99, description="Share kept of attention heads and of neurons.")
+
+
+class PruningConfig(Config):
+    """How importance becomes structures (MiniDisc, appendix A)."""
+
+    ranking: Literal["global", "local"] = Field("global", description="Rank over all layers, or in each layer.")
+    neuron_multiple: int = Field(8, ge=1, le=256, description="Neurons of a layer are rounded to this; 1 is exact.")
+    importance_rows: int | None = Field(None, ge=1, description="Training rows used for importance; all by default.")

@@ -1,0 +1,99 @@
+"""A whole recipe."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from minidisc_ray.configs.base import Config
+from minidisc_ray.configs.data import BuiltinDataConfig, DataConfig
+from minidisc_ray.configs.model import BuiltinTeacherConfig, PruningConfig, StudentConfig, TeacherConfig
+from minidisc_ray.configs.objective import LTSDConfig, ObjectiveConfig
+from minidisc_ray.configs.schedule import AssistantConfig, MaxiDiscConfig, MiniDiscConfig, ScheduleConfig
+from minidisc_ray.configs.task import BuiltinTaskConfig, GlueTaskConfig, TaskConfig
+from minidisc_ray.configs.training import ComputeConfig, Precision, TrainingConfig
+
+
+def _task_by_name(value: Any) -> Any:
+    """``task: mrpc`` and ``task: builtin`` are short for the mapping."""
+    if isinstance(value, str):
+        return {"kind": "builtin"} if value == "builtin" else {"kind": "glue", "name": value}
+    return value
+
+
+class RunConfig(Config):
+    """Everything that one run needs; the key order is the order of the resolved ``config.yaml``."""
+
+    task: Annotated[TaskConfig, BeforeValidator(_task_by_name)] = BuiltinTaskConfig()
+    data: DataConfig = BuiltinDataConfig()
+    teacher: TeacherConfig = BuiltinTeacherConfig()
+    student: StudentConfig = StudentConfig()
+    schedule: ScheduleConfig = MiniDiscConfig()
+    objective: ObjectiveConfig = LTSDConfig()
+    pruning: PruningConfig = PruningConfig()
+    finetune: TrainingConfig = TrainingConfig(num_epochs=3)
+    sandwich: TrainingConfig | None = Field(None, description="The sandwich's training; by default as distil.")
+    distil: TrainingConfig = TrainingConfig()
+    protocol: Literal["held_out", "paper"] = Field(
+        "held_out", description="paper selects on validation, as the papers do; held_out never lets a choice see it."
+    )
+    precision: Precision = Field("auto", description="auto: bfloat16 autocast on GPUs, float32 elsewhere.")
+    seed: int = Field(0, ge=0, lt=2**31)
+    compute: ComputeConfig = ComputeConfig()
+    storage: str = Field("minidisc-runs", description="A folder that every worker can reach.")
+    name: str | None = Field(None, description="The run's name; by default derived from the config.")
+
+    @property
+    def sandwich_training(self) -> TrainingConfig:
+        """The sandwich's own training config, or the distillations'."""
+        return self.sandwich or self.distil
+
+    def candidate_scales(self) -> tuple[int, ...]:
+        """Scales of the assistant candidates, largest first; none for a conventional schedule."""
+        match self.schedule:
+            case MiniDiscConfig() | MaxiDiscConfig():
+                return self.schedule.scales.scales(self.student.scale_percent)
+            case AssistantConfig():
+                return (self.schedule.assistant_percent,)
+        return ()
+
+    @model_validator(mode="after")
+    def _scales_fit(self) -> "RunConfig":
+        student = self.student.scale_percent
+        if isinstance(self.schedule, AssistantConfig) and self.schedule.assistant_percent <= student:
+            raise ValueError(
+                f"schedule.assistant_percent: {self.schedule.assistant_percent} is not above the student's own scale "
+                f"of {student} percent; use a value between {student + 1} and 99"
+            )
+        try:
+            scales = self.candidate_scales()
+        except ValueError as error:
+            raise ValueError(f"schedule.scales: {error}") from error
+        if isinstance(self.schedule, MiniDiscConfig) and self.schedule.num_sampled > len(scales) + 1:
+            raise ValueError(
+                f"schedule.num_sampled: {self.schedule.num_sampled} is more than the sandwich's {len(scales) + 1} "
+                f"scales (candidates and the student's own); use a value between 1 and {len(scales) + 1}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _task_and_data_agree(self) -> "RunConfig":
+        if isinstance(self.task, BuiltinTaskConfig) != isinstance(self.data, BuiltinDataConfig):
+            raise ValueError(
+                f"data.kind: {self.data.kind} does not go with task.kind {self.task.kind}; the built-in task has the "
+                "built-in data and no other"
+            )
+        if self.data.kind == "hub" and self.data.name is None and self.data.path == "nyu-mll/glue":
+            if not isinstance(self.task, GlueTaskConfig):
+                raise ValueError("data.name: missing; nyu-mll/glue needs the name of a task, for instance mrpc")
+        return self
+
+    @model_validator(mode="after")
+    def _batch_reaches_workers(self) -> "RunConfig":
+        for stage in ("finetune", "sandwich", "distil"):
+            training: TrainingConfig | None = getattr(self, stage)
+            if training is not None and training.batch_size < self.compute.num_workers:
+                raise ValueError(
+                    f"{stage}.batch_size: {training.batch_size} is less than compute.num_workers "
+                    f"({self.compute.num_workers}); every worker needs a row"
+                )
+        return self

@@ -1,0 +1,44 @@
+"""How a stage trains, and on what."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from minidisc_ray.configs.base import Config
+
+
+class TrainingConfig(Config):
+    """One training stage: AdamW, linear warmup then linear decay, clipping, early stopping."""
+
+    num_epochs: int = Field(10, ge=1, le=10_000)
+    batch_size: int = Field(32, ge=1, description="Rows of one optimiser step, over all workers and parts.")
+    accumulation_steps: int = Field(1, ge=1, description="Parts that a worker splits its rows into, to save memory.")
+    learning_rate: float = Field(3e-5, gt=0.0, lt=1.0)
+    warmup_fraction: float = Field(0.1, ge=0.0, le=1.0, description="Share of all steps with a rising rate.")
+    weight_decay: float = Field(0.01, ge=0.0)
+    max_gradient_norm: float = Field(1.0, gt=0.0)
+    early_stop_epochs: int | None = Field(5, ge=1, description="Epochs without a better metric; null trains them all.")
+    dropout: float | None = Field(None, ge=0.0, lt=1.0, description="By default the model's own.")
+
+    @model_validator(mode="after")
+    def _parts_have_rows(self) -> "TrainingConfig":
+        if self.accumulation_steps > self.batch_size:
+            raise ValueError(
+                f"accumulation_steps is {self.accumulation_steps}, more than the batch's {self.batch_size} rows"
+            )
+        return self
+
+
+class ComputeConfig(Config):
+    """Resources; none of this is part of a run's identity."""
+
+    num_workers: int = Field(1, ge=1, le=1024, description="Data-parallel workers of one trial.")
+    cpus_per_worker: int = Field(1, ge=1, le=1024, description="Cores, and torch threads, of a worker.")
+    gpus_per_worker: float = Field(0.0, ge=0.0, le=1.0, description="1, or a fraction shared between trials.")
+    max_concurrent_trials: int | None = Field(None, ge=1, description="By default as many as the cluster holds.")
+    max_failures: int = Field(1, ge=0, le=100, description="Times that Ray restarts a failed trial.")
+    teacher_cache_gib: float = Field(2.0, ge=0.0, description="Teacher outputs up to this size stay in memory.")
+    address: str | None = Field(None, description="A Ray cluster's address; by default RAY_ADDRESS, else a local Ray.")
+
+
+Precision = Literal["auto", "float32", "bfloat16"]

@@ -1,0 +1,103 @@
+"""What a scale keeps: rankings of heads and neurons, and the nested structures cut from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from minidisc_ray.core.importance import normalise_layers
+
+Scope = Literal["global", "local"]
+
+
+@dataclass(frozen=True)
+class UnitRanking:
+    """The order in which units of one type (heads or neurons) are kept.
+
+    Attributes:
+        order: for each layer, its units, the most important first.
+        layers: the layer of each unit over all layers, the most important unit first (used by the global scope).
+        scope: ``global`` ranks the units of all layers against each other, ``local`` those of each layer.
+    """
+
+    order: tuple[tuple[int, ...], ...]
+    layers: tuple[int, ...]
+    scope: Scope
+
+    def counts(self, scale_percent: int) -> tuple[int, ...]:
+        """How many units each layer keeps at a scale: a prefix of ``order``, so structures nest exactly."""
+        if self.scope == "local":
+            return tuple(_rounded_share(len(units), scale_percent) for units in self.order)
+        kept = self.layers[: _rounded_share(len(self.layers), scale_percent)]
+        return tuple(kept.count(layer) for layer in range(len(self.order)))
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Heads and neurons kept in each layer, as prefixes of a ranking."""
+
+    scale_percent: int
+    heads: tuple[int, ...]
+    neurons: tuple[int, ...]
+
+    def is_within(self, larger: "Structure") -> bool:
+        """Whether every layer keeps no more than in ``larger``: with prefixes, that is nesting."""
+        return len(self.heads) == len(larger.heads) and all(
+            small <= large
+            for small, large in zip(self.heads + self.neurons, larger.heads + larger.neurons, strict=True)
+        )
+
+
+def rank_units(scores: Sequence[Tensor], scope: Scope) -> UnitRanking:
+    """Rank units by importance, normalised per layer; ties fall to the lower layer, then to the lower unit.
+
+    Args:
+        scores: for each layer its raw importance, (U,).
+        scope: whether layers compete with each other.
+    """
+    normalised = [layer.tolist() for layer in normalise_layers(scores)]
+    order = tuple(
+        tuple(sorted(range(len(layer)), key=lambda unit, layer=layer: (-layer[unit], unit)))  # type: ignore[misc]
+        for layer in normalised
+    )
+    everywhere = sorted(
+        ((score, layer, unit) for layer, units in enumerate(normalised) for unit, score in enumerate(units)),
+        key=lambda entry: (-entry[0], entry[1], entry[2]),
+    )
+    return UnitRanking(order=order, layers=tuple(layer for _, layer, _ in everywhere), scope=scope)
+
+
+def structure_at(heads: UnitRanking, neurons: UnitRanking, scale_percent: int, neuron_multiple: int = 8) -> Structure:
+    """The structure at a scale: each type pruned to the share, neurons rounded to a multiple layer by layer.
+
+    Rounding a layer's count to the nearest multiple is monotone in the count, so nesting survives it; a layer may
+    reach zero.
+
+    Raises:
+        ValueError: if the scale lies outside [1, 100] or leaves no head in any layer.
+    """
+    if not 1 <= scale_percent <= 100:
+        raise ValueError(f"scale_percent is {scale_percent}; use a value between 1 and 100")
+    head_counts = heads.counts(scale_percent)
+    if not any(head_counts):
+        total = sum(len(order) for order in heads.order)
+        raise ValueError(
+            f"at {scale_percent} percent no attention head is left anywhere ({total} in all, ranked "
+            f"{'together' if heads.scope == 'global' else 'layer by layer'}); use a larger scale"
+        )
+    neuron_counts = tuple(
+        _rounded_count(count, neuron_multiple, len(order))
+        for count, order in zip(neurons.counts(scale_percent), neurons.order, strict=True)
+    )
+    return Structure(scale_percent, head_counts, neuron_counts)
+
+
+def _rounded_share(total: int, scale_percent: int) -> int:
+    return (2 * total * scale_percent + 100) // 200  # nearest, halves up, in integers
+
+
+def _rounded_count(count: int, multiple: int, limit: int) -> int:
+    if count == limit:
+        return limit
+    return min((2 * count + multiple) // (2 * multiple) * multiple, limit)

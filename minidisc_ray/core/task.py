@@ -1,0 +1,39 @@
+"""A task as every room sees it: what goes in, what comes out, how it is scored."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Task:
+    """A resolved task.
+
+    Attributes:
+        name: what tables call it.
+        text_columns: one or two columns of text.
+        label_column: the column of the label.
+        label_names: names in the order of the model's outputs; empty for regression.
+        metrics: names of all reported metrics, the primary one first.
+        validation_splits: names of the sets that scores are reported on, the primary one first.
+    """
+
+    name: str
+    text_columns: tuple[str, ...]
+    label_column: str
+    label_names: tuple[str, ...]
+    metrics: tuple[str, ...]
+    validation_splits: tuple[str, ...] = ("validation",)
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether labels are numbers rather than classes."""
+        return not self.label_names
+
+    @property
+    def num_labels(self) -> int:
+        """Width of the model's output: classes, or 1 for regression."""
+        return len(self.label_names) or 1
+
+    @property
+    def primary_metric(self) -> str:
+        """The metric that early stopping and choices use, and tables show."""
+        return self.metrics[0]

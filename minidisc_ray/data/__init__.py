@@ -1,0 +1,24 @@
+"""Rows from any source, as encoded, bucketed, padded batches."""
+
+from minidisc_ray.data.batching import collate, epoch_batches, evaluation_batches, shard
+from minidisc_ray.data.builtin import builtin_rows, builtin_tokenizer, builtin_vocabulary
+from minidisc_ray.data.encoding import EncodedRows, encode
+from minidisc_ray.data.rows import Rows
+from minidisc_ray.data.splits import Splits, load_splits
+from minidisc_ray.data.tasks import resolve_task
+
+__all__ = [
+    "EncodedRows",
+    "Rows",
+    "Splits",
+    "builtin_rows",
+    "builtin_tokenizer",
+    "builtin_vocabulary",
+    "collate",
+    "encode",
+    "epoch_batches",
+    "evaluation_batches",
+    "load_splits",
+    "resolve_task",
+    "shard",
+]

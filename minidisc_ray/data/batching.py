@@ -1,0 +1,100 @@
+"""Which rows go into which batch, and batches as padded tensors.
+
+N rows, B rows of a batch, L tokens of its longest row.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidisc_ray.core.trace import Batch
+from minidisc_ray.data.encoding import EncodedRows
+
+_POOL_BATCHES = 50
+
+
+def epoch_batches(
+    lengths: Tensor,  # (N,) tokens of each row
+    batch_size: int,
+    seed: int,
+    epoch: int,
+) -> list[Tensor]:  # of (B,) int64 row positions
+    """Batches of one epoch: rows of like length together, every row once, the same for the same seed and epoch.
+
+    Rows are shuffled and sorted by length only within pools of 50 batches, so that little padding is needed and
+    batches still differ from epoch to epoch. The last batch has the rows that are left over, if any.
+
+    Raises:
+        ValueError: if ``batch_size`` is less than 1.
+    """
+    _check_batch_size(batch_size)
+    generator = np.random.default_rng((seed, epoch))
+    order = generator.permutation(len(lengths))
+    sizes = lengths.numpy()
+    full = len(order) - len(order) % batch_size
+    batches: list[np.ndarray] = []
+    for start in range(0, full, batch_size * _POOL_BATCHES):
+        pool = order[start : min(start + batch_size * _POOL_BATCHES, full)]
+        pool = pool[np.argsort(sizes[pool], kind="stable")]
+        batches.extend(pool.reshape(-1, batch_size))
+    shuffled = [batches[position] for position in generator.permutation(len(batches))]
+    if full < len(order):
+        shuffled.append(order[full:])
+    return [torch.from_numpy(batch.astype(np.int64)) for batch in shuffled]
+
+
+def evaluation_batches(lengths: Tensor, batch_size: int) -> list[Tensor]:
+    """All rows once, shortest first; ``lengths`` (N,) tokens, each batch (B,) int64 row positions.
+
+    Raises:
+        ValueError: if ``batch_size`` is less than 1.
+    """
+    _check_batch_size(batch_size)
+    order = torch.argsort(lengths, stable=True)
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def collate(encoded: EncodedRows, indices: Tensor, pad_token_id: int, pad_to: int | None = None) -> Batch:
+    """Pad the rows at ``indices`` (B,) to the longest of them, or to ``pad_to`` tokens.
+
+    Raises:
+        ValueError: if ``indices`` is empty, or ``pad_to`` is less than the longest row.
+    """
+    if not len(indices):
+        raise ValueError("a batch needs at least one row")
+    starts = encoded.offsets[indices]  # (B,)
+    lengths = encoded.offsets[indices + 1] - starts  # (B,)
+    longest = int(lengths.max())
+    length = longest if pad_to is None else pad_to
+    if length < longest:
+        raise ValueError(f"pad_to is {pad_to}, less than the longest row's {longest} tokens")
+    steps = torch.arange(length)
+    real = steps < lengths[:, None]  # (B, L)
+    # Places beyond a row's end are read from its start and overwritten, so that none lies outside the flat ids.
+    places = starts[:, None] + torch.where(real, steps, 0)
+    input_ids = torch.where(real, encoded.input_ids[places].long(), pad_token_id)
+    token_types = None
+    if encoded.token_types is not None:
+        token_types = torch.where(real, encoded.token_types[places].long(), 0)
+    return Batch(indices, input_ids, real.long(), token_types, encoded.labels[indices])
+
+
+def shard(indices: Tensor, rank: int, world_size: int, parts: int) -> list[Tensor]:
+    """One worker's rows of a batch, cut into at most ``parts`` micro-batches, none of them empty.
+
+    Worker ``rank`` has rows ``rank``, ``rank + world_size``, ...: as a batch is sorted by length, all workers get
+    short and long rows alike. All workers together have every row once.
+
+    Raises:
+        ValueError: if ``rank`` is not below ``world_size``, or ``parts`` is less than 1.
+    """
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank is {rank}; use a value from 0 to {world_size - 1}")
+    if parts < 1:
+        raise ValueError(f"parts is {parts}; use at least 1")
+    return [part for part in indices[rank::world_size].tensor_split(parts) if len(part)]
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; use at least 1")

@@ -1,0 +1,143 @@
+"""From a recipe to the rows that train, select and score."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.data import BuiltinDataConfig, FilesDataConfig
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.core.task import Task
+from minidisc_ray.data.builtin import builtin_rows
+from minidisc_ray.data.rows import Rows
+from minidisc_ray.data.sampling import sample, selection_indices
+from minidisc_ray.data.sources import Tables, read_files, read_hub
+from minidisc_ray.data.table import label_names_in, to_rows
+from minidisc_ray.data.tasks import given_label_names, resolve_task, task_columns
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """All rows of a run.
+
+    Attributes:
+        task: the resolved task; its ``validation_splits`` are the keys of ``validation``.
+        train: what models are trained on; never overlaps ``selection`` where that was drawn from train.
+        selection: what early stopping and choices see.
+        validation: what reported scores are computed on, the primary set first.
+        test: rows that nothing of a run sees, where the source has them.
+        digest: sha256 (hexadecimal) over the rows of all splits and the label names.
+        selection_description: where selection came from, for tables.
+    """
+
+    task: Task
+    train: Rows
+    selection: Rows
+    validation: dict[str, Rows]
+    test: Rows | None
+    digest: str
+    selection_description: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    task: Task
+    train: Rows
+    validation: dict[str, Rows]
+    selection: Rows | None = None
+    selection_name: str = ""
+    test: Rows | None = None
+
+
+def load_splits(config: RunConfig) -> Splits:
+    """Load, sample and split the rows of a recipe; the same recipe gives the same rows, whatever the run's seed.
+
+    Raises:
+        UserError: if rows cannot be read, or a split is empty or has a single class or value.
+    """
+    loaded = _load(config)
+    data = config.data
+    train = sample(loaded.train, data.max_train_rows, data.selection_seed)
+    validation = {
+        name: sample(rows, data.max_validation_rows, data.selection_seed) for name, rows in loaded.validation.items()
+    }
+    _check(train, "train", loaded.task)
+    for name, rows in validation.items():
+        _check(rows, name, loaded.task)
+    primary = next(iter(validation))
+    if config.protocol == "paper":
+        selection, told = validation[primary], f"{primary} (paper protocol)"
+    elif loaded.selection is not None:
+        selection, told = loaded.selection, f"{loaded.selection_name} ({len(loaded.selection)} rows)"
+    else:
+        chosen = selection_indices(train, data.selection_fraction, data.selection_seed, loaded.task.is_regression)
+        whole = train
+        selection = whole.take(chosen)
+        train = whole.take(np.setdiff1d(np.arange(len(whole)), chosen))
+        told = f"a seeded {_share(data.selection_fraction)} of train ({len(selection)} rows)"
+        _check(train, "train, less selection,", loaded.task)
+    _check(selection, "selection", loaded.task)
+    task = dataclasses.replace(loaded.task, validation_splits=tuple(validation))
+    digest = _digest(task, {"train": train, "selection": selection, **_prefixed(validation)}, loaded.test)
+    return Splits(task, train, selection, validation, loaded.test, digest, told)
+
+
+def _load(config: RunConfig) -> _Loaded:
+    data = config.data
+    if isinstance(data, BuiltinDataConfig):
+        return _Loaded(
+            resolve_task(config.task),
+            builtin_rows("train", data.train_rows, data.generation_seed),
+            {"validation": builtin_rows("validation", data.validation_rows, data.generation_seed)},
+            test=builtin_rows("test", data.test_rows, data.generation_seed),
+        )
+    if isinstance(data, FilesDataConfig):
+        tables: Tables = read_files(config.task, data)
+    else:
+        tables = read_hub(config.task, data)
+    names = given_label_names(config.task)
+    task = resolve_task(
+        config.task, label_names_in(tables.train, task_columns(config.task)[-1]) if names is None else None
+    )
+    selection = tables.selection
+    return _Loaded(
+        task,
+        to_rows(tables.train, task),
+        {name: to_rows(table, task) for name, table in tables.validation.items()},
+        None if selection is None else to_rows(selection, task),
+        "" if selection is None else selection.where,
+    )
+
+
+def _check(rows: Rows, name: str, task: Task) -> None:
+    """Refuse what no training or metric can use."""
+    if not len(rows):
+        raise UserError(f"data: {name} has no rows; give more rows or a larger sample")
+    labels: NDArray[np.generic] = rows.labels
+    if (labels != labels[0]).any():
+        return
+    if task.is_regression:
+        raise UserError(
+            f"data: all {len(rows)} labels of {name} are {rows.labels[0]:g}; a regression needs different ones"
+        )
+    only = task.label_names[int(rows.labels[0])]
+    raise UserError(f"data: all {len(rows)} rows of {name} are of the class {only}; at least two classes are needed")
+
+
+def _share(fraction: float) -> str:
+    return "tenth" if fraction == 0.1 else f"{100 * fraction:.3g}%"
+
+
+def _prefixed(validation: dict[str, Rows]) -> dict[str, Rows]:
+    return {f"validation/{name}": rows for name, rows in validation.items()}
+
+
+def _digest(task: Task, splits: dict[str, Rows], test: Rows | None) -> str:
+    parts = {name: rows.digest() for name, rows in splits.items()}
+    parts["test"] = "" if test is None else test.digest()
+    text = json.dumps({"label_names": task.label_names, "splits": parts}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,121 @@
+"""Columns as a source gave them, and the checks that turn them into rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.core.task import Task
+from minidisc_ray.data.labels import LabelError, class_index, found_names, number
+from minidisc_ray.data.rows import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One split as read, unchecked.
+
+    Attributes:
+        key: the recipe's key that named it, for messages.
+        where: what messages call it, such as a file's name.
+        columns: task column -> N values; None is a missing one.
+        class_names: names of integer labels, where the source itself tells them.
+    """
+
+    key: str
+    where: str
+    columns: dict[str, list[Any]]
+    class_names: tuple[str, ...] | None = None
+
+
+def column_map(task_columns: Sequence[str], renamed: Mapping[str, str]) -> dict[str, str]:
+    """Task column -> source column, for every column that the task reads.
+
+    Raises:
+        UserError: if ``renamed`` names a column that the task does not read.
+    """
+    for column in renamed:
+        if column not in task_columns:
+            raise UserError(
+                f'data.columns: "{column}" is not a column of the task, which has: {", ".join(task_columns)}'
+            )
+    return {column: renamed.get(column, column) for column in task_columns}
+
+
+def require_columns(wanted: Mapping[str, str], present: Sequence[str], key: str, where: str) -> None:
+    """Check that a source has the columns that are to be read.
+
+    Raises:
+        UserError: naming the first missing column and all present ones.
+    """
+    for column in wanted.values():
+        if column not in present:
+            raise UserError(f'{key}: column "{column}" is not in {where}, which has: {", ".join(present) or "none"}')
+
+
+def to_rows(table: Table, task: Task) -> Rows:
+    """Check texts and labels, and code the labels.
+
+    Raises:
+        UserError: if there are no rows, or a text or label is missing or not allowed; names the row, from 1.
+    """
+    labels = table.columns[task.label_column]
+    if not labels:
+        raise UserError(f"{table.key}: {table.where} has no rows")
+    texts = tuple(_texts(table, column) for column in task.text_columns)
+    if task.is_regression:
+        values = [_label(table, row, value, task) for row, value in enumerate(labels, start=1)]
+        return Rows(texts, np.asarray(values, dtype=np.float32))
+    coded: dict[tuple[type, Any], int] = {}
+    indices = np.empty(len(labels), dtype=np.int64)
+    for position, value in enumerate(labels):
+        # Labels repeat, so each distinct one is checked once; the type tells True, 1 and 1.0 apart.
+        remembered = (type(value), value) if isinstance(value, str | int | float) else (object, position)
+        if remembered not in coded:
+            coded[remembered] = int(_label(table, position + 1, value, task))
+        indices[position] = coded[remembered]
+    return Rows(texts, indices)
+
+
+def label_names_in(table: Table, label_column: str) -> tuple[str, ...]:
+    """Names of the classes: the source's own, or those found in the labels.
+
+    Raises:
+        UserError: if a label is a broken number, which no class is.
+    """
+    if table.class_names is not None:
+        return table.class_names
+    try:
+        return found_names(table.columns[label_column])
+    except LabelError as error:
+        raise UserError(f'{table.key}: "{label_column}" of {table.where} has {error}') from None
+
+
+def _texts(table: Table, column: str) -> list[str]:
+    texts = table.columns[column]
+    for row, text in enumerate(texts, start=1):
+        if type(text) is not str:
+            found = "missing" if text is None else f"{text!r}, not a text"
+            raise UserError(f'{table.key}: "{column}" is {found} in row {row} of {table.where}; every row needs a text')
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        row = next(row for row, text in enumerate(texts, start=1) if not _is_unicode(text))
+        raise UserError(f'{table.key}: "{column}" is not valid Unicode in row {row} of {table.where}') from None
+    return texts
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _label(table: Table, row: int, value: Any, task: Task) -> float:
+    try:
+        return number(value) if task.is_regression else class_index(value, task.label_names)
+    except LabelError as error:
+        raise UserError(f'{table.key}: "{task.label_column}" {error.told(row, table.where)}') from None

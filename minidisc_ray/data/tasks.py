@@ -1,0 +1,90 @@
+"""From a task's config to a `Task`: GLUE's own columns, label names and metrics, or the user's."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.task import (
+    BuiltinTaskConfig,
+    ClassificationTaskConfig,
+    GlueTaskConfig,
+    RegressionTaskConfig,
+    TaskConfig,
+)
+from minidisc_ray.core.task import Task
+
+BUILTIN_LABEL_NAMES = ("negative", "positive")
+
+
+class _Glue(NamedTuple):
+    text_columns: tuple[str, ...]
+    label_names: tuple[str, ...]
+    metrics: tuple[str, ...]
+    validation_splits: tuple[str, ...] = ("validation",)
+
+
+# Columns and label order as in nyu-mll/glue; metrics as in GLUE, the one that tables show first.
+_GLUE = {
+    "cola": _Glue(("sentence",), ("unacceptable", "acceptable"), ("matthews",)),
+    "sst2": _Glue(("sentence",), ("negative", "positive"), ("accuracy",)),
+    "mrpc": _Glue(("sentence1", "sentence2"), ("not_equivalent", "equivalent"), ("f1", "accuracy")),
+    "stsb": _Glue(("sentence1", "sentence2"), (), ("spearman", "pearson")),
+    "qqp": _Glue(("question1", "question2"), ("not_duplicate", "duplicate"), ("f1", "accuracy")),
+    "mnli": _Glue(
+        ("premise", "hypothesis"),
+        ("entailment", "neutral", "contradiction"),
+        ("accuracy",),
+        ("validation_matched", "validation_mismatched"),
+    ),
+    "qnli": _Glue(("question", "sentence"), ("entailment", "not_entailment"), ("accuracy",)),
+    "rte": _Glue(("sentence1", "sentence2"), ("entailment", "not_entailment"), ("accuracy",)),
+}
+
+
+def resolve_task(config: TaskConfig, label_names: Sequence[str] | None = None) -> Task:
+    """Say what a config's task reads, predicts and is scored by.
+
+    Args:
+        config: the task as the recipe has it.
+        label_names: names found in the training labels; used only by a classification that names none itself.
+
+    Raises:
+        UserError: if a classification has neither names of its own nor at least two found ones.
+    """
+    match config:
+        case GlueTaskConfig():
+            glue = _GLUE[config.name]
+            return Task(config.name, glue.text_columns, "label", glue.label_names, glue.metrics, glue.validation_splits)
+        case ClassificationTaskConfig():
+            names = config.label_names or tuple(label_names or ())
+            if len(names) < 2:
+                found = f"only {names[0]!r} is" if names else "none are"
+                raise UserError(
+                    f"task.label_names: missing, and {found} found in the training labels; give at least two names"
+                )
+            return Task(config.kind, config.text, config.label, names, (config.metric,))
+        case RegressionTaskConfig():
+            other = "pearson" if config.metric == "spearman" else "spearman"
+            return Task(config.kind, config.text, config.label, (), (config.metric, other))
+        case BuiltinTaskConfig():
+            return Task(config.kind, ("text",), "label", BUILTIN_LABEL_NAMES, ("accuracy",))
+
+
+def given_label_names(config: TaskConfig) -> tuple[str, ...] | None:
+    """Label names that the config itself fixes; empty for regression, None if they are to be found in the rows."""
+    if isinstance(config, ClassificationTaskConfig) and config.label_names is None:
+        return None
+    return resolve_task(config).label_names
+
+
+def task_columns(config: TaskConfig) -> tuple[str, ...]:
+    """The columns that a task reads: its one or two texts, then its label."""
+    if isinstance(config, ClassificationTaskConfig | RegressionTaskConfig):
+        return (*config.text, config.label)
+    task = resolve_task(config)
+    return (*task.text_columns, task.label_column)
+
+
+def validation_names(config: TaskConfig) -> tuple[str, ...]:
+    """The validation sets that a task is scored on when all are there, the primary one first."""
+    return _GLUE[config.name].validation_splits if isinstance(config, GlueTaskConfig) else ("validation",)

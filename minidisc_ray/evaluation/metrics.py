@@ -1,0 +1,115 @@
+"""Scores of predictions.
+
+N rows, C outputs (1 for regression).
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from minidisc_ray.core.task import Task
+
+
+def score(
+    task: Task,
+    logits: np.ndarray,  # (N, C)
+    labels: np.ndarray,  # (N,) class indices or values
+) -> dict[str, float]:
+    """All of a task's metrics, the primary one first; each in [-1, 1].
+
+    F1 is that of class 1 where there are two classes, and the mean of all classes' where there are more. A correlation
+    with constant predictions or labels is 0.
+
+    Raises:
+        ValueError: if a logit is not finite, there are no rows, or the shapes do not fit the task.
+    """
+    logits, labels = np.asarray(logits), np.asarray(labels)
+    if not len(labels) or logits.shape != (len(labels), task.num_labels):
+        raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not fit {task.num_labels} outputs")
+    if not np.isfinite(logits).all():
+        raise ValueError("logits are not finite; the model has diverged, or its checkpoint is damaged")
+    predictions = logits[:, 0].astype(np.float64) if task.is_regression else logits.argmax(axis=1)
+    targets = labels.astype(np.float64) if task.is_regression else labels.astype(np.int64)
+    metrics = _METRICS if task.num_labels <= 2 else _METRICS | {"f1": _macro_f1}
+    return {name: metrics[name](predictions, targets) for name in task.metrics}
+
+
+def majority_scores(task: Task, train_labels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """What always giving train's commonest class (regression: its mean) scores; both labels are (N,).
+
+    Raises:
+        ValueError: if either has no rows.
+    """
+    if not len(train_labels):
+        raise ValueError("there are no training labels")
+    if task.is_regression:
+        return score(task, np.full((len(labels), 1), float(np.mean(train_labels))), labels)
+    logits = np.zeros((len(labels), task.num_labels))
+    logits[:, np.bincount(train_labels, minlength=task.num_labels).argmax()] = 1.0
+    return score(task, logits, labels)
+
+
+def merge_scores(task: Task, by_split: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """One flat mapping: the primary validation set's metrics by name, others' as ``metric@set``.
+
+    Raises:
+        KeyError: if the task's primary validation set is not among them.
+    """
+    primary = task.validation_splits[0]
+    merged = dict(by_split[primary])
+    for split, scores in by_split.items():
+        if split != primary:
+            merged |= {f"{name}@{split}": value for name, value in scores.items()}
+    return merged
+
+
+def _accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    return float(accuracy_score(labels, predictions))
+
+
+def _f1(predictions: np.ndarray, labels: np.ndarray) -> float:
+    return float(f1_score(labels, predictions, average="binary", zero_division=0))
+
+
+def _macro_f1(predictions: np.ndarray, labels: np.ndarray) -> float:
+    return float(f1_score(labels, predictions, average="macro", zero_division=0))
+
+
+def _matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
+    if _is_constant(predictions) or _is_constant(labels):
+        return 0.0
+    return float(matthews_corrcoef(labels, predictions))
+
+
+def _spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
+    return _correlation(lambda: spearmanr(predictions, labels).statistic, predictions, labels)
+
+
+def _pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
+    return _correlation(lambda: pearsonr(predictions, labels).statistic, predictions, labels)
+
+
+def _correlation(compute: Callable[[], float], predictions: np.ndarray, labels: np.ndarray) -> float:
+    if _is_constant(predictions) or _is_constant(labels):
+        return 0.0
+    with warnings.catch_warnings():
+        # Predictions that differ by rounding only: scipy warns and gives a number all the same.
+        warnings.simplefilter("ignore")
+        value = float(compute())
+    return value if np.isfinite(value) else 0.0
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    return bool((values == values[0]).all())
+
+
+_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "accuracy": _accuracy,
+    "f1": _f1,
+    "matthews": _matthews,
+    "spearman": _spearman,
+    "pearson": _pearson,
+}

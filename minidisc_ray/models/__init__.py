@@ -1,0 +1,1 @@
+"""Which Linear is a head or a neuron in each family; gates, elastic slices, export."""

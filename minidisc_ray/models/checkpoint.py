@@ -1,0 +1,58 @@
+"""Model folders: weights in safetensors, structure in the config, tokenizer and label names beside them."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from transformers.utils import logging as transformers_logging
+
+from minidisc_ray.configs.base import UserError
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide transformers' progress bars and its report of a new head's missing weights, which are expected here."""
+    level, had_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if had_bar:
+            transformers_logging.enable_progress_bar()
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a folder that the Auto classes load; it appears whole or not at all."""
+    temporary = folder.with_name(f".{folder.name}.tmp{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        model.save_pretrained(temporary)
+    tokenizer.save_pretrained(temporary)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.replace(folder)
+
+
+def load_model(folder: str | Path) -> PreTrainedModel:
+    """A saved dense or pruned classifier, in float32.
+
+    Raises:
+        UserError: if the folder holds none.
+    """
+    if not (Path(folder) / "config.json").is_file():
+        raise UserError(f"{folder}: no model there (config.json is missing); give a student's folder")
+    try:
+        with quiet():
+            model = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True
+            )
+    except Exception as error:
+        raise UserError(f"{folder}: the model could not be loaded ({error})") from error
+    return model

@@ -1,0 +1,138 @@
+"""One set of weights, many sizes: every candidate is a Hugging Face model whose parameters are views of shared ones.
+
+A candidate's parameter is a leaf that aliases a prefix of the shared parameter; a hook adds its gradient, which has
+the slice's size, to the same prefix of the shared gradient. Nothing outside a slice is ever touched, and nothing of
+full size is made for a slice. All shared gradients lie in one flat buffer: clearing, clipping and reducing over workers
+are one operation each.
+
+B rows, L tokens, D hidden size.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.core.trace import Batch, Trace
+from minidisc_ray.models.families import family_of
+from minidisc_ray.models.forward import model_inputs, run_model
+from minidisc_ray.models.pruned import PRUNED_CLASSES, pruned_config
+from minidisc_ray.models.surgery import cut, prefix
+
+
+class FlatGradients:
+    """Gradients of all trainable parameters as views of one buffer."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        first = self.parameters[0]
+        size = sum(parameter.numel() for parameter in self.parameters)
+        self.buffer = torch.zeros(size, dtype=first.dtype, device=first.device)
+        start = 0
+        for parameter in self.parameters:
+            parameter.grad = self.buffer[start : start + parameter.numel()].view_as(parameter)
+            start += parameter.numel()
+
+    def zero_(self) -> None:
+        """Clear every gradient."""
+        self.buffer.zero_()
+
+
+class _GivenEmbeddings(nn.Module):
+    """Returns the embeddings that were computed once for all candidates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output: Tensor | None = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ARG002
+        assert self.output is not None
+        return self.output
+
+
+class ElasticModel:
+    """Shared weights and the candidates that live in them.
+
+    Args:
+        shared: the largest candidate; smaller ones are prefixes of its weights.
+        structures: the candidates by scale percent, each nested in ``shared``'s structure.
+    """
+
+    def __init__(self, shared: PreTrainedModel, structures: Mapping[int, Structure]) -> None:
+        self.shared = shared
+        self.structures = dict(structures)
+        self.gradients = FlatGradients(shared)
+        self._embeddings = _GivenEmbeddings()
+        self._active = {scale: self._alias(structure) for scale, structure in self.structures.items()}
+
+    def activate(self, scale_percent: int) -> PreTrainedModel:
+        """The candidate at a scale: shares weights and gradients, and takes embeddings from :meth:`embed`."""
+        return self._active[scale_percent]
+
+    def export(self, scale_percent: int) -> PreTrainedModel:
+        """An independent dense model that computes what the candidate computes."""
+        return cut(self.shared, self.structures[scale_percent])
+
+    def embed(self, batch: Batch) -> Tensor:
+        """The embedding output, (B, L, D), which is the same for every candidate of one step."""
+        base = self.shared.base_model
+        inputs = model_inputs(self.shared, batch)
+        inputs.pop("attention_mask")
+        embedded = base.embeddings(**inputs)
+        projection = getattr(base, "embeddings_project", None)
+        return embedded if projection is None else projection(embedded)
+
+    def run(self, scale_percent: int, embedded: Tensor, batch: Batch) -> Trace:
+        """One candidate's outputs from given embeddings, (B, L, D)."""
+        self._embeddings.output = embedded
+        try:
+            return run_model(self._active[scale_percent], batch)
+        finally:
+            self._embeddings.output = None
+
+    def train(self, mode: bool = True) -> None:
+        """Switch dropout on or off everywhere."""
+        self.shared.train(mode)
+        for candidate in self._active.values():
+            candidate.train(mode)
+
+    def _alias(self, structure: Structure) -> PreTrainedModel:
+        with torch.device("meta"):
+            candidate = PRUNED_CLASSES[family_of(self.shared.config.model_type).name](
+                pruned_config(self.shared.config, structure)
+            )
+        candidate.config._attn_implementation = self.shared.config._attn_implementation
+        candidate.base_model.embeddings = self._embeddings
+        if hasattr(candidate.base_model, "embeddings_project"):
+            candidate.base_model.embeddings_project = nn.Identity()
+        dropouts = {name: module for name, module in self.shared.named_modules() if "dropout" in name.rpartition(".")[2]}
+        for path, module in list(candidate.named_modules()):
+            parent, _, name = path.rpartition(".")
+            if path in dropouts:
+                setattr(candidate.get_submodule(parent), name, _like(dropouts[path]))
+            for parameter_name, parameter in list(module.named_parameters(recurse=False)):
+                full = self.shared.get_parameter(f"{path}.{parameter_name}" if path else parameter_name)
+                alias = nn.Parameter(prefix(full.data, parameter.shape), requires_grad=full.requires_grad)
+                if full.grad is not None:
+                    alias.register_post_accumulate_grad_hook(_adder(prefix(full.grad, parameter.shape)))
+                setattr(module, parameter_name, alias)
+        return candidate
+
+
+def _adder(shared_gradient: Tensor) -> Callable[[Tensor], None]:
+    def add(parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        shared_gradient.add_(parameter.grad)
+        parameter.grad = None
+
+    return add
+
+
+def _like(dropout: nn.Module) -> nn.Module:
+    """A dropout of the same kind and rate: candidates must not share a module, since hooks and modes are per module."""
+    probability = dropout.p
+    assert isinstance(probability, float)
+    return type(dropout)(probability)

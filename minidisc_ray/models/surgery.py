@@ -1,0 +1,61 @@
+"""From a model, a ranking and a structure to a smaller model with the same weights where it kept them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from minidisc_ray.core.structure import Structure, UnitRanking
+from minidisc_ray.models.families import encoder_layers, family_of, head_size, linear_at
+from minidisc_ray.models.pruned import PRUNED_CLASSES, pruned_config, structure_of
+
+
+@torch.no_grad()
+def reorder_(model: PreTrainedModel, heads: UnitRanking, neurons: UnitRanking) -> None:
+    """Put each layer's most important heads and neurons first, in place; the function computed stays the same.
+
+    After this a structure is a prefix of every weight, and smaller structures are prefixes of larger ones.
+    """
+    family = family_of(model.config.model_type)
+    width = head_size(model)
+    for layer, head_order, neuron_order in zip(encoder_layers(model), heads.order, neurons.order, strict=True):
+        rows = (torch.tensor(head_order).unsqueeze(1) * width + torch.arange(width)).flatten()
+        for name in family.inputs:
+            linear = linear_at(layer, f"{family.attention}.{name}")
+            _permute_rows_(linear.weight, rows)
+            _permute_rows_(linear.bias, rows)
+        _permute_columns_(linear_at(layer, family.attention_output).weight, rows)
+        up, down = linear_at(layer, family.up), linear_at(layer, family.down)
+        _permute_rows_(up.weight, neuron_order)
+        _permute_rows_(up.bias, neuron_order)
+        _permute_columns_(down.weight, neuron_order)
+
+
+@torch.no_grad()
+def cut(model: PreTrainedModel, structure: Structure) -> PreTrainedModel:
+    """An independent dense model that keeps a prefix of every weight; ``model`` must be in order and larger.
+
+    Args:
+        model: a reordered dense model, or a pruned one that stems from it.
+        structure: what to keep; it nests in the model's own structure.
+    """
+    assert structure.is_within(structure_of(model.config)), "a structure can only be cut from a larger one"
+    smaller = PRUNED_CLASSES[family_of(model.config.model_type).name](pruned_config(model.config, structure))
+    source = dict(model.named_parameters())
+    for name, parameter in smaller.named_parameters():
+        parameter.copy_(prefix(source[name], parameter.shape))
+    return smaller.to(device=model.device, dtype=model.dtype).train(model.training)
+
+
+def prefix(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """The view of the first entries of every dimension."""
+    return tensor[tuple(slice(0, size) for size in shape)]
+
+
+def _permute_rows_(tensor: Tensor, order: Sequence[int] | Tensor) -> None:
+    tensor.copy_(tensor[torch.as_tensor(order, device=tensor.device)])
+
+
+def _permute_columns_(tensor: Tensor, order: Sequence[int] | Tensor) -> None:
+    tensor.copy_(tensor[:, torch.as_tensor(order, device=tensor.device)])

@@ -1,0 +1,35 @@
+"""The task's own loss on labels: what fine-tuning minimises and importance differentiates."""
+
+from torch import Tensor, nn
+
+from minidisc_ray.core.trace import Batch, Totals, Trace
+from minidisc_ray.objectives._base import Needs, Objective
+
+
+def label_loss_sum(logits: Tensor, labels: Tensor, is_regression: bool) -> Tensor:
+    """Cross-entropy with classes, or squared error with values, summed over rows.
+
+    Args:
+        logits: (B, C); C is 1 for regression.
+        labels: (B,).
+        is_regression: whether labels are values.
+    """
+    if is_regression:
+        return nn.functional.mse_loss(logits.float().squeeze(-1), labels.float(), reduction="sum")
+    return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+
+
+class LabelObjective(Objective):
+    """Fine-tuning: no teacher."""
+
+    def __init__(self, is_regression: bool) -> None:
+        super().__init__()
+        self.is_regression = is_regression
+
+    def needs(self) -> Needs:
+        """Nothing of a teacher."""
+        return Needs()
+
+    def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:  # noqa: ARG002
+        """One term, the mean over rows."""
+        return {"labels": label_loss_sum(student.logits, batch.labels, self.is_regression) / totals.rows}

@@ -1,0 +1,298 @@
+"""From the records that stages left to ``result.json``, the student and the report's facts."""
+
+import platform
+import shutil
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from minidisc_ray.accounting.cost import Held, held_by_stage, startup_device_hours
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.configs.identity import digest
+from minidisc_ray.configs.model import PretrainedTeacherConfig
+from minidisc_ray.configs.schedule import LambdaSelectionConfig, MiniDiscConfig
+from minidisc_ray.core.flops import encoder_parameters, forward_macs, kept_share, total_parameters
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.core.tradeoff import lambda_tradeoff, negative_derivative, scan_lambda
+from minidisc_ray.evaluation import majority_scores, merge_scores
+from minidisc_ray.pipeline.estimate import Estimator
+from minidisc_ray.pipeline.files import read_json, write_text
+from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.records import StageRecord, read_record
+from minidisc_ray.pipeline.result import (
+    CandidateRecord,
+    CostRecord,
+    ModelRecord,
+    RunResult,
+    SplitRecord,
+    StageCost,
+    TrialRecord,
+)
+from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
+from minidisc_ray.pipeline.trial import stage_folder
+from minidisc_ray.schedules.plan import DistilStep, SandwichStep, Trial
+
+_LAMBDA = 0.2
+
+
+def finish_run(prepared: Prepared, started_at: float) -> RunResult:
+    """Write ``result.json`` and ``student/`` from a run whose trials are over."""
+    folder = prepared.run_folder
+    result, winner = _result(prepared, started_at)
+    source = stage_folder(trial_folder(prepared, winner), winner.steps[-1]) / "model"
+    if source.is_dir():
+        incoming = folder / ".student.tmp"
+        shutil.rmtree(incoming, ignore_errors=True)
+        shutil.copytree(source, incoming)
+        shutil.rmtree(folder / "student", ignore_errors=True)
+        incoming.replace(folder / "student")
+    write_text(folder / "result.json", result.model_dump_json(indent=2) + "\n")
+    return result
+
+
+def trial_folder(prepared: Prepared, trial: Trial) -> Path:
+    """The trial's folder: the run's own where there is one trial."""
+    return prepared.run_folder / "trials" / trial.name if prepared.plan.is_sweep else prepared.run_folder
+
+
+def is_trial_finished(prepared: Prepared, trial: Trial) -> bool:
+    """Whether a trial's last step left its record."""
+    return read_record(stage_folder(trial_folder(prepared, trial), trial.steps[-1])) is not None
+
+
+def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
+    config, task = prepared.config, prepared.task
+    primary = task.primary_metric
+    teacher_record = _need(read_record(teacher_folder(prepared)))
+    records = {trial.name: _records(prepared, trial) for trial in prepared.plan.trials}
+    finished = [trial for trial in prepared.plan.trials if is_trial_finished(prepared, trial)]
+    if not finished:
+        raise RuntimeError("no trial finished; see the ledger and the trials' logs")
+
+    def student_metric(trial: Trial) -> tuple[float, int]:
+        last = records[trial.name][-1]
+        # Of equal students the one through the smaller assistant, which was cheaper.
+        return last.selection_metrics[_scale(last)][primary], -(trial.assistant_percent or 0)
+
+    winner = max(finished, key=student_metric)
+    student_percent = config.student.scale_percent
+    wanted = {record.scale_percent for trial in finished for record in records[trial.name]} - {None}
+    scales = tuple(sorted({student_percent, *config.candidate_scales(), *(s for s in wanted if s)}, reverse=True))
+    structures = structures_of(prepared, scales)
+    cost = _cost(prepared, records)
+    candidates = _candidates(prepared, records, structures, teacher_record)
+    candidate_metrics = {candidate.scale_percent: candidate.metric for candidate in candidates}
+    assistants = [r for r in records[winner.name] if r.scale_percent not in (None, student_percent)]
+    now = datetime.now(UTC)
+    result = RunResult(
+        name=prepared.name,
+        method=config.schedule.kind,
+        task=task.name,
+        primary_metric=primary,
+        seed=config.seed,
+        protocol=config.protocol,
+        selection_split=prepared.splits.selection_description,
+        data_digest=prepared.splits.digest,
+        setting_digest=digest({k: v for k, v in prepared.identity.items() if k not in ("seed", "schedule", "sandwich")}),
+        method_digest=digest({k: v for k, v in prepared.identity.items() if k != "seed"}),
+        majority_metrics=merge_scores(
+            task,
+            {
+                name: majority_scores(task, prepared.splits.train.labels, rows.labels)
+                for name, rows in prepared.splits.validation.items()
+            },
+        ),
+        teacher=_model(prepared, prepared.shape.full(), teacher_record),
+        teacher_source=_teacher_source(prepared),
+        teacher_may_have_seen_selection=prepared.teacher_is_fine_tuned and config.protocol == "held_out",
+        assistants=tuple(_model(prepared, structures[_scale(r)], r) for r in assistants),
+        candidates=tuple(candidates),
+        choice_by_lambda=(
+            {f"{lam:.1f}": scale for lam, scale in scan_lambda(candidate_metrics).items()}
+            if isinstance(config.schedule, MiniDiscConfig)
+            else {}
+        ),
+        selection_rule=_rule(prepared),
+        student=_model(prepared, structures[student_percent], records[winner.name][-1]),
+        trials=_trials(prepared, records) if prepared.plan.is_sweep else (),
+        cost=cost,
+        splits=_splits(prepared),
+        closed_form_training_flops=sum(s.training_flops for s in Estimator(prepared).stages() if s.in_ratio),
+        versions={name: version(name) for name in ("minidisc-ray", "ray", "torch", "transformers", "datasets")}
+        | {"python": platform.python_version()},
+        threads=torch.get_num_threads()
+        if config.compute.gpus_per_worker
+        else config.compute.cpus_per_worker * config.compute.num_workers,
+        devices=_devices(cost),
+        started_at=datetime.fromtimestamp(started_at, UTC).isoformat(timespec="seconds"),
+        finished_at=now.isoformat(timespec="seconds"),
+    )
+    return result, winner
+
+
+def _records(prepared: Prepared, trial: Trial) -> list[StageRecord]:
+    folder = trial_folder(prepared, trial)
+    found = (read_record(stage_folder(folder, step)) for step in trial.steps)
+    return [record for record in found if record is not None]
+
+
+def _model(prepared: Prepared, structure: Structure, record: StageRecord) -> ModelRecord:
+    shape = prepared.shape
+    return ModelRecord(
+        scale_percent=structure.scale_percent,
+        encoder_parameters=encoder_parameters(shape, structure),
+        total_parameters=total_parameters(shape, structure),
+        macs_at_128=forward_macs(shape, structure, rows=1, length=128),
+        kept_share=kept_share(shape, structure),
+        heads=structure.heads,
+        neurons=structure.neurons,
+        selection_metrics=record.selection_metrics.get(structure.scale_percent, {}),
+        validation_metrics=record.validation_metrics,
+    )
+
+
+def _candidates(
+    prepared: Prepared,
+    records: dict[str, list[StageRecord]],
+    structures: dict[int, Structure],
+    teacher: StageRecord,
+) -> list[CandidateRecord]:
+    primary = prepared.task.primary_metric
+    student = prepared.config.student.scale_percent
+    metrics: dict[int, float] = {}
+    trained: set[int] = set()
+    for trial in prepared.plan.trials:
+        for record in records[trial.name]:
+            if record.stage in ("sandwich", "assistant"):
+                metrics |= {s: m[primary] for s, m in record.selection_metrics.items() if s != student}
+        for step in trial.steps:
+            if isinstance(step, SandwichStep):
+                trained |= set(step.trained if step.trained is not None else step.scales)
+            elif isinstance(step, DistilStep):
+                trained.add(step.scale_percent)
+    rule = prepared.config.schedule
+    lam = _LAMBDA
+    if isinstance(rule, MiniDiscConfig) and isinstance(rule.selection, LambdaSelectionConfig):
+        lam = rule.selection.lam
+    by_lambda = lambda_tradeoff(metrics, lam)
+    by_derivative = negative_derivative(metrics, teacher.selection_metrics[100][primary])
+    return [
+        CandidateRecord(
+            scale_percent=scale,
+            metric=metrics[scale],
+            lambda_tradeoff=by_lambda[scale],
+            negative_derivative=by_derivative[scale],
+            trained=scale in trained,
+            heads=structures[scale].heads,
+            neurons=structures[scale].neurons,
+            kept_share=kept_share(prepared.shape, structures[scale]),
+        )
+        for scale in sorted(metrics, reverse=True)
+    ]
+
+
+def _trials(prepared: Prepared, records: dict[str, list[StageRecord]]) -> tuple[TrialRecord, ...]:
+    primary = prepared.task.primary_metric
+    attempts = Ledger(prepared.run_folder / "ledger.jsonl").attempts()
+    found = []
+    for trial in prepared.plan.trials:
+        held = held_by_stage(attempts, trial.name)
+        by_stage = {record.stage: record for record in records[trial.name]}
+        assistant, student = by_stage.get("assistant"), by_stage.get("student")
+        failure = read_json(trial_folder(prepared, trial) / "failure.json")
+        found.append(
+            TrialRecord(
+                name=trial.name,
+                assistant_percent=trial.assistant_percent or 0,
+                status="finished" if student else "failed",
+                reason=None if student else (failure or {}).get("reason", "it did not finish"),
+                assistant_selection=assistant.selection_metrics[_scale(assistant)][primary] if assistant else None,
+                student_selection=student.selection_metrics[_scale(student)][primary] if student else None,
+                student_validation=student.validation_metrics[primary] if student else None,
+                device_hours=sum(stage.device_hours for stage in held.values()),
+                training_flops=sum(record.training_flops for record in records[trial.name]),
+            )
+        )
+    return tuple(found)
+
+
+def _cost(prepared: Prepared, records: dict[str, list[StageRecord]]) -> CostRecord:
+    ledger = Ledger(prepared.run_folder / "ledger.jsonl")
+    attempts = ledger.attempts()
+    own_stages = {(attempt.trial, attempt.name) for attempt in attempts if attempt.kind == "stage"}
+    stages: list[StageCost] = []
+    for name, folder in (("teacher", teacher_folder(prepared)), ("importance", importance_folder(prepared))):
+        held = held_by_stage(Ledger(folder / "ledger.jsonl").attempts())[name]
+        made_here = any(stage == name for _, stage in own_stages)
+        stages.append(_stage_cost("shared", name, held, read_record(folder), not made_here, name != "teacher"))
+    for trial in prepared.plan.trials:
+        by_stage = {record.stage: record for record in records[trial.name]}
+        for name, held in held_by_stage(attempts, trial.name).items():
+            if name not in ("teacher", "importance"):
+                stages.append(_stage_cost(trial.name, name, held, by_stage.get(name), reused=False, in_ratio=True))
+    charged = [stage for stage in stages if stage.in_ratio]
+    teacher = stages[0]
+    return CostRecord(
+        stages=tuple(stages),
+        device_hours=sum(stage.device_hours for stage in charged),
+        training_flops=sum(stage.training_flops for stage in charged),
+        teacher_device_hours=teacher.device_hours,
+        teacher_training_flops=teacher.training_flops,
+        startup_device_hours=startup_device_hours(attempts),
+        device_unit="core-hours" if teacher.device_type == "cpu-core" else "GPU-hours",
+    )
+
+
+def _stage_cost(
+    trial: str, name: str, held: Held, record: StageRecord | None, reused: bool, in_ratio: bool
+) -> StageCost:
+    return StageCost(
+        stage=name,
+        trial=trial,
+        seconds=held.seconds,
+        devices=held.devices,
+        device_type=held.device_type,
+        device_hours=held.device_hours,
+        training_flops=record.training_flops if record else 0.0,
+        num_epochs=record.num_epochs if record else None,
+        reused=reused,
+        in_ratio=in_ratio,
+    )
+
+
+def _splits(prepared: Prepared) -> dict[str, SplitRecord]:
+    encoded = {"train": prepared.train, "selection": prepared.selection, **prepared.validation}
+    return {name: SplitRecord(rows=len(rows), truncated_rows=rows.truncated_rows) for name, rows in encoded.items()}
+
+
+def _rule(prepared: Prepared) -> str | None:
+    schedule = prepared.config.schedule
+    if not isinstance(schedule, MiniDiscConfig):
+        return "best student on the selection split" if prepared.plan.is_sweep else None
+    if isinstance(schedule.selection, LambdaSelectionConfig):
+        return f"λ-tradeoff with λ = {schedule.selection.lam:g}"
+    return "negative derivative"
+
+
+def _teacher_source(prepared: Prepared) -> str:
+    teacher = prepared.config.teacher
+    if not isinstance(teacher, PretrainedTeacherConfig):
+        return "built in, trained here"
+    return f"{Path(teacher.path).name}, {'used as it is' if prepared.teacher_is_fine_tuned else 'fine-tuned here'}"
+
+
+def _devices(cost: CostRecord) -> str:
+    last = cost.stages[-1]
+    return f"{last.devices:g} x {last.device_type}"
+
+
+def _scale(record: StageRecord) -> int:
+    assert record.scale_percent is not None
+    return record.scale_percent
+
+
+def _need(record: StageRecord | None) -> StageRecord:
+    assert record is not None, "a shared stage must be finished before a run is"
+    return record

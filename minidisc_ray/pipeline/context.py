@@ -1,0 +1,132 @@
+"""What executing a step needs, in whatever process it runs."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.progress import Progress, write_progress
+from minidisc_ray.training.workers import Workers
+
+logger = logging.getLogger("minidisc_ray")
+
+# Told of metrics by name and of the newest checkpoint's folder after each epoch, on every worker.
+Report = Callable[[dict[str, float], Path], None]
+
+
+@dataclass
+class Context:
+    """One trial's execution: the prepared run, this worker, and where things go.
+
+    Attributes:
+        prepared: the checked recipe.
+        workers: this worker among the trial's.
+        trial: its name; ``main`` for schedules of one trial, ``shared`` for what a sweep's trials share.
+        num_stages: for display.
+        report: called after each epoch, Ray Train's hook among others.
+    """
+
+    prepared: Prepared
+    workers: Workers
+    trial: str
+    num_stages: int
+    report: Report | None = None
+    stage_index: int = 0
+    started_at: float = field(default_factory=time.time)
+
+    @property
+    def folder(self) -> Path:
+        """The trial's folder: the run's own, or one under ``trials`` in a sweep."""
+        run = self.prepared.run_folder
+        return run if self.trial in ("main", "shared") else run / "trials" / self.trial
+
+    @property
+    def ledger(self) -> Ledger:
+        """The run's ledger."""
+        return Ledger(self.prepared.run_folder / "ledger.jsonl")
+
+    @property
+    def devices(self) -> float:
+        """Devices held by the trial: GPUs, or cores."""
+        compute = self.prepared.config.compute
+        each = compute.gpus_per_worker if compute.gpus_per_worker > 0 else compute.cpus_per_worker
+        return self.workers.size * each
+
+    @property
+    def device_type(self) -> str:
+        """The device's name: cpu-core, or a GPU's."""
+        device = self.workers.device
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu-core"
+
+    @contextmanager
+    def attempt(self, stage: str, ledgers: tuple[Ledger, ...] = ()) -> Iterator[Callable[[], None]]:
+        """Meter one attempt at a stage; yields a function that says that it still runs.
+
+        Args:
+            stage: its name.
+            ledgers: further ledgers to write to, that of a shared artifact for instance.
+        """
+        self.stage_index += 1
+        if not self.workers.is_first:
+            yield lambda: None
+            return
+        self.progress(stage, "running")
+        books = [self.ledger, *ledgers]
+        open_attempts = [
+            (book, book.start("stage", stage, self.trial, self.devices, self.device_type)) for book in books
+        ]
+
+        def beat() -> None:
+            for book, attempt_id in open_attempts:
+                book.beat(attempt_id)
+
+        status = "interrupted"
+        try:
+            yield beat
+            status = "finished"
+        except Exception:
+            status = "failed"
+            raise
+        finally:
+            for book, attempt_id in open_attempts:
+                book.end(attempt_id, status)
+            if status != "finished":
+                self.progress(stage, "failed" if status == "failed" else "interrupted")
+
+    def progress(
+        self,
+        stage: str,
+        status: str,
+        step: int = 0,
+        num_steps: int = 0,
+        epoch: int = 0,
+        metric: float | None = None,
+    ) -> None:
+        """Write where the trial stands, on the first worker."""
+        if not self.workers.is_first:
+            return
+        now = time.time()
+        write_progress(
+            self.prepared.run_folder,
+            Progress(
+                trial=self.trial,
+                status=status,  # type: ignore[arg-type]
+                stage=stage,
+                stage_index=min(self.stage_index, self.num_stages),
+                num_stages=self.num_stages,
+                step=step,
+                num_steps=num_steps,
+                epoch=epoch,
+                metric_name=self.prepared.task.primary_metric if metric is not None else None,
+                metric=metric,
+                device_hours=(now - self.started_at) * self.devices / 3600,
+                started_at=self.started_at,
+                updated_at=now,
+            ),
+        )

@@ -1,0 +1,32 @@
+"""A whole run in this process, without Ray: for tests, notebooks, and machines where Ray is not wanted."""
+
+import time
+
+import torch
+
+from minidisc_ray.pipeline.assemble import finish_run, is_trial_finished
+from minidisc_ray.pipeline.context import Context
+from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.pipeline.trial import run_steps
+from minidisc_ray.training.workers import Workers
+
+
+def run_in_process(prepared: Prepared, device: str = "cpu") -> RunResult:
+    """Execute every trial, one after another, resuming what is there."""
+    started_at = time.time()
+    open_run(prepared)
+    torch.set_num_threads(prepared.config.compute.cpus_per_worker)
+    workers = Workers(device=torch.device(device))
+    for trial in prepared.plan.trials:
+        if is_trial_finished(prepared, trial):
+            continue
+        steps = (*prepared.plan.shared, *trial.steps)
+        context = Context(prepared, workers, trial.name, num_stages=len(steps))
+        with context.ledger.attempt("hold", "process", trial.name, context.devices, context.device_type):
+            # Shared steps come first; their records must not be taken for the trial's own.
+            run_steps(context, prepared.plan.shared)
+            run_steps(context, trial.steps)
+        context.progress(trial.steps[-1].name, "finished")
+    return finish_run(prepared, started_at)

@@ -1,0 +1,78 @@
+"""Watches a training stage: progress file, log lines, TensorBoard, the ledger's beat, Ray's report."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+from torch import Tensor
+
+from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.training.state import EpochRecord
+
+_SECONDS_BETWEEN_UPDATES = 1.0
+_SECONDS_BETWEEN_BEATS = 15.0
+
+
+class StageObserver:
+    """Tells whoever looks how a stage is going; TensorBoard events lie under ``tensorboard/`` in the run's folder."""
+
+    def __init__(self, context: Context, stage: str, num_epochs: int, beat: Callable[[], None]) -> None:
+        self.context = context
+        self.stage = stage
+        self.num_epochs = num_epochs
+        self.beat = beat
+        self.metric: float | None = None
+        self.step = 0
+        self._updated_at = self._beat_at = 0.0
+        self._writer: SummaryWriter | None = None
+        if context.workers.is_first:
+            folder = context.prepared.run_folder / "tensorboard" / context.trial / stage
+            self._writer = SummaryWriter(str(folder))
+
+    def on_step(self, step: int, num_steps: int, epoch: int, losses: dict[str, Tensor]) -> None:
+        """Update the progress file and TensorBoard, at most about once a second."""
+        self.step = step
+        now = time.monotonic()
+        if self._writer is None or now - self._updated_at < _SECONDS_BETWEEN_UPDATES:
+            return
+        self._updated_at = now
+        self.context.progress(self.stage, "running", step, num_steps, epoch, self.metric)
+        for name, value in losses.items():
+            self._writer.add_scalar(f"loss/{name}", float(value), step)
+        if now - self._beat_at > _SECONDS_BETWEEN_BEATS:
+            self._beat_at = now
+            self.beat()
+
+    def on_epoch(self, record: EpochRecord, checkpoint: Path) -> None:
+        """Log the epoch, and report it with its checkpoint."""
+        primary = self.context.prepared.task.primary_metric
+        values = {scale: metrics[primary] for scale, metrics in record.metrics.items()}
+        self.metric = values[max(values)] if len(values) == 1 else max(values.values())
+        if self._writer is not None:
+            self.beat()
+            for scale, value in values.items():
+                self._writer.add_scalar(f"selection/{primary}/scale_{scale:03d}", value, self.step)
+            self._writer.add_scalar("selection/goodness", record.goodness, self.step)
+            self._writer.flush()
+            losses = ", ".join(f"{name} {value:.4f}" for name, value in record.losses.items())
+            shown = f"{self.metric:.4f}" if len(values) == 1 else f"{min(values.values()):.4f} to {self.metric:.4f}"
+            logger.info(
+                "[%s] %s epoch %d/%d: loss %s; selection %s %s",
+                self.context.trial,
+                self.stage,
+                record.epoch,
+                self.num_epochs,
+                losses,
+                primary,
+                shown,
+            )
+        if self.context.report is not None:
+            metrics = {"epoch": float(record.epoch), "goodness": record.goodness, primary: self.metric}
+            self.context.report({name: v for name, v in metrics.items() if math.isfinite(v)}, checkpoint)
+
+    def close(self) -> None:
+        """Close the TensorBoard file."""
+        if self._writer is not None:
+            self._writer.close()

@@ -1,0 +1,141 @@
+"""The versioned schema of ``result.json``: what one run found, and what it cost."""
+
+import json
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field
+
+from minidisc_ray.configs.base import Config, UserError
+
+SCHEMA_VERSION: Final = 1
+
+
+class ModelRecord(Config):
+    """A model at one scale: sizes (always both), multiply-adds and metrics."""
+
+    scale_percent: int
+    encoder_parameters: int
+    total_parameters: int
+    macs_at_128: int = Field(description="Multiply-adds of one row of 128 tokens: what the papers print as FLOPs.")
+    kept_share: dict[str, float] = Field(description="Share of heads and of neurons really kept.")
+    heads: tuple[int, ...] = Field(description="Heads kept in each layer.")
+    neurons: tuple[int, ...]
+    selection_metrics: dict[str, float] = Field(default_factory=dict)
+    validation_metrics: dict[str, float] = Field(
+        default_factory=dict, description="'f1', or 'accuracy@validation_mismatched' for a further validation set."
+    )
+
+
+class CandidateRecord(Config):
+    """An assistant candidate, or in a MaxiDisc sweep a trial's assistant."""
+
+    scale_percent: int
+    metric: float = Field(description="Primary metric on the selection split.")
+    lambda_tradeoff: float
+    negative_derivative: float
+    trained: bool = Field(description="False where it was only evaluated from the shared parameters.")
+    heads: tuple[int, ...]
+    neurons: tuple[int, ...]
+    kept_share: dict[str, float]
+
+
+class StageCost(Config):
+    """What one stage held and computed, all attempts together."""
+
+    stage: str
+    trial: str = "main"
+    seconds: float = Field(description="Seconds held by the stage itself.")
+    devices: float
+    device_type: str = Field(description="cpu-core, or a GPU's name.")
+    device_hours: float
+    training_flops: float
+    num_epochs: int | None = None
+    reused: bool = Field(False, description="Run for another schedule before, charged all the same.")
+    in_ratio: bool = Field(True, description="False for teacher fine-tuning, a column of its own.")
+
+
+class CostRecord(Config):
+    """Costs by stage; sums leave out teacher fine-tuning and start-up, which stand apart."""
+
+    stages: tuple[StageCost, ...]
+    device_hours: float
+    training_flops: float
+    teacher_device_hours: float
+    teacher_training_flops: float
+    startup_device_hours: float = Field(description="Held before the first stage began and after the last one ended.")
+    device_unit: Literal["core-hours", "GPU-hours"]
+
+
+class TrialRecord(Config):
+    """One trial of a sweep."""
+
+    name: str
+    assistant_percent: int
+    status: Literal["finished", "failed"]
+    reason: str | None = None
+    assistant_selection: float | None = None
+    student_selection: float | None = None
+    student_validation: float | None = None
+    device_hours: float = 0.0
+    training_flops: float = 0.0
+
+
+class SplitRecord(Config):
+    """Rows of a split, and how many of them were cut to the length limit."""
+
+    rows: int
+    truncated_rows: int
+
+
+class RunResult(Config):
+    """One run's whole result."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    method: Literal["conventional", "assistant", "minidisc", "maxidisc"]
+    task: str
+    primary_metric: str
+    seed: int
+    protocol: Literal["held_out", "paper"]
+    selection_split: str = Field(description="Which rows selected, in words.")
+    data_digest: str
+    setting_digest: str = Field(description="Of everything but schedule and seed: runs with the same one compare.")
+    method_digest: str = Field(description="Of everything but the seed: runs with the same one are averaged.")
+    majority_metrics: dict[str, float] = Field(description="Validation metrics of always answering the majority.")
+    teacher: ModelRecord
+    teacher_source: str
+    teacher_may_have_seen_selection: bool
+    assistants: tuple[ModelRecord, ...]
+    candidates: tuple[CandidateRecord, ...] = ()
+    choice_by_lambda: dict[str, int] = Field(default_factory=dict, description="'0.2' -> the scale chosen.")
+    selection_rule: str | None = None
+    student: ModelRecord
+    trials: tuple[TrialRecord, ...] = ()
+    cost: CostRecord
+    splits: dict[str, SplitRecord]
+    closed_form_training_flops: float = Field(description="The plan's estimate for the epochs that were asked for.")
+    versions: dict[str, str]
+    threads: int
+    devices: str
+    started_at: str
+    finished_at: str
+
+
+def load_result(folder: str | Path) -> RunResult:
+    """Read a run directory's result.
+
+    Raises:
+        UserError: if there is none, or it was written by another version.
+    """
+    path = Path(folder) / "result.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: no result.json there; give the folder of a finished run") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as a result ({error})") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path}: schema version {version}; this release reads version {SCHEMA_VERSION}")
+    return RunResult.model_validate(raw)

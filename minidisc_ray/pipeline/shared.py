@@ -1,0 +1,197 @@
+"""Stages that several runs share: the teacher, and importance. Each is computed once for a storage root."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.configs.model import BuiltinTeacherConfig
+from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at
+from minidisc_ray.data import builtin_vocabulary
+from minidisc_ray.evaluation import merge_scores, score
+from minidisc_ray.models.checkpoint import load_model, save_model
+from minidisc_ray.models.loading import build_teacher, load_teacher
+from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.pipeline.observer import StageObserver
+from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.records import StageRecord, read_record, write_record
+from minidisc_ray.training.finetune import finetune
+from minidisc_ray.training.importance import measure_importance
+from minidisc_ray.training.score import score_model
+
+
+def teacher_folder(prepared: Prepared) -> Path:
+    """Where the teacher lies once it is made."""
+    return prepared.shared_folder / f"teacher-{prepared.teacher_key}"
+
+
+def importance_folder(prepared: Prepared) -> Path:
+    """Where the importance scores lie once they are measured."""
+    return prepared.shared_folder / f"importance-{prepared.importance_key}"
+
+
+def ensure_teacher(context: Context) -> StageRecord:
+    """The fine-tuned, scored teacher; made now unless another run made the same one."""
+    return _ensure(context, "teacher", teacher_folder(context.prepared), _make_teacher)
+
+
+def ensure_importance(context: Context) -> StageRecord:
+    """Importance scores of the teacher; measured now unless another run did."""
+    return _ensure(context, "importance", importance_folder(context.prepared), _make_importance)
+
+
+def load_shared_teacher(prepared: Prepared) -> PreTrainedModel:
+    """The teacher, its heads and neurons in their original order."""
+    return load_model(teacher_folder(prepared) / "model")
+
+
+def load_rankings(prepared: Prepared) -> tuple[UnitRanking, UnitRanking]:
+    """Rankings of heads and neurons from the measured importance."""
+    tensors = load_file(importance_folder(prepared) / "importance.safetensors")
+    scope = prepared.config.pruning.ranking
+    layers = range(prepared.shape.num_layers)
+    heads = rank_units([tensors[f"heads.{layer:03d}"] for layer in layers], scope)
+    neurons = rank_units([tensors[f"neurons.{layer:03d}"] for layer in layers], scope)
+    return heads, neurons
+
+
+def structures_of(prepared: Prepared, scales: tuple[int, ...]) -> dict[int, Structure]:
+    """The nested structures at some scales."""
+    heads, neurons = load_rankings(prepared)
+    multiple = prepared.config.pruning.neuron_multiple
+    return {scale: structure_at(heads, neurons, scale, multiple) for scale in scales}
+
+
+def _ensure(
+    context: Context, name: str, folder: Path, make: Callable[[Context, Path, Callable[[], None]], StageRecord]
+) -> StageRecord:
+    """Make a shared artifact in this run's own folder, then publish it whole; the first one published stays."""
+    workers = context.workers
+    if workers.agree(float(read_record(folder) is not None)):
+        record = read_record(folder)
+        assert record is not None
+        context.stage_index += 1
+        if workers.is_first:
+            logger.info("[%s] %s: taken from %s", context.trial, name, folder.name)
+        return record
+    work = context.folder / "stages" / name
+    with context.attempt(name, (Ledger(work / "ledger.jsonl"),)) as beat:
+        record = make(context, work, beat)
+        if workers.is_first:
+            write_record(work, record)
+    workers.wait()
+    if workers.is_first:
+        _publish(work, folder)
+    workers.wait()
+    return record
+
+
+def _publish(work: Path, folder: Path) -> None:
+    for leftover in ("newest", "best"):
+        shutil.rmtree(work / leftover, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if read_record(folder) is not None:
+        shutil.rmtree(work)
+        return
+    incoming = folder.with_name(f".{folder.name}.tmp{os.getpid()}")
+    shutil.rmtree(incoming, ignore_errors=True)
+    shutil.move(work, incoming)
+    shutil.rmtree(folder, ignore_errors=True)
+    incoming.replace(folder)
+
+
+def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> StageRecord:
+    prepared, workers = context.prepared, context.workers
+    config, task = prepared.config, prepared.task
+    if isinstance(config.teacher, BuiltinTeacherConfig):
+        model = build_teacher(config.teacher, task, len(builtin_vocabulary()), config.seed)
+    else:
+        model = load_teacher(config.teacher, task, config.seed)
+    num_epochs, best_epoch, flops = 0, None, 0.0
+    if not prepared.teacher_is_fine_tuned:
+        observer = StageObserver(context, "teacher", config.finetune.num_epochs, beat)
+        state = finetune(
+            model.to(workers.device),
+            prepared.train,
+            prepared.selection,
+            task,
+            config.finetune,
+            config.precision,
+            config.seed,
+            prepared.pad_token_id,
+            workers,
+            work,
+            observer,
+        )
+        observer.close()
+        num_epochs, best_epoch, flops = state.epochs_done, state.best_epoch, state.training_flops
+    if workers.is_first:
+        save_model(model, prepared.tokenizer, work / "model")
+    workers.wait()
+    model = load_model(work / "model").to(workers.device)
+    return StageRecord(
+        stage="teacher",
+        trial=context.trial,
+        scale_percent=100,
+        num_epochs=num_epochs,
+        best_epoch=best_epoch,
+        training_flops=flops,
+        selection_metrics={100: score_rows(context, model)},
+        validation_metrics=score_validation(context, model),
+    )
+
+
+def score_rows(context: Context, model: PreTrainedModel) -> dict[str, float]:
+    """A model's metrics on the selection split."""
+    prepared = context.prepared
+    logits = score_model(model, prepared.selection, prepared.pad_token_id, context.workers, prepared.config.precision)
+    return score(prepared.task, logits, prepared.selection.labels.numpy())
+
+
+def score_validation(context: Context, model: PreTrainedModel) -> dict[str, float]:
+    """A model's metrics on every validation set."""
+    prepared = context.prepared
+    by_split = {}
+    for name, rows in prepared.validation.items():
+        logits = score_model(model, rows, prepared.pad_token_id, context.workers, prepared.config.precision)
+        by_split[name] = score(prepared.task, logits, rows.labels.numpy())
+    return merge_scores(prepared.task, by_split)
+
+
+def _make_importance(context: Context, work: Path, beat: Callable[[], None]) -> StageRecord:
+    prepared = context.prepared
+
+    def on_batch(done: int, count: int) -> None:
+        if done % 20 == 0 or done >= count:
+            context.progress("importance", "running", min(done, count), count)
+            beat()
+
+    importance = measure_importance(
+        load_shared_teacher(prepared),
+        prepared.train,
+        _importance_rows(prepared),
+        prepared.task,
+        prepared.pad_token_id,
+        context.workers,
+        on_batch,
+    )
+    if context.workers.is_first:
+        work.mkdir(parents=True, exist_ok=True)
+        tensors = {f"heads.{layer:03d}": scores for layer, scores in enumerate(importance.heads)}
+        tensors |= {f"neurons.{layer:03d}": scores for layer, scores in enumerate(importance.neurons)}
+        save_file(tensors, work / "importance.safetensors")
+    return StageRecord(stage="importance", trial=context.trial, training_flops=importance.flops)
+
+
+def _importance_rows(prepared: Prepared) -> Tensor:
+    count, limit = len(prepared.train), prepared.config.pruning.importance_rows
+    if limit is None or limit >= count:
+        return torch.arange(count)
+    generator = torch.Generator().manual_seed(prepared.config.data.selection_seed)
+    return torch.randperm(count, generator=generator)[:limit].sort().values

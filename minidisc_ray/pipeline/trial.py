@@ -1,0 +1,258 @@
+"""Executes one trial: its shared steps, then its own, each skipped where it is finished already."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from minidisc_ray.configs.schedule import LambdaSelectionConfig, SelectionConfig
+from minidisc_ray.core.grid import sample_step
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.core.tradeoff import best_scale, lambda_tradeoff, negative_derivative
+from minidisc_ray.models.checkpoint import load_model, save_model
+from minidisc_ray.models.surgery import cut, reorder_
+from minidisc_ray.objectives import build_objective
+from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.pipeline.observer import StageObserver
+from minidisc_ray.pipeline.records import StageRecord, read_record, write_record
+from minidisc_ray.pipeline.shared import (
+    ensure_importance,
+    ensure_teacher,
+    load_rankings,
+    load_shared_teacher,
+    score_validation,
+    structures_of,
+    teacher_folder,
+)
+from minidisc_ray.schedules.plan import (
+    CHOSEN,
+    TEACHER,
+    ChooseStep,
+    DistilStep,
+    ImportanceStep,
+    SandwichStep,
+    Step,
+    TeacherStep,
+    Trial,
+)
+from minidisc_ray.training.distil import Surroundings, distil
+from minidisc_ray.training.learner import Scores
+
+
+def run_steps(context: Context, steps: Sequence[Step]) -> list[StageRecord]:
+    """Execute steps in order; what a finished one left is used, not made again."""
+    records: list[StageRecord] = []
+    for step in steps:
+        match step:
+            case TeacherStep():
+                records.append(ensure_teacher(context))
+            case ImportanceStep():
+                records.append(ensure_importance(context))
+            case _:
+                records.append(_once(context, step, records))
+    return records
+
+
+def run_trial(context: Context, trial: Trial) -> list[StageRecord]:
+    """Execute a trial's own steps."""
+    return run_steps(context, trial.steps)
+
+
+def stage_folder(trial_folder: Path, step: Step) -> Path:
+    """Where a step of a trial keeps its checkpoints, its record and its model."""
+    return trial_folder / "stages" / step.name
+
+
+def _once(context: Context, step: Step, before: Sequence[StageRecord]) -> StageRecord:
+    folder = stage_folder(context.folder, step)
+    workers = context.workers
+    if workers.agree(float(read_record(folder) is not None)):
+        record = read_record(folder)
+        assert record is not None
+        context.stage_index += 1
+        return record
+    with context.attempt(step.name) as beat:
+        match step:
+            case SandwichStep():
+                record = _sandwich(context, step, folder, beat)
+            case ChooseStep():
+                record = _choose(context, step, before)
+            case DistilStep():
+                record = _distil(context, step, before, folder, beat)
+            case _:
+                raise AssertionError(step)
+        if workers.is_first:
+            write_record(folder, record)
+            for checkpoint in ("newest", "best"):
+                shutil.rmtree(folder / checkpoint, ignore_errors=True)
+    workers.wait()
+    return record
+
+
+def _sandwich(context: Context, step: SandwichStep, folder: Path, beat: Callable[[], None]) -> StageRecord:
+    prepared = context.prepared
+    config, primary = prepared.config, prepared.task.primary_metric
+    structures = structures_of(prepared, step.scales)
+    teacher = load_shared_teacher(prepared)
+    teacher_metric = _teacher_metric(context)
+    rule = _rule_of(context)
+
+    def scales_of_step(number: int) -> tuple[int, ...]:
+        if step.trained is not None:
+            return step.trained
+        return sample_step(step.scales, step.num_sampled, seed=config.seed * 1_000_003 + number)
+
+    def goodness(scores: Scores) -> float:
+        metrics = {scale: scores[scale][primary] for scale in step.candidates}
+        return max(tradeoffs_of(rule, metrics, teacher_metric).values())
+
+    shared = _cut_from_teacher(context, structures[step.scales[0]])
+    observer = StageObserver(context, step.name, config.sandwich_training.num_epochs, beat)
+    state = distil(
+        shared,
+        structures,
+        teacher,
+        scales_of_step,
+        goodness,
+        config.sandwich_training,
+        _surroundings(context),
+        folder,
+        observer,
+    )
+    observer.close()
+    _save(context, shared, folder)
+    assert state.best is not None
+    return StageRecord(
+        stage=step.name,
+        trial=context.trial,
+        num_epochs=state.epochs_done,
+        best_epoch=state.best_epoch,
+        training_flops=state.training_flops,
+        selection_metrics=state.best.metrics,
+    )
+
+
+def _choose(context: Context, step: ChooseStep, before: Sequence[StageRecord]) -> StageRecord:
+    prepared = context.prepared
+    student = prepared.config.student.scale_percent
+    sandwich = next(record for record in before if record.stage == "sandwich")
+    primary = prepared.task.primary_metric
+    metrics = {scale: m[primary] for scale, m in sandwich.selection_metrics.items() if scale != student}
+    tradeoffs = tradeoffs_of(step.rule, metrics, _teacher_metric(context))
+    chosen = best_scale(tradeoffs)
+    if context.workers.is_first:
+        logger.info(
+            "[%s] assistant chosen: %d%% (selection %s %.4f, trade-off %.4f)",
+            context.trial,
+            chosen,
+            primary,
+            metrics[chosen],
+            tradeoffs[chosen],
+        )
+    assistant = _assistant(context, chosen)
+    return StageRecord(
+        stage=step.name,
+        trial=context.trial,
+        scale_percent=chosen,
+        chosen_percent=chosen,
+        tradeoffs=tradeoffs,
+        selection_metrics={chosen: sandwich.selection_metrics[chosen]},
+        validation_metrics=score_validation(context, assistant),
+    )
+
+
+def _distil(
+    context: Context, step: DistilStep, before: Sequence[StageRecord], folder: Path, beat: Callable[[], None]
+) -> StageRecord:
+    prepared = context.prepared
+    config, primary, scale = prepared.config, prepared.task.primary_metric, step.scale_percent
+    structure = structures_of(prepared, (scale,))[scale]
+    if step.source == TEACHER:
+        teacher = load_shared_teacher(prepared)
+        student = _cut_from_teacher(context, structure)
+    else:
+        if step.source == CHOSEN:
+            chosen = next(record.chosen_percent for record in before if record.chosen_percent is not None)
+            teacher = _assistant(context, chosen)
+        else:
+            made = next(record for record in before if record.scale_percent == step.source)
+            teacher = load_model(context.folder / "stages" / made.stage / "model")
+        student = cut(teacher, structure)
+    observer = StageObserver(context, step.name, config.distil.num_epochs, beat)
+    state = distil(
+        student,
+        {scale: structure},
+        teacher,
+        lambda number: (scale,),  # noqa: ARG005
+        lambda scores: scores[scale][primary],
+        config.distil,
+        _surroundings(context),
+        folder,
+        observer,
+    )
+    observer.close()
+    _save(context, student, folder)
+    assert state.best is not None
+    return StageRecord(
+        stage=step.name,
+        trial=context.trial,
+        scale_percent=scale,
+        num_epochs=state.epochs_done,
+        best_epoch=state.best_epoch,
+        training_flops=state.training_flops,
+        selection_metrics=state.best.metrics,
+        validation_metrics=score_validation(context, load_model(folder / "model")),
+    )
+
+
+def tradeoffs_of(rule: SelectionConfig, metrics: dict[int, float], teacher_metric: float) -> dict[int, float]:
+    """Every candidate's trade-off by the rule of a recipe."""
+    if isinstance(rule, LambdaSelectionConfig):
+        return lambda_tradeoff(metrics, rule.lam)
+    return negative_derivative(metrics, teacher_metric)
+
+
+def _rule_of(context: Context) -> SelectionConfig:
+    (trial,) = context.prepared.plan.trials
+    return next(step.rule for step in trial.steps if isinstance(step, ChooseStep))
+
+
+def _teacher_metric(context: Context) -> float:
+    record = read_record(teacher_folder(context.prepared))
+    assert record is not None
+    return record.selection_metrics[100][context.prepared.task.primary_metric]
+
+
+def _cut_from_teacher(context: Context, structure: Structure) -> PreTrainedModel:
+    model = load_shared_teacher(context.prepared)
+    reorder_(model, *load_rankings(context.prepared))
+    return cut(model, structure)
+
+
+def _assistant(context: Context, scale: int) -> PreTrainedModel:
+    """The candidate at a scale, as a model of its own, from the sandwich's kept state."""
+    shared = load_model(context.folder / "stages" / "sandwich" / "model")
+    return cut(shared, structures_of(context.prepared, (scale,))[scale])
+
+
+def _surroundings(context: Context) -> Surroundings:
+    prepared = context.prepared
+    config = prepared.config
+    return Surroundings(
+        rows=prepared.train,
+        selection=prepared.selection,
+        task=prepared.task,
+        objective=build_objective(config.objective, prepared.task.is_regression),
+        pad_token_id=prepared.pad_token_id,
+        precision=config.precision,
+        seed=config.seed,
+        cache_bytes=int(config.compute.teacher_cache_gib * 2**30),
+        workers=context.workers,
+    )
+
+
+def _save(context: Context, model: PreTrainedModel, folder: Path) -> None:
+    if context.workers.is_first:
+        save_model(model.to("cpu"), context.prepared.tokenizer, folder / "model")
+    context.workers.wait()

@@ -1,0 +1,106 @@
+"""A comparison as text: for each task a title, headings and cells; the terminal, Markdown and HTML share them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from minidisc_ray.reports.table import MAJORITY, TEACHER
+from minidisc_ray.reports.words import count_text, hours_text, metric_title, percent_text, ratio_text
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of text; where there is no room those of the largest ``priority`` go first, those of 0 never."""
+
+    heading: str
+    cells: tuple[str, ...]
+    priority: int = 0
+    is_number: bool = True
+
+
+@dataclass(frozen=True)
+class Section:
+    """One task's rows."""
+
+    title: str
+    columns: tuple[Column, ...]
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The rows as plain Python values, None where a cell is empty."""
+    return [{str(key): _plain(value) for key, value in row.items()} for row in frame.to_dict(orient="records")]
+
+
+def sections(frame: pd.DataFrame) -> list[Section]:
+    """The comparison of each task; what all its rows share is in the title and not in a column."""
+    rows = records(frame)
+    return [_section([row for row in rows if row["task"] == task]) for task in dict.fromkeys(r["task"] for r in rows)]
+
+
+def _section(rows: list[Row]) -> Section:
+    students = [row for row in rows if row["method"] not in (TEACHER, MAJORITY)]
+    scales = {row["student_scale_percent"] for row in students}
+    seeds = {row["seeds"] for row in students}
+    units = {row["device_unit"] for row in students}
+
+    def column(heading: str, text: Callable[[Row], str], priority: int = 0, is_number: bool = True) -> Column:
+        return Column(heading, tuple(text(row) for row in rows), priority, is_number)
+
+    def hours(name: str) -> Callable[[Row], str]:
+        def text(row: Row) -> str:
+            written = hours_text(row[name])
+            return f"{written} {row['device_unit']}" if written and len(units) > 1 else written
+
+        return text
+
+    title = [str(rows[0]["task"])]
+    columns = [column("Method", lambda row: str(row["method"]), is_number=False)]
+    if len(scales) == 1:
+        title.append(f"student at {scales.pop()}%")
+    else:
+        columns.append(column("Scale", lambda row: _optional(row["student_scale_percent"], "%")))
+    if len(seeds) == 1:
+        count = seeds.pop()
+        title.append(f"{count} seed{'s' if count != 1 else ''}")
+    else:
+        columns.append(column("Seeds", lambda row: _optional(row["seeds"]), priority=1))
+    unit = next(iter(units)) if len(units) == 1 else "device-hours"
+    columns += [
+        column("Encoder params", lambda row: count_text(row["encoder_parameters"], "B")),
+        column("Total params", lambda row: count_text(row["total_parameters"], "B")),
+        column("MACs", lambda row: count_text(row["macs_at_128"]), priority=1),
+        column(metric_title(rows[0]["metric_name"]), lambda row: percent_text(row["metric_mean"], row["metric_std"])),
+        *(_other_metric(name, rows) for name in _other_metrics(rows)),
+        column(unit[0].upper() + unit[1:], hours("device_hours")),
+        column("Hours ratio", lambda row: ratio_text(row["device_hours_ratio"])),
+        column("FLOPs ratio", lambda row: ratio_text(row["training_flops_ratio"]), priority=1),
+        column("Assistant", lambda row: _optional(row["assistant"] or None, "%"), priority=1),
+        column("Teacher hours", hours("teacher_device_hours"), priority=2),
+        column("Start-up hours", hours("startup_device_hours"), priority=2),
+        column("Training FLOPs", lambda row: count_text(row["training_flops"]), priority=4),
+    ]
+    return Section(" · ".join(title), tuple(columns))
+
+
+def _other_metrics(rows: list[Row]) -> list[str]:
+    names = [key.removesuffix("_mean") for key in rows[0] if key.endswith("_mean") and key != "metric_mean"]
+    return [name for name in names if any(row[f"{name}_mean"] is not None for row in rows)]
+
+
+def _other_metric(name: str, rows: list[Row]) -> Column:
+    cells = tuple(percent_text(row[f"{name}_mean"], row[f"{name}_std"]) for row in rows)
+    return Column(metric_title(name), cells, priority=3)
+
+
+def _optional(value: Any, unit: str = "") -> str:
+    return "" if value is None else f"{value}{unit}"
+
+
+def _plain(value: Any) -> Any:
+    if value is None or bool(pd.isna(value)):
+        return None
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,124 @@
+"""``report.html``: one self-contained page that tells a run to someone who was not there."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from minidisc_ray.pipeline.result import ModelRecord, RunResult, StageCost
+from minidisc_ray.reports import words
+from minidisc_ray.reports.candidates import candidate_rows, trained_text, trial_rows
+from minidisc_ray.reports.columns import sections
+from minidisc_ray.reports.render import footnotes, seen_warning
+from minidisc_ray.reports.table import compare
+
+_TEMPLATE = "report.html.jinja"
+
+
+def write_report(folder: Path, result: RunResult, others: Sequence[RunResult] = ()) -> Path:
+    """Write ``report.html`` into a run directory, whole or not at all, and return its path.
+
+    Args:
+        folder: the run directory.
+        result: the run that the page tells.
+        others: runs to compare it with.
+
+    Raises:
+        UserError: if the others cannot stand in one table with the run.
+    """
+    page = report_page(result, others)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "report.html"
+    temporary = path.with_suffix(f".tmp{os.getpid()}")
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def report_page(result: RunResult, others: Sequence[RunResult] = ()) -> str:
+    """The page itself; everything that came from a recipe or a data set is escaped.
+
+    Raises:
+        UserError: if the others cannot stand in one table with the run.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        parameters=lambda value: words.count_text(value, "B"),
+        count=words.count_text,
+        hours=words.hours_text,
+        metric=words.metric_title,
+        percent=words.percent_text,
+        share=words.share_text,
+        trained=trained_text,
+    )
+    return environment.get_template(_TEMPLATE).render(_context(result, others))
+
+
+def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:
+    frame = compare([result, *others]) if others else None
+    return {
+        "result": result,
+        "method": words.method_name(result),
+        "metric_name": words.metric_title(result.primary_metric),
+        "scores": _scores(result),
+        "models": _models(result),
+        "comparison": [] if frame is None else sections(frame),
+        "footnotes": [] if frame is None else footnotes(frame),
+        "warning": seen_warning([result.task]) if result.teacher_may_have_seen_selection else "",
+        "candidates": candidate_rows(result),
+        "choices": sorted(result.choice_by_lambda.items()),
+        "trials": trial_rows(result),
+        "stages": [(stage, _note(stage)) for stage in result.cost.stages],
+        "exact": _exact(result),
+    }
+
+
+def _models(result: RunResult) -> list[tuple[str, ModelRecord]]:
+    assistants = [(f"Assistant ({model.scale_percent}%)", model) for model in result.assistants]
+    return [("Teacher", result.teacher), *assistants, (f"Student ({result.student.scale_percent}%)", result.student)]
+
+
+def _scores(result: RunResult) -> dict[str, float | None]:
+    metrics = {
+        "student": result.student.validation_metrics,
+        "teacher": result.teacher.validation_metrics,
+        "majority": result.majority_metrics,
+    }
+    return {name: found.get(result.primary_metric) for name, found in metrics.items()}
+
+
+def _note(stage: StageCost) -> str:
+    notes = ["reused: run before, charged all the same"] if stage.reused else []
+    return "; ".join(notes if stage.in_ratio else [*notes, "outside the sums and ratios"])
+
+
+def _exact(result: RunResult) -> list[tuple[str, str]]:
+    """Every number of the page that was rounded above, unrounded."""
+    found: list[tuple[str, object]] = []
+    for name, model in _models(result):
+        found += [
+            (f"{name}, encoder parameters", model.encoder_parameters),
+            (f"{name}, total parameters", model.total_parameters),
+            (f"{name}, multiply-adds of 128 tokens", model.macs_at_128),
+        ]
+        found += [(f"{name}, {key} on selection", value) for key, value in model.selection_metrics.items()]
+        found += [(f"{name}, {key} on validation", value) for key, value in model.validation_metrics.items()]
+    found += [(f"Majority class, {key} on validation", value) for key, value in result.majority_metrics.items()]
+    found += [
+        ("Device-hours", result.cost.device_hours),
+        ("Training FLOPs", result.cost.training_flops),
+        ("Training FLOPs the plan estimated", result.closed_form_training_flops),
+        ("Teacher device-hours", result.cost.teacher_device_hours),
+        ("Teacher training FLOPs", result.cost.teacher_training_flops),
+        ("Start-up device-hours", result.cost.startup_device_hours),
+        *((f"Candidate at {row.scale_percent}%, metric", row.metric) for row in candidate_rows(result)),
+    ]
+    return [(name, repr(value)) for name, value in found]

@@ -1,0 +1,129 @@
+"""A comparison for the terminal, for a document or for another program."""
+
+import io
+import json
+import shutil
+from typing import Literal
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from minidisc_ray.reports.columns import Column, Section, records, sections
+
+Format = Literal["table", "md", "csv", "json"]
+
+
+def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
+    """Write what ``compare`` found: csv and json in full precision, table and md rounded and with footnotes.
+
+    Args:
+        frame: the comparison.
+        format: what to write.
+        width: columns of the terminal, for ``table`` alone; by default the terminal's own.
+    """
+    match format:
+        case "csv":
+            return frame.to_csv(index=False, lineterminator="\n")
+        case "json":
+            return json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        case "md":
+            return _markdown(frame)
+        case "table":
+            return _terminal(frame, width or shutil.get_terminal_size((100, 24)).columns)
+    raise ValueError(f"format is {format!r}; it must be table, md, csv or json")
+
+
+def footnotes(frame: pd.DataFrame) -> list[str]:
+    """What a reader must know to read the table rightly; a warning comes last."""
+    first = records(frame)[0]
+    selection = f"Selected on: {first['selection_split']}. Scores are of the validation rows, in percent"
+    selection += ", mean ± sample standard deviation over seeds." if bool(frame["metric_std"].notna().any()) else "."
+    if first["protocol"] == "paper":
+        selection += " The rows that selected are the rows that score, as in the papers: scores are optimistic."
+    notes = [
+        selection,
+        "Device-hours leave out teacher fine-tuning and start-up: columns of their own, outside the ratio. Ratios are "
+        "to Conventional on the same task and scale, over the seeds that both have.",
+        "MACs: multiply-adds of one row of 128 tokens. Encoder parameters are what the scale prunes; total adds the "
+        "embeddings and the rest.",
+    ]
+    if bool(frame["teacher_may_have_seen_selection"].any()):
+        notes.append(seen_warning([row["task"] for row in records(frame) if row["teacher_may_have_seen_selection"]]))
+    return notes
+
+
+def seen_warning(tasks: list[str]) -> str:
+    """The warning that a teacher may have been trained on the rows that selected."""
+    return (
+        f"Warning: on {', '.join(dict.fromkeys(tasks))} the teacher may have seen the rows that selected while it was "
+        "trained, so what was chosen on them may be flattered."
+    )
+
+
+def _terminal(frame: pd.DataFrame, width: int) -> str:
+    stream = io.StringIO()
+    # Names are text, never markup; a pipe must not receive colours, whatever the environment asks for.
+    console = Console(
+        file=stream, width=width, markup=False, highlight=False, emoji=False, force_terminal=False, color_system=None
+    )
+    left_out: list[str] = []
+    for section in sections(frame):
+        columns = _that_fit(section, width)
+        left_out += [column.heading for column in section.columns if column not in columns]
+        console.print(Text(section.title, style="bold"))
+        console.print(_table(columns))
+        console.print()
+    for note in footnotes(frame):
+        console.print(Text(note))
+    if left_out:
+        console.print(Text(f"Left out at this width: {', '.join(dict.fromkeys(left_out))}; csv and json have them."))
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def _that_fit(section: Section, width: int) -> tuple[Column, ...]:
+    columns = section.columns
+    measuring = Console(file=io.StringIO(), width=10_000)
+    while measuring.measure(_table(columns)).maximum > width:
+        last = max(column.priority for column in columns)
+        if last == 0:
+            break
+        # Of equals the rightmost goes first.
+        gone = max(index for index, column in enumerate(columns) if column.priority == last)
+        columns = (*columns[:gone], *columns[gone + 1 :])
+    return columns
+
+
+def _table(columns: tuple[Column, ...]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    for column in columns:
+        # Headings of two words stand on two lines, so that numbers set the width.
+        heading = Text(column.heading.replace("-hours", "-\nhours").replace(" ", "\n", 1))
+        table.add_column(heading, justify="right" if column.is_number else "left", overflow="fold")
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    lines: list[str] = []
+    for section in sections(frame):
+        lines += [f"**{_escaped(section.title)}**", ""]
+        lines.append(_markdown_row([column.heading for column in section.columns]))
+        lines.append(_markdown_row(["---:" if column.is_number else ":---" for column in section.columns]))
+        rows = zip(*(column.cells for column in section.columns), strict=True)
+        lines += [_markdown_row([_escaped(cell) for cell in cells]) for cells in rows]
+        lines.append("")
+    lines += [f"- {_escaped(note)}" for note in footnotes(frame)]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

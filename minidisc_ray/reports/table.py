@@ -1,0 +1,189 @@
+"""Many runs as one table: a row for each method, student scale and task, averaged over seeds."""
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.reports.checks import check_comparable, distinct_runs
+from minidisc_ray.reports.words import method_name, scales_text
+
+TEACHER = "Teacher"
+MAJORITY = "Majority class"
+
+_METHOD_ORDER = ("conventional", "assistant", "minidisc", "maxidisc")
+_HEAD = (
+    "task",
+    "method",
+    "student_scale_percent",
+    "seeds",
+    "encoder_parameters",
+    "total_parameters",
+    "macs_at_128",
+    "metric_name",
+    "metric_mean",
+    "metric_std",
+)
+_TAIL = (
+    "device_hours",
+    "device_unit",
+    "training_flops",
+    "device_hours_ratio",
+    "training_flops_ratio",
+    "teacher_device_hours",
+    "startup_device_hours",
+    "assistant",
+    "selection_split",
+    "protocol",
+    "teacher_may_have_seen_selection",
+)
+_WHOLE = ("student_scale_percent", "seeds")
+_SIZES = ("encoder_parameters", "total_parameters", "macs_at_128")
+_NUMBERS = (
+    *_SIZES,
+    *("metric_mean", "metric_std", "device_hours"),
+    *("training_flops", "device_hours_ratio", "training_flops_ratio", "teacher_device_hours", "startup_device_hours"),
+)
+Row = dict[str, Any]
+
+
+def compare(results: Sequence[RunResult]) -> pd.DataFrame:
+    """One row per task, method and student scale averaged over seeds, after the teacher's and before the majority's.
+
+    Metrics are shares, hours are in ``device_unit``, ratios are to the conventional row of the same task and scale,
+    averaged over the seeds that both have. Empty cells are missing values.
+
+    Raises:
+        UserError: if the runs cannot stand in one table.
+    """
+    check_comparable(results)
+    runs = distinct_runs(results)
+    rows: list[Row] = []
+    for task in dict.fromkeys(run.task for run in runs):
+        of_task = [run for run in runs if run.task == task]
+        rows.append(_teacher_row(of_task))
+        rows.extend(_method_row(group, of_task) for group in _method_groups(of_task))
+        rows.append(_majority_row(of_task))
+    named = {*_HEAD, *_TAIL}
+    other_metrics = list(dict.fromkeys(key for row in rows for key in row if key not in named))
+    frame = pd.DataFrame(rows, columns=[*_HEAD, *other_metrics, *_TAIL])
+    for column in _WHOLE:
+        frame[column] = frame[column].astype("Int64")
+    for column in (*_NUMBERS, *other_metrics):
+        frame[column] = frame[column].astype("float64")
+    for column in _SIZES:
+        # Sizes are the same for every seed as a rule, and whole numbers then.
+        if bool((frame[column].dropna() % 1 == 0).all()):
+            frame[column] = frame[column].astype("Int64")
+    return frame
+
+
+def _method_groups(runs: list[RunResult]) -> list[list[RunResult]]:
+    """Runs of one row together, by seed; rows from the largest student down, then by method."""
+    groups: dict[tuple[int, int, tuple[int, ...], str], list[RunResult]] = {}
+    for run in runs:
+        fixed = tuple(-model.scale_percent for model in run.assistants) if run.method == "assistant" else ()
+        key = (-run.student.scale_percent, _METHOD_ORDER.index(run.method), fixed, method_name(run))
+        groups.setdefault(key, []).append(run)
+    return [sorted(groups[key], key=lambda run: run.seed) for key in sorted(groups)]
+
+
+def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
+    first = runs[0]
+    conventional = {
+        run.seed: run
+        for run in of_task
+        if run.method == "conventional" and run.student.scale_percent == first.student.scale_percent
+    }
+    pairs = [(run, conventional[run.seed]) for run in runs if run.seed in conventional]
+    same_unit = [(run, base) for run, base in pairs if run.cost.device_unit == base.cost.device_unit]
+    return {
+        **_shared(runs),
+        "method": method_name(first),
+        "student_scale_percent": first.student.scale_percent,
+        "seeds": len(runs),
+        "encoder_parameters": _mean(run.student.encoder_parameters for run in runs),
+        "total_parameters": _mean(run.student.total_parameters for run in runs),
+        "macs_at_128": _mean(run.student.macs_at_128 for run in runs),
+        **_metrics([run.student.validation_metrics for run in runs], first.primary_metric),
+        "device_hours": _mean(run.cost.device_hours for run in runs),
+        "device_unit": first.cost.device_unit,
+        "training_flops": _mean(run.cost.training_flops for run in runs),
+        "device_hours_ratio": _mean_ratio(same_unit, lambda run: run.cost.device_hours),
+        "training_flops_ratio": _mean_ratio(pairs, lambda run: run.cost.training_flops),
+        "teacher_device_hours": _mean(run.cost.teacher_device_hours for run in runs),
+        "startup_device_hours": _mean(run.cost.startup_device_hours for run in runs),
+        "assistant": _assistants(runs),
+    }
+
+
+def _teacher_row(runs: list[RunResult]) -> Row:
+    # Methods of one seed share their teacher: it counts once, whatever the number of methods.
+    per_seed = list({run.seed: run for run in reversed(runs)}.values())
+    first = runs[0]
+    units = {run.cost.device_unit for run in per_seed}
+    hours = _mean(run.cost.teacher_device_hours for run in per_seed) if len(units) == 1 else None
+    return {
+        **_shared(runs),
+        "method": TEACHER,
+        "student_scale_percent": first.teacher.scale_percent,
+        "seeds": len(per_seed),
+        "encoder_parameters": first.teacher.encoder_parameters,
+        "total_parameters": first.teacher.total_parameters,
+        "macs_at_128": first.teacher.macs_at_128,
+        **_metrics([run.teacher.validation_metrics for run in per_seed], first.primary_metric),
+        "device_hours": hours,
+        "device_unit": units.pop() if len(units) == 1 else None,
+        "training_flops": _mean(run.cost.teacher_training_flops for run in per_seed),
+        "teacher_device_hours": hours,
+        "assistant": "",
+    }
+
+
+def _majority_row(runs: list[RunResult]) -> Row:
+    # The data alone decide it, no seed does: neither a count of seeds nor a deviation.
+    first = runs[0]
+    return {
+        **_shared(runs),
+        "method": MAJORITY,
+        **_metrics([first.majority_metrics], first.primary_metric),
+        "assistant": "",
+    }
+
+
+def _shared(runs: list[RunResult]) -> Row:
+    first = runs[0]
+    return {
+        "task": first.task,
+        "metric_name": first.primary_metric,
+        "selection_split": first.selection_split,
+        "protocol": first.protocol,
+        "teacher_may_have_seen_selection": any(run.teacher_may_have_seen_selection for run in runs),
+    }
+
+
+def _metrics(found: list[dict[str, float]], primary: str) -> Row:
+    row: Row = {}
+    for name in dict.fromkeys([primary, *(name for metrics in found for name in metrics)]):
+        # A mean over only some of a row's seeds would be read as one over all of them.
+        values = [metrics[name] for metrics in found] if all(name in metrics for metrics in found) else []
+        prefix = "metric" if name == primary else name
+        row[f"{prefix}_mean"] = _mean(values)
+        row[f"{prefix}_std"] = statistics.stdev(values) if len(values) > 1 else None
+    return row
+
+
+def _assistants(runs: list[RunResult]) -> str:
+    chains = [scales_text([model.scale_percent for model in run.assistants]) for run in runs]
+    return chains[0] if len(set(chains)) == 1 else "/".join(chains)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return statistics.fmean(listed) if listed else None
+
+
+def _mean_ratio(pairs: list[tuple[RunResult, RunResult]], cost: Callable[[RunResult], float]) -> float | None:
+    return _mean(cost(run) / cost(base) for run, base in pairs if cost(base) > 0)

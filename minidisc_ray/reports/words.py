@@ -1,0 +1,86 @@
+"""Numbers and methods as people read them; every table and page spells them the same way."""
+
+import math
+
+from minidisc_ray.pipeline.result import RunResult
+
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_METHODS = {"conventional": "Conventional", "minidisc": "MiniDisc", "maxidisc": "MaxiDisc"}
+_METRICS = {"f1": "F1", "matthews": "Matthews", "accuracy": "Accuracy", "spearman": "Spearman", "pearson": "Pearson"}
+
+
+def method_name(result: RunResult) -> str:
+    """What tables call the run's method; a fixed assistant carries its scale, so that two scales are two methods."""
+    if result.method == "assistant":
+        return f"TA ({scales_text([model.scale_percent for model in result.assistants], '%')})"
+    return _METHODS[result.method]
+
+
+def scales_text(scales: list[int], unit: str = "") -> str:
+    """The scales of one chain's assistants in order, in percent; empty where there is none."""
+    return " → ".join(f"{scale}{unit}" for scale in scales)
+
+
+def metric_title(name: str) -> str:
+    """A metric's name as a heading; ``accuracy@validation_mismatched`` keeps its set."""
+    metric, _, split = name.partition("@")
+    title = _METRICS.get(metric, metric)
+    return f"{title} ({split})" if split else title
+
+
+def count_text(value: float | None, billions: str = "G") -> str:
+    """A count in three significant digits: 10.6M, 1.36G.
+
+    Args:
+        value: parameters, multiply-adds or FLOPs.
+        billions: the letter for 10^9; parameters say B.
+    """
+    if value is None:
+        return ""
+    # Rounded first, so that 999,999 becomes 1.00M and never 1000K.
+    rounded = float(f"{value:.3g}")
+    for power, letter in ((18, "E"), (15, "P"), (12, "T"), (9, billions), (6, "M"), (3, "K")):
+        if rounded >= 10**power:
+            return f"{_three_digits(rounded / 10**power)}{letter}"
+    return f"{rounded:g}"
+
+
+def percent_text(mean: float | None, std: float | None = None) -> str:
+    """A metric in percent with one decimal, with its standard deviation where there is one."""
+    if mean is None:
+        return ""
+    return f"{100 * mean:.1f}" if std is None else f"{100 * mean:.1f} ± {100 * std:.1f}"
+
+
+def share_text(share: float | None) -> str:
+    """A share kept, in percent with one decimal and its sign."""
+    return "" if share is None else f"{100 * share:.1f}%"
+
+
+def ratio_text(ratio: float | None) -> str:
+    """How many times the conventional cost: 4.1×."""
+    if ratio is None:
+        return ""
+    if ratio >= 100:
+        return f"{ratio:.0f}{_TIMES}"
+    return f"{ratio:.1f}{_TIMES}" if ratio >= 0.95 else f"{ratio:.2g}{_TIMES}"
+
+
+def hours_text(hours: float | None) -> str:
+    """Hours in three significant digits, all whole digits above that."""
+    return "" if hours is None else _three_digits(hours)
+
+
+def age_text(seconds: float) -> str:
+    """How long ago, in the largest unit that says it."""
+    for size, letter in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {letter}"
+    return f"{seconds:.0f} s"
+
+
+def _three_digits(value: float) -> str:
+    if value == 0:
+        return "0"
+    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"

@@ -1,0 +1,49 @@
+"""Fine-tuning a pretrained model to a teacher."""
+
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from minidisc_ray.configs.training import Precision, TrainingConfig
+from minidisc_ray.core.task import Task
+from minidisc_ray.data import EncodedRows
+from minidisc_ray.models.dropout import use_fast_dropout
+from minidisc_ray.models.elastic import ElasticModel
+from minidisc_ray.models.pruned import structure_of
+from minidisc_ray.objectives import LabelObjective
+from minidisc_ray.training.learner import Learner
+from minidisc_ray.training.loop import Observer, train
+from minidisc_ray.training.state import TrainingState
+from minidisc_ray.training.workers import Workers
+
+WHOLE = 100
+
+
+def finetune(
+    model: PreTrainedModel,
+    rows: EncodedRows,
+    selection: EncodedRows,
+    task: Task,
+    training: TrainingConfig,
+    precision: Precision,
+    seed: int,
+    pad_token_id: int,
+    workers: Workers,
+    folder: Path,
+    observer: Observer,
+) -> TrainingState:
+    """Train a model on labels, in place; the state kept is the best on the selection split."""
+    use_fast_dropout(model, training.dropout)
+    learner = Learner(
+        elastic=ElasticModel(model, {WHOLE: structure_of(model.config)}),
+        objective=LabelObjective(task.is_regression),
+        teacher=None,
+        scales_of_step=lambda step: (WHOLE,),  # noqa: ARG005
+        goodness=lambda scores: scores[WHOLE][task.primary_metric],
+        task=task,
+        selection=selection,
+        pad_token_id=pad_token_id,
+        workers=workers,
+        precision=precision,
+    )
+    return train(learner, rows, training, seed, folder, observer)

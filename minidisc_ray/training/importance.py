@@ -1,0 +1,76 @@
+"""Importance of every head and neuron over training rows (MiniDisc, appendix A, equations 6 and 8)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from minidisc_ray.core.flops import inference_flops
+from minidisc_ray.core.importance import absolute_gradient_sum
+from minidisc_ray.core.task import Task
+from minidisc_ray.data import EncodedRows, collate, evaluation_batches
+from minidisc_ray.models.families import shape_of
+from minidisc_ray.models.forward import run_model
+from minidisc_ray.models.gates import gated, open_gates
+from minidisc_ray.models.pruned import structure_of
+from minidisc_ray.objectives import label_loss_sum
+from minidisc_ray.training.predict import to_device
+from minidisc_ray.training.workers import Workers
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Expected absolute gradients, for each layer (h,) and (f,), in float64; not normalised yet."""
+
+    heads: tuple[Tensor, ...]
+    neurons: tuple[Tensor, ...]
+    flops: float
+
+
+def measure_importance(
+    model: PreTrainedModel,
+    rows: EncodedRows,
+    indices: Tensor,
+    task: Task,
+    pad_token_id: int,
+    workers: Workers,
+    on_batch: Callable[[int, int], None],
+) -> Importance:
+    """Gradients of the task's loss with respect to one gate a row and unit, in eval mode and float32.
+
+    Args:
+        model: the fine-tuned teacher.
+        rows: the training split.
+        indices: the rows to use.
+        task: gives the loss on labels, which is summed over rows.
+        pad_token_id: fills rows up to the longest of their batch.
+        workers: each takes every n-th batch; sums are over all.
+        on_batch: told the batches done and their number.
+    """
+    model = model.eval().requires_grad_(False).to(workers.device)
+    shape, structure = shape_of(model), structure_of(model.config)
+    sums: list[Tensor] | None = None
+    flops = 0.0
+    batches = evaluation_batches(rows.lengths[indices], BATCH_SIZE)
+    for done, chosen in enumerate(batches[workers.rank :: workers.size], start=1):
+        batch = to_device(collate(rows, indices[chosen], pad_token_id), workers.device)
+        gates = open_gates(model, batch.rows)
+        with gated(model, gates):
+            loss = label_loss_sum(run_model(model, batch).logits, batch.labels, task.is_regression)
+        gradients = torch.autograd.grad(loss, [*gates.heads, *gates.neurons])
+        scores = [absolute_gradient_sum(gradient) for gradient in gradients]
+        sums = scores if sums is None else [total + score for total, score in zip(sums, scores, strict=True)]
+        # A forward pass, and a backward pass through activations alone: weights take no gradient here.
+        flops += 2 * inference_flops(shape, structure, batch.rows, batch.length)
+        on_batch(done * workers.size, len(batches))
+    if sums is None:
+        gates = open_gates(model, 1)
+        sums = [torch.zeros(gate.shape[-1], dtype=torch.float64, device=workers.device) for gate in gates.heads]
+        sums += [torch.zeros(gate.shape[-1], dtype=torch.float64, device=workers.device) for gate in gates.neurons]
+    means = [(workers.sum_(total) / len(indices)).cpu() for total in sums]
+    count = shape.num_layers
+    return Importance(tuple(means[:count]), tuple(means[count:]), workers.sum_number(flops))

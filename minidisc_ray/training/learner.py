@@ -1,0 +1,96 @@
+"""What the loop trains: shared weights, an objective, a teacher, and the scales of each step."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidisc_ray.configs.training import Precision
+from minidisc_ray.core.flops import EncoderShape, training_flops
+from minidisc_ray.core.task import Task
+from minidisc_ray.core.trace import Batch, Totals
+from minidisc_ray.data import EncodedRows
+from minidisc_ray.evaluation import score
+from minidisc_ray.models.elastic import ElasticModel
+from minidisc_ray.models.families import shape_of
+from minidisc_ray.objectives import Objective
+from minidisc_ray.training.autocast import autocast
+from minidisc_ray.training.predict import predict
+from minidisc_ray.training.teacher_outputs import TeacherOutputs
+from minidisc_ray.training.workers import Workers
+
+Scores = dict[int, dict[str, float]]
+
+
+@dataclass
+class Learner:
+    """One model at one scale (fine-tuning, distillation) or at several (a sandwich).
+
+    Attributes:
+        elastic: the weights, and the candidates that live in them.
+        objective: what is minimised.
+        teacher: None where the objective needs none.
+        scales_of_step: which candidates a step trains; their losses are averaged.
+        goodness: from every candidate's metrics to the number that early stopping maximises.
+        task, selection, pad_token_id, workers, precision: what evaluation needs.
+    """
+
+    elastic: ElasticModel
+    objective: Objective
+    teacher: TeacherOutputs | None
+    scales_of_step: Callable[[int], tuple[int, ...]]
+    goodness: Callable[[Scores], float]
+    task: Task
+    selection: EncodedRows
+    pad_token_id: int
+    workers: Workers
+    precision: Precision
+
+    def __post_init__(self) -> None:
+        self.shape: EncoderShape = shape_of(self.elastic.shared)
+        self.flops = 0
+
+    def backward(self, batch: Batch, totals: Totals, step: int) -> dict[str, Tensor]:
+        """Add this batch's share of the step's gradient; returns the detached terms, averaged over candidates."""
+        scales = self.scales_of_step(step)
+        target = self.teacher.trace(batch) if self.teacher is not None else None
+        with autocast(self.precision, self.workers.device):
+            embedded = self.elastic.embed(batch)
+        # Candidates add up here, so that the embeddings run forward and backward once for all of them.
+        leaf = embedded.detach().requires_grad_()
+        sums: dict[str, Tensor] = {}
+        for scale in scales:
+            with autocast(self.precision, self.workers.device):
+                trace = self.elastic.run(scale, leaf, batch)
+            terms = self.objective(trace, target, batch, totals)
+            loss = torch.stack(list(terms.values())).sum() / len(scales)
+            loss.backward()  # type: ignore[no-untyped-call]
+            for name, term in terms.items():
+                share = term.detach() / len(scales)
+                sums[name] = sums[name] + share if name in sums else share
+            self.flops += training_flops(self.shape, self.elastic.structures[scale], batch.rows, batch.length)
+        embedded.backward(leaf.grad)  # type: ignore[no-untyped-call]
+        return sums
+
+    def total_flops(self) -> int:
+        """Training FLOPs of this worker so far, the teacher's forward passes included."""
+        return self.flops + (self.teacher.flops if self.teacher is not None else 0)
+
+    def evaluate(self, rows: EncodedRows | None = None) -> Scores:
+        """Every candidate's metrics on the selection split, or on other rows."""
+        rows = self.selection if rows is None else rows
+        labels = rows.labels.numpy()
+        return {scale: score(self.task, logits, labels) for scale, logits in self.predict(rows).items()}
+
+    def predict(self, rows: EncodedRows) -> dict[int, np.ndarray]:
+        """Every candidate's logits, (N, C)."""
+        self.elastic.train(False)
+
+        def run(batch: Batch) -> Mapping[int, Tensor]:
+            with autocast(self.precision, self.workers.device):
+                embedded = self.elastic.embed(batch)
+                return {scale: self.elastic.run(scale, embedded, batch).logits for scale in self.elastic.structures}
+
+        return predict(run, rows, self.task.num_labels, self.pad_token_id, self.workers)

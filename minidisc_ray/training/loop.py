@@ -1,0 +1,147 @@
+"""The one training loop; every stage that learns runs it."""
+
+import math
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minidisc_ray.configs.training import TrainingConfig
+from minidisc_ray.core.trace import Totals
+from minidisc_ray.data import EncodedRows, collate, epoch_batches, shard
+from minidisc_ray.models.dropout import seed_dropout
+from minidisc_ray.training.learner import Learner, Scores
+from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
+from minidisc_ray.training.predict import to_device
+from minidisc_ray.training.state import EpochRecord, TrainingState, load_checkpoint, save_checkpoint
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on: one sentence with the stage and the step; the last good checkpoint is kept."""
+
+
+class Observer(Protocol):
+    """Sees training go by; called on every worker."""
+
+    def on_step(self, step: int, num_steps: int, epoch: int, losses: dict[str, Tensor]) -> None:
+        """After an optimiser step; ``losses`` are this worker's, still on the device."""
+
+    def on_epoch(self, record: EpochRecord, checkpoint: Path) -> None:
+        """After an evaluation, with the newest checkpoint's folder."""
+
+
+def train(
+    learner: Learner, rows: EncodedRows, training: TrainingConfig, seed: int, folder: Path, observer: Observer
+) -> TrainingState:
+    """Train to the end, or from the newest checkpoint in ``folder`` on, and leave the best state in the weights.
+
+    Args:
+        learner: what to train.
+        rows: the training split.
+        training: the stage's config.
+        seed: of row order and dropout.
+        folder: of the stage; holds ``newest`` and ``best``.
+        observer: told of every step and epoch.
+
+    Raises:
+        TrainingError: if a gradient is not finite.
+    """
+    shared, workers = learner.elastic.shared, learner.workers
+    optimizer = build_optimizer(shared, training)
+    state = load_checkpoint(folder / "newest", shared, optimizer) or TrainingState()
+    flops_before = state.training_flops
+    best = _copy(shared)
+    if state.history and load_checkpoint(folder / "best", shared, None) is not None:
+        best = _copy(shared)
+        load_checkpoint(folder / "newest", shared, None)
+    num_steps = math.ceil(len(rows) / training.batch_size) * training.num_epochs
+
+    while state.epochs_done < training.num_epochs and not _is_patience_over(state, training):
+        epoch, step = state.epochs_done + 1, state.steps_done
+        batches = epoch_batches(rows.lengths, training.batch_size, seed, state.epochs_done)
+        learner.elastic.train()
+        sums: dict[str, Tensor] = {}
+        for indices in batches:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(step, num_steps, training)
+            losses = _take_step(learner, rows, indices, training, seed, step)
+            _clip_(learner, training, step)
+            optimizer.step()
+            step += 1
+            observer.on_step(step, num_steps, epoch, losses)
+            sums = {name: sums[name] + value if name in sums else value for name, value in losses.items()}
+        metrics: Scores = learner.evaluate()
+        record = EpochRecord(
+            epoch=epoch,
+            losses={name: workers.sum_number(float(value) / len(batches)) for name, value in sums.items()},
+            metrics=metrics,
+            goodness=learner.goodness(metrics),
+        )
+        is_best = state.best is None or record.goodness > state.best.goodness
+        state = TrainingState(
+            epochs_done=epoch,
+            steps_done=step,
+            best_epoch=epoch if is_best else state.best_epoch,
+            history=(*state.history, record),
+            training_flops=flops_before + workers.sum_number(learner.total_flops()),
+        )
+        if is_best:
+            best = _copy(shared)
+        if workers.is_first:
+            if is_best:
+                save_checkpoint(folder / "best", shared, None, state)
+            save_checkpoint(folder / "newest", shared, optimizer, state)
+        workers.wait()
+        observer.on_epoch(record, folder / "newest")
+
+    with torch.no_grad():
+        for parameter, kept in zip(shared.parameters(), best, strict=True):
+            parameter.copy_(kept)
+    return state
+
+
+def _take_step(
+    learner: Learner, rows: EncodedRows, indices: Tensor, training: TrainingConfig, seed: int, step: int
+) -> dict[str, Tensor]:
+    workers = learner.workers
+    totals = Totals(rows=len(indices), tokens=int(rows.lengths[indices].sum()))
+    learner.elastic.gradients.zero_()
+    sums: dict[str, Tensor] = {}
+    parts = shard(indices, workers.rank, workers.size, training.accumulation_steps)
+    for part, part_indices in enumerate(parts):
+        # One seed for each step, worker and part: a resumed run draws the masks that it would have drawn.
+        seed_dropout(_mix(seed, step, workers.rank, part))
+        batch = to_device(collate(rows, part_indices, learner.pad_token_id), workers.device)
+        for name, value in learner.backward(batch, totals, step).items():
+            sums[name] = sums[name] + value if name in sums else value
+    workers.sum_(learner.elastic.gradients.buffer)
+    return sums
+
+
+def _mix(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _clip_(learner: Learner, training: TrainingConfig, step: int) -> None:
+    """Scale the gradient down to the largest allowed norm; the flat buffer makes it one norm and one product."""
+    buffer = learner.elastic.gradients.buffer
+    norm = float(torch.linalg.vector_norm(buffer))
+    if not math.isfinite(norm):
+        raise TrainingError(
+            f"the gradient is not finite at step {step + 1}; the last good checkpoint is kept: lower the learning rate "
+            f"({training.learning_rate:g}), or use precision=float32"
+        )
+    if norm > training.max_gradient_norm:
+        buffer.mul_(training.max_gradient_norm / norm)
+
+
+def _is_patience_over(state: TrainingState, training: TrainingConfig) -> bool:
+    if training.early_stop_epochs is None:
+        return False
+    return state.epochs_done - state.best_epoch >= training.early_stop_epochs
+
+
+def _copy(module: torch.nn.Module) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in module.parameters()]

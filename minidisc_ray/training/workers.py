@@ -1,0 +1,56 @@
+"""The data-parallel workers of one trial, or the one process that stands for them."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This worker's place among the workers of its trial.
+
+    Gradients are summed over workers by one all-reduce of the flat gradient buffer rather than by wrapping modules in
+    ``DistributedDataParallel``: candidates run several backward passes through slices of the same weights, which its
+    reducer, one hook a parameter and pass, does not cover. Losses are divided by counts of the whole step, so a sum
+    is exactly the one-worker gradient.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this worker writes files."""
+        return self.rank == 0
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over workers, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def sum_number(self, value: float) -> float:
+        """Sum a number over workers."""
+        if self.size == 1:
+            return value
+        return float(self.sum_(torch.tensor([value], dtype=torch.float64, device=self.device)).item())
+
+    def broadcast_(self, tensor: Tensor, source: int) -> Tensor:
+        """Replace a tensor by another worker's, in place."""
+        if self.size > 1:
+            dist.broadcast(tensor, source)
+        return tensor
+
+    def agree(self, value: float) -> float:
+        """The first worker's value, on every worker."""
+        if self.size == 1:
+            return value
+        return float(self.broadcast_(torch.tensor([value], dtype=torch.float64, device=self.device), 0).item())
+
+    def wait(self) -> None:
+        """Wait for every worker."""
+        if self.size > 1:
+            dist.barrier()

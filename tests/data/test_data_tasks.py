@@ -1,0 +1,72 @@
+import pytest
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.task import (
+    BuiltinTaskConfig,
+    ClassificationTaskConfig,
+    GlueTaskConfig,
+    RegressionTaskConfig,
+)
+from minidisc_ray.data.labels import LabelError, found_names
+from minidisc_ray.data.tasks import resolve_task, task_columns
+
+METRICS = {
+    "cola": ("matthews",),
+    "sst2": ("accuracy",),
+    "mrpc": ("f1", "accuracy"),
+    "stsb": ("spearman", "pearson"),
+    "qqp": ("f1", "accuracy"),
+    "mnli": ("accuracy",),
+    "qnli": ("accuracy",),
+    "rte": ("accuracy",),
+}
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_glue(name):
+    task = resolve_task(GlueTaskConfig(name=name))
+    assert task.name == name
+    assert task.metrics == METRICS[name]
+    assert task.is_regression == (name == "stsb")
+    assert task.num_labels == {"stsb": 1, "mnli": 3}.get(name, 2)
+    expected = ("validation_matched", "validation_mismatched") if name == "mnli" else ("validation",)
+    assert task.validation_splits == expected
+
+
+def test_custom_tasks():
+    named = resolve_task(ClassificationTaskConfig(text=("a", "b"), label_names=("x", "y", "z"), metric="f1"))
+    assert (named.name, named.text_columns, named.label_names, named.metrics) == (
+        "classification",
+        ("a", "b"),
+        ("x", "y", "z"),
+        ("f1",),
+    )
+    assert resolve_task(ClassificationTaskConfig(), ["p", "q"]).label_names == ("p", "q")
+    assert resolve_task(RegressionTaskConfig(metric="pearson")).metrics == ("pearson", "spearman")
+    assert resolve_task(BuiltinTaskConfig()).label_names == ("negative", "positive")
+    assert task_columns(ClassificationTaskConfig()) == ("text", "label")
+
+
+def test_too_few_names():
+    with pytest.raises(UserError, match=r"^task.label_names: missing, and only 'p' is found in the training labels; "):
+        resolve_task(ClassificationTaskConfig(), ["p"])
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (["b", "a", "b", None], ("a", "b")),
+        ([10, 9, 2, 10], ("2", "9", "10")),
+        (["10", "9"], ("9", "10")),
+        ([1.0, 0.0], ("0", "1")),
+        ([True, False], ("false", "true")),
+    ],
+)
+def test_found_names(values, names):
+    assert found_names(values) == names
+
+
+@pytest.mark.parametrize("value", [0.5, float("nan"), ["a"]])
+def test_found_names_refuse_values(value):
+    with pytest.raises(LabelError, match="a class is a name or a whole number"):
+        found_names([0, value])

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from minidisc_ray.core.task import Task
+from minidisc_ray.evaluation import majority_scores, merge_scores, predicted_labels, score
+
+
+def classification(classes, metrics=("f1", "accuracy", "matthews")):
+    return Task("test", ("text",), "label", tuple("abcdef"[:classes]), metrics)
+
+
+REGRESSION = Task("test", ("text",), "label", (), ("spearman", "pearson"))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(3))
+def test_classification_is_sklearns(classes, seed):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(classes, size=200)
+    logits = generator.normal(size=(200, classes)).astype(np.float32)
+    logits[np.arange(200), labels] += 1
+    predicted = logits.argmax(1)
+    scores = score(classification(classes), logits, labels)
+    assert list(scores) == ["f1", "accuracy", "matthews"]
+    assert scores["accuracy"] == pytest.approx(accuracy_score(labels, predicted), abs=1e-12)
+    assert scores["matthews"] == pytest.approx(matthews_corrcoef(labels, predicted), abs=1e-12)
+    average = "binary" if classes == 2 else "macro"
+    assert scores["f1"] == pytest.approx(f1_score(labels, predicted, average=average), abs=1e-12)
+
+
+def test_f1_by_hand():
+    logits = np.eye(2)[[1, 1, 0, 0, 1]]  # two right ones of class 1, one wrong, one missed
+    assert score(classification(2), logits, np.array([1, 0, 0, 1, 1]))["f1"] == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_correlations_are_scipys(seed):
+    generator = np.random.default_rng(seed)
+    labels = generator.uniform(0, 5, 100).astype(np.float32)
+    logits = (labels + generator.normal(size=100)).astype(np.float32)[:, None]
+    scores = score(REGRESSION, logits, labels)
+    assert scores["spearman"] == pytest.approx(spearmanr(logits[:, 0], labels).statistic, abs=1e-6)
+    assert scores["pearson"] == pytest.approx(pearsonr(logits[:, 0], labels).statistic, abs=1e-6)
+
+
+def test_constant_predictions_score_nothing_and_do_not_warn():
+    assert score(REGRESSION, np.full((5, 1), 2.0), np.arange(5.0)) == {"spearman": 0.0, "pearson": 0.0}
+    assert score(REGRESSION, np.arange(5.0)[:, None], np.full(5, 1.0)) == {"spearman": 0.0, "pearson": 0.0}
+    always_first = np.tile([1.0, 0.0], (6, 1))
+    assert score(classification(2), always_first, np.array([0, 1] * 3)) == {"f1": 0.0, "accuracy": 0.5, "matthews": 0.0}
+    assert score(classification(2), always_first, np.zeros(6, dtype=int))["matthews"] == 0.0
+    nearly = np.array([1.0, 1.0 + 1e-15, 1.0, 1.0])[:, None]
+    assert np.isfinite(list(score(REGRESSION, nearly, np.arange(4.0)).values())).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_not_finite(bad):
+    logits = np.zeros((3, 2))
+    logits[1, 1] = bad
+    with pytest.raises(ValueError, match="logits are not finite"):
+        score(classification(2), logits, np.array([0, 1, 0]))
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 2), (3,)])
+def test_shapes(shape):
+    with pytest.raises(ValueError, match="do not fit 2 outputs"):
+        score(classification(2), np.zeros(shape), np.array([0, 1, 0]))
+
+
+def test_majority():
+    scores = majority_scores(classification(2), np.array([1, 1, 0]), np.array([1, 0, 0, 0]))
+    assert scores == {"f1": pytest.approx(0.4), "accuracy": 0.25, "matthews": 0.0}
+    assert majority_scores(REGRESSION, np.array([1.0, 2.0]), np.arange(4.0)) == {"spearman": 0.0, "pearson": 0.0}
+    with pytest.raises(ValueError, match="no training labels"):
+        majority_scores(REGRESSION, np.array([]), np.arange(4.0))
+
+
+def test_merge():
+    task = Task("mnli", ("a", "b"), "label", ("x", "y"), ("accuracy",), ("matched", "mismatched"))
+    by_split = {"mismatched": {"accuracy": 0.5}, "matched": {"accuracy": 0.75}}
+    assert merge_scores(task, by_split) == {"accuracy": 0.75, "accuracy@mismatched": 0.5}
+    with pytest.raises(KeyError):
+        merge_scores(task, {"mismatched": {"accuracy": 0.5}})
+
+
+def test_predicted_labels():
+    assert predicted_labels(classification(3), np.eye(3)[[2, 0, 1]]) == ["c", "a", "b"]
+    assert predicted_labels(REGRESSION, np.array([[0.5], [2.0]])) == [0.5, 2.0]
+    with pytest.raises(ValueError, match="do not fit 3 outputs"):
+        predicted_labels(classification(3), np.zeros((2, 2)))

@@ -1,0 +1,127 @@
+"""compare(): averages, deviations and ratios by hand, and what may not stand in one table."""
+
+import pandas as pd
+import pytest
+from reports_builder import model, run_result, several_seeds
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.reports.table import compare
+
+
+def row(frame: pd.DataFrame, method: str) -> pd.Series:
+    found = frame[frame["method"] == method]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_rows_are_teacher_then_methods_then_majority():
+    frame = compare(several_seeds())
+    assert list(frame["method"]) == ["Teacher", "Conventional", "TA (40%)", "MiniDisc", "MaxiDisc", "Majority class"]
+    assert list(frame.columns[:10]) == [
+        "task", "method", "student_scale_percent", "seeds", "encoder_parameters", "total_parameters", "macs_at_128",
+        "metric_name", "metric_mean", "metric_std",
+    ]  # fmt: skip
+    assert set(frame["task"]) == {"mrpc"}
+
+
+def test_mean_and_sample_deviation():
+    conventional = row(compare(several_seeds()), "Conventional")
+    assert conventional["seeds"] == 3
+    assert conventional["metric_mean"] == pytest.approx(0.81)
+    assert conventional["metric_std"] == pytest.approx(0.01)  # of 0.80, 0.81, 0.82 with n - 1
+    assert conventional["accuracy_mean"] == pytest.approx(0.75)
+    assert conventional["device_hours"] == pytest.approx(3.0)
+
+
+def test_one_seed_has_no_deviation():
+    assert pd.isna(row(compare([run_result()]), "Conventional")["metric_std"])
+
+
+def test_ratio_is_the_mean_over_shared_seeds():
+    frame = compare(several_seeds())
+    minidisc = row(frame, "MiniDisc")
+    assert minidisc["device_hours_ratio"] == pytest.approx((8 / 2 + 8 / 3) / 2)  # seed 2 has no MiniDisc run
+    assert minidisc["training_flops_ratio"] == pytest.approx((9 / 2 + 9 / 3) / 2)
+    assert row(frame, "Conventional")["device_hours_ratio"] == 1.0
+    assert pd.isna(row(frame, "Teacher")["device_hours_ratio"])
+
+
+def test_ratio_is_empty_without_its_conventional_run():
+    other_seed = compare([run_result(seed=1), run_result("minidisc", seed=0)])
+    other_scale = compare([run_result(scale=5), run_result("minidisc", scale=10)])
+    for frame in (other_seed, other_scale):
+        assert pd.isna(row(frame, "MiniDisc")["device_hours_ratio"])
+
+
+def test_hours_of_different_units_have_no_ratio():
+    run = run_result("minidisc")
+    on_gpu = run.model_copy(update={"cost": run.cost.model_copy(update={"device_unit": "GPU-hours"})})
+    minidisc = row(compare([run_result(), on_gpu]), "MiniDisc")
+    assert pd.isna(minidisc["device_hours_ratio"])
+    assert minidisc["training_flops_ratio"] == 1.0
+
+
+def test_teacher_counts_once_per_seed():
+    teacher = row(compare(several_seeds()), "Teacher")
+    assert teacher["seeds"] == 3
+    assert teacher["metric_mean"] == pytest.approx(0.91)
+    assert teacher["metric_std"] == pytest.approx(0.01)
+    assert teacher["device_hours"] == teacher["teacher_device_hours"] == 1.5
+    assert teacher["total_parameters"] == 109_483_010
+
+
+def test_majority_row_has_metrics_alone():
+    majority = row(compare(several_seeds()), "Majority class")
+    assert majority["metric_mean"] == 0.812
+    assert majority["accuracy_mean"] == 0.684
+    assert pd.isna(majority["total_parameters"])
+    assert pd.isna(majority["metric_std"])
+
+
+def test_assistants_chosen_in_seed_order():
+    frame = compare(list(reversed(several_seeds())))
+    assert row(frame, "MiniDisc")["assistant"] == "40/35"
+    assert row(frame, "MaxiDisc")["assistant"] == "40"
+    assert row(frame, "Conventional")["assistant"] == ""
+
+
+def test_assistants_at_two_fixed_scales_are_two_rows():
+    frame = compare([run_result("assistant", assistant=40), run_result("assistant", assistant=70)])
+    assert list(frame["method"]) == ["Teacher", "TA (70%)", "TA (40%)", "Majority class"]
+
+
+def test_every_task_has_its_own_teacher_and_digest():
+    frame = compare([run_result(), run_result(task="rte", data_digest="another")])
+    assert list(frame["task"]) == ["mrpc"] * 3 + ["rte"] * 3
+
+
+def test_the_same_run_twice_counts_once():
+    assert row(compare([run_result(), run_result()]), "Conventional")["seeds"] == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"protocol": "paper"},
+        {"data_digest": "another"},
+        {"selection_split": "validation"},
+        {"primary_metric": "accuracy"},
+        {"teacher": model(50, 0.9)},
+    ],
+)
+def test_runs_that_cannot_be_compared_are_named(changes: dict):
+    first, other = run_result(), run_result("minidisc", **changes)
+    with pytest.raises(UserError) as error:
+        compare([first, other])
+    assert first.name in str(error.value)
+    assert other.name in str(error.value)
+
+
+def test_two_runs_for_one_cell_are_refused():
+    with pytest.raises(UserError, match=r"first-name and second-name are both MiniDisc on mrpc at 10 percent"):
+        compare([run_result("minidisc", name="first-name"), run_result("minidisc", name="second-name")])
+
+
+def test_nothing_to_compare():
+    with pytest.raises(UserError, match="no run"):
+        compare([])
