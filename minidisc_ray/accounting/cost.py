@@ -33,8 +33,10 @@ def held_by_stage(attempts: Iterable[Attempt], trial: str | None = None) -> dict
 
 
 def startup_device_hours(attempts: Iterable[Attempt]) -> float:
-    """Device-hours held outside every stage: placement group granted until the first stage, and after the last."""
-    attempts = list(attempts)
-    held = sum(attempt.device_hours for attempt in attempts if attempt.kind == "hold")
-    worked = sum(attempt.device_hours for attempt in attempts if attempt.kind == "stage")
-    return max(0.0, held - worked) if held else 0.0
+    """Device-hours held outside every stage: from granted until the first stage began, between, and after the last."""
+    held: dict[str, float] = {}
+    worked: dict[str, float] = {}
+    for attempt in attempts:
+        sums = held if attempt.kind == "hold" else worked
+        sums[attempt.trial] = sums.get(attempt.trial, 0.0) + attempt.device_hours
+    return sum(max(0.0, hours - worked.get(trial, 0.0)) for trial, hours in held.items())

@@ -61,8 +61,10 @@ class Ledger:
         finally:
             os.close(descriptor)
 
-    def start(self, kind: Kind, name: str, trial: str, devices: float, device_type: str) -> str:
-        """Open an attempt; returns its id."""
+    def start(
+        self, kind: Kind, name: str, trial: str, devices: float, device_type: str, started_at: float | None = None
+    ) -> str:
+        """Open an attempt, now or since a time (seconds since the epoch); returns its id."""
         attempt_id = uuid.uuid4().hex[:12]
         self.append(
             {
@@ -73,7 +75,7 @@ class Ledger:
                 "trial": trial,
                 "devices": devices,
                 "device_type": device_type,
-                "time": time.time(),
+                "time": time.time() if started_at is None else started_at,
             }
         )
         return attempt_id

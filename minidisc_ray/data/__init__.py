@@ -6,6 +6,7 @@ from minidisc_ray.data.encoding import EncodedRows, encode
 from minidisc_ray.data.rows import Rows
 from minidisc_ray.data.splits import Splits, load_splits
 from minidisc_ray.data.tasks import resolve_task
+from minidisc_ray.data.texts import read_texts
 
 __all__ = [
     "EncodedRows",
@@ -19,6 +20,7 @@ __all__ = [
     "epoch_batches",
     "evaluation_batches",
     "load_splits",
+    "read_texts",
     "resolve_task",
     "shard",
 ]

@@ -1,8 +1,8 @@
 """The built-in task: is a short review good or bad, and the tokenizer of its words.
 
-A review is one to four clauses such as "the acting was not so brilliant". Its label is the sign of the sum of its
-sentiment words, where a negator turns the next sentiment word around. So counting words gets far, and the rest needs
-attention: a model that is cut too hard loses negation first.
+A review is one to four clauses such as "the acting was rather not brilliant". Its label is the sign of the sum of its
+sentiment words, where "not" turns the next one around, with some labels wrong on purpose. Counting words gets far; the
+rest needs attention.
 """
 
 import zlib
@@ -22,15 +22,9 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_POSITIVE = _words(
-    "good great fine lovely brilliant charming clever moving funny superb fresh warm touching elegant witty "
-    "vivid gripping honest tender bright"
-)
-_NEGATIVE = _words(
-    "bad poor dull awful boring clumsy silly flat weak dreadful stale cold tedious crude bland murky shallow "
-    "fake harsh dim"
-)
-_NEGATORS = ("not", "never", "hardly")
+_POSITIVE = _words("good great fine lovely brilliant charming clever moving funny superb")
+_NEGATIVE = _words("bad poor dull awful boring clumsy silly flat weak dreadful")
+_NEGATOR = "not"
 _SUBJECTS = _words(
     "acting plot music script film story cast ending dialogue pacing camera lead score opening humour style"
 )
@@ -45,10 +39,11 @@ _NEUTRAL = (
     _words("there are three songs"),
     _words("the book came first"),
 )
+# Tuned so that a BERT of 4 layers and hidden size 96 learns the task, negation included, in seconds from 1,600 rows.
 _MIN_WORDS, _MAX_WORDS = 4, 24
-_NEGATED = 0.15
+_NEGATED = 0.25
 _ADVERB = 0.3
-_NEUTRAL_SHARE = 0.2
+_NEUTRAL_SHARE = 0.5  # of the clauses after the first
 _NOISE = 0.03
 _CODES: dict[Split, tuple[int, int]] = {"train": (0, 5), "validation": (5, 8), "test": (8, 10)}
 _BUCKETS = 10
@@ -88,7 +83,7 @@ def _review(generator: np.random.Generator) -> tuple[str, int]:
             words.extend(_pick(generator, _ADVERBS).split())
         sign = 1 if generator.random() < 0.5 else -1
         if generator.random() < _NEGATED:
-            words.append(_pick(generator, _NEGATORS))
+            words.append(_NEGATOR)
             total -= sign
         else:
             total += sign
@@ -102,7 +97,7 @@ def _pick(generator: np.random.Generator, words: tuple[str, ...]) -> str:
 
 def builtin_vocabulary() -> list[str]:
     """All tokens in the order of their ids, the special ones first ([PAD] is 0)."""
-    phrases = (*_SUBJECTS, *_VERBS, *_ADVERBS, *_CONNECTORS, *_NEGATORS, *_POSITIVE, *_NEGATIVE, "the")
+    phrases = (*_SUBJECTS, *_VERBS, *_ADVERBS, *_CONNECTORS, _NEGATOR, *_POSITIVE, *_NEGATIVE, "the")
     words = {word for phrase in phrases for word in phrase.split()} | {word for clause in _NEUTRAL for word in clause}
     return [*_SPECIAL, *sorted(words)]
 

@@ -72,13 +72,13 @@ def load_splits(config: RunConfig) -> Splits:
     if config.protocol == "paper":
         selection, told = validation[primary], f"{primary} (paper protocol)"
     elif loaded.selection is not None:
-        selection, told = loaded.selection, f"{loaded.selection_name} ({len(loaded.selection)} rows)"
+        selection, told = loaded.selection, str(loaded.selection_name)
     else:
         chosen = selection_indices(train, data.selection_fraction, data.selection_seed, loaded.task.is_regression)
         whole = train
         selection = whole.take(chosen)
         train = whole.take(np.setdiff1d(np.arange(len(whole)), chosen))
-        told = f"a seeded {_share(data.selection_fraction)} of train ({len(selection)} rows)"
+        told = f"a seeded {_share(data.selection_fraction)} of train"
         _check(train, "train, less selection,", loaded.task)
     _check(selection, "selection", loaded.task)
     task = dataclasses.replace(loaded.task, validation_splits=tuple(validation))

@@ -50,7 +50,7 @@ def fast_dropout(values: Tensor, probability: float) -> Tensor:
     """Inverted dropout on a tensor of any shape."""
     if values.device.type != "cpu":
         return nn.functional.dropout(values, probability, training=True)
-    threshold = round(probability * _LEVELS)
+    threshold = min(round(probability * _LEVELS), _LEVELS - 1)
     count = values.numel()
     words = _bits.random_raw(-(-count // 4))
     # Signed 16-bit integers are uniform on [-32768, 32767]: the lowest `threshold` of them are dropped.

@@ -119,7 +119,7 @@ class ElasticModel:
                 if full.grad is not None:
                     alias.register_post_accumulate_grad_hook(_adder(prefix(full.grad, parameter.shape)))
                 setattr(module, parameter_name, alias)
-        return candidate
+        return candidate.train(self.shared.training)
 
 
 def _adder(shared_gradient: Tensor) -> Callable[[Tensor], None]:

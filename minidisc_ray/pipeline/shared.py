@@ -113,6 +113,9 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
         model = build_teacher(config.teacher, task, len(builtin_vocabulary()), config.seed)
     else:
         model = load_teacher(config.teacher, task, config.seed)
+    # A student inherits its teacher's config: so it knows what to read, and predicts from a file by itself.
+    model.config.minidisc_text_columns = list(task.text_columns)
+    model.config.minidisc_max_length = config.data.max_length
     num_epochs, best_epoch, flops = 0, None, 0.0
     if not prepared.teacher_is_fine_tuned:
         observer = StageObserver(context, "teacher", config.finetune.num_epochs, beat)

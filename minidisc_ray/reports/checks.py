@@ -11,11 +11,11 @@ def distinct_runs(results: Sequence[RunResult]) -> list[RunResult]:
     """The runs without repetitions of the very same result, in the order given.
 
     Raises:
-        UserError: if two different runs have the same method, task, scale and seed.
+        UserError: if two different runs have the same recipe and seed.
     """
-    found: dict[tuple[str, str, int, int], RunResult] = {}
+    found: dict[tuple[str, str, int, int, str], RunResult] = {}
     for result in results:
-        key = (result.task, method_name(result), result.student.scale_percent, result.seed)
+        key = (result.task, method_name(result), result.student.scale_percent, result.seed, result.method_digest)
         earlier = found.setdefault(key, result)
         if earlier != result:
             raise UserError(

@@ -52,7 +52,7 @@ Row = dict[str, Any]
 def compare(results: Sequence[RunResult]) -> pd.DataFrame:
     """One row per task, method and student scale averaged over seeds, after the teacher's and before the majority's.
 
-    Metrics are shares, hours are in ``device_unit``, ratios are to the conventional row of the same task and scale,
+    Metrics are shares, hours are in ``device_unit``, ratios are to the conventional row of the same recipe,
     averaged over the seeds that both have. Empty cells are missing values.
 
     Raises:
@@ -81,11 +81,15 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
 
 
 def _method_groups(runs: list[RunResult]) -> list[list[RunResult]]:
-    """Runs of one row together, by seed; rows from the largest student down, then by method."""
-    groups: dict[tuple[int, int, tuple[int, ...], str], list[RunResult]] = {}
+    """Runs of one row together, by seed; rows from the largest student down, then by method.
+
+    Runs of one row have the same recipe but for the seed: others would be averaged without anybody seeing it.
+    """
+    groups: dict[tuple[int, int, tuple[int, ...], str, str], list[RunResult]] = {}
     for run in runs:
         fixed = tuple(-model.scale_percent for model in run.assistants) if run.method == "assistant" else ()
-        key = (-run.student.scale_percent, _METHOD_ORDER.index(run.method), fixed, method_name(run))
+        order = _METHOD_ORDER.index(run.method)
+        key = (-run.student.scale_percent, order, fixed, method_name(run), run.method_digest)
         groups.setdefault(key, []).append(run)
     return [sorted(groups[key], key=lambda run: run.seed) for key in sorted(groups)]
 
@@ -95,13 +99,13 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
     conventional = {
         run.seed: run
         for run in of_task
-        if run.method == "conventional" and run.student.scale_percent == first.student.scale_percent
+        if run.method == "conventional" and run.setting_digest == first.setting_digest
     }
     pairs = [(run, conventional[run.seed]) for run in runs if run.seed in conventional]
     same_unit = [(run, base) for run, base in pairs if run.cost.device_unit == base.cost.device_unit]
     return {
         **_shared(runs),
-        "method": method_name(first),
+        "method": _row_name(first, of_task),
         "student_scale_percent": first.student.scale_percent,
         "seeds": len(runs),
         "encoder_parameters": _mean(run.student.encoder_parameters for run in runs),
@@ -117,6 +121,16 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
         "startup_device_hours": _mean(run.cost.startup_device_hours for run in runs),
         "assistant": _assistants(runs),
     }
+
+
+def _row_name(run: RunResult, of_task: list[RunResult]) -> str:
+    """The method's name; where two recipes of one method stand in a table, the recipe's digest tells them apart."""
+    digests = {
+        other.method_digest
+        for other in of_task
+        if method_name(other) == method_name(run) and other.student.scale_percent == run.student.scale_percent
+    }
+    return method_name(run) if len(digests) == 1 else f"{method_name(run)} [{run.method_digest[:6]}]"
 
 
 def _teacher_row(runs: list[RunResult]) -> Row:

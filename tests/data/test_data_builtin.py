@@ -59,7 +59,7 @@ def test_labels_are_mostly_the_sign_of_the_words(split):
     for text, label in zip(rows.texts[0], rows.labels, strict=True):
         total, flip = 0, 1
         for word in text.split():
-            if word in builtin._NEGATORS:
+            if word == builtin._NEGATOR:
                 flip = -1
             elif word in builtin._POSITIVE + builtin._NEGATIVE:
                 total += flip * (1 if word in builtin._POSITIVE else -1)

@@ -1,0 +1,226 @@
+"""How fast is one sandwich step?  python benchmarks/sandwich_step.py
+
+A step is the teacher's forward pass and forward and backward passes of seven candidates (50, 40, 30, 20, 15, 10 and 5%),
+dropout, clipping and AdamW included, on real MRPC batches of 16 rows. Two ratios are printed:
+
+(a) against the textbook way: gates as masks on the full model, rows padded to 128, PyTorch's own dropout and AdamW;
+(b) against the machine's own float32 matrix products: the step's FLOPs, at that speed, over the step's time.
+
+The three are timed in turn, batch by batch, so that a machine whose speed drifts does not favour any.
+Needs MINIDISC_DATA and MINIDISC_MODELS.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, optim
+from transformers import PreTrainedModel
+
+from minidisc_ray.configs.loader import resolve
+from minidisc_ray.configs.objective import LTSDConfig
+from minidisc_ray.configs.training import TrainingConfig
+from minidisc_ray.core.flops import inference_flops, training_flops
+from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at
+from minidisc_ray.core.trace import Batch, Totals
+from minidisc_ray.data import EncodedRows, collate, encode, epoch_batches, load_splits
+from minidisc_ray.models.dropout import seed_dropout, use_fast_dropout
+from minidisc_ray.models.elastic import ElasticModel
+from minidisc_ray.models.families import shape_of
+from minidisc_ray.models.forward import run_model
+from minidisc_ray.models.gates import Gates, gated, gates_of
+from minidisc_ray.models.loading import load_teacher, load_tokenizer
+from minidisc_ray.models.surgery import cut, reorder_
+from minidisc_ray.objectives import LTSDObjective
+from minidisc_ray.training.importance import measure_importance
+from minidisc_ray.training.optimizer import build_optimizer
+from minidisc_ray.training.teacher_outputs import TeacherOutputs
+from minidisc_ray.training.workers import Workers
+
+SCALES = (50, 40, 30, 20, 15, 10, 5)
+BATCH_SIZE = 16
+TEXTBOOK_LENGTH = 128
+TRAINING = TrainingConfig(batch_size=BATCH_SIZE)
+MATMUL_SIZE = 1024
+
+
+@dataclass
+class Setting:
+    """The teacher, rows and structures that every way has in common."""
+
+    teacher: PreTrainedModel
+    rows: EncodedRows
+    pad_token_id: int
+    objective: LTSDObjective
+    heads: UnitRanking
+    neurons: UnitRanking
+    structures: dict[int, Structure]
+
+
+def main() -> None:
+    """Time the three in turn and print medians and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=15, help="batches that are timed")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+
+    setting = prepare()
+    ours, textbook, matmul = SandwichStep(setting), TextbookStep(setting), matrix_product()
+    batches = epoch_batches(setting.rows.lengths, BATCH_SIZE, seed=0, epoch=0)[: arguments.steps + 2]
+    times: dict[str, list[float]] = {"ours": [], "textbook": [], "matmul": []}
+    for number, indices in enumerate(batches):
+        seconds = {
+            "ours": timed(lambda indices=indices: ours(indices)),
+            "textbook": timed(lambda indices=indices: textbook(indices)),
+            "matmul": ours.flops(indices) / (2 * MATMUL_SIZE**3) * timed(matmul),
+        }
+        if number >= 2:  # the first two warm up allocators and kernels
+            for name, value in seconds.items():
+                times[name].append(value)
+    against_textbook = [a / b for a, b in zip(times["textbook"], times["ours"], strict=True)]
+    against_matmul = [a / b for a, b in zip(times["matmul"], times["ours"], strict=True)]
+    lengths = [int(setting.rows.lengths[indices].max()) for indices in batches[2:]]
+    print(f"{arguments.steps} MRPC batches of {BATCH_SIZE}, longest row {min(lengths)}-{max(lengths)} tokens, "
+          f"{arguments.threads} threads, torch {torch.__version__}")  # fmt: skip
+    for name, values in times.items():
+        print(f"{name:9} {statistics.median(values) * 1e3:8.1f} ms (median; {min(values) * 1e3:.1f} to {max(values) * 1e3:.1f})")
+    print(f"(a) {statistics.median(against_textbook):.1f}x faster than the textbook way "
+          f"({min(against_textbook):.1f} to {max(against_textbook):.1f})")  # fmt: skip
+    print(f"(b) {statistics.median(against_matmul):.0%} of the machine's matmul speed "
+          f"({min(against_matmul):.0%} to {max(against_matmul):.0%})")  # fmt: skip
+
+
+def prepare() -> Setting:
+    """Real rows, a real pretrained model, structures from measured importance."""
+    config = resolve(
+        {
+            "task": "mrpc",
+            "data": {"kind": "files", "folder": "${MINIDISC_DATA}/mrpc"},
+            "teacher": {"kind": "pretrained", "path": "${MINIDISC_MODELS}/minilm-l6"},
+        }
+    )
+    splits = load_splits(config)
+    tokenizer = load_tokenizer(config.teacher)  # type: ignore[arg-type]
+    rows = encode(splits.train, tokenizer, config.data.max_length, None)
+    teacher = load_teacher(config.teacher, splits.task, seed=0)  # type: ignore[arg-type]
+    importance = measure_importance(
+        teacher, rows, torch.arange(64), splits.task, int(tokenizer.pad_token_id), Workers(), lambda done, count: None
+    )
+    heads, neurons = rank_units(importance.heads, "global"), rank_units(importance.neurons, "global")
+    structures = {scale: structure_at(heads, neurons, scale) for scale in SCALES}
+    objective = LTSDObjective(LTSDConfig(), is_regression=False)
+    return Setting(teacher.eval(), rows, int(tokenizer.pad_token_id), objective, heads, neurons, structures)
+
+
+class SandwichStep:
+    """The step as the package takes it, with the teacher's forward pass in it."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        ordered = _copy(setting.teacher)
+        reorder_(ordered, setting.heads, setting.neurons)
+        shared = cut(ordered, setting.structures[SCALES[0]]).train()
+        use_fast_dropout(shared)
+        self.elastic = ElasticModel(shared, setting.structures)
+        self.elastic.train()
+        self.optimizer = build_optimizer(shared, TRAINING)
+        self.shape = shape_of(shared)
+        # A cache of zero bytes: the teacher runs in every step, as in the first epoch.
+        self.teacher = TeacherOutputs(
+            setting.teacher, setting.rows, setting.objective.needs(), setting.pad_token_id, Workers(), "float32", 0
+        )
+
+    def __call__(self, indices: Tensor) -> None:
+        """Take one step."""
+        setting = self.setting
+        batch = collate(setting.rows, indices, setting.pad_token_id)
+        totals = _totals(batch)
+        self.elastic.gradients.zero_()
+        seed_dropout(0)
+        target = self.teacher.trace(batch)
+        embedded = self.elastic.embed(batch)
+        leaf = embedded.detach().requires_grad_()
+        for scale in SCALES:
+            trace = self.elastic.run(scale, leaf, batch)
+            terms = setting.objective(trace, target, batch, totals)
+            (sum(terms.values()) / len(SCALES)).backward()  # type: ignore[union-attr]
+        embedded.backward(leaf.grad)
+        norm = float(torch.linalg.vector_norm(self.elastic.gradients.buffer))
+        if norm > TRAINING.max_gradient_norm:
+            self.elastic.gradients.buffer.mul_(TRAINING.max_gradient_norm / norm)
+        self.optimizer.step()
+
+    def flops(self, indices: Tensor) -> int:
+        """The step's FLOPs in closed form."""
+        rows, length = len(indices), int(self.setting.rows.lengths[indices].max())
+        candidates = sum(training_flops(self.shape, s, rows, length) for s in self.setting.structures.values())
+        return candidates + inference_flops(self.shape, self.shape.full(), rows, length)
+
+
+class TextbookStep:
+    """Gates as masks on the full model, padding to 128, library defaults."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.model = _copy(setting.teacher).train()
+        self.gates: Sequence[Gates] = [
+            gates_of(structure, setting.heads, setting.neurons) for structure in setting.structures.values()
+        ]
+        self.optimizer = optim.AdamW(self.model.parameters(), lr=TRAINING.learning_rate)
+
+    def __call__(self, indices: Tensor) -> None:
+        """Take one step."""
+        setting = self.setting
+        batch = collate(setting.rows, indices, setting.pad_token_id, pad_to=TEXTBOOK_LENGTH)
+        self.optimizer.zero_grad()
+        with torch.no_grad():
+            target = run_model(setting.teacher, batch)
+        for gates in self.gates:
+            with gated(self.model, gates):
+                terms = setting.objective(run_model(self.model, batch), target, batch, _totals(batch))
+            (sum(terms.values()) / len(self.gates)).backward()  # type: ignore[union-attr]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), TRAINING.max_gradient_norm)
+        self.optimizer.step()
+
+
+def matrix_product() -> Callable[[], None]:
+    """A square float32 product, as fast as this machine multiplies."""
+    left, right = torch.randn(MATMUL_SIZE, MATMUL_SIZE), torch.randn(MATMUL_SIZE, MATMUL_SIZE)
+    out = torch.empty(MATMUL_SIZE, MATMUL_SIZE)
+
+    def multiply() -> None:
+        torch.mm(left, right, out=out)
+
+    return multiply
+
+
+def timed(action: Callable[[], None]) -> float:
+    """Seconds; quick actions are repeated for at least a tenth of a second and averaged."""
+    count, start = 0, time.perf_counter()
+    while count == 0 or time.perf_counter() - start < 0.1:
+        action()
+        count += 1
+    return (time.perf_counter() - start) / count
+
+
+def _totals(batch: Batch) -> Totals:
+    return Totals(rows=batch.rows, tokens=int(batch.mask.sum()))
+
+
+def _copy(model: PreTrainedModel) -> PreTrainedModel:
+    duplicate = type(model)(model.config)
+    duplicate.load_state_dict(model.state_dict())
+    return duplicate.eval()
+
+
+if __name__ == "__main__":
+    for variable in ("MINIDISC_DATA", "MINIDISC_MODELS"):
+        if not Path(os.environ.get(variable, "/nowhere")).is_dir():
+            raise SystemExit(f"{variable} is not set to a folder")
+    main()

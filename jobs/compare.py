@@ -1,0 +1,8 @@
+"""The comparison table as a Ray job:  ray job submit --working-dir . -- python jobs/compare.py RUN..."""
+
+import sys
+
+from minidisc_ray.cli import main
+
+if __name__ == "__main__":
+    main(["compare", *sys.argv[1:]])

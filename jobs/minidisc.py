@@ -1,0 +1,8 @@
+"""One MiniDisc trial as a Ray job:  ray job submit --working-dir . -- python jobs/minidisc.py RECIPE"""
+
+import sys
+
+from minidisc_ray.cli import main
+
+if __name__ == "__main__":
+    main(["run", "--set", "schedule.kind=minidisc", *sys.argv[1:]])

@@ -1,0 +1,136 @@
+"""What the command line does, from Python."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.data import FilesDataConfig
+from minidisc_ray.configs.loader import load_recipe, resolve
+from minidisc_ray.configs.model import PretrainedTeacherConfig
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.data import load_splits
+from minidisc_ray.evaluation import merge_scores, score
+from minidisc_ray.models.checkpoint import load_model
+from minidisc_ray.models.loading import check_labels, load_tokenizer
+from minidisc_ray.pipeline.prediction import logits_of, predict_file
+from minidisc_ray.pipeline.prepare import Prepared, prepare
+from minidisc_ray.pipeline.progress import Progress
+from minidisc_ray.pipeline.result import RunResult, load_result
+from minidisc_ray.reports.html import write_report
+from minidisc_ray.reports.table import compare as _compare_results
+
+Recipe = RunConfig | Mapping[str, Any] | str | Path
+Watch = Callable[[Sequence[Progress]], None]
+
+
+def plan(recipe: Recipe, overrides: Sequence[str] = ()) -> Prepared:
+    """Check a recipe against its data, model and storage; starts nothing.
+
+    Args:
+        recipe: a config, a mapping, or a recipe file's path.
+        overrides: ``key.sub=value``, as after ``--set``.
+
+    Raises:
+        UserError: for the first mistake found, in one sentence.
+    """
+    return prepare(_with_absolute_paths(_config_of(recipe, overrides)))
+
+
+def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = None) -> RunResult:
+    """Run a recipe on a Ray cluster, or on a local Ray; running it again resumes, or returns the result.
+
+    Args:
+        recipe: a config, a mapping, or a recipe file's path.
+        overrides: ``key.sub=value``, as after ``--set``.
+        watch: called now and then with every trial's progress.
+
+    Raises:
+        UserError: for a mistake in the recipe, or a plan that no node can hold.
+        TrainingError: if training cannot go on.
+    """
+    return run_prepared(plan(recipe, overrides), watch)
+
+
+def run_prepared(prepared: Prepared, watch: Watch | None = None, others: Sequence[RunResult] = ()) -> RunResult:
+    """Run a checked recipe; other runs' results stand beside it in the report."""
+    # Here and not above: only what starts a cluster should pay for importing Ray.
+    from minidisc_ray.ray_backend import run_on_ray
+
+    result = run_on_ray(prepared, watch)
+    write_report(prepared.run_folder, result, others)
+    return result
+
+
+def compare(runs: Sequence[str | Path | RunResult]) -> pd.DataFrame:
+    """One table of finished runs.
+
+    Raises:
+        UserError: if a folder holds no result, or runs cannot stand in one table.
+    """
+    return _compare_results([run if isinstance(run, RunResult) else load_result(run) for run in runs])
+
+
+def predict(student: str | Path, file: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Label a file: its rows with a ``prediction`` column, and for classes their probability.
+
+    Args:
+        student: a folder with a saved student.
+        file: JSON Lines, CSV, TSV or Parquet.
+        columns: the one or two columns of text; by default those of the run that the student came from.
+
+    Raises:
+        UserError: if student, file or columns are not there.
+    """
+    return predict_file(Path(student), Path(file), columns)
+
+
+def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ()) -> dict[str, float]:
+    """A saved model's metrics on a recipe's validation sets.
+
+    Raises:
+        UserError: if the student is not there or its labels are not the task's.
+    """
+    config = _with_absolute_paths(_config_of(recipe, overrides))
+    splits = load_splits(config)
+    model = load_model(student)
+    check_labels(model.config, splits.task, str(student))
+    tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(student)))
+    by_split = {
+        name: score(splits.task, logits_of(model, tokenizer, rows, config.data.max_length), rows.labels)
+        for name, rows in splits.validation.items()
+    }
+    return merge_scores(splits.task, by_split)
+
+
+def _config_of(recipe: Recipe, overrides: Sequence[str]) -> RunConfig:
+    if isinstance(recipe, RunConfig):
+        return resolve(recipe.model_dump(mode="json"), overrides) if overrides else recipe
+    if isinstance(recipe, Mapping):
+        return resolve(recipe, overrides)
+    return load_recipe(recipe, overrides)
+
+
+def _with_absolute_paths(config: RunConfig) -> RunConfig:
+    """Workers run in folders of their own, so what is relative here would be somewhere else there."""
+    changed: dict[str, Any] = {}
+    if "://" not in config.storage:
+        changed["storage"] = str(Path(config.storage).expanduser().resolve())
+    data = config.data
+    if isinstance(data, FilesDataConfig):
+        places = ("folder", "train", "validation", "selection")
+        paths = {place: _absolute(value) for place in places if (value := getattr(data, place)) is not None}
+        changed["data"] = data.model_copy(update=paths)
+    elif data.kind == "hub" and Path(data.path).expanduser().is_dir():
+        changed["data"] = data.model_copy(update={"path": _absolute(data.path)})
+    teacher = config.teacher
+    if isinstance(teacher, PretrainedTeacherConfig) and Path(teacher.path).expanduser().is_dir():
+        changed["teacher"] = teacher.model_copy(update={"path": _absolute(teacher.path)})
+    return config.model_copy(update=changed)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
+

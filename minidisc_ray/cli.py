@@ -1,0 +1,217 @@
+"""The command line: parse, call, print. A user's mistake is one sentence and exit code 2; a failure of ours is 1."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+from rich.console import Console
+
+from minidisc_ray.configs.base import UserError
+
+app = typer.Typer(
+    name="minidisc",
+    help="Compress a fine-tuned transformer through a teacher assistant found in one trial, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+console = Console()
+messages = Console(stderr=True)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file; `minidisc init` writes one.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, a.b=c; repeatable.")]
+Storage = Annotated[str | None, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
+Name = Annotated[str | None, typer.Option("--name", help="The run's name; by default derived from the config.")]
+Format = Literal["table", "md", "csv", "json"]
+
+
+@app.command()
+def demo(
+    storage: Annotated[str, typer.Option("--storage", metavar="DIR")] = "minidisc-runs",
+    address: Annotated[str | None, typer.Option("--address", help="A Ray cluster to attach to.")] = None,
+) -> None:
+    """Run conventional, MiniDisc and a MaxiDisc sweep on the built-in task, and print the comparison."""
+    from minidisc_ray.demo import run_demo
+
+    run_demo(storage, address, console)
+
+
+@app.command()
+def init(
+    task: Annotated[str, typer.Option("--task", help="A GLUE task, for instance mrpc.")],
+    model: Annotated[str, typer.Option("--model", metavar="PATH_OR_NAME", help="A model folder or hub name.")],
+    data: Annotated[str | None, typer.Option("--data", metavar="DIR", help="By default ${MINIDISC_DATA}/TASK.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="By default TASK.yaml.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a commented recipe."""
+    from minidisc_ray.recipe_template import render_recipe
+
+    path = output or Path(f"{task}.yaml")
+    text = render_recipe(task, model, data, str(path), cpus=os.cpu_count() or 1)
+    if path.exists() and not force:
+        raise UserError(f"--output: {path} exists; choose another name, or replace it with --force")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--output: {path} cannot be written ({error.strerror})") from error
+    console.print(f"wrote {path}; next: minidisc plan {path}", soft_wrap=True)
+
+
+@app.command()
+def plan(recipe: RecipeFile, set_: Set = None, storage: Storage = None, name: Name = None) -> None:
+    """Check a recipe against its data and model, and print steps, sizes and closed-form cost; starts nothing."""
+    from minidisc_ray import api
+    from minidisc_ray.reports.plan import plan_renderables
+
+    prepared = api.plan(recipe, _overrides(set_, storage, name, None))
+    for renderable in plan_renderables(prepared):
+        console.print(renderable, soft_wrap=isinstance(renderable, str))
+
+
+@app.command()
+def run(
+    recipe: RecipeFile,
+    set_: Set = None,
+    storage: Storage = None,
+    name: Name = None,
+    address: Annotated[str | None, typer.Option("--address", help="A Ray cluster; else RAY_ADDRESS, else local.")] = None,
+) -> None:
+    """Run a recipe; the same command again resumes, or shows the result."""
+    from minidisc_ray import api
+    from minidisc_ray.display import show_result, watching
+
+    prepared = api.plan(recipe, _overrides(set_, storage, name, address))
+    with watching(console, prepared) as watch:
+        result = api.run_prepared(prepared, watch)
+    show_result(console, prepared.run_folder, result)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
+    scan: Annotated[bool, typer.Option("--scan", help="Also print each MiniDisc run's choice for other lambdas.")] = False,
+) -> None:
+    """Print finished runs as one table, costs beside conventional's."""
+    from minidisc_ray import api
+    from minidisc_ray.pipeline.result import load_result
+    from minidisc_ray.reports.candidates import lambda_scan_line
+    from minidisc_ray.reports.render import render
+
+    results = [load_result(folder) for folder in runs]
+    print(render(api.compare(results), format_), end="")  # noqa: T201 - csv and json must not be wrapped
+    if scan:
+        for result in results:
+            if result.choice_by_lambda:
+                console.print(f"{result.name}: {lambda_scan_line(result)}", soft_wrap=True)
+
+
+@app.command()
+def status(
+    storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat every two seconds until Ctrl-C.")] = False,
+) -> None:
+    """Show runs and trials: stage, step, metric, device-hours, live."""
+    from minidisc_ray.reports import status as room
+
+    if not watch:
+        console.print(room.status_table(room.status(storage)))
+        return
+    import time
+
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(room.status_table(room.status(storage)), refresh=True)
+            time.sleep(2)
+
+
+@app.command()
+def predict(
+    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines, CSV, TSV or Parquet.")],
+    columns: Annotated[list[str] | None, typer.Option("--columns", help="A column of text; repeat for a pair.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="JSON Lines; by default stdout.")] = None,
+) -> None:
+    """Label a file."""
+    from minidisc_ray import api
+
+    text = api.predict(student, file, columns).to_json(orient="records", lines=True, force_ascii=False)
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
+
+
+@app.command()
+def evaluate(
+    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder.")],
+    recipe: RecipeFile,
+    set_: Set = None,
+) -> None:
+    """Score a student on a recipe's validation rows."""
+    from minidisc_ray import api
+
+    for metric, value in api.evaluate(student, recipe, _overrides(set_, None, None, None)).items():
+        console.print(f"{metric} {value:.6f}")
+
+
+@app.command()
+def clean(
+    storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Free what no result needs: finished runs' stages, encodings, leftovers, artifacts that no run uses."""
+    from minidisc_ray.pipeline.run_directory import clean as clean_storage
+
+    freed = clean_storage(storage, dry_run)
+    for path in freed.paths:
+        console.print(str(path), soft_wrap=True, highlight=False)
+    verb = "would free" if dry_run else "freed"
+    console.print(f"{verb} {freed.bytes / 2**20:.1f} MiB in {len(freed.paths)} places")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Parse arguments (by default the process's own), run, and exit."""
+    # A job's stop, and a scheduler's, is SIGTERM: it ends a run as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=True)
+    except UserError as error:
+        _say(error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        messages.print("minidisc: stopped; the same command again goes on where this one stopped", soft_wrap=True)
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("MINIDISC_TRACEBACK"):
+            raise
+        _say(error)
+        messages.print("minidisc: set MINIDISC_TRACEBACK=1 to see where", soft_wrap=True)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def entry() -> NoReturn:
+    """The console script."""
+    main()
+
+
+def _say(error: BaseException) -> None:
+    text: Any = " ".join(str(error).split()) or type(error).__name__
+    messages.print(f"minidisc: {text}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _overrides(set_: list[str] | None, storage: str | None, name: str | None, address: str | None) -> list[str]:
+    named = {"storage": storage, "name": name, "compute.address": address}
+    return [*(set_ or []), *(f'{key}="{value}"' for key, value in named.items() if value is not None)]

@@ -1,0 +1,92 @@
+"""What a terminal shows while a run is live, and after it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.progress import Progress
+from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.reports.candidates import candidate_table, lambda_scan_line, trial_table
+from minidisc_ray.reports.words import hours_text, percent_text
+
+Watch = Callable[[Sequence[Progress]], None]
+
+
+@contextmanager
+def watching(console: Console, prepared: Prepared) -> Iterator[Watch]:
+    """A watch function that draws a live table on a terminal, and writes a line for each change elsewhere."""
+    console.print(f"{prepared.name}: {prepared.config.schedule.kind}, in {prepared.run_folder}", soft_wrap=True)
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    with Live(_table([]), console=console, auto_refresh=False, transient=True) as live:
+        yield lambda trials: live.update(_table(trials), refresh=True)
+
+
+def show_result(console: Console, folder: Path, result: RunResult) -> None:
+    """Candidates or trials, the choice, the score, and where everything is."""
+    if result.trials:
+        console.print(trial_table(result))
+    elif result.candidates:
+        console.print(candidate_table(result))
+    chosen = ", ".join(f"{model.scale_percent}%" for model in result.assistants)
+    if chosen:
+        console.print(f"assistant: {chosen} ({result.selection_rule or 'given'})", highlight=False)
+    if result.choice_by_lambda:
+        console.print(lambda_scan_line(result), highlight=False)
+    metric = result.primary_metric
+    console.print(
+        f"student at {result.student.scale_percent}%: {metric} "
+        f"{percent_text(result.student.validation_metrics[metric])} on validation; teacher "
+        f"{percent_text(result.teacher.validation_metrics[metric])}, majority class "
+        f"{percent_text(result.majority_metrics[metric])}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(
+        f"cost: {hours_text(result.cost.device_hours)} {result.cost.device_unit}, and "
+        f"{hours_text(result.cost.startup_device_hours)} for start-up; "
+        f"{result.cost.training_flops / 1e12:.3g} training TFLOPs",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"student: {folder / 'student'}", soft_wrap=True, highlight=False)
+    console.print(f"report:  {folder / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+class _Lines:
+    """One line whenever a trial enters a stage, finishes an epoch or ends: for logs and job output."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.seen: dict[str, tuple[str, int, str]] = {}
+
+    def __call__(self, trials: Sequence[Progress]) -> None:
+        for trial in trials:
+            key = (trial.stage, trial.epoch, trial.status)
+            if self.seen.get(trial.trial) != key:
+                self.seen[trial.trial] = key
+                self.console.print("  ".join(_cells(trial)), soft_wrap=True, highlight=False)
+
+
+def _table(trials: Sequence[Progress]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("Trial", "Stage", "Where", "Selection", "Held", ""):
+        table.add_column(title, no_wrap=True)
+    if not trials:
+        table.add_row("", "starting Ray", "", "", "", "")
+    for trial in trials:
+        table.add_row(*_cells(trial))
+    return table
+
+
+def _cells(trial: Progress) -> list[str]:
+    where = f"epoch {trial.epoch}, step {trial.step}/{trial.num_steps}" if trial.num_steps else ""
+    metric = f"{trial.metric_name} {trial.metric:.4f}" if trial.metric is not None else ""
+    held = f"{trial.device_hours:.4f} device-hours"
+    return [trial.trial, f"{trial.stage_index}/{trial.num_stages} {trial.stage}", where, metric, held, trial.status]

@@ -1,0 +1,53 @@
+"""A saved student at work: logits for rows, and a labelled file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.model import PretrainedTeacherConfig
+from minidisc_ray.core.task import Task
+from minidisc_ray.data import Rows, encode, read_texts
+from minidisc_ray.evaluation import predicted_labels
+from minidisc_ray.models.checkpoint import load_model
+from minidisc_ray.models.loading import load_tokenizer
+from minidisc_ray.training.score import score_model
+from minidisc_ray.training.workers import Workers
+
+_DEFAULT_MAX_LENGTH = 128
+
+
+def logits_of(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int
+) -> np.ndarray:  # (N, C)
+    """A model's logits in row order, in float32."""
+    encoded = encode(rows, tokenizer, max_length, None)
+    return score_model(model, encoded, int(tokenizer.pad_token_id), Workers(), "float32")
+
+
+def predict_file(student: Path, file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    """The file's texts with a ``prediction``, and for classes its ``probability``.
+
+    Raises:
+        UserError: if student, file or columns are not there.
+    """
+    model = load_model(student)
+    columns = columns or getattr(model.config, "minidisc_text_columns", None)
+    if not columns:
+        raise UserError(f"columns: {student} does not say which columns it reads; name one or two with --columns")
+    tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(student)))
+    rows = read_texts(file, columns)
+    max_length = int(getattr(model.config, "minidisc_max_length", _DEFAULT_MAX_LENGTH))
+    logits = logits_of(model, tokenizer, rows, max_length)
+    is_regression = model.config.problem_type == "regression"
+    names = () if is_regression else tuple(model.config.id2label[i] for i in range(logits.shape[1]))
+    task = Task("prediction", tuple(columns), "value", names, ("pearson",))
+    frame = pd.DataFrame(dict(zip(columns, rows.texts, strict=True)))
+    frame["prediction"] = predicted_labels(task, logits)
+    if not is_regression:
+        frame["probability"] = softmax(logits, axis=1).max(axis=1).round(6)
+    return frame

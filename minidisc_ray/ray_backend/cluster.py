@@ -1,0 +1,74 @@
+"""Attaching to a Ray cluster, or starting one for the length of a run."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.ray_backend.resources import Node
+
+# A report waits for the controller's next poll; the default of 2 s would be added to every epoch.
+_ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "0",
+}
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[list[Node]]:
+    """Nodes of the cluster at an address (else ``RAY_ADDRESS``), or of a local Ray that ends with the context.
+
+    A process that is connected already stays so, for instance in a notebook.
+
+    Raises:
+        UserError: if there is no cluster at the address.
+    """
+    if ray.is_initialized():
+        yield _nodes()
+        return
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    if address is not None and address.startswith(("http://", "https://")):
+        raise UserError(
+            f"compute.address: {address} is a dashboard's; give the cluster's own address (HOST:6379 or auto), or submit a "
+            "job to the dashboard with `ray job submit`"
+        )
+    try:
+        ray.init(
+            # "local" and never a guess: a stale file of an earlier cluster would attach us to a dead one.
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **({} if address else {"include_dashboard": True}),
+        )
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        where = f"the cluster at {address}" if address else "a local Ray"
+        raise UserError(f"compute.address: {where} could not be reached ({str(error).splitlines()[0]})") from error
+    _protect_token()
+    try:
+        yield _nodes()
+    finally:
+        ray.shutdown()
+
+
+def _nodes() -> list[Node]:
+    return [
+        Node(cpus=node["Resources"].get("CPU", 0.0), gpus=node["Resources"].get("GPU", 0.0))
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def _protect_token() -> None:
+    """Ray writes its token readable by everybody; make it the user's own."""
+    token = Path.home() / ".ray" / "auth_token"
+    if token.is_file() and token.stat().st_mode & 0o077:
+        token.chmod(0o600)

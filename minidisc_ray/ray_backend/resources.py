@@ -1,0 +1,66 @@
+"""What a plan needs and what a cluster has, as plain numbers: decided here, without a cluster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.training import ComputeConfig
+
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Node:
+    """Resources of one living node."""
+
+    cpus: float
+    gpus: float = 0.0
+
+
+def workers_on(node: Node, compute: ComputeConfig) -> int:
+    """How many workers a node holds; a fraction of a GPU never spans two."""
+    by_cpu = int(node.cpus / compute.cpus_per_worker + _ROUNDING)
+    if compute.gpus_per_worker == 0:
+        return by_cpu
+    on_each_gpu = int(1 / compute.gpus_per_worker + _ROUNDING)
+    return min(by_cpu, int(node.gpus) * on_each_gpu)
+
+
+def trials_at_once(nodes: Sequence[Node], compute: ComputeConfig) -> int:
+    """How many whole trials the cluster holds beside each other.
+
+    Never more than this may run when a trial waits for workers of its own: trials that hold what each other's workers
+    wait for would wait for ever.
+
+    Raises:
+        UserError: if it holds none, saying what is missing.
+    """
+    places = [workers_on(node, compute) for node in nodes]
+    if not any(places):
+        _refuse_worker(nodes, compute)
+    count = sum(places) // compute.num_workers
+    if count == 0:
+        raise UserError(
+            f"this plan needs {compute.num_workers} workers at once, each with {_worker(compute)}; the cluster holds "
+            f"{sum(places)}. Lower compute.num_workers, or add nodes."
+        )
+    return min(count, compute.max_concurrent_trials or count)
+
+
+def _refuse_worker(nodes: Sequence[Node], compute: ComputeConfig) -> None:
+    cpus = max((node.cpus for node in nodes), default=0.0)
+    gpus = max((node.gpus for node in nodes), default=0.0)
+    if cpus < compute.cpus_per_worker:
+        raise UserError(
+            f"this plan needs {compute.cpus_per_worker} CPUs for one worker; the largest node has {cpus:g}. Lower "
+            "compute.cpus_per_worker, or add a node."
+        )
+    raise UserError(
+        f"this plan needs {compute.gpus_per_worker:g} GPUs for one worker; the largest node has {gpus:g}. Lower "
+        "compute.gpus_per_worker, or add a node."
+    )
+
+
+def _worker(compute: ComputeConfig) -> str:
+    gpus = f" and {compute.gpus_per_worker:g} GPUs" if compute.gpus_per_worker else ""
+    return f"{compute.cpus_per_worker} CPUs{gpus}"

@@ -1,0 +1,97 @@
+"""A whole run on a cluster, watched from the driver."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from minidisc_ray.pipeline.assemble import finish_run, is_trial_finished
+from minidisc_ray.pipeline.files import read_json
+from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.progress import Progress, read_progress, write_progress
+from minidisc_ray.pipeline.records import read_record
+from minidisc_ray.pipeline.result import RunResult, load_result
+from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
+from minidisc_ray.ray_backend.cluster import cluster
+from minidisc_ray.ray_backend.resources import trials_at_once
+from minidisc_ray.ray_backend.sweep import fit_sweep
+from minidisc_ray.ray_backend.trainer import fit_trial
+from minidisc_ray.ray_backend.worker import SHARED_TRIAL
+
+Watch = Callable[[Sequence[Progress]], None]
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
+    """Execute a plan on the cluster that the recipe names, or on a local Ray, resuming what is there.
+
+    Args:
+        prepared: the checked recipe.
+        watch: called about twice a second with every trial's progress, in the calling thread.
+
+    Raises:
+        UserError: if no node can hold the plan.
+        TrainingError: if the run, or every trial of a sweep, failed.
+        KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
+    """
+    if is_finished(prepared):
+        return load_result(prepared.run_folder)
+    started_at = time.time()
+    with cluster(prepared.config.compute.address) as nodes:
+        at_once = trials_at_once(nodes, prepared.config.compute)
+        folder = open_run(prepared)
+        try:
+            _watched(lambda: _execute(prepared, at_once), lambda: watch(read_progress(folder)) if watch else None)
+        except BaseException:
+            _mark_stopped(prepared)
+            raise
+    return finish_run(prepared, started_at)
+
+
+def is_finished(prepared: Prepared) -> bool:
+    """Whether the run has its result, all its trials finished."""
+    result = read_json(prepared.run_folder / "result.json")
+    if result is None:
+        return False
+    return all(trial.status == "finished" for trial in load_result(prepared.run_folder).trials)
+
+
+def _execute(prepared: Prepared, at_once: int) -> None:
+    if not prepared.plan.is_sweep:
+        (trial,) = prepared.plan.trials
+        if not is_trial_finished(prepared, trial):
+            fit_trial(prepared, trial.name, with_shared=True)
+        return
+    shared = (teacher_folder(prepared), importance_folder(prepared))
+    if any(read_record(folder) is None for folder in shared):
+        fit_trial(prepared, SHARED_TRIAL, with_shared=True)
+    fit_sweep(prepared, at_once)
+
+
+def _watched(action: Callable[[], None], look: Callable[[], None]) -> None:
+    """Run an action in a thread and look at its progress from this one.
+
+    So Ctrl-C reaches our own handler at once: Ray installs its own only in main threads.
+    """
+    failures: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            action()
+        except BaseException as error:  # noqa: BLE001 - carried to the calling thread
+            failures.append(error)
+
+    thread = threading.Thread(target=guarded, name="minidisc-run", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_SECONDS_BETWEEN_LOOKS)
+        look()
+    if failures:
+        raise failures[0]
+
+
+def _mark_stopped(prepared: Prepared) -> None:
+    """A killed worker cannot say that it stopped; say it for the trials that still call themselves running."""
+    for progress in read_progress(prepared.run_folder):
+        if progress.status == "running":
+            write_progress(prepared.run_folder, progress.model_copy(update={"status": "interrupted"}))

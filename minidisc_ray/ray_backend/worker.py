@@ -1,0 +1,76 @@
+"""What runs on a worker: steps of a plan, whoever started the process."""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.loader import resolve
+from minidisc_ray.pipeline.context import Context, Report
+from minidisc_ray.pipeline.prepare import Prepared, prepare
+from minidisc_ray.pipeline.trial import run_steps
+from minidisc_ray.training.loop import TrainingError
+from minidisc_ray.training.workers import Workers
+
+SHARED_TRIAL = "shared"
+
+
+def settings_of(prepared: Prepared, trial: str, with_shared: bool) -> dict[str, Any]:
+    """What a worker has to be told, as plain JSON."""
+    return {"config": prepared.config.model_dump(mode="json"), "trial": trial, "with_shared": with_shared}
+
+
+def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -> str | None:
+    """Execute one trial's steps on this worker; returns the sentence of a failure that no retry can mend."""
+    _log_to_stderr()
+    prepared = prepare(resolve(settings["config"]))
+    torch.set_num_threads(prepared.config.compute.cpus_per_worker)
+    name = settings["trial"]
+    trial = next((trial for trial in prepared.plan.trials if trial.name == name), None)
+    shared = prepared.plan.shared if settings["with_shared"] else ()
+    own = trial.steps if trial is not None else ()
+    context = Context(prepared, workers, name, num_stages=len(shared) + len(own), report=report)
+    try:
+        run_steps(context, shared)
+        run_steps(context, own)
+    except (UserError, TrainingError) as error:
+        return str(error)
+    context.progress((own or shared)[-1].name, "finished")
+    return None
+
+
+def train_worker(settings: dict[str, Any]) -> str | None:
+    """The training function of a ``TorchTrainer``."""
+    place = ray.train.get_context()
+    workers = Workers(place.get_world_rank(), place.get_world_size(), ray.train.torch.get_device())
+    return work(settings, workers, _report_to_train if workers.is_first else _report_metrics)
+
+
+def _report_to_train(metrics: dict[str, float], checkpoint: Path) -> None:
+    """Report to Ray Train with a checkpoint that points to ours, which lies on the same storage already."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "pointer.json").write_text(json.dumps({"checkpoint": str(checkpoint)}), encoding="utf-8")
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def _report_metrics(metrics: dict[str, float], checkpoint: Path) -> None:  # noqa: ARG001
+    ray.train.report(metrics)
+
+
+def _log_to_stderr() -> None:
+    """The dashboard and ``ray logs`` show a worker's stderr; the trial's name is in every line."""
+    logger = logging.getLogger("minidisc_ray")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

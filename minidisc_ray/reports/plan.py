@@ -1,0 +1,64 @@
+"""What ``minidisc plan`` prints: steps, sizes and closed-form cost, before anything runs."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from minidisc_ray.core.flops import encoder_parameters, forward_macs, total_parameters
+from minidisc_ray.pipeline.estimate import Estimator
+from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.reports.words import count_text
+
+
+def plan_renderables(prepared: Prepared) -> Iterator[RenderableType]:
+    """A line of facts, a table of sizes, a table of steps with training FLOPs, and where the run will be."""
+    splits = prepared.splits
+    rows = ", ".join(f"{name} {len(found):,}" for name, found in splits.validation.items())
+    yield (
+        f"{prepared.task.name}: train {len(splits.train):,} rows, selection {len(splits.selection):,} "
+        f"({splits.selection_description}), {rows}; metric {prepared.task.primary_metric}"
+    )
+    yield _sizes(prepared)
+    yield _steps(prepared)
+    compute = prepared.config.compute
+    trials = len(prepared.plan.trials)
+    yield (
+        f"{trials} trial{'s' if trials > 1 else ''}, each on {compute.num_workers} x {compute.cpus_per_worker} CPUs"
+        + (f" and {compute.gpus_per_worker:g} GPUs" if compute.gpus_per_worker else "")
+    )
+    yield f"run: {prepared.run_folder}"
+
+
+def _sizes(prepared: Prepared) -> Table:
+    table = Table(title="Sizes", title_justify="left", box=None, pad_edge=False)
+    table.add_column("Model")
+    for title in ("Heads", "Neurons", "Encoder params", "Total params", "MACs at 128"):
+        table.add_column(title, justify="right")
+    shape = prepared.shape
+    scales = (*prepared.config.candidate_scales(), prepared.config.student.scale_percent)
+    structures = [("teacher", shape.full())]
+    structures += [(f"{'student' if s == scales[-1] else 'candidate'} {s}%", prepared.structure(s)) for s in scales]
+    for name, structure in structures:
+        table.add_row(
+            name,
+            f"{sum(structure.heads)}",
+            f"{sum(structure.neurons):,}",
+            count_text(encoder_parameters(shape, structure)),
+            count_text(total_parameters(shape, structure)),
+            count_text(forward_macs(shape, structure, rows=1, length=128)),
+        )
+    return table
+
+
+def _steps(prepared: Prepared) -> Table:
+    table = Table(title="Steps (closed form, every epoch trained)", title_justify="left", box=None, pad_edge=False)
+    table.add_column("Trial")
+    table.add_column("Step")
+    table.add_column("Training TFLOPs", justify="right")
+    stages = Estimator(prepared).stages()
+    for stage in stages:
+        aside = "" if stage.in_ratio else " (a column of its own)"
+        table.add_row(stage.trial, stage.stage + aside, f"{stage.training_flops / 1e12:,.3f}")
+    table.add_row("", "sum", f"{sum(stage.training_flops for stage in stages if stage.in_ratio) / 1e12:,.3f}")
+    return table

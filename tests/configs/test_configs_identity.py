@@ -1,0 +1,104 @@
+import pytest
+
+from minidisc_ray.configs import UserError, resolve
+from minidisc_ray.configs.identity import digest, run_identity, run_name
+
+CONTENTS = {"data": "d1", "teacher": "t1"}
+FILES = {
+    "task": "mrpc",
+    "data": {"kind": "files", "folder": "/x"},
+    "teacher": {"kind": "pretrained", "path": "/models/a"},
+    "schedule": {"kind": "minidisc"},
+}
+
+
+def name_of(overrides=(), contents=CONTENTS, raw=FILES):
+    config = resolve(raw, overrides)
+    return run_name(config, run_identity(config, contents))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "storage=/elsewhere",
+        "compute.num_workers=2",
+        "compute.cpus_per_worker=4",
+        "compute.gpus_per_worker=1",
+        "compute.teacher_cache_gib=0",
+        "compute.address=ray://head",
+        "data.folder=/moved",
+        "teacher.path=/moved/a",
+        "schedule.num_sampled=6",  # the default, written out
+    ],
+)
+def test_places_and_resources_are_not_part_of_a_run(override):
+    assert name_of([override]) == name_of()
+
+
+def test_a_name_is_not_part_of_the_identity():
+    named = resolve(FILES, ["name=mine"])
+    assert run_identity(named, CONTENTS) == run_identity(resolve(FILES), CONTENTS)
+    assert run_name(named, run_identity(named, CONTENTS)) == "mine"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "schedule.selection={kind: lambda, lam: 0.3}",
+        "schedule.num_sampled=5",
+        "schedule.kind=conventional",
+        "distil.learning_rate=1e-3",
+        "sandwich.learning_rate=1e-3",
+        "finetune.num_epochs=2",
+        "distil.accumulation_steps=2",
+        "data.max_length=64",
+        "data.selection_seed=1",
+        "student.scale_percent=12",
+        "pruning.neuron_multiple=1",
+        "objective.hidden_weight=2",
+        "protocol=paper",
+        "precision=bfloat16",
+        "teacher.num_layers=3",
+        "task.name=qqp",
+    ],
+)
+def test_what_can_change_a_number_changes_the_run(override):
+    assert name_of([override]) != name_of()
+
+
+@pytest.mark.parametrize("contents", [{"data": "d2", "teacher": "t1"}, {"data": "d1", "teacher": "t2"}])
+def test_contents_of_files_are_part_of_a_run(contents):
+    assert name_of(contents=contents) != name_of()
+
+
+def test_a_sandwich_that_trains_as_distil_does_is_the_same_written_or_not():
+    distil = resolve(FILES).distil.model_dump(mode="json")
+    assert name_of(raw={**FILES, "sandwich": distil}) == name_of()
+
+
+def test_the_derived_name_says_what_it_is_and_stays_the_same():
+    name = name_of()
+    assert name.startswith("mrpc-minidisc-10pc-seed0-")
+    assert name == name_of()
+    assert name_of(raw={}).startswith("builtin-minidisc-10pc-seed0-")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "/x", "", "a/b", "..", ".", "a..b", ".hidden", "_shared", "x" * 121, "a b", "a\n", "ä", "a\x00", "-x", "~"],
+)
+def test_names_that_leave_the_storage_root_or_are_not_portable_are_refused(name):
+    config = resolve({**FILES, "name": name})
+    with pytest.raises(UserError, match=r"^name: .*use letters, digits"):
+        run_name(config, run_identity(config, CONTENTS))
+
+
+@pytest.mark.parametrize("name", ["a", "mrpc-10pc.v2_b", "x" * 120, "0"])
+def test_portable_names_are_taken(name):
+    assert name_of(raw={**FILES, "name": name}) == name
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys():
+    assert digest({"a": 1, "b": [2, {"c": 3, "d": 4}]}) == digest({"b": [2, {"d": 4, "c": 3}], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})

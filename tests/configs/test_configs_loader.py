@@ -1,0 +1,283 @@
+import string
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minidisc_ray.configs import RunConfig, UserError, load_recipe, resolve
+from minidisc_ray.configs.schedule import MaxiDiscConfig, MiniDiscConfig
+from minidisc_ray.configs.task import GlueTaskConfig
+
+
+def recipe(tmp_path, text):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# Mistakes: what is written, and what the sentence has to name.
+MISTAKES = {
+    "unknown key": ({"shedule": {}}, ["shedule", "unknown key", "schedule", "student"]),
+    "unknown key inside": ({"student": {"scale": 10}}, ["student.scale", "unknown key", "scale_percent"]),
+    "unknown key of a kind": (
+        {"schedule": {"kind": "conventional", "num_sampled": 3}},
+        ["schedule.num_sampled", "unknown key", "kind"],
+    ),
+    "unknown kind": ({"schedule": {"kind": "minidisk"}}, ["schedule.kind", "minidisk", "minidisc", "maxidisc"]),
+    "missing kind": ({"schedule": {"num_sampled": 3}}, ["schedule.kind", "missing"]),
+    "unknown task": ({"task": "mrcp"}, ["task.name", "mrcp", "mrpc"]),
+    "wrong type": ({"distil": {"num_epochs": "many"}}, ["distil.num_epochs", "'many'", "integer"]),
+    "section that is a value": ({"distil": 3}, ["distil", "3"]),
+    "student scale of 0": ({"student": {"scale_percent": 0}}, ["student.scale_percent", "0", "greater than or equal to 1"]),
+    "student scale of 100": ({"student": {"scale_percent": 100}}, ["student.scale_percent", "100", "99"]),
+    "candidate below the student": (
+        {"schedule": {"kind": "maxidisc", "scales": {"kind": "list", "values": [5]}}},
+        ["schedule.scales", "5", "10 percent", "11 and 99"],
+    ),
+    "candidate at the teacher": (
+        {"schedule": {"kind": "minidisc", "scales": {"kind": "list", "values": [100, 50]}}},
+        ["schedule.scales", "100", "11 and 99"],
+    ),
+    "a scale twice": (
+        {"schedule": {"kind": "maxidisc", "scales": {"kind": "list", "values": [50, 50]}}},
+        ["schedule.scales", "50", "once"],
+    ),
+    "slices that are no whole percents": (
+        {"schedule": {"kind": "minidisc", "scales": {"kind": "slices", "count": 7}}},
+        ["schedule.scales", "7", "whole percents", "18"],
+    ),
+    "assistant below the student": (
+        {"schedule": {"kind": "assistant", "assistant_percent": 8}},
+        ["schedule.assistant_percent", "8", "between 11 and 99"],
+    ),
+    "eta too large": (
+        {"schedule": {"kind": "minidisc", "num_sampled": 19}},
+        ["schedule.num_sampled", "19", "between 1 and 18"],
+    ),
+    "eta of zero": ({"schedule": {"kind": "minidisc", "num_sampled": 0}}, ["schedule.num_sampled", "0", "1"]),
+    "lambda outside": (
+        {"schedule": {"kind": "minidisc", "selection": {"kind": "lambda", "lam": 1.5}}},
+        ["schedule.selection.lam", "1.5", "less than or equal to 1"],
+    ),
+    "not finite": ({"distil": {"learning_rate": float("nan")}}, ["distil.learning_rate", "nan", "finite"]),
+    "task and data that do not go together": (
+        {"task": "mrpc"},
+        ["data.kind", "builtin", "glue"],
+    ),
+    "more workers than rows": (
+        {"compute": {"num_workers": 4}, "distil": {"batch_size": 3}},
+        ["distil.batch_size", "3", "num_workers", "4"],
+    ),
+    "more parts than rows": (
+        {"distil": {"batch_size": 4, "accumulation_steps": 8}},
+        ["distil", "accumulation_steps", "8", "4"],
+    ),
+    "files without files": ({"task": "mrpc", "data": {"kind": "files"}}, ["data", "folder", "train", "validation"]),
+    "labels that repeat": (
+        {"task": {"kind": "classification", "label_names": ["a", "a"]}, "data": {"kind": "files", "folder": "x"}},
+        ["task", "label_names", "distinct"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_sentence_that_names_key_value_and_what_is_allowed(case):
+    raw, words = MISTAKES[case]
+    with pytest.raises(UserError) as caught:
+        resolve(raw)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert [word for word in words if word not in sentence] == [], sentence
+    assert sentence.startswith(words[0]), sentence
+
+
+def test_further_mistakes_are_counted():
+    with pytest.raises(UserError, match=r"\(2 more mistakes after this one\)"):
+        resolve({"student": {"scale_percent": 0}, "distil": {"num_epochs": 0}, "extra": 1})
+
+
+def test_a_missing_environment_variable_is_named(monkeypatch):
+    monkeypatch.delenv("MINIDISC_TEST_PLACE", raising=False)
+    raw = {"task": "mrpc", "data": {"kind": "files", "folder": "${MINIDISC_TEST_PLACE}/mrpc"}}
+    with pytest.raises(UserError, match=r"^data\.folder: .*MINIDISC_TEST_PLACE.*not set"):
+        resolve(raw)
+    monkeypatch.setenv("MINIDISC_TEST_PLACE", "/data")
+    assert resolve(raw).data.folder == "/data/mrpc"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1, 2", "not valid YAML"),
+        ("- 1\n- 2", "mapping of keys"),
+        ("", "mapping of keys"),
+        ("just text", "mapping of keys"),
+        ("1: 2", "mapping of keys"),
+        ("distil: &shared {num_epochs: 3}\nfinetune: *shared", "anchors"),
+        ("a: !!python/object/apply:os.system [true]", "not valid YAML"),
+        ("a: \x00", "not valid YAML"),
+        ("a: " + "[" * 3000, "not valid YAML"),
+        ("seed: " + "1" * 5000, "not valid YAML"),
+    ],
+)
+def test_what_is_no_recipe_is_refused(tmp_path, text, words):
+    with pytest.raises(UserError, match=words) as caught:
+        load_recipe(recipe(tmp_path, text))
+    assert "recipe.yaml" in str(caught.value)
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        load_recipe(tmp_path / "missing.yaml")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_recipe(tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_recipe(tmp_path / "binary.yaml")
+    (tmp_path / "huge.yaml").write_text("#" * 1_000_001)
+    with pytest.raises(UserError, match="larger than"):
+        load_recipe(tmp_path / "huge.yaml")
+
+
+def test_a_recipe_and_its_overrides(tmp_path):
+    path = recipe(tmp_path, "task: mrpc\ndata: {kind: files, folder: /x}\ndistil: {num_epochs: 4}\n")
+    config = load_recipe(path, ["distil.learning_rate=1e-4", "student.scale_percent=20", "distil.early_stop_epochs=null"])
+    assert config.task == GlueTaskConfig(name="mrpc")
+    assert (config.distil.num_epochs, config.distil.learning_rate) == (4, 1e-4)
+    assert config.distil.early_stop_epochs is None
+    assert config.student.scale_percent == 20
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.e-4", "0.0001", "1.0e-04"])
+def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path, text):
+    assert load_recipe(recipe(tmp_path, f"distil:\n  learning_rate: {text}")).distil.learning_rate == 1e-4
+    assert resolve({}, [f"distil.learning_rate={text}"]).distil.learning_rate == 1e-4
+
+
+def test_another_kind_keeps_shared_keys_and_drops_foreign_ones():
+    raw = {"schedule": {"kind": "minidisc", "scales": {"kind": "list", "values": [60, 30]}, "num_sampled": 2}}
+    config = resolve(raw, ["schedule.kind=maxidisc"])
+    assert isinstance(config.schedule, MaxiDiscConfig)
+    assert config.schedule.scales.values == (60, 30)
+    assert resolve(raw, ["schedule.kind=conventional"]).schedule.kind == "conventional"
+    assert isinstance(resolve(raw, ["schedule.kind=minidisc"]).schedule, MiniDiscConfig)
+    assert resolve(raw, ["schedule.kind=minidisc"]).schedule.num_sampled == 2
+    assert raw["schedule"]["kind"] == "minidisc", "the recipe itself is not changed"
+
+
+def test_another_kind_of_grid_inside_a_schedule():
+    raw = {"schedule": {"kind": "minidisc", "scales": {"kind": "list", "values": [60, 30]}}}
+    config = resolve(raw, ["schedule.scales.kind=step", "schedule.scales.step_percent=10"])
+    assert config.candidate_scales() == (90, 80, 70, 60, 50, 40, 30, 20)
+
+
+def test_a_typo_survives_another_kind_and_is_refused():
+    raw = {"schedule": {"kind": "minidisc", "num_smapled": 2}}
+    with pytest.raises(UserError, match=r"schedule\.num_smapled: unknown key"):
+        resolve(raw, ["schedule.kind=maxidisc"])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "noequals",
+        "=3",
+        "a..b=3",
+        "seed=[",
+        "seed=2001-13-01",  # looks like a date to YAML, and is none
+        "seed=" + "1" * 5000,
+        "seed=!!python/name:os.system",
+        "schedule.kind=[minidisc]",
+        "schedule.kind={a: b}",
+        "schedule.scales.kind=[list]",
+        "seed.deeper=3",
+        "task.kind=null",
+        "distil=3",
+    ],
+)
+def test_overrides_that_cannot_be_are_a_users_mistake(override):
+    with pytest.raises(UserError) as caught:
+        resolve({}, [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_task_by_name_can_be_overridden():
+    raw = {"task": "mrpc", "data": {"kind": "files", "folder": "/x"}}
+    assert resolve(raw, ["task.name=rte"]).task == GlueTaskConfig(name="rte")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"schedule": {"kind": "maxidisc", "scales": {"kind": "slices", "count": 9}}},
+        {"schedule": {"kind": "assistant"}, "sandwich": {"num_epochs": 2}, "name": "mine"},
+        {"task": "stsb", "data": {"kind": "hub"}, "teacher": {"kind": "pretrained", "path": "some/model"}},
+        {"schedule": {"kind": "minidisc", "selection": {"kind": "negative_derivative"}}},
+    ],
+)
+def test_a_resolved_config_dumps_and_loads_to_itself(tmp_path, raw):
+    config = resolve(raw)
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    assert load_recipe(recipe(tmp_path, text)) == config
+    assert config.model_dump(mode="json").keys() == RunConfig.model_fields.keys()
+
+
+def test_configs_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        resolve({}).seed = 3  # type: ignore[misc]
+
+
+_KEYS = st.sampled_from(
+    [*RunConfig.model_fields, "kind", "name", "scales", "values", "count", "lam", "num_epochs", "scale_percent",
+     "selection", "path", "folder", "text", "label_names", "num_sampled", "batch_size", "learning_rate"]
+) | st.text(string.printable, max_size=6)  # fmt: skip
+_VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 120)
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(
+        ["minidisc", "maxidisc", "conventional", "assistant", "glue", "mrpc", "builtin", "files", "hub", "list", "step",
+         "slices", "lambda", "pretrained", "1e-4", "1e999", "${NO_SUCH_VARIABLE_X}", "ltsd", "paper"]
+    )
+)  # fmt: skip
+_TREES = st.recursive(
+    _VALUES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def outcome(call):
+    try:
+        return call()
+    except UserError as error:
+        assert str(error)
+        return error
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(_KEYS, _TREES, max_size=4))
+def test_any_mapping_is_a_config_or_a_users_mistake(raw):
+    assert isinstance(outcome(lambda: resolve(raw)), RunConfig | UserError)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(_KEYS, min_size=1, max_size=3),
+    _TREES.map(lambda tree: yaml.safe_dump(tree, default_flow_style=True)) | st.text(string.printable, max_size=12),
+)
+def test_any_override_gives_a_config_or_a_users_mistake(path, text):
+    assert isinstance(outcome(lambda: resolve({}, [".".join(path) + "=" + text])), RunConfig | UserError)
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.text(string.printable, max_size=60))
+def test_any_text_is_a_recipe_or_a_users_mistake(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert isinstance(outcome(lambda: load_recipe(path)), RunConfig | UserError)

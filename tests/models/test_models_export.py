@@ -1,0 +1,164 @@
+"""A student's folder, as someone else's process sees it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_models import (
+    FAMILY_NAMES,
+    LABEL_NAMES,
+    ODD,
+    SPARSE,
+    batch_of,
+    max_difference,
+    random_rows,
+    rankings,
+    structures,
+    tiny_model,
+)
+from transformers import AutoModelForSequenceClassification
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.data import builtin_tokenizer
+from minidisc_ray.models.checkpoint import load_model, save_model
+from minidisc_ray.models.dropout import use_fast_dropout
+from minidisc_ray.models.families import family_of
+from minidisc_ray.models.forward import model_inputs, run_model
+from minidisc_ray.models.pruned import structure_of
+from minidisc_ray.models.surgery import cut, reorder_
+
+STRUCTURES = {"plain": structures((40,))[40], "sparse": SPARSE, "odd": ODD}
+
+
+def student_of(family, structure):
+    """A student as the pipeline makes it: reordered, with our dropout, cut, in training mode until saved."""
+    model = tiny_model(family)
+    reorder_(model, *rankings())
+    use_fast_dropout(model)
+    return cut(model, structure).eval()
+
+
+@pytest.fixture(params=STRUCTURES)
+def student(family, request):
+    return student_of(family, STRUCTURES[request.param])
+
+
+@pytest.fixture
+def saved(student, tmp_path):
+    save_model(student, builtin_tokenizer(), tmp_path / "student")
+    return tmp_path / "student"
+
+
+def test_a_saved_student_loads_as_it_was(student, saved):
+    batch = batch_of(random_rows(5), student)
+    loaded = load_model(saved)
+    assert type(loaded) is type(student)
+    assert max_difference(run_model(loaded, batch).logits, run_model(student, batch).logits) < 1e-6
+    assert structure_of(loaded.config) == structure_of(student.config)
+    assert not loaded.training
+
+
+def test_only_safetensors_hold_weights_and_the_structure_is_in_the_config(student, saved):
+    structure = structure_of(student.config)
+    suffixes = {path.suffix for path in saved.iterdir()}
+    assert suffixes <= {".json", ".safetensors", ".txt", ".jinja"}
+    tensors = load_file(saved / "model.safetensors")
+    assert sum(tensor.numel() for tensor in tensors.values()) == sum(p.numel() for p in student.parameters())
+    config = json.loads((saved / "config.json").read_text())
+    sizes = [config["per_layer_config"][str(layer)] for layer in range(3)]
+    family = family_of(student.config.model_type)
+    assert [layer[family.heads_key] for layer in sizes] == list(structure.heads)
+    assert [layer[family.neurons_key] for layer in sizes] == list(structure.neurons)
+    assert config["minidisc_scale_percent"] == structure.scale_percent
+    assert config["id2label"] == {str(i): name for i, name in enumerate(LABEL_NAMES)}
+    assert config["architectures"] == [type(student).__name__]
+
+
+def test_eager_attention_gives_the_same_logits(student, saved):
+    batch = batch_of(random_rows(5), student)
+    loaded = load_model(saved)
+    before = run_model(loaded, batch).logits
+    loaded.set_attn_implementation("eager")
+    assert loaded.config._attn_implementation == "eager"
+    assert max_difference(run_model(loaded, batch).logits, before) < 1e-5
+
+
+def test_saving_a_loaded_student_again_keeps_it(student, saved, tmp_path):
+    batch = batch_of(random_rows(5), student)
+    expected = run_model(student, batch).logits
+    for copy in ("second", "third"):
+        loaded = AutoModelForSequenceClassification.from_pretrained(saved)
+        loaded.save_pretrained(tmp_path / copy)
+        saved = tmp_path / copy
+    again = load_model(saved)
+    assert structure_of(again.config) == structure_of(student.config)
+    assert max_difference(run_model(again, batch).logits, expected) < 1e-6
+
+
+def test_a_loaded_student_can_be_cut_further(student, saved):
+    smaller = cut(load_model(saved), ODD if ODD.is_within(structure_of(student.config)) else structure_of(student.config))
+    batch = batch_of(random_rows(5), student)
+    assert torch.isfinite(run_model(smaller, batch).logits).all()
+    with pytest.raises(AssertionError, match="larger"):
+        cut(smaller, structures((100,))[100])
+
+
+_FRESH = """
+import json, sys
+import torch
+import minidisc_ray
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+for folder in sys.argv[1:]:
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    inputs = torch.load(folder + "/inputs.bin")
+    with torch.no_grad():
+        logits = model(**inputs).logits
+    text = tokenizer("the plot was not good")["input_ids"]
+    print("RESULT", json.dumps([type(model).__name__, model.config.id2label, logits.tolist(), text]))
+"""
+
+
+def test_students_of_every_family_load_in_a_fresh_process(tmp_path):
+    folders, expected = [], []
+    for family, structure in zip(FAMILY_NAMES, (ODD, SPARSE, STRUCTURES["plain"], ODD), strict=True):
+        student = student_of(family, structure)
+        save_model(student, builtin_tokenizer(), tmp_path / family)
+        batch = batch_of(random_rows(4), student)
+        torch.save(model_inputs(student, batch), tmp_path / family / "inputs.bin")
+        folders.append(str(tmp_path / family))
+        expected.append(run_model(student, batch).logits.detach())
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    fresh = subprocess.run(
+        [sys.executable, "-c", _FRESH, *folders], capture_output=True, text=True, check=False, env=environment
+    )
+    assert fresh.returncode == 0, fresh.stderr[-2000:]
+    found = [json.loads(line.removeprefix("RESULT ")) for line in fresh.stdout.splitlines() if line.startswith("RESULT")]
+    assert len(found) == len(FAMILY_NAMES)
+    for (name, labels, logits, text), tensor, family in zip(found, expected, FAMILY_NAMES, strict=True):
+        assert name.lower() == f"pruned{family}forsequenceclassification"
+        assert labels == {str(i): label for i, label in enumerate(LABEL_NAMES)}
+        assert max_difference(torch.tensor(logits), tensor) < 1e-5
+        assert text == builtin_tokenizer()("the plot was not good")["input_ids"]
+
+
+def test_a_folder_without_a_model_is_a_users_mistake(tmp_path):
+    with pytest.raises(UserError, match="no model there"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="could not be loaded"):
+        load_model(tmp_path)
+
+
+def test_saving_over_a_student_replaces_it_whole(tmp_path):
+    folder = tmp_path / "student"
+    save_model(student_of("bert", STRUCTURES["plain"]), builtin_tokenizer(), folder)
+    (folder / "stray.txt").write_text("left by someone")
+    save_model(student_of("bert", ODD), builtin_tokenizer(), folder)
+    assert structure_of(load_model(folder).config) == ODD
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+    assert not (folder / "stray.txt").exists()

@@ -1,0 +1,126 @@
+"""Tiny real models of every family, and rows of random tokens, for the tests of several rooms.
+
+B rows, L tokens.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    RobertaConfig,
+)
+
+from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at
+from minidisc_ray.core.task import Task
+from minidisc_ray.core.trace import Batch, Totals
+from minidisc_ray.data import EncodedRows, collate
+
+FAMILY_NAMES = ("bert", "roberta", "electra", "distilbert")
+VOCABULARY, HIDDEN, HEADS, NEURONS, LAYERS = 80, 32, 4, 40, 3
+LABEL_NAMES = ("no", "yes", "maybe")
+TASK = Task("tiny", ("text",), "label", LABEL_NAMES, ("accuracy",))
+REGRESSION = Task("tiny", ("text",), "label", (), ("spearman", "pearson"))
+
+# A layer without heads, one without neurons, one without either; and plain structures around them.
+ODD = Structure(20, (1, 0, 0), (0, 8, 0))
+SPARSE = Structure(30, (0, 2, 1), (5, 0, 17))
+
+
+def tiny_config(family: str, task: Task = TASK, dropout: float = 0.1, layers: int = LAYERS) -> PreTrainedConfig:
+    names = task.label_names or ("value",)
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    if family == "distilbert":
+        return DistilBertConfig(
+            vocab_size=VOCABULARY,
+            dim=HIDDEN,
+            n_layers=layers,
+            n_heads=HEADS,
+            hidden_dim=NEURONS,
+            max_position_embeddings=160,
+            dropout=dropout,
+            attention_dropout=dropout,
+            seq_classif_dropout=dropout,
+            **labels,
+        )
+    classes = {"bert": BertConfig, "roberta": RobertaConfig, "electra": ElectraConfig}
+    return classes[family](
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        num_hidden_layers=layers,
+        num_attention_heads=HEADS,
+        intermediate_size=NEURONS,
+        max_position_embeddings=160,
+        type_vocab_size=2,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        **({"embedding_size": 24} if family == "electra" else {}),
+        **labels,
+    )
+
+
+def tiny_model(
+    family: str, task: Task = TASK, seed: int = 0, dropout: float = 0.1, layers: int = LAYERS
+) -> PreTrainedModel:
+    """A model in eval mode whose every parameter, biases and norms too, is far enough from zero to matter."""
+    model = AutoModelForSequenceClassification.from_config(tiny_config(family, task, dropout, layers))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            is_norm = parameter.ndim == 1 and name.endswith("weight")
+            parameter.copy_(1 + 0.1 * noise if is_norm else 0.2 * noise)
+    return model.eval()
+
+
+def random_rows(count: int, task: Task = TASK, seed: int = 0, longest: int = 12) -> EncodedRows:
+    """Rows of 3 to ``longest`` tokens; the label is a function of the first token, so that it can be learned."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(3, longest + 1, (count,), generator=generator)
+    return rows_of_lengths(lengths.tolist(), task, seed)
+
+
+def rows_of_lengths(lengths: Sequence[int], task: Task = TASK, seed: int = 0) -> EncodedRows:
+    generator = torch.Generator().manual_seed(seed + 1)
+    sizes = torch.tensor(list(lengths))
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)])
+    ids = torch.randint(5, VOCABULARY, (int(offsets[-1]),), generator=generator, dtype=torch.int32)
+    types = torch.randint(0, 2, ids.shape, generator=generator, dtype=torch.uint8)
+    first = ids[offsets[:-1]]
+    labels = (first.float() / VOCABULARY) if task.is_regression else (first % task.num_labels).long()
+    return EncodedRows(ids, offsets, types, labels, 0)
+
+
+def pad_id(model: PreTrainedModel) -> int:
+    return int(model.config.pad_token_id)
+
+
+def batch_of(rows: EncodedRows, model: PreTrainedModel, pad_to: int | None = None) -> Batch:
+    return collate(rows, torch.arange(len(rows)), pad_id(model), pad_to)
+
+
+def totals_of(batch: Batch) -> Totals:
+    return Totals(rows=batch.rows, tokens=int(batch.mask.sum()))
+
+
+def rankings(seed: int = 0, scope: str = "global", layers: int = LAYERS) -> tuple[UnitRanking, UnitRanking]:
+    generator = torch.Generator().manual_seed(seed)
+    heads = rank_units([torch.rand(HEADS, generator=generator) for _ in range(layers)], scope)
+    neurons = rank_units([torch.rand(NEURONS, generator=generator) for _ in range(layers)], scope)
+    return heads, neurons
+
+
+def structures(scales: Sequence[int], multiple: int = 1, seed: int = 0) -> dict[int, Structure]:
+    heads, neurons = rankings(seed)
+    return {scale: structure_at(heads, neurons, scale, multiple) for scale in scales}
+
+
+def max_difference(first: Tensor, second: Tensor) -> float:
+    assert first.shape == second.shape
+    return float((first.detach() - second.detach()).abs().max())
