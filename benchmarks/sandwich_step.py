@@ -1,7 +1,7 @@
-"""How fast is one sandwich step?  python benchmarks/sandwich_step.py
+"""One sandwich step against the textbook way and the machine's own speed:  python benchmarks/sandwich_step.py .
 
-A step is the teacher's forward pass and forward and backward passes of seven candidates (50, 40, 30, 20, 15, 10 and 5%),
-dropout, clipping and AdamW included, on real MRPC batches of 16 rows. Two ratios are printed:
+A step is the teacher's forward pass and forward and backward passes of seven candidates (50, 40, 30, 20, 15, 10 and
+5%), dropout, clipping and AdamW included, on real MRPC batches of 16 rows. Two ratios are printed:
 
 (a) against the textbook way: gates as masks on the full model, rows padded to 128, PyTorch's own dropout and AdamW;
 (b) against the machine's own float32 matrix products: the step's FLOPs, at that speed, over the step's time.
@@ -89,7 +89,8 @@ def main() -> None:
     print(f"{arguments.steps} MRPC batches of {BATCH_SIZE}, longest row {min(lengths)}-{max(lengths)} tokens, "
           f"{arguments.threads} threads, torch {torch.__version__}")  # fmt: skip
     for name, values in times.items():
-        print(f"{name:9} {statistics.median(values) * 1e3:8.1f} ms (median; {min(values) * 1e3:.1f} to {max(values) * 1e3:.1f})")
+        median, low, high = (1e3 * value for value in (statistics.median(values), min(values), max(values)))
+        print(f"{name:9} {median:8.1f} ms (median; {low:.1f} to {high:.1f})")
     print(f"(a) {statistics.median(against_textbook):.1f}x faster than the textbook way "
           f"({min(against_textbook):.1f} to {max(against_textbook):.1f})")  # fmt: skip
     print(f"(b) {statistics.median(against_matmul):.0%} of the machine's matmul speed "
@@ -110,7 +111,7 @@ def prepare() -> Setting:
     rows = encode(splits.train, tokenizer, config.data.max_length, None)
     teacher = load_teacher(config.teacher, splits.task, seed=0)  # type: ignore[arg-type]
     importance = measure_importance(
-        teacher, rows, torch.arange(64), splits.task, int(tokenizer.pad_token_id), Workers(), lambda done, count: None
+        teacher, rows, torch.arange(64), splits.task, int(tokenizer.pad_token_id), Workers(), _ignore
     )
     heads, neurons = rank_units(importance.heads, "global"), rank_units(importance.neurons, "global")
     structures = {scale: structure_at(heads, neurons, scale) for scale in SCALES}
@@ -207,6 +208,10 @@ def timed(action: Callable[[], None]) -> float:
         action()
         count += 1
     return (time.perf_counter() - start) / count
+
+
+def _ignore(done: int, count: int) -> None:
+    """Progress of a preparation that nobody watches."""
 
 
 def _totals(batch: Batch) -> Totals:

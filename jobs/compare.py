@@ -1,4 +1,7 @@
-"""The comparison table as a Ray job:  ray job submit --working-dir . -- python jobs/compare.py RUN..."""
+"""The comparison table as a Ray job.
+
+ray job submit --address http://127.0.0.1:8265 --working-dir . -- python jobs/compare.py RUN...
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Conventional distillation as a Ray job:  ray job submit --working-dir . -- python jobs/conventional.py RECIPE"""
+"""Conventional distillation as a Ray job.
+
+ray job submit --address http://127.0.0.1:8265 --working-dir . -- python jobs/conventional.py RECIPE
+"""
 
 import sys
 

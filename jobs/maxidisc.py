@@ -1,4 +1,7 @@
-"""A MaxiDisc sweep, one trial for each scale, as a Ray job:  ray job submit --working-dir . -- python jobs/maxidisc.py RECIPE"""
+"""A MaxiDisc sweep as a Ray job.
+
+ray job submit --address http://127.0.0.1:8265 --working-dir . -- python jobs/maxidisc.py RECIPE
+"""
 
 import sys
 

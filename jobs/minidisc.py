@@ -1,4 +1,7 @@
-"""One MiniDisc trial as a Ray job:  ray job submit --working-dir . -- python jobs/minidisc.py RECIPE"""
+"""One MiniDisc trial as a Ray job.
+
+ray job submit --address http://127.0.0.1:8265 --working-dir . -- python jobs/minidisc.py RECIPE
+"""
 
 import sys
 

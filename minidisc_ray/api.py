@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.data import FilesDataConfig
 from minidisc_ray.configs.loader import load_recipe, resolve
 from minidisc_ray.configs.model import PretrainedTeacherConfig
@@ -133,4 +132,3 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
 
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve())
-

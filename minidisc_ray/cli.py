@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.reports.render import WIDTH_OF_A_PIPE
 
 app = typer.Typer(
     name="minidisc",
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
 messages = Console(stderr=True)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file; `minidisc init` writes one.")]
@@ -80,7 +81,9 @@ def run(
     set_: Set = None,
     storage: Storage = None,
     name: Name = None,
-    address: Annotated[str | None, typer.Option("--address", help="A Ray cluster; else RAY_ADDRESS, else local.")] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="A Ray cluster; else RAY_ADDRESS, else local.")
+    ] = None,
 ) -> None:
     """Run a recipe; the same command again resumes, or shows the result."""
     from minidisc_ray import api
@@ -96,7 +99,9 @@ def run(
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
-    scan: Annotated[bool, typer.Option("--scan", help="Also print each MiniDisc run's choice for other lambdas.")] = False,
+    scan: Annotated[
+        bool, typer.Option("--scan", help="Also print each MiniDisc run's choice for other lambdas.")
+    ] = False,
 ) -> None:
     """Print finished runs as one table, costs beside conventional's."""
     from minidisc_ray import api
@@ -138,7 +143,9 @@ def predict(
     student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines, CSV, TSV or Parquet.")],
     columns: Annotated[list[str] | None, typer.Option("--columns", help="A column of text; repeat for a pair.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="JSON Lines; by default stdout.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="JSON Lines; by default stdout.")
+    ] = None,
 ) -> None:
     """Label a file."""
     from minidisc_ray import api

@@ -46,8 +46,8 @@ def run_name(config: RunConfig, identity: Mapping[str, Any]) -> str:
     if config.name is not None:
         if not _NAME.fullmatch(config.name) or ".." in config.name:
             raise UserError(
-                f"name: {config.name!r} is not a run's name; use letters, digits, dots, dashes and underscores, a letter "
-                "or digit first"
+                f"name: {config.name!r} is not a run's name; use letters, digits, dots, dashes and underscores, a "
+                "letter or digit first"
             )
         return config.name
     task = getattr(config.task, "name", config.task.kind)

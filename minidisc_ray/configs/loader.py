@@ -67,7 +67,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override}: write key.sub=value, for instance --set schedule.kind=maxidisc")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UserError(f"--set {key}: {text!r} is not a YAML value") from error
     if isinstance(value, str):
         value = _number(value)
@@ -89,7 +89,7 @@ def _keep_shared_keys(node: dict[str, Any], path: Sequence[str], kind: Any) -> N
     So one recipe serves every schedule; keys that no kind has stay, and are refused as unknown.
     """
     members = {_kind_of(member): set(member.model_fields) for member in _union_at(RunConfig, path)}
-    if kind not in members:
+    if not isinstance(kind, str) or kind not in members:
         return
     foreign = set().union(*members.values()) - members[kind]
     for key in [key for key in node if key in foreign]:
@@ -161,7 +161,9 @@ def _sentence(error: ValidationError) -> str:
         case "union_tag_invalid" | "union_tag_not_found":
             context = first.get("ctx", {})
             allowed_tags = context.get("expected_tags") or "one of the kinds in the documentation"
-            text = f"{prefix.removesuffix(': ')}.kind: {context.get('tag', 'missing')} is not a kind; use {allowed_tags}"
+            text = (
+                f"{prefix.removesuffix(': ')}.kind: {context.get('tag', 'missing')} is not a kind; use {allowed_tags}"
+            )
         case "value_error":
             text = prefix + str(first["msg"]).removeprefix("Value error, ")
         case _:

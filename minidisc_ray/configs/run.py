@@ -82,9 +82,9 @@ class RunConfig(Config):
                 f"data.kind: {self.data.kind} does not go with task.kind {self.task.kind}; the built-in task has the "
                 "built-in data and no other"
             )
-        if self.data.kind == "hub" and self.data.name is None and self.data.path == "nyu-mll/glue":
-            if not isinstance(self.task, GlueTaskConfig):
-                raise ValueError("data.name: missing; nyu-mll/glue needs the name of a task, for instance mrpc")
+        needs_name = self.data.kind == "hub" and self.data.name is None and self.data.path == "nyu-mll/glue"
+        if needs_name and not isinstance(self.task, GlueTaskConfig):
+            raise ValueError("data.name: missing; nyu-mll/glue needs the name of a task, for instance mrpc")
         return self
 
     @model_validator(mode="after")

@@ -114,7 +114,7 @@ def builtin_tokenizer() -> PreTrainedTokenizerFast:
         special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")],
     )
     special = {f"{token.strip('[]').lower()}_token": token for token in _SPECIAL}
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         model_max_length=512,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],

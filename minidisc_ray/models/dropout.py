@@ -25,7 +25,7 @@ _bits = np.random.SFC64(0)
 
 def seed_dropout(seed: int) -> None:
     """Seed all dropout of this process; called before every step, so that a resumed run draws the same masks."""
-    global _bits  # noqa: PLW0603 - the generator of a process, as torch's own is
+    global _bits
     _bits = np.random.SFC64(seed)
     torch.manual_seed(seed)
 

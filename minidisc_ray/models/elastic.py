@@ -81,9 +81,11 @@ class ElasticModel:
         base = self.shared.base_model
         inputs = model_inputs(self.shared, batch)
         inputs.pop("attention_mask")
-        embedded = base.embeddings(**inputs)
+        embedded: Tensor = base.embeddings(**inputs)
         projection = getattr(base, "embeddings_project", None)
-        return embedded if projection is None else projection(embedded)
+        if projection is not None:
+            embedded = projection(embedded)
+        return embedded
 
     def run(self, scale_percent: int, embedded: Tensor, batch: Batch) -> Trace:
         """One candidate's outputs from given embeddings, (B, L, D)."""
@@ -108,7 +110,9 @@ class ElasticModel:
         candidate.base_model.embeddings = self._embeddings
         if hasattr(candidate.base_model, "embeddings_project"):
             candidate.base_model.embeddings_project = nn.Identity()
-        dropouts = {name: module for name, module in self.shared.named_modules() if "dropout" in name.rpartition(".")[2]}
+        dropouts = {
+            name: module for name, module in self.shared.named_modules() if "dropout" in name.rpartition(".")[2]
+        }
         for path, module in list(candidate.named_modules()):
             parent, _, name = path.rpartition(".")
             if path in dropouts:

@@ -49,7 +49,8 @@ def open_gates(model: PreTrainedModel, rows: int) -> Gates:
     """Gates at one, one for each row, that collect gradients."""
     family = family_of(model.config.model_type)
     width = head_size(model)
-    heads, neurons = [], []
+    heads: list[Tensor] = []
+    neurons: list[Tensor] = []
     for layer in encoder_layers(model):
         for units, found in (
             (linear_at(layer, family.attention_output).in_features // width, heads),
@@ -73,7 +74,7 @@ def _masks(ranking: UnitRanking, counts: tuple[int, ...]) -> list[Tensor]:
     return masks
 
 
-def _multiply(gate: Tensor, width: int):  # type: ignore[no-untyped-def]  # noqa: ANN202 - torch's hook type is private
+def _multiply(gate: Tensor, width: int):  # type: ignore[no-untyped-def]
     def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:  # noqa: ARG001
         (values,) = arguments  # (B, L, units * width)
         wide = gate.repeat_interleave(width, dim=-1) if width > 1 else gate

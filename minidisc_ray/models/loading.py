@@ -37,7 +37,9 @@ def load_tokenizer(teacher: PretrainedTeacherConfig) -> PreTrainedTokenizerBase:
             teacher.path, revision=teacher.revision, trust_remote_code=teacher.trust_remote_code
         )
     except Exception as error:
-        raise UserError(f"teacher.path: no tokenizer could be loaded from {teacher.path} ({_first_line(error)})") from error
+        raise UserError(
+            f"teacher.path: no tokenizer could be loaded from {teacher.path} ({_first_line(error)})"
+        ) from error
 
 
 def is_fine_tuned(teacher: PretrainedTeacherConfig) -> bool:
@@ -135,18 +137,17 @@ def check_labels(config: PreTrainedConfig, task: Task, where: str) -> None:
     found = int(config.num_labels)
     if found != task.num_labels:
         raise UserError(
-            f"teacher.path: the head of {where} has {found} outputs, but {task.name} needs {task.num_labels}; use another "
-            "teacher, or teacher.fine_tuned=false to train a new head"
+            f"teacher.path: the head of {where} has {found} outputs, but {task.name} needs {task.num_labels}; use "
+            "another teacher, or teacher.fine_tuned=false to train a new head"
         )
-    names = [str(config.id2label[i]) for i in range(found)]
-    if names != [f"LABEL_{i}" for i in range(found)] and not task.is_regression:
-        if sorted(map(str.lower, names)) == sorted(map(str.lower, task.label_names)) and [
-            name.lower() for name in names
-        ] != [name.lower() for name in task.label_names]:
-            raise UserError(
-                f"teacher.path: the head of {where} has its labels in the order {names}, but {task.name} has "
-                f"{list(task.label_names)}; use another teacher, or teacher.fine_tuned=false"
-            )
+    names = [str(config.id2label[i]).lower() for i in range(found)]
+    wanted = [name.lower() for name in task.label_names]
+    # Names of its own (LABEL_0, yes, ...) are taken on trust; the task's own names in another order cannot be right.
+    if names != wanted and sorted(names) == sorted(wanted):
+        raise UserError(
+            f"teacher.path: the head of {where} has its labels in the order {names}, but {task.name} has {wanted}; use "
+            "another teacher, or teacher.fine_tuned=false"
+        )
 
 
 def content_digest(teacher: PretrainedTeacherConfig) -> str:
@@ -199,7 +200,7 @@ def _keep_layers(model: PreTrainedModel, count: int) -> None:
     if count > len(layers):
         raise UserError(f"teacher.num_layers: {count} is more than the model's {len(layers)} layers")
     kept = model.base_model.get_submodule(family_of(model.config.model_type).layers)
-    del kept[count:]  # type: ignore[operator]
+    del kept[count:]
     model.config.num_hidden_layers = count
 
 

@@ -84,7 +84,7 @@ class _PrunedMixin(PreTrainedModel):
         _resize(self, structure_of(config))
         for module in self.modules():
             if getattr(module, "config", None) is dense:
-                module.config = config  # type: ignore[assignment]
+                module.config = config
         config._attn_implementation = dense._attn_implementation
 
 

@@ -95,7 +95,9 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
         protocol=config.protocol,
         selection_split=prepared.splits.selection_description,
         data_digest=prepared.splits.digest,
-        setting_digest=digest({k: v for k, v in prepared.identity.items() if k not in ("seed", "schedule", "sandwich")}),
+        setting_digest=digest(
+            {k: v for k, v in prepared.identity.items() if k not in ("seed", "schedule", "sandwich")}
+        ),
         method_digest=digest({k: v for k, v in prepared.identity.items() if k != "seed"}),
         majority_metrics=merge_scores(
             task,

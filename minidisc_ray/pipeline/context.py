@@ -116,7 +116,7 @@ class Context:
             self.prepared.run_folder,
             Progress(
                 trial=self.trial,
-                status=status,  # type: ignore[arg-type]
+                status=status,
                 stage=stage,
                 stage_index=min(self.stage_index, self.num_stages),
                 num_stages=self.num_stages,

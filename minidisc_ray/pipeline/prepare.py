@@ -178,8 +178,8 @@ def check_storage(prepared: Prepared) -> None:
     """
     if "://" in prepared.config.storage:
         raise UserError(
-            f"storage: {prepared.config.storage} is not a folder; give a path that every worker can reach (a shared file "
-            "system on a cluster)"
+            f"storage: {prepared.config.storage} is not a folder; give a path that every worker can reach (a shared "
+            "file system on a cluster)"
         )
     existing = prepared.storage
     while not existing.exists() and existing != existing.parent:
@@ -203,8 +203,8 @@ def check_storage(prepared: Prepared) -> None:
     if found != json.loads(json.dumps(prepared.identity)):
         changed = sorted(key for key in prepared.identity if found.get(key) != prepared.identity[key])
         raise UserError(
-            f"name: {folder} was made by another config (different: {', '.join(changed) or 'keys'}); choose another name "
-            "or remove it"
+            f"name: {folder} was made by another config (different: {', '.join(changed) or 'keys'}); choose another "
+            "name or remove it"
         )
 
 

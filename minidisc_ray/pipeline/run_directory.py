@@ -79,7 +79,7 @@ def clean(storage: str | Path, dry_run: bool = False) -> Freed:
 
 def _leftovers(folder: Path) -> list[Path]:
     """Temporary files and folders that a killed process left."""
-    return [path for path in folder.rglob(".*.tmp*")]
+    return list(folder.rglob(".*.tmp*"))
 
 
 def _size(path: Path) -> int:

@@ -17,7 +17,8 @@ _ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TOKENIZERS_PARALLELISM": "false",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "0",
+    # The older reporter is the one that verbose=0 silences wholly; progress is shown by the driver.
+    "RAY_AIR_NEW_OUTPUT": "0",
 }
 
 
@@ -38,8 +39,8 @@ def cluster(address: str | None) -> Iterator[list[Node]]:
     address = address or os.environ.get("RAY_ADDRESS") or None
     if address is not None and address.startswith(("http://", "https://")):
         raise UserError(
-            f"compute.address: {address} is a dashboard's; give the cluster's own address (HOST:6379 or auto), or submit a "
-            "job to the dashboard with `ray job submit`"
+            f"compute.address: {address} is a dashboard's; give the cluster's own address (HOST:6379 or auto), or "
+            "submit a job to the dashboard with `ray job submit`"
         )
     try:
         ray.init(

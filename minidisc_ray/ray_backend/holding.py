@@ -17,7 +17,7 @@ _SECONDS_BETWEEN_BEATS = 15.0
 
 
 class HoldingCallback(WorkerGroupCallback):
-    """Opens an attempt of kind ``hold`` when a worker group has its resources and closes it when they are given back."""
+    """Opens a ``hold`` in the ledger when a worker group has its resources and closes it when it gives them back."""
 
     def __init__(self, ledger_path: str, trial: str, devices: float, device_type: str) -> None:
         self.ledger_path = ledger_path

@@ -31,9 +31,7 @@ def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
     trainer = TorchTrainer(
         train_worker,
         train_loop_config=settings_of(prepared, trial, with_shared),
-        scaling_config=ScalingConfig(
-            num_workers=compute.num_workers, use_gpu=use_gpu, resources_per_worker=resources
-        ),
+        scaling_config=ScalingConfig(num_workers=compute.num_workers, use_gpu=use_gpu, resources_per_worker=resources),
         torch_config=TorchConfig(backend="nccl" if use_gpu and compute.gpus_per_worker == 1 else "gloo"),
         run_config=RunConfig(
             name=_next_name(storage, trial),

@@ -118,7 +118,7 @@ def trial_table(result: RunResult) -> Table:
 
 def trained_text(trained: bool) -> str:
     """Whether a candidate's own slice was trained or only evaluated from the shared parameters."""
-    return "trained" if trained else "only evaluated"
+    return "trained" if trained else "evaluated"
 
 
 def _new_table(title: str) -> Table:

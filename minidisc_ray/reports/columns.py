@@ -78,10 +78,10 @@ def _section(rows: list[Row]) -> Section:
         column(unit[0].upper() + unit[1:], hours("device_hours")),
         column("Hours ratio", lambda row: ratio_text(row["device_hours_ratio"])),
         column("FLOPs ratio", lambda row: ratio_text(row["training_flops_ratio"]), priority=1),
-        column("Assistant", lambda row: _optional(row["assistant"] or None, "%"), priority=1),
-        column("Teacher hours", hours("teacher_device_hours"), priority=2),
-        column("Start-up hours", hours("startup_device_hours"), priority=2),
-        column("Training FLOPs", lambda row: count_text(row["training_flops"]), priority=4),
+        column("Assistant", lambda row: _optional(row["assistant"] or None, "%")),
+        column("Teacher hours", hours("teacher_device_hours"), priority=3),
+        column("Start-up hours", hours("startup_device_hours"), priority=4),
+        column("Training FLOPs", lambda row: count_text(row["training_flops"]), priority=2),
     ]
     return Section(" · ".join(title), tuple(columns))
 
@@ -93,7 +93,7 @@ def _other_metrics(rows: list[Row]) -> list[str]:
 
 def _other_metric(name: str, rows: list[Row]) -> Column:
     cells = tuple(percent_text(row[f"{name}_mean"], row[f"{name}_std"]) for row in rows)
-    return Column(metric_title(name), cells, priority=3)
+    return Column(metric_title(name), cells, priority=5)
 
 
 def _optional(value: Any, unit: str = "") -> str:

@@ -13,6 +13,9 @@ from rich.text import Text
 
 from minidisc_ray.reports.columns import Column, Section, records, sections
 
+# Wide enough for every column of the comparison: what is no terminal does not wrap.
+WIDTH_OF_A_PIPE = 160
+
 Format = Literal["table", "md", "csv", "json"]
 
 
@@ -32,7 +35,7 @@ def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str
         case "md":
             return _markdown(frame)
         case "table":
-            return _terminal(frame, width or shutil.get_terminal_size((100, 24)).columns)
+            return _terminal(frame, width or shutil.get_terminal_size((WIDTH_OF_A_PIPE, 24)).columns)
     raise ValueError(f"format is {format!r}; it must be table, md, csv or json")
 
 

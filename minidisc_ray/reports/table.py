@@ -97,9 +97,7 @@ def _method_groups(runs: list[RunResult]) -> list[list[RunResult]]:
 def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
     first = runs[0]
     conventional = {
-        run.seed: run
-        for run in of_task
-        if run.method == "conventional" and run.setting_digest == first.setting_digest
+        run.seed: run for run in of_task if run.method == "conventional" and run.setting_digest == first.setting_digest
     }
     pairs = [(run, conventional[run.seed]) for run in runs if run.seed in conventional]
     same_unit = [(run, base) for run, base in pairs if run.cost.device_unit == base.cost.device_unit]

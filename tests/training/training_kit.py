@@ -1,0 +1,138 @@
+"""A learner over tiny models and random rows, and an observer that remembers; importable by spawned workers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny_models import TASK, pad_id, random_rows, structures, tiny_model
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from minidisc_ray.configs.objective import LTSDConfig
+from minidisc_ray.configs.training import TrainingConfig
+from minidisc_ray.data import EncodedRows
+from minidisc_ray.models.dropout import use_fast_dropout
+from minidisc_ray.models.elastic import ElasticModel
+from minidisc_ray.objectives import LTSDObjective
+from minidisc_ray.training.importance import measure_importance
+from minidisc_ray.training.learner import Learner
+from minidisc_ray.training.loop import train
+from minidisc_ray.training.state import EpochRecord, TrainingState
+from minidisc_ray.training.teacher_outputs import TeacherOutputs
+from minidisc_ray.training.workers import Workers
+
+SCALES = (100, 50, 25)
+ROWS, SELECTION = 26, 12
+
+
+def training(**changes: Any) -> TrainingConfig:
+    values = {"num_epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "early_stop_epochs": None, "dropout": 0.0}
+    return TrainingConfig(**{**values, **changes})
+
+
+def learner_of(
+    config: TrainingConfig,
+    family: str = "bert",
+    scales: Sequence[int] = SCALES,
+    goodness: Callable[..., float] | None = None,
+    workers: Workers | None = None,
+    cache_bytes: int = 2**30,
+    rows: EncodedRows | None = None,
+) -> Learner:
+    """A sandwich of candidates in a tiny model that learns from another tiny model."""
+    workers = workers or Workers()
+    student, teacher = tiny_model(family, seed=1, layers=2), tiny_model(family, seed=2, layers=2)
+    use_fast_dropout(student, config.dropout)
+    objective = LTSDObjective(LTSDConfig(), is_regression=False)
+    return Learner(
+        elastic=ElasticModel(student, _two_layers(scales)),
+        objective=objective,
+        teacher=TeacherOutputs(
+            teacher, rows or train_rows(), objective.needs(), pad_id(teacher), workers, "float32", cache_bytes
+        ),
+        scales_of_step=lambda step: tuple(scales),
+        goodness=goodness or (lambda scores: scores[scales[0]]["accuracy"]),
+        task=TASK,
+        selection=random_rows(SELECTION, seed=5),
+        pad_token_id=pad_id(student),
+        workers=workers,
+        precision="float32",
+    )
+
+
+def _two_layers(scales: Sequence[int]) -> dict[int, Any]:
+    return {
+        scale: replace(structure, heads=structure.heads[:2], neurons=structure.neurons[:2])
+        for scale, structure in structures(scales).items()
+    }
+
+
+def train_rows() -> EncodedRows:
+    return random_rows(ROWS, seed=4)
+
+
+class Recorder:
+    """Remembers steps and epochs, and the weights after each epoch; may do something of a test's own."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        after_step: Callable[[int], None] | None = None,
+        after_epoch: Callable[[int], None] | None = None,
+    ) -> None:
+        self.learner = learner
+        self.after_step, self.after_epoch = after_step, after_epoch
+        self.steps: list[dict[str, float]] = []
+        self.records: list[EpochRecord] = []
+        self.weights: list[list[Tensor]] = []
+
+    def on_step(self, step: int, num_steps: int, epoch: int, losses: dict[str, Tensor]) -> None:
+        self.steps.append({name: float(value) for name, value in losses.items()})
+        if self.after_step is not None:
+            self.after_step(step)
+
+    def on_epoch(self, record: EpochRecord, checkpoint: Path) -> None:
+        self.records.append(record)
+        self.weights.append(weights_of(self.learner.elastic.shared))
+        if self.after_epoch is not None:
+            self.after_epoch(record.epoch)
+
+
+def weights_of(model: PreTrainedModel) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+def run(
+    config: TrainingConfig, folder: Path, seed: int = 0, observe: dict[str, Any] | None = None, **options: Any
+) -> tuple[TrainingState, Learner, Recorder]:
+    learner = learner_of(config, **options)
+    recorder = Recorder(learner, **(observe or {}))
+    return train(learner, train_rows(), config, seed, folder, recorder), learner, recorder
+
+
+def logits_of(learner: Learner) -> dict[int, Tensor]:
+    return {scale: torch.from_numpy(values) for scale, values in learner.predict(random_rows(10, seed=6)).items()}
+
+
+def importance_of(workers: Workers) -> list[Tensor]:
+    model, rows = tiny_model("bert", seed=2), random_rows(70, seed=8)
+    found = measure_importance(
+        model, rows, torch.arange(len(rows)), TASK, pad_id(model), workers, lambda done, count: None
+    )
+    return [*found.heads, *found.neurons]
+
+
+def work(rank: int, size: int, address: str, folder: str, config: TrainingConfig) -> None:
+    """One of several real processes; the first writes what came out."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=size)
+    try:
+        workers = Workers(rank=rank, size=size)
+        state, learner, _ = run(config, Path(folder) / "stage", workers=workers)
+        logits = logits_of(learner)
+        importance = importance_of(workers)
+        torch.save((state.model_dump(mode="json"), logits, importance), Path(folder) / f"out{rank}.bin")
+    finally:
+        torch.distributed.destroy_process_group()
