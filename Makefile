@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint recipes clean
 
 setup: $(VENV)/.installed
 
@@ -24,6 +24,11 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+recipes: setup
+	@set -e; for recipe in recipes/*.yaml; do \
+	  $(BIN)/minidisc plan $$recipe --storage $${TMPDIR:-/tmp}/minidisc-recipes > /dev/null; echo "$$recipe: ok"; \
+	done
 
 clean:
 	rm -rf $(VENV) build *.egg-info
