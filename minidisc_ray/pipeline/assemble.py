@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from minidisc_ray.accounting.cost import Held, held_by_stage, startup_device_hours
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.identity import digest
@@ -124,9 +122,7 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
         closed_form_training_flops=sum(s.training_flops for s in Estimator(prepared).stages() if s.in_ratio),
         versions={name: version(name) for name in ("minidisc-ray", "ray", "torch", "transformers", "datasets")}
         | {"python": platform.python_version()},
-        threads=torch.get_num_threads()
-        if config.compute.gpus_per_worker
-        else config.compute.cpus_per_worker * config.compute.num_workers,
+        threads=config.compute.cpus_per_worker * config.compute.num_workers,
         devices=_devices(cost),
         started_at=datetime.fromtimestamp(started_at, UTC).isoformat(timespec="seconds"),
         finished_at=now.isoformat(timespec="seconds"),

@@ -10,6 +10,7 @@ from minidisc_ray.core.structure import Structure
 from minidisc_ray.data import EncodedRows, epoch_batches, evaluation_batches
 from minidisc_ray.pipeline.prepare import Prepared
 from minidisc_ray.schedules.plan import ChooseStep, DistilStep, ImportanceStep, SandwichStep, Step, TeacherStep
+from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
 from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE
 
 
@@ -30,6 +31,7 @@ class Estimator:
         self.prepared = prepared
         rows, config = prepared.train, prepared.config
         self.once = _sizes(rows, evaluation_batches(rows.lengths, EVALUATION_BATCH_SIZE))
+        self.importance = _sizes(rows, evaluation_batches(rows.lengths, IMPORTANCE_BATCH_SIZE))
         trainings = {
             "finetune": config.finetune,
             "sandwich": config.sandwich_training,
@@ -60,7 +62,7 @@ class Estimator:
             case ImportanceStep():
                 limit = self.prepared.config.pruning.importance_rows
                 count = len(self.prepared.train)
-                return 4 * self._macs(self.once, full) * min(limit or count, count) / count
+                return 4 * self._macs(self.importance, full) * min(limit or count, count) / count
             case SandwichStep():
                 trained = sum(
                     weight * self._training("sandwich", self.prepared.structure(scale))

@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.schedule import LambdaSelectionConfig, SelectionConfig
+from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.core.grid import sample_step
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.tradeoff import best_scale, lambda_tradeoff, negative_derivative
@@ -38,6 +39,7 @@ from minidisc_ray.schedules.plan import (
 )
 from minidisc_ray.training.distil import Surroundings, distil
 from minidisc_ray.training.learner import Scores
+from minidisc_ray.training.state import TrainingState
 
 
 def run_steps(context: Context, steps: Sequence[Step]) -> list[StageRecord]:
@@ -96,7 +98,6 @@ def _sandwich(context: Context, step: SandwichStep, folder: Path, beat: Callable
     structures = structures_of(prepared, step.scales)
     teacher = load_shared_teacher(prepared)
     teacher_metric = _teacher_metric(context)
-    rule = _rule_of(context)
 
     def scales_of_step(number: int) -> tuple[int, ...]:
         if step.trained is not None:
@@ -105,23 +106,21 @@ def _sandwich(context: Context, step: SandwichStep, folder: Path, beat: Callable
 
     def goodness(scores: Scores) -> float:
         metrics = {scale: scores[scale][primary] for scale in step.candidates}
-        return max(tradeoffs_of(rule, metrics, teacher_metric).values())
+        return max(tradeoffs_of(step.rule, metrics, teacher_metric).values())
 
     shared = _cut_from_teacher(context, structures[step.scales[0]])
-    observer = StageObserver(context, step.name, config.sandwich_training.num_epochs, beat)
-    state = distil(
+    state = _match(
+        context,
+        step.name,
+        folder,
+        beat,
+        config.sandwich_training,
         shared,
         structures,
         teacher,
         scales_of_step,
         goodness,
-        config.sandwich_training,
-        _surroundings(context),
-        folder,
-        observer,
     )
-    observer.close()
-    _save(context, shared, folder)
     assert state.best is not None
     return StageRecord(
         stage=step.name,
@@ -179,20 +178,18 @@ def _distil(
             made = next(record for record in before if record.scale_percent == step.source)
             teacher = load_model(context.folder / "stages" / made.stage / "model")
         student = cut(teacher, structure)
-    observer = StageObserver(context, step.name, config.distil.num_epochs, beat)
-    state = distil(
+    state = _match(
+        context,
+        step.name,
+        folder,
+        beat,
+        config.distil,
         student,
         {scale: structure},
         teacher,
-        lambda number: (scale,),  # noqa: ARG005
-        lambda scores: scores[scale][primary],
-        config.distil,
-        _surroundings(context),
-        folder,
-        observer,
+        scales_of_step=lambda number: (scale,),  # noqa: ARG005
+        goodness=lambda scores: scores[scale][primary],
     )
-    observer.close()
-    _save(context, student, folder)
     assert state.best is not None
     return StageRecord(
         stage=step.name,
@@ -213,9 +210,36 @@ def tradeoffs_of(rule: SelectionConfig, metrics: dict[int, float], teacher_metri
     return negative_derivative(metrics, teacher_metric)
 
 
-def _rule_of(context: Context) -> SelectionConfig:
-    (trial,) = context.prepared.plan.trials
-    return next(step.rule for step in trial.steps if isinstance(step, ChooseStep))
+def _match(
+    context: Context,
+    stage: str,
+    folder: Path,
+    beat: Callable[[], None],
+    training: TrainingConfig,
+    student: PreTrainedModel,
+    structures: dict[int, Structure],
+    teacher: PreTrainedModel,
+    scales_of_step: Callable[[int], tuple[int, ...]],
+    goodness: Callable[[Scores], float],
+) -> TrainingState:
+    """Distil, watched, and save the kept state."""
+    observer = StageObserver(context, stage, training.num_epochs, beat)
+    state = distil(
+        student,
+        structures,
+        teacher,
+        scales_of_step,
+        goodness,
+        training,
+        _surroundings(context),
+        folder,
+        observer,
+    )
+    observer.close()
+    if context.workers.is_first:
+        save_model(student.to("cpu"), context.prepared.tokenizer, folder / "model")
+    context.workers.wait()
+    return state
 
 
 def _teacher_metric(context: Context) -> float:
@@ -250,9 +274,3 @@ def _surroundings(context: Context) -> Surroundings:
         cache_bytes=int(config.compute.teacher_cache_gib * 2**30),
         workers=context.workers,
     )
-
-
-def _save(context: Context, model: PreTrainedModel, folder: Path) -> None:
-    if context.workers.is_first:
-        save_model(model.to("cpu"), context.prepared.tokenizer, folder / "model")
-    context.workers.wait()

@@ -55,9 +55,14 @@ def _refuse_worker(nodes: Sequence[Node], compute: ComputeConfig) -> None:
             f"this plan needs {compute.cpus_per_worker} CPUs for one worker; the largest node has {cpus:g}. Lower "
             "compute.cpus_per_worker, or add a node."
         )
+    if gpus < compute.gpus_per_worker:
+        raise UserError(
+            f"this plan needs {compute.gpus_per_worker:g} GPUs for one worker; the largest node has {gpus:g}. Lower "
+            "compute.gpus_per_worker, or add a node."
+        )
     raise UserError(
-        f"this plan needs {compute.gpus_per_worker:g} GPUs for one worker; the largest node has {gpus:g}. Lower "
-        "compute.gpus_per_worker, or add a node."
+        f"this plan needs {_worker(compute)} for one worker; no node has both. Lower compute.cpus_per_worker, or add a "
+        "node."
     )
 
 

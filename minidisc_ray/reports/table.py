@@ -32,6 +32,7 @@ _TAIL = (
     "training_flops",
     "device_hours_ratio",
     "training_flops_ratio",
+    "closed_form_training_flops",
     "teacher_device_hours",
     "startup_device_hours",
     "assistant",
@@ -43,8 +44,15 @@ _WHOLE = ("student_scale_percent", "seeds")
 _SIZES = ("encoder_parameters", "total_parameters", "macs_at_128")
 _NUMBERS = (
     *_SIZES,
-    *("metric_mean", "metric_std", "device_hours"),
-    *("training_flops", "device_hours_ratio", "training_flops_ratio", "teacher_device_hours", "startup_device_hours"),
+    "metric_mean",
+    "metric_std",
+    "device_hours",
+    "training_flops",
+    "device_hours_ratio",
+    "training_flops_ratio",
+    "closed_form_training_flops",
+    "teacher_device_hours",
+    "startup_device_hours",
 )
 Row = dict[str, Any]
 
@@ -115,6 +123,7 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
         "training_flops": _mean(run.cost.training_flops for run in runs),
         "device_hours_ratio": _mean_ratio(same_unit, lambda run: run.cost.device_hours),
         "training_flops_ratio": _mean_ratio(pairs, lambda run: run.cost.training_flops),
+        "closed_form_training_flops": _mean(run.closed_form_training_flops for run in runs),
         "teacher_device_hours": _mean(run.cost.teacher_device_hours for run in runs),
         "startup_device_hours": _mean(run.cost.startup_device_hours for run in runs),
         "assistant": _assistants(runs),

@@ -12,7 +12,7 @@ def plan_minidisc(schedule: MiniDiscConfig, student_percent: int) -> Plan:
     if schedule.sampling == "fixed":
         trained = sample_evenly((*candidates, student_percent), schedule.num_sampled)
     steps = (
-        SandwichStep(candidates, student_percent, trained, schedule.num_sampled),
+        SandwichStep(candidates, student_percent, trained, schedule.num_sampled, schedule.selection),
         ChooseStep(schedule.selection),
         DistilStep(CHOSEN, student_percent, "student"),
     )

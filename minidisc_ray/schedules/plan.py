@@ -33,12 +33,14 @@ class SandwichStep:
         student_percent: the student's own slice, trained along.
         trained: the fixed subset, or None if each step draws its own.
         num_sampled: candidates trained at each step.
+        rule: the trade-off whose best value picks the kept state.
     """
 
     candidates: tuple[int, ...]
     student_percent: int
     trained: tuple[int, ...] | None
     num_sampled: int
+    rule: SelectionConfig
     name: str = "sandwich"
 
     @property

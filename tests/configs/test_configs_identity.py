@@ -86,7 +86,24 @@ def test_the_derived_name_says_what_it_is_and_stays_the_same():
 
 @pytest.mark.parametrize(
     "name",
-    ["../x", "/x", "", "a/b", "..", ".", "a..b", ".hidden", "_shared", "x" * 121, "a b", "a\n", "ä", "a\x00", "-x", "~"],
+    [
+        "../x",
+        "/x",
+        "",
+        "a/b",
+        "..",
+        ".",
+        "a..b",
+        ".hidden",
+        "_shared",
+        "x" * 121,
+        "a b",
+        "a\n",
+        "ä",
+        "a\x00",
+        "-x",
+        "~",
+    ],
 )
 def test_names_that_leave_the_storage_root_or_are_not_portable_are_refused(name):
     config = resolve({**FILES, "name": name})

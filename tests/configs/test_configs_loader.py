@@ -29,7 +29,10 @@ MISTAKES = {
     "unknown task": ({"task": "mrcp"}, ["task.name", "mrcp", "mrpc"]),
     "wrong type": ({"distil": {"num_epochs": "many"}}, ["distil.num_epochs", "'many'", "integer"]),
     "section that is a value": ({"distil": 3}, ["distil", "3"]),
-    "student scale of 0": ({"student": {"scale_percent": 0}}, ["student.scale_percent", "0", "greater than or equal to 1"]),
+    "student scale of 0": (
+        {"student": {"scale_percent": 0}},
+        ["student.scale_percent", "0", "greater than or equal to 1"],
+    ),
     "student scale of 100": ({"student": {"scale_percent": 100}}, ["student.scale_percent", "100", "99"]),
     "candidate below the student": (
         {"schedule": {"kind": "maxidisc", "scales": {"kind": "list", "values": [5]}}},
@@ -142,7 +145,9 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
 
 def test_a_recipe_and_its_overrides(tmp_path):
     path = recipe(tmp_path, "task: mrpc\ndata: {kind: files, folder: /x}\ndistil: {num_epochs: 4}\n")
-    config = load_recipe(path, ["distil.learning_rate=1e-4", "student.scale_percent=20", "distil.early_stop_epochs=null"])
+    config = load_recipe(
+        path, ["distil.learning_rate=1e-4", "student.scale_percent=20", "distil.early_stop_epochs=null"]
+    )
     assert config.task == GlueTaskConfig(name="mrpc")
     assert (config.distil.num_epochs, config.distil.learning_rate) == (4, 1e-4)
     assert config.distil.early_stop_epochs is None

@@ -13,7 +13,9 @@ def test_soft_cross_entropy_against_torch():
 
 
 def test_squared_error_against_torch():
-    torch.testing.assert_close(squared_error_sum(STUDENT, TEACHER), functional.mse_loss(STUDENT, TEACHER, reduction="sum"))
+    torch.testing.assert_close(
+        squared_error_sum(STUDENT, TEACHER), functional.mse_loss(STUDENT, TEACHER, reduction="sum")
+    )
 
 
 def test_masked_mse_against_a_loop_over_real_tokens():

@@ -100,7 +100,9 @@ def test_saving_a_loaded_student_again_keeps_it(student, saved, tmp_path):
 
 
 def test_a_loaded_student_can_be_cut_further(student, saved):
-    smaller = cut(load_model(saved), ODD if ODD.is_within(structure_of(student.config)) else structure_of(student.config))
+    smaller = cut(
+        load_model(saved), ODD if ODD.is_within(structure_of(student.config)) else structure_of(student.config)
+    )
     batch = batch_of(random_rows(5), student)
     assert torch.isfinite(run_model(smaller, batch).logits).all()
     with pytest.raises(AssertionError, match="larger"):
@@ -137,7 +139,9 @@ def test_students_of_every_family_load_in_a_fresh_process(tmp_path):
         [sys.executable, "-c", _FRESH, *folders], capture_output=True, text=True, check=False, env=environment
     )
     assert fresh.returncode == 0, fresh.stderr[-2000:]
-    found = [json.loads(line.removeprefix("RESULT ")) for line in fresh.stdout.splitlines() if line.startswith("RESULT")]
+    found = [
+        json.loads(line.removeprefix("RESULT ")) for line in fresh.stdout.splitlines() if line.startswith("RESULT")
+    ]
     assert len(found) == len(FAMILY_NAMES)
     for (name, labels, logits, text), tensor, family in zip(found, expected, FAMILY_NAMES, strict=True):
         assert name.lower() == f"pruned{family}forsequenceclassification"

@@ -63,7 +63,9 @@ def test_gate_gradients_equal_a_slow_loop_over_examples(family, task):
     gates = open_gates(model, batch.rows)
     with gated(model, gates):
         logits = run_model(model, batch).logits
-    loss = logits.square().sum() if task.is_regression else functional.cross_entropy(logits, batch.labels, reduction="sum")
+    loss = (
+        logits.square().sum() if task.is_regression else functional.cross_entropy(logits, batch.labels, reduction="sum")
+    )
     cancelled = torch.autograd.grad(loss, gates.heads)[0].sum(0).abs() / ROWS
     assert max_difference(cancelled.double(), heads[0]) > 1e-4
 

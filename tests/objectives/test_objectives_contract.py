@@ -144,9 +144,7 @@ class TestLTSD(DistillationContract):
         terms = self.objective()(one, other, batch, totals_of(batch))
         torch.testing.assert_close(terms["logits"], functional.cross_entropy(one.logits, other.logits.softmax(-1)))
         real = batch.mask.bool()
-        torch.testing.assert_close(
-            terms["hidden"], functional.mse_loss(one.last_hidden[real], other.last_hidden[real])
-        )
+        torch.testing.assert_close(terms["hidden"], functional.mse_loss(one.last_hidden[real], other.last_hidden[real]))
 
 
 class TestWeightedLTSD(TestLTSD):

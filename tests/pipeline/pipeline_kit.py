@@ -3,8 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+from tiny_models import tiny_config
+from transformers import BertForSequenceClassification
+
 from minidisc_ray.accounting.ledger import Attempt, Ledger
 from minidisc_ray.configs import resolve
+from minidisc_ray.core.task import Task
+from minidisc_ray.data import builtin_tokenizer, builtin_vocabulary
+from minidisc_ray.data.tasks import BUILTIN_LABEL_NAMES
+from minidisc_ray.models.checkpoint import save_model
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.prepare import Prepared, prepare
 from minidisc_ray.pipeline.result import RunResult
@@ -30,6 +38,23 @@ def prepared_run(storage: Path, kind: str, overrides: tuple[str, ...] = ()) -> P
         "storage": str(storage),
     }
     return prepare(resolve(raw, overrides))
+
+
+def random_teacher(folder: Path) -> tuple[str, ...]:
+    """Overrides that name a saved classifier of large random weights: unlike a tiny trained one it never answers
+    the same to every row, and it is used as it is."""
+    config = tiny_config("bert", layers=2, task=Task("tiny", ("text",), "label", BUILTIN_LABEL_NAMES, ("accuracy",)))
+    config.vocab_size = len(builtin_vocabulary())
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+        model.bert.embeddings.word_embeddings.weight.mul_(3)
+        tokens = torch.randint(5, config.vocab_size, (200, 12))
+        model.classifier.bias.sub_(model.eval()(tokens).logits.mean(0))
+    save_model(model, builtin_tokenizer(), folder)
+    return (f"teacher={{kind: pretrained, path: {folder}}}",)
 
 
 def run(storage: Path, kind: str, overrides: tuple[str, ...] = ()) -> RunResult:

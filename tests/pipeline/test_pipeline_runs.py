@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 import yaml
-from pipeline_kit import SCHEDULES, numbers, prepared_run, run, stages_of
+from pipeline_kit import SCHEDULES, numbers, prepared_run, random_teacher, run, stages_of
 from safetensors.torch import load_file
 
 from minidisc_ray.accounting.ledger import Ledger
@@ -22,7 +22,7 @@ from minidisc_ray.pipeline.progress import read_progress
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import load_result
 from minidisc_ray.pipeline.run_directory import clean, open_run
-from minidisc_ray.pipeline.shared import structures_of
+from minidisc_ray.pipeline.shared import structures_of, teacher_folder
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
@@ -117,6 +117,26 @@ def test_the_student_scores_what_the_result_says(storage, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_teacher_that_came_fine_tuned_is_used_as_it_is(tmp_path, kind):
+    overrides = random_teacher(tmp_path / "teacher")
+    prepared = prepared_run(tmp_path / "runs", kind, overrides)
+    result = run_in_process(prepared)
+    assert result.teacher_source == "teacher, used as it is"
+    assert result.teacher_may_have_seen_selection
+    assert result.cost.teacher_training_flops == 0
+    validation = prepared.validation["validation"]
+    given, kept = load_model(tmp_path / "teacher"), load_model(teacher_folder(prepared) / "model")
+    assert all(torch.equal(*pair) for pair in zip(given.parameters(), kept.parameters(), strict=True))
+    assert metrics_of(prepared, given, validation) == result.teacher.validation_metrics
+    student = load_model(prepared.run_folder / "student")
+    logits = score_model(student, validation, prepared.pad_token_id, Workers(), "float32")
+    assert 0 < logits.argmax(-1).mean() < 1, "a student that always says the same shows nothing"
+    assert score(prepared.task, logits, validation.labels.numpy()) == result.student.validation_metrics
+    for assistant in result.assistants:
+        assert assistant.validation_metrics.keys() == {"accuracy"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_running_again_trains_nothing_and_gives_the_same_numbers(storage, kind):
     prepared = prepared_run(storage, kind)
     before, attempts = load_result(prepared.run_folder), stages_of(prepared)
@@ -133,7 +153,9 @@ def test_the_same_seed_gives_the_same_numbers_elsewhere(storage, tmp_path):
     there = prepared_run(storage, "minidisc").run_folder
     assert numbers(result) == numbers(load_result(there))
     here = prepared_run(tmp_path, "minidisc").run_folder
-    assert (here / "student" / "model.safetensors").read_bytes() == (there / "student" / "model.safetensors").read_bytes()
+    assert (here / "student" / "model.safetensors").read_bytes() == (
+        there / "student" / "model.safetensors"
+    ).read_bytes()
 
 
 def test_the_teacher_and_importance_are_shared_and_charged_all_the_same(storage):
@@ -162,7 +184,7 @@ def test_the_sum_of_the_ledger_is_seconds_held_times_devices(storage, kind):
     cost = load_result(prepared.run_folder).cost
     stages = stages_of(prepared)
     own = sum(stage.device_hours for stage in cost.stages if not stage.reused)
-    assert own == pytest.approx(sum(attempt.seconds * attempt.devices for attempt in stages) / 3600)
+    assert own == pytest.approx(sum(attempt.seconds * attempt.devices for attempt in stages) / 3600, abs=1e-6)
     assert all(stage.device_hours == pytest.approx(stage.seconds * stage.devices / 3600) for stage in cost.stages)
     held = [a for a in Ledger(prepared.run_folder / "ledger.jsonl").attempts() if a.kind == "hold"]
     assert len(held) == (2 if kind == "maxidisc" else 1)
@@ -211,7 +233,9 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path, monkeypatch, ki
 
     resumed = run_in_process(stopped)
     assert numbers(resumed) == numbers(whole)
-    kept = [root / stopped.name / "student" / "model.safetensors" for root in (tmp_path / "whole", tmp_path / "stopped")]
+    kept = [
+        root / stopped.name / "student" / "model.safetensors" for root in (tmp_path / "whole", tmp_path / "stopped")
+    ]
     first, second = (load_file(path) for path in kept)
     assert all(torch.equal(first[name], second[name]) for name in first)
     # What was finished is not made again; what was interrupted is charged for both attempts.
@@ -240,7 +264,7 @@ def test_an_interrupted_teacher_goes_on_in_its_own_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("rule", ["{kind: lambda, lam: 0.2}", "{kind: negative_derivative}"])
-def test_the_sandwich_keeps_the_epoch_with_the_largest_best_tradeoff(storage, monkeypatch, rule):
+def test_the_sandwich_keeps_the_epoch_with_the_largest_best_tradeoff(tmp_path, monkeypatch, rule):
     records = []
     original = StageObserver.on_epoch
 
@@ -250,9 +274,9 @@ def test_the_sandwich_keeps_the_epoch_with_the_largest_best_tradeoff(storage, mo
         original(self, record, checkpoint)
 
     monkeypatch.setattr(StageObserver, "on_epoch", on_epoch)
-    rate = 0.03  # large, so that later epochs are not always better
-    sandwich = f"sandwich={{num_epochs: 5, batch_size: 16, learning_rate: {rate}, early_stop_epochs: null}}"
-    prepared = prepared_run(storage, "minidisc", (sandwich, f"schedule.selection={rule}"))
+    sandwich = "sandwich={num_epochs: 5, batch_size: 16, learning_rate: 2e-3, early_stop_epochs: null}"
+    overrides = (*random_teacher(tmp_path / "teacher"), sandwich, f"schedule.selection={rule}")
+    prepared = prepared_run(tmp_path / "runs", "minidisc", (*overrides, "data.selection_fraction=0.3", "seed=1"))
     result = run_in_process(prepared)
     teacher = result.teacher.selection_metrics["accuracy"]
 
@@ -269,6 +293,7 @@ def test_the_sandwich_keeps_the_epoch_with_the_largest_best_tradeoff(storage, mo
     assert record.best_epoch == kept.epoch
     assert record.selection_metrics == kept.metrics
     assert len(set(values)) > 1
+    assert kept.epoch < 5, "the last epoch is not the best one here, so that keeping it would be seen"
     assert {c.scale_percent: c.metric for c in result.candidates} == {
         scale: kept.metrics[scale]["accuracy"] for scale in (60, 30)
     }

@@ -68,6 +68,8 @@ def run_result(
         "protocol": "held_out",
         "selection_split": "a tenth of train, held out",
         "data_digest": "0123456789abcdef",
+        "setting_digest": f"setting-{task}-{scale}",
+        "method_digest": f"{method}-{task}-{scale}" + (f"-{assistant}" if method == "assistant" else ""),
         "majority_metrics": {"f1": 0.812, "accuracy": 0.684},
         "teacher": model(100, 0.9 + seed / 100),
         "teacher_source": "fine-tuned here",

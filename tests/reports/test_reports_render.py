@@ -34,7 +34,7 @@ def test_table_fits_a_hundred_columns():
         assert cell in text
     assert "mrpc · student at 10%" in text
     assert "a tenth of train, held out" in text
-    assert "Left out at this width: Accuracy, Start-up hours" in text
+    assert "Left out at this width: Accuracy, Teacher hours, Start-up hours" in text
     assert "Warning" not in text
 
 

@@ -125,3 +125,13 @@ def test_two_runs_for_one_cell_are_refused():
 def test_nothing_to_compare():
     with pytest.raises(UserError, match="no run"):
         compare([])
+
+
+def test_recipes_that_differ_are_never_averaged_and_have_ratios_of_their_own():
+    base, other = run_result("conventional", 0, hours=2.0), run_result("minidisc", 0, hours=8.0)
+    changed = run_result("minidisc", 1, hours=9.0, method_digest="other-lambda", setting_digest="other-setting")
+    frame = compare([base, other, changed])
+    rows = frame[frame["method"].str.startswith("MiniDisc")]
+    assert len(rows) == 2
+    assert rows["method"].is_unique
+    assert rows["device_hours_ratio"].dropna().tolist() == [4.0]

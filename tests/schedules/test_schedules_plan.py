@@ -37,7 +37,7 @@ def test_assistant_goes_through_one_scale():
 def test_minidisc_is_one_trial_of_sandwich_choice_and_one_distillation():
     candidates = tuple(range(95, 10, -5))
     steps = (
-        SandwichStep(candidates, 10, trained=(95, 80, 60, 45, 25, 10), num_sampled=6),
+        SandwichStep(candidates, 10, trained=(95, 80, 60, 45, 25, 10), num_sampled=6, rule=LambdaSelectionConfig(lam=0.2)),
         ChooseStep(LambdaSelectionConfig(lam=0.2)),
         DistilStep(CHOSEN, 10, "student"),
     )
@@ -56,8 +56,9 @@ def test_minidisc_that_draws_each_step_fixes_no_subset():
         selection={"kind": "negative_derivative"},
     )
     (trial,) = plan.trials
-    assert trial.steps[0] == SandwichStep((60, 30), 10, trained=None, num_sampled=3)
-    assert trial.steps[1] == ChooseStep(NegativeDerivativeSelectionConfig())
+    rule = NegativeDerivativeSelectionConfig()
+    assert trial.steps[0] == SandwichStep((60, 30), 10, trained=None, num_sampled=3, rule=rule)
+    assert trial.steps[1] == ChooseStep(rule)
 
 
 def test_minidisc_of_eta_one_trains_the_largest_alone():

@@ -1,0 +1,24 @@
+"""One local Ray for all tests that need one: starting it costs more than most of them."""
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """Two CPUs, whatever the machine has, so that what waits for what is the same everywhere."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.pop("RAY_ADDRESS", None)
+    settings = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "RAY_TRAIN_METRICS_ENABLED": "0", "RAY_AIR_NEW_OUTPUT": "0"}
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    ray.init(address="local", num_cpus=2, include_dashboard=True, log_to_driver=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()

@@ -1,0 +1,116 @@
+"""Tiny runs on the built-in data, for Ray and for the process beside it; what is known of processes, from /proc."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from minidisc_ray.accounting.ledger import Attempt, Ledger
+from minidisc_ray.configs import resolve
+from minidisc_ray.pipeline.prepare import Prepared, prepare
+from minidisc_ray.pipeline.result import RunResult
+
+_ONCE = {"num_epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "early_stop_epochs": None}
+RECIPE: dict[str, Any] = {
+    "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},
+    "teacher": {"kind": "builtin", "num_layers": 2, "hidden_size": 32, "num_heads": 4, "intermediate_size": 64},
+    "pruning": {"neuron_multiple": 1},
+    "finetune": {**_ONCE, "num_epochs": 2},
+    "distil": _ONCE,
+}
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "conventional": {"kind": "conventional"},
+    "minidisc": {"kind": "minidisc", "scales": {"kind": "list", "values": [60, 30]}, "num_sampled": 2},
+    "maxidisc": {"kind": "maxidisc", "scales": {"kind": "list", "values": [80, 60, 30]}},
+}
+# Long enough to be stopped in its middle, wherever the machine is slow.
+LONG_SANDWICH = "sandwich={num_epochs: 16, batch_size: 16, learning_rate: 2e-3, early_stop_epochs: null}"
+# Ray's own code under Python's development warnings; none of it is ours to mend.
+RAY_WARNINGS: tuple[str, ...] = ()
+
+
+def prepared_run(storage: Path, kind: str, *overrides: str) -> Prepared:
+    return prepare(resolve({**RECIPE, "schedule": SCHEDULES[kind], "storage": str(storage)}, overrides))
+
+
+def write_recipe(path: Path, storage: Path, kind: str) -> Path:
+    path.write_text(yaml.safe_dump({**RECIPE, "schedule": SCHEDULES[kind], "storage": str(storage)}))
+    return path
+
+
+def attempts_of(prepared: Prepared, kind: str) -> list[Attempt]:
+    return [a for a in Ledger(prepared.run_folder / "ledger.jsonl").attempts() if a.kind == kind]
+
+
+def numbers(result: RunResult) -> dict[str, Any]:
+    """All that has to be the same again: no clock in it, and nothing of where it ran."""
+    dumped = result.model_dump(mode="json", exclude={"started_at", "finished_at", "cost", "trials", "threads"})
+    dumped.pop("devices")
+    dumped["trials"] = [
+        trial.model_dump(mode="json", exclude={"device_hours", "training_flops"}) for trial in result.trials
+    ]
+    return dumped
+
+
+def student_weights(prepared: Prepared) -> bytes:
+    return (prepared.run_folder / "student" / "model.safetensors").read_bytes()
+
+
+def wait_until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.05) -> Any:
+    """The first true value of a condition."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(every)
+    raise AssertionError(f"not within {seconds:g} s: {what}")
+
+
+def is_in_sandwich(run_folder: Path) -> bool:
+    """Whether the sandwich has a checkpoint to resume from and is not over."""
+    stage = run_folder / "stages" / "sandwich"
+    return (stage / "newest" / "state.json").is_file() and not (stage / "record.json").exists()
+
+
+def processes_below(pid: int) -> dict[int, str]:
+    """Every descendant of a process: pid -> command line."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found: dict[int, str] = {}
+    young = {pid}
+    while young:
+        young = {child for child, parent in parents.items() if parent in young} - found.keys()
+        found |= {child: command_of(child) for child in young}
+    return found
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def still_there(processes: dict[int, str]) -> dict[int, str]:
+    """Those of some processes that still run; a number that the system gave to another one does not count."""
+    alive = {pid: command for pid, command in processes.items() if command and (now := command_of(pid)) and _same(command, now)}
+    return alive
+
+
+def _same(before: str, now: str) -> bool:
+    # Ray's idle workers rename themselves, so that only the first words tell.
+    return before == now or (before.startswith("ray::") and now.startswith("ray::"))
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """The environment of a child, without what would attach it to somebody's cluster."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return {**kept, "TOKENIZERS_PARALLELISM": "false", **extra}

@@ -1,0 +1,84 @@
+import json
+
+import pytest
+import ray_kit
+from ray_kit import attempts_of, numbers, prepared_run, student_weights
+
+from minidisc_ray.configs import UserError
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.progress import read_progress
+from minidisc_ray.pipeline.result import load_result
+from minidisc_ray.ray_backend import run_on_ray
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(400), pytest.mark.usefixtures("local_ray")]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, local_ray):
+    """A MiniDisc run on Ray, the same one in this process, and what was watched."""
+    seen = []
+    root = tmp_path_factory.mktemp("runs")
+    on_ray, here = prepared_run(root / "ray", "minidisc"), prepared_run(root / "here", "minidisc")
+    result = run_on_ray(on_ray, lambda trials: seen.append([(t.trial, t.stage, t.status) for t in trials]))
+    return on_ray, result, here, run_in_process(here), seen
+
+
+def test_a_train_job_gives_the_numbers_of_one_process(finished):
+    on_ray, result, here, reference, _ = finished
+    assert numbers(result) == numbers(reference)
+    assert student_weights(on_ray) == student_weights(here)
+    assert load_result(on_ray.run_folder) == result
+
+
+def test_held_seconds_cover_the_stages_and_start_up_stands_apart(finished):
+    on_ray, result, *_ = finished
+    (hold,) = attempts_of(on_ray, "hold")
+    stages = attempts_of(on_ray, "stage")
+    assert (hold.name, hold.trial, hold.status, hold.devices) == ("placement-group", "main", "finished", 1.0)
+    assert {stage.name for stage in stages} == {"teacher", "importance", "sandwich", "choose", "student"}
+    assert {stage.status for stage in stages} == {"finished"}
+    worked = sum(stage.seconds for stage in stages)
+    assert hold.seconds > worked > 0
+    assert hold.started_at <= min(stage.started_at for stage in stages)
+    assert hold.started_at + hold.seconds >= max(stage.started_at + stage.seconds for stage in stages)
+    assert result.cost.startup_device_hours == pytest.approx((hold.seconds - worked) / 3600)
+    charged = sum(stage.seconds for stage in stages if stage.name != "teacher")
+    assert result.cost.device_hours == pytest.approx(charged / 3600), "start-up is in no ratio"
+    assert result.devices == "1 x cpu-core"
+
+
+def test_ray_train_got_metrics_and_a_checkpoint(finished):
+    job = finished[0].run_folder / "ray" / "main-001"
+    (pointer,) = job.glob("checkpoint_*/pointer.json")  # the newest alone is kept
+    assert json.loads(pointer.read_text())["checkpoint"].startswith(str(finished[0].run_folder))
+    snapshot = json.loads((job / "checkpoint_manager_snapshot.json").read_text())
+    told = json.dumps(snapshot)
+    assert "accuracy" in told
+    assert "goodness" in told
+
+
+def test_progress_and_tensorboard_are_left_and_the_driver_watched(finished):
+    folder, seen = finished[0].run_folder, finished[4]
+    assert [(p.trial, p.status, p.stage_index, p.num_stages) for p in read_progress(folder)] == [("main", "finished", 5, 5)]
+    for stage in ("sandwich", "student"):
+        assert list((folder / "tensorboard" / "main" / stage).glob("events.out.tfevents.*"))
+    assert {trial for look in seen for trial, _, _ in look} == {"main"}
+    assert "running" in {status for look in seen for _, _, status in look}
+    assert seen[-1] == [("main", "student", "finished")]
+
+
+def test_a_finished_run_returns_at_once(finished):
+    on_ray, result, *_ = finished
+    before = (on_ray.run_folder / "ledger.jsonl").read_bytes()
+    assert run_on_ray(on_ray) == result
+    assert (on_ray.run_folder / "ledger.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(("key", "missing"), [("cpus_per_worker=512", "512 CPUs"), ("num_workers=512", "512 workers")])
+def test_a_plan_that_no_node_holds_is_refused_before_anything_is_written(tmp_path, key, missing):
+    small = ("finetune.batch_size=1024", "distil.batch_size=1024") if "num_workers" in key else ()
+    prepared = prepared_run(tmp_path / "storage", "minidisc", f"compute.{key}", *small)
+    with pytest.raises(UserError, match=rf"^this plan needs {missing}") as refused:
+        run_on_ray(prepared)
+    assert "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
