@@ -55,8 +55,8 @@ def fast_dropout(values: Tensor, probability: float) -> Tensor:
     words = _bits.random_raw(-(-count // 4))
     # Signed 16-bit integers are uniform on [-32768, 32767]: the lowest `threshold` of them are dropped.
     draws = torch.from_numpy(words.view(np.int16)[:count]).view(values.shape)
-    keep = draws >= threshold - _LEVELS // 2
-    return values * keep.to(values.dtype).mul_(_LEVELS / (_LEVELS - threshold))
+    kept = torch.tensor(_LEVELS / (_LEVELS - threshold), dtype=values.dtype)
+    return values * torch.where(draws >= threshold - _LEVELS // 2, kept, torch.zeros_like(kept))
 
 
 def attention_forward(
@@ -75,12 +75,11 @@ def attention_forward(
         return output, None
     scores = query @ key.transpose(-1, -2) * (scaling if scaling is not None else query.shape[-1] ** -0.5)
     if attention_mask is not None:
-        lowest = torch.finfo(scores.dtype).min
-        scores = (
-            scores.masked_fill(~attention_mask, lowest)
-            if attention_mask.dtype == torch.bool
-            else scores + attention_mask
-        )
+        if attention_mask.dtype == torch.bool:
+            lowest = torch.tensor(torch.finfo(scores.dtype).min, dtype=scores.dtype)
+            scores = torch.where(attention_mask, scores, lowest)
+        else:
+            scores = scores + attention_mask
     probabilities = fast_dropout(torch.softmax(scores, dim=-1), dropout)
     return (probabilities @ value).transpose(1, 2).contiguous(), None
 

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,9 +56,7 @@ def test_slices_are_equal_and_strictly_inside_or_refused(student, count):
         return
     borders = (100, *grid_by_slices(student, count), student)
     assert len(borders) == count + 1
-    assert {larger - smaller for larger, smaller in zip(borders, borders[1:], strict=False)} == {
-        (100 - student) // count
-    }
+    assert {larger - smaller for larger, smaller in itertools.pairwise(borders)} == {(100 - student) // count}
 
 
 def test_the_default_filling_is_evenly_spaced():
@@ -72,7 +72,7 @@ def test_a_filling_holds_both_ends_and_is_as_even_as_indices_allow(case):
     filling = sample_evenly(scales, num_sampled)
     assert len(set(filling)) == num_sampled
     assert (filling[0], filling[-1]) == (scales[0], scales[-1])
-    gaps = [scales.index(b) - scales.index(a) for a, b in zip(filling, filling[1:], strict=False)]
+    gaps = [scales.index(b) - scales.index(a) for a, b in itertools.pairwise(filling)]
     assert max(gaps) - min(gaps) <= 1
 
 

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -31,7 +33,7 @@ def test_structures_of_all_pairs_of_scales_nest(heads, neurons, scope, multiple)
             made.append(structure_at(head_ranking, neuron_ranking, scale, multiple))
         except ValueError:
             assert not made, "a larger scale lost the heads that a smaller one had"
-    for small, large in zip(made, made[1:], strict=False):
+    for small, large in itertools.pairwise(made):
         assert small.is_within(large)  # neighbours suffice: being within is transitive
     assert made[-1].heads == tuple(len(layer) for layer in heads)
     assert made[-1].neurons == tuple(len(layer) for layer in neurons)
@@ -55,7 +57,7 @@ def test_kept_units_of_a_smaller_scale_are_kept_by_a_larger_one(scope):
         {(layer, unit) for layer, n in enumerate(ranking.counts(scale)) for unit in ranking.order[layer][:n]}
         for scale in range(1, 101)
     ]
-    for small, large in zip(kept, kept[1:], strict=False):
+    for small, large in itertools.pairwise(kept):
         assert small <= large
     assert [len(units) for units in kept[9::10]] == [4, 8, 12, 16, 20, 24, 28, 32, 36, 40]
 

@@ -116,6 +116,10 @@ def test_the_student_scores_what_the_result_says(storage, kind):
     assert student.config.id2label == {0: "negative", 1: "positive"}
 
 
+def assistant_of(result):
+    return result.assistants[0].scale_percent if result.assistants else None
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_teacher_that_came_fine_tuned_is_used_as_it_is(tmp_path, kind):
     overrides = random_teacher(tmp_path / "teacher")
@@ -128,10 +132,16 @@ def test_a_teacher_that_came_fine_tuned_is_used_as_it_is(tmp_path, kind):
     given, kept = load_model(tmp_path / "teacher"), load_model(teacher_folder(prepared) / "model")
     assert all(torch.equal(*pair) for pair in zip(given.parameters(), kept.parameters(), strict=True))
     assert metrics_of(prepared, given, validation) == result.teacher.validation_metrics
+    logits = score_model(given, validation, prepared.pad_token_id, Workers(), "float32")
+    assert 0.1 < logits.argmax(-1).mean() < 0.9, "a teacher that always says the same shows nothing"
     student = load_model(prepared.run_folder / "student")
-    logits = score_model(student, validation, prepared.pad_token_id, Workers(), "float32")
-    assert 0 < logits.argmax(-1).mean() < 1, "a student that always says the same shows nothing"
-    assert score(prepared.task, logits, validation.labels.numpy()) == result.student.validation_metrics
+    assert metrics_of(prepared, student, validation) == result.student.validation_metrics
+    assert metrics_of(prepared, student, prepared.selection) == result.student.selection_metrics
+    winner = next(
+        (t for t in prepared.plan.trials if t.assistant_percent == assistant_of(result)), prepared.plan.trials[0]
+    )
+    made = trial_folder(prepared, winner) / "stages" / "student" / "model" / "model.safetensors"
+    assert (prepared.run_folder / "student" / "model.safetensors").read_bytes() == made.read_bytes()
     for assistant in result.assistants:
         assert assistant.validation_metrics.keys() == {"accuracy"}
 

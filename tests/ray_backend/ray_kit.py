@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from minidisc_ray.accounting.ledger import Attempt, Ledger
@@ -28,8 +29,9 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 # Long enough to be stopped in its middle, wherever the machine is slow.
 LONG_SANDWICH = "sandwich={num_epochs: 16, batch_size: 16, learning_rate: 2e-3, early_stop_epochs: null}"
-# Ray's own code under Python's development warnings; none of it is ours to mend.
-RAY_WARNINGS: tuple[str, ...] = ()
+# Ray Data, which Ray Train imports, sets an option of its own that it deprecates; not ours to mend.
+RAY_WARNINGS = (pytest.mark.filterwarnings("ignore:`use_push_based_shuffle` is deprecated:DeprecationWarning"),)
+RAY = (pytest.mark.ray, pytest.mark.timeout(400), *RAY_WARNINGS)
 
 
 def prepared_run(storage: Path, kind: str, *overrides: str) -> Prepared:

@@ -1,8 +1,7 @@
 import json
 
 import pytest
-import ray_kit
-from ray_kit import attempts_of, numbers, prepared_run, student_weights
+from ray_kit import RAY, attempts_of, numbers, prepared_run, student_weights
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.pipeline.in_process import run_in_process
@@ -10,7 +9,7 @@ from minidisc_ray.pipeline.progress import read_progress
 from minidisc_ray.pipeline.result import load_result
 from minidisc_ray.ray_backend import run_on_ray
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(400), pytest.mark.usefixtures("local_ray")]
+pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import json
 import math
 
@@ -183,15 +184,6 @@ def test_a_gradient_that_is_not_finite_stops_the_stage_and_names_the_step(tmp_pa
         assert all(torch.isfinite(parameter).all() for parameter in fresh.elastic.shared.parameters())
 
 
-def test_a_huge_learning_rate_ends_in_one_sentence_or_in_finite_weights(tmp_path):
-    try:
-        _, learner, _ = run(training(num_epochs=4, learning_rate=0.99, max_gradient_norm=1e9), tmp_path)
-    except TrainingError as error:
-        assert "step" in str(error)
-    else:
-        assert all(torch.isfinite(parameter).all() for parameter in learner.elastic.shared.parameters())
-
-
 def test_learning_rates_by_hand():
     config = training(learning_rate=0.1, warmup_fraction=0.4)
     rates = [learning_rate_at(step, 10, config) for step in range(10)]
@@ -329,7 +321,7 @@ def test_the_loss_falls(tmp_path):
     state, _, recorder = run(training(num_epochs=8, learning_rate=3e-3), tmp_path)
     totals = [sum(record.losses.values()) for record in state.history]
     assert totals[-1] < 0.6 * totals[0]
-    assert all(later < earlier for earlier, later in zip(totals, totals[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(totals))
     assert set(state.history[0].losses) == {"logits", "hidden"}
     assert len(recorder.steps) == 8 * math.ceil(ROWS / 8)
 

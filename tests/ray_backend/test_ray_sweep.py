@@ -1,0 +1,125 @@
+import pytest
+import yaml
+from ray_kit import RAY, attempts_of, prepared_run
+
+from minidisc_ray.pipeline.progress import read_progress
+from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.ray_backend import run_on_ray
+
+pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
+
+NAMES = ["scale-80", "scale-60", "scale-30"]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory, local_ray):
+    prepared = prepared_run(tmp_path_factory.mktemp("sweep"), "maxidisc")
+    return prepared, run_on_ray(prepared)
+
+
+def test_every_scale_is_a_trial_and_the_best_student_is_kept(swept):
+    prepared, result = swept
+    assert [trial.name for trial in result.trials] == NAMES
+    assert [trial.assistant_percent for trial in result.trials] == [80, 60, 30]
+    assert {(trial.status, trial.reason) for trial in result.trials} == {("finished", None)}
+    best = max(result.trials, key=lambda trial: (trial.student_selection, -trial.assistant_percent))
+    assert result.assistants[0].scale_percent == best.assistant_percent
+    assert result.student.selection_metrics["accuracy"] == best.student_selection
+    assert result.student.validation_metrics["accuracy"] == best.student_validation
+    kept, source = (
+        folder / "model.safetensors"
+        for folder in (
+            prepared.run_folder / "student",
+            prepared.run_folder / "trials" / best.name / "stages" / "student" / "model",
+        )
+    )
+    assert kept.read_bytes() == source.read_bytes()
+
+
+def test_trials_share_the_teacher_and_importance_and_run_beside_each_other(swept):
+    prepared, result = swept
+    stages = attempts_of(prepared, "stage")
+    shared = [(a.name, a.trial) for a in stages if a.name in ("teacher", "importance")]
+    assert shared == [("teacher", "shared"), ("importance", "shared")]
+    own = sorted((a.trial, a.name) for a in stages if a.trial != "shared")
+    assert own == sorted((name, stage) for name in NAMES for stage in ("assistant", "student"))
+    holds = {a.trial: a for a in attempts_of(prepared, "hold")}
+    assert set(holds) == {"shared", *NAMES}
+    spans = sorted((holds[name].started_at, holds[name].started_at + holds[name].seconds) for name in NAMES)
+    assert spans[1][0] < spans[0][1], "the second trial starts before the first one ends"
+    shared_end = holds["shared"].started_at + holds["shared"].seconds
+    assert shared_end <= min(a.started_at for a in stages if a.trial != "shared")
+    trial_stages = [stage for stage in result.cost.stages if stage.trial != "shared"]
+    assert len(trial_stages) == 6
+    for trial in result.trials:
+        assert trial.device_hours == pytest.approx(sum(s.device_hours for s in trial_stages if s.trial == trial.name))
+
+
+def test_trials_have_their_names_wherever_they_are_looked_at(swept):
+    folder = swept[0].run_folder
+    assert {(p.trial, p.status) for p in read_progress(folder)} == {(name, "finished") for name in (*NAMES, "shared")}
+    tune = folder / "ray" / "sweep-001"
+    assert {path.name for path in tune.iterdir() if path.is_dir()} == set(NAMES)
+    for name in NAMES:
+        assert list((tune / name).glob("events.out.tfevents.*")), "TensorBoard over Tune's own metrics"
+        assert list((folder / "tensorboard" / name / "student").glob("events.out.tfevents.*"))
+
+
+def test_a_finished_sweep_returns_at_once(swept):
+    prepared, result = swept
+    before = (prepared.run_folder / "ledger.jsonl").read_bytes()
+    assert run_on_ray(prepared) == result
+    assert (prepared.run_folder / "ledger.jsonl").read_bytes() == before
+    assert not (prepared.run_folder / "ray" / "sweep-002").exists()
+
+
+def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(tmp_path, swept):
+    prepared = prepared_run(tmp_path, "maxidisc", "compute.max_failures=0")
+    obstacle = open_run(prepared) / "trials" / "scale-60" / "stages"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("a file where a folder belongs")
+
+    result = run_on_ray(prepared)
+    trials = {trial.name: trial for trial in result.trials}
+    assert {name: trial.status for name, trial in trials.items()} == {
+        "scale-80": "finished",
+        "scale-60": "failed",
+        "scale-30": "finished",
+    }
+    assert "scale-60" in trials["scale-60"].reason
+    assert "\n" not in trials["scale-60"].reason
+    assert trials["scale-60"].student_selection is None
+    assert {(p.trial, p.status) for p in read_progress(prepared.run_folder)} == {
+        ("shared", "finished"),
+        ("scale-80", "finished"),
+        ("scale-60", "failed"),
+        ("scale-30", "finished"),
+    }
+    before = attempts_of(prepared, "stage")
+    assert {(a.trial, a.name, a.status) for a in before if a.status != "finished"} == {("scale-60", "assistant", "failed")}
+
+    obstacle.unlink()
+    again = run_on_ray(prepared)
+    new = attempts_of(prepared, "stage")[len(before) :]
+    assert [(a.trial, a.name, a.status) for a in new] == [
+        ("scale-60", "assistant", "finished"),
+        ("scale-60", "student", "finished"),
+    ]
+    whole = swept[1]
+    assert [trial.status for trial in again.trials] == ["finished"] * 3
+    assert again.trials[1].reason is None
+    assert again.student == whole.student
+    assert [t.student_validation for t in again.trials] == [t.student_validation for t in whole.trials]
+
+
+@pytest.mark.timeout(240)
+def test_a_sweep_whose_trials_need_every_cpu_for_workers_of_their_own_ends(tmp_path):
+    prepared = prepared_run(tmp_path, "maxidisc", "compute.num_workers=2", "schedule.scales.values=[60, 30]")
+    result = run_on_ray(prepared)
+    assert [(trial.name, trial.status) for trial in result.trials] == [("scale-60", "finished"), ("scale-30", "finished")]
+    holds = [a for a in attempts_of(prepared, "hold") if a.trial != "shared"]
+    assert {(a.trial, a.devices) for a in holds} == {("scale-60", 2.0), ("scale-30", 2.0)}
+    first, second = sorted((a.started_at, a.started_at + a.seconds) for a in holds)
+    assert second[0] >= first[1], "two CPUs hold the workers of one trial"
+    config = yaml.safe_load((prepared.run_folder / "config.yaml").read_text())
+    assert config["compute"]["num_workers"] == 2
