@@ -1,6 +1,7 @@
 """Run directories: making one, finishing one, and freeing what no result needs."""
 
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from minidisc_ray.pipeline.files import read_json, write_json, write_text
 from minidisc_ray.pipeline.prepare import Prepared, check_storage
 
 ENCODINGS = "encodings"
+_LEFTOVER_AGE_SECONDS = 600.0
 
 
 def open_run(prepared: Prepared) -> Path:
@@ -48,14 +50,18 @@ def clean(storage: str | Path, dry_run: bool = False) -> Freed:
     Results, students, reports, ledgers and unfinished runs stay as they are.
 
     Raises:
-        UserError: if the storage is not there.
+        UserError: if there is no storage with runs.
     """
     root = Path(storage).expanduser()
     if not root.is_dir():
         raise UserError(f"{storage}: no such storage folder")
     doomed: list[Path] = []
     used: set[str] = set()
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and (path / "identity.json").is_file()):
+    runs = sorted(path for path in root.iterdir() if path.is_dir() and (path / "identity.json").is_file())
+    if not runs:
+        # Nothing is ever removed from a folder that is not certainly ours.
+        raise UserError(f"{storage}: no runs there; give the storage root, the folder that holds the runs")
+    for folder in runs:
         used.update(read_json(folder / "shared.json") or [])
         doomed += _leftovers(folder)
         if (folder / "result.json").is_file():
@@ -64,8 +70,9 @@ def clean(storage: str | Path, dry_run: bool = False) -> Freed:
     shared = root / "_shared"
     if shared.is_dir():
         doomed += _leftovers(shared)
-        doomed += [path for path in shared.glob(f"{ENCODINGS}/*") if path not in doomed]
-        doomed += [path for path in shared.iterdir() if path.name != ENCODINGS and path.name not in used | {ENCODINGS}]
+        doomed += shared.glob(f"{ENCODINGS}/encodings-*.safetensors")
+        artifacts = (path for kind in ("teacher", "importance") for path in shared.glob(f"{kind}-*"))
+        doomed += [path for path in artifacts if path.name not in used]
     doomed = list(dict.fromkeys(doomed))
     freed = sum(_size(path) for path in doomed)
     if not dry_run:
@@ -78,8 +85,9 @@ def clean(storage: str | Path, dry_run: bool = False) -> Freed:
 
 
 def _leftovers(folder: Path) -> list[Path]:
-    """Temporary files and folders that a killed process left."""
-    return list(folder.rglob(".*.tmp*"))
+    """Temporary files and folders that a killed process left; young ones may be in use by a live run."""
+    youngest = time.time() - _LEFTOVER_AGE_SECONDS
+    return [path for path in folder.rglob(".*.tmp*") if path.lstat().st_mtime < youngest]
 
 
 def _size(path: Path) -> int:

@@ -1,0 +1,199 @@
+import io
+import json
+import os
+from typing import get_args
+
+import pandas as pd
+import pytest
+from cli_kit import RECIPE, write_recipe, write_rows
+
+import minidisc_ray
+from minidisc_ray.configs import load_recipe, resolve
+from minidisc_ray.configs.task import GlueTask
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.pipeline.result import load_result
+
+CONVENTIONAL = {"kind": "conventional"}
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    """Two finished runs of one setting, made without Ray."""
+    root = tmp_path_factory.mktemp("storage")
+    for schedule in (CONVENTIONAL, RECIPE["schedule"]):
+        run_in_process(prepare(resolve({**RECIPE, "schedule": schedule, "storage": str(root)})))
+    return root
+
+
+@pytest.fixture(scope="module")
+def recipe(storage, tmp_path_factory):
+    return write_recipe(tmp_path_factory.mktemp("recipes") / "tiny.yaml", storage)
+
+
+@pytest.fixture(scope="module")
+def runs(storage):
+    return sorted(path for path in storage.iterdir() if (path / "result.json").is_file())
+
+
+@pytest.mark.parametrize("task", get_args(GlueTask))
+def test_init_writes_a_recipe_that_parses_back(minidisc, tmp_path, monkeypatch, task):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINIDISC_DATA", "/somewhere")
+    out = minidisc.well("init", "--task", task, "--model", "bert-base-uncased")
+    assert out == f"wrote {task}.yaml; next: minidisc plan {task}.yaml\n"
+    config = load_recipe(tmp_path / f"{task}.yaml")
+    assert (config.task.name, config.data.folder) == (task, f"/somewhere/{task}")
+    assert config.teacher.path == "bert-base-uncased"
+    assert config.student.scale_percent == 10
+    assert config.candidate_scales() == tuple(range(95, 10, -5))
+    assert config.compute.cpus_per_worker == os.cpu_count()
+    for kind in ("conventional", "assistant", "maxidisc"):
+        assert load_recipe(tmp_path / f"{task}.yaml", [f"schedule.kind={kind}"]).schedule.kind == kind
+
+
+def test_init_replaces_a_file_only_when_told_to(minidisc, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("mine")
+    arguments = ["init", "--task", "rte", "--model", "some/model", "--data", "/data/rte", "--output", path]
+    assert "mine.yaml exists" in minidisc(*arguments).sentence
+    assert path.read_text() == "mine"
+    minidisc.well(*arguments, "--force")
+    assert load_recipe(path).data.folder == "/data/rte"
+    assert "tusk is not a task; use one of cola" in minidisc("init", "--task", "tusk", "--model", "m").sentence
+    assert "cannot be written" in minidisc(*arguments[:-1], tmp_path / "no" / "where.yaml").sentence
+
+
+def test_plan_prints_steps_sizes_and_the_sum_and_starts_nothing(minidisc, tmp_path):
+    out = minidisc.well("plan", write_recipe(tmp_path / "r.yaml", tmp_path / "storage"), "--name", "mine")
+    assert out.startswith("builtin: train 115 rows, selection 13 (a seeded tenth of train), validation 64; metric accuracy")
+    lines = [line.split() for line in out.splitlines()]
+    assert [line[:2] for line in lines if line and line[0] in ("teacher", "candidate", "student")] == [
+        ["teacher", "8"],
+        ["candidate", "60%"],
+        ["candidate", "30%"],
+        ["student", "10%"],
+    ]
+    steps = {line[1]: float(line[-1]) for line in lines if line and line[0] in ("shared", "main")}
+    assert list(steps) == ["teacher", "importance", "sandwich", "choose", "student"]
+    total = next(float(line[1]) for line in lines if line and line[0] == "sum")
+    assert total == pytest.approx(sum(value for name, value in steps.items() if name != "teacher"), abs=0.003)
+    assert f"run: {tmp_path / 'storage' / 'mine'}" in out
+    assert "1 trial, each on 1 x 1 CPUs" in out
+    assert not (tmp_path / "storage").exists()
+
+
+def test_plan_counts_the_trials_of_a_sweep(minidisc, tmp_path):
+    path = write_recipe(tmp_path / "r.yaml", tmp_path / "storage")
+    out = minidisc.well("plan", path, "--set", "schedule.kind=maxidisc", "--set", "compute.num_workers=2")
+    assert "2 trials, each on 2 x 1 CPUs" in out
+    assert "scale-60" in out
+
+
+def test_a_path_with_quotes_and_spaces_is_taken_as_it_is(minidisc, tmp_path):
+    odd = tmp_path / "my \"runs\" #1: a"
+    assert str(odd) in minidisc.well("plan", write_recipe(tmp_path / "r.yaml", tmp_path), "--storage", odd, "--name", "x")
+
+
+@pytest.mark.parametrize("options", [(), ("--format", "table")])
+def test_compare_prints_a_table(minidisc, runs, options):
+    out = minidisc.well("compare", *runs, *options)
+    for word in ("Conventional", "MiniDisc", "majority", "core-hours"):
+        assert word.lower() in out.lower(), word
+
+
+def test_compare_prints_what_programs_read(minidisc, runs):
+    read = {
+        "csv": lambda text: pd.read_csv(io.StringIO(text)).to_dict("records"),
+        "json": json.loads,
+    }
+    for format_, parse in read.items():
+        rows = parse(minidisc.well("compare", *runs, "--format", format_))
+        by_method = {row["method"]: row for row in rows}
+        for run in runs:
+            result = load_result(run)
+            row = by_method[result.method]
+            assert row["student_percent"] == 10
+            assert row["total_parameters"] == result.student.total_parameters
+            assert row["training_flops"] == pytest.approx(result.cost.training_flops)
+    markdown = minidisc.well("compare", *runs, "--format", "md")
+    assert any(line.startswith("|") for line in markdown.splitlines())
+
+
+def test_compare_scans_lambda(minidisc, runs):
+    scan = minidisc.well("compare", *runs, "--scan").splitlines()[-1]
+    run = next(run for run in runs if load_result(run).method == "minidisc")
+    assert scan.startswith(f"{run.name}: ")
+    assert "0.1" in scan
+    assert "0.7" in scan
+
+
+def test_status_names_every_run(minidisc, storage, runs):
+    out = minidisc.well("status", storage)
+    assert out.count("finished") == len(runs) == 2
+    for run in runs:
+        assert run.name[:20] in out
+
+
+def test_predict_writes_to_stdout_and_to_a_file(minidisc, runs, tmp_path):
+    file = write_rows(tmp_path / "new.jsonl", 10, columns=("text",))
+    out = minidisc.well("predict", runs[0] / "student", file)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert len(rows) == 10
+    assert {row["prediction"] for row in rows} <= {"negative", "positive"}
+    assert all(0.5 <= row["probability"] <= 1 for row in rows)
+    assert rows[0]["text"] == "the film was good"
+    assert minidisc.well("predict", runs[0] / "student", file, "--output", tmp_path / "labels.jsonl") == ""
+    assert (tmp_path / "labels.jsonl").read_text() == out
+
+    other = write_rows(tmp_path / "other.jsonl", 4, columns=("review",))
+    assert [json.loads(line)["prediction"] for line in minidisc.well(
+        "predict", runs[0] / "student", other, "--columns", "review"
+    ).splitlines()] == [row["prediction"] for row in rows[:4]]
+
+
+def test_evaluate_prints_exactly_the_score_of_the_result(minidisc, recipe, runs):
+    for run in runs:
+        metrics = load_result(run).student.validation_metrics
+        assert metrics
+        out = minidisc.well("evaluate", run / "student", recipe)
+        assert out == "".join(f"{name} {value:.6f}\n" for name, value in metrics.items())
+
+
+def test_the_same_from_python(recipe, runs, tmp_path):
+    result = load_result(runs[0])
+    assert minidisc_ray.evaluate(runs[0] / "student", recipe) == result.student.validation_metrics
+    assert set(minidisc_ray.compare([*runs]).method) == {"conventional", "minidisc"}
+    frame = minidisc_ray.predict(runs[0] / "student", write_rows(tmp_path / "new.jsonl", 3, columns=("text",)))
+    assert list(frame.columns) == ["text", "prediction", "probability"]
+    assert minidisc_ray.plan(recipe, ["schedule.kind=conventional"]).name == result.name
+
+
+def test_public_names_resolve():
+    for name in minidisc_ray.__all__:
+        assert getattr(minidisc_ray, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'tusk'"):
+        minidisc_ray.tusk  # noqa: B018
+
+
+def test_clean_says_what_it_would_free_and_then_frees_it(minidisc, tmp_path):
+    prepared = prepare(resolve({**RECIPE, "schedule": CONVENTIONAL, "storage": str(tmp_path)}))
+    run_in_process(prepared)
+    stages = prepared.run_folder / "stages"
+    would = minidisc.well("clean", tmp_path, "--dry-run")
+    assert str(stages) in would.splitlines()
+    assert "would free" in would.splitlines()[-1]
+    assert stages.is_dir()
+    freed = minidisc.well("clean", tmp_path)
+    assert freed.splitlines()[:-1] == would.splitlines()[:-1]
+    assert freed.splitlines()[-1] == would.splitlines()[-1].replace("would free", "freed")
+    assert not stages.exists()
+    assert (prepared.run_folder / "student" / "model.safetensors").is_file()
+    assert minidisc.well("clean", tmp_path) == "freed 0.0 MiB in 0 places\n"
+
+
+def test_help_names_every_command(minidisc):
+    out = minidisc.well("--help")
+    for command in ("demo", "init", "plan", "run", "compare", "status", "predict", "evaluate", "clean"):
+        assert command in out
+        assert "Usage" in minidisc.well(command, "--help")

@@ -1,0 +1,126 @@
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from ray_kit import RAY, clean_environment, numbers, prepared_run, processes_below, still_there, wait_until, write_recipe
+
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.result import load_result
+
+pytestmark = [*RAY]
+
+JOBS = Path(__file__).parents[2] / "jobs"
+RAY_COMMAND = [sys.executable, "-m", "ray.scripts.scripts"]
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@pytest.fixture
+def head():
+    """A head of our own beside whatever else runs here: own ports, own folder, own token, own process group."""
+    port, dashboard, client, agent, agent_grpc, metrics = free_ports(6)
+    environment = clean_environment(
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN=secrets.token_hex(32),
+        RAY_API_SERVER_ADDRESS=f"http://127.0.0.1:{dashboard}",
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    )
+    folder = tempfile.mkdtemp(prefix="mdr", dir="/tmp")  # short: Ray's sockets lie below it
+    process = subprocess.Popen(
+        [
+            *RAY_COMMAND,
+            "start",
+            "--head",
+            "--block",
+            "--num-cpus=2",
+            "--node-ip-address=127.0.0.1",
+            f"--port={port}",
+            "--include-dashboard=true",
+            f"--dashboard-port={dashboard}",
+            f"--ray-client-server-port={client}",
+            f"--dashboard-agent-listen-port={agent}",
+            f"--dashboard-agent-grpc-port={agent_grpc}",
+            f"--metrics-export-port={metrics}",
+            "--min-worker-port=0",
+            "--max-worker-port=0",
+            f"--temp-dir={folder}",
+            "--disable-usage-stats",
+        ],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: _answers(dashboard) or process.poll() is not None, 120, "the dashboard", every=0.3)
+        assert process.poll() is None, "the head ended"
+        yield environment
+    finally:
+        below = processes_below(process.pid)
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        for pid in still_there(below):
+            _kill(pid)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def ray_job(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*RAY_COMMAND, "job", *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def test_a_submitted_job_leaves_its_result_and_its_logs(tmp_path, head):
+    here = tmp_path / "working"
+    shutil.copytree(JOBS, here / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
+    # The recipe names another schedule: the job's own wins.
+    write_recipe(here / "recipe.yaml", tmp_path / "storage", "minidisc")
+    arguments = ["--submission-id", "tiny", "--working-dir", str(here), "--"]
+    submitted = ray_job(head, "submit", *arguments, "python", "jobs/conventional.py", "recipe.yaml")
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+
+    prepared = prepared_run(tmp_path / "storage", "conventional")
+    result = load_result(prepared.run_folder)
+    assert result.method == "conventional"
+    reference = run_in_process(prepared_run(tmp_path / "here", "conventional"))
+    assert numbers(result) == numbers(reference)
+    assert (prepared.run_folder / "report.html").is_file()
+    logs = ray_job(head, "logs", "tiny").stdout
+    assert f"{prepared.name}: conventional, in {prepared.run_folder}" in logs
+    assert "student at 10%: accuracy" in logs
+    assert "main  3/3 student" in logs
+
+    mistaken = ray_job(head, "submit", *arguments[2:], "python", "jobs/minidisc.py", "recipe.yaml", "--set", "tusk=1")
+    assert mistaken.returncode != 0
+    assert "minidisc: tusk: unknown key" in mistaken.stdout + mistaken.stderr
+    assert "Traceback" not in mistaken.stdout

@@ -1,0 +1,111 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ray_kit import (
+    LONG_SANDWICH,
+    RAY,
+    attempts_of,
+    clean_environment,
+    is_in_sandwich,
+    numbers,
+    prepared_run,
+    processes_below,
+    still_there,
+    student_weights,
+    wait_until,
+    write_recipe,
+)
+
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.progress import read_progress
+from minidisc_ray.pipeline.result import load_result
+
+pytestmark = [*RAY]
+
+# A Ray of its own for each, as a user's terminal has; not the tests' shared one.
+MAIN = "from minidisc_ray.cli import main; main()"
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", MAIN, *arguments]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    prepared = prepared_run(tmp_path_factory.mktemp("undisturbed"), "minidisc", LONG_SANDWICH)
+    return prepared, run_in_process(prepared)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_ends_soon_and_cleanly_and_goes_on_to_the_same_numbers(tmp_path, undisturbed, number):
+    recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "storage", "minidisc")
+    prepared = prepared_run(tmp_path / "storage", "minidisc", LONG_SANDWICH)
+    run = command("run", str(recipe), "--set", LONG_SANDWICH)
+    process = subprocess.Popen(
+        run, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_until(lambda: is_in_sandwich(prepared.run_folder), 180, "the sandwich's first checkpoint")
+        below = processes_below(process.pid)
+        assert any("raylet" in name for name in below.values())
+        assert any("RayTrainWorker" in name for name in below.values())
+        os.kill(process.pid, number)
+        sent_at = time.monotonic()
+        output, errors = process.communicate(timeout=60)
+        took = time.monotonic() - sent_at
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 130, errors
+    assert took < 30
+    assert errors.splitlines() == ["minidisc: stopped; the same command again goes on where this one stopped"]
+    assert output.startswith(prepared.name)
+    wait_until(lambda: not still_there(below), 30, f"the end of {still_there(below)}")
+
+    (progress,) = read_progress(prepared.run_folder)
+    assert (progress.trial, progress.status, progress.stage) == ("main", "interrupted", "sandwich")
+    status = subprocess.run(
+        command("status", str(tmp_path / "storage")), env=clean_environment(), capture_output=True, text=True, check=True
+    )
+    assert "interrupted" in status.stdout
+    assert not (prepared.run_folder / "result.json").exists()
+    done = json.loads((prepared.run_folder / "stages" / "sandwich" / "newest" / "state.json").read_text())["epochs_done"]
+    assert 1 <= done < 16
+
+    again = subprocess.run(run, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, timeout=200)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr == ""
+    result = load_result(prepared.run_folder)
+    assert numbers(result) == numbers(undisturbed[1])
+    assert student_weights(prepared) == student_weights(undisturbed[0])
+    assert (prepared.run_folder / "report.html").is_file()
+    names = [attempt.name for attempt in attempts_of(prepared, "stage")]
+    assert names == ["teacher", "importance", "sandwich", "sandwich", "choose", "student"]
+    assert all(attempt.seconds > 0 for attempt in attempts_of(prepared, "stage") if attempt.name == "sandwich")
+    assert len(attempts_of(prepared, "hold")) == 2
+
+
+def test_a_dashboards_address_is_refused_in_one_sentence(tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "storage", "minidisc")
+    for arguments, environment in (
+        (["--address", "http://127.0.0.1:8265"], {}),
+        ([], {"RAY_ADDRESS": "http://127.0.0.1:8265"}),
+    ):
+        done = subprocess.run(
+            command("run", str(recipe), *arguments),
+            env=clean_environment(**environment),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 2
+        (sentence,) = done.stderr.splitlines()
+        assert sentence.startswith("minidisc: compute.address: http://127.0.0.1:8265 is a dashboard's; give the cluster's")
+        assert not Path(tmp_path / "storage").exists()
