@@ -1,5 +1,6 @@
 """The command line: parse, call, print. A user's mistake is one sentence and exit code 2; a failure of ours is 1."""
 
+import json
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", hel
 Storage = Annotated[str | None, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
 Name = Annotated[str | None, typer.Option("--name", help="The run's name; by default derived from the config.")]
 Format = Literal["table", "md", "csv", "json"]
+_STOPPED = 130
 
 
 @app.command()
@@ -198,8 +200,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _say(error)
         sys.exit(2)
     except KeyboardInterrupt:
-        messages.print("minidisc: stopped; the same command again goes on where this one stopped", soft_wrap=True)
-        sys.exit(130)
+        _say_stopped()
+        sys.exit(_STOPPED)
+    except SystemExit as ended:
+        # Typer makes this of a KeyboardInterrupt in a command, and says nothing.
+        if ended.code == _STOPPED:
+            _say_stopped()
+        raise
     except Exception as error:
         if os.environ.get("MINIDISC_TRACEBACK"):
             raise
@@ -214,6 +221,10 @@ def entry() -> NoReturn:
     main()
 
 
+def _say_stopped() -> None:
+    messages.print("minidisc: stopped; the same command again goes on where this one stopped", soft_wrap=True)
+
+
 def _say(error: BaseException) -> None:
     text: Any = " ".join(str(error).split()) or type(error).__name__
     messages.print(f"minidisc: {text}", soft_wrap=True, markup=False, highlight=False)
@@ -221,4 +232,5 @@ def _say(error: BaseException) -> None:
 
 def _overrides(set_: list[str] | None, storage: str | None, name: str | None, address: str | None) -> list[str]:
     named = {"storage": storage, "name": name, "compute.address": address}
-    return [*(set_ or []), *(f'{key}="{value}"' for key, value in named.items() if value is not None)]
+    quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in named.items() if value is not None}
+    return [*(set_ or []), *(f"{key}={value}" for key, value in quoted.items())]

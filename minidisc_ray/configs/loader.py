@@ -52,12 +52,23 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
     if "&" in text and re.search(r"(^|\s)&\w+", text):
         raise UserError(f"{where}: YAML anchors are not used in recipes; write the value out")
     try:
-        raw = yaml.safe_load(text)
+        raw = _RecipeLoader(text).get_single_data()
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UserError(f"{where}: not valid YAML ({_reason(error)})") from error
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise UserError(f"{where}: a recipe is a mapping of keys such as task, data and schedule")
     return raw
+
+
+class _RecipeLoader(yaml.SafeLoader):
+    """Safe YAML in which a key that stands twice is a mistake, not the last one's victory."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:

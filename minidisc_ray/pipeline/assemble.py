@@ -27,6 +27,7 @@ from minidisc_ray.pipeline.result import (
     SplitRecord,
     StageCost,
     TrialRecord,
+    load_result,
 )
 from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
 from minidisc_ray.pipeline.trial import stage_folder
@@ -58,6 +59,14 @@ def trial_folder(prepared: Prepared, trial: Trial) -> Path:
 def is_trial_finished(prepared: Prepared, trial: Trial) -> bool:
     """Whether a trial's last step left its record."""
     return read_record(stage_folder(trial_folder(prepared, trial), trial.steps[-1])) is not None
+
+
+def is_finished(prepared: Prepared) -> bool:
+    """Whether the run has its result, all its trials finished."""
+    result = read_json(prepared.run_folder / "result.json")
+    if result is None:
+        return False
+    return all(trial.status == "finished" for trial in load_result(prepared.run_folder).trials)
 
 
 def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:

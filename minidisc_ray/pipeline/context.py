@@ -12,6 +12,7 @@ import torch
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.pipeline.prepare import Prepared
 from minidisc_ray.pipeline.progress import Progress, write_progress
+from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.workers import Workers
 
 logger = logging.getLogger("minidisc_ray")
@@ -90,6 +91,9 @@ class Context:
         try:
             yield beat
             status = "finished"
+        except TrainingError as error:
+            status = "failed"
+            raise TrainingError(f"stage {stage}: {error}") from error
         except Exception:
             status = "failed"
             raise

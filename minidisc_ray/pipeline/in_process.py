@@ -4,10 +4,10 @@ import time
 
 import torch
 
-from minidisc_ray.pipeline.assemble import finish_run, is_trial_finished
+from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.prepare import Prepared
-from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.pipeline.trial import run_steps
 from minidisc_ray.training.workers import Workers
@@ -15,6 +15,8 @@ from minidisc_ray.training.workers import Workers
 
 def run_in_process(prepared: Prepared, device: str = "cpu") -> RunResult:
     """Execute every trial, one after another, resuming what is there."""
+    if is_finished(prepared):
+        return load_result(prepared.run_folder)
     started_at = time.time()
     open_run(prepared)
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)

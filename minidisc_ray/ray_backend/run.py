@@ -4,8 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from minidisc_ray.pipeline.assemble import finish_run, is_trial_finished
-from minidisc_ray.pipeline.files import read_json
+from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.prepare import Prepared
 from minidisc_ray.pipeline.progress import Progress, read_progress, write_progress
 from minidisc_ray.pipeline.records import read_record
@@ -46,14 +45,6 @@ def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
             _mark_stopped(prepared)
             raise
     return finish_run(prepared, started_at)
-
-
-def is_finished(prepared: Prepared) -> bool:
-    """Whether the run has its result, all its trials finished."""
-    result = read_json(prepared.run_folder / "result.json")
-    if result is None:
-        return False
-    return all(trial.status == "finished" for trial in load_result(prepared.run_folder).trials)
 
 
 def _execute(prepared: Prepared, at_once: int) -> None:

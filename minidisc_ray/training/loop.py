@@ -19,7 +19,7 @@ from minidisc_ray.training.state import EpochRecord, TrainingState, load_checkpo
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on: one sentence with the stage and the step; the last good checkpoint is kept."""
+    """Training cannot go on: one sentence with the step; the last good checkpoint is kept."""
 
 
 class Observer(Protocol):
@@ -50,12 +50,9 @@ def train(
     """
     shared, workers = learner.elastic.shared, learner.workers
     optimizer = build_optimizer(shared, training)
-    state = load_checkpoint(folder / "newest", shared, optimizer) or TrainingState()
-    flops_before = state.training_flops
-    best = _copy(shared)
-    if state.history and load_checkpoint(folder / "best", shared, None) is not None:
-        best = _copy(shared)
-        load_checkpoint(folder / "newest", shared, None)
+    state, best = _resume(shared, optimizer, folder)
+    # What filling the teacher's cache costs was counted before the interruption already.
+    flops_before = state.training_flops - (workers.sum_number(learner.total_flops()) if state.history else 0.0)
     num_steps = math.ceil(len(rows) / training.batch_size) * training.num_epochs
 
     while state.epochs_done < training.num_epochs and not _is_patience_over(state, training):
@@ -96,10 +93,22 @@ def train(
         workers.wait()
         observer.on_epoch(record, folder / "newest")
 
-    with torch.no_grad():
-        for parameter, kept in zip(shared.parameters(), best, strict=True):
-            parameter.copy_(kept)
+    _restore_(shared, best)
     return state
+
+
+def _resume(
+    shared: torch.nn.Module, optimizer: torch.optim.Optimizer, folder: Path
+) -> tuple[TrainingState, list[Tensor]]:
+    """Load the newest checkpoint, and the best weights so far; from the start if either is missing or damaged."""
+    initial = _copy(shared)
+    if load_checkpoint(folder / "best", shared, None) is not None:
+        best = _copy(shared)
+        state = load_checkpoint(folder / "newest", shared, optimizer)
+        if state is not None:
+            return state, best
+    _restore_(shared, initial)
+    return TrainingState(), initial
 
 
 def _take_step(
@@ -145,3 +154,9 @@ def _is_patience_over(state: TrainingState, training: TrainingConfig) -> bool:
 
 def _copy(module: torch.nn.Module) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in module.parameters()]
+
+
+@torch.no_grad()
+def _restore_(module: torch.nn.Module, kept: list[Tensor]) -> None:
+    for parameter, value in zip(module.parameters(), kept, strict=True):
+        parameter.copy_(value)

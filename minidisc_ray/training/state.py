@@ -66,8 +66,12 @@ def load_checkpoint(folder: Path, module: nn.Module, optimizer: optim.Optimizer 
         moments = load_file(folder / "optimizer.safetensors") if optimizer is not None else {}
     except (OSError, ValueError, ValidationError, SafetensorError):
         return None
+    parameters = dict(module.named_parameters())
+    shapes = {name: parameter.shape for name, parameter in parameters.items()}
+    if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
+        return None
     with torch.no_grad():
-        for name, parameter in module.named_parameters():
+        for name, parameter in parameters.items():
             parameter.copy_(tensors[name])
     if optimizer is not None:
         _load_moments(optimizer, moments)

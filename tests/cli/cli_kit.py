@@ -84,7 +84,7 @@ def write_teacher(folder: Path, pads: bool = True, model_type: str | None = None
     tiny_model("bert").save_pretrained(folder)
     tokenizer = builtin_tokenizer()
     if not pads:
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, unk_token="[UNK]")  # noqa: S106
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, unk_token="[UNK]")
     tokenizer.save_pretrained(folder)
     if model_type is not None:
         config = json.loads((folder / "config.json").read_text())

@@ -66,7 +66,9 @@ def test_init_replaces_a_file_only_when_told_to(minidisc, tmp_path):
 
 def test_plan_prints_steps_sizes_and_the_sum_and_starts_nothing(minidisc, tmp_path):
     out = minidisc.well("plan", write_recipe(tmp_path / "r.yaml", tmp_path / "storage"), "--name", "mine")
-    assert out.startswith("builtin: train 115 rows, selection 13 (a seeded tenth of train), validation 64; metric accuracy")
+    assert out.startswith(
+        "builtin: train 115 rows, selection 13 (a seeded tenth of train), validation 64; metric accuracy"
+    )
     lines = [line.split() for line in out.splitlines()]
     assert [line[:2] for line in lines if line and line[0] in ("teacher", "candidate", "student")] == [
         ["teacher", "8"],
@@ -91,15 +93,17 @@ def test_plan_counts_the_trials_of_a_sweep(minidisc, tmp_path):
 
 
 def test_a_path_with_quotes_and_spaces_is_taken_as_it_is(minidisc, tmp_path):
-    odd = tmp_path / "my \"runs\" #1: a"
-    assert str(odd) in minidisc.well("plan", write_recipe(tmp_path / "r.yaml", tmp_path), "--storage", odd, "--name", "x")
+    odd = tmp_path / 'my "runs" #1: a'
+    assert str(odd) in minidisc.well(
+        "plan", write_recipe(tmp_path / "r.yaml", tmp_path), "--storage", odd, "--name", "x"
+    )
 
 
 @pytest.mark.parametrize("options", [(), ("--format", "table")])
 def test_compare_prints_a_table(minidisc, runs, options):
     out = minidisc.well("compare", *runs, *options)
-    for word in ("Conventional", "MiniDisc", "majority", "core-hours"):
-        assert word.lower() in out.lower(), word
+    for word in ("Conventional", "MiniDisc", "Teacher", "Majority", "Core-"):
+        assert word in out, word
 
 
 def test_compare_prints_what_programs_read(minidisc, runs):
@@ -109,11 +113,11 @@ def test_compare_prints_what_programs_read(minidisc, runs):
     }
     for format_, parse in read.items():
         rows = parse(minidisc.well("compare", *runs, "--format", format_))
-        by_method = {row["method"]: row for row in rows}
+        by_method = {row["method"].lower(): row for row in rows}
         for run in runs:
             result = load_result(run)
             row = by_method[result.method]
-            assert row["student_percent"] == 10
+            assert row["student_scale_percent"] == 10
             assert row["total_parameters"] == result.student.total_parameters
             assert row["training_flops"] == pytest.approx(result.cost.training_flops)
     markdown = minidisc.well("compare", *runs, "--format", "md")
@@ -147,9 +151,10 @@ def test_predict_writes_to_stdout_and_to_a_file(minidisc, runs, tmp_path):
     assert (tmp_path / "labels.jsonl").read_text() == out
 
     other = write_rows(tmp_path / "other.jsonl", 4, columns=("review",))
-    assert [json.loads(line)["prediction"] for line in minidisc.well(
-        "predict", runs[0] / "student", other, "--columns", "review"
-    ).splitlines()] == [row["prediction"] for row in rows[:4]]
+    assert [
+        json.loads(line)["prediction"]
+        for line in minidisc.well("predict", runs[0] / "student", other, "--columns", "review").splitlines()
+    ] == [row["prediction"] for row in rows[:4]]
 
 
 def test_evaluate_prints_exactly_the_score_of_the_result(minidisc, recipe, runs):
@@ -163,7 +168,7 @@ def test_evaluate_prints_exactly_the_score_of_the_result(minidisc, recipe, runs)
 def test_the_same_from_python(recipe, runs, tmp_path):
     result = load_result(runs[0])
     assert minidisc_ray.evaluate(runs[0] / "student", recipe) == result.student.validation_metrics
-    assert set(minidisc_ray.compare([*runs]).method) == {"conventional", "minidisc"}
+    assert set(minidisc_ray.compare(runs).method) >= {"Conventional", "MiniDisc"}
     frame = minidisc_ray.predict(runs[0] / "student", write_rows(tmp_path / "new.jsonl", 3, columns=("text",)))
     assert list(frame.columns) == ["text", "prediction", "probability"]
     assert minidisc_ray.plan(recipe, ["schedule.kind=conventional"]).name == result.name

@@ -22,7 +22,7 @@ from minidisc_ray.pipeline.progress import read_progress
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import load_result
 from minidisc_ray.pipeline.run_directory import clean, open_run
-from minidisc_ray.pipeline.shared import structures_of, teacher_folder
+from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
@@ -41,6 +41,10 @@ def storage(tmp_path_factory):
 def metrics_of(prepared, model, rows):
     logits = score_model(model, rows, prepared.pad_token_id, Workers(), "float32")
     return score(prepared.task, logits, rows.labels.numpy())
+
+
+def attempts_in(folder):
+    return Ledger(folder / "ledger.jsonl").attempts()
 
 
 class Interrupted(Exception):  # noqa: N818 - stands for whatever ends a process
@@ -193,8 +197,10 @@ def test_the_sum_of_the_ledger_is_seconds_held_times_devices(storage, kind):
     prepared = prepared_run(storage, kind)
     cost = load_result(prepared.run_folder).cost
     stages = stages_of(prepared)
-    own = sum(stage.device_hours for stage in cost.stages if not stage.reused)
-    assert own == pytest.approx(sum(attempt.seconds * attempt.devices for attempt in stages) / 3600, abs=1e-6)
+    shared = [a for name in (teacher_folder(prepared), importance_folder(prepared)) for a in attempts_in(name)]
+    own = [attempt for attempt in stages if attempt.name not in ("teacher", "importance")]
+    charged = sum(stage.device_hours for stage in cost.stages)
+    assert charged == pytest.approx(sum(a.seconds * a.devices for a in (*shared, *own)) / 3600)
     assert all(stage.device_hours == pytest.approx(stage.seconds * stage.devices / 3600) for stage in cost.stages)
     held = [a for a in Ledger(prepared.run_folder / "ledger.jsonl").attempts() if a.kind == "hold"]
     assert len(held) == (2 if kind == "maxidisc" else 1)
@@ -269,8 +275,10 @@ def test_an_interrupted_teacher_goes_on_in_its_own_run(tmp_path, monkeypatch):
     assert numbers(resumed) == numbers(whole)
     teacher = resumed.cost.stages[0]
     assert teacher.training_flops == pytest.approx(whole.cost.stages[0].training_flops)
-    attempts = [attempt for attempt in stages_of(stopped) if attempt.name == "teacher"]
-    assert teacher.seconds == pytest.approx(sum(attempt.seconds for attempt in attempts), abs=0.05)
+    attempts = attempts_in(teacher_folder(stopped))
+    assert [attempt.status for attempt in attempts] == ["failed", "finished"]
+    assert teacher.seconds == pytest.approx(sum(attempt.seconds for attempt in attempts))
+    assert [a.status for a in stages_of(stopped) if a.name == "teacher"] == ["failed", "finished"]
 
 
 @pytest.mark.parametrize("rule", ["{kind: lambda, lam: 0.2}", "{kind: negative_derivative}"])

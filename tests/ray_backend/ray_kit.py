@@ -103,8 +103,11 @@ def command_of(pid: int) -> str:
 
 def still_there(processes: dict[int, str]) -> dict[int, str]:
     """Those of some processes that still run; a number that the system gave to another one does not count."""
-    alive = {pid: command for pid, command in processes.items() if command and (now := command_of(pid)) and _same(command, now)}
-    return alive
+    return {
+        pid: command
+        for pid, command in processes.items()
+        if command and (now := command_of(pid)) and _same(command, now)
+    }
 
 
 def _same(before: str, now: str) -> bool:

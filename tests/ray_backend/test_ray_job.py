@@ -6,11 +6,20 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from ray_kit import RAY, clean_environment, numbers, prepared_run, processes_below, still_there, wait_until, write_recipe
+from ray_kit import (
+    RAY,
+    clean_environment,
+    numbers,
+    prepared_run,
+    processes_below,
+    still_there,
+    wait_until,
+    write_recipe,
+)
 
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.result import load_result
@@ -82,10 +91,8 @@ def head():
 
 
 def _kill(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _answers(port: int) -> bool:

@@ -60,7 +60,11 @@ def test_several_workers_of_a_trial_never_take_what_another_trial_waits_for():
 @pytest.mark.parametrize(
     ("nodes", "compute", "sentence"),
     [
-        ([Node(2), Node(4)], {"cpus_per_worker": 512}, r"needs 512 CPUs for one worker; the largest node has 4\. Lower"),
+        (
+            [Node(2), Node(4)],
+            {"cpus_per_worker": 512},
+            r"needs 512 CPUs for one worker; the largest node has 4\. Lower",
+        ),
         ([Node(64)], {"gpus_per_worker": 1.0}, r"needs 1 GPUs for one worker; the largest node has 0\. Lower"),
         ([Node(64, 1)] * 3, {"gpus_per_worker": 1.0, "num_workers": 4}, r"needs 4 workers at once.*holds 3\. Lower"),
         ([Node(2)], {"num_workers": 3}, r"needs 3 workers at once, each with 1 CPUs; the cluster holds 2\. Lower"),
@@ -73,7 +77,7 @@ def test_a_plan_that_no_cluster_holds_is_refused_with_what_is_missing(nodes, com
 
 
 def test_gpus_on_a_node_without_cpus_are_told_truly():
-    """One node has the CPUs and another the GPU: neither holds a worker, and the sentence says what one of them lacks."""
+    """One node has the CPUs and another the GPUs: neither holds a worker, and the sentence must not blame one alone."""
     with pytest.raises(UserError) as refused:
         trials_at_once([Node(8, 0), Node(1, 4)], ComputeConfig(gpus_per_worker=1.0, cpus_per_worker=4))
     told = str(refused.value)

@@ -58,7 +58,9 @@ def test_ray_train_got_metrics_and_a_checkpoint(finished):
 
 def test_progress_and_tensorboard_are_left_and_the_driver_watched(finished):
     folder, seen = finished[0].run_folder, finished[4]
-    assert [(p.trial, p.status, p.stage_index, p.num_stages) for p in read_progress(folder)] == [("main", "finished", 5, 5)]
+    assert [(p.trial, p.status, p.stage_index, p.num_stages) for p in read_progress(folder)] == [
+        ("main", "finished", 5, 5)
+    ]
     for stage in ("sandwich", "student"):
         assert list((folder / "tensorboard" / "main" / stage).glob("events.out.tfevents.*"))
     assert {trial for look in seen for trial, _, _ in look} == {"main"}

@@ -72,11 +72,17 @@ def test_a_stopped_run_ends_soon_and_cleanly_and_goes_on_to_the_same_numbers(tmp
     (progress,) = read_progress(prepared.run_folder)
     assert (progress.trial, progress.status, progress.stage) == ("main", "interrupted", "sandwich")
     status = subprocess.run(
-        command("status", str(tmp_path / "storage")), env=clean_environment(), capture_output=True, text=True, check=True
+        command("status", str(tmp_path / "storage")),
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "interrupted" in status.stdout
     assert not (prepared.run_folder / "result.json").exists()
-    done = json.loads((prepared.run_folder / "stages" / "sandwich" / "newest" / "state.json").read_text())["epochs_done"]
+    done = json.loads((prepared.run_folder / "stages" / "sandwich" / "newest" / "state.json").read_text())[
+        "epochs_done"
+    ]
     assert 1 <= done < 16
 
     again = subprocess.run(run, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, timeout=200)
@@ -107,5 +113,7 @@ def test_a_dashboards_address_is_refused_in_one_sentence(tmp_path):
         )
         assert done.returncode == 2
         (sentence,) = done.stderr.splitlines()
-        assert sentence.startswith("minidisc: compute.address: http://127.0.0.1:8265 is a dashboard's; give the cluster's")
+        assert sentence.startswith(
+            "minidisc: compute.address: http://127.0.0.1:8265 is a dashboard's; give the cluster's"
+        )
         assert not Path(tmp_path / "storage").exists()

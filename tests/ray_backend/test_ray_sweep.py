@@ -96,7 +96,9 @@ def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(tmp_path, swe
         ("scale-30", "finished"),
     }
     before = attempts_of(prepared, "stage")
-    assert {(a.trial, a.name, a.status) for a in before if a.status != "finished"} == {("scale-60", "assistant", "failed")}
+    assert {(a.trial, a.name, a.status) for a in before if a.status != "finished"} == {
+        ("scale-60", "assistant", "failed")
+    }
 
     obstacle.unlink()
     again = run_on_ray(prepared)
@@ -116,7 +118,10 @@ def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(tmp_path, swe
 def test_a_sweep_whose_trials_need_every_cpu_for_workers_of_their_own_ends(tmp_path):
     prepared = prepared_run(tmp_path, "maxidisc", "compute.num_workers=2", "schedule.scales.values=[60, 30]")
     result = run_on_ray(prepared)
-    assert [(trial.name, trial.status) for trial in result.trials] == [("scale-60", "finished"), ("scale-30", "finished")]
+    assert [(trial.name, trial.status) for trial in result.trials] == [
+        ("scale-60", "finished"),
+        ("scale-30", "finished"),
+    ]
     holds = [a for a in attempts_of(prepared, "hold") if a.trial != "shared"]
     assert {(a.trial, a.devices) for a in holds} == {("scale-60", 2.0), ("scale-30", 2.0)}
     first, second = sorted((a.started_at, a.started_at + a.seconds) for a in holds)

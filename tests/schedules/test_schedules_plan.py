@@ -35,12 +35,12 @@ def test_assistant_goes_through_one_scale():
 
 
 def test_minidisc_is_one_trial_of_sandwich_choice_and_one_distillation():
-    candidates = tuple(range(95, 10, -5))
+    candidates, rule = tuple(range(95, 10, -5)), LambdaSelectionConfig(lam=0.2)
     steps = (
         SandwichStep(
             candidates, 10, trained=(95, 80, 60, 45, 25, 10), num_sampled=6, rule=LambdaSelectionConfig(lam=0.2)
         ),
-        ChooseStep(LambdaSelectionConfig(lam=0.2)),
+        ChooseStep(rule),
         DistilStep(CHOSEN, 10, "student"),
     )
     plan = plan_of(kind="minidisc")

@@ -1,0 +1,69 @@
+"""The commands that need a Ray, in this process and on the tests' own."""
+
+import signal
+
+import pytest
+from ray_kit import RAY, RECIPE, SCHEDULES, numbers, prepared_run, write_recipe
+
+import minidisc_ray
+from minidisc_ray import demo
+from minidisc_ray.cli import main
+from minidisc_ray.pipeline.result import load_result
+
+pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
+
+
+@pytest.fixture
+def minidisc(capsys):
+    def call(*arguments):
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main([str(argument) for argument in arguments])
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        captured = capsys.readouterr()
+        assert (ended.value.code, captured.err) == (0, ""), captured
+        return captured.out
+
+    return call
+
+
+def test_run_shows_its_result_and_python_gives_the_same(minidisc, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "storage", "minidisc")
+    out = minidisc("run", recipe, "--set", "schedule.kind=conventional", "--name", "mine")
+    folder = tmp_path / "storage" / "mine"
+    result = load_result(folder)
+    lines = out.splitlines()
+    assert lines[0] == f"mine: conventional, in {folder}"
+    assert any(line.startswith("main  3/3 student") for line in lines)
+    assert f"student at 10%: accuracy {100 * result.student.validation_metrics['accuracy']:.1f}" in out
+    assert lines[-2:] == [f"student: {folder / 'student'}", f"report:  {folder / 'report.html'}"]
+    assert "<html" in (folder / "report.html").read_text()
+
+    raw = {**RECIPE, "schedule": SCHEDULES["conventional"], "storage": str(tmp_path / "python")}
+    found = numbers(minidisc_ray.run(raw))
+    assert found.pop("name") == prepared_run(tmp_path / "python", "conventional").name
+    wanted = numbers(result)
+    assert wanted.pop("name") == "mine"
+    assert found == wanted
+
+    again = minidisc("run", recipe, "--set", "schedule.kind=conventional", "--name", "mine")
+    assert again.splitlines()[-4:] == lines[-4:], "a finished run is shown, not run"
+    assert load_result(folder) == result
+
+
+def test_the_demo_compares_three_schedules(minidisc, tmp_path, monkeypatch):
+    """The demo's own way, with less of everything: its recipe as it is takes minutes."""
+    small = {key: RECIPE[key] for key in ("data", "teacher", "pruning", "finetune", "distil")}
+    monkeypatch.setattr(demo, "_RECIPE", {**demo._RECIPE, **small})
+    monkeypatch.setattr(demo, "_SCHEDULES", ({"kind": "conventional"}, SCHEDULES["minidisc"], SCHEDULES["maxidisc"]))
+    out = minidisc("demo", "--storage", tmp_path / "runs")
+    assert "assistant: " in out
+    for method in ("Teacher", "Majority", "Conventional", "MiniDisc", "MaxiDisc"):
+        assert method in out, method
+    report = out.splitlines()[-1].removeprefix("report: ")
+    page = (tmp_path / report).read_text()
+    for method in ("Conventional", "MiniDisc", "MaxiDisc"):
+        assert method in page, method
+    assert len([path for path in (tmp_path / "runs").iterdir() if (path / "result.json").is_file()]) == 3

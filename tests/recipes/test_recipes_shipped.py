@@ -1,0 +1,74 @@
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from minidisc_ray.api import plan
+from minidisc_ray.configs import load_recipe
+from minidisc_ray.configs.identity import run_identity, run_name
+from minidisc_ray.pipeline.estimate import Estimator
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes").glob("*.y*ml"))
+
+
+@pytest.fixture(params=RECIPES, ids=lambda path: path.name)
+def recipe(request):
+    return request.param
+
+
+@pytest.fixture
+def anywhere(monkeypatch):
+    monkeypatch.setenv("MINIDISC_DATA", "/data/of/anybody")
+    monkeypatch.setenv("MINIDISC_MODELS", "/models/of/anybody")
+
+
+def test_there_are_recipes():
+    assert {path.name for path in RECIPES} >= {"mrpc.yaml", "sst2.yaml"}
+
+
+def test_a_recipe_validates_wherever_data_and_models_lie(anywhere, recipe):
+    config = load_recipe(recipe)
+    assert recipe.stem.startswith(config.task.name)
+    assert config.data.folder.startswith("/data/of/anybody/")
+    assert config.teacher.path.startswith("/models/of/anybody/")
+    assert Path(config.storage).name == config.storage, "runs go below the folder that the command is called in"
+    name = run_name(config, run_identity(config, {"data": "", "teacher": ""}))
+    assert name.startswith(
+        f"{config.task.name}-{config.schedule.kind}-{config.student.scale_percent}pc-seed{config.seed}-"
+    )
+
+
+@pytest.mark.parametrize("kind", ["conventional", "assistant", "minidisc", "maxidisc"])
+def test_a_recipe_serves_every_schedule(anywhere, recipe, kind):
+    config = load_recipe(recipe, [f"schedule.kind={kind}"])
+    assert config.schedule.kind == kind
+    assert bool(config.candidate_scales()) == (kind != "conventional")
+
+
+def test_a_recipes_header_says_what_it_needs_and_how_it_is_run(anywhere, recipe):
+    text = recipe.read_text(encoding="utf-8")
+    header = text[: re.search(r"^[^#\n]", text, re.MULTILINE).start()]
+    command = re.search(r"^#   minidisc run (\S+)((?: --set \S+)*)\s*$", header, re.MULTILINE)
+    assert command is not None, "the header names the command"
+    assert ROOT / command.group(1) == recipe, "and that of this very file"
+    load_recipe(recipe, command.group(2).replace("--set", "").split())
+    assert "Needs:" in header
+
+
+def test_mrpc_plans_on_the_real_rows_and_model(tmp_path):
+    places = {name: os.environ.get(name) for name in ("MINIDISC_DATA", "MINIDISC_MODELS")}
+    folders = [(places["MINIDISC_DATA"], "mrpc"), (places["MINIDISC_MODELS"], "minilm-l6")]
+    missing = [name for root, name in folders if not root or not (Path(root) / name).is_dir()]
+    if missing:
+        pytest.skip(f"no {' and no '.join(missing)} below MINIDISC_DATA and MINIDISC_MODELS")
+    prepared = plan(ROOT / "recipes" / "mrpc.yaml", [f"storage={tmp_path / 'storage'}"])
+    assert len(prepared.splits.train) + len(prepared.splits.selection) == 3668
+    assert len(prepared.splits.validation["validation"]) == 408
+    assert prepared.task.primary_metric == "f1"
+    assert (prepared.shape.num_layers, prepared.shape.num_heads, prepared.shape.intermediate_size) == (6, 12, 1536)
+    stages = {stage.stage: stage.training_flops for stage in Estimator(prepared).stages()}
+    assert list(stages) == ["teacher", "importance", "sandwich", "choose", "student"]
+    assert stages["sandwich"] > stages["student"] > 0
+    assert not (tmp_path / "storage").exists()
