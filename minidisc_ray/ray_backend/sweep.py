@@ -17,8 +17,9 @@ from minidisc_ray.ray_backend.worker import settings_of, work
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.workers import Workers
 
-# A trial that only waits for its own workers; zero is refused by Tune.
-_WAITING_CPUS = 0.01
+# A trial that only waits for its own workers holds a byte: nothing is refused by Tune, and the smallest share of a CPU
+# would keep workers that need every CPU of a cluster from ever starting.
+_WAITING = {"memory": 1.0}
 
 
 def fit_sweep(prepared: Prepared, at_once: int) -> None:
@@ -38,7 +39,7 @@ def fit_sweep(prepared: Prepared, at_once: int) -> None:
         resources = {"CPU": float(compute.cpus_per_worker), "GPU": compute.gpus_per_worker}
     else:
         trainable = partial(_trial_with_workers, prepared_settings=settings_of(prepared, "", with_shared=False))
-        resources = {"CPU": _WAITING_CPUS}
+        resources = _WAITING
     trainable.__name__ = "minidisc_trial"
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),

@@ -285,3 +285,10 @@ def test_any_text_is_a_recipe_or_a_users_mistake(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(text, encoding="utf-8")
     assert isinstance(outcome(lambda: load_recipe(path)), RunConfig | UserError)
+
+
+def test_a_key_that_stands_twice_is_a_mistake(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("task: builtin\nseed: 1\nseed: 2\n", encoding="utf-8")
+    with pytest.raises(UserError, match="'seed' stands twice"):
+        load_recipe(path)

@@ -102,6 +102,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop):
         run(config, tmp_path / "stopped", observe=stop)
     resumed, other, recorder = run(config, tmp_path / "stopped")
     assert resumed.history == whole.history
+    assert resumed.training_flops == whole.training_flops
     assert [record.epoch for record in recorder.records] == [2, 3]
     assert (resumed.best_epoch, resumed.steps_done) == (whole.best_epoch, whole.steps_done)
     assert same_weights(weights_of(other.elastic.shared), weights_of(learner.elastic.shared))
@@ -270,7 +271,7 @@ def test_training_on_cached_outputs_equals_training_on_computed_ones(tmp_path):
     assert computed.training_flops > cached.training_flops, "two epochs of teacher passes cost more than one"
 
 
-@pytest.mark.parametrize("damage", ["state", "model", "optimizer", "missing"])
+@pytest.mark.parametrize("damage", ["state", "model", "optimizer", "missing", "best"])
 def test_a_damaged_checkpoint_starts_over(tmp_path, damage):
     config = training(dropout=0.1)
     whole, learner, _ = run(config, tmp_path / "whole")
@@ -282,6 +283,8 @@ def test_a_damaged_checkpoint_starts_over(tmp_path, damage):
             (newest / "state.json").write_text('{"epochs_done": 1, "hist')
         case "missing":
             (newest / "model.safetensors").unlink()
+        case "best":
+            (newest.with_name("best") / "model.safetensors").unlink()
         case _:
             path = newest / f"{damage}.safetensors"
             path.write_bytes(path.read_bytes()[:-100])
