@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.data import FilesDataConfig
 from minidisc_ray.configs.loader import load_recipe, resolve
 from minidisc_ray.configs.model import PretrainedTeacherConfig
@@ -109,6 +110,8 @@ def _config_of(recipe: Recipe, overrides: Sequence[str]) -> RunConfig:
         return resolve(recipe.model_dump(mode="json"), overrides) if overrides else recipe
     if isinstance(recipe, Mapping):
         return resolve(recipe, overrides)
+    if not isinstance(recipe, str | Path):
+        raise UserError(f"recipe: {type(recipe).__name__} is no recipe; give a path, a mapping or a RunConfig")
     return load_recipe(recipe, overrides)
 
 
@@ -116,19 +119,31 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
     """Workers run in folders of their own, so what is relative here would be somewhere else there."""
     changed: dict[str, Any] = {}
     if "://" not in config.storage:
-        changed["storage"] = str(Path(config.storage).expanduser().resolve())
+        changed["storage"] = _absolute(config.storage, "storage")
     data = config.data
     if isinstance(data, FilesDataConfig):
         places = ("folder", "train", "validation", "selection")
-        paths = {place: _absolute(value) for place in places if (value := getattr(data, place)) is not None}
+        paths = {
+            place: _absolute(value, f"data.{place}") for place in places if (value := getattr(data, place)) is not None
+        }
         changed["data"] = data.model_copy(update=paths)
-    elif data.kind == "hub" and Path(data.path).expanduser().is_dir():
-        changed["data"] = data.model_copy(update={"path": _absolute(data.path)})
+    elif data.kind == "hub" and data.path and _is_folder(data.path):
+        changed["data"] = data.model_copy(update={"path": _absolute(data.path, "data.path")})
     teacher = config.teacher
-    if isinstance(teacher, PretrainedTeacherConfig) and Path(teacher.path).expanduser().is_dir():
-        changed["teacher"] = teacher.model_copy(update={"path": _absolute(teacher.path)})
+    if isinstance(teacher, PretrainedTeacherConfig) and teacher.path and _is_folder(teacher.path):
+        changed["teacher"] = teacher.model_copy(update={"path": _absolute(teacher.path, "teacher.path")})
     return config.model_copy(update=changed)
 
 
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
+def _absolute(path: str, key: str) -> str:
+    try:
+        return str(Path(path).expanduser().resolve())
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{key}: {path[:80]!r} is not a path ({error})") from error
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):
+        return False

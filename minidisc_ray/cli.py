@@ -152,6 +152,8 @@ def predict(
     """Label a file."""
     from minidisc_ray import api
 
+    if output is not None and output.exists():
+        raise UserError(f"--output: {output} exists; choose another name")
     text = api.predict(student, file, columns).to_json(orient="records", lines=True, force_ascii=False)
     if output is None:
         sys.stdout.write(text)

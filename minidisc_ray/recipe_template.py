@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import get_args
 
+import yaml
+
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.task import GlueTask
 
@@ -67,13 +69,24 @@ def render_recipe(task: str, model: str, data: str | None, file: str, cpus: int)
     tasks = get_args(GlueTask)
     if task not in tasks:
         raise UserError(f"--task: {task} is not a task; use one of {', '.join(tasks)}, or write a recipe for your own")
+    if not model.strip():
+        raise UserError("--model: empty; give a model's folder or a name on the hub")
     folder = data or f"${{MINIDISC_DATA}}/{task}"
     return _TEMPLATE.format(
         title=task.upper(),
-        needs=f"{folder}, {Path(model).name}",
+        needs=" ".join(f"{folder}, {Path(model).name}".split()),
         file=file,
         task=task,
-        folder=folder,
-        model=model,
+        folder=_quoted(folder),
+        model=_quoted(model),
         cpus=cpus,
     )
+
+
+def _quoted(text: str) -> str:
+    """As YAML reads it back: quoted wherever a bare word would be read as something else."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{text!r} is not valid Unicode; give another name") from error
+    return yaml.safe_dump(text, default_style=None, width=10_000).removesuffix("\n").removesuffix("\n...")

@@ -12,7 +12,7 @@ class _DataConfig(Config):
     selection_fraction: float = Field(
         0.1, gt=0.0, lt=0.5, description="Share of train held out for early stopping and choices."
     )
-    selection_seed: int = Field(0, ge=0, description="Draws the selection rows; the same for every run seed.")
+    selection_seed: int = Field(0, ge=0, lt=2**31, description="Draws the selection rows; the same for every run seed.")
     max_train_rows: int | None = Field(None, ge=8, description="Use a seeded sample of train of this size.")
     max_validation_rows: int | None = Field(None, ge=2, description="Use a seeded sample of validation of this size.")
 
@@ -24,7 +24,7 @@ class BuiltinDataConfig(_DataConfig):
     train_rows: int = Field(1600, ge=64, le=1_000_000)
     validation_rows: int = Field(600, ge=32, le=1_000_000)
     test_rows: int = Field(600, ge=32, le=1_000_000)
-    generation_seed: int = Field(0, ge=0)
+    generation_seed: int = Field(0, ge=0, lt=2**31)
 
 
 class FilesDataConfig(_DataConfig):

@@ -46,7 +46,7 @@ def run_name(config: RunConfig, identity: Mapping[str, Any]) -> str:
     if config.name is not None:
         if not _NAME.fullmatch(config.name) or ".." in config.name:
             raise UserError(
-                f"name: {config.name!r} is not a run's name; use letters, digits, dots, dashes and underscores, a "
+                f"name: {config.name[:80]!r} is not a run's name; use letters, digits, dots, dashes and underscores, a "
                 "letter or digit first"
             )
         return config.name

@@ -15,6 +15,7 @@ from minidisc_ray.configs.run import RunConfig
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAX_RECIPE_BYTES = 1_000_000
+_LONGEST_QUOTE = 80
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -42,6 +43,7 @@ def resolve(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     merged = _deep_copy(raw)
     for override in overrides:
         _apply_override(merged, override)
+    _fill_kinds(merged)
     try:
         return RunConfig.model_validate(_expand(merged, ""))
     except ValidationError as error:
@@ -49,8 +51,6 @@ def resolve(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def _parse_yaml(text: str, where: str) -> dict[str, Any]:
-    if "&" in text and re.search(r"(^|\s)&\w+", text):
-        raise UserError(f"{where}: YAML anchors are not used in recipes; write the value out")
     try:
         raw = _RecipeLoader(text).get_single_data()
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -61,7 +61,13 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
 
 
 class _RecipeLoader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is a mistake, not the last one's victory."""
+    """Safe YAML without aliases, in which a key that stands twice is a mistake, not the last one's victory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        # A few lines of aliases can stand for billions of values, or for themselves.
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(None, None, "aliases are not used here; write the value out")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -77,7 +83,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     if not equals or not all(parts):
         raise UserError(f"--set {override}: write key.sub=value, for instance --set schedule.kind=maxidisc")
     try:
-        value = yaml.safe_load(text)
+        value = _RecipeLoader(text).get_single_data()
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UserError(f"--set {key}: {text!r} is not a YAML value") from error
     if isinstance(value, str):
@@ -105,6 +111,20 @@ def _keep_shared_keys(node: dict[str, Any], path: Sequence[str], kind: Any) -> N
     foreign = set().union(*members.values()) - members[kind]
     for key in [key for key in node if key in foreign]:
         del node[key]
+
+
+def _fill_kinds(raw: dict[str, Any]) -> None:
+    """A section that leaves out its ``kind`` is of the default one, as if it had been left out itself."""
+    defaults = RunConfig.model_construct()
+    for section in ("task", "data", "teacher", "schedule"):
+        given = raw.get(section)
+        if isinstance(given, dict) and "kind" not in given:
+            given["kind"] = getattr(defaults, section).kind
+    schedule = raw.get("schedule")
+    if isinstance(schedule, dict) and isinstance(selection := schedule.get("selection"), dict):
+        selection.setdefault("kind", "lambda")
+    if isinstance(schedule, dict) and isinstance(scales := schedule.get("scales"), dict):
+        scales.setdefault("kind", "step")
 
 
 def _kind_of(member: type[BaseModel]) -> Any:
@@ -178,7 +198,7 @@ def _sentence(error: ValidationError) -> str:
         case "value_error":
             text = prefix + str(first["msg"]).removeprefix("Value error, ")
         case _:
-            text = f"{prefix}{value!r} is not allowed; {first['msg'][0].lower()}{first['msg'][1:]}"
+            text = f"{prefix}{_short(value)} is not allowed; {first['msg'][0].lower()}{first['msg'][1:]}"
     more = len(errors) - 1
     return text + (f" ({more} more mistake{'s' if more > 1 else ''} after this one)" if more else "")
 
@@ -207,6 +227,11 @@ def _allowed_keys(parts: Sequence[str]) -> list[str]:
         found = [member.model_fields[part].annotation for member in members if part in member.model_fields]
         members = [leaf for annotation in found for leaf in _models_in(annotation)]
     return sorted({name for member in members for name in member.model_fields})
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
 
 
 def _reason(error: BaseException) -> str:

@@ -15,8 +15,8 @@ class TrainingConfig(Config):
     accumulation_steps: int = Field(1, ge=1, description="Parts that a worker splits its rows into, to save memory.")
     learning_rate: float = Field(3e-5, gt=0.0, lt=1.0)
     warmup_fraction: float = Field(0.1, ge=0.0, le=1.0, description="Share of all steps with a rising rate.")
-    weight_decay: float = Field(0.01, ge=0.0)
-    max_gradient_norm: float = Field(1.0, gt=0.0)
+    weight_decay: float = Field(0.01, ge=0.0, le=10.0)
+    max_gradient_norm: float = Field(1.0, gt=0.0, le=1e6)
     early_stop_epochs: int | None = Field(5, ge=1, description="Epochs without a better metric; null trains them all.")
     dropout: float | None = Field(None, ge=0.0, lt=1.0, description="By default the model's own.")
 
@@ -37,7 +37,9 @@ class ComputeConfig(Config):
     gpus_per_worker: float = Field(0.0, ge=0.0, le=1.0, description="1, or a fraction shared between trials.")
     max_concurrent_trials: int | None = Field(None, ge=1, description="By default as many as the cluster holds.")
     max_failures: int = Field(1, ge=0, le=100, description="Times that Ray restarts a failed trial.")
-    teacher_cache_gib: float = Field(2.0, ge=0.0, description="Teacher outputs up to this size stay in memory.")
+    teacher_cache_gib: float = Field(
+        2.0, ge=0.0, le=100_000.0, description="Teacher outputs up to this size stay in memory."
+    )
     address: str | None = Field(None, description="A Ray cluster's address; by default RAY_ADDRESS, else a local Ray.")
 
 

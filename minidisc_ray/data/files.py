@@ -3,20 +3,25 @@
 import gzip
 import io
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pandas as pd
-import pyarrow
 import pyarrow.parquet
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.data.paths import is_file, is_folder, shown
+from minidisc_ray.data.quoting import cut
 from minidisc_ray.data.table import Table, require_columns
 
 Columns = dict[str, list[Any]]
 _FORMATS = ("jsonl", "jsonl.gz", "csv", "csv.gz", "tsv", "tsv.gz", "parquet")
 _ALLOWED = ", ".join(f".{ending}" for ending in _FORMATS)
+_MAX_FIELD_LINES = 20  # of a quoted CSV field
+_LINE_END = re.compile(r"\r\n?|\n")
 
 
 def read_file(path: Path, key: str, wanted: Mapping[str, str]) -> Table:
@@ -29,18 +34,20 @@ def read_file(path: Path, key: str, wanted: Mapping[str, str]) -> Table:
     """
     ending = _ending(path)
     if ending is None:
-        raise UserError(f"{key}: {path.name} is not of a known format; allowed endings are {_ALLOWED}")
-    if not path.is_file():
-        raise UserError(f"{key}: there is no file {path}; check the path")
+        raise UserError(f"{key}: {cut(path.name)} is not of a known format; allowed endings are {_ALLOWED}")
+    if not is_file(path, key):
+        raise UserError(f"{key}: there is no file {shown(path)}; check the path")
     try:
         columns = _READERS[ending.removesuffix(".gz")](path, key, wanted)
     except UserError:
         raise
-    except (OSError, EOFError, ValueError, pyarrow.ArrowException) as error:
-        # ValueError covers pandas' parsing errors and bytes that are not UTF-8; EOFError, a gzip file cut short.
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Everything, as gzip, zlib, pandas and Arrow raise unrelated classes for a file that is damaged.
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{key}: {path.name} cannot be read as {ending} ({reason})") from error
-    return Table(key, path.name, columns)
+        raise UserError(f"{key}: {cut(path.name)} cannot be read as {ending} ({reason})") from error
+    return Table(key, cut(path.name), columns)
 
 
 def find_file(folder: Path, split: str) -> Path | None:
@@ -49,20 +56,24 @@ def find_file(folder: Path, split: str) -> Path | None:
     Raises:
         UserError: if the folder is not there, or there are several files of that split.
     """
-    if not folder.is_dir():
-        raise UserError(f"data.folder: there is no folder {folder}; check the path")
-    found = [path for ending in _FORMATS if (path := folder / f"{split}.{ending}").is_file()]
+    if not is_folder(folder, "data.folder"):
+        raise UserError(f"data.folder: there is no folder {shown(folder)}; check the path")
+    found = [path for ending in _FORMATS if is_file(path := folder / f"{split}.{ending}", "data.folder")]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise UserError(f"data.folder: {folder} has several files of {split} ({names}); leave one, or name it")
+        raise UserError(f"data.folder: {shown(folder)} has several files of {split} ({names}); leave one, or name it")
     return found[0] if found else None
 
 
 def missing_split(folder: Path, split: str) -> UserError:
     """The mistake of a folder that lacks a split's file."""
-    present = sorted(path.name for path in folder.iterdir() if path.is_file())[:10]
+    try:
+        present = sorted(cut(path.name) for path in folder.iterdir() if path.is_file())[:10]
+    except OSError as error:
+        reason = cut(error.strerror or str(error))
+        return UserError(f"data.folder: {shown(folder)} cannot be listed ({reason}); check the folder")
     return UserError(
-        f"data.folder: no file {split}.* is in {folder}, which has: {', '.join(present) or 'no files'}; "
+        f"data.folder: no file {split}.* is in {shown(folder)}, which has: {', '.join(present) or 'no files'}; "
         f"allowed endings are {_ALLOWED}"
     )
 
@@ -86,7 +97,9 @@ def _read_json_lines(path: Path, key: str, wanted: Mapping[str, str]) -> Columns
             except (ValueError, RecursionError):
                 row = None
             if not isinstance(row, dict):
-                raise UserError(f"{key}: line {line_number} of {path.name} is not a JSON object; write one row a line")
+                raise UserError(
+                    f"{key}: line {line_number} of {cut(path.name)} is not a JSON object; write one row a line"
+                )
             rows.append(row)
     if not rows:
         return {column: [] for column in wanted}
@@ -94,7 +107,7 @@ def _read_json_lines(path: Path, key: str, wanted: Mapping[str, str]) -> Columns
     for source in wanted.values():
         if source not in present and any(source in row for row in rows):
             present.append(source)
-    require_columns(wanted, present, key, path.name)
+    require_columns(wanted, present, key, cut(path.name))
     return {column: [row.get(source) for row in rows] for column, source in wanted.items()}
 
 
@@ -103,38 +116,79 @@ def _read_csv(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
 
 
 def _read_tsv(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
-    columns = _read_delimited(path, key, wanted, "\t")
-    for column, values in columns.items():
-        for row, value in enumerate(values, start=1):
-            # A stray quotation mark would swallow all lines up to the next one.
-            if value is not None and "\n" in value:
-                raise UserError(
-                    f'{key}: "{wanted[column]}" runs over several lines in row {row} of {path.name}; '
-                    "close or remove its quotation mark, or use .jsonl"
-                )
-    return columns
+    return _read_delimited(path, key, wanted, "\t")
 
 
 def _read_delimited(path: Path, key: str, wanted: Mapping[str, str], separator: str) -> Columns:
-    try:
-        frame = pd.read_csv(
-            path, sep=separator, dtype=object, keep_default_na=False, na_values=[""], encoding="utf-8-sig"
+    def read(**options: Any) -> pd.DataFrame:
+        frame: pd.DataFrame = pd.read_csv(
+            path, sep=separator, dtype=object, keep_default_na=False, na_values=[""], encoding="utf-8-sig", **options
         )
+        return frame
+
+    try:
+        # By itself, as pandas renames the second of two equal columns.
+        header = read(header=None, nrows=1).iloc[0].dropna().tolist()
+        frame = read()
     except pd.errors.EmptyDataError:
         return {column: [] for column in wanted}
+    _refuse_repeated(header, key, path)
     if not isinstance(frame.index, pd.RangeIndex):
         # pandas takes surplus cells for an index, which would shift every column by one.
-        raise UserError(f"{key}: {path.name} has rows with more cells than its header has columns")
-    require_columns(wanted, [str(name) for name in frame.columns], key, path.name)
+        raise UserError(f"{key}: {cut(path.name)} has rows with more cells than its header has columns")
+    require_columns(wanted, [str(name) for name in frame.columns], key, cut(path.name))
+    _refuse_swallowed_rows(frame, key, path, separator)
     return {
         column: frame[source].astype(object).where(frame[source].notna(), None).tolist()
         for column, source in wanted.items()
     }
 
 
+def _refuse_repeated(names: Sequence[str], key: str, path: Path) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise UserError(
+                f'{key}: {cut(path.name)} has {count} columns called "{cut(name)}"; give each column a name of its own'
+            )
+
+
+def _refuse_swallowed_rows(frame: pd.DataFrame, key: str, path: Path, separator: str) -> None:
+    """Refuse fields in which a stray quotation mark has hidden the lines up to the next mark."""
+    for place, column in enumerate(frame.columns):
+        values = frame[column]
+        for row in values.index[values.str.contains(r"[\r\n]", na=False)]:
+            lines = _LINE_END.split(values[row])
+            if separator == "\t" or _swallows_rows(lines, frame, place, separator):
+                raise UserError(
+                    f'{key}: "{cut(str(column))}" runs over several lines in row {row + 1} of {cut(path.name)}; '
+                    "close or remove its quotation mark, or use .jsonl"
+                )
+
+
+def _swallows_rows(lines: list[str], frame: pd.DataFrame, place: int, separator: str) -> bool:
+    """Whether the lines of one field are rows rather than a text.
+
+    A line break within quotation marks is legal in CSV, so there are two signs only: more lines than a text has, and
+    lines that all end in a separator and a value of the last column (or begin with one of the first), as rows do.
+    """
+    if len(lines) > _MAX_FIELD_LINES:
+        return True
+    last, width = len(frame.columns) - 1, len(frame.columns)
+    ends = place < last and lines[0].count(separator) >= width - 1 - place
+    begins = place == last > 0
+    return (ends and all(_has(frame.iloc[:, last], *line.rpartition(separator)[1:]) for line in lines[:-1])) or (
+        begins and all(_has(frame.iloc[:, 0], *line.partition(separator)[1::-1]) for line in lines[1:])
+    )
+
+
+def _has(values: pd.Series, separator: str, value: str) -> bool:
+    return bool(separator and value and (values == value).any())
+
+
 def _read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
     with pyarrow.parquet.ParquetFile(path) as file:
-        require_columns(wanted, file.schema_arrow.names, key, path.name)
+        _refuse_repeated(file.schema_arrow.names, key, path)
+        require_columns(wanted, file.schema_arrow.names, key, cut(path.name))
         table = file.read(columns=list(dict.fromkeys(wanted.values())))
     return {column: table.column(source).to_pylist() for column, source in wanted.items()}
 

@@ -1,9 +1,11 @@
 """Columns of a data set of the Hugging Face hub, or of a local folder that ``datasets`` can load."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.data.quoting import cut
 from minidisc_ray.data.table import Table, require_columns
 
 
@@ -32,21 +34,26 @@ def read_hub_split(
     """
     import datasets  # slow to import, and needed by this source only
 
-    where = f"{path}{f' ({name})' if name else ''}, split {split}"
+    where = f"{cut(path)}{f' ({cut(name)})' if name else ''}, split {cut(split)}"
     try:
-        rows = datasets.load_dataset(path, name, split=split, revision=revision)
+        with _no_progress_bars():
+            rows = datasets.load_dataset(path, name, split=split, revision=revision)
     except Exception as error:
         # Everything, as datasets and its HTTP client raise dozens of unrelated classes.
         reason = " ".join(str(error).split())[:200]
         if "Unknown split" in reason:
-            raise MissingSplitError(f'{key}: there is no split "{split}" in {path} ({reason})') from error
+            raise MissingSplitError(f'{key}: there is no split "{cut(split)}" in {cut(path)} ({reason})') from error
         raise UserError(
             f"data.path: {where} cannot be loaded ({type(error).__name__}: {reason}); "
             "check the name and the connection, or use local files (data.kind: files)"
         ) from error
     require_columns(wanted, rows.column_names, "data.columns", where)
     feature = rows.features[wanted[label_column]]
-    read: dict[str, list[Any]] = rows.select_columns(list(dict.fromkeys(wanted.values()))).to_dict()
+    try:
+        read: dict[str, list[Any]] = rows.select_columns(list(dict.fromkeys(wanted.values()))).to_dict()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{key}: {where} cannot be read ({type(error).__name__}: {reason})") from error
     columns = {column: read[source] for column, source in wanted.items()}
     class_names = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
     if class_names is not None and (label_names is None or set(label_names) == set(class_names)):
@@ -57,3 +64,18 @@ def read_hub_split(
             for label in columns[label_column]
         ]
     return Table(key, where, columns, class_names)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep the bars of ``datasets`` off the user's screen, and leave the process as it was."""
+    import datasets
+
+    if datasets.are_progress_bars_disabled():
+        yield
+        return
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.enable_progress_bars()

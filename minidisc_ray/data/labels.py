@@ -1,20 +1,26 @@
 """Labels as people write them: class names, class numbers, or the values of a regression."""
 
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from minidisc_ray.data.quoting import cut, quoted
+
 _MAX_TOLD = 10
 _FLOAT32_MAX = 3.4e38
+_NO_NAME = ("Cc", "Cs")  # Unicode's control characters and lone surrogates
+_UNLABELLED = "-1"  # in GLUE
 
 
 class LabelError(ValueError):
     """A label that is not allowed; the caller knows the file and the row."""
 
-    def __init__(self, found: str, allowed: str) -> None:
+    def __init__(self, found: str, allowed: str, row: int = 0) -> None:
         super().__init__(f"{found}; {allowed}")
         self.found = found
         self.allowed = allowed
+        self.row = row  # from 1, where a whole column was read
 
     def told(self, row: int, where: str) -> str:
         """The mistake with its place."""
@@ -32,14 +38,15 @@ def class_index(value: Any, names: Sequence[str]) -> int:
     if value is None:
         raise LabelError("missing", _allowed(names))
     text = _plain(value)
-    if text in names:
-        return names.index(text)
+    for name in (text, text.strip()):
+        if name in names:
+            return names.index(name)
     try:
         index = int(text)
     except ValueError:
         index = -1
     if not 0 <= index < len(names):
-        raise LabelError(f"{value!r}", _allowed(names))
+        raise LabelError(quoted(value), _allowed(names))
     return index
 
 
@@ -53,29 +60,46 @@ def number(value: Any) -> float:
         raise LabelError("missing", "every row needs a finite number")
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
     if isinstance(value, bool) or not abs(found) <= _FLOAT32_MAX:
-        raise LabelError(f"{value!r}", "allowed is a finite number")
+        raise LabelError(quoted(value), "allowed is a finite number")
     return found
 
 
 def found_names(values: Iterable[Any]) -> tuple[str, ...]:
     """Distinct labels in a settled order: numbers by value, names by alphabet; missing ones are left out.
 
+    Blanks around a name do not belong to it.
+
     Raises:
-        LabelError: if a label is a broken number such as 0.5, which no class is, or no label at all.
+        LabelError: with its row, if a label is a broken number such as 0.5, which no class is, no label at all, or -1
+            where all others are whole numbers.
     """
-    distinct: set[Any] = set()
-    for value in values:
+    seen: set[Any] = set()
+    first_rows: dict[str, int] = {}
+    for row, value in enumerate(values, start=1):
         if not isinstance(value, str | int | float | None) or (isinstance(value, float) and not value.is_integer()):
-            raise LabelError(f"{value!r}", "a class is a name or a whole number; for values use task.kind: regression")
-        distinct.add(value)
-    names = {_plain(value) for value in distinct if value is not None}
+            raise LabelError(
+                quoted(value), "a class is a name or a whole number; for values use task.kind: regression", row
+            )
+        if value is None or (type(value), value) in seen:
+            continue
+        seen.add((type(value), value))
+        name = _plain(value).strip()
+        if not name:
+            raise LabelError("empty", "every row needs the name or number of a class", row)
+        if any(unicodedata.category(character) in _NO_NAME for character in name):
+            raise LabelError(quoted(value), "the name of a class has no control characters and is valid Unicode", row)
+        first_rows.setdefault(name, row)
     try:
-        return tuple(sorted(names, key=int))
+        names = tuple(sorted(first_rows, key=int))
     except ValueError:
-        return tuple(sorted(names))
+        return tuple(sorted(first_rows))
+    if _UNLABELLED in first_rows:
+        allowed = "-1 marks rows without a label; leave them out, or name the classes in task.label_names"
+        raise LabelError(_UNLABELLED, allowed, first_rows[_UNLABELLED])
+    return names
 
 
 def _plain(value: Any) -> str:
@@ -88,5 +112,5 @@ def _plain(value: Any) -> str:
 
 
 def _allowed(names: Sequence[str]) -> str:
-    told = ", ".join(names[:_MAX_TOLD]) + (", ..." if len(names) > _MAX_TOLD else "")
+    told = ", ".join(map(cut, names[:_MAX_TOLD])) + (", ..." if len(names) > _MAX_TOLD else "")
     return f"allowed: {told}, or a number from 0 to {len(names) - 1}"

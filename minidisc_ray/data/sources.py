@@ -9,6 +9,7 @@ from minidisc_ray.configs.data import FilesDataConfig, HubDataConfig
 from minidisc_ray.configs.task import TaskConfig
 from minidisc_ray.data.files import find_file, missing_split, read_file
 from minidisc_ray.data.hub import MissingSplitError, read_hub_split
+from minidisc_ray.data.paths import given_path
 from minidisc_ray.data.table import Table, column_map
 from minidisc_ray.data.tasks import given_label_names, task_columns, validation_names
 
@@ -29,23 +30,23 @@ def read_files(task: TaskConfig, data: FilesDataConfig) -> Tables:
         UserError: if a file is missing or cannot be read, or lacks a column.
     """
     wanted = column_map(task_columns(task), data.columns)
-    folder = None if data.folder is None else Path(data.folder).expanduser()
+    folder = None if data.folder is None else given_path(data.folder, "data.folder")
 
     def read(path: Path, key: str) -> Table:
         return read_file(path, key, wanted)
 
     if data.train is not None:
-        train = read(Path(data.train).expanduser(), "data.train")
+        train = read(given_path(data.train, "data.train"), "data.train")
     else:
         path = find_file(_given(folder), "train")
         if path is None:
             raise missing_split(_given(folder), "train")
         train = read(path, "data.folder")
     if data.validation is not None:
-        validation = {"validation": read(Path(data.validation).expanduser(), "data.validation")}
+        validation = {"validation": read(given_path(data.validation, "data.validation"), "data.validation")}
     else:
         validation = _validation_in(_given(folder), validation_names(task), read)
-    selection = None if data.selection is None else read(Path(data.selection).expanduser(), "data.selection")
+    selection = None if data.selection is None else read(given_path(data.selection, "data.selection"), "data.selection")
     return Tables(train, validation, selection)
 
 
@@ -76,6 +77,11 @@ def read_hub(task: TaskConfig, data: HubDataConfig) -> Tables:
     Raises:
         UserError: if it cannot be reached, or lacks a split or a column.
     """
+    given = {"path": data.path, "train_split": data.train_split, "validation_split": data.validation_split}
+    for field, value in given.items():
+        if value is not None and not value.strip():
+            allowed = "the data set's name on the hub, or a local folder" if field == "path" else "the name of a split"
+            raise UserError(f"data.{field}: is empty; give {allowed}")
     wanted = column_map(task_columns(task), data.columns)
     name = data.name
     if name is None and data.path == "nyu-mll/glue" and task.kind == "glue":

@@ -13,10 +13,11 @@ from minidisc_ray.configs.data import BuiltinDataConfig, FilesDataConfig
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.core.task import Task
 from minidisc_ray.data.builtin import builtin_rows
+from minidisc_ray.data.quoting import cut
 from minidisc_ray.data.rows import Rows
 from minidisc_ray.data.sampling import sample, selection_indices
 from minidisc_ray.data.sources import Tables, read_files, read_hub
-from minidisc_ray.data.table import label_names_in, to_rows
+from minidisc_ray.data.table import Table, label_names_in, to_rows
 from minidisc_ray.data.tasks import given_label_names, resolve_task, task_columns
 
 
@@ -57,7 +58,8 @@ def load_splits(config: RunConfig) -> Splits:
     """Load, sample and split the rows of a recipe; the same recipe gives the same rows, whatever the run's seed.
 
     Raises:
-        UserError: if rows cannot be read, or a split is empty or has a single class or value.
+        UserError: if rows cannot be read, a split is empty or has a single class or value, two splits are the same
+            rows, or classes are too small for the share that is to be held out.
     """
     loaded = _load(config)
     data = config.data
@@ -75,6 +77,7 @@ def load_splits(config: RunConfig) -> Splits:
         selection, told = loaded.selection, str(loaded.selection_name)
     else:
         chosen = selection_indices(train, data.selection_fraction, data.selection_seed, loaded.task.is_regression)
+        _check_share(train, len(chosen), config, loaded.task)
         whole = train
         selection = whole.take(chosen)
         train = whole.take(np.setdiff1d(np.arange(len(whole)), chosen))
@@ -104,12 +107,45 @@ def _load(config: RunConfig) -> _Loaded:
         config.task, label_names_in(tables.train, task_columns(config.task)[-1]) if names is None else None
     )
     selection = tables.selection
-    return _Loaded(
+    loaded = _Loaded(
         task,
         to_rows(tables.train, task),
         {name: to_rows(table, task) for name, table in tables.validation.items()},
         None if selection is None else to_rows(selection, task),
         "" if selection is None else selection.where,
+    )
+    if config.protocol == "held_out":
+        _check_apart(tables, loaded)
+    return loaded
+
+
+def _check_apart(tables: Tables, loaded: _Loaded) -> None:
+    """Refuse splits that are the same rows as a whole; a few shared ones, as GLUE has them, are no mistake."""
+    splits: list[tuple[Table, Rows]] = [(tables.train, loaded.train)]
+    if tables.selection is not None and loaded.selection is not None:
+        splits.append((tables.selection, loaded.selection))
+    validation = [(table, loaded.validation[name]) for name, table in tables.validation.items()]
+    pairs = [*zip(splits[1:], splits[:1], strict=False), *((held, other) for held in validation for other in splits)]
+    for (table, rows), (other, other_rows) in pairs:
+        if len(rows) == len(other_rows) and rows.digest() == other_rows.digest():
+            raise UserError(
+                f"{table.key}: the {len(rows)} rows of {table.where} are those of {other.where} ({other.key}), "
+                "which protocol: held_out keeps apart; name other rows"
+            )
+
+
+def _check_share(train: Rows, drawn: int, config: RunConfig, task: Task) -> None:
+    """Refuse a selection that has far more than its share, as every class of two rows or more has one there."""
+    fraction = config.data.selection_fraction
+    # A single row is refused later, with a sentence of its own.
+    if task.is_regression or drawn < 2 or drawn <= 2 * fraction * len(train) + 1e-9:
+        return
+    classes, counts = np.unique(train.labels, return_counts=True)
+    smallest = cut(task.label_names[int(classes[counts.argmin()])])
+    raise UserError(
+        f"data.selection_fraction: {fraction:g} of the {len(train)} rows of train, with at least one of each of their "
+        f"{len(classes)} classes, would be {drawn} rows ({drawn / len(train):.0%}; {smallest} has {counts.min()} in "
+        "all); merge classes, give more rows, or name a selection file (data.selection)"
     )
 
 
@@ -125,7 +161,9 @@ def _check(rows: Rows, name: str, task: Task) -> None:
             f"data: all {len(rows)} labels of {name} are {rows.labels[0]:g}; a regression needs different ones"
         )
     only = task.label_names[int(rows.labels[0])]
-    raise UserError(f"data: all {len(rows)} rows of {name} are of the class {only}; at least two classes are needed")
+    raise UserError(
+        f"data: all {len(rows)} rows of {name} are of the class {cut(only)}; at least two classes are needed"
+    )
 
 
 def _share(fraction: float) -> str:

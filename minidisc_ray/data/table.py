@@ -9,7 +9,10 @@ import numpy as np
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.task import Task
 from minidisc_ray.data.labels import LabelError, class_index, found_names, number
+from minidisc_ray.data.quoting import cut, quoted
 from minidisc_ray.data.rows import Rows
+
+_MAX_COLUMNS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +36,28 @@ def column_map(task_columns: Sequence[str], renamed: Mapping[str, str]) -> dict[
     """Task column -> source column, for every column that the task reads.
 
     Raises:
-        UserError: if ``renamed`` names a column that the task does not read.
+        UserError: if ``renamed`` names a column that the task does not read, or one column would be read twice.
     """
+    *texts, label = task_columns
+    if label in texts:
+        raise UserError(f'task.text: column "{cut(label)}" is task.label as well; name different columns')
+    if len(set(texts)) < len(texts):
+        raise UserError(f'task.text: column "{cut(texts[0])}" stands twice; name different columns')
     for column in renamed:
         if column not in task_columns:
             raise UserError(
-                f'data.columns: "{column}" is not a column of the task, which has: {", ".join(task_columns)}'
+                f'data.columns: "{cut(column)}" is not a column of the task, which has: {", ".join(task_columns)}'
             )
-    return {column: renamed.get(column, column) for column in task_columns}
+    wanted = {column: renamed.get(column, column) for column in task_columns}
+    readers: dict[str, str] = {}
+    for column, source in wanted.items():
+        if source in readers:
+            raise UserError(
+                f'data.columns: column "{cut(source)}" would be read as both {cut(readers[source])} and {cut(column)}; '
+                "name different columns"
+            )
+        readers[source] = column
+    return wanted
 
 
 def require_columns(wanted: Mapping[str, str], present: Sequence[str], key: str, where: str) -> None:
@@ -50,8 +67,13 @@ def require_columns(wanted: Mapping[str, str], present: Sequence[str], key: str,
         UserError: naming the first missing column and all present ones.
     """
     for column in wanted.values():
-        if column not in present:
-            raise UserError(f'{key}: column "{column}" is not in {where}, which has: {", ".join(present) or "none"}')
+        if column in present:
+            continue
+        alike = next((name for name in present if name.strip() == column.strip()), None)
+        names = [cut(name) if alike is None else f'"{cut(name)}"' for name in present]
+        told = ", ".join(names[:_MAX_COLUMNS]) + (", ..." if len(names) > _MAX_COLUMNS else "")
+        hint = "" if alike is None else f'; "{cut(alike)}" differs by blanks only, so remove them or name it so'
+        raise UserError(f'{key}: column "{cut(column)}" is not in {where}, which has: {told or "none"}{hint}')
 
 
 def to_rows(table: Table, task: Task) -> Rows:
@@ -61,8 +83,7 @@ def to_rows(table: Table, task: Task) -> Rows:
         UserError: if there are no rows, or a text or label is missing or not allowed; names the row, from 1.
     """
     labels = table.columns[task.label_column]
-    if not labels:
-        raise UserError(f"{table.key}: {table.where} has no rows")
+    _require_rows(table, labels)
     texts = tuple(_texts(table, column) for column in task.text_columns)
     if task.is_regression:
         values = [_label(table, row, value, task) for row, value in enumerate(labels, start=1)]
@@ -82,27 +103,36 @@ def label_names_in(table: Table, label_column: str) -> tuple[str, ...]:
     """Names of the classes: the source's own, or those found in the labels.
 
     Raises:
-        UserError: if a label is a broken number, which no class is.
+        UserError: if there are no rows, or a label is one that no class has; names the row, from 1.
     """
+    labels = table.columns[label_column]
+    _require_rows(table, labels)
     if table.class_names is not None:
         return table.class_names
     try:
-        return found_names(table.columns[label_column])
+        return found_names(labels)
     except LabelError as error:
-        raise UserError(f'{table.key}: "{label_column}" of {table.where} has {error}') from None
+        raise UserError(f'{table.key}: "{cut(label_column)}" {error.told(error.row, table.where)}') from None
+
+
+def _require_rows(table: Table, labels: Sequence[Any]) -> None:
+    if not labels:
+        raise UserError(f"{table.key}: {table.where} has no rows")
 
 
 def _texts(table: Table, column: str) -> list[str]:
     texts = table.columns[column]
     for row, text in enumerate(texts, start=1):
         if type(text) is not str:
-            found = "missing" if text is None else f"{text!r}, not a text"
-            raise UserError(f'{table.key}: "{column}" is {found} in row {row} of {table.where}; every row needs a text')
+            found = "missing" if text is None else f"{quoted(text)}, not a text"
+            raise UserError(
+                f'{table.key}: "{cut(column)}" is {found} in row {row} of {table.where}; every row needs a text'
+            )
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
         row = next(row for row, text in enumerate(texts, start=1) if not _is_unicode(text))
-        raise UserError(f'{table.key}: "{column}" is not valid Unicode in row {row} of {table.where}') from None
+        raise UserError(f'{table.key}: "{cut(column)}" is not valid Unicode in row {row} of {table.where}') from None
     return texts
 
 
@@ -118,4 +148,4 @@ def _label(table: Table, row: int, value: Any, task: Task) -> float:
     try:
         return number(value) if task.is_regression else class_index(value, task.label_names)
     except LabelError as error:
-        raise UserError(f'{table.key}: "{task.label_column}" {error.told(row, table.where)}') from None
+        raise UserError(f'{table.key}: "{cut(task.label_column)}" {error.told(row, table.where)}') from None

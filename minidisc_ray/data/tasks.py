@@ -12,6 +12,7 @@ from minidisc_ray.configs.task import (
     TaskConfig,
 )
 from minidisc_ray.core.task import Task
+from minidisc_ray.data.quoting import quoted
 
 BUILTIN_LABEL_NAMES = ("negative", "positive")
 
@@ -58,7 +59,7 @@ def resolve_task(config: TaskConfig, label_names: Sequence[str] | None = None) -
         case ClassificationTaskConfig():
             names = config.label_names or tuple(label_names or ())
             if len(names) < 2:
-                found = f"only {names[0]!r} is" if names else "none are"
+                found = f"only {quoted(names[0])} is" if names else "none are"
                 raise UserError(
                     f"task.label_names: missing, and {found} found in the training labels; give at least two names"
                 )

@@ -49,9 +49,14 @@ def load_model(folder: str | Path) -> PreTrainedModel:
         raise UserError(f"{folder}: no model there (config.json is missing); give a student's folder")
     try:
         with quiet():
-            model = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True
+            model, told = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
             )
     except Exception as error:
         raise UserError(f"{folder}: the model could not be loaded ({error})") from error
+    if told["missing_keys"]:
+        raise UserError(
+            f"{folder}: not a trained classifier that fits its config.json: {len(told['missing_keys'])} weights are "
+            f"missing, {min(map(str, told['missing_keys']))} for one"
+        )
     return model

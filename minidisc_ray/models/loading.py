@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -32,14 +33,19 @@ def load_tokenizer(teacher: PretrainedTeacherConfig) -> PreTrainedTokenizerBase:
     Raises:
         UserError: if it cannot be loaded.
     """
+    _check_place(teacher)
     try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             teacher.path, revision=teacher.revision, trust_remote_code=teacher.trust_remote_code
         )
     except Exception as error:
         raise UserError(
             f"teacher.path: no tokenizer could be loaded from {teacher.path} ({_first_line(error)})"
         ) from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        # transformers makes up an empty vocabulary where a folder has none.
+        raise UserError(f"teacher.path: {teacher.path} has no vocabulary (tokenizer.json or vocab.txt)")
+    return tokenizer
 
 
 def is_fine_tuned(teacher: PretrainedTeacherConfig) -> bool:
@@ -50,8 +56,9 @@ def is_fine_tuned(teacher: PretrainedTeacherConfig) -> bool:
     """
     if teacher.fine_tuned != "auto":
         return bool(teacher.fine_tuned)
-    architectures = load_config(teacher).architectures or []
-    return any(name.endswith("ForSequenceClassification") for name in architectures)
+    architectures = load_config(teacher).architectures
+    names = architectures if isinstance(architectures, list) else []
+    return any(str(name).endswith("ForSequenceClassification") for name in names)
 
 
 def load_config(teacher: PretrainedTeacherConfig) -> PreTrainedConfig:
@@ -60,6 +67,7 @@ def load_config(teacher: PretrainedTeacherConfig) -> PreTrainedConfig:
     Raises:
         UserError: if it cannot be loaded, or the family is not supported.
     """
+    _check_place(teacher)
     try:
         config = AutoConfig.from_pretrained(
             teacher.path, revision=teacher.revision, trust_remote_code=teacher.trust_remote_code
@@ -74,7 +82,8 @@ def load_teacher(teacher: PretrainedTeacherConfig, task: Task, seed: int) -> Pre
     """The teacher in float32, with a head for the task; a new head is drawn from the seed.
 
     Raises:
-        UserError: if it cannot be loaded, its labels do not match the task's, or it has too few layers.
+        UserError: if it cannot be loaded, its weights do not fit its config, its labels do not match the task's, or it
+            has too few layers.
     """
     config = load_config(teacher)
     fine_tuned = is_fine_tuned(teacher)
@@ -83,26 +92,52 @@ def load_teacher(teacher: PretrainedTeacherConfig, task: Task, seed: int) -> Pre
     else:
         _set_labels(config, task)
     torch.manual_seed(seed)
+    model = load_weights(teacher, config, new_head=not fine_tuned)
+    if fine_tuned:
+        _set_labels(model.config, task)
+    if teacher.num_layers is not None:
+        _keep_layers(model, teacher.num_layers)
+    return model
+
+
+def load_weights(teacher: PretrainedTeacherConfig, config: PreTrainedConfig, new_head: bool) -> PreTrainedModel:
+    """A classifier with every weight from the checkpoint; only a new head (pooler, classifier) may be random.
+
+    Raises:
+        UserError: if weights are missing, have other shapes than the config says, or are not finite.
+    """
     with quiet():
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(
+            model, told = AutoModelForSequenceClassification.from_pretrained(
                 teacher.path,
                 config=config,
                 revision=teacher.revision,
                 trust_remote_code=teacher.trust_remote_code,
                 dtype=torch.float32,
                 use_safetensors=True,
-                ignore_mismatched_sizes=not fine_tuned,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
             )
         except Exception as error:
             raise UserError(
                 f"teacher.path: the weights of {teacher.path} could not be loaded ({_first_line(error)})"
             ) from error
-    if fine_tuned:
-        _set_labels(model.config, task)
-    if teacher.num_layers is not None:
-        _keep_layers(model, teacher.num_layers)
+    random = {str(key) for key in told["missing_keys"]} | {str(entry[0]) for entry in told["mismatched_keys"]}
+    wrong = sorted(key for key in random if not (new_head and _is_of_head(key)))
+    if wrong:
+        hint = "; a checkpoint without a trained head needs teacher.fine_tuned=false" if _is_of_head(wrong[0]) else ""
+        raise UserError(
+            f"teacher.path: the weights of {teacher.path} do not fit its config.json: {len(wrong)} are missing or of "
+            f"another shape, {wrong[0]} for one{hint}"
+        )
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise UserError(f"teacher.path: {name} of {teacher.path} has values that are not finite")
     return model
+
+
+def _is_of_head(key: str) -> bool:
+    return any(part in key.split(".") for part in ("classifier", "pre_classifier", "pooler"))
 
 
 def build_teacher(teacher: BuiltinTeacherConfig, task: Task, vocabulary_size: int, seed: int) -> PreTrainedModel:
@@ -128,6 +163,14 @@ def build_teacher(teacher: BuiltinTeacherConfig, task: Task, vocabulary_size: in
     return BertForSequenceClassification(config)
 
 
+def position_limit(config: PreTrainedConfig) -> int:
+    """The longest row, in tokens, that a model has positions for."""
+    # RoBERTa's positions start after the padding token's.
+    is_roberta = family_of(config.model_type).name == "roberta"
+    reserved = int(config.pad_token_id or 0) + 1 if is_roberta else 0
+    return int(config.max_position_embeddings) - reserved
+
+
 def check_labels(config: PreTrainedConfig, task: Task, where: str) -> None:
     """Refuse a trained head that cannot be the task's.
 
@@ -140,7 +183,7 @@ def check_labels(config: PreTrainedConfig, task: Task, where: str) -> None:
             f"teacher.path: the head of {where} has {found} outputs, but {task.name} needs {task.num_labels}; use "
             "another teacher, or teacher.fine_tuned=false to train a new head"
         )
-    names = [str(config.id2label[i]).lower() for i in range(found)]
+    names = [str((config.id2label or {}).get(i, f"LABEL_{i}")).lower() for i in range(found)]
     wanted = [name.lower() for name in task.label_names]
     # Names of its own (LABEL_0, yes, ...) are taken on trust; the task's own names in another order cannot be right.
     if names != wanted and sorted(names) == sorted(wanted):
@@ -161,14 +204,25 @@ def content_digest(teacher: PretrainedTeacherConfig) -> str:
         path = _find(teacher, name)
         if path is not None:
             sums[name] = _sha256(path)
-    if "model.safetensors.index.json" in sums:
-        index = json.loads(Path(_find(teacher, "model.safetensors.index.json") or "").read_text(encoding="utf-8"))
-        for name in sorted(set(index["weight_map"].values())):
+            if name == "model.safetensors":
+                _check_weights_file(path, teacher.path)
+    index_path = _find(teacher, "model.safetensors.index.json")
+    if index_path is not None:
+        for name in _shards(index_path, teacher.path):
             path = _find(teacher, name)
-            sums[name] = _sha256(path) if path else "missing"
+            if path is None:
+                raise UserError(f"teacher.path: {name} is named by the index of {teacher.path}, but is not there")
+            sums[name] = _sha256(path)
     if not any(name.endswith(".safetensors") for name in sums):
         raise UserError(f"teacher.path: {teacher.path} has no model.safetensors; weights are read as safetensors only")
     return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_place(teacher: PretrainedTeacherConfig) -> None:
+    """A path that looks like a folder and is none would be asked of the hub, with an answer that helps nobody."""
+    looks_like_a_folder = teacher.path.startswith(("/", "./", "../", "~")) or teacher.path.count("/") > 1
+    if not teacher.path.strip() or (looks_like_a_folder and not Path(teacher.path).is_dir()):
+        raise UserError(f"teacher.path: {teacher.path!r} is no folder; give a model's folder, or a name on the hub")
 
 
 def _find(teacher: PretrainedTeacherConfig, name: str) -> Path | None:
@@ -181,6 +235,24 @@ def _find(teacher: PretrainedTeacherConfig, name: str) -> Path | None:
         _raise_exceptions_for_connection_errors=False,
     )
     return Path(found) if found else None
+
+
+def _check_weights_file(path: Path, where: str) -> None:
+    """Read the header alone: a cut file is noticed before anything starts."""
+    try:
+        with safe_open(path, framework="pt") as weights:
+            weights.keys()
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"teacher.path: model.safetensors of {where} is damaged ({_first_line(error)}); get it again"
+        ) from error
+
+
+def _shards(index_path: Path, where: str) -> list[str]:
+    try:
+        return sorted(set(json.loads(index_path.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"teacher.path: the weights' index of {where} cannot be read ({_first_line(error)})") from error
 
 
 def _sha256(path: Path) -> str:

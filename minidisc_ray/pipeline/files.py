@@ -23,5 +23,5 @@ def read_json(path: Path) -> Any | None:
     """A JSON file's value; None if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

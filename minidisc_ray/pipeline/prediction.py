@@ -14,7 +14,7 @@ from minidisc_ray.core.task import Task
 from minidisc_ray.data import Rows, encode, read_texts
 from minidisc_ray.evaluation import predicted_labels
 from minidisc_ray.models.checkpoint import load_model
-from minidisc_ray.models.loading import load_tokenizer
+from minidisc_ray.models.loading import load_tokenizer, position_limit
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
@@ -25,7 +25,8 @@ def logits_of(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Rows, max_length: int
 ) -> np.ndarray:  # (N, C)
     """A model's logits in row order, in float32."""
-    encoded = encode(rows, tokenizer, max_length, None)
+    positions = position_limit(model.config)
+    encoded = encode(rows, tokenizer, min(max_length, positions), None)
     return score_model(model, encoded, int(tokenizer.pad_token_id), Workers(), "float32")
 
 
@@ -37,14 +38,16 @@ def predict_file(student: Path, file: Path, columns: Sequence[str] | None) -> pd
     """
     model = load_model(student)
     columns = columns or getattr(model.config, "minidisc_text_columns", None)
-    if not columns:
+    if not columns or not all(isinstance(column, str) for column in columns):
         raise UserError(f"columns: {student} does not say which columns it reads; name one or two with --columns")
     tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(student)))
     rows = read_texts(file, columns)
-    max_length = int(getattr(model.config, "minidisc_max_length", _DEFAULT_MAX_LENGTH))
+    max_length = getattr(model.config, "minidisc_max_length", None)
+    if not isinstance(max_length, int):
+        max_length = _DEFAULT_MAX_LENGTH
     logits = logits_of(model, tokenizer, rows, max_length)
     is_regression = model.config.problem_type == "regression"
-    names = () if is_regression else tuple(model.config.id2label[i] for i in range(logits.shape[1]))
+    names = () if is_regression else tuple(model.config.id2label.get(i, f"LABEL_{i}") for i in range(logits.shape[1]))
     task = Task("prediction", tuple(columns), "value", names, ("pearson",))
     frame = pd.DataFrame(dict(zip(columns, rows.texts, strict=True)))
     frame["prediction"] = predicted_labels(task, logits)

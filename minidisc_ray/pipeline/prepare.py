@@ -2,12 +2,18 @@
 
 import json
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import digest, run_identity, run_name
@@ -25,6 +31,7 @@ from minidisc_ray.models.loading import (
     is_fine_tuned,
     load_config,
     load_tokenizer,
+    position_limit,
 )
 from minidisc_ray.schedules import Plan, build_plan
 
@@ -145,13 +152,10 @@ def prepare(config: RunConfig) -> Prepared:
                 )
             model_config.num_hidden_layers = config.teacher.num_layers
         model_config.num_labels = splits.task.num_labels
-        with torch.device("meta"):
-            model = AutoModelForSequenceClassification.from_config(model_config)
-        # RoBERTa's positions start after the padding token's.
-        reserved = int(model_config.pad_token_id or 0) + 1 if model_config.model_type == "roberta" else 0
-        limit = int(model_config.max_position_embeddings) - reserved
+        model = _build_unfilled(model_config, config.teacher.path)
+        limit = position_limit(model_config)
         teacher_digest = content_digest(config.teacher)
-    _check_tokenizer(tokenizer)
+    _check_tokenizer(tokenizer, model)
     if config.data.max_length > limit:
         raise UserError(f"data.max_length: {config.data.max_length} is more than the teacher's {limit} positions")
     identity = run_identity(config, {"data": splits.digest, "teacher": teacher_digest})
@@ -198,8 +202,10 @@ def check_storage(prepared: Prepared) -> None:
         if any(folder.iterdir()):
             raise UserError(f"name: {folder} exists and is not a run's folder; choose another name") from None
         return
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"name: {marker} cannot be read ({error}); choose another name or remove {folder}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"name: {marker} is not a run's; choose another name or remove {folder}")
     if found != json.loads(json.dumps(prepared.identity)):
         changed = sorted(key for key in prepared.identity if found.get(key) != prepared.identity[key])
         raise UserError(
@@ -208,11 +214,27 @@ def check_storage(prepared: Prepared) -> None:
         )
 
 
-def _check_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
+def _build_unfilled(model_config: PreTrainedConfig, where: str) -> PreTrainedModel:
+    """The teacher without its weights, to count its parts."""
+    try:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return AutoModelForSequenceClassification.from_config(model_config)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(
+            f"teacher.path: config.json of {where} describes no model that can be built ({reason})"
+        ) from error
+
+
+def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
     if tokenizer.pad_token_id is None:
         raise UserError("teacher.path: the tokenizer has no padding token; use a teacher whose tokenizer has one")
     if not tokenizer.is_fast:
         raise UserError("teacher.path: the tokenizer has no fast (tokenizer.json) version; use a teacher that has one")
+    embeddings = int(model.config.vocab_size)
+    if len(tokenizer) > embeddings:
+        raise UserError(f"teacher.path: the tokenizer has {len(tokenizer)} tokens, but the model embeds {embeddings}")
 
 
 def _check_structures(prepared: Prepared) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from minidisc_ray.configs.base import Config, UserError
 
@@ -133,9 +133,14 @@ def load_result(folder: str | Path) -> RunResult:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{folder}: no result.json there; give the folder of a finished run") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as a result ({error})") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version != SCHEMA_VERSION:
+    if version is True or version != SCHEMA_VERSION:
         raise UserError(f"{path}: schema version {version}; this release reads version {SCHEMA_VERSION}")
-    return RunResult.model_validate(raw)
+    try:
+        return RunResult.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: not a whole result ({key}: {first['msg'].lower()}); run the recipe again") from error

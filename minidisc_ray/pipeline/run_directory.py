@@ -1,5 +1,6 @@
 """Run directories: making one, finishing one, and freeing what no result needs."""
 
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import yaml
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.pipeline.files import read_json, write_json, write_text
 from minidisc_ray.pipeline.prepare import Prepared, check_storage
+from minidisc_ray.pipeline.result import load_result
 
 ENCODINGS = "encodings"
 _LEFTOVER_AGE_SECONDS = 600.0
@@ -36,6 +38,21 @@ def open_run(prepared: Prepared) -> Path:
     return folder
 
 
+def probe_storage(prepared: Prepared) -> None:
+    """Write and remove a file under the storage root, before a cluster is started for nothing.
+
+    Raises:
+        UserError: if that fails.
+    """
+    probe = prepared.storage / f".probe.tmp{os.getpid()}"
+    try:
+        prepared.storage.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"storage: {prepared.storage} cannot be written ({error.strerror})") from error
+
+
 @dataclass(frozen=True)
 class Freed:
     """What :func:`clean` removed."""
@@ -57,14 +74,19 @@ def clean(storage: str | Path, dry_run: bool = False) -> Freed:
         raise UserError(f"{storage}: no such storage folder")
     doomed: list[Path] = []
     used: set[str] = set()
-    runs = sorted(path for path in root.iterdir() if path.is_dir() and (path / "identity.json").is_file())
+    is_use_known = True
+    runs = sorted(path for path in root.iterdir() if _is_run(path))
     if not runs:
         # Nothing is ever removed from a folder that is not certainly ours.
         raise UserError(f"{storage}: no runs there; give the storage root, the folder that holds the runs")
     for folder in runs:
-        used.update(read_json(folder / "shared.json") or [])
+        uses = read_json(folder / "shared.json")
+        if isinstance(uses, list) and all(isinstance(use, str) for use in uses):
+            used.update(uses)
+        else:
+            is_use_known = False
         doomed += _leftovers(folder)
-        if (folder / "result.json").is_file():
+        if _is_finished(folder):
             doomed += [path for name in ("stages", "ray") if (path := folder / name).exists()]
             doomed += [path for path in folder.glob("trials/*/stages/*/model") if path.is_dir()]
     shared = root / "_shared"
@@ -72,7 +94,7 @@ def clean(storage: str | Path, dry_run: bool = False) -> Freed:
         doomed += _leftovers(shared)
         doomed += shared.glob(f"{ENCODINGS}/encodings-*.safetensors")
         artifacts = (path for kind in ("teacher", "importance") for path in shared.glob(f"{kind}-*"))
-        doomed += [path for path in artifacts if path.name not in used]
+        doomed += [path for path in artifacts if is_use_known and path.name not in used]
     doomed = list(dict.fromkeys(doomed))
     freed = sum(_size(path) for path in doomed)
     if not dry_run:
@@ -84,10 +106,25 @@ def clean(storage: str | Path, dry_run: bool = False) -> Freed:
     return Freed(tuple(doomed), freed)
 
 
+def _is_run(folder: Path) -> bool:
+    if not folder.is_dir() or folder.is_symlink():
+        return False
+    identity = read_json(folder / "identity.json")
+    return isinstance(identity, dict) and {"numerics", "contents", "schedule"} <= identity.keys()
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        load_result(folder)
+    except UserError:
+        return False
+    return True
+
+
 def _leftovers(folder: Path) -> list[Path]:
     """Temporary files and folders that a killed process left; young ones may be in use by a live run."""
     youngest = time.time() - _LEFTOVER_AGE_SECONDS
-    return [path for path in folder.rglob(".*.tmp*") if path.lstat().st_mtime < youngest]
+    return [path for path in folder.rglob(".*.tmp[0-9]*") if path.lstat().st_mtime < youngest]
 
 
 def _size(path: Path) -> int:

@@ -2,9 +2,12 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -42,6 +45,7 @@ def cluster(address: str | None) -> Iterator[list[Node]]:
             f"compute.address: {address} is a dashboard's; give the cluster's own address (HOST:6379 or auto), or "
             "submit a job to the dashboard with `ray job submit`"
         )
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             # "local" and never a guess: a stale file of an earlier cluster would attach us to a dead one.
@@ -54,6 +58,7 @@ def cluster(address: str | None) -> Iterator[list[Node]]:
         where = f"the cluster at {address}" if address else "a local Ray"
         raise UserError(f"compute.address: {where} could not be reached ({str(error).splitlines()[0]})") from error
     _protect_token()
+    _keep_sigterm(on_sigterm)
     try:
         yield _nodes()
     finally:
@@ -66,6 +71,12 @@ def _nodes() -> list[Node]:
         for node in ray.nodes()
         if node["Alive"]
     ]
+
+
+def _keep_sigterm(handler: Any) -> None:
+    """Put the caller's own handler back: Ray's exits with 15, and its core prints a stack and aborts 3 s later."""
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _protect_token() -> None:

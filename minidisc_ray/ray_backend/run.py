@@ -9,7 +9,7 @@ from minidisc_ray.pipeline.prepare import Prepared
 from minidisc_ray.pipeline.progress import Progress, read_progress, write_progress
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import RunResult, load_result
-from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.pipeline.run_directory import open_run, probe_storage
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.resources import trials_at_once
@@ -36,6 +36,7 @@ def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
     if is_finished(prepared):
         return load_result(prepared.run_folder)
     started_at = time.time()
+    probe_storage(prepared)
     with cluster(prepared.config.compute.address) as nodes:
         at_once = trials_at_once(nodes, prepared.config.compute)
         folder = open_run(prepared)

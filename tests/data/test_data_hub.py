@@ -73,3 +73,16 @@ def test_plain_parquet_without_class_names(tmp_path, rows):
     pd.DataFrame(rows).to_parquet(folder / "train.parquet")
     pd.DataFrame(rows[:20]).to_parquet(folder / "validation.parquet")
     assert load(folder, task={"kind": "classification"}).task.label_names == ("no", "yes")
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_no_progress_bars(folder, capfd, disabled):
+    import datasets
+
+    (datasets.disable_progress_bars if disabled else datasets.enable_progress_bars)()
+    try:
+        load(folder)
+        assert datasets.are_progress_bars_disabled() == disabled
+    finally:
+        datasets.enable_progress_bars()
+    assert capfd.readouterr().err == ""

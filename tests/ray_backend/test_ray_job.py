@@ -16,7 +16,6 @@ from ray_kit import (
     numbers,
     prepared_run,
     processes_below,
-    still_there,
     wait_until,
     write_recipe,
 )
@@ -79,20 +78,12 @@ def head():
         assert process.poll() is None, "the head ended"
         yield environment
     finally:
-        below = processes_below(process.pid)
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        for pid in still_there(below):
-            _kill(pid)
+        # All of it is ours, and nothing in it is worth a graceful end.
+        for pid in (process.pid, *processes_below(process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait(20)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 def _answers(port: int) -> bool:
@@ -112,8 +103,8 @@ def test_a_submitted_job_leaves_its_result_and_its_logs(tmp_path, head):
     shutil.copytree(JOBS, here / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
     # The recipe names another schedule: the job's own wins.
     write_recipe(here / "recipe.yaml", tmp_path / "storage", "minidisc")
-    arguments = ["--submission-id", "tiny", "--working-dir", str(here), "--"]
-    submitted = ray_job(head, "submit", *arguments, "python", "jobs/conventional.py", "recipe.yaml")
+    options = ["--submission-id", "tiny", "--working-dir", str(here)]
+    submitted = ray_job(head, "submit", *options, "--", "python", "jobs/conventional.py", "recipe.yaml")
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
 
     prepared = prepared_run(tmp_path / "storage", "conventional")
@@ -126,8 +117,3 @@ def test_a_submitted_job_leaves_its_result_and_its_logs(tmp_path, head):
     assert f"{prepared.name}: conventional, in {prepared.run_folder}" in logs
     assert "student at 10%: accuracy" in logs
     assert "main  3/3 student" in logs
-
-    mistaken = ray_job(head, "submit", *arguments[2:], "python", "jobs/minidisc.py", "recipe.yaml", "--set", "tusk=1")
-    assert mistaken.returncode != 0
-    assert "minidisc: tusk: unknown key" in mistaken.stdout + mistaken.stderr
-    assert "Traceback" not in mistaken.stdout

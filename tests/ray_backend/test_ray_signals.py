@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from ray_kit import (
@@ -25,6 +24,7 @@ from ray_kit import (
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.progress import read_progress
 from minidisc_ray.pipeline.result import load_result
+from minidisc_ray.reports.status import status
 
 pytestmark = [*RAY]
 
@@ -71,19 +71,16 @@ def test_a_stopped_run_ends_soon_and_cleanly_and_goes_on_to_the_same_numbers(tmp
 
     (progress,) = read_progress(prepared.run_folder)
     assert (progress.trial, progress.status, progress.stage) == ("main", "interrupted", "sandwich")
-    status = subprocess.run(
-        command("status", str(tmp_path / "storage")),
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "interrupted" in status.stdout
+    (shown,) = status(tmp_path / "storage")
+    assert (shown.run, shown.status, shown.stage) == (prepared.name, "interrupted", "3/5 sandwich")
     assert not (prepared.run_folder / "result.json").exists()
     done = json.loads((prepared.run_folder / "stages" / "sandwich" / "newest" / "state.json").read_text())[
         "epochs_done"
     ]
     assert 1 <= done < 16
+
+    if number == signal.SIGTERM:
+        return  # how it goes on does not depend on how it was stopped
 
     again = subprocess.run(run, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, timeout=200)
     assert again.returncode == 0, again.stderr
@@ -100,20 +97,15 @@ def test_a_stopped_run_ends_soon_and_cleanly_and_goes_on_to_the_same_numbers(tmp
 
 def test_a_dashboards_address_is_refused_in_one_sentence(tmp_path):
     recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "storage", "minidisc")
-    for arguments, environment in (
-        (["--address", "http://127.0.0.1:8265"], {}),
-        ([], {"RAY_ADDRESS": "http://127.0.0.1:8265"}),
-    ):
-        done = subprocess.run(
-            command("run", str(recipe), *arguments),
-            env=clean_environment(**environment),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 2
-        (sentence,) = done.stderr.splitlines()
-        assert sentence.startswith(
-            "minidisc: compute.address: http://127.0.0.1:8265 is a dashboard's; give the cluster's"
-        )
-        assert not Path(tmp_path / "storage").exists()
+    done = subprocess.run(
+        command("run", str(recipe), "--address", "http://127.0.0.1:8265"),
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("minidisc: compute.address: http://127.0.0.1:8265 is a dashboard's; give the cluster's")
+    assert not (tmp_path / "storage").exists()

@@ -73,8 +73,9 @@ def test_a_finished_sweep_returns_at_once(swept):
     assert not (prepared.run_folder / "ray" / "sweep-002").exists()
 
 
-def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(tmp_path, swept):
-    prepared = prepared_run(tmp_path, "maxidisc", "compute.max_failures=0")
+def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(swept):
+    storage = swept[0].storage  # its teacher and importance serve here too
+    prepared = prepared_run(storage, "maxidisc", "compute.max_failures=0", "name=obstructed")
     obstacle = open_run(prepared) / "trials" / "scale-60" / "stages"
     obstacle.parent.mkdir(parents=True)
     obstacle.write_text("a file where a folder belongs")
@@ -90,7 +91,6 @@ def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(tmp_path, swe
     assert "\n" not in trials["scale-60"].reason
     assert trials["scale-60"].student_selection is None
     assert {(p.trial, p.status) for p in read_progress(prepared.run_folder)} == {
-        ("shared", "finished"),
         ("scale-80", "finished"),
         ("scale-60", "failed"),
         ("scale-30", "finished"),
@@ -115,14 +115,15 @@ def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(tmp_path, swe
 
 
 @pytest.mark.timeout(240)
-def test_a_sweep_whose_trials_need_every_cpu_for_workers_of_their_own_ends(tmp_path):
-    prepared = prepared_run(tmp_path, "maxidisc", "compute.num_workers=2", "schedule.scales.values=[60, 30]")
+def test_a_sweep_whose_trials_need_every_cpu_for_workers_of_their_own_ends(swept):
+    storage = swept[0].storage
+    prepared = prepared_run(storage, "maxidisc", "compute.num_workers=2", "schedule.scales.values=[60, 30]")
     result = run_on_ray(prepared)
     assert [(trial.name, trial.status) for trial in result.trials] == [
         ("scale-60", "finished"),
         ("scale-30", "finished"),
     ]
-    holds = [a for a in attempts_of(prepared, "hold") if a.trial != "shared"]
+    holds = attempts_of(prepared, "hold")
     assert {(a.trial, a.devices) for a in holds} == {("scale-60", 2.0), ("scale-30", 2.0)}
     first, second = sorted((a.started_at, a.started_at + a.seconds) for a in holds)
     assert second[0] >= first[1], "two CPUs hold the workers of one trial"

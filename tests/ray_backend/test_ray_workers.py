@@ -24,9 +24,10 @@ from minidisc_ray.training.workers import Workers
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 
-# What two workers sum in another order than one, and AdamW makes of it in a few dozen steps. A key's bias is left out:
-# softmax does not feel it, so its gradient is rounding alone, of which AdamW makes whole steps.
-WEIGHT_TOLERANCE, LOGIT_TOLERANCE = 1e-4, 1e-4
+# Two workers sum in another order than one. AdamW divides a gradient by its own size, so that where there is next to none
+# rounding becomes a good part of a step (here of 2e-3); a key's bias, which softmax does not feel, has no other gradient
+# at all and is left out. What the model computes hardly feels either: its logits are held to less.
+WEIGHT_TOLERANCE, LOGIT_TOLERANCE = 5e-4, 2e-5
 
 
 def test_two_workers_equal_one_worker(tmp_path):
@@ -41,7 +42,8 @@ def test_two_workers_equal_one_worker(tmp_path):
     for found, wanted in ((result.teacher, reference.teacher), (result.student, reference.student)):
         assert found.validation_metrics == pytest.approx(wanted.validation_metrics, abs=1e-6)
         assert found.selection_metrics == pytest.approx(wanted.selection_metrics, abs=1e-6)
-    assert result.cost.training_flops == pytest.approx(reference.cost.training_flops, rel=1e-9)
+    # Each worker pads its own half of a batch to its own longest row, which is less.
+    assert 0.95 < result.cost.training_flops / reference.cost.training_flops <= 1
 
     first, second = (load_file(run.run_folder / "student" / "model.safetensors") for run in (one, two))
     assert first.keys() == second.keys()

@@ -1,0 +1,63 @@
+"""Paths as recipes have them, including those that cannot be."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.data.quoting import cut
+
+_PATH_LIMIT = 255  # of a path in a message: longer than other values, as its end is what counts
+
+
+def given_path(text: str, key: str) -> Path:
+    """A path of a recipe, ``~`` expanded.
+
+    Raises:
+        UserError: naming ``key``, if it names a user's home that is not there, or no path can be so written.
+    """
+    if not text.strip():
+        raise UserError(f'{key}: "{cut(text)}" is empty; give a path')
+    if "\0" in text:
+        raise UserError(f"{key}: {cut(text)} has a zero byte, which no path can have; check the path")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        user = cut(text.split("/")[0])
+        raise UserError(f"{key}: {cut(text)} needs the home folder of {user}, which is not known here") from None
+
+
+def is_file(path: Path, key: str) -> bool:
+    """Whether there is such a file; links are followed.
+
+    Raises:
+        UserError: naming ``key``, if the path cannot be looked up at all.
+    """
+    return _look_up(path, key, Path.is_file)
+
+
+def is_folder(path: Path, key: str) -> bool:
+    """Whether there is such a folder; links are followed.
+
+    Raises:
+        UserError: naming ``key``, if the path cannot be looked up at all.
+    """
+    return _look_up(path, key, Path.is_dir)
+
+
+def shown(path: Path) -> str:
+    """The path as messages show it."""
+    return cut(str(path), _PATH_LIMIT)
+
+
+def _look_up(path: Path, key: str, test: Callable[[Path], bool]) -> bool:
+    try:
+        if test(path):
+            return True
+        if path.is_symlink():
+            path.stat()  # says what is wrong with the link
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        reason = cut(getattr(error, "strerror", None) or str(error))
+        raise UserError(f"{key}: {cut(str(path))} cannot be reached ({reason}); check the path") from error
+    return False

@@ -1,0 +1,15 @@
+"""Values as messages show them: on one line, and short."""
+
+_LIMIT = 80
+
+
+def cut(text: str, limit: int = _LIMIT) -> str:
+    """The text, what cannot be printed escaped, and cut to about ``limit`` characters."""
+    head = text[: limit + 1]
+    plain = head if head.isprintable() else repr(head)[1:-1]
+    return plain if len(plain) <= limit else f"{plain[: limit - 3]}..."
+
+
+def quoted(value: object) -> str:
+    """The value as Python writes it, cut likewise."""
+    return cut(repr(value[:_LIMIT] if isinstance(value, str | bytes) and len(value) > _LIMIT else value))
