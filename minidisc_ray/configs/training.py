@@ -16,7 +16,7 @@ class TrainingConfig(Config):
     learning_rate: float = Field(3e-5, gt=0.0, lt=1.0)
     warmup_fraction: float = Field(0.1, ge=0.0, le=1.0, description="Share of all steps with a rising rate.")
     weight_decay: float = Field(0.01, ge=0.0, le=10.0)
-    max_gradient_norm: float = Field(1.0, gt=0.0, le=1e6)
+    max_gradient_norm: float = Field(1.0, gt=0.0, le=1e12)
     early_stop_epochs: int | None = Field(5, ge=1, description="Epochs without a better metric; null trains them all.")
     dropout: float | None = Field(None, ge=0.0, lt=1.0, description="By default the model's own.")
 

@@ -25,7 +25,6 @@ MISTAKES = {
         ["schedule.num_sampled", "unknown key", "kind"],
     ),
     "unknown kind": ({"schedule": {"kind": "minidisk"}}, ["schedule.kind", "minidisk", "minidisc", "maxidisc"]),
-    "missing kind": ({"schedule": {"num_sampled": 3}}, ["schedule.kind", "missing"]),
     "unknown task": ({"task": "mrcp"}, ["task.name", "mrcp", "mrpc"]),
     "wrong type": ({"distil": {"num_epochs": "many"}}, ["distil.num_epochs", "'many'", "integer"]),
     "section that is a value": ({"distil": 3}, ["distil", "3"]),
@@ -117,7 +116,8 @@ def test_a_missing_environment_variable_is_named(monkeypatch):
         ("", "mapping of keys"),
         ("just text", "mapping of keys"),
         ("1: 2", "mapping of keys"),
-        ("distil: &shared {num_epochs: 3}\nfinetune: *shared", "anchors"),
+        ("distil: &shared {num_epochs: 3}\nfinetune: *shared", "aliases"),
+        ("x: [&a [*a]]", "aliases"),
         ("a: !!python/object/apply:os.system [true]", "not valid YAML"),
         ("a: \x00", "not valid YAML"),
         ("a: " + "[" * 3000, "not valid YAML"),
@@ -292,3 +292,13 @@ def test_a_key_that_stands_twice_is_a_mistake(tmp_path):
     path.write_text("task: builtin\nseed: 1\nseed: 2\n", encoding="utf-8")
     with pytest.raises(UserError, match="'seed' stands twice"):
         load_recipe(path)
+
+
+def test_a_section_without_a_kind_is_of_the_default_kind():
+    config = resolve({"schedule": {"num_sampled": 3, "selection": {"lam": 0.5}}}, ["teacher.num_layers=2"])
+    assert isinstance(config.schedule, MiniDiscConfig)
+    assert (config.schedule.num_sampled, config.schedule.selection.lam, config.teacher.num_layers) == (3, 0.5, 2)
+
+
+def test_an_ampersand_in_a_value_is_no_anchor():
+    assert resolve({}, ['storage="R &D"']).storage == "R &D"
