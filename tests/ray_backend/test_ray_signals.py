@@ -108,4 +108,4 @@ def test_a_dashboards_address_is_refused_in_one_sentence(tmp_path):
     assert done.returncode == 2
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("minidisc: compute.address: http://127.0.0.1:8265 is a dashboard's; give the cluster's")
-    assert not (tmp_path / "storage").exists()
+    assert not list((tmp_path / "storage").rglob("*"))
