@@ -97,6 +97,12 @@ def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ())
     splits = load_splits(config)
     model = load_model(student)
     check_labels(model.config, splits.task, str(student))
+    names = [str(name) for name in (model.config.id2label or {}).values()]
+    if not splits.task.is_regression and names != list(splits.task.label_names):
+        wanted = ", ".join(splits.task.label_names)
+        raise UserError(
+            f"task: {student} tells {', '.join(names)} apart, but the recipe's task {wanted}; use the student's own recipe"
+        )
     tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(student)))
     by_split = {
         name: score(splits.task, logits_of(model, tokenizer, rows, config.data.max_length), rows.labels)

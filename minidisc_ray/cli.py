@@ -99,7 +99,7 @@ def run(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Finished runs, or a storage folder of them.")],
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
     scan: Annotated[
         bool, typer.Option("--scan", help="Also print each MiniDisc run's choice for other lambdas.")
@@ -111,7 +111,7 @@ def compare(
     from minidisc_ray.reports.candidates import lambda_scan_line
     from minidisc_ray.reports.render import render
 
-    results = [load_result(folder) for folder in runs]
+    results = [load_result(folder) for folder in _finished_runs(runs)]
     print(render(api.compare(results), format_), end="")  # noqa: T201 - csv and json must not be wrapped
     if scan:
         for result in results:
@@ -221,6 +221,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def entry() -> NoReturn:
     """The console script."""
     main()
+
+
+def _finished_runs(folders: Sequence[Path]) -> list[Path]:
+    """Runs as they are; in place of a storage folder its finished runs; unfinished ones of several are left out, told."""
+    found: list[Path] = []
+    for folder in folders:
+        if (folder / "identity.json").is_file() and not (folder / "result.json").is_file() and len(folders) > 1:
+            messages.print(f"minidisc: {folder} is not finished, left out", soft_wrap=True, highlight=False)
+        elif (folder / "result.json").is_file():
+            found.append(folder)
+        else:
+            inside = sorted(path.parent for path in folder.glob("*/result.json"))
+            found += inside or [folder]
+    return found
 
 
 def _say_stopped() -> None:

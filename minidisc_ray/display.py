@@ -22,6 +22,7 @@ def watching(console: Console, prepared: Prepared) -> Iterator[Watch]:
     """A watch function that draws a live table on a terminal, and writes a line for each change elsewhere."""
     console.print(f"{prepared.name}: {prepared.config.schedule.kind}, in {prepared.run_folder}", soft_wrap=True)
     if not console.is_terminal:
+        console.print("starting; stages that are finished are not run again", highlight=False)
         yield _Lines(console)
         return
     with Live(_table([]), console=console, auto_refresh=False, transient=True) as live:
@@ -48,6 +49,8 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if result.student.validation_metrics[metric] <= result.majority_metrics[metric]:
+        console.print("the student is no better than the majority class: it has learned nothing", highlight=False)
     console.print(
         f"cost: {hours_text(result.cost.device_hours)} {result.cost.device_unit}, and "
         f"{hours_text(result.cost.startup_device_hours)} for start-up; "

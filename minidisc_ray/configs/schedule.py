@@ -1,8 +1,8 @@
 """Schedules: by which way the teacher reaches the student."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.core.grid import grid_by_slices, grid_by_step, grid_of
@@ -41,7 +41,14 @@ class SlicesGridConfig(Config):
         return grid_by_slices(student_percent, self.count)
 
 
-GridConfig = Annotated[StepGridConfig | ListGridConfig | SlicesGridConfig, Field(discriminator="kind")]
+def _list_is_short(value: Any) -> Any:
+    """``scales: [60, 40, 20]`` is short for a grid of kind list."""
+    return {"kind": "list", "values": value} if isinstance(value, list) else value
+
+
+GridConfig = Annotated[
+    StepGridConfig | ListGridConfig | SlicesGridConfig, Field(discriminator="kind"), BeforeValidator(_list_is_short)
+]
 
 
 class LambdaSelectionConfig(Config):

@@ -32,6 +32,7 @@ from minidisc_ray.pipeline.result import (
 from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
 from minidisc_ray.pipeline.trial import stage_folder
 from minidisc_ray.schedules.plan import DistilStep, SandwichStep, Trial
+from minidisc_ray.training.loop import TrainingError
 
 _LAMBDA = 0.2
 
@@ -76,7 +77,8 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
     records = {trial.name: _records(prepared, trial) for trial in prepared.plan.trials}
     finished = [trial for trial in prepared.plan.trials if is_trial_finished(prepared, trial)]
     if not finished:
-        raise RuntimeError("no trial finished; see the ledger and the trials' logs")
+        reasons = [read_json(trial_folder(prepared, trial) / "failure.json") or {} for trial in prepared.plan.trials]
+        raise TrainingError(f"no trial finished: {reasons[0].get('reason', 'see the logs of its workers')}")
 
     def student_metric(trial: Trial) -> tuple[float, int]:
         last = records[trial.name][-1]

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.prepare import Prepared
@@ -41,7 +42,7 @@ def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
         at_once = trials_at_once(nodes, prepared.config.compute)
         folder = open_run(prepared)
         try:
-            _watched(lambda: _execute(prepared, at_once), lambda: watch(read_progress(folder)) if watch else None)
+            _watched(lambda: _execute(prepared, at_once), lambda: _show(folder, started_at, watch))
         except BaseException:
             _mark_stopped(prepared)
             raise
@@ -80,6 +81,12 @@ def _watched(action: Callable[[], None], look: Callable[[], None]) -> None:
         look()
     if failures:
         raise failures[0]
+
+
+def _show(folder: Path, since: float, watch: Watch | None) -> None:
+    """Show what is going on now; what an interrupted run left is not."""
+    if watch is not None:
+        watch([progress for progress in read_progress(folder) if progress.updated_at >= since])
 
 
 def _mark_stopped(prepared: Prepared) -> None:

@@ -19,6 +19,8 @@ def plan_renderables(prepared: Prepared) -> Iterator[RenderableType]:
         f"{prepared.task.name}: train {len(splits.train):,} rows, selection {len(splits.selection):,} "
         f"({splits.selection_description}), {rows}; metric {prepared.task.primary_metric}"
     )
+    if not prepared.task.is_regression:
+        yield f"classes: {', '.join(prepared.task.label_names)}"
     yield _sizes(prepared)
     yield _steps(prepared)
     compute = prepared.config.compute

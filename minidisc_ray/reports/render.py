@@ -49,7 +49,7 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     notes = [
         selection,
         "Device-hours leave out teacher fine-tuning and start-up: columns of their own, outside the ratio. Ratios are "
-        "to Conventional on the same task and scale, over the seeds that both have.",
+        "to the Conventional run of the same recipe and seed, and empty where there is none.",
         "MACs: multiply-adds of one row of 128 tokens. Encoder parameters are what the scale prunes; total adds the "
         "embeddings and the rest.",
     ]
