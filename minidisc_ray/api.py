@@ -101,7 +101,7 @@ def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ())
     if not splits.task.is_regression and names != list(splits.task.label_names):
         wanted = ", ".join(splits.task.label_names)
         raise UserError(
-            f"task: {student} tells {', '.join(names)} apart, but the recipe's task {wanted}; use the student's own recipe"
+            f"task: {student} tells {', '.join(names)} apart, but the recipe's task {wanted}; use the student's own"
         )
     tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(student)))
     by_split = {

@@ -224,7 +224,7 @@ def entry() -> NoReturn:
 
 
 def _finished_runs(folders: Sequence[Path]) -> list[Path]:
-    """Runs as they are; in place of a storage folder its finished runs; unfinished ones of several are left out, told."""
+    """Runs as they are; in place of a storage folder its finished runs; of several, unfinished ones are left out."""
     found: list[Path] = []
     for folder in folders:
         if (folder / "identity.json").is_file() and not (folder / "result.json").is_file() and len(folders) > 1:
