@@ -56,13 +56,21 @@ def cluster(address: str | None) -> Iterator[list[Node]]:
         )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         where = f"the cluster at {address}" if address else "a local Ray"
-        raise UserError(f"compute.address: {where} could not be reached ({str(error).splitlines()[0]})") from error
+        raise UserError(f"compute.address: {where} could not be reached ({_first_line(error)})") from error
+    except Exception as error:
+        # A dashboard that does not start ends in a bare Exception with its whole log for a message.
+        raise RuntimeError(f"Ray did not start: {_first_line(error)}") from error
     _protect_token()
     _keep_sigterm(on_sigterm)
     try:
         yield _nodes()
     finally:
         ray.shutdown()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def _nodes() -> list[Node]:
