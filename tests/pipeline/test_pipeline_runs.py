@@ -442,3 +442,13 @@ def test_trials_of_a_sweep_lie_apart(storage):
     for folder, scale in zip(folders, (60, 30), strict=True):
         assert read_record(folder / "stages" / "assistant").scale_percent == scale
         assert structure_of(load_model(folder / "stages" / "student" / "model").config).scale_percent == 10
+
+
+def test_clean_removes_nothing_from_a_folder_that_is_not_ours(tmp_path):
+    project = tmp_path / "project"
+    (project / "stages").mkdir(parents=True)
+    for name, text in {"identity.json": '{"me": "somebody"}', "result.json": "{}", "stages/work.txt": "mine"}.items():
+        (project / name).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match="no runs there"):
+        clean(tmp_path)
+    assert (project / "stages" / "work.txt").read_text() == "mine"
