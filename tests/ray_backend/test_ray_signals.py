@@ -28,8 +28,11 @@ from minidisc_ray.reports.status import status
 
 pytestmark = [*RAY]
 
-# A Ray of its own for each, as a user's terminal has; not the tests' shared one.
-MAIN = "from minidisc_ray.cli import main; main()"
+# A Ray of its own for each, as a user's terminal has; not the tests' shared one. A shell that runs the tests in the
+# background has them ignore SIGINT, which children inherit; a terminal's do not.
+MAIN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from minidisc_ray.cli import main; main()"
+)
 
 
 def command(*arguments: str) -> list[str]:
