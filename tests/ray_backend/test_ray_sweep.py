@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import yaml
 from ray_kit import RAY, attempts_of, prepared_run
@@ -45,8 +47,10 @@ def test_trials_share_the_teacher_and_importance_and_run_beside_each_other(swept
     assert own == sorted((name, stage) for name in NAMES for stage in ("assistant", "student"))
     holds = {a.trial: a for a in attempts_of(prepared, "hold")}
     assert set(holds) == {"shared", *NAMES}
-    spans = sorted((holds[name].started_at, holds[name].started_at + holds[name].seconds) for name in NAMES)
-    assert spans[1][0] < spans[0][1], "the second trial starts before the first one ends"
+    reports = [prepared.run_folder / "ray" / "sweep-001" / name / "result.json" for name in NAMES]
+    processes = {json.loads(report.read_text().splitlines()[-1])["pid"] for report in reports}
+    # Trials this small may end before the other actor is up, so overlap in time says nothing; two actors do.
+    assert len(processes) == 2, "two CPUs hold two trials at once, each in an actor that the third one is given again"
     shared_end = holds["shared"].started_at + holds["shared"].seconds
     assert shared_end <= min(a.started_at for a in stages if a.trial != "shared")
     trial_stages = [stage for stage in result.cost.stages if stage.trial != "shared"]
