@@ -1,6 +1,6 @@
 """Dropout that does not dominate a training step on a CPU.
 
-PyTorch's CPU dropout draws one double at a time (about 6 ns an entry here), and its fused attention has no dropout on
+PyTorch's CPU dropout draws its mask entry by entry, and its fused attention has no dropout on
 CPUs at all. Here masks come from 16 random bits an entry of a counter that numpy fills at memory speed. On other
 devices PyTorch's own kernels run.
 
