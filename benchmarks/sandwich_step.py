@@ -26,17 +26,18 @@ from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.objective import LTSDConfig
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.core.flops import inference_flops, training_flops
+from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at
 from minidisc_ray.core.trace import Batch, Totals
 from minidisc_ray.data import EncodedRows, collate, encode, epoch_batches, load_splits
 from minidisc_ray.models.dropout import seed_dropout, use_fast_dropout
 from minidisc_ray.models.elastic import ElasticModel
-from minidisc_ray.models.families import shape_of
+from minidisc_ray.models.families import shape_of, side_of
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.models.gates import Gates, gated, gates_of
 from minidisc_ray.models.loading import load_teacher, load_tokenizer
 from minidisc_ray.models.surgery import cut, reorder_
-from minidisc_ray.objectives import LTSDObjective
+from minidisc_ray.objectives.ltsd import LTSDObjective
 from minidisc_ray.training.importance import measure_importance
 from minidisc_ray.training.optimizer import build_optimizer
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
@@ -115,7 +116,8 @@ def prepare() -> Setting:
     )
     heads, neurons = rank_units(importance.heads, "global"), rank_units(importance.neurons, "global")
     structures = {scale: structure_at(heads, neurons, scale) for scale in SCALES}
-    objective = LTSDObjective(LTSDConfig(), is_regression=False)
+    side = side_of(teacher, "the teacher", has_pruned_heads=False)
+    objective = LTSDObjective(LTSDConfig(), Pair(side, side, splits.task))
     return Setting(teacher.eval(), rows, int(tokenizer.pad_token_id), objective, heads, neurons, structures)
 
 
@@ -130,11 +132,17 @@ class SandwichStep:
         use_fast_dropout(shared)
         self.elastic = ElasticModel(shared, setting.structures)
         self.elastic.train()
-        self.optimizer = build_optimizer(shared, TRAINING)
+        self.optimizer = build_optimizer(shared.parameters(), TRAINING)
         self.shape = shape_of(shared)
         # A cache of zero bytes: the teacher runs in every step, as in the first epoch.
         self.teacher = TeacherOutputs(
-            setting.teacher, setting.rows, setting.objective.needs(), setting.pad_token_id, Workers(), "float32", 0
+            setting.teacher,
+            setting.rows,
+            setting.objective.needs().teacher,
+            setting.pad_token_id,
+            Workers(),
+            "float32",
+            0,
         )
 
     def __call__(self, indices: Tensor) -> None:
@@ -147,8 +155,9 @@ class SandwichStep:
         target = self.teacher.trace(batch)
         embedded = self.elastic.embed(batch)
         leaf = embedded.detach().requires_grad_()
+        wanted = setting.objective.needs().student
         for scale in SCALES:
-            trace = self.elastic.run(scale, leaf, batch)
+            trace = self.elastic.run(scale, leaf, batch, wanted)
             terms = setting.objective(trace, target, batch, totals)
             (sum(terms.values()) / len(SCALES)).backward()  # type: ignore[union-attr]
         embedded.backward(leaf.grad)
@@ -181,10 +190,12 @@ class TextbookStep:
         batch = collate(setting.rows, indices, setting.pad_token_id, pad_to=TEXTBOOK_LENGTH)
         self.optimizer.zero_grad()
         with torch.no_grad():
-            target = run_model(setting.teacher, batch)
+            target = run_model(setting.teacher, batch, setting.objective.needs().teacher)
         for gates in self.gates:
             with gated(self.model, gates):
-                terms = setting.objective(run_model(self.model, batch), target, batch, _totals(batch))
+                terms = setting.objective(
+                    run_model(self.model, batch, setting.objective.needs().student), target, batch, _totals(batch)
+                )
             (sum(terms.values()) / len(self.gates)).backward()  # type: ignore[union-attr]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), TRAINING.max_gradient_norm)
         self.optimizer.step()

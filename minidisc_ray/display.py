@@ -37,7 +37,8 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
         console.print(candidate_table(result))
     chosen = ", ".join(f"{model.scale_percent}%" for model in result.assistants)
     if chosen:
-        console.print(f"assistant: {chosen} ({result.selection_rule or 'given'})", highlight=False)
+        between = "sparse teacher" if result.method == "sparse_teacher" else "assistant"
+        console.print(f"{between}: {chosen} ({result.selection_rule or 'given'})", highlight=False)
     if result.choice_by_lambda:
         console.print(lambda_scan_line(result), highlight=False)
     metric = result.primary_metric

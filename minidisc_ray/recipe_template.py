@@ -13,7 +13,7 @@ _TEMPLATE = """\
 # {title}, compressed to 10% by MiniDisc. Needs: {needs}.
 #   minidisc plan {file}
 #   minidisc run {file}
-#   minidisc run {file} --set schedule.kind=conventional      # or assistant, maxidisc: the same recipe
+#   minidisc run {file} --set schedule.kind=conventional      # or sparse_teacher, assistant, maxidisc: the same recipe
 # From the hub instead: --set data.kind=hub --set teacher.path=bert-base-uncased
 
 task: {task}
@@ -33,6 +33,7 @@ teacher:
 
 student:
   scale_percent: 10          # share kept of attention heads and of feed-forward neurons
+  # or fewer layers: {{kind: layers, num_layers: 2}}
 
 schedule:
   kind: minidisc             # conventional, assistant (one at schedule.assistant_percent), minidisc, maxidisc

@@ -17,16 +17,22 @@ from transformers import (
     RobertaConfig,
 )
 
+from minidisc_ray.core.pair import Pair, Side
 from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at
 from minidisc_ray.core.task import Task
-from minidisc_ray.core.trace import Batch, Totals
+from minidisc_ray.core.trace import Batch, Totals, Wanted
 from minidisc_ray.data import EncodedRows, collate
+from minidisc_ray.models.families import shape_of, side_of
+from minidisc_ray.models.pruned import structure_of
 
 FAMILY_NAMES = ("bert", "roberta", "electra", "distilbert")
 VOCABULARY, HIDDEN, HEADS, NEURONS, LAYERS = 80, 32, 4, 40, 3
 LABEL_NAMES = ("no", "yes", "maybe")
 TASK = Task("tiny", ("text",), "label", LABEL_NAMES, ("accuracy",))
 REGRESSION = Task("tiny", ("text",), "label", (), ("spearman", "pearson"))
+
+# What most tests look at: logits and the last hidden states.
+LAST = Wanted(logits=True, hidden=frozenset({LAYERS}))
 
 # A layer without heads, one without neurons, one without either; and plain structures around them.
 ODD = Structure(20, (1, 0, 0), (0, 8, 0))
@@ -95,6 +101,14 @@ def rows_of_lengths(lengths: Sequence[int], task: Task = TASK, seed: int = 0) ->
     first = ids[offsets[:-1]]
     labels = (first.float() / VOCABULARY) if task.is_regression else (first % task.num_labels).long()
     return EncodedRows(ids, offsets, types, labels, 0)
+
+
+def pair_of(teacher: PreTrainedModel, student: PreTrainedModel, task: Task = TASK) -> Pair:
+    def side(model: PreTrainedModel, name: str) -> Side:
+        heads = structure_of(model.config).heads
+        return side_of(model, name, has_pruned_heads=min(heads) < shape_of(model).num_heads)
+
+    return Pair(side(teacher, "the tiny teacher"), side(student, "the tiny student"), task)
 
 
 def pad_id(model: PreTrainedModel) -> int:

@@ -28,6 +28,9 @@ def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, An
     dumped = config.model_dump(mode="json", exclude=_NOT_IDENTITY)
     for section, keys in _PLACES.items():
         dumped[section] = {key: value for key, value in dumped[section].items() if key not in keys}
+    if config.student.kind == "pruned":
+        # Runs made when every student was pruned keep their names.
+        del dumped["student"]["kind"]
     dumped["sandwich"] = config.sandwich_training.model_dump(mode="json")
     return {"numerics": NUMERICS_VERSION, "contents": dict(contents), **dumped}
 
@@ -51,4 +54,4 @@ def run_name(config: RunConfig, identity: Mapping[str, Any]) -> str:
             )
         return config.name
     task = getattr(config.task, "name", config.task.kind)
-    return f"{task}-{config.schedule.kind}-{config.student.scale_percent}pc-seed{config.seed}-{digest(identity)[:8]}"
+    return f"{task}-{config.schedule.kind}-{config.student_percent}pc-seed{config.seed}-{digest(identity)[:8]}"

@@ -16,6 +16,8 @@ from minidisc_ray.configs.run import RunConfig
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAX_RECIPE_BYTES = 1_000_000
 _LONGEST_QUOTE = 80
+# A key that two kinds share by name, though one of them works it out: what was written for the other says nothing.
+_WORKED_OUT = {"layers": {"scale_percent"}}
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -109,6 +111,8 @@ def _keep_shared_keys(node: dict[str, Any], path: Sequence[str], kind: Any) -> N
     if not isinstance(kind, str) or kind not in members:
         return
     foreign = set().union(*members.values()) - members[kind]
+    if node.get("kind") != kind:
+        foreign |= _WORKED_OUT.get(kind, set())
     for key in [key for key in node if key in foreign]:
         del node[key]
 
@@ -116,7 +120,7 @@ def _keep_shared_keys(node: dict[str, Any], path: Sequence[str], kind: Any) -> N
 def _fill_kinds(raw: dict[str, Any]) -> None:
     """A section that leaves out its ``kind`` is of the default one, as if it had been left out itself."""
     defaults = RunConfig.model_construct()
-    for section in ("task", "data", "teacher", "schedule"):
+    for section in ("task", "data", "teacher", "student", "schedule", "objective"):
         given = raw.get(section)
         if isinstance(given, dict) and "kind" not in given:
             given["kind"] = getattr(defaults, section).kind
@@ -134,13 +138,20 @@ def _kind_of(member: type[BaseModel]) -> Any:
 def _union_at(model: type[BaseModel], path: Sequence[str]) -> list[type[BaseModel]]:
     members: list[type[BaseModel]] = [model]
     for part in path:
-        found = [member.model_fields[part].annotation for member in members if part in member.model_fields]
-        members = [leaf for annotation in found for leaf in _models_in(annotation)]
+        members = _members_at(members, part)
     return [member for member in members if "kind" in member.model_fields]
 
 
+def _members_at(members: Sequence[type[BaseModel]], part: str) -> list[type[BaseModel]]:
+    """The models that a key of some models may hold; a place in a list leads nowhere else."""
+    if part.isdigit():
+        return list(members)
+    found = [member.model_fields[part].annotation for member in members if part in member.model_fields]
+    return [leaf for annotation in found for leaf in _models_in(annotation)]
+
+
 def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
-    if get_origin(annotation) in (Union, types.UnionType, Annotated):
+    if get_origin(annotation) in (Union, types.UnionType, Annotated, tuple):
         for argument in get_args(annotation):
             yield from _models_in(argument)
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -212,8 +223,7 @@ def _without_tags(parts: Sequence[str]) -> list[str]:
             members = [member for member in members if _kind_of(member) == part]
             continue
         kept.append(part)
-        found = [member.model_fields[part].annotation for member in members if part in member.model_fields]
-        members = [leaf for annotation in found for leaf in _models_in(annotation)]
+        members = _members_at(members, part)
     return kept
 
 
@@ -224,8 +234,7 @@ def _allowed_keys(parts: Sequence[str]) -> list[str]:
         if tagged:
             members = tagged
             continue
-        found = [member.model_fields[part].annotation for member in members if part in member.model_fields]
-        members = [leaf for annotation in found for leaf in _models_in(annotation)]
+        members = _members_at(members, part)
     return sorted({name for member in members for name in member.model_fields})
 
 

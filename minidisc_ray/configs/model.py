@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from minidisc_ray.configs.base import Config
+from minidisc_ray.core.depth import Take
 
 
 class BuiltinTeacherConfig(Config):
@@ -33,10 +34,26 @@ class PretrainedTeacherConfig(Config):
 TeacherConfig = Annotated[BuiltinTeacherConfig | PretrainedTeacherConfig, Field(discriminator="kind")]
 
 
-class StudentConfig(Config):
-    """The student: the teacher pruned to a scale."""
+class PrunedStudentConfig(Config):
+    """The student: the model above it pruned to a scale, all layers kept."""
 
+    kind: Literal["pruned"] = "pruned"
     scale_percent: int = Field(10, ge=1, le=99, description="Share kept of attention heads and of neurons.")
+
+
+class LayersStudentConfig(Config):
+    """The student: some layers of the model above it, each as wide as it was or pruned."""
+
+    kind: Literal["layers"] = "layers"
+    num_layers: int = Field(ge=1, description="Layers of the student.")
+    take: Take = Field("uniform", description="Which layers it is made of: evenly spread with the topmost, or an end.")
+    width_percent: int = Field(100, ge=1, le=100, description="Share kept of the taken layers' heads and neurons.")
+    scale_percent: int | None = Field(
+        None, ge=1, le=99, description="Share kept of the teacher's heads and neurons: filled in, not chosen."
+    )
+
+
+StudentConfig = Annotated[PrunedStudentConfig | LayersStudentConfig, Field(discriminator="kind")]
 
 
 class PruningConfig(Config):

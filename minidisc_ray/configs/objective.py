@@ -1,24 +1,276 @@
-"""What is matched between teacher and student."""
+"""What is matched between teacher and student.
 
-from typing import Literal
+Weights are of terms that are means over rows or real tokens. Layers count from 1; mappings are those of
+``core/layer_map.py``.
+"""
 
-from pydantic import Field, model_validator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from minidisc_ray.configs.base import Config
 
+Weight = Annotated[float, Field(ge=0.0, le=1e6)]
+Temperature = Annotated[
+    float, Field(gt=0.0, le=1e3, description="Divides logits; the loss is multiplied by its square.")
+]
+OneToOne = Literal["last", "uniform", "skip"]
+ExtraAttention = Annotated[
+    Literal["auto", "always", "never"],
+    Field(description="A further self-attention module as last layer; auto: on a side whose heads may be pruned."),
+]
 
-class LTSDConfig(Config):
-    """L_TSD: soft cross-entropy on logits and mean squared error of the last hidden states (MiniDisc, equation 2)."""
 
-    kind: Literal["ltsd"] = "ltsd"
-    logits_weight: float = Field(1.0, ge=0.0, le=1e6)
-    hidden_weight: float = Field(1.0, ge=0.0, le=1e6)
+class ObjectiveBase(Config):
+    """What all objectives' configs have."""
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        kind: str = self.kind  # type: ignore[attr-defined]
+        return kind.upper()
+
+    def weights(self) -> dict[str, float]:
+        """Its weights by key."""
+        return {key: value for key, value in self if key.endswith("_weight")}
 
     @model_validator(mode="after")
-    def _matches_something(self) -> "LTSDConfig":
-        if self.logits_weight == 0 and self.hidden_weight == 0:
-            raise ValueError("logits_weight and hidden_weight are both 0; at least one must be positive")
+    def _matches_something(self) -> "ObjectiveBase":
+        weights = self.weights()
+        if weights and not any(weights.values()):
+            raise ValueError(f"{_listed(list(weights))} 0; at least one must be positive")
         return self
 
 
-ObjectiveConfig = LTSDConfig
+class LabelsConfig(ObjectiveBase):
+    """Labels alone, without a teacher: FT."""
+
+    kind: Literal["labels"] = "labels"
+
+    @property
+    def label(self) -> str:
+        """FT, as in the papers' tables."""
+        return "FT"
+
+
+class LTSDConfig(ObjectiveBase):
+    """L_TSD: soft cross-entropy on logits and mean squared error of the last hidden states (MiniDisc, equation 2)."""
+
+    kind: Literal["ltsd"] = "ltsd"
+    logits_weight: Weight = 1.0
+    hidden_weight: Weight = 1.0
+
+
+class LTADConfig(ObjectiveBase):
+    """L_TAD: KL divergence of query, key and value relations of the last layer (MiniDisc, equation 2)."""
+
+    kind: Literal["ltad"] = "ltad"
+    num_relation_heads: int = Field(32, ge=1, le=4096)
+    extra_attention: ExtraAttention = "auto"
+
+
+class KDConfig(ObjectiveBase):
+    """KD: the teacher's predictions, and labels."""
+
+    kind: Literal["kd"] = "kd"
+    temperature: Temperature = 1.0
+    logits_weight: Weight = 1.0
+    labels_weight: Weight = 1.0
+
+
+class PKDConfig(ObjectiveBase):
+    """Patient KD: KD, and the direction of selected layers' hidden states."""
+
+    kind: Literal["pkd"] = "pkd"
+    temperature: Temperature = 1.0
+    mapping: OneToOne = "skip"
+    tokens: Literal["first", "all"] = Field(
+        "first", description="Whose hidden states: each row's first token's, or all."
+    )
+    logits_weight: Weight = 1.0
+    labels_weight: Weight = 1.0
+    hidden_weight: Weight = 1.0
+
+
+class CKDConfig(ObjectiveBase):
+    """Contextual KD: relations between tokens and relations between layers, and predictions."""
+
+    kind: Literal["ckd"] = "ckd"
+    temperature: Temperature = 1.0
+    mapping: OneToOne = "uniform"
+    window: int = Field(4, ge=1, le=64, description="Angles are of tokens at most so far apart.")
+    logits_weight: Weight = 1.0
+    words_weight: Weight = 1.0
+    layers_weight: Weight = 1.0
+
+
+class TinyBERTConfig(ObjectiveBase):
+    """TinyBERT: embeddings, attention scores and hidden states first, predictions after them."""
+
+    kind: Literal["tinybert"] = "tinybert"
+    temperature: Temperature = 1.0
+    mapping: OneToOne = "uniform"
+    feature_fraction: float = Field(0.5, ge=0.0, le=1.0, description="Share of steps before predictions take over.")
+    embeddings_weight: Weight = 1.0
+    attention_weight: Weight = 1.0
+    hidden_weight: Weight = 1.0
+    logits_weight: Weight = 1.0
+
+    @property
+    def label(self) -> str:
+        """As its authors spell it."""
+        return "TinyBERT"
+
+
+class MiniLMConfig(ObjectiveBase):
+    """MiniLM: deep relation alignment with as many relation heads as the teacher has heads."""
+
+    kind: Literal["minilm"] = "minilm"
+    extra_attention: ExtraAttention = "auto"
+
+    @property
+    def label(self) -> str:
+        """As its authors spell it."""
+        return "MiniLM"
+
+
+class ODConfig(ObjectiveBase):
+    """Output distribution transfer (task-agnostic comparison, equation 5)."""
+
+    kind: Literal["od"] = "od"
+    temperature: Temperature = 1.0
+
+
+class HSConfig(ObjectiveBase):
+    """Hidden state transfer (task-agnostic comparison, equation 6)."""
+
+    kind: Literal["hs"] = "hs"
+    mapping: Literal["single", "last", "uniform", "uniform_consecutive", "uniform_last"] = "uniform_last"
+    measure: Literal["mse", "cosine"] = "mse"
+    linear_map: bool = Field(True, description="Equation 6's W; without it student and teacher are equally wide.")
+
+    @property
+    def label(self) -> str:
+        """With its mapping, and its measure where it is not equation 6's."""
+        return f"HS ({self.mapping.replace('_', ' ')}{', cosine' if self.measure == 'cosine' else ''})"
+
+
+class MiniLMv2Config(ObjectiveBase):
+    """MiniLMv2 (task-agnostic comparison, equations 7 to 9)."""
+
+    kind: Literal["minilmv2"] = "minilmv2"
+    num_relation_heads: int = Field(48, ge=1, le=4096)
+    teacher_layer: int = Field(-1, description="From 1 up, or from the last down: -1 is the last, -2 the one before.")
+    extra_attention: ExtraAttention = "auto"
+
+    @property
+    def label(self) -> str:
+        """With its layer."""
+        return f"MiniLMv2 (layer {self.teacher_layer})"
+
+
+class DirectMiniLMConfig(ObjectiveBase):
+    """DirectMiniLM: queries, keys and values themselves, linearly mapped (task-agnostic comparison, equation 10)."""
+
+    kind: Literal["directminilm"] = "directminilm"
+    num_relation_heads: int | None = Field(None, ge=1, le=4096, description="By default the teacher's heads.")
+    teacher_layer: int = Field(-1, description="From 1 up, or from the last down: -1 is the last, -2 the one before.")
+    extra_attention: ExtraAttention = "auto"
+
+    @property
+    def label(self) -> str:
+        """With its layer."""
+        return f"DirectMiniLM (layer {self.teacher_layer})"
+
+
+class MeasureConfig(Config):
+    """A distance between two layers' hidden states (Distiller, appendix A.3)."""
+
+    kind: Literal["mse", "l2", "cosine", "pkd", "ce"] = "mse"
+
+
+class MIAlphaConfig(Config):
+    """MI-alpha: a lower bound of mutual information, to be raised (Distiller, equation 6)."""
+
+    kind: Literal["mi_alpha"] = "mi_alpha"
+    alpha: float = Field(0.9, ge=0.0, le=1.0)
+    critic: Literal["transformer", "mlp"] = "transformer"
+
+
+IntermediateConfig = Annotated[MeasureConfig | MIAlphaConfig, Field(discriminator="kind")]
+
+
+def _kind_is_short(value: Any) -> Any:
+    """``intermediate: mse`` is short for ``{kind: mse}``."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class DistillerConfig(ObjectiveBase):
+    """Distiller's pipeline: intermediate layers, predictions and labels (Distiller, equation 1)."""
+
+    kind: Literal["distiller"] = "distiller"
+    intermediate: Annotated[IntermediateConfig, BeforeValidator(_kind_is_short)] = MIAlphaConfig()
+    mapping: Literal["skip", "last", "emd"] = "skip"
+    prediction: Literal["ce", "mse"] = "ce"
+    beta1: Weight = Field(1.0, description="Of the teacher's predictions on the task's own rows.")
+    beta2: Weight = Field(1.0, description="The same on augmented rows.")
+    gamma1: Weight = Field(0.0, description="Of labels on the task's own rows.")
+    gamma2: Weight = Field(0.0, description="The same on augmented rows.")
+    intermediate_weight: Weight = Field(1.0, description="Of intermediate layers; equation 1 has 1.")
+
+    @property
+    def label(self) -> str:
+        """Its three components."""
+        inter = self.intermediate
+        name = f"MI-{inter.alpha:g} {inter.critic}" if isinstance(inter, MIAlphaConfig) else inter.kind.upper()
+        return f"Distiller ({name}, {self.mapping}, {self.prediction})"
+
+    def weights(self) -> dict[str, float]:
+        """Those that rows of the task itself have."""
+        return {key: getattr(self, key) for key in ("intermediate_weight", "beta1", "gamma1")}
+
+
+class PartConfig(Config):
+    """One objective of a sum."""
+
+    weight: float = Field(1.0, gt=0.0, le=1e6)
+    objective: "ObjectiveConfig"
+
+
+class SumConfig(ObjectiveBase):
+    """A weighted sum of objectives."""
+
+    kind: Literal["sum"] = "sum"
+    parts: tuple[PartConfig, ...] = Field(min_length=1, max_length=16)
+
+    @property
+    def label(self) -> str:
+        """Its parts, with weights that are not 1."""
+        return " + ".join(
+            (f"{part.weight:g} " if part.weight != 1 else "") + part.objective.label for part in self.parts
+        )
+
+
+ObjectiveConfig = Annotated[
+    LabelsConfig
+    | LTSDConfig
+    | LTADConfig
+    | KDConfig
+    | PKDConfig
+    | CKDConfig
+    | TinyBERTConfig
+    | MiniLMConfig
+    | ODConfig
+    | HSConfig
+    | MiniLMv2Config
+    | DirectMiniLMConfig
+    | DistillerConfig
+    | SumConfig,
+    Field(discriminator="kind"),
+]
+PartConfig.model_rebuild()
+
+
+def _listed(names: list[str]) -> str:
+    both = "both" if len(names) == 2 else "all"
+    return f"{', '.join(names[:-1])} and {names[-1]} are {both}"

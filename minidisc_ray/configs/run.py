@@ -6,9 +6,21 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.configs.data import BuiltinDataConfig, DataConfig
-from minidisc_ray.configs.model import BuiltinTeacherConfig, PruningConfig, StudentConfig, TeacherConfig
+from minidisc_ray.configs.model import (
+    BuiltinTeacherConfig,
+    PrunedStudentConfig,
+    PruningConfig,
+    StudentConfig,
+    TeacherConfig,
+)
 from minidisc_ray.configs.objective import LTSDConfig, ObjectiveConfig
-from minidisc_ray.configs.schedule import AssistantConfig, MaxiDiscConfig, MiniDiscConfig, ScheduleConfig
+from minidisc_ray.configs.schedule import (
+    AssistantConfig,
+    MaxiDiscConfig,
+    MiniDiscConfig,
+    ScheduleConfig,
+    SparseTeacherConfig,
+)
 from minidisc_ray.configs.task import BuiltinTaskConfig, GlueTaskConfig, TaskConfig
 from minidisc_ray.configs.training import ComputeConfig, Precision, TrainingConfig
 
@@ -26,7 +38,7 @@ class RunConfig(Config):
     task: Annotated[TaskConfig, BeforeValidator(_task_by_name)] = BuiltinTaskConfig()
     data: DataConfig = BuiltinDataConfig()
     teacher: TeacherConfig = BuiltinTeacherConfig()
-    student: StudentConfig = StudentConfig()
+    student: StudentConfig = PrunedStudentConfig()
     schedule: ScheduleConfig = MiniDiscConfig()
     objective: ObjectiveConfig = LTSDConfig()
     pruning: PruningConfig = PruningConfig()
@@ -47,23 +59,37 @@ class RunConfig(Config):
         """The sandwich's own training config, or the distillations'."""
         return self.sandwich or self.distil
 
+    @property
+    def student_percent(self) -> int:
+        """The student's scale; that of a student of some layers is known once ``prepare`` has read the teacher's."""
+        percent = self.student.scale_percent
+        assert percent is not None, "the student's scale is asked for before the teacher's layers are known"
+        return percent
+
     def candidate_scales(self) -> tuple[int, ...]:
-        """Scales of the assistant candidates, largest first; none for a conventional schedule."""
+        """Scales that may stand between teacher and student, largest first; none for a conventional schedule."""
         match self.schedule:
             case MiniDiscConfig() | MaxiDiscConfig():
-                return self.schedule.scales.scales(self.student.scale_percent)
+                return self.schedule.scales.scales(self.student_percent)
             case AssistantConfig():
                 return (self.schedule.assistant_percent,)
+            case SparseTeacherConfig():
+                return (self.schedule.teacher_percent,)
         return ()
 
     @model_validator(mode="after")
     def _scales_fit(self) -> "RunConfig":
         student = self.student.scale_percent
-        if isinstance(self.schedule, AssistantConfig) and self.schedule.assistant_percent <= student:
-            raise ValueError(
-                f"schedule.assistant_percent: {self.schedule.assistant_percent} is not above the student's own scale "
-                f"of {student} percent; use a value between {student + 1} and 99"
-            )
+        if student is None:
+            # The whole config is checked again with the student's scale, as soon as the teacher's layers are known.
+            return self
+        for key in ("assistant_percent", "teacher_percent"):
+            percent = getattr(self.schedule, key, None)
+            if percent is not None and percent <= student:
+                raise ValueError(
+                    f"schedule.{key}: {percent} is not above the student's own scale of {student} percent; use "
+                    + (f"a value between {student + 1} and 99" if student < 99 else "a smaller student")
+                )
         try:
             scales = self.candidate_scales()
         except ValueError as error:

@@ -73,6 +73,13 @@ class ConventionalConfig(Config):
     kind: Literal["conventional"] = "conventional"
 
 
+class SparseTeacherConfig(Config):
+    """The teacher pruned but not trained any further, then to the student (after StarK's sparse teachers)."""
+
+    kind: Literal["sparse_teacher"] = "sparse_teacher"
+    teacher_percent: int = Field(90, ge=2, le=99)
+
+
 class AssistantConfig(Config):
     """Teacher to one assistant at a fixed scale, then to the student (TA)."""
 
@@ -98,5 +105,6 @@ class MaxiDiscConfig(Config):
 
 
 ScheduleConfig = Annotated[
-    ConventionalConfig | AssistantConfig | MiniDiscConfig | MaxiDiscConfig, Field(discriminator="kind")
+    ConventionalConfig | SparseTeacherConfig | AssistantConfig | MiniDiscConfig | MaxiDiscConfig,
+    Field(discriminator="kind"),
 ]

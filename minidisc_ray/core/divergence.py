@@ -1,10 +1,33 @@
-"""Sums of divergences between a student's and a teacher's outputs; callers divide by counts of the whole step.
+"""Divergences between a student's and a teacher's outputs; callers divide sums by counts of the whole step.
 
 B rows, L tokens, D hidden size, C classes. Reductions run in float32 whatever the inputs' precision.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """``T^2 CE(softmax(z_T / T), softmax(z_S / T))`` of each row, (B,) (task-agnostic comparison, equation 5).
+
+    Args:
+        student_logits: (B, C).
+        teacher_logits: (B, C).
+        temperature: T; 1 is the plain cross-entropy of MiniDisc, equation 2.
+    """
+    log_student = torch.log_softmax(student_logits.float() / temperature, dim=-1)
+    teacher = torch.softmax(teacher_logits.float() / temperature, dim=-1)
+    return -(temperature**2) * (teacher * log_student).sum(dim=-1)
+
+
+def squared_error(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Mean over outputs of squared differences, of each row, (B,).
+
+    Args:
+        student_logits: (B, C).
+        teacher_logits: (B, C).
+    """
+    return (student_logits.float() - teacher_logits.float()).square().mean(dim=-1)
 
 
 def soft_cross_entropy_sum(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
@@ -38,3 +61,45 @@ def masked_mse_sum(student_hidden: Tensor, teacher_hidden: Tensor, mask: Tensor)
     """
     difference = student_hidden.float() - teacher_hidden.float()
     return (difference * mask.unsqueeze(-1)).square().sum() / difference.shape[-1]
+
+
+def token_mse(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
+    """Mean over D of squared differences of each token, (B, L) from (B, L, D).
+
+    Deviation: Distiller's appendix B sums over D; the mean is the same up to a constant and needs no weight of its own.
+    """
+    return (student_hidden.float() - teacher_hidden.float()).square().mean(dim=-1)
+
+
+def token_l2(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
+    """``||x - y||_2`` of each token, (B, L) from (B, L, D) (Distiller, app. B); its gradient at zero is zero."""
+    norms: Tensor = torch.linalg.vector_norm(student_hidden.float() - teacher_hidden.float(), dim=-1)
+    return norms
+
+
+def token_cosine(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
+    """``1 - cos(x, y)`` of each token, (B, L) from (B, L, D) (Distiller, appendix B, as something to minimise)."""
+    return 1.0 - nn.functional.cosine_similarity(student_hidden.float(), teacher_hidden.float(), dim=-1)
+
+
+def token_pkd(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
+    """``|| x/||x|| - y/||y|| ||^2`` of each token, (B, L) from (B, L, D) (Distiller, appendix B, PKD loss)."""
+    student = nn.functional.normalize(student_hidden.float(), dim=-1)
+    teacher = nn.functional.normalize(teacher_hidden.float(), dim=-1)
+    return (student - teacher).square().sum(dim=-1)
+
+
+def token_cross_entropy(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
+    """``CE(softmax(y), softmax(x))`` over the hidden units, (B, L) from (B, L, D) (Distiller, appendix A.3)."""
+    log_student = torch.log_softmax(student_hidden.float(), dim=-1)
+    return -(torch.softmax(teacher_hidden.float(), dim=-1) * log_student).sum(dim=-1)
+
+
+def masked_row_sums(token_values: Tensor, mask: Tensor) -> Tensor:
+    """Sums over the real tokens of each row, (B,).
+
+    Args:
+        token_values: (B, L).
+        mask: (B, L), 1 for real tokens.
+    """
+    return token_values.masked_fill(mask == 0, 0.0).sum(dim=-1)

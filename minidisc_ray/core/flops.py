@@ -60,9 +60,11 @@ def encoder_parameters(shape: EncoderShape, structure: Structure) -> int:
     """Parameters of the encoder's layers: what a scale prunes, with their biases and norms."""
     hidden, head = shape.hidden_size, shape.head_size
     heads, neurons = sum(structure.heads), sum(structure.neurons)
-    attention = heads * head * (4 * hidden + 3) + shape.num_layers * hidden
-    feed_forward = neurons * (2 * hidden + 1) + shape.num_layers * hidden
-    norms = shape.num_layers * 4 * hidden
+    # The structure's own number of layers: a student may have fewer than the shape that it stems from.
+    num_layers = len(structure.heads)
+    attention = heads * head * (4 * hidden + 3) + num_layers * hidden
+    feed_forward = neurons * (2 * hidden + 1) + num_layers * hidden
+    norms = num_layers * 4 * hidden
     return attention + feed_forward + norms
 
 
@@ -72,7 +74,7 @@ def total_parameters(shape: EncoderShape, structure: Structure) -> int:
 
 
 def kept_share(shape: EncoderShape, structure: Structure) -> dict[str, float]:
-    """The share of heads and of neurons really kept, beside the scale that asked for it."""
+    """The share of all layers' heads and neurons really kept, beside the scale that asked for it."""
     return {
         "heads": sum(structure.heads) / (shape.num_layers * shape.num_heads),
         "neurons": sum(structure.neurons) / (shape.num_layers * shape.intermediate_size),

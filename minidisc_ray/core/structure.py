@@ -93,6 +93,56 @@ def structure_at(heads: UnitRanking, neurons: UnitRanking, scale_percent: int, n
     return Structure(scale_percent, head_counts, neuron_counts)
 
 
+def rank_among(ranking: UnitRanking, layers: Sequence[int]) -> UnitRanking:
+    """The ranking of some layers' units among themselves; the layers are renumbered from 0."""
+    places = {layer: place for place, layer in enumerate(layers)}
+    return UnitRanking(
+        order=tuple(ranking.order[layer] for layer in layers),
+        layers=tuple(places[layer] for layer in ranking.layers if layer in places),
+        scope=ranking.scope,
+    )
+
+
+def structure_of_layers(
+    heads: UnitRanking,
+    neurons: UnitRanking,
+    layers: Sequence[int],
+    width_percent: int,
+    scale_percent: int,
+    neuron_multiple: int = 8,
+) -> Structure:
+    """The structure of a model of some layers, each pruned in width.
+
+    Args:
+        heads: the ranking of the model taken from.
+        neurons: likewise.
+        layers: those taken; their units compete with each other, not with those left out, so that the share kept of
+            them is the width.
+        width_percent: share kept of the taken layers' units.
+        scale_percent: share kept of all layers' units, the structure's name.
+        neuron_multiple: neurons of a layer are rounded to this.
+
+    Raises:
+        ValueError: if the width lies outside [1, 100] or leaves no head in any layer.
+    """
+    wide = structure_at(rank_among(heads, layers), rank_among(neurons, layers), width_percent, neuron_multiple)
+    return Structure(scale_percent, wide.heads, wide.neurons)
+
+
+def narrowed(structure: Structure, source: Structure, layers: Sequence[int]) -> Structure:
+    """The structure where it is taken from a model that is narrower already: each layer keeps the smaller of both.
+
+    Raises:
+        ValueError: if that leaves no head in any layer.
+    """
+    heads = tuple(min(count, source.heads[layer]) for count, layer in zip(structure.heads, layers, strict=True))
+    neurons = tuple(min(count, source.neurons[layer]) for count, layer in zip(structure.neurons, layers, strict=True))
+    if not any(heads):
+        kept = ", ".join(str(layer + 1) for layer in layers)
+        raise ValueError(f"the model at {source.scale_percent} percent kept no attention head in layers {kept}")
+    return Structure(structure.scale_percent, heads, neurons)
+
+
 def _rounded_share(total: int, scale_percent: int) -> int:
     return (2 * total * scale_percent + 100) // 200  # nearest, halves up, in integers
 

@@ -1,9 +1,10 @@
-"""What models and objectives exchange: a batch, and a trace of one forward pass.
+"""What models and objectives exchange: a batch, what is wanted of a forward pass, and a trace of it.
 
-B rows, L tokens, D hidden size, C classes (1 for regression).
+B rows, L tokens, D hidden size, W width of one projection (heads kept times head size), C classes (1 for regression).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -18,6 +19,7 @@ class Batch:
         mask: (B, L) 1 for real tokens, 0 for padding.
         token_types: (B, L) segment ids, or None for models that have none.
         labels: (B,) class indices (int64) or values (float32).
+        is_augmented: (B,) whether a row was made by data augmentation; None where none was.
     """
 
     indices: Tensor
@@ -25,6 +27,7 @@ class Batch:
     mask: Tensor
     token_types: Tensor | None
     labels: Tensor
+    is_augmented: Tensor | None = None
 
     @property
     def rows(self) -> int:
@@ -46,13 +49,49 @@ class Totals:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What a forward pass has to give; nothing else is kept.
+
+    Attributes:
+        logits: the logits.
+        hidden: layers whose output is wanted, from 1; 0 is the embeddings' output.
+        queries, keys, values: layers, from 1, whose projections are wanted.
+    """
+
+    logits: bool = False
+    hidden: frozenset[int] = frozenset()
+    queries: frozenset[int] = frozenset()
+    keys: frozenset[int] = frozenset()
+    values: frozenset[int] = frozenset()
+
+    def __bool__(self) -> bool:
+        return self != NOTHING
+
+    def __or__(self, other: "Wanted") -> "Wanted":
+        return Wanted(
+            self.logits or other.logits,
+            self.hidden | other.hidden,
+            self.queries | other.queries,
+            self.keys | other.keys,
+            self.values | other.values,
+        )
+
+
+NOTHING = Wanted()
+
+
+@dataclass(frozen=True)
 class Trace:
-    """One model's outputs.
+    """One model's outputs, as far as they were wanted.
 
     Attributes:
         logits: (B, C).
-        last_hidden: (B, L, D) output of the last encoder layer.
+        hidden: (B, L, D) by layer; 0 is the embeddings' output.
+        queries, keys, values: (B, L, W) by layer, the heads beside each other; W is 0 where a layer kept no head.
     """
 
     logits: Tensor
-    last_hidden: Tensor
+    hidden: Mapping[int, Tensor] = field(default_factory=dict)
+    queries: Mapping[int, Tensor] = field(default_factory=dict)
+    keys: Mapping[int, Tensor] = field(default_factory=dict)
+    values: Mapping[int, Tensor] = field(default_factory=dict)

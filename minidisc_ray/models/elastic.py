@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.core.trace import Batch, Trace
+from minidisc_ray.core.trace import Batch, Trace, Wanted
 from minidisc_ray.models.families import family_of
-from minidisc_ray.models.forward import model_inputs, run_model
+from minidisc_ray.models.forward import LOGITS, model_inputs, run_model
 from minidisc_ray.models.pruned import PRUNED_CLASSES, pruned_config
 from minidisc_ray.models.surgery import cut, prefix
 
@@ -28,8 +28,8 @@ class FlatGradients:
 
     def __init__(self, module: nn.Module) -> None:
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        first = self.parameters[0]
         size = sum(parameter.numel() for parameter in self.parameters)
+        first = self.parameters[0] if self.parameters else torch.empty(0)
         self.buffer = torch.zeros(size, dtype=first.dtype, device=first.device)
         start = 0
         for parameter in self.parameters:
@@ -87,11 +87,11 @@ class ElasticModel:
             embedded = projection(embedded)
         return embedded
 
-    def run(self, scale_percent: int, embedded: Tensor, batch: Batch) -> Trace:
+    def run(self, scale_percent: int, embedded: Tensor, batch: Batch, wanted: Wanted = LOGITS) -> Trace:
         """One candidate's outputs from given embeddings, (B, L, D)."""
         self._embeddings.output = embedded
         try:
-            return run_model(self._active[scale_percent], batch)
+            return run_model(self._active[scale_percent], batch, wanted)
         finally:
             self._embeddings.output = None
 

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.flops import EncoderShape
+from minidisc_ray.core.pair import Side
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,18 @@ def head_size(model: PreTrainedModel) -> int:
 def global_size(config: object, key: str) -> int:
     """A size of the unpruned model, also where the config records other sizes for some layers."""
     return int(vars(config)[key])
+
+
+def side_of(model: PreTrainedModel, name: str, has_pruned_heads: bool, was_distilled: bool = False) -> Side:
+    """A dense or pruned model as one side of a pair."""
+    return side_of_shape(shape_of(model), name, has_pruned_heads, was_distilled)
+
+
+def side_of_shape(shape: EncoderShape, name: str, has_pruned_heads: bool, was_distilled: bool = False) -> Side:
+    """The same from sizes alone."""
+    return Side(
+        name, shape.num_layers, shape.hidden_size, shape.num_heads, shape.head_size, has_pruned_heads, was_distilled
+    )
 
 
 def shape_of(model: PreTrainedModel) -> EncoderShape:

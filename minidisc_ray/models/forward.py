@@ -1,15 +1,19 @@
-"""One forward pass of any supported model, as a trace.
+"""One forward pass of any supported model, as a trace of what is wanted.
 
-B rows, L tokens, D hidden size, C classes.
+B rows, L tokens, D hidden size, W width of one projection, C classes.
 """
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from minidisc_ray.core.trace import Batch, Trace
-from minidisc_ray.models.families import family_of
+from minidisc_ray.core.trace import Batch, Trace, Wanted
+from minidisc_ray.models.families import encoder_layers, family_of
+
+LOGITS = Wanted(logits=True)
 
 
 def model_inputs(model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
@@ -20,16 +24,44 @@ def model_inputs(model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
     return inputs
 
 
-def run_model(model: PreTrainedModel, batch: Batch) -> Trace:
-    """Run Hugging Face's own forward pass and keep the logits, (B, C), and the last hidden states, (B, L, D)."""
-    hidden: list[Tensor] = []
+def run_model(model: PreTrainedModel, batch: Batch, wanted: Wanted = LOGITS) -> Trace:
+    """Run Hugging Face's own forward pass and keep the logits, (B, C), and what else is wanted.
 
-    def keep(module: nn.Module, arguments: Any, output: Any) -> None:  # noqa: ARG001
-        hidden.append(output[0])
+    Hidden states are (B, L, D); queries, keys and values are (B, L, W), of width 0 where a layer kept no head.
+    """
+    layers = encoder_layers(model)
+    family = family_of(model.config.model_type)
+    hidden: dict[int, Tensor] = {}
+    projections: tuple[dict[int, Tensor], ...] = ({}, {}, {})
+    with ExitStack() as hooks:
+        for layer in wanted.hidden:
+            if layer == 0:
+                handle = layers[0].register_forward_pre_hook(_keep_input(hidden), with_kwargs=True)
+            else:
+                handle = layers[layer - 1].register_forward_hook(_keep_output(hidden, layer))
+            hooks.callback(handle.remove)
+        wanted_projections = (wanted.queries, wanted.keys, wanted.values)
+        for name, wanted_layers, kept in zip(family.inputs, wanted_projections, projections, strict=True):
+            for layer in wanted_layers:
+                linear = layers[layer - 1].get_submodule(f"{family.attention}.{name}")
+                hooks.callback(linear.register_forward_hook(_keep_output(kept, layer)).remove)
+        logits: Tensor = model(**model_inputs(model, batch)).logits
+    for wanted_layers, kept in zip(wanted_projections, projections, strict=True):
+        for layer in wanted_layers - kept.keys():
+            # A layer that kept no head never calls its projections.
+            kept[layer] = logits.new_zeros(batch.rows, batch.length, 0)
+    return Trace(logits, hidden, *projections)
 
-    handle = model.base_model.register_forward_hook(keep)
-    try:
-        logits = model(**model_inputs(model, batch)).logits
-    finally:
-        handle.remove()
-    return Trace(logits=logits, last_hidden=hidden[0])
+
+def _keep_input(kept: dict[int, Tensor]) -> Callable[..., None]:
+    def hook(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:  # noqa: ARG001
+        kept[0] = arguments[0] if arguments else keywords["hidden_states"]
+
+    return hook
+
+
+def _keep_output(kept: dict[int, Tensor], layer: int) -> Callable[..., None]:
+    def hook(module: nn.Module, arguments: Any, output: Any) -> None:  # noqa: ARG001
+        kept[layer] = output if isinstance(output, Tensor) else output[0]
+
+    return hook

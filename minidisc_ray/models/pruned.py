@@ -129,13 +129,17 @@ def register() -> None:
 
 
 def pruned_config(config: PreTrainedConfig, structure: Structure) -> PreTrainedConfig:
-    """A dense or pruned model's config with a structure recorded in ``per_layer_config``."""
+    """A dense or pruned model's config with a structure recorded in ``per_layer_config``.
+
+    A structure of fewer layers gives the config of a model of fewer layers.
+    """
     family = family_of(config.model_type)
     values = {key: value for key, value in config.to_dict().items() if key not in ("per_layer_config", "model_type")}
     values["per_layer_config"] = {
         layer: {family.heads_key: heads, family.neurons_key: neurons}
         for layer, (heads, neurons) in enumerate(zip(structure.heads, structure.neurons, strict=True))
     }
+    values[config.attribute_map.get("num_hidden_layers", "num_hidden_layers")] = len(structure.heads)
     model_class = PRUNED_CLASSES[family.name]
     values["architectures"] = [model_class.__name__]
     values["minidisc_scale_percent"] = structure.scale_percent

@@ -48,9 +48,42 @@ def cut(model: PreTrainedModel, structure: Structure) -> PreTrainedModel:
     return smaller.to(device=model.device, dtype=model.dtype).train(model.training)
 
 
+@torch.no_grad()
+def take_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
+    """An independent model of some of a model's layers, each as wide as it was; all else is copied.
+
+    Args:
+        model: a dense or pruned model.
+        kept: the layers, bottom first, counted from 0.
+    """
+    whole = structure_of(model.config)
+    assert kept, "a model has layers"
+    assert list(kept) == sorted(set(kept) & set(range(len(whole.heads)))), "layers are those there, in order"
+    structure = Structure(
+        whole.scale_percent,
+        heads=tuple(whole.heads[layer] for layer in kept),
+        neurons=tuple(whole.neurons[layer] for layer in kept),
+    )
+    family = family_of(model.config.model_type)
+    smaller = PRUNED_CLASSES[family.name](pruned_config(model.config, structure))
+    source = dict(model.named_parameters())
+    stem = f"{model.base_model_prefix}.{family.layers}."
+    for name, parameter in smaller.named_parameters():
+        parameter.copy_(source[_before_taking(name, stem, kept)])
+    return smaller.to(device=model.device, dtype=model.dtype).train(model.training)
+
+
 def prefix(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     """The view of the first entries of every dimension."""
     return tensor[tuple(slice(0, size) for size in shape)]
+
+
+def _before_taking(name: str, stem: str, kept: Sequence[int]) -> str:
+    """A parameter's name in the model that layers were taken from."""
+    if not name.startswith(stem):
+        return name
+    place, _, rest = name.removeprefix(stem).partition(".")
+    return f"{stem}{kept[int(place)]}.{rest}"
 
 
 def _permute_rows_(tensor: Tensor, order: Sequence[int] | Tensor) -> None:

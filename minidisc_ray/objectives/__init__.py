@@ -1,13 +1,12 @@
-"""What is matched between teacher and student, one objective a file."""
+"""What is matched between teacher and student, one objective a file; every file of this folder is found by itself."""
 
-from minidisc_ray.configs.objective import ObjectiveConfig
-from minidisc_ray.objectives._base import Needs, Objective
+import importlib
+import pkgutil
+
+from minidisc_ray.objectives._base import Needs, Objective, build_objective, objective_of
 from minidisc_ray.objectives.labels import LabelObjective, label_loss_sum
-from minidisc_ray.objectives.ltsd import LTSDObjective
 
-__all__ = ["LTSDObjective", "LabelObjective", "Needs", "Objective", "build_objective", "label_loss_sum"]
+__all__ = ["LabelObjective", "Needs", "Objective", "build_objective", "label_loss_sum", "objective_of"]
 
-
-def build_objective(config: ObjectiveConfig, is_regression: bool) -> Objective:
-    """The objective that a recipe names."""
-    return LTSDObjective(config, is_regression)
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

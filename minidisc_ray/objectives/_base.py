@@ -1,49 +1,90 @@
-"""What every objective keeps to."""
+"""What every objective keeps to, and where objectives are found by their configs."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
-from minidisc_ray.core.trace import Batch, Totals, Trace
+from minidisc_ray.configs.objective import ObjectiveBase
+from minidisc_ray.core.pair import Pair
+from minidisc_ray.core.trace import NOTHING, Batch, Totals, Trace, Wanted
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What an objective wants of the teacher; nothing else is computed or kept.
+    """What an objective asks for; nothing else is computed or kept.
 
     Attributes:
-        teacher_logits: the teacher's logits.
-        teacher_hidden: the teacher's last hidden states.
+        teacher: of the teacher's forward pass; a teacher of whom nothing is wanted never runs.
+        student: of the student's; its logits are always there.
+        labels: whether labels are read.
+        rows: rows that one worker has to have in one part of a batch for the value to mean anything.
     """
 
-    teacher_logits: bool = False
-    teacher_hidden: bool = False
+    teacher: Wanted = NOTHING
+    student: Wanted = NOTHING
+    labels: bool = False
+    rows: int = 1
 
-    @property
-    def teacher(self) -> bool:
-        """Whether the teacher has to run at all."""
-        return self.teacher_logits or self.teacher_hidden
+    def __or__(self, other: "Needs") -> "Needs":
+        return Needs(
+            self.teacher | other.teacher,
+            self.student | other.student,
+            self.labels or other.labels,
+            max(self.rows, other.rows),
+        )
 
 
 class Objective(nn.Module, ABC):
     """A loss between a student's and a teacher's outputs.
 
     A value is a sum over rows or tokens divided by the counts of the *whole* optimiser step, so that parts accumulated
-    on one worker, or computed on several, add up to the value of the step in one piece.
+    on one worker, or computed on several, add up to the value of the step in one piece. Parameters of this module are
+    the objective's own: they are trained and checkpointed with the student and never saved in it.
     """
 
     @abstractmethod
     def needs(self) -> Needs:
-        """What the teacher has to give."""
+        """What the models have to give."""
 
     @abstractmethod
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
-        """Scalars by name, weighted already; their sum is the loss.
+        """Scalars by name, in float32 and weighted already; their sum is the loss.
 
         Args:
-            student: logits (B, C) and last hidden states (B, L, D).
-            teacher: the same, detached; None if :meth:`needs` asks for nothing.
+            student: what :meth:`needs` asks of it, and logits, (B, C).
+            teacher: likewise, detached; None if nothing is asked of it.
             batch: the rows; padding is told by its mask, (B, L).
             totals: rows and tokens of the whole step.
         """
+
+    def set_progress(self, fraction: float) -> None:
+        """Tell how much of training is done, in [0, 1], before each step."""
+
+    def follow(self, parts: Mapping[str, Tensor]) -> None:
+        """Take over the parts, by name, that were trained with the model that now is the teacher."""
+
+
+Builder = Callable[[Any, Pair], Objective]
+_BUILDERS: dict[type[ObjectiveBase], Builder] = {}
+
+
+def objective_of(config_class: type[ObjectiveBase]) -> Callable[[Builder], Builder]:
+    """Class decorator: recipes with this config are this objective."""
+
+    def register(builder: Builder) -> Builder:
+        _BUILDERS[config_class] = builder
+        return builder
+
+    return register
+
+
+def build_objective(config: ObjectiveBase, pair: Pair) -> Objective:
+    """The objective that a recipe names, for a teacher and a student.
+
+    Raises:
+        UserError: if these models or their task cannot give what it needs.
+    """
+    return _BUILDERS[type(config)](config, pair)

@@ -1,9 +1,11 @@
-"""The task's own loss on labels: what fine-tuning minimises and importance differentiates."""
+"""FT: the task's own loss on labels, what fine-tuning minimises and importance differentiates."""
 
 from torch import Tensor, nn
 
+from minidisc_ray.configs.objective import LabelsConfig
+from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import Batch, Totals, Trace
-from minidisc_ray.objectives._base import Needs, Objective
+from minidisc_ray.objectives._base import Needs, Objective, objective_of
 
 
 def label_loss_sum(logits: Tensor, labels: Tensor, is_regression: bool) -> Tensor:
@@ -19,6 +21,13 @@ def label_loss_sum(logits: Tensor, labels: Tensor, is_regression: bool) -> Tenso
     return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
 
 
+def label_losses(logits: Tensor, labels: Tensor, is_regression: bool) -> Tensor:
+    """The same of each row, (B,), for objectives that weigh rows differently."""
+    if is_regression:
+        return nn.functional.mse_loss(logits.float().squeeze(-1), labels.float(), reduction="none")
+    return nn.functional.cross_entropy(logits.float(), labels, reduction="none")
+
+
 class LabelObjective(Objective):
     """Fine-tuning: no teacher."""
 
@@ -27,9 +36,14 @@ class LabelObjective(Objective):
         self.is_regression = is_regression
 
     def needs(self) -> Needs:
-        """Nothing of a teacher."""
-        return Needs()
+        """Nothing but labels."""
+        return Needs(labels=True)
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:  # noqa: ARG002
         """One term, the mean over rows."""
         return {"labels": label_loss_sum(student.logits, batch.labels, self.is_regression) / totals.rows}
+
+
+@objective_of(LabelsConfig)
+def _build(config: LabelsConfig, pair: Pair) -> LabelObjective:  # noqa: ARG001
+    return LabelObjective(pair.task.is_regression)

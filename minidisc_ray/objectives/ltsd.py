@@ -4,25 +4,35 @@ from torch import Tensor
 
 from minidisc_ray.configs.objective import LTSDConfig
 from minidisc_ray.core.divergence import masked_mse_sum, soft_cross_entropy_sum, squared_error_sum
-from minidisc_ray.core.trace import Batch, Totals, Trace
-from minidisc_ray.objectives._base import Needs, Objective
+from minidisc_ray.core.pair import Pair
+from minidisc_ray.core.trace import Batch, Totals, Trace, Wanted
+from minidisc_ray.objectives._base import Needs, Objective, objective_of
+from minidisc_ray.objectives._layers import map_where_widths_differ
 
 
+@objective_of(LTSDConfig)
 class LTSDObjective(Objective):
     """``CE(y_T, y_A) + MSE(H_T, H_A)``; for regression the first term is the squared error of the outputs.
 
     Deviation: the paper leaves the averages open; here the first term is a mean over rows and the second a mean over
-    hidden units and real tokens, so that padding never changes the value.
+    hidden units and real tokens, so that padding never changes the value. A student of another width is mapped
+    linearly, which the paper's students never need.
     """
 
-    def __init__(self, config: LTSDConfig, is_regression: bool) -> None:
+    def __init__(self, config: LTSDConfig, pair: Pair) -> None:
         super().__init__()
         self.config = config
-        self.is_regression = is_regression
+        self.is_regression = pair.task.is_regression
+        self.student_layer, self.teacher_layer = pair.student.num_layers, pair.teacher.num_layers
+        self.linear_map = map_where_widths_differ(pair)
 
     def needs(self) -> Needs:
         """Logits and last hidden states, unless a weight of zero leaves a term out."""
-        return Needs(teacher_logits=self.config.logits_weight > 0, teacher_hidden=self.config.hidden_weight > 0)
+        logits, hidden = self.config.logits_weight > 0, self.config.hidden_weight > 0
+        return Needs(
+            teacher=Wanted(logits, frozenset({self.teacher_layer} if hidden else ())),
+            student=Wanted(logits, frozenset({self.student_layer} if hidden else ())),
+        )
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
         """The two terms as scalars."""
@@ -32,6 +42,7 @@ class LTSDObjective(Objective):
             match = squared_error_sum if self.is_regression else soft_cross_entropy_sum
             terms["logits"] = self.config.logits_weight * match(student.logits, teacher.logits) / totals.rows
         if self.config.hidden_weight > 0:
-            error = masked_mse_sum(student.last_hidden, teacher.last_hidden, batch.mask)
+            hidden = self.linear_map(student.hidden[self.student_layer])
+            error = masked_mse_sum(hidden, teacher.hidden[self.teacher_layer], batch.mask)
             terms["hidden"] = self.config.hidden_weight * error / totals.tokens
         return terms

@@ -17,6 +17,7 @@ from minidisc_ray.core.tradeoff import lambda_tradeoff, negative_derivative, sca
 from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.files import read_json, write_text
+from minidisc_ray.pipeline.making import structure_kept
 from minidisc_ray.pipeline.prepare import Prepared
 from minidisc_ray.pipeline.records import StageRecord, read_record
 from minidisc_ray.pipeline.result import (
@@ -86,10 +87,11 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
         return last.selection_metrics[_scale(last)][primary], -(trial.assistant_percent or 0)
 
     winner = max(finished, key=student_metric)
-    student_percent = config.student.scale_percent
+    student_record = records[winner.name][-1]
+    student_percent = config.student_percent
     wanted = {record.scale_percent for trial in finished for record in records[trial.name]} - {None}
-    scales = tuple(sorted({student_percent, *config.candidate_scales(), *(s for s in wanted if s)}, reverse=True))
-    structures = structures_of(prepared, scales)
+    scales = {*config.candidate_scales(), *(s for s in wanted if s)} - {student_percent}
+    structures = structures_of(prepared, tuple(sorted(scales, reverse=True)))
     cost = _cost(prepared, records)
     candidates = _candidates(prepared, records, structures, teacher_record)
     candidate_metrics = {candidate.scale_percent: candidate.metric for candidate in candidates}
@@ -98,6 +100,7 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
     result = RunResult(
         name=prepared.name,
         method=config.schedule.kind,
+        objective=config.objective.label,
         task=task.name,
         primary_metric=primary,
         seed=config.seed,
@@ -126,7 +129,9 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
             else {}
         ),
         selection_rule=_rule(prepared),
-        student=_model(prepared, structures[student_percent], records[winner.name][-1]),
+        student=_model(prepared, structure_kept(prepared, winner, records[winner.name]), student_record),
+        student_step_seconds=student_record.step_seconds,
+        student_step_memory_bytes=student_record.step_memory_bytes,
         trials=_trials(prepared, records) if prepared.plan.is_sweep else (),
         cost=cost,
         splits=_splits(prepared),
@@ -157,6 +162,7 @@ def _model(prepared: Prepared, structure: Structure, record: StageRecord) -> Mod
         kept_share=kept_share(shape, structure),
         heads=structure.heads,
         neurons=structure.neurons,
+        source_layers=prepared.kept_layers if len(structure.heads) < shape.num_layers else (),
         selection_metrics=record.selection_metrics.get(structure.scale_percent, {}),
         validation_metrics=record.validation_metrics,
     )
@@ -169,7 +175,7 @@ def _candidates(
     teacher: StageRecord,
 ) -> list[CandidateRecord]:
     primary = prepared.task.primary_metric
-    student = prepared.config.student.scale_percent
+    student = prepared.config.student_percent
     metrics: dict[int, float] = {}
     trained: set[int] = set()
     for trial in prepared.plan.trials:

@@ -9,9 +9,18 @@ from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.data import EncodedRows, epoch_batches, evaluation_batches
 from minidisc_ray.pipeline.prepare import Prepared
-from minidisc_ray.schedules.plan import ChooseStep, DistilStep, ImportanceStep, SandwichStep, Step, TeacherStep
+from minidisc_ray.schedules.plan import (
+    ChooseStep,
+    DistilStep,
+    ImportanceStep,
+    PruneStep,
+    SandwichStep,
+    Step,
+    TeacherStep,
+)
 from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
 from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE
+from minidisc_ray.training.teacher_outputs import cached_bytes
 
 
 @dataclass(frozen=True)
@@ -68,30 +77,25 @@ class Estimator:
                     weight * self._training("sandwich", self.prepared.structure(scale))
                     for scale, weight in _weights(step).items()
                 )
-                return trained + self._teacher("sandwich", full)
+                return trained + self._teacher("sandwich", full, step)
             case DistilStep():
-                source = full if step.source == "teacher" else self._source(step)
-                return self._training("distil", self.prepared.structure(step.scale_percent)) + self._teacher(
-                    "distil", source
+                source = self.prepared.structure(self.prepared.source_percent(step))
+                return self._training("distil", self.prepared.made_structure(step)) + self._teacher(
+                    "distil", source, step
                 )
-            case ChooseStep():
+            case ChooseStep() | PruneStep():
                 return 0.0
-
-    def _source(self, step: DistilStep) -> Structure:
-        if isinstance(step.source, int):
-            return self.prepared.structure(step.source)
-        # Not known before the choice: the middle of the grid.
-        scales = self.prepared.config.candidate_scales()
-        return self.prepared.structure(scales[len(scales) // 2])
 
     def _training(self, stage: str, structure: Structure) -> float:
         return 6 * self._macs(self.sizes[stage], structure) * self.epochs[stage]
 
-    def _teacher(self, stage: str, structure: Structure) -> float:
+    def _teacher(self, stage: str, structure: Structure, step: SandwichStep | DistilStep) -> float:
         prepared = self.prepared
-        rows = prepared.train
-        values = len(rows) * prepared.task.num_labels + int(rows.offsets[-1]) * prepared.shape.hidden_size
-        if 4 * values <= prepared.config.compute.teacher_cache_gib * 2**30:
+        wanted = prepared.objective(step).needs().teacher
+        if not wanted:
+            return 0.0
+        size = cached_bytes(prepared.train, prepared.task.num_labels, wanted, prepared.shape, structure)
+        if size <= prepared.config.compute.teacher_cache_gib * 2**30:
             return 2 * self._macs(self.once, structure)
         return 2 * self._macs(self.sizes[stage], structure) * self.epochs[stage]
 

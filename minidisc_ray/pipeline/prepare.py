@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedConfig,
@@ -19,8 +20,10 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import digest, run_identity, run_name
 from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.schedule import SparseTeacherConfig
+from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.core.flops import EncoderShape
-from minidisc_ray.core.structure import Structure, rank_units, structure_at
+from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
 from minidisc_ray.data import EncodedRows, Rows, Splits, builtin_tokenizer, builtin_vocabulary, encode, load_splits
 from minidisc_ray.models.families import shape_of
@@ -33,7 +36,11 @@ from minidisc_ray.models.loading import (
     load_tokenizer,
     position_limit,
 )
+from minidisc_ray.objectives import Objective
+from minidisc_ray.pipeline.matching import stage_objective
+from minidisc_ray.pipeline.sizes import WHOLE, check_structures, kept_layers, planned_structure, planned_student
 from minidisc_ray.schedules import Plan, build_plan
+from minidisc_ray.schedules.plan import CHOSEN, TEACHER, DistilStep, SandwichStep
 
 
 @dataclass(frozen=True)
@@ -118,10 +125,39 @@ class Prepared:
 
     def structure(self, scale_percent: int) -> Structure:
         """A structure of the right size for counting, before importance says which layers lose what."""
-        ranking = self.config.pruning.ranking
-        heads = rank_units([torch.ones(self.shape.num_heads)] * self.shape.num_layers, ranking)
-        neurons = rank_units([torch.ones(self.shape.intermediate_size)] * self.shape.num_layers, ranking)
-        return structure_at(heads, neurons, scale_percent, self.config.pruning.neuron_multiple)
+        return planned_structure(self.config, self.shape, scale_percent)
+
+    @property
+    def kept_layers(self) -> tuple[int, ...]:
+        """The teacher's layers that the student is made of; all of them for a pruned student."""
+        return kept_layers(self.config, self.shape)
+
+    def source_percent(self, step: DistilStep) -> int:
+        """The scale of the model that a step distils from; before the choice, the middle of the grid."""
+        if step.source == CHOSEN:
+            scales = self.config.candidate_scales()
+            return scales[len(scales) // 2]
+        return WHOLE if step.source == TEACHER else step.source
+
+    def objective(self, step: SandwichStep | DistilStep) -> Objective:
+        """The objective of a step, from sizes alone.
+
+        Raises:
+            UserError: if the step's models or the task cannot give what it needs.
+        """
+        if isinstance(step, SandwichStep):
+            above, below = self.shape.full(), [self.structure(scale) for scale in step.scales]
+        else:
+            above, below = self.structure(self.source_percent(step)), [self.made_structure(step)]
+        was_distilled = above.scale_percent < WHOLE and not isinstance(self.config.schedule, SparseTeacherConfig)
+        parts: dict[str, Tensor] | None = {} if was_distilled else None
+        return stage_objective(self.config, self.shape, self.task, above, below, parts)
+
+    def made_structure(self, step: DistilStep) -> Structure:
+        """Of the model that a step makes, likewise of the right size for counting."""
+        if step.makes_student:
+            return planned_student(self.config, self.shape, self.source_percent(step))
+        return self.structure(step.scale_percent)
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -130,7 +166,6 @@ def prepare(config: RunConfig) -> Prepared:
     Raises:
         UserError: for the first mistake found.
     """
-    plan = build_plan(config)
     splits = load_splits(config)
     if isinstance(config.teacher, BuiltinTeacherConfig):
         tokenizer: PreTrainedTokenizerBase = builtin_tokenizer()
@@ -158,20 +193,42 @@ def prepare(config: RunConfig) -> Prepared:
     _check_tokenizer(tokenizer, model)
     if config.data.max_length > limit:
         raise UserError(f"data.max_length: {config.data.max_length} is more than the teacher's {limit} positions")
+    shape = shape_of(model)
+    config = with_student_scale(config, shape.num_layers)
+    check_structures(config, shape)
     identity = run_identity(config, {"data": splits.digest, "teacher": teacher_digest})
     prepared = Prepared(
         config=config,
         splits=splits,
         tokenizer=tokenizer,
-        plan=plan,
-        shape=shape_of(model),
+        plan=build_plan(config),
+        shape=shape,
         identity=identity,
         name=run_name(config, identity),
         teacher_is_fine_tuned=fine_tuned,
     )
-    _check_structures(prepared)
+    _check_objective(prepared)
     check_storage(prepared)
     return prepared
+
+
+def _check_objective(prepared: Prepared) -> None:
+    """Refuse an objective that some step's models, their task or the batches cannot give what it needs."""
+    config = prepared.config
+    for step in (step for trial in prepared.plan.trials for step in trial.steps):
+        if not isinstance(step, SandwichStep | DistilStep):
+            continue
+        stage, training = (
+            ("sandwich", config.sandwich_training) if isinstance(step, SandwichStep) else ("distil", config.distil)
+        )
+        rows = training.batch_size // (config.compute.num_workers * training.accumulation_steps)
+        needed = prepared.objective(step).needs().rows
+        if rows < needed:
+            raise UserError(
+                f"{stage}.batch_size: {training.batch_size} rows give each of {config.compute.num_workers} workers "
+                f"{rows} in each of {training.accumulation_steps} parts, but objective.kind {config.objective.kind} "
+                f"compares rows with each other and needs {needed}; raise the batch size"
+            )
 
 
 def check_storage(prepared: Prepared) -> None:
@@ -235,13 +292,3 @@ def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel)
     embeddings = int(model.config.vocab_size)
     if len(tokenizer) > embeddings:
         raise UserError(f"teacher.path: the tokenizer has {len(tokenizer)} tokens, but the model embeds {embeddings}")
-
-
-def _check_structures(prepared: Prepared) -> None:
-    scales = [*prepared.config.candidate_scales(), prepared.config.student.scale_percent]
-    for scale in scales:
-        try:
-            prepared.structure(scale)
-        except ValueError as error:
-            key = "student.scale_percent" if scale == scales[-1] else "schedule.scales"
-            raise UserError(f"{key}: {error}") from error

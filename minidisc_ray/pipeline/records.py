@@ -20,6 +20,8 @@ class StageRecord(Config):
     num_epochs: int | None = None
     best_epoch: int | None = None
     training_flops: float = 0.0
+    step_seconds: float | None = Field(None, description="Of the median step.")
+    step_memory_bytes: int | None = Field(None, description="Added by the largest step at its peak.")
     selection_metrics: dict[int, dict[str, float]] = Field(default_factory=dict, description="By scale percent.")
     validation_metrics: dict[str, float] = Field(default_factory=dict)
     chosen_percent: int | None = None

@@ -21,6 +21,9 @@ class ModelRecord(Config):
     kept_share: dict[str, float] = Field(description="Share of heads and of neurons really kept.")
     heads: tuple[int, ...] = Field(description="Heads kept in each layer.")
     neurons: tuple[int, ...]
+    source_layers: tuple[int, ...] = Field(
+        (), description="The teacher's layers, counted from 0, that a model of fewer layers is made of."
+    )
     selection_metrics: dict[str, float] = Field(default_factory=dict)
     validation_metrics: dict[str, float] = Field(
         default_factory=dict, description="'f1', or 'accuracy@validation_mismatched' for a further validation set."
@@ -93,7 +96,8 @@ class RunResult(Config):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
-    method: Literal["conventional", "assistant", "minidisc", "maxidisc"]
+    method: Literal["conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc"]
+    objective: str = Field("LTSD", description="What was matched, by its label.")
     task: str
     primary_metric: str
     seed: int
@@ -111,6 +115,8 @@ class RunResult(Config):
     choice_by_lambda: dict[str, int] = Field(default_factory=dict, description="'0.2' -> the scale chosen.")
     selection_rule: str | None = None
     student: ModelRecord
+    student_step_seconds: float | None = Field(None, description="The median step of the distillation that made it.")
+    student_step_memory_bytes: int | None = Field(None, description="What the largest of those steps adds at its peak.")
     trials: tuple[TrialRecord, ...] = ()
     cost: CostRecord
     splits: dict[str, SplitRecord]

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.schedule import LambdaSelectionConfig, SelectionConfig
@@ -12,16 +13,18 @@ from minidisc_ray.core.grid import sample_step
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.tradeoff import best_scale, lambda_tradeoff, negative_derivative
 from minidisc_ray.models.checkpoint import load_model, save_model
-from minidisc_ray.models.surgery import cut, reorder_
-from minidisc_ray.objectives import build_objective
+from minidisc_ray.models.pruned import structure_of
+from minidisc_ray.models.surgery import cut
 from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.pipeline.making import assistant_at, make, models_above, teacher_in_order
+from minidisc_ray.pipeline.matching import load_parts, save_parts, stage_objective
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.records import StageRecord, read_record, write_record
 from minidisc_ray.pipeline.shared import (
     ensure_importance,
     ensure_teacher,
-    load_rankings,
     load_shared_teacher,
+    score_rows,
     score_validation,
     structures_of,
     teacher_folder,
@@ -32,6 +35,7 @@ from minidisc_ray.schedules.plan import (
     ChooseStep,
     DistilStep,
     ImportanceStep,
+    PruneStep,
     SandwichStep,
     Step,
     TeacherStep,
@@ -76,6 +80,8 @@ def _once(context: Context, step: Step, before: Sequence[StageRecord]) -> StageR
         return record
     with context.attempt(step.name) as beat:
         match step:
+            case PruneStep():
+                record = _prune(context, step, folder)
             case SandwichStep():
                 record = _sandwich(context, step, folder, beat)
             case ChooseStep():
@@ -90,6 +96,22 @@ def _once(context: Context, step: Step, before: Sequence[StageRecord]) -> StageR
                 shutil.rmtree(folder / checkpoint, ignore_errors=True)
     workers.wait()
     return record
+
+
+def _prune(context: Context, step: PruneStep, folder: Path) -> StageRecord:
+    prepared, scale = context.prepared, step.scale_percent
+    if context.workers.is_first:
+        sparse = cut(teacher_in_order(prepared), structures_of(prepared, (scale,))[scale])
+        save_model(sparse, prepared.tokenizer, folder / "model")
+    context.workers.wait()
+    sparse = load_model(folder / "model")
+    return StageRecord(
+        stage=step.name,
+        trial=context.trial,
+        scale_percent=scale,
+        selection_metrics={scale: score_rows(context, sparse)},
+        validation_metrics=score_validation(context, sparse),
+    )
 
 
 def _sandwich(context: Context, step: SandwichStep, folder: Path, beat: Callable[[], None]) -> StageRecord:
@@ -108,7 +130,7 @@ def _sandwich(context: Context, step: SandwichStep, folder: Path, beat: Callable
         metrics = {scale: scores[scale][primary] for scale in step.candidates}
         return max(tradeoffs_of(step.rule, metrics, teacher_metric).values())
 
-    shared = _cut_from_teacher(context, structures[step.scales[0]])
+    shared = cut(teacher_in_order(prepared), structures[step.scales[0]])
     state = _match(
         context,
         step.name,
@@ -118,6 +140,7 @@ def _sandwich(context: Context, step: SandwichStep, folder: Path, beat: Callable
         shared,
         structures,
         teacher,
+        None,
         scales_of_step,
         goodness,
     )
@@ -128,13 +151,15 @@ def _sandwich(context: Context, step: SandwichStep, folder: Path, beat: Callable
         num_epochs=state.epochs_done,
         best_epoch=state.best_epoch,
         training_flops=state.training_flops,
+        step_seconds=state.step_seconds,
+        step_memory_bytes=state.step_memory_bytes,
         selection_metrics=state.best.metrics,
     )
 
 
 def _choose(context: Context, step: ChooseStep, before: Sequence[StageRecord]) -> StageRecord:
     prepared = context.prepared
-    student = prepared.config.student.scale_percent
+    student = prepared.config.student_percent
     sandwich = next(record for record in before if record.stage == "sandwich")
     primary = prepared.task.primary_metric
     metrics = {scale: m[primary] for scale, m in sandwich.selection_metrics.items() if scale != student}
@@ -149,7 +174,7 @@ def _choose(context: Context, step: ChooseStep, before: Sequence[StageRecord]) -
             metrics[chosen],
             tradeoffs[chosen],
         )
-    assistant = _assistant(context, chosen)
+    assistant = assistant_at(context, chosen)
     return StageRecord(
         stage=step.name,
         trial=context.trial,
@@ -166,18 +191,9 @@ def _distil(
 ) -> StageRecord:
     prepared = context.prepared
     config, primary, scale = prepared.config, prepared.task.primary_metric, step.scale_percent
-    structure = structures_of(prepared, (scale,))[scale]
-    if step.source == TEACHER:
-        teacher = load_shared_teacher(prepared)
-        student = _cut_from_teacher(context, structure)
-    else:
-        if step.source == CHOSEN:
-            chosen = next(record.chosen_percent for record in before if record.chosen_percent is not None)
-            teacher = _assistant(context, chosen)
-        else:
-            made = next(record for record in before if record.scale_percent == step.source)
-            teacher = load_model(context.folder / "stages" / made.stage / "model")
-        student = cut(teacher, structure)
+    teacher, source = models_above(context, step, before)
+    student, structure = make(prepared, step, source)
+    del source
     state = _match(
         context,
         step.name,
@@ -187,6 +203,7 @@ def _distil(
         student,
         {scale: structure},
         teacher,
+        _parts_above(context, step, before),
         scales_of_step=lambda number: (scale,),  # noqa: ARG005
         goodness=lambda scores: scores[scale][primary],
     )
@@ -198,6 +215,8 @@ def _distil(
         num_epochs=state.epochs_done,
         best_epoch=state.best_epoch,
         training_flops=state.training_flops,
+        step_seconds=state.step_seconds,
+        step_memory_bytes=state.step_memory_bytes,
         selection_metrics=state.best.metrics,
         validation_metrics=score_validation(context, load_model(folder / "model")),
     )
@@ -219,15 +238,21 @@ def _match(
     student: PreTrainedModel,
     structures: dict[int, Structure],
     teacher: PreTrainedModel,
+    parts: dict[str, Tensor] | None,
     scales_of_step: Callable[[int], tuple[int, ...]],
     goodness: Callable[[Scores], float],
 ) -> TrainingState:
     """Distil, watched, and save the kept state."""
+    prepared = context.prepared
+    objective = stage_objective(
+        prepared.config, prepared.shape, prepared.task, structure_of(teacher.config), structures.values(), parts
+    )
     observer = StageObserver(context, stage, training.num_epochs, beat)
     state = distil(
         student,
         structures,
         teacher,
+        objective,
         scales_of_step,
         goodness,
         training,
@@ -237,27 +262,26 @@ def _match(
     )
     observer.close()
     if context.workers.is_first:
-        save_model(student.to("cpu"), context.prepared.tokenizer, folder / "model")
+        save_model(student.to("cpu"), prepared.tokenizer, folder / "model")
+        save_parts(objective, folder)
     context.workers.wait()
     return state
+
+
+def _parts_above(context: Context, step: DistilStep, before: Sequence[StageRecord]) -> dict[str, Tensor] | None:
+    """The objective's parts that were trained with the model that a step distils from, if one was trained."""
+    if step.source == TEACHER:
+        return None
+    if step.source == CHOSEN:
+        return load_parts(context.folder / "stages" / "sandwich")
+    made = next(record for record in before if record.scale_percent == step.source)
+    return None if made.num_epochs is None else load_parts(context.folder / "stages" / made.stage)
 
 
 def _teacher_metric(context: Context) -> float:
     record = read_record(teacher_folder(context.prepared))
     assert record is not None
     return record.selection_metrics[100][context.prepared.task.primary_metric]
-
-
-def _cut_from_teacher(context: Context, structure: Structure) -> PreTrainedModel:
-    model = load_shared_teacher(context.prepared)
-    reorder_(model, *load_rankings(context.prepared))
-    return cut(model, structure)
-
-
-def _assistant(context: Context, scale: int) -> PreTrainedModel:
-    """The candidate at a scale, as a model of its own, from the sandwich's kept state."""
-    shared = load_model(context.folder / "stages" / "sandwich" / "model")
-    return cut(shared, structures_of(context.prepared, (scale,))[scale])
 
 
 def _surroundings(context: Context) -> Surroundings:
@@ -267,7 +291,6 @@ def _surroundings(context: Context) -> Surroundings:
         rows=prepared.train,
         selection=prepared.selection,
         task=prepared.task,
-        objective=build_objective(config.objective, prepared.task.is_regression),
         pad_token_id=prepared.pad_token_id,
         precision=config.precision,
         seed=config.seed,

@@ -13,9 +13,16 @@ def distinct_runs(results: Sequence[RunResult]) -> list[RunResult]:
     Raises:
         UserError: if two different runs have the same recipe and seed.
     """
-    found: dict[tuple[str, str, int, int, str], RunResult] = {}
+    found: dict[tuple[str, str, int, int, str, str], RunResult] = {}
     for result in results:
-        key = (result.task, method_name(result), result.student.scale_percent, result.seed, result.method_digest)
+        key = (
+            result.task,
+            method_name(result),
+            result.student.scale_percent,
+            result.seed,
+            result.objective,
+            result.method_digest,
+        )
         earlier = found.setdefault(key, result)
         if earlier != result:
             raise UserError(
@@ -40,9 +47,13 @@ def check_comparable(results: Sequence[RunResult]) -> None:
         _same(group, lambda run: run.data_digest, "data")
         _same(group, lambda run: run.primary_metric, "primary metric")
         _same(group, lambda run: f"{run.teacher.total_parameters:,} parameters", "teacher")
-    for group in _grouped(results, lambda run: (run.task, method_name(run), run.student.scale_percent)):
+    for group in _grouped(results, _row_of):
         # A mean of core-hours and GPU-hours means nothing.
         _same(group, lambda run: run.cost.device_unit, "unit of device-hours")
+
+
+def _row_of(run: RunResult) -> tuple[object, ...]:
+    return run.task, method_name(run), run.objective, run.student.scale_percent
 
 
 def _grouped(results: Sequence[RunResult], key: Callable[[RunResult], object]) -> list[list[RunResult]]:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from minidisc_ray.reports.table import MAJORITY, TEACHER
+from minidisc_ray.reports.table import LTSD, MAJORITY, TEACHER
 from minidisc_ray.reports.words import count_text, hours_text, metric_title, percent_text, ratio_text
 
+_STEP_RATIOS = {"Step time": "step_seconds_ratio", "Step memory": "step_memory_ratio"}
 Row = dict[str, Any]
 
 
@@ -37,8 +38,20 @@ def records(frame: pd.DataFrame) -> list[Row]:
 
 def sections(frame: pd.DataFrame) -> list[Section]:
     """The comparison of each task; what all its rows share is in the title and not in a column."""
-    rows = records(frame)
-    return [_section([row for row in rows if row["task"] == task]) for task in dict.fromkeys(r["task"] for r in rows)]
+    return [_section(rows) for rows in by_task(records(frame))]
+
+
+def by_task(rows: list[Row]) -> list[list[Row]]:
+    """The rows of each task, tasks and rows in the order given."""
+    return [[row for row in rows if row["task"] == task] for task in dict.fromkeys(row["task"] for row in rows)]
+
+
+def step_ratios(rows: list[Row]) -> dict[str, str]:
+    """Headings and keys of what one task's rows tell of a step, beside LTSD's; empty without another objective."""
+    objectives = {row["objective"] for row in rows} - {""}
+    if LTSD not in objectives or len(objectives) == 1:
+        return {}
+    return {heading: key for heading, key in _STEP_RATIOS.items() if any(row[key] is not None for row in rows)}
 
 
 def _section(rows: list[Row]) -> Section:
@@ -46,6 +59,7 @@ def _section(rows: list[Row]) -> Section:
     scales = {row["student_scale_percent"] for row in students}
     seeds = {row["seeds"] for row in students}
     units = {row["device_unit"] for row in students}
+    objectives = {row["objective"] for row in students}
 
     def column(heading: str, text: Callable[[Row], str], priority: int = 0, is_number: bool = True) -> Column:
         return Column(heading, tuple(text(row) for row in rows), priority, is_number)
@@ -57,12 +71,19 @@ def _section(rows: list[Row]) -> Section:
 
         return text
 
+    def ratio(name: str) -> Callable[[Row], str]:
+        return lambda row: ratio_text(row[name])
+
     title = [str(rows[0]["task"])]
     columns = [column("Method", lambda row: str(row["method"]), is_number=False)]
     if len(scales) == 1:
         title.append(f"student at {scales.pop()}%")
     else:
         columns.append(column("Scale", lambda row: _optional(row["student_scale_percent"], "%")))
+    if len(objectives) == 1:
+        title.append(objectives.pop())
+    else:
+        columns.insert(1, column("Objective", lambda row: str(row["objective"]), is_number=False))
     if len(seeds) == 1:
         count = seeds.pop()
         title.append(f"{count} seed{'s' if count != 1 else ''}")
@@ -76,8 +97,9 @@ def _section(rows: list[Row]) -> Section:
         column(metric_title(rows[0]["metric_name"]), lambda row: percent_text(row["metric_mean"], row["metric_std"])),
         *(_other_metric(name, rows) for name in _other_metrics(rows)),
         column(unit[0].upper() + unit[1:], hours("device_hours")),
-        column("Hours ratio", lambda row: ratio_text(row["device_hours_ratio"])),
-        column("FLOPs ratio", lambda row: ratio_text(row["training_flops_ratio"]), priority=1),
+        column("Hours ratio", ratio("device_hours_ratio")),
+        column("FLOPs ratio", ratio("training_flops_ratio"), priority=1),
+        *(column(heading, ratio(name)) for heading, name in step_ratios(rows).items()),
         column("Assistant", lambda row: _optional(row["assistant"] or None, "%")),
         column("Teacher hours", hours("teacher_device_hours"), priority=3),
         column("Start-up hours", hours("startup_device_hours"), priority=4),

@@ -70,6 +70,7 @@ def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:
         "metric_name": words.metric_title(result.primary_metric),
         "scores": _scores(result),
         "models": _models(result),
+        "kept": _kept(result),
         "comparison": [] if frame is None else sections(frame),
         "footnotes": [] if frame is None else footnotes(frame),
         "warning": seen_warning([result.task]) if result.teacher_may_have_seen_selection else "",
@@ -82,8 +83,27 @@ def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:
 
 
 def _models(result: RunResult) -> list[tuple[str, ModelRecord]]:
-    assistants = [(f"Assistant ({model.scale_percent}%)", model) for model in result.assistants]
+    between = "Sparse teacher" if result.method == "sparse_teacher" else "Assistant"
+    assistants = [(f"{between} ({model.scale_percent}%)", model) for model in result.assistants]
     return [("Teacher", result.teacher), *assistants, (f"Student ({result.student.scale_percent}%)", result.student)]
+
+
+def _kept(result: RunResult) -> list[list[tuple[int | None, int | None, float | None]]]:
+    """For each of the teacher's layers every model's heads, neurons and share of neurons; None where it has none."""
+    models = [model for _, model in _models(result)]
+    rows = []
+    for layer, whole in enumerate(result.teacher.neurons):
+        row: list[tuple[int | None, int | None, float | None]] = []
+        for model in models:
+            layers = model.source_layers or range(len(model.heads))
+            if layer not in layers:
+                row.append((None, None, None))
+                continue
+            place = layers.index(layer)
+            neurons = model.neurons[place]
+            row.append((model.heads[place], neurons, neurons / whole if whole else None))
+        rows.append(row)
+    return rows
 
 
 def _scores(result: RunResult) -> dict[str, float | None]:
@@ -112,6 +132,11 @@ def _exact(result: RunResult) -> list[tuple[str, str]]:
         found += [(f"{name}, {key} on selection", value) for key, value in model.selection_metrics.items()]
         found += [(f"{name}, {key} on validation", value) for key, value in model.validation_metrics.items()]
     found += [(f"Majority class, {key} on validation", value) for key, value in result.majority_metrics.items()]
+    steps = {
+        "Median step of the student's distillation, seconds": result.student_step_seconds,
+        "Memory that its largest step adds, bytes": result.student_step_memory_bytes,
+    }
+    found += [(name, value) for name, value in steps.items() if value is not None]
     found += [
         ("Device-hours", result.cost.device_hours),
         ("Training FLOPs", result.cost.training_flops),

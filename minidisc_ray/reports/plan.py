@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.table import Table
 
+from minidisc_ray.configs.schedule import SparseTeacherConfig
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, total_parameters
+from minidisc_ray.core.structure import Structure
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.prepare import Prepared
 from minidisc_ray.reports.words import count_text
+from minidisc_ray.schedules.plan import DistilStep
 
 
 def plan_renderables(prepared: Prepared) -> Iterator[RenderableType]:
@@ -38,9 +41,14 @@ def _sizes(prepared: Prepared) -> Table:
     for title in ("Heads", "Neurons", "Encoder params", "Total params", "MACs at 128"):
         table.add_column(title, justify="right")
     shape = prepared.shape
-    scales = (*prepared.config.candidate_scales(), prepared.config.student.scale_percent)
+    config = prepared.config
+    between = "sparse teacher" if isinstance(config.schedule, SparseTeacherConfig) else "candidate"
     structures = [("teacher", shape.full())]
-    structures += [(f"{'student' if s == scales[-1] else 'candidate'} {s}%", prepared.structure(s)) for s in scales]
+    structures += [(f"{between} {scale}%", prepared.structure(scale)) for scale in config.candidate_scales()]
+    student = _student(prepared)
+    layers = ", ".join(str(layer + 1) for layer in prepared.kept_layers)
+    of_layers = f" (layers {layers})" if len(student.heads) < shape.num_layers else ""
+    structures.append((f"student {config.student_percent}%{of_layers}", student))
     for name, structure in structures:
         table.add_row(
             name,
@@ -51,6 +59,14 @@ def _sizes(prepared: Prepared) -> Table:
             count_text(forward_macs(shape, structure, rows=1, length=128)),
         )
     return table
+
+
+def _student(prepared: Prepared) -> Structure:
+    """Of the student; where several sources could make it narrower or wider, that from the middle of the grid."""
+    trials = prepared.plan.trials
+    last = trials[len(trials) // 2].steps[-1]
+    assert isinstance(last, DistilStep)
+    return prepared.made_structure(last)
 
 
 def _steps(prepared: Prepared) -> Table:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from minidisc_ray.reports.columns import Column, Section, records, sections
+from minidisc_ray.reports.columns import Column, Section, by_task, records, sections, step_ratios
 
 # Wide enough for every column of the comparison: what is no terminal does not wrap.
 WIDTH_OF_A_PIPE = 160
@@ -41,7 +41,8 @@ def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str
 
 def footnotes(frame: pd.DataFrame) -> list[str]:
     """What a reader must know to read the table rightly; a warning comes last."""
-    first = records(frame)[0]
+    rows = records(frame)
+    first = rows[0]
     selection = f"Selected on: {first['selection_split']}. Scores are of the validation rows, in percent"
     selection += ", mean ± sample standard deviation over seeds." if bool(frame["metric_std"].notna().any()) else "."
     if first["protocol"] == "paper":
@@ -53,8 +54,14 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
         "MACs: multiply-adds of one row of 128 tokens. Encoder parameters are what the scale prunes; total adds the "
         "embeddings and the rest.",
     ]
+    if any(step_ratios(of_task) for of_task in by_task(rows)):
+        notes.append(
+            "Step time and step memory: the median step of the student's distillation, and what its largest step adds "
+            "at the peak, relative to LTSD with the same method, student and seed. The teacher's forward pass is in "
+            "them only where its outputs are not cached: compute.teacher_cache_gib=0 puts it into every step."
+        )
     if bool(frame["teacher_may_have_seen_selection"].any()):
-        notes.append(seen_warning([row["task"] for row in records(frame) if row["teacher_may_have_seen_selection"]]))
+        notes.append(seen_warning([row["task"] for row in rows if row["teacher_may_have_seen_selection"]]))
     return notes
 
 

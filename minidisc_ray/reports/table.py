@@ -1,4 +1,4 @@
-"""Many runs as one table: a row for each method, student scale and task, averaged over seeds."""
+"""Many runs as one table: a row for each method, objective, student scale and task, averaged over seeds."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -8,15 +8,18 @@ import pandas as pd
 
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.reports.checks import check_comparable, distinct_runs
-from minidisc_ray.reports.words import method_name, scales_text
+from minidisc_ray.reports.words import FIXED_METHODS, method_name, scales_text
 
 TEACHER = "Teacher"
 MAJORITY = "Majority class"
+LTSD = "LTSD"
 
-_METHOD_ORDER = ("conventional", "assistant", "minidisc", "maxidisc")
+_METHOD_ORDER = ("conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc")
+_STEP = ("step_seconds", "step_seconds_ratio", "step_memory_bytes", "step_memory_ratio")
 _HEAD = (
     "task",
     "method",
+    "objective",
     "student_scale_percent",
     "seeds",
     "encoder_parameters",
@@ -32,6 +35,7 @@ _TAIL = (
     "training_flops",
     "device_hours_ratio",
     "training_flops_ratio",
+    *_STEP,
     "closed_form_training_flops",
     "teacher_device_hours",
     "startup_device_hours",
@@ -50,6 +54,7 @@ _NUMBERS = (
     "training_flops",
     "device_hours_ratio",
     "training_flops_ratio",
+    *_STEP,
     "closed_form_training_flops",
     "teacher_device_hours",
     "startup_device_hours",
@@ -58,10 +63,11 @@ Row = dict[str, Any]
 
 
 def compare(results: Sequence[RunResult]) -> pd.DataFrame:
-    """One row per task, method and student scale averaged over seeds, after the teacher's and before the majority's.
+    """One row per task, method, objective and student scale, after the teacher's and before the majority's.
 
-    Metrics are shares, hours are in ``device_unit``, ratios are to the conventional row of the same recipe,
-    averaged over the seeds that both have. Empty cells are missing values.
+    Rows are means over seeds. Metrics are shares, hours are in ``device_unit``, ratios of costs are to the conventional
+    row of the same recipe, those of a step to LTSD with the same method and student, both averaged over the seeds that
+    the two rows have. Empty cells are missing values.
 
     Raises:
         UserError: if the runs cannot stand in one table.
@@ -89,15 +95,16 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
 
 
 def _method_groups(runs: list[RunResult]) -> list[list[RunResult]]:
-    """Runs of one row together, by seed; rows from the largest student down, then by method.
+    """Runs of one row together, by seed; rows from the largest student down, then by method, then by objective.
 
     Runs of one row have the same recipe but for the seed: others would be averaged without anybody seeing it.
     """
-    groups: dict[tuple[int, int, tuple[int, ...], str, str], list[RunResult]] = {}
+    groups: dict[tuple[int, int, tuple[int, ...], str, tuple[bool, str], str], list[RunResult]] = {}
     for run in runs:
-        fixed = tuple(-model.scale_percent for model in run.assistants) if run.method == "assistant" else ()
+        fixed = tuple(-model.scale_percent for model in run.assistants) if run.method in FIXED_METHODS else ()
         order = _METHOD_ORDER.index(run.method)
-        key = (-run.student.scale_percent, order, fixed, method_name(run), run.method_digest)
+        objective = (run.objective != LTSD, run.objective)
+        key = (-run.student.scale_percent, order, fixed, method_name(run), objective, run.method_digest)
         groups.setdefault(key, []).append(run)
     return [sorted(groups[key], key=lambda run: run.seed) for key in sorted(groups)]
 
@@ -109,9 +116,11 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
     }
     pairs = [(run, conventional[run.seed]) for run in runs if run.seed in conventional]
     same_unit = [(run, base) for run, base in pairs if run.cost.device_unit == base.cost.device_unit]
+    steps = [(run, base) for run in runs if (base := _ltsd_run(run, of_task)) is not None]
     return {
         **_shared(runs),
         "method": _row_name(first, of_task),
+        "objective": first.objective,
         "student_scale_percent": first.student.scale_percent,
         "seeds": len(runs),
         "encoder_parameters": _mean(run.student.encoder_parameters for run in runs),
@@ -123,6 +132,10 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
         "training_flops": _mean(run.cost.training_flops for run in runs),
         "device_hours_ratio": _mean_ratio(same_unit, lambda run: run.cost.device_hours),
         "training_flops_ratio": _mean_ratio(pairs, lambda run: run.cost.training_flops),
+        "step_seconds": _mean_of_all(run.student_step_seconds for run in runs),
+        "step_seconds_ratio": _mean_ratio(steps, lambda run: run.student_step_seconds),
+        "step_memory_bytes": _mean_of_all(run.student_step_memory_bytes for run in runs),
+        "step_memory_ratio": _mean_ratio(steps, lambda run: run.student_step_memory_bytes),
         "closed_form_training_flops": _mean(run.closed_form_training_flops for run in runs),
         "teacher_device_hours": _mean(run.cost.teacher_device_hours for run in runs),
         "startup_device_hours": _mean(run.cost.startup_device_hours for run in runs),
@@ -130,12 +143,27 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
     }
 
 
+def _ltsd_run(run: RunResult, of_task: list[RunResult]) -> RunResult | None:
+    """The run that a step is measured against: LTSD with the same method, student, seed and devices."""
+
+    def likeness(one: RunResult) -> tuple[object, ...]:
+        return method_name(one), one.student.scale_percent, len(one.student.heads), one.seed, one.devices
+
+    if run.objective == LTSD:
+        return run
+    found = [other for other in of_task if other.objective == LTSD and likeness(other) == likeness(run)]
+    # Of several recipes nobody can say which one is meant.
+    return found[0] if len(found) == 1 else None
+
+
 def _row_name(run: RunResult, of_task: list[RunResult]) -> str:
     """The method's name; where two recipes of one method stand in a table, the recipe's digest tells them apart."""
     digests = {
         other.method_digest
         for other in of_task
-        if method_name(other) == method_name(run) and other.student.scale_percent == run.student.scale_percent
+        if method_name(other) == method_name(run)
+        and other.objective == run.objective
+        and other.student.scale_percent == run.student.scale_percent
     }
     return method_name(run) if len(digests) == 1 else f"{method_name(run)} [{run.method_digest[:6]}]"
 
@@ -149,6 +177,7 @@ def _teacher_row(runs: list[RunResult]) -> Row:
     return {
         **_shared(runs),
         "method": TEACHER,
+        "objective": "",
         "student_scale_percent": first.teacher.scale_percent,
         "seeds": len(per_seed),
         "encoder_parameters": first.teacher.encoder_parameters,
@@ -169,6 +198,7 @@ def _majority_row(runs: list[RunResult]) -> Row:
     return {
         **_shared(runs),
         "method": MAJORITY,
+        "objective": "",
         **_metrics([first.majority_metrics], first.primary_metric),
         "assistant": "",
     }
@@ -206,5 +236,14 @@ def _mean(values: Iterable[float]) -> float | None:
     return statistics.fmean(listed) if listed else None
 
 
-def _mean_ratio(pairs: list[tuple[RunResult, RunResult]], cost: Callable[[RunResult], float]) -> float | None:
-    return _mean(cost(run) / cost(base) for run, base in pairs if cost(base) > 0)
+def _mean_of_all(values: Iterable[float | None]) -> float | None:
+    """The mean where nothing is missing: one over only some of a row's seeds would be read as one over all of them."""
+    listed = list(values)
+    found = [value for value in listed if value is not None]
+    return _mean(found) if len(found) == len(listed) else None
+
+
+def _mean_ratio(pairs: list[tuple[RunResult, RunResult]], cost: Callable[[RunResult], float | None]) -> float | None:
+    """The mean over pairs in which both have a cost, and the second one is not free."""
+    costs = [(cost(run), cost(base)) for run, base in pairs]
+    return _mean(of_run / of_base for of_run, of_base in costs if of_run is not None and of_base)

@@ -5,15 +5,24 @@ import math
 from minidisc_ray.pipeline.result import RunResult
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
-_METHODS = {"conventional": "Conventional", "minidisc": "MiniDisc", "maxidisc": "MaxiDisc"}
+_METHODS = {
+    "conventional": "Conventional",
+    "sparse_teacher": "StarK",
+    "assistant": "TA",
+    "minidisc": "MiniDisc",
+    "maxidisc": "MaxiDisc",
+}
+# Those whose model between teacher and student is given by the recipe.
+FIXED_METHODS = ("sparse_teacher", "assistant")
 _METRICS = {"f1": "F1", "matthews": "Matthews", "accuracy": "Accuracy", "spearman": "Spearman", "pearson": "Pearson"}
 
 
 def method_name(result: RunResult) -> str:
-    """What tables call the run's method; a fixed assistant carries its scale, so that two scales are two methods."""
-    if result.method == "assistant":
-        return f"TA ({scales_text([model.scale_percent for model in result.assistants], '%')})"
-    return _METHODS[result.method]
+    """What tables call the run's method; what was fixed carries its scale, so that two scales are two methods."""
+    name = _METHODS[result.method]
+    if result.method not in FIXED_METHODS:
+        return name
+    return f"{name} ({scales_text([model.scale_percent for model in result.assistants], '%')})"
 
 
 def scales_text(scales: list[int], unit: str = "") -> str:

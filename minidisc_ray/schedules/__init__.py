@@ -1,22 +1,31 @@
 """From a config to a plan of steps; no tensors, no files."""
 
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.schedule import AssistantConfig, ConventionalConfig, MaxiDiscConfig, MiniDiscConfig
+from minidisc_ray.configs.schedule import (
+    AssistantConfig,
+    ConventionalConfig,
+    MaxiDiscConfig,
+    MiniDiscConfig,
+    SparseTeacherConfig,
+)
 from minidisc_ray.schedules.assistant import plan_assistant
 from minidisc_ray.schedules.conventional import plan_conventional
 from minidisc_ray.schedules.maxidisc import plan_maxidisc
 from minidisc_ray.schedules.minidisc import plan_minidisc
 from minidisc_ray.schedules.plan import Plan
+from minidisc_ray.schedules.sparse_teacher import plan_sparse_teacher
 
 __all__ = ["Plan", "build_plan"]
 
 
 def build_plan(config: RunConfig) -> Plan:
     """The plan of a recipe's schedule."""
-    student = config.student.scale_percent
+    student = config.student_percent
     match config.schedule:
         case ConventionalConfig():
             return plan_conventional(student)
+        case SparseTeacherConfig():
+            return plan_sparse_teacher(config.schedule.teacher_percent, student)
         case AssistantConfig():
             return plan_assistant(config.schedule.assistant_percent, student)
         case MiniDiscConfig():

@@ -1,6 +1,6 @@
 """Distillation through one assistant at a given scale (TA)."""
 
-from minidisc_ray.schedules.plan import MAIN_TRIAL, TEACHER, DistilStep, Plan, Trial
+from minidisc_ray.schedules.plan import MAIN_TRIAL, STUDENT, TEACHER, DistilStep, Plan, Trial
 
 
 def plan_assistant(assistant_percent: int, student_percent: int) -> Plan:
@@ -12,6 +12,6 @@ def through_assistant(name: str, assistant_percent: int, student_percent: int) -
     """The trial T -> A -> S."""
     steps = (
         DistilStep(TEACHER, assistant_percent, "assistant"),
-        DistilStep(assistant_percent, student_percent, "student"),
+        DistilStep(assistant_percent, student_percent, STUDENT),
     )
     return Trial(name, steps, assistant_percent)

@@ -2,7 +2,7 @@
 
 from minidisc_ray.configs.schedule import MiniDiscConfig
 from minidisc_ray.core.grid import sample_evenly
-from minidisc_ray.schedules.plan import CHOSEN, MAIN_TRIAL, ChooseStep, DistilStep, Plan, SandwichStep, Trial
+from minidisc_ray.schedules.plan import CHOSEN, MAIN_TRIAL, STUDENT, ChooseStep, DistilStep, Plan, SandwichStep, Trial
 
 
 def plan_minidisc(schedule: MiniDiscConfig, student_percent: int) -> Plan:
@@ -14,6 +14,6 @@ def plan_minidisc(schedule: MiniDiscConfig, student_percent: int) -> Plan:
     steps = (
         SandwichStep(candidates, student_percent, trained, schedule.num_sampled, schedule.selection),
         ChooseStep(schedule.selection),
-        DistilStep(CHOSEN, student_percent, "student"),
+        DistilStep(CHOSEN, student_percent, STUDENT),
     )
     return Plan(trials=(Trial(MAIN_TRIAL, steps),))

@@ -8,6 +8,7 @@ from minidisc_ray.configs.schedule import SelectionConfig
 TEACHER: Literal["teacher"] = "teacher"
 CHOSEN: Literal["chosen"] = "chosen"
 Source = Literal["teacher", "chosen"] | int
+STUDENT = "student"
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,21 @@ class ImportanceStep:
 
 
 @dataclass(frozen=True)
+class PruneStep:
+    """Prune the teacher to a scale, without training it any further."""
+
+    scale_percent: int
+    name: str = "sparse_teacher"
+
+
+@dataclass(frozen=True)
 class SandwichStep:
     """Train nested candidates jointly in one set of weights.
 
     Attributes:
         candidates: assistant candidates, largest first.
-        student_percent: the student's own slice, trained along.
+        student_percent: the lower end, trained along: a slice pruned to the student's scale, also where the student
+            itself is to have fewer layers.
         trained: the fixed subset, or None if each step draws its own.
         num_sampled: candidates trained at each step.
         rule: the trade-off whose best value picks the kept state.
@@ -61,6 +71,8 @@ class ChooseStep:
 class DistilStep:
     """Distil to a scale; the smaller model is cut from the model it is distilled from.
 
+    The step named after the student makes what the recipe's ``student`` describes, every other one a pruned model.
+
     Attributes:
         source: the teacher, the chosen candidate, or the model at a scale that a step before this one made.
         scale_percent: of the model to be made.
@@ -70,8 +82,13 @@ class DistilStep:
     scale_percent: int
     name: str
 
+    @property
+    def makes_student(self) -> bool:
+        """Whether this is the step that ends its trial."""
+        return self.name == STUDENT
 
-Step = TeacherStep | ImportanceStep | SandwichStep | ChooseStep | DistilStep
+
+Step = TeacherStep | ImportanceStep | PruneStep | SandwichStep | ChooseStep | DistilStep
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from minidisc_ray.configs.training import Precision, TrainingConfig
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
+from minidisc_ray.core.trace import Wanted
 from minidisc_ray.data import EncodedRows
 from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.elastic import ElasticModel
@@ -27,7 +28,6 @@ class Surroundings:
     rows: EncodedRows
     selection: EncodedRows
     task: Task
-    objective: Objective
     pad_token_id: int
     precision: Precision
     seed: int
@@ -39,6 +39,7 @@ def distil(
     student: PreTrainedModel,
     structures: Mapping[int, Structure],
     teacher: PreTrainedModel,
+    objective: Objective,
     scales_of_step: Callable[[int], tuple[int, ...]],
     goodness: Callable[[Scores], float],
     training: TrainingConfig,
@@ -52,28 +53,22 @@ def distil(
         student: the largest candidate.
         structures: the candidates by scale percent; a single one is plain distillation.
         teacher: the model above.
+        objective: what is matched; its own parts are trained along, in place.
         scales_of_step: which candidates each step trains.
         goodness: from every candidate's selection metrics to the number that picks the kept state.
         training: the stage's config.
-        surroundings: rows, objective and workers.
+        surroundings: rows and workers.
         folder: of the stage.
         observer: told of every step and epoch.
     """
     around = surroundings
     use_fast_dropout(student, training.dropout)
     student.to(around.workers.device).requires_grad_(True)
+    wanted = objective.needs().teacher
     learner = Learner(
         elastic=ElasticModel(student, structures),
-        objective=around.objective,
-        teacher=TeacherOutputs(
-            teacher,
-            around.rows,
-            around.objective.needs(),
-            around.pad_token_id,
-            around.workers,
-            around.precision,
-            around.cache_bytes,
-        ),
+        objective=objective,
+        teacher=_outputs(teacher, wanted, around) if wanted else None,
         scales_of_step=scales_of_step,
         goodness=goodness,
         task=around.task,
@@ -83,3 +78,9 @@ def distil(
         precision=around.precision,
     )
     return train(learner, around.rows, training, around.seed, folder, observer)
+
+
+def _outputs(teacher: PreTrainedModel, wanted: Wanted, around: Surroundings) -> TeacherOutputs:
+    return TeacherOutputs(
+        teacher, around.rows, wanted, around.pad_token_id, around.workers, around.precision, around.cache_bytes
+    )

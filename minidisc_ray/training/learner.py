@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minidisc_ray.configs.training import Precision
 from minidisc_ray.core.flops import EncoderShape, training_flops
 from minidisc_ray.core.task import Task
-from minidisc_ray.core.trace import Batch, Totals
+from minidisc_ray.core.trace import Batch, Totals, Wanted
 from minidisc_ray.data import EncodedRows
 from minidisc_ray.evaluation import score
-from minidisc_ray.models.elastic import ElasticModel
+from minidisc_ray.models.elastic import ElasticModel, FlatGradients
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.objectives import Objective
 from minidisc_ray.training.autocast import autocast
@@ -51,6 +51,16 @@ class Learner:
     def __post_init__(self) -> None:
         self.shape: EncoderShape = shape_of(self.elastic.shared)
         self.flops = 0
+        self.objective.to(self.workers.device)
+        self.wanted: Wanted = self.objective.needs().student
+        self.gradients: tuple[FlatGradients, ...] = (self.elastic.gradients,)
+        if any(parameter.requires_grad for parameter in self.objective.parameters()):
+            self.gradients += (FlatGradients(self.objective),)
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """All that training changes and checkpoints keep: the student's parameters, and the objective's own parts."""
+        parts = {name: part for name, part in self.objective.named_parameters() if part.requires_grad}
+        return dict(self.elastic.shared.named_parameters()) | {f"objective.{name}": p for name, p in parts.items()}
 
     def backward(self, batch: Batch, totals: Totals, step: int) -> dict[str, Tensor]:
         """Add this batch's share of the step's gradient; returns the detached terms, averaged over candidates."""
@@ -63,7 +73,7 @@ class Learner:
         sums: dict[str, Tensor] = {}
         for scale in scales:
             with autocast(self.precision, self.workers.device):
-                trace = self.elastic.run(scale, leaf, batch)
+                trace = self.elastic.run(scale, leaf, batch, self.wanted)
             terms = self.objective(trace, target, batch, totals)
             loss = torch.stack(list(terms.values())).sum() / len(scales)
             loss.backward()  # type: ignore[no-untyped-call]

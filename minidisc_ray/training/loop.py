@@ -1,12 +1,13 @@
 """The one training loop; every stage that learns runs it."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.core.trace import Totals
@@ -16,6 +17,7 @@ from minidisc_ray.training.learner import Learner, Scores
 from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
 from minidisc_ray.training.predict import to_device
 from minidisc_ray.training.state import EpochRecord, TrainingState, load_checkpoint, save_checkpoint
+from minidisc_ray.training.step_meter import StepMeter
 
 
 class TrainingError(RuntimeError):
@@ -48,21 +50,23 @@ def train(
     Raises:
         TrainingError: if a gradient is not finite.
     """
-    shared, workers = learner.elastic.shared, learner.workers
-    optimizer = build_optimizer(shared, training)
-    state, best = _resume(shared, optimizer, folder)
+    workers, trained = learner.workers, learner.trained()
+    optimizer = build_optimizer(trained.values(), training)
+    state, best = _resume(trained, optimizer, folder)
     # What filling the teacher's cache costs was counted before the interruption already.
     flops_before = state.training_flops - (workers.sum_number(learner.total_flops()) if state.history else 0.0)
     num_steps = math.ceil(len(rows) / training.batch_size) * training.num_epochs
+    meter = StepMeter(workers.device)
 
     while state.epochs_done < training.num_epochs and not _is_patience_over(state, training):
         epoch, step = state.epochs_done + 1, state.steps_done
         batches = epoch_batches(rows.lengths, training.batch_size, seed, state.epochs_done)
         learner.elastic.train()
         sums: dict[str, Tensor] = {}
-        for indices in batches:
+        for indices in meter.watch(batches):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(step, num_steps, training)
+            learner.objective.set_progress(step / num_steps)
             losses = _take_step(learner, rows, indices, training, seed, step)
             _clip_(learner, training, step)
             optimizer.step()
@@ -83,31 +87,33 @@ def train(
             best_epoch=epoch if is_best else state.best_epoch,
             history=(*state.history, record),
             training_flops=flops_before + workers.sum_number(learner.total_flops()),
+            step_seconds=meter.seconds,
+            step_memory_bytes=meter.memory_bytes,
         )
         if is_best:
-            best = _copy(shared)
+            best = _copy(trained)
         if workers.is_first:
             if is_best:
-                save_checkpoint(folder / "best", shared, None, state)
-            save_checkpoint(folder / "newest", shared, optimizer, state)
+                save_checkpoint(folder / "best", trained, None, state)
+            save_checkpoint(folder / "newest", trained, optimizer, state)
         workers.wait()
         observer.on_epoch(record, folder / "newest")
 
-    _restore_(shared, best)
+    _restore_(trained, best)
     return state
 
 
 def _resume(
-    shared: torch.nn.Module, optimizer: torch.optim.Optimizer, folder: Path
+    trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, folder: Path
 ) -> tuple[TrainingState, list[Tensor]]:
     """Load the newest checkpoint, and the best weights so far; from the start if either is missing or damaged."""
-    initial = _copy(shared)
-    if load_checkpoint(folder / "best", shared, None) is not None:
-        best = _copy(shared)
-        state = load_checkpoint(folder / "newest", shared, optimizer)
+    initial = _copy(trained)
+    if load_checkpoint(folder / "best", trained, None) is not None:
+        best = _copy(trained)
+        state = load_checkpoint(folder / "newest", trained, optimizer)
         if state is not None:
             return state, best
-    _restore_(shared, initial)
+    _restore_(trained, initial)
     return TrainingState(), initial
 
 
@@ -116,7 +122,8 @@ def _take_step(
 ) -> dict[str, Tensor]:
     workers = learner.workers
     totals = Totals(rows=len(indices), tokens=int(rows.lengths[indices].sum()))
-    learner.elastic.gradients.zero_()
+    for gradients in learner.gradients:
+        gradients.zero_()
     sums: dict[str, Tensor] = {}
     parts = shard(indices, workers.rank, workers.size, training.accumulation_steps)
     for part, part_indices in enumerate(parts):
@@ -125,7 +132,8 @@ def _take_step(
         batch = to_device(collate(rows, part_indices, learner.pad_token_id), workers.device)
         for name, value in learner.backward(batch, totals, step).items():
             sums[name] = sums[name] + value if name in sums else value
-    workers.sum_(learner.elastic.gradients.buffer)
+    for gradients in learner.gradients:
+        workers.sum_(gradients.buffer)
     return sums
 
 
@@ -134,16 +142,19 @@ def _mix(*numbers: int) -> int:
 
 
 def _clip_(learner: Learner, training: TrainingConfig, step: int) -> None:
-    """Scale the gradient down to the largest allowed norm; the flat buffer makes it one norm and one product."""
-    buffer = learner.elastic.gradients.buffer
-    norm = float(torch.linalg.vector_norm(buffer))
-    if not math.isfinite(norm):
-        raise TrainingError(
-            f"the gradient is not finite at step {step + 1}; the last good checkpoint is kept: lower the learning rate "
-            f"({training.learning_rate:g}), or use precision=float32"
-        )
-    if norm > training.max_gradient_norm:
-        buffer.mul_(training.max_gradient_norm / norm)
+    """Scale gradients down to the largest allowed norm; a flat buffer makes it one norm and one product.
+
+    The student's and the objective's own parts are clipped apart: a critic's gradient must not slow the student down.
+    """
+    for gradients in learner.gradients:
+        norm = float(torch.linalg.vector_norm(gradients.buffer))
+        if not math.isfinite(norm):
+            raise TrainingError(
+                f"the gradient is not finite at step {step + 1}; the last good checkpoint is kept: lower the learning "
+                f"rate ({training.learning_rate:g}), or use precision=float32"
+            )
+        if norm > training.max_gradient_norm:
+            gradients.buffer.mul_(training.max_gradient_norm / norm)
 
 
 def _is_patience_over(state: TrainingState, training: TrainingConfig) -> bool:
@@ -152,11 +163,11 @@ def _is_patience_over(state: TrainingState, training: TrainingConfig) -> bool:
     return state.epochs_done - state.best_epoch >= training.early_stop_epochs
 
 
-def _copy(module: torch.nn.Module) -> list[Tensor]:
-    return [parameter.detach().clone() for parameter in module.parameters()]
+def _copy(trained: Mapping[str, nn.Parameter]) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in trained.values()]
 
 
 @torch.no_grad()
-def _restore_(module: torch.nn.Module, kept: list[Tensor]) -> None:
-    for parameter, value in zip(module.parameters(), kept, strict=True):
+def _restore_(trained: Mapping[str, nn.Parameter], kept: list[Tensor]) -> None:
+    for parameter, value in zip(trained.values(), kept, strict=True):
         parameter.copy_(value)

@@ -1,13 +1,15 @@
 """AdamW over shared parameters, and the learning rate of each step."""
 
+from collections.abc import Iterable
+
 from torch import nn, optim
 
 from minidisc_ray.configs.training import TrainingConfig
 
 
-def build_optimizer(module: nn.Module, training: TrainingConfig) -> optim.AdamW:
+def build_optimizer(parameters: Iterable[nn.Parameter], training: TrainingConfig) -> optim.AdamW:
     """AdamW (one fused kernel, also on CPUs) that decays matrices and spares biases and norms."""
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
     matrices = [parameter for parameter in trainable if parameter.ndim > 1]
     vectors = [parameter for parameter in trainable if parameter.ndim <= 1]
     return optim.AdamW(

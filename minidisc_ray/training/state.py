@@ -31,13 +31,18 @@ class EpochRecord(Config):
 
 
 class TrainingState(Config):
-    """Where a stage stands after a whole epoch."""
+    """Where a stage stands after a whole epoch.
+
+    ``step_seconds`` and ``step_memory_bytes`` are of the steps that the first worker's process took itself.
+    """
 
     epochs_done: int = 0
     steps_done: int = 0
     best_epoch: int = 0
     history: tuple[EpochRecord, ...] = ()
     training_flops: float = 0.0
+    step_seconds: float | None = None
+    step_memory_bytes: int | None = None
 
     @property
     def best(self) -> EpochRecord | None:
@@ -45,12 +50,14 @@ class TrainingState(Config):
         return self.history[self.best_epoch - 1] if self.history else None
 
 
-def save_checkpoint(folder: Path, module: nn.Module, optimizer: optim.Optimizer | None, state: TrainingState) -> None:
+def save_checkpoint(
+    folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: optim.Optimizer | None, state: TrainingState
+) -> None:
     """Write a checkpoint; without an optimiser it is one to end with."""
     temporary = folder.with_name(f".{folder.name}.tmp{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file(_tensors_of(module), temporary / "model.safetensors")
+    save_file(_tensors_of(parameters), temporary / "model.safetensors")
     if optimizer is not None:
         save_file(_moments_of(optimizer), temporary / "optimizer.safetensors")
     (temporary / "state.json").write_text(state.model_dump_json(), encoding="utf-8")
@@ -58,15 +65,16 @@ def save_checkpoint(folder: Path, module: nn.Module, optimizer: optim.Optimizer 
     temporary.replace(folder)
 
 
-def load_checkpoint(folder: Path, module: nn.Module, optimizer: optim.Optimizer | None) -> TrainingState | None:
-    """Load a checkpoint into a module and an optimiser; None if there is none that is whole."""
+def load_checkpoint(
+    folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: optim.Optimizer | None
+) -> TrainingState | None:
+    """Load a checkpoint into parameters and an optimiser; None if there is none that is whole."""
     try:
         state = TrainingState.model_validate(json.loads((folder / "state.json").read_text(encoding="utf-8")))
         tensors = load_file(folder / "model.safetensors")
         moments = load_file(folder / "optimizer.safetensors") if optimizer is not None else {}
     except (OSError, ValueError, ValidationError, SafetensorError):
         return None
-    parameters = dict(module.named_parameters())
     shapes = {name: parameter.shape for name, parameter in parameters.items()}
     if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
         return None
@@ -78,8 +86,8 @@ def load_checkpoint(folder: Path, module: nn.Module, optimizer: optim.Optimizer 
     return state
 
 
-def _tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    return {name: parameter.detach().contiguous() for name, parameter in module.named_parameters()}
+def _tensors_of(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    return {name: parameter.detach().contiguous() for name, parameter in parameters.items()}
 
 
 def _moments_of(optimizer: optim.Optimizer) -> dict[str, Tensor]:

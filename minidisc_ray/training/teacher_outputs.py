@@ -1,7 +1,10 @@
 """What the teacher gives, computed once for each row where it fits in memory, else for each batch.
 
-N rows in the split, T real tokens in all of them, B rows and L tokens of a batch, D hidden size, C classes.
+N rows in the split, T real tokens in all of them, B rows and L tokens of a batch, D hidden size, W width of a
+projection, C classes.
 """
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -10,15 +13,23 @@ from transformers import PreTrainedModel
 from minidisc_ray.configs.training import Precision
 from minidisc_ray.core.flops import EncoderShape, inference_flops
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.core.trace import Batch, Trace
+from minidisc_ray.core.trace import Batch, Trace, Wanted
 from minidisc_ray.data import EncodedRows, collate, evaluation_batches
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.models.pruned import structure_of
-from minidisc_ray.objectives import Needs
 from minidisc_ray.training.autocast import autocast
 from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, to_device
 from minidisc_ray.training.workers import Workers
+
+# Which tensor of a trace: its attribute and its layer.
+_Key = tuple[str, int]
+
+
+def cached_bytes(rows: EncodedRows, num_labels: int, wanted: Wanted, shape: EncoderShape, structure: Structure) -> int:
+    """Size of all that a teacher gives on a split, in float32."""
+    widths = _widths(wanted, shape, structure).values()
+    return 4 * (len(rows) * num_labels + int(rows.offsets[-1]) * sum(widths))
 
 
 class TeacherOutputs:
@@ -27,7 +38,7 @@ class TeacherOutputs:
     Args:
         teacher: the model above, used in eval mode and never changed.
         rows: the training split.
-        needs: which outputs are kept.
+        wanted: which outputs are kept.
         pad_token_id: fills rows up to the longest of their batch.
         workers: share the work of the first pass.
         precision: of the forward pass.
@@ -39,7 +50,7 @@ class TeacherOutputs:
         self,
         teacher: PreTrainedModel,
         rows: EncodedRows,
-        needs: Needs,
+        wanted: Wanted,
         pad_token_id: int,
         workers: Workers,
         precision: Precision,
@@ -47,54 +58,77 @@ class TeacherOutputs:
     ) -> None:
         self.teacher = teacher.eval().requires_grad_(False).to(workers.device)
         self.rows = rows
-        self.needs = needs
+        self.wanted = wanted
         self.workers = workers
         self.precision: Precision = precision
         self.shape: EncoderShape = shape_of(teacher)
         self.structure: Structure = structure_of(teacher.config)
         self.flops = 0
-        hidden = self.shape.hidden_size if needs.teacher_hidden else 0
-        size = 4 * (len(rows) * int(teacher.config.num_labels) + int(rows.offsets[-1]) * hidden)
-        self.is_cached = size <= cache_bytes
+        num_labels = int(teacher.config.num_labels)
+        self.is_cached = cached_bytes(rows, num_labels, wanted, self.shape, self.structure) <= cache_bytes
         if self.is_cached:
-            self._fill(pad_token_id)
+            self._fill(pad_token_id, num_labels)
 
     def trace(self, batch: Batch) -> Trace:
-        """Detached logits, (B, C), and last hidden states, (B, L, D), of a batch of training rows."""
+        """What is wanted of the teacher on a batch of training rows, detached and in float32."""
         if not self.is_cached:
             self.flops += inference_flops(self.shape, self.structure, batch.rows, batch.length)
             return self._run(batch)
         device = self.workers.device
-        logits = self._logits[batch.indices].to(device)
-        if not self.needs.teacher_hidden:
-            return Trace(logits=logits, last_hidden=logits.new_zeros(0))
-        starts = self.rows.offsets[batch.indices].unsqueeze(1)
-        # Beyond a row's end this reads whatever follows it: the mask keeps padding out of every objective.
-        positions = (starts + torch.arange(batch.length)).clamp_(max=len(self._hidden) - 1)
-        return Trace(logits=logits, last_hidden=self._hidden[positions].to(device))
+        tables: dict[_Key, Tensor] = {}
+        if self._tables:
+            starts = self.rows.offsets[batch.indices].unsqueeze(1)
+            # Beyond a row's end this reads whatever follows it: the mask keeps padding out of every objective.
+            positions = (starts + torch.arange(batch.length)).clamp_(max=int(self.rows.offsets[-1]) - 1)
+            tables = {key: table[positions].to(device) for key, table in self._tables.items()}
+        return _as_trace(self._logits[batch.indices].to(device), tables)
 
     @torch.no_grad()
     def _run(self, batch: Batch) -> Trace:
         with autocast(self.precision, self.workers.device):
-            trace = run_model(self.teacher, batch)
-        return Trace(logits=trace.logits.float(), last_hidden=trace.last_hidden.float())
+            trace = run_model(self.teacher, batch, self.wanted)
+        return _as_trace(trace.logits.float(), {key: value.float() for key, value in _by_key(trace).items()})
 
-    def _fill(self, pad_token_id: int) -> None:
+    def _fill(self, pad_token_id: int, num_labels: int) -> None:
         workers = self.workers
-        self._logits = torch.zeros(len(self.rows), int(self.teacher.config.num_labels))
-        tokens = int(self.rows.offsets[-1]) if self.needs.teacher_hidden else 0
-        self._hidden = torch.zeros(tokens, self.shape.hidden_size)
+        self._logits = torch.zeros(len(self.rows), num_labels)
+        tokens = int(self.rows.offsets[-1])
+        widths = _widths(self.wanted, self.shape, self.structure)
+        self._tables = {key: torch.zeros(tokens, width) for key, width in widths.items()}
         batches = evaluation_batches(self.rows.lengths, EVALUATION_BATCH_SIZE)
         for indices in batches[workers.rank :: workers.size]:
             batch = to_device(collate(self.rows, indices, pad_token_id), workers.device)
             trace = self._run(batch)
             self.flops += inference_flops(self.shape, self.structure, batch.rows, batch.length)
             self._logits[indices] = trace.logits.cpu()
-            if tokens:
-                self._hidden[_token_positions(self.rows, indices)] = trace.last_hidden[batch.mask.bool()].cpu()
-        for table in (self._logits, self._hidden):
+            if self._tables:
+                positions, is_real = _token_positions(self.rows, indices), batch.mask.bool()
+                for key, value in _by_key(trace).items():
+                    self._tables[key][positions] = value[is_real].cpu()
+        for table in (self._logits, *self._tables.values()):
             if workers.size > 1:
                 table.copy_(workers.sum_(table.to(workers.device)))
+
+
+def _widths(wanted: Wanted, shape: EncoderShape, structure: Structure) -> dict[_Key, int]:
+    """Values of one token in each wanted tensor, in one order on every worker."""
+    widths: dict[_Key, int] = {("hidden", layer): shape.hidden_size for layer in sorted(wanted.hidden)}
+    for name in ("queries", "keys", "values"):
+        for layer in sorted(getattr(wanted, name)):
+            widths[name, layer] = structure.heads[layer - 1] * shape.head_size
+    return widths
+
+
+def _by_key(trace: Trace) -> dict[_Key, Tensor]:
+    names = ("hidden", "queries", "keys", "values")
+    return {(name, layer): value for name in names for layer, value in getattr(trace, name).items()}
+
+
+def _as_trace(logits: Tensor, tables: Mapping[_Key, Tensor]) -> Trace:
+    parts: dict[str, dict[int, Tensor]] = {"hidden": {}, "queries": {}, "keys": {}, "values": {}}
+    for (name, layer), value in tables.items():
+        parts[name][layer] = value
+    return Trace(logits, **parts)
 
 
 def _token_positions(rows: EncodedRows, indices: Tensor) -> Tensor:

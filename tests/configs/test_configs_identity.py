@@ -2,6 +2,7 @@ import pytest
 
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.configs.identity import digest, run_identity, run_name
+from minidisc_ray.configs.student import with_student_scale
 
 CONTENTS = {"data": "d1", "teacher": "t1"}
 FILES = {
@@ -75,6 +76,38 @@ def test_contents_of_files_are_part_of_a_run(contents):
 def test_a_sandwich_that_trains_as_distil_does_is_the_same_written_or_not():
     distil = resolve(FILES).distil.model_dump(mode="json")
     assert name_of(raw={**FILES, "sandwich": distil}) == name_of()
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        (FILES, "mrpc-minidisc-10pc-seed0-529c4b2b"),
+        ({}, "builtin-minidisc-10pc-seed0-1a517600"),
+        (
+            {"student": {"scale_percent": 25}, "schedule": {"kind": "conventional"}},
+            "builtin-conventional-25pc-seed0-f86c6266",
+        ),
+    ],
+)
+def test_runs_of_earlier_releases_keep_their_names(raw, name):
+    assert name_of(raw=raw) == name
+
+
+def test_a_pruned_student_is_the_same_run_with_its_kind_written_or_not():
+    assert name_of(["student.kind=pruned"]) == name_of()
+    assert run_identity(resolve(FILES), CONTENTS)["student"] == {"scale_percent": 10}
+
+
+def test_students_of_fewer_layers_are_runs_of_their_own():
+    def name_with(*overrides):
+        config = with_student_scale(resolve(FILES, ["student.kind=layers", "student.num_layers=6", *overrides]), 12)
+        return run_name(config, run_identity(config, CONTENTS))
+
+    assert name_with().startswith("mrpc-minidisc-50pc-seed0-")
+    names = {name_with(), name_with("student.take=last"), name_with("student.width_percent=90")}
+    assert len(names) == 3
+    assert name_with("student.scale_percent=50") == name_with()
+    assert name_of(["student.scale_percent=50"]) not in names
 
 
 def test_the_derived_name_says_what_it_is_and_stays_the_same():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from minidisc_ray.configs import RunConfig, UserError, load_recipe, resolve
 from minidisc_ray.configs.schedule import MaxiDiscConfig, MiniDiscConfig
+from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.configs.task import GlueTaskConfig
 
 
@@ -53,6 +54,25 @@ MISTAKES = {
         {"schedule": {"kind": "assistant", "assistant_percent": 8}},
         ["schedule.assistant_percent", "8", "between 11 and 99"],
     ),
+    "sparse teacher below the student": (
+        {"schedule": {"kind": "sparse_teacher", "teacher_percent": 10}},
+        ["schedule.teacher_percent", "10", "between 11 and 99"],
+    ),
+    "layers of a pruned student": (
+        {"student": {"num_layers": 4}},
+        ["student.num_layers", "unknown key", "kind, scale_percent"],
+    ),
+    "a student of no number of layers": ({"student": {"kind": "layers"}}, ["student.num_layers", "missing"]),
+    "a student of no layers": ({"student": {"kind": "layers", "num_layers": 0}}, ["student.num_layers", "0", "1"]),
+    "layers taken in another way": (
+        {"student": {"kind": "layers", "num_layers": 4, "take": "odd"}},
+        ["student.take", "'odd'", "uniform", "first", "last"],
+    ),
+    "a width of 101": (
+        {"student": {"kind": "layers", "num_layers": 4, "width_percent": 101}},
+        ["student.width_percent", "101", "100"],
+    ),
+    "unknown kind of student": ({"student": {"kind": "thin"}}, ["student.kind", "thin", "pruned", "layers"]),
     "eta too large": (
         {"schedule": {"kind": "minidisc", "num_sampled": 19}},
         ["schedule.num_sampled", "19", "between 1 and 18"],
@@ -207,6 +227,33 @@ def test_overrides_that_cannot_be_are_a_users_mistake(override):
     assert "\n" not in str(caught.value)
 
 
+def test_another_kind_of_student_works_out_its_own_scale():
+    raw = {"student": {"scale_percent": 10}}
+    shallow = resolve(raw, ["student.kind=layers", "student.num_layers=3"]).student
+    assert (shallow.kind, shallow.num_layers, shallow.width_percent, shallow.scale_percent) == ("layers", 3, 100, None)
+    written = {"student": {"kind": "layers", "num_layers": 3, "scale_percent": 25}}
+    assert resolve(written, ["student.kind=layers"]).student.scale_percent == 25
+    assert resolve(written, ["student.kind=pruned"]).student.scale_percent == 25
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "of", "percent"),
+    [(6, 100, 12, 50), (2, 100, 12, 17), (4, 100, 12, 33), (1, 50, 4, 13), (3, 50, 4, 38), (12, 15, 12, 15)],
+)
+def test_the_scale_of_a_student_of_fewer_layers_is_its_share_overall(layers, width, of, percent):
+    raw = {"student": {"kind": "layers", "num_layers": layers, "width_percent": width}}
+    config = resolve(raw)
+    assert config.student.scale_percent is None
+    found = with_student_scale(config, of)
+    assert found.student_percent == percent
+    assert with_student_scale(found, of) == found == resolve(found.model_dump(mode="json"))
+
+
+def test_a_pruned_student_is_what_it_was_before_the_teacher_is_known():
+    config = resolve({})
+    assert with_student_scale(config, 4) is config
+
+
 def test_task_by_name_can_be_overridden():
     raw = {"task": "mrpc", "data": {"kind": "files", "folder": "/x"}}
     assert resolve(raw, ["task.name=rte"]).task == GlueTaskConfig(name="rte")
@@ -220,6 +267,7 @@ def test_task_by_name_can_be_overridden():
         {"schedule": {"kind": "assistant"}, "sandwich": {"num_epochs": 2}, "name": "mine"},
         {"task": "stsb", "data": {"kind": "hub"}, "teacher": {"kind": "pretrained", "path": "some/model"}},
         {"schedule": {"kind": "minidisc", "selection": {"kind": "negative_derivative"}}},
+        {"schedule": {"kind": "sparse_teacher"}, "student": {"kind": "layers", "num_layers": 2, "take": "last"}},
     ],
 )
 def test_a_resolved_config_dumps_and_loads_to_itself(tmp_path, raw):

@@ -1,11 +1,14 @@
 import pytest
 import torch
 from tiny_models import (
+    LAST,
+    LAYERS,
     ODD,
     SPARSE,
     batch_of,
     max_difference,
     pad_id,
+    pair_of,
     random_rows,
     rankings,
     rows_of_lengths,
@@ -23,7 +26,7 @@ from minidisc_ray.models.forward import run_model
 from minidisc_ray.models.gates import gated, gates_of
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import prefix, reorder_
-from minidisc_ray.objectives import LTSDObjective
+from minidisc_ray.objectives.ltsd import LTSDObjective
 
 TOLERANCE = 1e-5
 STRUCTURES = {**structures((100, 60, 40)), 30: SPARSE, 20: ODD}
@@ -41,12 +44,12 @@ def batch(model):
 
 
 def test_reordering_leaves_the_function_unchanged_but_moves_weights(model, batch):
-    before = run_model(model, batch)
+    before = run_model(model, batch, LAST)
     weights = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     reorder_(model, *rankings())
-    after = run_model(model, batch)
+    after = run_model(model, batch, LAST)
     assert max_difference(before.logits, after.logits) < TOLERANCE
-    assert max_difference(before.last_hidden, after.last_hidden) < TOLERANCE
+    assert max_difference(before.hidden[LAYERS], after.hidden[LAYERS]) < TOLERANCE
     assert sum(not torch.equal(weights[name], parameter) for name, parameter in model.named_parameters()) >= 3 * 10
 
 
@@ -55,16 +58,16 @@ def test_slices_gates_and_exports_agree(family, scale):
     dense, batch = tiny_model(family), batch_of(random_rows(5), tiny_model(family))
     structure = STRUCTURES[scale]
     with gated(dense, gates_of(structure, *rankings())):
-        gates = run_model(dense, batch)
+        gates = run_model(dense, batch, LAST)
     open_gates_off = run_model(dense, batch)
     elastic = elastic_of(dense)
-    sliced = elastic.run(scale, elastic.embed(batch), batch)
-    exported = run_model(elastic.export(scale), batch)
+    sliced = elastic.run(scale, elastic.embed(batch), batch, LAST)
+    exported = run_model(elastic.export(scale), batch, LAST)
     assert structure_of(elastic.export(scale).config) == structure
     real = batch.mask.bool()
     for other in (sliced, exported):
         assert max_difference(gates.logits, other.logits) < TOLERANCE
-        assert max_difference(gates.last_hidden[real], other.last_hidden[real]) < TOLERANCE
+        assert max_difference(gates.hidden[LAYERS][real], other.hidden[LAYERS][real]) < TOLERANCE
     if scale < 100:  # the gates were not open: otherwise nothing above was tested
         assert max_difference(gates.logits, open_gates_off.logits) > 1e-3
 
@@ -91,14 +94,17 @@ def test_a_change_of_shared_weights_reaches_candidates_but_no_export(model, batc
     assert max_difference(moved, run_model(elastic.export(40), batch).logits) < TOLERANCE
 
 
+PAIR = pair_of(tiny_model("bert"), tiny_model("bert"))
+
+
 def loss_of(trace, target, batch):
-    terms = LTSDObjective(LTSDConfig(), is_regression=False)(trace, target, batch, totals_of(batch))
+    terms = LTSDObjective(LTSDConfig(), PAIR)(trace, target, batch, totals_of(batch))
     return torch.stack(list(terms.values())).sum()
 
 
 def target_of(family, batch):
     with torch.no_grad():
-        return run_model(tiny_model(family, seed=9), batch)
+        return run_model(tiny_model(family, seed=9), batch, LAST)
 
 
 @pytest.mark.parametrize("scale", [100, 40, 30, 20])
@@ -107,8 +113,8 @@ def test_gradients_stay_in_the_slice_and_equal_those_of_an_export(family, scale)
     batch = batch_of(random_rows(5), elastic.shared)
     target = target_of(family, batch)
     exported = elastic.export(scale)
-    loss_of(run_model(exported, batch), target, batch).backward()
-    loss_of(elastic.run(scale, elastic.embed(batch), batch), target, batch).backward()
+    loss_of(run_model(exported, batch, LAST), target, batch).backward()
+    loss_of(elastic.run(scale, elastic.embed(batch), batch, LAST), target, batch).backward()
 
     shared = dict(elastic.shared.named_parameters())
     seen = 0
@@ -130,12 +136,12 @@ def test_gradients_of_candidates_add_up_to_that_of_the_average_loss(family):
     batch = batch_of(random_rows(5), elastic.shared)
     target = target_of(family, batch)
     for scale in scales:
-        (loss_of(elastic.run(scale, elastic.embed(batch), batch), target, batch) / len(scales)).backward()
+        (loss_of(elastic.run(scale, elastic.embed(batch), batch, LAST), target, batch) / len(scales)).backward()
 
     expected = {name: torch.zeros_like(parameter) for name, parameter in elastic.shared.named_parameters()}
     for scale in scales:
         exported = elastic.export(scale)
-        loss_of(run_model(exported, batch), target, batch).backward()
+        loss_of(run_model(exported, batch, LAST), target, batch).backward()
         for name, parameter in exported.named_parameters():
             if parameter.grad is not None:
                 prefix(expected[name], parameter.shape).add_(parameter.grad / len(scales))
@@ -187,10 +193,10 @@ def test_padding_never_changes_an_output(model):
     short, long = batch_of(rows, model), batch_of(rows, model, pad_to=128)
     real = short.mask.bool()
     for scale in elastic.structures:
-        first = elastic.run(scale, elastic.embed(short), short)
-        second = elastic.run(scale, elastic.embed(long), long)
+        first = elastic.run(scale, elastic.embed(short), short, LAST)
+        second = elastic.run(scale, elastic.embed(long), long, LAST)
         assert max_difference(first.logits, second.logits) < TOLERANCE
-        assert max_difference(first.last_hidden[real], second.last_hidden[:, : short.length][real]) < TOLERANCE
+        assert max_difference(first.hidden[LAYERS][real], second.hidden[LAYERS][:, : short.length][real]) < TOLERANCE
 
 
 def test_embeddings_are_those_of_the_model(model, batch):

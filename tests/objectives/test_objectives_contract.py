@@ -1,12 +1,25 @@
-"""One base case that every objective keeps, then each against PyTorch's own losses."""
+"""What every objective keeps: one base case, run against each of them."""
 
+import copy
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+from objective_kit import (
+    BATCH_WIDE,
+    OBJECTIVES,
+    Pairing,
+    equal_traces,
+    headless_model,
+    objective_between,
+    pairing,
+    slim_model,
+    tensors_of,
+)
 from tiny_models import (
+    FAMILY_NAMES,
     REGRESSION,
-    TASK,
     batch_of,
     max_difference,
     random_rows,
@@ -14,223 +27,422 @@ from tiny_models import (
     tiny_model,
     totals_of,
 )
-from torch.nn import functional
+from torch import optim
 
-from minidisc_ray.configs.objective import LTSDConfig
-from minidisc_ray.core.trace import Trace
+from minidisc_ray.configs.objective import LTSDConfig, ObjectiveBase, PartConfig, SumConfig
 from minidisc_ray.data import collate
 from minidisc_ray.models.forward import run_model
-from minidisc_ray.objectives import LabelObjective, LTSDObjective, build_objective
 
 
 class ObjectiveContract:
-    """What every objective keeps. Subclasses name one; nothing else is needed to put it under test."""
+    """Subclasses name an objective; nothing else is needed to put it under test."""
 
-    task = TASK
+    name: str
+    task = None  # the tiny classification task unless a subclass says otherwise
 
-    def objective(self):
-        raise NotImplementedError
+    @property
+    def config(self) -> ObjectiveBase:
+        return OBJECTIVES[self.name]
+
+    def pairing(self, **models) -> Pairing:
+        return pairing(self.config, **models)
+
+    def minimum(self, terms, target, batch) -> dict[str, float]:
+        """The terms of a student that equals its teacher: zero, or the teacher's own entropy where it is a
+        cross-entropy."""
+        return dict.fromkeys(terms, 0.0)
 
     @pytest.fixture
-    def student(self):
-        return tiny_model("bert", self.task, seed=1)
-
-    @pytest.fixture
-    def teacher(self):
-        return tiny_model("bert", self.task, seed=2)
+    def pair(self):
+        return self.pairing()
 
     @pytest.fixture
     def rows(self):
-        return random_rows(8, self.task)
+        return random_rows(8)
 
-    def terms(self, student, teacher, batch, totals=None):
-        with torch.no_grad():
-            target = run_model(teacher, batch) if self.objective().needs().teacher else None
-        return self.objective()(run_model(student, batch), target, batch, totals or totals_of(batch))
+    @pytest.fixture
+    def batch(self, pair, rows):
+        return batch_of(rows, pair.student)
 
-    def value(self, *arguments):
-        return torch.stack(list(self.terms(*arguments).values())).sum()
+    def test_a_student_that_equals_its_teacher_is_at_the_minimum(self, pair, batch):
+        student, target = equal_traces(pair, batch)
+        terms = pair.objective(student, target, batch, totals_of(batch))
+        found = {name: term.item() for name, term in terms.items()}
+        assert found == pytest.approx(self.minimum(terms, target, batch), abs=2e-5)
+        torch.stack(list(terms.values())).sum().backward()
+        for tensor in tensors_of(student):
+            assert tensor.grad is None or max_difference(tensor.grad, torch.zeros_like(tensor)) < 1e-5
 
-    def test_padding_never_counts(self, student, teacher, rows):
-        short, long = batch_of(rows, student), batch_of(rows, student, pad_to=128)
-        assert short.length < 20
-        torch.testing.assert_close(self.value(student, teacher, short), self.value(student, teacher, long))
+    def test_training_lowers_it(self, pair, batch):
+        before = pair.value(batch)
+        optimizer = optim.Adam([*pair.student.parameters(), *pair.objective.parameters()], lr=1e-3)
+        for _ in range(20):
+            optimizer.zero_grad()
+            pair.value(batch).backward()
+            optimizer.step()
+        assert pair.value(batch) < before - 1e-3 * before.abs()
 
-    def test_order_of_rows_never_counts(self, student, teacher, rows):
-        order = torch.tensor([5, 2, 7, 0, 1, 6, 3, 4])
-        shuffled = collate(rows, order, 0)
-        torch.testing.assert_close(
-            self.value(student, teacher, batch_of(rows, student)), self.value(student, teacher, shuffled)
-        )
+    def test_gradients_reach_the_student_and_the_parts_and_never_the_teacher(self, pair, batch):
+        weights = [parameter.detach().clone() for parameter in pair.teacher.parameters()]
+        for fraction in (0.0, 1.0):
+            pair.objective.set_progress(fraction)
+            pair.value(batch).backward()
+        assert sum(p.grad is not None and bool(p.grad.any()) for p in pair.student.parameters()) > 10
+        for name, part in pair.objective.named_parameters():
+            assert not part.requires_grad or (part.grad is not None and bool(part.grad.any())), name
+        assert all(parameter.grad is None for parameter in pair.teacher.parameters())
+        assert all(torch.equal(*both) for both in zip(weights, pair.teacher.parameters(), strict=True))
 
-    def test_parts_add_up(self, student, teacher, rows):
-        whole = batch_of(rows, student)
-        parts = [collate(rows, torch.tensor([index]), 0) for index in range(8)]
-        total = sum(self.value(student, teacher, part, totals_of(whole)) for part in parts)
-        torch.testing.assert_close(total, self.value(student, teacher, whole))
-        assert len({part.length for part in parts}) > 1
+    def test_padding_never_counts(self, pair, rows):
+        gradients = []
+        values = []
+        for pad_to in (None, 128):
+            batch = batch_of(rows, pair.student, pad_to=pad_to)
+            pair.student.zero_grad()
+            values.append(pair.value(batch))
+            values[-1].backward()
+            gradients.append([p.grad.clone() for p in pair.student.parameters() if p.grad is not None])
+        assert batch.length == 128
+        torch.testing.assert_close(values[0], values[1], rtol=1e-5, atol=1e-5)
+        assert max(max_difference(*both) for both in zip(*gradients, strict=True)) < 1e-4
 
-    def test_gradients_go_to_the_student_alone(self, student, teacher, rows):
-        batch = batch_of(rows, student)
-        before = [parameter.detach().clone() for parameter in teacher.parameters()]
-        self.value(student, teacher, batch).backward()
-        assert all(parameter.grad is None for parameter in teacher.parameters())
-        assert all(torch.equal(*pair) for pair in zip(before, teacher.parameters(), strict=True))
-        assert sum(p.grad is not None and bool(p.grad.any()) for p in student.parameters()) > 30
+    def test_order_of_rows_never_counts(self, pair, batch, rows):
+        shuffled = collate(rows, torch.tensor([5, 2, 7, 0, 1, 6, 3, 4]), 0)
+        torch.testing.assert_close(pair.value(batch), pair.value(shuffled), rtol=1e-5, atol=1e-5)
 
-    @pytest.mark.parametrize("lengths", [[1], [9], [1, 1, 1], [1, 12]])
-    def test_finite_on_the_smallest_batches(self, student, teacher, lengths):
-        batch = batch_of(rows_of_lengths(lengths, self.task), student)
-        value = self.value(student, teacher, batch)
+    def test_parts_of_a_batch_add_up(self, pair, batch, rows):
+        parts = [collate(rows, torch.tensor(indices), 0) for indices in ([0], [1, 2, 3], [4, 5], [6, 7])]
+        optimizer = optim.Adam(pair.student.parameters(), lr=1e-4)
+        if own := list(pair.objective.parameters()):
+            # A critic that has learned nothing says nothing: no rows would count.
+            optimizer = optim.Adam(own, lr=3e-4)
+        for _ in range(5):
+            optimizer.zero_grad()
+            pair.value(batch).backward()
+            optimizer.step()
+        total = sum(pair.value(part, totals_of(batch)) for part in parts)
+        if self.name in BATCH_WIDE:
+            assert max_difference(total, pair.value(batch)) > 1e-3, "documented as an exception; now it is none"
+        else:
+            torch.testing.assert_close(total, pair.value(batch), rtol=1e-5, atol=1e-5)
+
+    def test_its_parts_survive_saving(self, pair, batch):
+        optimizer = optim.Adam(pair.student.parameters(), lr=1e-3)
+        if parts := list(pair.objective.parameters()):
+            optimizer = optim.Adam(parts, lr=1e-2)
+        pair.value(batch).backward()
+        optimizer.step()
+        again = objective_between(self.config, pair.teacher, pair.student, seed=9)
+        again.load_state_dict(copy.deepcopy(pair.objective.state_dict()))
+        torch.testing.assert_close(replace(pair, objective=again).value(batch), pair.value(batch), rtol=0, atol=0)
+
+    @pytest.mark.parametrize("lengths", [[1], [9], [1, 1, 1], [1, 12], [1, 1, 2, 7]])
+    def test_finite_on_the_smallest_batches(self, pair, lengths):
+        value = pair.value(batch_of(rows_of_lengths(lengths), pair.student))
         value.backward()
         assert torch.isfinite(value)
-        assert all(torch.isfinite(p.grad).all() for p in student.parameters() if p.grad is not None)
+        grads = [p.grad for module in (pair.student, pair.objective) for p in module.parameters()]
+        assert all(torch.isfinite(grad).all() for grad in grads if grad is not None)
 
-    def test_huge_logits_stay_finite(self, student, teacher, rows):
-        batch = batch_of(rows, student)
-        with torch.no_grad():
-            for model in (student, teacher):
-                next(reversed(list(model.parameters()))).add_(torch.tensor([3e4] + [0.0] * (self.task.num_labels - 1)))
-        assert torch.isfinite(self.value(student, teacher, batch))
+    def test_finite_where_rows_repeat_themselves(self, pair):
+        """Equal tokens and equal rows: distances of zero, angles without a meaning."""
+        rows = rows_of_lengths([6, 6, 6, 6])
+        rows = replace(
+            rows, input_ids=torch.full_like(rows.input_ids, 7), token_types=torch.zeros_like(rows.token_types)
+        )
+        value = pair.value(batch_of(rows, pair.student))
+        value.backward()
+        assert torch.isfinite(value)
+        assert all(torch.isfinite(p.grad).all() for p in pair.student.parameters() if p.grad is not None)
 
-    def test_terms_are_scalars_in_float32(self, student, teacher, rows):
-        for term in self.terms(student, teacher, batch_of(rows, student)).values():
+    def test_terms_are_scalars_in_float32_under_bfloat16(self, pair, batch):
+        exact = pair.terms(batch)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            needs = pair.objective.needs()
+            traces = [run_model(pair.student, batch, needs.student), run_model(pair.teacher, batch, needs.teacher)]
+        rounded = pair.objective(traces[0], traces[1], batch, totals_of(batch))
+        assert rounded.keys() == exact.keys()
+        for name, term in rounded.items():
             assert term.shape == ()
             assert term.dtype == torch.float32
-            assert term.item() > 0
+            assert term.item() == pytest.approx(exact[name].item(), rel=0.2, abs=0.05), name
+
+    def test_a_student_of_fewer_layers_heads_and_another_width(self, batch):
+        if self.config == OBJECTIVES["hs-cosine"]:
+            pytest.skip("without a linear map it refuses other widths; test_objectives_needs.py")
+        pair = self.pairing(student=slim_model())
+        value = pair.value(batch)
+        value.backward()
+        assert torch.isfinite(value)
+        assert any(bool(p.grad.any()) for p in pair.student.parameters() if p.grad is not None)
+
+    def test_a_student_whose_layers_lost_their_heads(self, batch):
+        pair = self.pairing(student=headless_model())
+        value = pair.value(batch)
+        value.backward()
+        assert torch.isfinite(value)
+        assert any(bool(p.grad.any()) for p in pair.student.parameters() if p.grad is not None)
+
+    @pytest.mark.parametrize("family", FAMILY_NAMES)
+    def test_every_family(self, family, rows):
+        pair = self.pairing(student=tiny_model(family, seed=1), teacher=tiny_model(family, seed=2))
+        value = pair.value(batch_of(rows, pair.student))
+        value.backward()
+        assert torch.isfinite(value)
+        assert any(bool(p.grad.any()) for p in pair.student.parameters() if p.grad is not None)
+
+    def test_regression(self):
+        if "distiller" in self.name and self.config.prediction == "ce":
+            pytest.skip("a regression has no distribution: refused; test_objectives_needs.py")
+        pair = self.pairing(task=REGRESSION)
+        batch = batch_of(random_rows(8, REGRESSION), pair.student)
+        pair.objective.set_progress(1.0)
+        value = pair.value(batch)
+        value.backward()
+        assert torch.isfinite(value)
+        assert any(bool(p.grad.any()) for p in pair.student.parameters() if p.grad is not None)
 
 
-class DistillationContract(ObjectiveContract):
-    """What is at its minimum when the student equals its teacher."""
-
-    def minimum(self, trace: Trace, batch) -> dict[str, float]:
-        raise NotImplementedError
-
-    def test_a_student_that_equals_its_teacher_is_at_the_minimum(self, teacher, rows):
-        batch = batch_of(rows, teacher)
-        target = run_model(teacher, batch)
-        target = Trace(target.logits.detach(), target.last_hidden.detach())
-        student = Trace(target.logits.clone().requires_grad_(), target.last_hidden.clone().requires_grad_())
-        terms = self.objective()(student, target, batch, totals_of(batch))
-        assert {name: term.item() for name, term in terms.items()} == pytest.approx(
-            self.minimum(target, batch), abs=1e-6
-        )
-        torch.stack(list(terms.values())).sum().backward()
-        assert max_difference(student.logits.grad, torch.zeros_like(student.logits)) < 1e-7
-        if student.last_hidden.grad is not None:
-            assert not student.last_hidden.grad.any()
-
-    def test_any_step_away_from_the_minimum_costs(self, teacher, rows):
-        batch = batch_of(rows, teacher)
-        target = run_model(teacher, batch)
-        best = sum(self.objective()(target, target, batch, totals_of(batch)).values())
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(5):
-            away = replace(target, logits=target.logits + 0.1 * torch.randn(target.logits.shape, generator=generator))
-            assert sum(self.objective()(away, target, batch, totals_of(batch)).values()) > best
+def entropy(logits, temperature=1.0):
+    probabilities = (logits / temperature).softmax(-1)
+    return float(-(probabilities * probabilities.log()).sum(-1).mean()) * temperature**2
 
 
-class TestLTSD(DistillationContract):
-    def objective(self):
-        return LTSDObjective(LTSDConfig(), self.task.is_regression)
+class CrossEntropyContract(ObjectiveContract):
+    """Whose ``logits`` term is a cross-entropy: the teacher's entropy is its minimum."""
 
-    def minimum(self, trace, batch):
-        probabilities = trace.logits.softmax(-1)
-        return {"logits": float(-(probabilities * probabilities.log()).sum(-1).mean()), "hidden": 0.0}
+    temperature = 1.0
 
-    def test_against_torch(self, student, teacher, rows):
-        batch = batch_of(rows, student)
-        one, other = run_model(student, batch), run_model(teacher, batch)
-        terms = self.objective()(one, other, batch, totals_of(batch))
-        torch.testing.assert_close(terms["logits"], functional.cross_entropy(one.logits, other.logits.softmax(-1)))
-        real = batch.mask.bool()
-        torch.testing.assert_close(terms["hidden"], functional.mse_loss(one.last_hidden[real], other.last_hidden[real]))
+    def minimum(self, terms, target, batch):
+        return {**super().minimum(terms, target, batch), "logits": entropy(target.logits, self.temperature)}
 
 
-class TestWeightedLTSD(TestLTSD):
-    def objective(self):
-        return LTSDObjective(LTSDConfig(logits_weight=0.5, hidden_weight=3.0), self.task.is_regression)
+class LabelledContract(CrossEntropyContract):
+    """Labels pull the student away from its teacher: only the other terms are at their minimum there."""
 
-    def minimum(self, trace, batch):
-        return {"logits": 0.5 * super().minimum(trace, batch)["logits"], "hidden": 0.0}
-
-    def test_against_torch(self, student, teacher, rows):
-        plain = TestLTSD().terms(student, teacher, batch_of(rows, student))
-        weighted = self.terms(student, teacher, batch_of(rows, student))
-        torch.testing.assert_close(weighted["logits"], 0.5 * plain["logits"])
-        torch.testing.assert_close(weighted["hidden"], 3.0 * plain["hidden"])
+    def test_a_student_that_equals_its_teacher_is_at_the_minimum(self, pair, batch):
+        student, target = equal_traces(pair, batch)
+        terms = pair.objective(student, target, batch, totals_of(batch))
+        terms.pop("labels")
+        found = {name: term.item() for name, term in terms.items()}
+        assert found == pytest.approx(self.minimum(terms, target, batch), abs=2e-5)
 
 
-class TestRegressionLTSD(DistillationContract):
-    task = REGRESSION
+class MutualInformationContract(ObjectiveContract):
+    """A bound of mutual information: no student is at a known minimum, yet the value cannot pass one."""
 
-    def objective(self):
-        return build_objective(LTSDConfig(), is_regression=True)
-
-    def minimum(self, trace, batch):
-        return {"logits": 0.0, "hidden": 0.0}
-
-    def test_against_torch(self, student, teacher, rows):
-        batch = batch_of(rows, student)
-        one, other = run_model(student, batch), run_model(teacher, batch)
-        terms = self.objective()(one, other, batch, totals_of(batch))
-        torch.testing.assert_close(terms["logits"], functional.mse_loss(one.logits, other.logits))
+    def test_a_student_that_equals_its_teacher_is_at_the_minimum(self, pair, batch):
+        """A critic trained on equal states comes close to the most that eight rows can tell, and never passes it."""
+        student, target = equal_traces(pair, batch)
+        optimizer = optim.Adam(pair.objective.parameters(), lr=3e-4)
+        for _ in range(60):
+            optimizer.zero_grad()
+            value = pair.objective(student, target, batch, totals_of(batch))["intermediate"]
+            value.backward()
+            optimizer.step()
+        flows = len(pair.objective.pairs) if self.config.mapping != "emd" else 1
+        if self.config.intermediate.alpha == 1.0:
+            assert value > -flows * math.log(batch.rows - 1) - 1e-4
+        assert value < -0.5 * flows * math.log(batch.rows - 1)
 
 
 class TestLabels(ObjectiveContract):
-    def objective(self):
-        return LabelObjective(self.task.is_regression)
+    name = "labels"
 
-    def test_against_torch(self, student, teacher, rows):
-        batch = batch_of(rows, student)
-        trace = run_model(student, batch)
-        found = self.objective()(trace, None, batch, totals_of(batch))["labels"]
-        torch.testing.assert_close(found, functional.cross_entropy(trace.logits, batch.labels))
-
-    def test_sure_and_right_is_the_minimum(self, student, rows):
-        batch = batch_of(rows, student)
-        logits = (50.0 * functional.one_hot(batch.labels, 3).float()).requires_grad_()
-        loss = self.objective()(Trace(logits, torch.zeros(0)), None, batch, totals_of(batch))["labels"]
+    def test_a_student_that_equals_its_teacher_is_at_the_minimum(self, pair, batch):
+        """There is no teacher: being sure and right is the minimum."""
+        logits = (50.0 * torch.nn.functional.one_hot(batch.labels, 3).float()).requires_grad_()
+        student, _ = equal_traces(pair, batch)
+        loss = pair.objective(replace(student, logits=logits), None, batch, totals_of(batch))["labels"]
         loss.backward()
         assert loss.item() < 1e-6
         assert float(logits.grad.abs().max()) < 1e-6
 
 
-class TestRegressionLabels(ObjectiveContract):
-    task = REGRESSION
-
-    def objective(self):
-        return LabelObjective(is_regression=True)
-
-    def test_against_torch(self, student, teacher, rows):
-        batch = batch_of(rows, student)
-        trace = run_model(student, batch)
-        found = self.objective()(trace, None, batch, totals_of(batch))["labels"]
-        torch.testing.assert_close(found, functional.mse_loss(trace.logits[:, 0], batch.labels))
-
-    def test_the_labels_themselves_are_the_minimum(self, student, rows):
-        batch = batch_of(rows, student)
-        logits = batch.labels.unsqueeze(-1).clone().requires_grad_()
-        loss = self.objective()(Trace(logits, torch.zeros(0)), None, batch, totals_of(batch))["labels"]
-        loss.backward()
-        assert loss.item() == 0.0
-        assert not logits.grad.any()
+class TestLTSD(CrossEntropyContract):
+    name = "ltsd"
 
 
-def test_needs_follow_the_weights():
-    def needs(**weights):
-        return LTSDObjective(LTSDConfig(**weights), is_regression=False).needs()
+class TestWeightedLTSD(CrossEntropyContract):
+    name = "ltsd-weighted"
 
-    assert (needs().teacher_logits, needs().teacher_hidden) == (True, True)
-    assert not needs(hidden_weight=0).teacher_hidden
-    assert not needs(logits_weight=0).teacher_logits
-    assert needs(hidden_weight=0).teacher
-    assert not LabelObjective(is_regression=False).needs().teacher
+    def minimum(self, terms, target, batch):
+        return {"logits": 0.5 * entropy(target.logits), "hidden": 0.0}
 
 
-def test_a_weight_of_zero_leaves_its_term_out():
-    student, batch = tiny_model("bert"), batch_of(random_rows(3), tiny_model("bert"))
-    trace = run_model(student, batch)
-    for weights, left in (({"hidden_weight": 0}, {"logits"}), ({"logits_weight": 0}, {"hidden"})):
-        objective = LTSDObjective(LTSDConfig(**weights), is_regression=False)
-        assert set(objective(trace, trace, batch, totals_of(batch))) == left
+class TestLTAD(ObjectiveContract):
+    name = "ltad"
+
+
+class TestKD(LabelledContract):
+    name = "kd"
+    temperature = 2.0
+
+
+class TestPKD(LabelledContract):
+    name = "pkd"
+
+
+class TestPKDOfAllTokens(CrossEntropyContract):
+    name = "pkd-all"
+
+
+class TestCKD(CrossEntropyContract):
+    name = "ckd"
+
+
+class TestTinyBERT(ObjectiveContract):
+    name = "tinybert"
+
+    def test_predictions_follow_features(self, pair, batch):
+        seen = []
+        for fraction in (0.0, 0.49, 0.5, 1.0):
+            pair.objective.set_progress(fraction)
+            seen.append(set(pair.terms(batch)))
+        assert seen == [{"embeddings", "attention", "hidden"}] * 2 + [{"logits"}] * 2
+
+
+class RelationCrossEntropyContract(ObjectiveContract):
+    """Relations matched by cross-entropy: their minimum is the entropy of the teacher's."""
+
+    def minimum(self, terms, target, batch):
+        found = {}
+        for name in terms:
+            (layer,) = getattr(self.pairing().objective.needs().teacher, name)
+            total = 0.0
+            for row, length in enumerate(batch.mask.sum(1).tolist()):
+                states = getattr(target, name)[layer][row, :length].view(length, 16, 2)
+                for head in range(16):
+                    relation = (states[:, head] @ states[:, head].T / math.sqrt(2)).softmax(-1)
+                    total += float(-(relation * relation.log()).sum()) / 16
+            found[name] = total / int(batch.mask.sum())
+        return found
+
+    def test_a_student_that_equals_its_teacher_is_at_the_minimum(self, pair, batch):
+        # The student's last layer learns from another one of the teacher: give it that one's states.
+        student, target = equal_traces(pair, batch)
+        (theirs,), (ours,) = pair.objective.needs().teacher.queries, pair.objective.needs().student.queries
+        student = replace(
+            student,
+            queries={ours: student.queries[theirs]},
+            keys={ours: student.keys[theirs]},
+            values={ours: student.values[theirs]},
+        )
+        terms = pair.objective(student, target, batch, totals_of(batch))
+        found = {name: term.item() for name, term in terms.items()}
+        assert found == pytest.approx(self.minimum(terms, target, batch), abs=2e-5)
+
+
+class TestMiniLM(ObjectiveContract):
+    name = "minilm"
+
+
+class TestMiniLMv2(RelationCrossEntropyContract):
+    name = "minilmv2"
+
+
+class TestDirectMiniLM(ObjectiveContract):
+    name = "directminilm"
+
+
+class TestOD(CrossEntropyContract):
+    name = "od"
+    temperature = 3.0
+
+
+class TestHSSingle(ObjectiveContract):
+    name = "hs-single"
+
+
+class TestHSLast(ObjectiveContract):
+    name = "hs-last"
+
+
+class TestHSUniform(ObjectiveContract):
+    name = "hs-uniform"
+
+
+class TestHSUniformConsecutive(ObjectiveContract):
+    name = "hs-uniform_consecutive"
+
+
+class TestHSUniformLast(ObjectiveContract):
+    name = "hs-uniform_last"
+
+
+class TestHSCosine(ObjectiveContract):
+    name = "hs-cosine"
+
+
+class TestDistillerMSE(CrossEntropyContract):
+    name = "distiller-mse"
+
+
+class TestDistillerL2(CrossEntropyContract):
+    name = "distiller-l2"
+
+
+class TestDistillerCosine(CrossEntropyContract):
+    name = "distiller-cosine"
+
+
+class TestDistillerPKD(CrossEntropyContract):
+    name = "distiller-pkd"
+
+
+class TestDistillerCE(CrossEntropyContract):
+    name = "distiller-ce"
+
+    def minimum(self, terms, target, batch):
+        real = batch.mask.bool()
+        hidden = sum(entropy(target.hidden[layer][real]) for layer in (1, 2, 3))
+        return {"intermediate": hidden, "logits": entropy(target.logits)}
+
+
+class TestDistillerWithLabels(LabelledContract):
+    name = "distiller-labels"
+
+    def minimum(self, terms, target, batch):
+        return dict.fromkeys(terms, 0.0)
+
+
+class TestDistillerEMD(CrossEntropyContract):
+    name = "distiller-emd"
+
+
+class TestDistillerMITransformer(MutualInformationContract):
+    name = "distiller-mi-transformer"
+
+
+class TestDistillerMIMLP(MutualInformationContract):
+    name = "distiller-mi-mlp"
+
+
+class TestDistillerMIEMD(MutualInformationContract):
+    name = "distiller-mi-emd"
+
+
+class TestSum(ObjectiveContract):
+    name = "sum"
+
+    def minimum(self, terms, target, batch):
+        assert set(terms) == {"od.logits", "hs.hidden", "ltad.queries", "ltad.keys", "ltad.values"}
+        return {**dict.fromkeys(terms, 0.0), "od.logits": 2 * entropy(target.logits)}
+
+
+def test_every_objective_is_under_contract():
+    def leaves(case):
+        return [leaf for sub in case.__subclasses__() for leaf in (leaves(sub) or [sub])]
+
+    assert sorted(case.name for case in leaves(ObjectiveContract)) == sorted(OBJECTIVES)
+    kinds = {config.kind for config in OBJECTIVES.values()}
+    known = {case.model_fields["kind"].default for case in ObjectiveBase.__subclasses__()}
+    assert kinds == known
+
+
+def test_a_sum_of_one_part_is_that_part():
+    alone = pairing(LTSDConfig())
+    batch = batch_of(random_rows(6), alone.student)
+    summed = pairing(SumConfig(parts=(PartConfig(weight=3.0, objective=LTSDConfig()),)))
+    expected = {f"ltsd.{name}": 3 * value.item() for name, value in alone.terms(batch).items()}
+    assert {name: value.item() for name, value in summed.terms(batch).items()} == pytest.approx(expected)

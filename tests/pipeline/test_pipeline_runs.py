@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 import torch
@@ -118,6 +119,22 @@ def test_the_student_scores_what_the_result_says(storage, kind):
     assert structure_of(student.config).neurons == result.student.neurons
     assert sum(parameter.numel() for parameter in student.parameters()) == result.student.total_parameters
     assert student.config.id2label == {0: "negative", 1: "positive"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_tells_its_objective_and_what_a_step_takes(storage, kind):
+    prepared = prepared_run(storage, kind)
+    result = load_result(prepared.run_folder)
+    assert result.objective == prepared.config.objective.label == "LTSD"
+    made = next(stage for stage in reversed(result.cost.stages) if stage.stage == "student")
+    assert 0 < result.student_step_seconds < made.seconds
+    if sys.platform == "linux":
+        assert result.student_step_memory_bytes >= 0
+    stages = {"conventional": ["student"], "minidisc": ["sandwich", "student"]}.get(kind, ["assistant", "student"])
+    for trial in prepared.plan.trials:
+        for stage in stages:
+            record = read_record(trial_folder(prepared, trial) / "stages" / stage)
+            assert record.step_seconds > 0, (trial.name, stage)
 
 
 def assistant_of(result):

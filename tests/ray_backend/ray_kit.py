@@ -49,7 +49,10 @@ def attempts_of(prepared: Prepared, kind: str) -> list[Attempt]:
 
 def numbers(result: RunResult) -> dict[str, Any]:
     """All that has to be the same again: no clock in it, and nothing of where it ran."""
-    dumped = result.model_dump(mode="json", exclude={"started_at", "finished_at", "cost", "trials", "threads"})
+    measured = {"student_step_seconds", "student_step_memory_bytes"}
+    dumped = result.model_dump(
+        mode="json", exclude={"started_at", "finished_at", "cost", "trials", "threads", *measured}
+    )
     dumped.pop("devices")
     dumped["trials"] = [
         trial.model_dump(mode="json", exclude={"device_hours", "training_flops"}) for trial in result.trials

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 from ray_kit import RAY, attempts_of, numbers, prepared_run, student_weights
@@ -27,6 +28,9 @@ def test_a_train_job_gives_the_numbers_of_one_process(finished):
     assert numbers(result) == numbers(reference)
     assert student_weights(on_ray) == student_weights(here)
     assert load_result(on_ray.run_folder) == result
+    for run in (result, reference):
+        assert run.student_step_seconds > 0
+        assert (run.student_step_memory_bytes is None) == (sys.platform != "linux")
 
 
 def test_held_seconds_cover_the_stages_and_start_up_stands_apart(finished):

@@ -35,12 +35,10 @@ def test_a_recipe_validates_wherever_data_and_models_lie(anywhere, recipe):
     assert config.teacher.path.startswith("/models/of/anybody/")
     assert Path(config.storage).name == config.storage, "runs go below the folder that the command is called in"
     name = run_name(config, run_identity(config, {"data": "", "teacher": ""}))
-    assert name.startswith(
-        f"{config.task.name}-{config.schedule.kind}-{config.student.scale_percent}pc-seed{config.seed}-"
-    )
+    assert name.startswith(f"{config.task.name}-{config.schedule.kind}-{config.student_percent}pc-seed{config.seed}-")
 
 
-@pytest.mark.parametrize("kind", ["conventional", "assistant", "minidisc", "maxidisc"])
+@pytest.mark.parametrize("kind", ["conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc"])
 def test_a_recipe_serves_every_schedule(anywhere, recipe, kind):
     config = load_recipe(recipe, [f"schedule.kind={kind}"])
     assert config.schedule.kind == kind

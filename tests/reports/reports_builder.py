@@ -54,22 +54,25 @@ def run_result(
     assistant: int = 40,
     scale: int = 10,
     task: str = "mrpc",
+    objective: str = "LTSD",
     **changes: Any,
 ) -> RunResult:
     """One run; ``changes`` replace whole fields."""
     candidates = _candidates() if method in ("minidisc", "maxidisc") else ()
     metrics = {candidate.scale_percent: candidate.metric for candidate in candidates}
+    of_objective = "" if objective == "LTSD" else f"-{objective}"
     values: dict[str, Any] = {
-        "name": f"{task}-{method}-{assistant}-{scale}pc-seed{seed}",
+        "name": f"{task}-{method}-{assistant}-{scale}pc-seed{seed}{of_objective}",
         "method": method,
+        "objective": objective,
         "task": task,
         "primary_metric": "f1",
         "seed": seed,
         "protocol": "held_out",
         "selection_split": "a tenth of train, held out",
         "data_digest": "0123456789abcdef",
-        "setting_digest": f"setting-{task}-{scale}",
-        "method_digest": f"{method}-{task}-{scale}" + (f"-{assistant}" if method == "assistant" else ""),
+        "setting_digest": f"setting-{task}-{scale}{of_objective}",
+        "method_digest": f"{method}-{task}-{scale}{of_objective}" + (f"-{assistant}" if method == "assistant" else ""),
         "majority_metrics": {"f1": 0.812, "accuracy": 0.684},
         "teacher": model(100, 0.9 + seed / 100),
         "teacher_source": "fine-tuned here",
@@ -79,6 +82,8 @@ def run_result(
         "choice_by_lambda": {f"{lam:g}": found for lam, found in scan_lambda(metrics).items()} if metrics else {},
         "selection_rule": "λ-tradeoff with λ = 0.2" if method == "minidisc" else None,
         "student": model(scale, metric),
+        "student_step_seconds": 0.05,
+        "student_step_memory_bytes": 100_000_000,
         "trials": _trials() if method == "maxidisc" else (),
         "cost": CostRecord(
             stages=(
@@ -116,6 +121,20 @@ def several_seeds(**changes: Any) -> list[RunResult]:
         runs.append(run_result("assistant", seed, metric=0.82 + seed / 100, hours=5.0, **changes))
         runs.append(run_result("minidisc", seed, 0.84 + seed / 100, 8.0, 9e15, assistant=40 - 5 * seed, **changes))
         runs.append(run_result("maxidisc", seed, metric=0.845, hours=123.456, **changes))
+    return runs
+
+
+def several_objectives() -> list[RunResult]:
+    """Two methods with three objectives; steps of HS take 1.5 times as long as those of LTSD and 3 times the memory."""
+    runs = []
+    for seed in (0, 1):
+        for objective, factor, memory in (("KD", 0.5, 0.25), ("LTSD", 1.0, 1.0), ("HS (last)", 1.5, 3.0)):
+            step = {
+                "student_step_seconds": 0.05 * factor * (1 + seed),
+                "student_step_memory_bytes": round(100_000_000 * memory),
+            }
+            for method, hours in (("conventional", 2.0), ("minidisc", 8.0)):
+                runs.append(run_result(method, seed, hours=hours * factor, objective=objective, **step))
     return runs
 
 

@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 
 import pytest
-from reports_builder import model, run_result, several_seeds
+from reports_builder import model, run_result, several_objectives, several_seeds
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.html import report_page, write_report
@@ -78,6 +78,15 @@ def test_trials_and_comparison():
     assert "Of 3 assistants tried in full, the one at 40% led to the student that was kept" in " ".join(page.split())
 
 
+def test_objectives_and_their_steps_are_told():
+    runs = several_objectives()
+    page = report_page(runs[-1], runs)
+    assert "MiniDisc with HS (last) on mrpc" in page
+    assert "<th>Step time</th>" in page
+    assert ">KD</td>" in page
+    assert "<td>300000000</td>" in page.replace(' class="text"', "")
+
+
 def test_everything_is_escaped():
     evil = '<script>alert("x")</script>'
     trials = [trial.model_copy(update={"reason": evil}) for trial in run_result("maxidisc").trials]
@@ -85,6 +94,7 @@ def test_everything_is_escaped():
         "maxidisc",
         name=evil,
         task=evil,
+        objective=evil,
         selection_split=evil,
         selection_rule=evil,
         teacher_source=evil,

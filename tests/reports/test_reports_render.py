@@ -5,7 +5,7 @@ import json
 
 import pandas as pd
 import pytest
-from reports_builder import run_result, several_seeds
+from reports_builder import run_result, several_objectives, several_seeds
 
 from minidisc_ray.reports.render import render
 from minidisc_ray.reports.table import compare
@@ -32,7 +32,8 @@ def test_table_fits_a_hundred_columns():
         "123",
     ):
         assert cell in text
-    assert "mrpc · student at 10%" in text
+    assert "mrpc · student at 10% · LTSD" in text
+    assert "Step" not in text
     assert "a tenth of train, held out" in text
     assert "Left out at this width: Accuracy, Teacher hours, Start-up hours" in text
     assert "Warning" not in text
@@ -61,9 +62,35 @@ def test_narrow_table_never_cuts_a_cell():
 
 def test_two_scales_are_a_column_and_two_tasks_two_tables():
     text = render(compare([run_result(), run_result(scale=5), run_result(task="rte")]), "table", width=100)
-    assert "mrpc · 1 seed" in text
+    assert "mrpc · LTSD · 1 seed" in text
     assert "Scale" in text
-    assert "rte · student at 10% · 1 seed" in text
+    assert "rte · student at 10% · LTSD · 1 seed" in text
+
+
+@pytest.mark.parametrize("format_name", ["table", "md"])
+def test_several_objectives_are_a_column_with_what_their_steps_take(format_name):
+    text = render(compare(several_objectives()), format_name, width=100)
+    assert "mrpc · student at 10% · 2 seeds" in text
+    line = next(line for line in text.splitlines() if "MiniDisc" in line and "HS (last)" in line)
+    assert line.index("MiniDisc") < line.index("HS (last)") < line.index("8.51M")
+    assert f"1.5{TIMES}" in line
+    assert f"3.0{TIMES}" in line
+    assert "relative to LTSD" in " ".join(text.split())
+    if format_name == "table":
+        assert max(map(len, text.splitlines())) <= 100
+        assert "…" not in text
+
+
+def test_steps_are_shown_beside_ltsd_alone():
+    without = [run for run in several_objectives() if run.objective != "LTSD"]
+    unmeasured = [run.model_copy(update={"student_step_memory_bytes": None}) for run in several_objectives()]
+    one = [run for run in several_objectives() if run.objective == "LTSD"]
+    headings = [
+        {word for word in ("Objective", "Step time", "Step memory") if f"| {word} |" in render(compare(runs), "md")}
+        for runs in (without, unmeasured, one)
+    ]
+    assert headings == [{"Objective"}, {"Objective", "Step time"}, set()]
+    assert "relative to LTSD" not in render(compare(without), "md")
 
 
 @pytest.mark.parametrize("format_name", ["table", "md"])

@@ -2,6 +2,7 @@ import pytest
 
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.schedule import LambdaSelectionConfig, NegativeDerivativeSelectionConfig
+from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.schedules import Plan, build_plan
 from minidisc_ray.schedules.plan import (
     CHOSEN,
@@ -9,6 +10,7 @@ from minidisc_ray.schedules.plan import (
     ChooseStep,
     DistilStep,
     ImportanceStep,
+    PruneStep,
     SandwichStep,
     TeacherStep,
     Trial,
@@ -31,6 +33,12 @@ def test_assistant_goes_through_one_scale():
     plan = plan_of(kind="assistant", assistant_percent=40)
     steps = (DistilStep(TEACHER, 40, "assistant"), DistilStep(40, 10, "student"))
     assert plan == Plan((Trial("main", steps, 40),), SHARED)
+    assert not plan.is_sweep
+
+
+def test_a_sparse_teacher_is_pruned_and_then_distilled_from_once():
+    plan = plan_of(kind="sparse_teacher", teacher_percent=80)
+    assert plan == Plan((Trial("main", (PruneStep(80), DistilStep(80, 10, "student"))),), SHARED)
     assert not plan.is_sweep
 
 
@@ -81,8 +89,18 @@ def test_maxidisc_of_one_scale_is_a_sweep_all_the_same():
     assert plan_of(kind="maxidisc", scales={"kind": "list", "values": [60]}).is_sweep
 
 
-@pytest.mark.parametrize("kind", ["conventional", "assistant", "minidisc", "maxidisc"])
+KINDS = ["conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_schedule_ends_with_the_student(kind):
     for trial in plan_of(kind=kind, student=20).trials:
         last = trial.steps[-1]
         assert (last.name, last.scale_percent) == ("student", 20)
+        assert [step for step in trial.steps if isinstance(step, DistilStep) and step.makes_student] == [last]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_student_of_fewer_layers_has_the_same_plan_as_a_pruned_one_of_its_scale(kind):
+    shallow = resolve({"schedule": {"kind": kind}, "student": {"kind": "layers", "num_layers": 4}})
+    assert build_plan(with_student_scale(shallow, teacher_layers=16)) == plan_of(kind=kind, student=25)

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_models import TASK, pad_id, random_rows, structures, tiny_model
+from tiny_models import HEADS, TASK, pad_id, pair_of, random_rows, structures, tiny_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from minidisc_ray.configs.objective import LTSDConfig
+from minidisc_ray.configs.objective import LTSDConfig, ObjectiveBase
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.data import EncodedRows
 from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.elastic import ElasticModel
-from minidisc_ray.objectives import LTSDObjective
+from minidisc_ray.objectives import build_objective
 from minidisc_ray.training.importance import measure_importance
 from minidisc_ray.training.learner import Learner
 from minidisc_ray.training.loop import train
@@ -40,17 +40,26 @@ def learner_of(
     workers: Workers | None = None,
     cache_bytes: int = 2**30,
     rows: EncodedRows | None = None,
+    objective_config: ObjectiveBase | None = None,
 ) -> Learner:
     """A sandwich of candidates in a tiny model that learns from another tiny model."""
     workers = workers or Workers()
     student, teacher = tiny_model(family, seed=1, layers=2), tiny_model(family, seed=2, layers=2)
     use_fast_dropout(student, config.dropout)
-    objective = LTSDObjective(LTSDConfig(), is_regression=False)
+    pair = pair_of(teacher, student)
+    if any(min(structure.heads) < HEADS for structure in _two_layers(scales).values()):
+        pair = replace(pair, student=replace(pair.student, has_pruned_heads=True))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        objective = build_objective(objective_config or LTSDConfig(), pair)
+    wanted = objective.needs().teacher
     return Learner(
         elastic=ElasticModel(student, _two_layers(scales)),
         objective=objective,
-        teacher=TeacherOutputs(
-            teacher, rows or train_rows(), objective.needs(), pad_id(teacher), workers, "float32", cache_bytes
+        teacher=(
+            TeacherOutputs(teacher, rows or train_rows(), wanted, pad_id(teacher), workers, "float32", cache_bytes)
+            if wanted
+            else None
         ),
         scales_of_step=lambda step: tuple(scales),
         goodness=goodness or (lambda scores: scores[scales[0]]["accuracy"]),
@@ -110,6 +119,11 @@ def run(
     learner = learner_of(config, **options)
     recorder = Recorder(learner, **(observe or {}))
     return train(learner, train_rows(), config, seed, folder, recorder), learner, recorder
+
+
+def promised(state: TrainingState) -> TrainingState:
+    """All of a state that has to be the same again: no clock and no memory in it."""
+    return state.model_copy(update={"step_seconds": None, "step_memory_bytes": None})
 
 
 def logits_of(learner: Learner) -> dict[int, Tensor]:

@@ -1,0 +1,134 @@
+"""Where queries, keys and values come from: a layer of the model, or one more attention module on top of it.
+
+B rows, L tokens, D hidden size, W width of a projection. MiniDisc, section 3.3: heads of a candidate's last layer can
+be pruned, so an additional self-attention module takes the last layer's place.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.core.pair import Pair, Side
+from minidisc_ray.core.trace import Trace, Wanted
+
+
+@dataclass(frozen=True)
+class Projections:
+    """Queries, keys and values, (B, L, W) each."""
+
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+class ExtraAttention(nn.Module):
+    """The projections of one more self-attention layer, (B, L, D) to (B, L, W) each.
+
+    Its output projection is left out: relations are made before it, so it would never get a gradient.
+    """
+
+    def __init__(self, hidden_size: int, width: int) -> None:
+        super().__init__()
+        self.queries = nn.Linear(hidden_size, width)
+        self.keys = nn.Linear(hidden_size, width)
+        self.values = nn.Linear(hidden_size, width)
+
+    def forward(self, hidden: Tensor) -> Projections:
+        """Project hidden states in float32."""
+        hidden = hidden.float()
+        return Projections(self.queries(hidden), self.keys(hidden), self.values(hidden))
+
+
+class AttentionSource(nn.Module):
+    """Queries, keys and values of one side of a pair.
+
+    Args:
+        side: the model.
+        layer: whose projections, from 1.
+        is_extra: whether a further module on the last hidden states stands for the layer.
+    """
+
+    def __init__(self, side: Side, layer: int, is_extra: bool) -> None:
+        super().__init__()
+        self.layer = side.num_layers if is_extra else layer
+        self.attention = ExtraAttention(side.hidden_size, side.attention_width) if is_extra else None
+
+    def wanted(self) -> Wanted:
+        """What the model has to give."""
+        layers = frozenset({self.layer})
+        return (
+            Wanted(hidden=layers) if self.attention is not None else Wanted(queries=layers, keys=layers, values=layers)
+        )
+
+    def forward(self, trace: Trace) -> Projections:
+        """The projections, (B, L, W) each."""
+        if self.attention is not None:
+            projections: Projections = self.attention(trace.hidden[self.layer])
+            return projections
+        return Projections(trace.queries[self.layer], trace.keys[self.layer], trace.values[self.layer])
+
+
+class AttentionPair(nn.Module):
+    """Queries, keys and values of both sides, re-split into the same number of relation heads.
+
+    Args:
+        pair: teacher and student.
+        num_heads: relation heads.
+        teacher_layer: from 1 up, or from the last (-1) down.
+        extra_attention: ``auto``, ``always`` or ``never``, for the student; a teacher whose heads are pruned has the
+            module that it was trained with.
+
+    Raises:
+        UserError: if a side cannot give projections that split into so many heads.
+    """
+
+    def __init__(self, pair: Pair, num_heads: int, teacher_layer: int, extra_attention: str) -> None:
+        super().__init__()
+        teacher, student = pair.teacher, pair.student
+        is_extra = extra_attention == "always" or (extra_attention == "auto" and student.has_pruned_heads)
+        if student.has_pruned_heads and not is_extra:
+            raise UserError(
+                f"objective.extra_attention: never, but heads of the student ({student.name}) are pruned, and what is "
+                "left does not split into relation heads; use auto"
+            )
+        if teacher.has_pruned_heads and not teacher.was_distilled:
+            raise UserError(
+                f"objective.kind: relations need every head of the teacher's layer, but heads of the teacher "
+                f"({teacher.name}) are pruned and no attention module was trained with it; use ltsd or kd here"
+            )
+        for side in (teacher, student):
+            if side.attention_width % num_heads:
+                raise UserError(
+                    f"objective.num_relation_heads: {num_heads} does not divide the {side.attention_width} queries of "
+                    f"{side.name}; use a divisor of it"
+                )
+        self.num_heads = num_heads
+        self.teacher_source = AttentionSource(teacher, _layer(teacher_layer, teacher), teacher.has_pruned_heads)
+        self.teacher_source.requires_grad_(False)
+        self.student_source = AttentionSource(student, student.num_layers, is_extra)
+
+    def follow(self, parts: Mapping[str, Tensor]) -> None:
+        """The teacher's module is the one it was trained with; the student's starts from it, where it fits."""
+        for source in (self.teacher_source, self.student_source):
+            for name, parameter in source.named_parameters():
+                known = parts.get(f"student_source.{name}")
+                if known is not None and known.shape == parameter.shape:
+                    parameter.data.copy_(known)
+
+    def forward(self, student: Trace, teacher: Trace) -> list[tuple[Tensor, Tensor]]:
+        """(student's, teacher's) queries, then keys, then values."""
+        ours: Projections = self.student_source(student)
+        theirs: Projections = self.teacher_source(teacher)
+        return [(ours.queries, theirs.queries), (ours.keys, theirs.keys), (ours.values, theirs.values)]
+
+
+def _layer(number: int, side: Side) -> int:
+    layer = number if number > 0 else side.num_layers + 1 + number
+    if number == 0 or not 1 <= layer <= side.num_layers:
+        raise UserError(
+            f"objective.teacher_layer: {number} is no layer of the teacher ({side.name}); use 1 to {side.num_layers}, "
+            f"or -1 to -{side.num_layers} counted from the last"
+        )
+    return layer

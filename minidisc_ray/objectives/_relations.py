@@ -1,0 +1,48 @@
+"""Deep relation alignment, which three objectives share: they differ in heads, teacher layer and a constant.
+
+Of the queries, keys and values of one teacher layer and of the student's last, all relation heads are matched.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from minidisc_ray.core.pair import Pair
+from minidisc_ray.core.relation import relation_cross_entropy_sum
+from minidisc_ray.core.trace import Batch, Totals, Trace
+from minidisc_ray.objectives._attention import AttentionPair
+from minidisc_ray.objectives._base import Needs, Objective
+from minidisc_ray.objectives._parts import below
+
+
+class RelationObjective(Objective):
+    """``sum over Q, K, V of CE(R_T, R_S)``, or of KL, means over relation heads and real tokens.
+
+    Deviation: equation 7 of the comparison sums over relation heads; their mean keeps the value from growing with
+    them.
+    """
+
+    def __init__(
+        self, pair: Pair, num_heads: int, teacher_layer: int, extra_attention: str, minus_entropy: bool
+    ) -> None:
+        super().__init__()
+        self.sources = AttentionPair(pair, num_heads, teacher_layer, extra_attention)
+        self.minus_entropy = minus_entropy
+
+    def needs(self) -> Needs:
+        """Queries, keys and values of a layer on each side, or last hidden states for a further module."""
+        return Needs(self.sources.teacher_source.wanted(), self.sources.student_source.wanted())
+
+    def follow(self, parts: Mapping[str, Tensor]) -> None:
+        """Take over the attention module that was trained with the teacher."""
+        self.sources.follow(below("sources.", parts))
+
+    def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
+        """A term each for queries, keys and values."""
+        assert teacher is not None
+        heads = self.sources.num_heads
+        projections: list[tuple[Tensor, Tensor]] = self.sources(student, teacher)
+        return {
+            name: relation_cross_entropy_sum(ours, theirs, heads, batch.mask, self.minus_entropy) / totals.tokens
+            for name, (ours, theirs) in zip(("queries", "keys", "values"), projections, strict=True)
+        }

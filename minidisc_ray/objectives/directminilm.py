@@ -1,0 +1,56 @@
+"""DirectMiniLM: ``sum over Q, K, V and heads of MSE(A_S W, A_T)`` (comparison, equation 10)."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from minidisc_ray.configs.objective import DirectMiniLMConfig
+from minidisc_ray.core.divergence import masked_row_sums
+from minidisc_ray.core.pair import Pair
+from minidisc_ray.core.relation import split_heads
+from minidisc_ray.core.trace import Batch, Totals, Trace
+from minidisc_ray.objectives._attention import AttentionPair
+from minidisc_ray.objectives._base import Needs, Objective, objective_of
+from minidisc_ray.objectives._parts import below
+
+_NAMES = ("queries", "keys", "values")
+
+
+@objective_of(DirectMiniLMConfig)
+class DirectMiniLMObjective(Objective):
+    """One linear map for each projection and relation head, ``W``, (ds, dt); the identity at first where ds = dt.
+
+    Deviation: a mean over relation heads where the paper sums; a student whose heads are pruned has the further module
+    of L_TAD.
+    """
+
+    def __init__(self, config: DirectMiniLMConfig, pair: Pair) -> None:
+        super().__init__()
+        heads = config.num_relation_heads or pair.teacher.num_heads
+        self.sources = AttentionPair(pair, heads, config.teacher_layer, config.extra_attention)
+        student_width, teacher_width = (side.attention_width // heads for side in (pair.student, pair.teacher))
+        start = torch.eye(student_width, teacher_width)
+        if student_width != teacher_width:
+            nn.init.orthogonal_(start)
+        # Of queries, keys and values, in this order.
+        self.maps = nn.Parameter(start.expand(len(_NAMES), heads, -1, -1).clone())
+
+    def needs(self) -> Needs:
+        """Queries, keys and values of a layer on each side, or last hidden states for a further module."""
+        return Needs(self.sources.teacher_source.wanted(), self.sources.student_source.wanted())
+
+    def follow(self, parts: Mapping[str, Tensor]) -> None:
+        """Take over the attention module that was trained with the teacher."""
+        self.sources.follow(below("sources.", parts))
+
+    def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
+        """A term each for queries, keys and values."""
+        assert teacher is not None
+        heads = self.sources.num_heads
+        terms = {}
+        for name, linear_map, (ours, theirs) in zip(_NAMES, self.maps, self.sources(student, teacher), strict=True):
+            mapped = split_heads(ours, heads) @ linear_map  # (B, A, L, dt)
+            errors = (mapped - split_heads(theirs, heads)).square().mean(dim=(1, 3))  # (B, L)
+            terms[name] = masked_row_sums(errors, batch.mask).sum() / totals.tokens
+        return terms

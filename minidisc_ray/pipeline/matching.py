@@ -1,0 +1,84 @@
+"""The objective of one stage: between which two models, and what its own parts leave for the next stage."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from minidisc_ray.configs.model import BuiltinTeacherConfig
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.core.flops import EncoderShape
+from minidisc_ray.core.pair import Pair, Side
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.core.task import Task
+from minidisc_ray.objectives import Objective, build_objective
+
+_PARTS = "objective.safetensors"
+
+
+def stage_objective(
+    config: RunConfig,
+    shape: EncoderShape,
+    task: Task,
+    above: Structure,
+    below: Iterable[Structure],
+    parts: dict[str, Tensor] | None,
+) -> Objective:
+    """The recipe's objective between two models; its own parts start the same in every process.
+
+    Args:
+        config: the recipe.
+        shape: the unpruned teacher's sizes.
+        task: what both models predict.
+        above: the structure of the model that teaches.
+        below: those of the models that learn, several in a sandwich.
+        parts: trained with the model that now teaches; None if none were.
+
+    Raises:
+        UserError: if these models or their task cannot give what the objective needs.
+    """
+    smallest = min(below, key=lambda structure: structure.scale_percent)
+    pair = Pair(
+        _side(_teacher_name(config, above), shape, above, was_distilled=parts is not None),
+        _side(f"student at {smallest.scale_percent}%", shape, smallest, was_distilled=False),
+        task,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        objective = build_objective(config.objective, pair)
+    if parts is not None:
+        objective.follow(parts)
+    return objective
+
+
+def save_parts(objective: Objective, folder: Path) -> None:
+    """Keep the objective's trained parts beside the stage's model, never in it."""
+    parts = {name: part.detach().cpu() for name, part in objective.named_parameters() if part.requires_grad}
+    if parts:
+        save_file(parts, folder / _PARTS)
+
+
+def load_parts(folder: Path) -> dict[str, Tensor]:
+    """The parts that a finished stage left; none for objectives without any."""
+    path = folder / _PARTS
+    return load_file(path) if path.exists() else {}
+
+
+def _side(name: str, shape: EncoderShape, structure: Structure, was_distilled: bool) -> Side:
+    return Side(
+        name=name,
+        num_layers=len(structure.heads),
+        hidden_size=shape.hidden_size,
+        num_heads=shape.num_heads,
+        head_size=shape.head_size,
+        has_pruned_heads=min(structure.heads) < shape.num_heads,
+        was_distilled=was_distilled,
+    )
+
+
+def _teacher_name(config: RunConfig, structure: Structure) -> str:
+    teacher = config.teacher
+    name = "the built-in model" if isinstance(teacher, BuiltinTeacherConfig) else teacher.path
+    return name if structure.scale_percent == 100 else f"{name} at {structure.scale_percent}%"

@@ -1,0 +1,81 @@
+"""Structures of the right size for counting, before importance says which layers lose what."""
+
+from collections.abc import Callable
+
+import torch
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.model import LayersStudentConfig
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.schedule import MiniDiscConfig
+from minidisc_ray.core.depth import layers_taken
+from minidisc_ray.core.flops import EncoderShape
+from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at, structure_of_layers
+
+WHOLE = 100
+
+
+def kept_layers(config: RunConfig, shape: EncoderShape) -> tuple[int, ...]:
+    """The teacher's layers that the student is made of, bottom first, counted from 0."""
+    student = config.student
+    if isinstance(student, LayersStudentConfig):
+        return layers_taken(shape.num_layers, student.num_layers, student.take)
+    return tuple(range(shape.num_layers))
+
+
+def planned_structure(config: RunConfig, shape: EncoderShape, scale_percent: int) -> Structure:
+    """A pruned model's structure, as if all units were equally important.
+
+    Raises:
+        ValueError: if the scale leaves no head.
+    """
+    return structure_at(*_equal_rankings(config, shape), scale_percent, config.pruning.neuron_multiple)
+
+
+def planned_student(config: RunConfig, shape: EncoderShape, source_percent: int) -> Structure:
+    """The student's structure, as if all units were equally important, where it is made from a model at a scale.
+
+    Raises:
+        ValueError: if it leaves no head.
+    """
+    student = config.student
+    if not isinstance(student, LayersStudentConfig):
+        return planned_structure(config, shape, config.student_percent)
+    return structure_of_layers(
+        *_equal_rankings(config, shape),
+        kept_layers(config, shape),
+        min(student.width_percent, source_percent),
+        config.student_percent,
+        config.pruning.neuron_multiple,
+    )
+
+
+def check_structures(config: RunConfig, shape: EncoderShape) -> None:
+    """Refuse scales and widths that leave no head.
+
+    Raises:
+        UserError: naming the key.
+    """
+    schedule, student = config.schedule, config.student
+    between = config.candidate_scales()
+    key = {"assistant": "assistant_percent", "sparse_teacher": "teacher_percent"}.get(schedule.kind, "scales")
+    needed: list[tuple[str, Callable[[RunConfig, EncoderShape, int], Structure], int]]
+    needed = [(f"schedule.{key}", planned_structure, scale) for scale in between]
+    if isinstance(student, LayersStudentConfig):
+        needed.append(("student.width_percent", planned_student, WHOLE))
+        needed += [(f"schedule.{key}", planned_student, scale) for scale in between]
+    # The sandwich's lower end is pruned to the student's scale, whatever the student is.
+    if isinstance(schedule, MiniDiscConfig) or not isinstance(student, LayersStudentConfig):
+        needed.append(("student.scale_percent", planned_structure, config.student_percent))
+    for key, planned, percent in needed:
+        try:
+            planned(config, shape, percent)
+        except ValueError as error:
+            raise UserError(f"{key}: {error}") from error
+
+
+def _equal_rankings(config: RunConfig, shape: EncoderShape) -> tuple[UnitRanking, UnitRanking]:
+    ranking = config.pruning.ranking
+    heads = rank_units([torch.ones(shape.num_heads)] * shape.num_layers, ranking)
+    neurons = rank_units([torch.ones(shape.intermediate_size)] * shape.num_layers, ranking)
+    return heads, neurons

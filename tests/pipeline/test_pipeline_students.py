@@ -1,0 +1,310 @@
+"""Students of fewer layers, in every schedule, and the teacher that is pruned and not trained again."""
+
+import io
+
+import pytest
+import torch
+import yaml
+from pipeline_kit import numbers, prepared_run, stages_of
+from rich.console import Console
+from transformers import AutoModelForSequenceClassification
+
+from minidisc_ray.api import evaluate, predict
+from minidisc_ray.configs import UserError, resolve
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.data import collate
+from minidisc_ray.evaluation import score
+from minidisc_ray.models.checkpoint import load_model
+from minidisc_ray.models.families import encoder_layers, shape_of
+from minidisc_ray.models.forward import run_model
+from minidisc_ray.models.gates import gated, gates_of
+from minidisc_ray.models.pruned import structure_of
+from minidisc_ray.pipeline.assemble import trial_folder
+from minidisc_ray.pipeline.estimate import Estimator
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.making import student_structure
+from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.records import read_record
+from minidisc_ray.pipeline.result import RunResult, load_result
+from minidisc_ray.pipeline.run_directory import clean
+from minidisc_ray.pipeline.shared import load_rankings, load_shared_teacher, structures_of
+from minidisc_ray.reports.html import report_page
+from minidisc_ray.reports.plan import plan_renderables
+from minidisc_ray.reports.render import render
+from minidisc_ray.reports.table import compare
+from minidisc_ray.training.score import score_model
+from minidisc_ray.training.workers import Workers
+
+LAYERS = ("teacher.num_layers=4", "student.kind=layers", "pruning.ranking=local")
+SPARSE = ("schedule.kind=sparse_teacher", "schedule.teacher_percent=80")
+# Name: the schedule to start from, the overrides, the student's scale and the teacher's layers that it is made of.
+RUNS: dict[str, tuple[str, tuple[str, ...], int, tuple[int, ...]]] = {
+    "conventional": ("conventional", (*LAYERS, "student.num_layers=2"), 50, (1, 3)),
+    "narrow": (
+        "conventional",
+        (*LAYERS, "student.num_layers=3", "student.take=last", "student.width_percent=50"),
+        38,
+        (1, 2, 3),
+    ),
+    "all layers": ("conventional", (*LAYERS, "student.num_layers=4", "student.width_percent=50"), 50, (0, 1, 2, 3)),
+    "global": (
+        "conventional",
+        (*LAYERS, "student.num_layers=2", "student.width_percent=50", "pruning.ranking=global"),
+        25,
+        (1, 3),
+    ),
+    "assistant": (
+        "assistant",
+        (*LAYERS, "student.num_layers=2", "student.take=first", "schedule.assistant_percent=75"),
+        50,
+        (0, 1),
+    ),
+    "minidisc": ("minidisc", (*LAYERS, "student.num_layers=1"), 25, (3,)),
+    "maxidisc": ("maxidisc", (*LAYERS, "student.num_layers=1", "student.width_percent=50"), 13, (3,)),
+    "sparse teacher": ("conventional", SPARSE, 10, ()),
+    "sparse teacher, layers": ("conventional", (*LAYERS, *SPARSE, "student.num_layers=2"), 50, (1, 3)),
+}
+SHALLOW = tuple(name for name in RUNS if name not in ("sparse teacher", "all layers"))
+SPARSE_RUNS = ("sparse teacher", "sparse teacher, layers")
+
+
+def prepared_of(storage, name) -> Prepared:
+    kind, overrides, _, _ = RUNS[name]
+    return prepared_run(storage, kind, overrides)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    """One storage with every run finished."""
+    root = tmp_path_factory.mktemp("storage")
+    for name in RUNS:
+        run_in_process(prepared_of(root, name))
+    return root
+
+
+@pytest.fixture(params=RUNS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def prepared(storage, name) -> Prepared:
+    return prepared_of(storage, name)
+
+
+@pytest.fixture
+def result(prepared) -> RunResult:
+    return load_result(prepared.run_folder)
+
+
+def student_of(prepared):
+    return AutoModelForSequenceClassification.from_pretrained(prepared.run_folder / "student").eval()
+
+
+def metrics_of(prepared, model, rows):
+    logits = score_model(model, rows, prepared.pad_token_id, Workers(), "float32")
+    return score(prepared.task, logits, rows.labels.numpy())
+
+
+def test_the_result_tells_the_sizes_that_the_loaded_student_has(prepared, name, result):
+    student, record = student_of(prepared), result.student
+    layers = encoder_layers(student)
+    scale, kept = RUNS[name][2:]
+    assert record.scale_percent == prepared.config.student_percent == scale
+    assert len(layers) == len(record.heads) == len(record.neurons) == (len(kept) or 2)
+    assert record.source_layers == (kept if name in SHALLOW else ())
+    counted = [parameter.numel() for parameter in student.parameters()]
+    in_layers = [parameter.numel() for layer in layers for parameter in layer.parameters()]
+    assert (record.total_parameters, record.encoder_parameters) == (sum(counted), sum(in_layers))
+    found = structure_of(student.config)
+    assert (found.scale_percent, found.heads, found.neurons) == (scale, record.heads, record.neurons)
+    # Linears alone multiply, but for attention itself: 128 x 128 scores, and as many weights, for each head's width.
+    head_width = shape_of(student).head_size
+    linears = sum(m.weight.numel() for layer in layers for m in layer.modules() if isinstance(m, torch.nn.Linear))
+    attention = 2 * 128 * 128 * head_width * sum(record.heads)
+    assert record.macs_at_128 == 128 * linears + attention + prepared.shape.head_macs_per_row
+    assert record.kept_share["heads"] == sum(record.heads) / (prepared.shape.num_layers * 4)
+
+
+def test_the_student_scores_what_the_result_says(prepared, result, tmp_path):
+    student = load_model(prepared.run_folder / "student")
+    assert metrics_of(prepared, student, prepared.validation["validation"]) == result.student.validation_metrics
+    assert metrics_of(prepared, student, prepared.selection) == result.student.selection_metrics
+    assert evaluate(prepared.run_folder / "student", prepared.config) == result.student.validation_metrics
+    (tmp_path / "texts.csv").write_text("text\nthe plot was not good\na fine film\n", encoding="utf-8")
+    assert len(predict(prepared.run_folder / "student", tmp_path / "texts.csv", ["text"])) == 2
+
+
+def test_the_resolved_recipe_holds_the_scale_and_is_the_same_run_again(storage, prepared, name, result):
+    written = yaml.safe_load((prepared.run_folder / "config.yaml").read_text())
+    assert written["student"]["scale_percent"] == RUNS[name][2]
+    assert resolve(written) == prepared.config
+    assert f"-{RUNS[name][2]}pc-" in prepared.name
+    attempts = stages_of(prepared)
+    assert numbers(run_in_process(prepared)) == numbers(result)
+    assert stages_of(prepared) == attempts
+
+
+def test_the_closed_form_is_what_was_counted(prepared, name, result):
+    for stage in Estimator(prepared).stages():
+        found = [s for s in result.cost.stages if s.stage == stage.stage and s.trial in (stage.trial, "shared")]
+        chosen = name == "minidisc" and stage.stage == "student"
+        assert found[0].training_flops == pytest.approx(stage.training_flops, rel=0.25 if chosen else 0.02), stage
+
+
+def test_plan_table_and_page_tell_the_student(prepared, name, result):
+    console = Console(file=io.StringIO(), width=160)
+    for part in plan_renderables(prepared):
+        console.print(part)
+    layers = ", ".join(str(layer + 1) for layer in RUNS[name][3])
+    told = f"student {RUNS[name][2]}% (layers {layers})" if name in SHALLOW else f"student {RUNS[name][2]}%"
+    assert told in console.file.getvalue()
+    if name in SPARSE_RUNS:
+        assert "sparse teacher 80%" in console.file.getvalue()
+    row = compare([result]).iloc[1]
+    assert (row["student_scale_percent"], row["total_parameters"]) == (RUNS[name][2], result.student.total_parameters)
+    page = report_page(result)
+    assert (f"in {len(RUNS[name][3])} of its 4 layers" in page) == (name in SHALLOW)
+
+
+def test_a_student_through_an_assistant_keeps_the_smaller_of_both_widths(storage):
+    for name in ("assistant", "minidisc", "sparse teacher, layers"):
+        result = load_result(prepared_of(storage, name).run_folder)
+        (above,) = result.assistants
+        kept = RUNS[name][3]
+        assert result.student.heads == tuple(above.heads[layer] for layer in kept)
+        assert result.student.neurons == tuple(above.neurons[layer] for layer in kept)
+    narrow = load_result(prepared_of(storage, "maxidisc").run_folder)
+    assert narrow.student.heads == (min(2, narrow.assistants[0].heads[3]),)
+
+
+def test_global_ranking_lets_the_taken_layers_compete(storage):
+    student = load_result(prepared_of(storage, "global").run_folder).student
+    assert sum(student.heads) == 4
+    assert sum(student.neurons) == 64
+
+
+def test_a_sandwichs_lower_end_is_a_slice_of_every_layer(storage):
+    prepared = prepared_of(storage, "minidisc")
+    shared = load_model(prepared.run_folder / "stages" / "sandwich" / "model")
+    record = read_record(prepared.run_folder / "stages" / "sandwich")
+    assert sorted(record.selection_metrics) == [25, 30, 60]
+    assert len(structures_of(prepared, (25,))[25].heads) == len(encoder_layers(shared)) == 4
+
+
+@pytest.mark.parametrize("name", SPARSE_RUNS)
+def test_a_sparse_teacher_is_the_teacher_with_gates_closed(storage, name):
+    prepared = prepared_of(storage, name)
+    result = load_result(prepared.run_folder)
+    sparse = load_model(trial_folder(prepared, prepared.plan.trials[0]) / "stages" / "sparse_teacher" / "model")
+    structure = structures_of(prepared, (80,))[80]
+    assert structure_of(sparse.config) == structure
+    teacher, rows = load_shared_teacher(prepared), prepared.validation["validation"]
+    batch = collate(rows, torch.arange(8), prepared.pad_token_id)
+    with torch.no_grad(), gated(teacher, gates_of(structure, *load_rankings(prepared))):
+        expected = run_model(teacher, batch).logits
+    with torch.no_grad():
+        assert (run_model(sparse, batch).logits - expected).abs().max() < 1e-5
+    (record,) = result.assistants
+    assert record.scale_percent == 80
+    assert record.validation_metrics == metrics_of(prepared, sparse, rows)
+    assert record.selection_metrics == metrics_of(prepared, sparse, prepared.selection)
+    (stage,) = [stage for stage in result.cost.stages if stage.stage == "sparse_teacher"]
+    assert (stage.training_flops, stage.num_epochs, stage.in_ratio) == (0.0, None, True)
+
+
+def test_a_sparse_teacher_stands_in_tables_and_pages_under_its_name(storage):
+    runs = [load_result(prepared_of(storage, name).run_folder) for name in ("sparse teacher, layers", "conventional")]
+    frame = compare(runs)
+    assert list(frame["method"])[1:3] == ["Conventional", "StarK (80%)"]
+    # Pruning costs nothing, a narrower teacher teaches for less, and it makes a narrower student.
+    assert 0.7 < frame["training_flops_ratio"][2] < frame["training_flops_ratio"][1] == 1.0
+    assert "StarK (80%)" in render(frame, "md")
+    page = report_page(runs[0], runs[1:])
+    assert "The teacher pruned to 80% and not trained again stood between them." in page
+    assert "Sparse teacher (80%): heads" in page
+
+
+@pytest.mark.parametrize("name", ["assistant", "sparse teacher"])
+def test_the_same_seed_gives_the_same_numbers_elsewhere_and_after_cleaning(tmp_path, storage, name):
+    whole = load_result(prepared_of(storage, name).run_folder)
+    prepared = prepared_of(tmp_path, name)
+    assert numbers(run_in_process(prepared)) == numbers(whole)
+    clean(tmp_path)
+    assert not (prepared.run_folder / "stages").exists()
+    assert numbers(run_in_process(prepared)) == numbers(whole)
+
+
+def test_a_student_that_its_assistant_left_no_head_is_refused(tmp_path):
+    prepared = prepared_of(tmp_path, "assistant")
+    run_in_process(prepared)
+    with pytest.raises(UserError, match=r"^student\.take: the model at 60 percent kept no .*head in layers 1, 2;"):
+        student_structure(prepared, Structure(60, (0, 0, 4, 4), (64, 64, 64, 64)))
+
+
+MISTAKES = {
+    "more layers than the teacher": (("student.num_layers=5",), r"student\.num_layers: 5 is more than the teacher's 4"),
+    "the teacher itself": (("student.num_layers=4",), r"student\.num_layers: 4 are all of the teacher's layers"),
+    "another scale": (
+        ("student.num_layers=2", "student.scale_percent=40"),
+        r"student\.scale_percent: 40 is not what 2 of 4 layers .* write 50$",
+    ),
+    "a width without heads": (
+        ("student.num_layers=2", "student.width_percent=10"),
+        r"student\.width_percent: at 10 percent no attention head is left anywhere \(8 in all, ranked layer by layer\)",
+    ),
+    "nothing at all": (
+        ("teacher.num_layers=12", "student.num_layers=1", "student.width_percent=1"),
+        r"student: 1 of 12 layers at 1 percent of their width are 0 percent",
+    ),
+    "an assistant below": (
+        ("student.num_layers=2", "schedule={kind: assistant, assistant_percent: 50}"),
+        r"schedule\.assistant_percent: 50 is not above the student's own scale of 50 percent; use a value between 51",
+    ),
+    "a sparse teacher below": (
+        ("student.num_layers=3", "schedule={kind: sparse_teacher, teacher_percent: 70}"),
+        r"schedule\.teacher_percent: 70 is not above the student's own scale of 75 percent; use a value between 76",
+    ),
+    "no candidate": (
+        ("student.num_layers=3", "schedule={kind: maxidisc, scales: [60]}"),
+        r"schedule\.scales: 60 is not strictly between the student's own scale of 75 percent",
+    ),
+    "a sandwich without heads at its end": (
+        ("teacher.num_layers=12", "student.num_layers=1", "schedule={kind: minidisc, scales: [60], num_sampled: 2}"),
+        r"student\.scale_percent: at 8 percent no attention head is left",
+    ),
+    "eta too large": (
+        ("student.num_layers=3", "schedule={kind: minidisc, scales: [80], num_sampled: 3}"),
+        r"schedule\.num_sampled: 3 is more than the sandwich's 2 scales",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence_before_anything_starts(tmp_path, mistake):
+    overrides, sentence = MISTAKES[mistake]
+    with pytest.raises(UserError, match=f"^{sentence}") as caught:
+        prepared_run(tmp_path, "conventional", (*LAYERS, *overrides))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_scale_may_be_written_if_it_is_right(tmp_path):
+    written = (*LAYERS, "student.num_layers=2", "student.scale_percent=50")
+    assert prepared_run(tmp_path, "conventional", written).name == prepared_of(tmp_path, "conventional").name
+
+
+def test_other_layers_are_another_run(tmp_path):
+    names = {
+        prepared_run(tmp_path, "conventional", (*LAYERS, "student.num_layers=2", f"student.take={take}")).name
+        for take in ("uniform", "first", "last")
+    }
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize("objective", ["kd", "pkd", "ckd"])
+def test_a_student_of_fewer_layers_learns_by_objectives_that_match_layers(tmp_path, objective):
+    overrides = (*LAYERS, "student.num_layers=2", f"objective.kind={objective}", "data.train_rows=64")
+    result = run_in_process(prepared_run(tmp_path, "conventional", overrides))
+    assert len(result.student.heads) == 2
+    assert result.cost.training_flops == pytest.approx(result.closed_form_training_flops, rel=0.02)
