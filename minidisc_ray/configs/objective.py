@@ -251,6 +251,25 @@ class SumConfig(ObjectiveBase):
         )
 
 
+class PhaseConfig(Config):
+    """One objective of a sequence."""
+
+    share: float = Field(1.0, gt=0.0, le=1e6, description="Of the steps, relative to the other phases'.")
+    objective: "ObjectiveConfig"
+
+
+class SequenceConfig(ObjectiveBase):
+    """One objective after another, in one training: OD after HS, labels after relations."""
+
+    kind: Literal["sequence"] = "sequence"
+    phases: tuple[PhaseConfig, ...] = Field(min_length=1, max_length=16)
+
+    @property
+    def label(self) -> str:
+        """Its phases in order."""
+        return ", then ".join(phase.objective.label for phase in self.phases)
+
+
 ObjectiveConfig = Annotated[
     LabelsConfig
     | LTSDConfig
@@ -265,10 +284,12 @@ ObjectiveConfig = Annotated[
     | MiniLMv2Config
     | DirectMiniLMConfig
     | DistillerConfig
-    | SumConfig,
+    | SumConfig
+    | SequenceConfig,
     Field(discriminator="kind"),
 ]
 PartConfig.model_rebuild()
+PhaseConfig.model_rebuild()
 
 
 def _listed(names: list[str]) -> str:

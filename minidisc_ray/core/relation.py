@@ -18,21 +18,14 @@ def split_heads(projection: Tensor, num_heads: int) -> Tensor:
     return projection.float().view(rows, length, num_heads, width // num_heads).transpose(1, 2)
 
 
-def relation_logits(projection: Tensor, num_heads: int, mask: Tensor) -> Tensor:
-    """``A A^T / sqrt(d_r)`` with padded keys shut out, (B, A, L, L) (comparison, equations 8 and 9 before the softmax).
-
-    Args:
-        projection: (B, L, W) queries, keys or values.
-        num_heads: relation heads, A; d_r is W / A.
-        mask: (B, L), 1 for real tokens.
-    """
-    return scaled_products(projection, projection, num_heads).masked_fill(_padded_keys(mask), _PADDED)
-
-
 def relation_cross_entropy_sum(
     student: Tensor, teacher: Tensor, num_heads: int, mask: Tensor, minus_entropy: bool
 ) -> Tensor:
-    """``CE(R_T, R_S)``, a mean over relation heads, summed over real tokens (comparison, equation 7, one alpha).
+    """``CE(R_T, R_S)``, a mean over relation heads, summed over real tokens (comparison, equations 7 to 9, one alpha).
+
+    ``R`` is the softmax of ``A A^T / sqrt(d)`` over real keys. The cross-entropy of a query is
+    ``log sum_k e^s_k - sum_k p_k s_k``, and ``sum_k p_k s_k = a (P A) / sqrt(d)``: neither the student's softmax nor a
+    product of two (L, L) matrices is ever made, which is most of what this would cost.
 
     Args:
         student: (B, L, Ws) queries, keys or values.
@@ -41,13 +34,22 @@ def relation_cross_entropy_sum(
         mask: (B, L), 1 for real tokens.
         minus_entropy: subtract the teacher's entropy, which makes it the KL divergence of MiniDisc's equation 2.
     """
-    log_student = torch.log_softmax(relation_logits(student, num_heads, mask), dim=-1)
-    log_teacher = torch.log_softmax(relation_logits(teacher, num_heads, mask), dim=-1)
-    probabilities = log_teacher.exp()
-    by_query = -(probabilities * log_student).sum(dim=-1)  # (B, A, L)
+    ours, theirs = _scaled_heads(student, num_heads), _scaled_heads(teacher.detach(), num_heads)
+    shut_out = torch.where(_padded_keys(mask), _PADDED, 0.0)
+    scores = (theirs @ theirs.transpose(-1, -2)).add_(shut_out)
+    log_sums = torch.logsumexp(scores, dim=-1)  # (B, A, L)
+    relations = scores.sub_(log_sums.unsqueeze(-1)).exp_()
+    by_query = torch.logsumexp((ours @ ours.transpose(-1, -2)).add_(shut_out), dim=-1)
+    by_query = by_query - (ours * (relations @ ours)).sum(dim=-1)
     if minus_entropy:
-        by_query = by_query + (probabilities * log_teacher).sum(dim=-1)
+        by_query = by_query - (log_sums - (theirs * (relations @ theirs)).sum(dim=-1))
     return by_query.masked_fill(_padded_queries(mask), 0.0).sum() / num_heads
+
+
+def _scaled_heads(projection: Tensor, num_heads: int) -> Tensor:
+    """Heads whose plain products are the scaled ones: (B, L, W) to (B, A, L, W / A), divided by ``d^(1/4)``."""
+    size = projection.shape[-1] // num_heads
+    return split_heads(projection, num_heads) / math.sqrt(math.sqrt(size))
 
 
 def scaled_products(left: Tensor, right: Tensor, num_heads: int) -> Tensor:

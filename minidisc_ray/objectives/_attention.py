@@ -101,8 +101,8 @@ class AttentionPair(nn.Module):
         for side in (teacher, student):
             if side.attention_width % num_heads:
                 raise UserError(
-                    f"objective.num_relation_heads: {num_heads} does not divide the {side.attention_width} queries of "
-                    f"{side.name}; use a divisor of it"
+                    f"objective.num_relation_heads: {num_heads} does not divide {side.attention_width}, the width "
+                    f"of the queries of {side.name}; use a divisor of it"
                 )
         self.num_heads = num_heads
         self.teacher_source = AttentionSource(teacher, _layer(teacher_layer, teacher), teacher.has_pruned_heads)

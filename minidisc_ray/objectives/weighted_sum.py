@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from minidisc_ray.configs.objective import SumConfig
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import Batch, Totals, Trace
-from minidisc_ray.objectives._base import Needs, Objective, build_objective, objective_of
+from minidisc_ray.objectives._base import Needs, Objective, objective_of
+from minidisc_ray.objectives._children import Children
 from minidisc_ray.objectives._parts import below
 
 
@@ -17,49 +18,26 @@ class SumObjective(Objective):
 
     def __init__(self, config: SumConfig, pair: Pair) -> None:
         super().__init__()
-        self.parts = nn.ModuleDict()
-        self.part_weights: dict[str, float] = {}
-        for part in config.parts:
-            name = _new_name(part.objective.kind, self.part_weights)
-            self.parts[name] = build_objective(part.objective, pair)
-            self.part_weights[name] = part.weight
+        self.children_by_name = Children([part.objective for part in config.parts], pair)
+        self.weights = [part.weight for part in config.parts]
 
     def needs(self) -> Needs:
         """What any part needs."""
-        needs = Needs()
-        for _, part in self._parts():
-            needs |= part.needs()
-        return needs
+        return self.children_by_name.needs()
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
         """All parts' terms."""
         return {
-            f"{name}.{term}": self.part_weights[name] * value
-            for name, part in self._parts()
+            f"{name}.{term}": weight * value
+            for weight, (name, part) in zip(self.weights, self.children_by_name.items(), strict=True)
             for term, value in part(student, teacher, batch, totals).items()
         }
 
     def set_progress(self, fraction: float) -> None:
         """Tell every part."""
-        for _, part in self._parts():
+        for _, part in self.children_by_name.items():
             part.set_progress(fraction)
 
     def follow(self, parts: Mapping[str, Tensor]) -> None:
         """Hand every part its own."""
-        for name, part in self._parts():
-            part.follow(below(f"parts.{name}.", parts))
-
-    def _parts(self) -> list[tuple[str, Objective]]:
-        found: list[tuple[str, Objective]] = []
-        for name, part in self.parts.items():
-            assert isinstance(part, Objective)
-            found.append((name, part))
-        return found
-
-
-def _new_name(kind: str, taken: Mapping[str, float]) -> str:
-    name, number = kind, 1
-    while name in taken:
-        number += 1
-        name = f"{kind}_{number}"
-    return name
+        self.children_by_name.follow(below("children_by_name.", parts))

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
 from minidisc_ray.configs import objective as configs
-from minidisc_ray.configs.objective import ObjectiveBase, PartConfig
+from minidisc_ray.configs.objective import ObjectiveBase, PartConfig, PhaseConfig
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
 from minidisc_ray.core.trace import Batch, Totals, Trace
@@ -54,6 +54,12 @@ OBJECTIVES: dict[str, ObjectiveBase] = {
             PartConfig(weight=2.0, objective=configs.ODConfig()),
             PartConfig(weight=0.5, objective=configs.HSConfig(mapping="last")),
             PartConfig(objective=configs.LTADConfig(num_relation_heads=16)),
+        )
+    ),
+    "sequence": configs.SequenceConfig(
+        phases=(
+            PhaseConfig(share=3.0, objective=configs.LTADConfig(num_relation_heads=16)),
+            PhaseConfig(objective=configs.KDConfig()),
         )
     ),
 }

@@ -430,6 +430,18 @@ class TestSum(ObjectiveContract):
         return {**dict.fromkeys(terms, 0.0), "od.logits": 2 * entropy(target.logits)}
 
 
+class TestSequence(ObjectiveContract):
+    name = "sequence"
+
+    def test_phases_have_their_shares(self, pair, batch):
+        seen = []
+        for fraction in (0.0, 0.74, 0.75, 1.0):
+            pair.objective.set_progress(fraction)
+            seen.append(set(pair.terms(batch)))
+        relations = {"ltad.queries", "ltad.keys", "ltad.values"}
+        assert seen == [relations] * 2 + [{"kd.logits", "kd.labels"}] * 2
+
+
 def test_every_objective_is_under_contract():
     def leaves(case):
         return [leaf for sub in case.__subclasses__() for leaf in (leaves(sub) or [sub])]
