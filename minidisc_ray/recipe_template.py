@@ -41,6 +41,10 @@ schedule:
   num_sampled: 6             # candidates trained at each step
   selection: {{kind: lambda, lam: 0.2}}       # or {{kind: negative_derivative}}
 
+objective:
+  kind: ltsd                 # logits and last hidden states; labels, kd, pkd, ckd, ltad, tinybert, minilm, od, hs,
+                             # minilmv2, directminilm, distiller, sum, sequence: docs/objectives.md
+
 pruning:
   ranking: global            # heads and neurons of all layers compete; local: each layer keeps its share
   neuron_multiple: 8

@@ -12,7 +12,7 @@ _SMALLEST_SQUARE = 1e-4
 
 
 def gram(points: Tensor) -> Tensor:
-    """Inner products, (..., P, P), of points, (..., P, D), about their mean-free origin as given."""
+    """Inner products, (..., P, P), of points, (..., P, D)."""
     points = points.float()
     return points @ points.transpose(-1, -2)
 

@@ -28,6 +28,11 @@ class Needs:
     labels: bool = False
     rows: int = 1
 
+    @property
+    def reads_predictions(self) -> bool:
+        """Whether the student's classifier learns anything from it."""
+        return self.student.logits or self.labels
+
     def __or__(self, other: "Needs") -> "Needs":
         return Needs(
             self.teacher | other.teacher,

@@ -47,7 +47,7 @@ class ContextualKDObjective(Objective):
         logits = config.logits_weight > 0
         return Needs(
             Wanted(logits, frozenset(theirs for _, theirs in pairs)),
-            Wanted(logits=True, hidden=frozenset(ours for ours, _ in pairs)),
+            Wanted(logits, frozenset(ours for ours, _ in pairs)),
         )
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ class DistillerObjective(Objective):
         predictions = bool(config.beta1 or config.beta2)
         return Needs(
             Wanted(predictions, teacher_layers(self.pairs)),
-            Wanted(True, student_layers(self.pairs)),
+            Wanted(predictions, student_layers(self.pairs)),
             labels=bool(config.gamma1 or config.gamma2),
             rows=_FEWEST_ROWS if self.critic is not None and self.pairs else 1,
         )

@@ -22,7 +22,7 @@ class KDObjective(Objective):
     def needs(self) -> Needs:
         """Logits and labels, unless a weight of zero leaves a term out."""
         logits = self.config.logits_weight > 0
-        return Needs(Wanted(logits), Wanted(logits=True), labels=self.config.labels_weight > 0)
+        return Needs(Wanted(logits), Wanted(logits), labels=self.config.labels_weight > 0)
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
         """The two terms as scalars."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.data import EncodedRows, epoch_batches, evaluation_batches
+from minidisc_ray.pipeline.planned import planned_objective
 from minidisc_ray.pipeline.prepare import Prepared
 from minidisc_ray.schedules.plan import (
     ChooseStep,
@@ -91,7 +92,7 @@ class Estimator:
 
     def _teacher(self, stage: str, structure: Structure, step: SandwichStep | DistilStep) -> float:
         prepared = self.prepared
-        wanted = prepared.objective(step).needs().teacher
+        wanted = planned_objective(prepared, step).needs().teacher
         if not wanted:
             return 0.0
         size = cached_bytes(prepared.train, prepared.task.num_labels, wanted, prepared.shape, structure)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.base import UserError
@@ -11,6 +12,7 @@ from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut, reorder_, take_layers
 from minidisc_ray.pipeline.context import Context
+from minidisc_ray.pipeline.matching import load_parts
 from minidisc_ray.pipeline.prepare import Prepared
 from minidisc_ray.pipeline.records import StageRecord
 from minidisc_ray.pipeline.shared import load_rankings, load_shared_teacher, structures_of
@@ -45,6 +47,16 @@ def models_above(context: Context, step: DistilStep, before: Sequence[StageRecor
         made = next(record for record in before if record.scale_percent == step.source)
         source = load_model(context.folder / "stages" / made.stage / "model")
     return source, source
+
+
+def parts_above(context: Context, step: DistilStep, before: Sequence[StageRecord]) -> dict[str, Tensor] | None:
+    """The objective's parts that were trained with the model that a step distils from, if one was trained."""
+    if step.source == TEACHER:
+        return None
+    if step.source == CHOSEN:
+        return load_parts(context.folder / "stages" / "sandwich")
+    made = next(record for record in before if record.scale_percent == step.source)
+    return None if made.num_epochs is None else load_parts(context.folder / "stages" / made.stage)
 
 
 def student_structure(prepared: Prepared, source: Structure) -> Structure:

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedConfig,
@@ -20,7 +19,6 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import digest, run_identity, run_name
 from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.schedule import SparseTeacherConfig
 from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.core.flops import EncoderShape
 from minidisc_ray.core.structure import Structure
@@ -36,11 +34,10 @@ from minidisc_ray.models.loading import (
     load_tokenizer,
     position_limit,
 )
-from minidisc_ray.objectives import Objective
-from minidisc_ray.pipeline.matching import stage_objective
+from minidisc_ray.pipeline.planned import check_objective
 from minidisc_ray.pipeline.sizes import WHOLE, check_structures, kept_layers, planned_structure, planned_student
 from minidisc_ray.schedules import Plan, build_plan
-from minidisc_ray.schedules.plan import CHOSEN, TEACHER, DistilStep, SandwichStep
+from minidisc_ray.schedules.plan import CHOSEN, TEACHER, DistilStep
 
 
 @dataclass(frozen=True)
@@ -139,20 +136,6 @@ class Prepared:
             return scales[len(scales) // 2]
         return WHOLE if step.source == TEACHER else step.source
 
-    def objective(self, step: SandwichStep | DistilStep) -> Objective:
-        """The objective of a step, from sizes alone.
-
-        Raises:
-            UserError: if the step's models or the task cannot give what it needs.
-        """
-        if isinstance(step, SandwichStep):
-            above, below = self.shape.full(), [self.structure(scale) for scale in step.scales]
-        else:
-            above, below = self.structure(self.source_percent(step)), [self.made_structure(step)]
-        was_distilled = above.scale_percent < WHOLE and not isinstance(self.config.schedule, SparseTeacherConfig)
-        parts: dict[str, Tensor] | None = {} if was_distilled else None
-        return stage_objective(self.config, self.shape, self.task, above, below, parts)
-
     def made_structure(self, step: DistilStep) -> Structure:
         """Of the model that a step makes, likewise of the right size for counting."""
         if step.makes_student:
@@ -207,28 +190,9 @@ def prepare(config: RunConfig) -> Prepared:
         name=run_name(config, identity),
         teacher_is_fine_tuned=fine_tuned,
     )
-    _check_objective(prepared)
+    check_objective(prepared)
     check_storage(prepared)
     return prepared
-
-
-def _check_objective(prepared: Prepared) -> None:
-    """Refuse an objective that some step's models, their task or the batches cannot give what it needs."""
-    config = prepared.config
-    for step in (step for trial in prepared.plan.trials for step in trial.steps):
-        if not isinstance(step, SandwichStep | DistilStep):
-            continue
-        stage, training = (
-            ("sandwich", config.sandwich_training) if isinstance(step, SandwichStep) else ("distil", config.distil)
-        )
-        rows = training.batch_size // (config.compute.num_workers * training.accumulation_steps)
-        needed = prepared.objective(step).needs().rows
-        if rows < needed:
-            raise UserError(
-                f"{stage}.batch_size: {training.batch_size} rows give each of {config.compute.num_workers} workers "
-                f"{rows} in each of {training.accumulation_steps} parts, but objective.kind {config.objective.kind} "
-                f"compares rows with each other and needs {needed}; raise the batch size"
-            )
 
 
 def check_storage(prepared: Prepared) -> None:

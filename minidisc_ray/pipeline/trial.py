@@ -16,9 +16,10 @@ from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut
 from minidisc_ray.pipeline.context import Context, logger
-from minidisc_ray.pipeline.making import assistant_at, make, models_above, teacher_in_order
-from minidisc_ray.pipeline.matching import load_parts, save_parts, stage_objective
+from minidisc_ray.pipeline.making import assistant_at, make, models_above, parts_above, teacher_in_order
+from minidisc_ray.pipeline.matching import save_parts, stage_objective
 from minidisc_ray.pipeline.observer import StageObserver
+from minidisc_ray.pipeline.planned import untrained_head_note
 from minidisc_ray.pipeline.records import StageRecord, read_record, write_record
 from minidisc_ray.pipeline.shared import (
     ensure_importance,
@@ -30,8 +31,7 @@ from minidisc_ray.pipeline.shared import (
     teacher_folder,
 )
 from minidisc_ray.schedules.plan import (
-    CHOSEN,
-    TEACHER,
+    STUDENT,
     ChooseStep,
     DistilStep,
     ImportanceStep,
@@ -203,7 +203,7 @@ def _distil(
         student,
         {scale: structure},
         teacher,
-        _parts_above(context, step, before),
+        parts_above(context, step, before),
         scales_of_step=lambda number: (scale,),  # noqa: ARG005
         goodness=lambda scores: scores[scale][primary],
     )
@@ -247,6 +247,8 @@ def _match(
     objective = stage_objective(
         prepared.config, prepared.shape, prepared.task, structure_of(teacher.config), structures.values(), parts
     )
+    if context.workers.is_first and stage == STUDENT and (note := untrained_head_note(prepared)) is not None:
+        logger.warning("[%s] %s", context.trial, note)
     observer = StageObserver(context, stage, training.num_epochs, beat)
     state = distil(
         student,
@@ -266,16 +268,6 @@ def _match(
         save_parts(objective, folder)
     context.workers.wait()
     return state
-
-
-def _parts_above(context: Context, step: DistilStep, before: Sequence[StageRecord]) -> dict[str, Tensor] | None:
-    """The objective's parts that were trained with the model that a step distils from, if one was trained."""
-    if step.source == TEACHER:
-        return None
-    if step.source == CHOSEN:
-        return load_parts(context.folder / "stages" / "sandwich")
-    made = next(record for record in before if record.scale_percent == step.source)
-    return None if made.num_epochs is None else load_parts(context.folder / "stages" / made.stage)
 
 
 def _teacher_metric(context: Context) -> float:

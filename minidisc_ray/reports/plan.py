@@ -9,6 +9,7 @@ from minidisc_ray.configs.schedule import SparseTeacherConfig
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, total_parameters
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.pipeline.estimate import Estimator
+from minidisc_ray.pipeline.planned import untrained_head_note
 from minidisc_ray.pipeline.prepare import Prepared
 from minidisc_ray.reports.words import count_text
 from minidisc_ray.schedules.plan import DistilStep
@@ -24,6 +25,9 @@ def plan_renderables(prepared: Prepared) -> Iterator[RenderableType]:
     )
     if not prepared.task.is_regression:
         yield f"classes: {', '.join(prepared.task.label_names)}"
+    yield f"objective: {prepared.config.objective.label}"
+    if (note := untrained_head_note(prepared)) is not None:
+        yield f"note: {note}"
     yield _sizes(prepared)
     yield _steps(prepared)
     compute = prepared.config.compute

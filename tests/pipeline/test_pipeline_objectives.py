@@ -1,0 +1,117 @@
+"""Objectives in whole tiny runs: every schedule, what they leave behind, and what is refused before anything starts."""
+
+import pytest
+from pipeline_kit import prepared_run, run
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.pipeline.planned import untrained_head_note
+from minidisc_ray.pipeline.run_directory import open_run
+
+RELATIONS = "objective={kind: ltad, num_relation_heads: 8}"
+OBJECTIVES = {
+    "ltad": RELATIONS,
+    "tinybert": "objective={kind: tinybert}",
+    "labels": "objective={kind: labels}",
+    "mi-alpha": "objective={kind: distiller, intermediate: {kind: mi_alpha, critic: mlp}}",
+    "sum": "objective={kind: sum, parts: [{objective: {kind: od}}, {weight: 0.5, objective: {kind: hs}}]}",
+    "sequence": "objective={kind: sequence, phases: [{objective: {kind: directminilm}}, {objective: {kind: kd}}]}",
+}
+
+
+@pytest.mark.parametrize("schedule", ["conventional", "assistant", "minidisc", "maxidisc"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_schedule_runs_with_it_and_saves_none_of_its_parts(tmp_path, name, schedule):
+    plain = prepared_run(tmp_path, schedule)
+    result = run(tmp_path, schedule, (OBJECTIVES[name],))
+    assert result.objective == prepared_run(tmp_path, schedule, (OBJECTIVES[name],)).config.objective.label
+    assert result.name != plain.name
+    folder = tmp_path / result.name
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "student")
+    saved = set(load_file(folder / "student" / "model.safetensors"))
+    assert saved == set(model.state_dict()), "nothing but the student is in its file"
+    assert {path.name for path in (folder / "student").iterdir()} >= {"config.json", "model.safetensors"}
+    assert not (folder / "student" / "objective.safetensors").exists()
+    parts = list(folder.rglob("objective.safetensors"))
+    assert bool(parts) == (name != "labels")
+    assert result.cost.training_flops == pytest.approx(result.closed_form_training_flops, rel=0.02)
+
+
+def test_the_assistants_attention_module_becomes_the_teachers(tmp_path):
+    """The last stage's own module starts from what the stage before it left."""
+    result = run(tmp_path, "assistant", (RELATIONS, "distil.num_epochs=1", "distil.learning_rate=1e-7"))
+    stages = tmp_path / result.name / "stages"
+    first, last = (load_file(stages / name / "objective.safetensors") for name in ("assistant", "student"))
+    assert first.keys() == last.keys()
+    # At this learning rate hardly anything moves: what is near was handed on, what was drawn anew would be far.
+    assert all((first[name] - last[name]).abs().max() < 1e-4 for name in first)
+    fresh = run(tmp_path, "conventional", (RELATIONS, "distil.num_epochs=1", "distil.learning_rate=1e-7", "seed=1"))
+    other = load_file(tmp_path / fresh.name / "stages" / "student" / "objective.safetensors")
+    assert any((first[name] - other[name]).abs().max() > 1e-2 for name in first)
+
+
+def test_a_finished_run_is_not_run_again_and_an_interrupted_one_ends_the_same(tmp_path):
+    whole = run(tmp_path / "a", "assistant", (OBJECTIVES["sequence"],))
+    prepared = prepared_run(tmp_path / "b", "assistant", (OBJECTIVES["sequence"],))
+    open_run(prepared)
+    again = run(tmp_path / "b", "assistant", (OBJECTIVES["sequence"],))
+    assert again.student.validation_metrics == whole.student.validation_metrics
+    assert run(tmp_path / "b", "assistant", (OBJECTIVES["sequence"],)) == again
+
+
+@pytest.mark.parametrize(
+    ("schedule", "overrides", "words"),
+    [
+        ("conventional", ("objective={kind: ltad, num_relation_heads: 7}",), ["heads: 7 does not", "built-in model"]),
+        (
+            "conventional",
+            ("objective={kind: minilmv2, num_relation_heads: 8, teacher_layer: 3}",),
+            ["teacher_layer: 3", "built-in model", "use 1 to 2"],
+        ),
+        ("conventional", ("objective={kind: ltad, extra_attention: never}",), ["never", "student at 10%"]),
+        (
+            "conventional",
+            ("objective={kind: distiller}", "distil.batch_size=2"),
+            ["distil.batch_size: 2", "distiller", "needs 3"],
+        ),
+        (
+            "conventional",
+            ("objective={kind: distiller}", "distil.accumulation_steps=8"),
+            ["distil.batch_size: 16", "8 parts", "needs 3"],
+        ),
+        ("conventional", ("schedule.kind=sparse_teacher", RELATIONS), ["pruned", "at 90%", "ltsd or kd"]),
+        ("conventional", ("objective.kind=nothing",), ["objective.kind: nothing is not a kind", "ltsd", "sequence"]),
+        ("conventional", ("objective.temprature=2",), ["objective.temprature: unknown key"]),
+        (
+            "conventional",
+            ("objective={kind: sum, parts: [{objective: {kind: kd, temprature: 2}}]}",),
+            ["objective.parts.0.objective.temprature: unknown key; allowed here:", "temperature"],
+        ),
+        ("conventional", ("objective={kind: sum, parts: []}",), ["objective.parts", "at least 1"]),
+        ("conventional", ("objective={kind: hs, mapping: skip}",), ["objective.mapping: 'skip'", "'uniform_last'"]),
+        ("conventional", ("objective={kind: distiller, intermediate: mae}",), ["intermediate.kind: mae", "mi_alpha"]),
+        (
+            "conventional",
+            ("objective={kind: distiller, intermediate: {kind: mi_alpha, alpha: 1.5}}",),
+            ["objective.intermediate.alpha: 1.5", "less than or equal to 1"],
+        ),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path, schedule, overrides, words):
+    with pytest.raises(UserError) as caught:
+        prepared_run(tmp_path, schedule, overrides)
+    text = str(caught.value)
+    assert "\n" not in text
+    for word in words:
+        assert word in text, text
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_objective_without_predictions_is_told_of(tmp_path):
+    assert untrained_head_note(prepared_run(tmp_path, "conventional")) is None
+    for name in ("labels", "sum", "sequence"):
+        assert untrained_head_note(prepared_run(tmp_path, "minidisc", (OBJECTIVES[name],))) is None
+    note = untrained_head_note(prepared_run(tmp_path, "conventional", (RELATIONS,)))
+    assert note is not None
+    assert note.startswith("LTAD never looks at predictions")

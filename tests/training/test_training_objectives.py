@@ -1,0 +1,111 @@
+"""Every objective in the training loop: resumed, on two workers, and its parts apart from the student."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from objective_kit import BATCH_WIDE, OBJECTIVES
+from safetensors.torch import load_file
+from tiny_models import max_difference
+from training_kit import Recorder, learner_of, run, train_rows, training
+
+from minidisc_ray.configs.objective import HSConfig, LTADConfig
+from minidisc_ray.training.loop import train
+from minidisc_ray.training.workers import Workers
+
+SMALL = training(num_epochs=1)
+
+
+class Stop(Exception):  # noqa: N818 - nothing went wrong
+    pass
+
+
+def stop_after_an_epoch(epoch):
+    raise Stop
+
+
+def trained_of(learner):
+    return {name: parameter.detach().clone() for name, parameter in learner.trained().items()}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, name):
+    config, objective = training(num_epochs=2, dropout=0.1), OBJECTIVES[name]
+    whole, learner, _ = run(config, tmp_path / "whole", objective_config=objective)
+    with pytest.raises(Stop):
+        run(config, tmp_path / "cut", objective_config=objective, observe={"after_epoch": stop_after_an_epoch})
+    resumed, other, recorder = run(config, tmp_path / "cut", objective_config=objective)
+    assert [record.epoch for record in recorder.records] == [2]
+    assert resumed.history == whole.history
+    expected = trained_of(learner)
+    found = trained_of(other)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def work_through_objectives(rank: int, size: int, address: str, folder: str) -> None:
+    """One of two real processes: every objective in one group, and what came out of each."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=size)
+    try:
+        found = {}
+        for name, objective in OBJECTIVES.items():
+            workers = Workers(rank=rank, size=size)
+            state, learner, _ = run(SMALL, Path(folder) / name, objective_config=objective, workers=workers)
+            found[name] = (state.history[0].losses, trained_of(learner))
+        torch.save(found, Path(folder) / f"out{rank}.bin")
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def of_two_workers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLOO_SOCKET_IFNAME", "lo")
+        address = f"file://{folder / 'rendezvous'}"
+        torch.multiprocessing.spawn(work_through_objectives, args=(2, address, str(folder)), nprocs=2)
+    return [torch.load(folder / f"out{rank}.bin", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_two_workers_equal_one(tmp_path, of_two_workers, name):
+    """Sums of floats run in another order, and Adam divides tiny gradients by tiny ones: 1e-4 relative in losses, a
+    hundredth of a step's size in weights. MI-alpha's negatives are the rows that a worker has: two see others."""
+    state, learner, _ = run(SMALL, tmp_path, objective_config=OBJECTIVES[name])
+    alone = trained_of(learner)
+    for losses, weights in (outputs[name] for outputs in of_two_workers):
+        assert losses.keys() == state.history[0].losses.keys()
+        assert weights.keys() == alone.keys()
+        if name in BATCH_WIDE:
+            continue
+        assert losses == pytest.approx(state.history[0].losses, rel=1e-4, abs=1e-6)
+        apart = torch.cat([(weights[key] - alone[key]).abs().flatten() for key in alone])
+        assert float((apart < 1e-2 * SMALL.learning_rate).float().mean()) > 0.98
+    first, second = (outputs[name][1] for outputs in of_two_workers)
+    assert all(torch.equal(first[key], second[key]) for key in first), "both workers hold the same weights"
+
+
+def test_parts_are_trained_and_checkpointed_with_the_student_and_are_not_in_it(tmp_path):
+    _, learner, _ = run(SMALL, tmp_path, objective_config=LTADConfig(num_relation_heads=16))
+    names = {name for name in learner.trained() if name.startswith("objective.")}
+    assert len(names) == 6
+    saved = load_file(tmp_path / "newest" / "model.safetensors")
+    assert names < saved.keys()
+    assert all(torch.equal(saved[name], learner.trained()[name]) for name in names)
+    untrained = learner_of(SMALL, objective_config=LTADConfig(num_relation_heads=16)).trained()
+    assert all(max_difference(saved[name], untrained[name]) > 1e-4 for name in names)
+    assert not names & learner.elastic.shared.state_dict().keys()
+
+
+def test_parts_are_clipped_by_themselves(tmp_path):
+    config = training(num_epochs=1, max_gradient_norm=1e-3)
+    learner = learner_of(config, objective_config=HSConfig(mapping="last"))
+    norms = []
+
+    def remember(step):
+        norms.append([float(gradients.buffer.norm()) for gradients in learner.gradients])
+
+    train(learner, train_rows(), config, 0, tmp_path, Recorder(learner, after_step=remember))
+    assert norms
+    assert all(both == pytest.approx([1e-3, 1e-3], rel=1e-3) for both in norms)
