@@ -68,6 +68,10 @@ class Objective(nn.Module, ABC):
     def set_progress(self, fraction: float) -> None:
         """Tell how much of training is done, in [0, 1], before each step."""
 
+    def settles_at(self) -> float:
+        """The share of training after which it stays what it is; early stopping counts from there."""
+        return 0.0
+
     def follow(self, parts: Mapping[str, Tensor]) -> None:
         """Take over the parts, by name, that were trained with the model that now is the teacher."""
 

@@ -61,6 +61,11 @@ class TinyBERTObjective(Objective):
         has_predictions = self.config.logits_weight > 0
         self.predicts = not self._feature_weights() or (has_predictions and fraction >= self.config.feature_fraction)
 
+    def settles_at(self) -> float:
+        """Where predictions begin; at once if there is one phase."""
+        has_phases = self._feature_weights() and self.config.logits_weight > 0
+        return self.config.feature_fraction if has_phases else 0.0
+
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
         """The terms of the present phase."""
         assert teacher is not None

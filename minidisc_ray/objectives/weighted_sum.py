@@ -38,6 +38,10 @@ class SumObjective(Objective):
         for _, part in self.children_by_name.items():
             part.set_progress(fraction)
 
+    def settles_at(self) -> float:
+        """When the last part does."""
+        return max(part.settles_at() for _, part in self.children_by_name.items())
+
     def follow(self, parts: Mapping[str, Tensor]) -> None:
         """Hand every part its own."""
         self.children_by_name.follow(below("children_by_name.", parts))

@@ -56,9 +56,10 @@ def train(
     # What filling the teacher's cache costs was counted before the interruption already.
     flops_before = state.training_flops - (workers.sum_number(learner.total_flops()) if state.history else 0.0)
     num_steps = math.ceil(len(rows) / training.batch_size) * training.num_epochs
+    settled_epoch = math.floor(learner.objective.settles_at() * training.num_epochs)
     meter = StepMeter(workers.device)
 
-    while state.epochs_done < training.num_epochs and not _is_patience_over(state, training):
+    while state.epochs_done < training.num_epochs and not _is_patience_over(state, training, settled_epoch):
         epoch, step = state.epochs_done + 1, state.steps_done
         batches = epoch_batches(rows.lengths, training.batch_size, seed, state.epochs_done)
         learner.elastic.train()
@@ -157,10 +158,11 @@ def _clip_(learner: Learner, training: TrainingConfig, step: int) -> None:
             gradients.buffer.mul_(training.max_gradient_norm / norm)
 
 
-def _is_patience_over(state: TrainingState, training: TrainingConfig) -> bool:
+def _is_patience_over(state: TrainingState, training: TrainingConfig, settled_epoch: int) -> bool:
+    """Whether the best epoch is long ago, counted from where the objective stays what it is."""
     if training.early_stop_epochs is None:
         return False
-    return state.epochs_done - state.best_epoch >= training.early_stop_epochs
+    return state.epochs_done - max(state.best_epoch, settled_epoch) >= training.early_stop_epochs
 
 
 def _copy(trained: Mapping[str, nn.Parameter]) -> list[Tensor]:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tiny_models import max_difference
 from training_kit import Recorder, learner_of, run, train_rows, training
 
-from minidisc_ray.configs.objective import HSConfig, LTADConfig
+from minidisc_ray.configs.objective import HSConfig, KDConfig, LTADConfig, SequenceConfig
 from minidisc_ray.training.loop import train
 from minidisc_ray.training.workers import Workers
 
@@ -109,3 +109,20 @@ def test_parts_are_clipped_by_themselves(tmp_path):
     train(learner, train_rows(), config, 0, tmp_path, Recorder(learner, after_step=remember))
     assert norms
     assert all(both == pytest.approx([1e-3, 1e-3], rel=1e-3) for both in norms)
+
+
+def ever_worse():
+    metrics = iter(range(100, 0, -1))
+    return lambda _: float(next(metrics))
+
+
+def test_early_stopping_counts_from_the_last_phase(tmp_path):
+    """A first phase that never looks at predictions would else use up the patience of the second: here five epochs of
+    it, then two without a better one."""
+    config = training(num_epochs=8, early_stop_epochs=2)
+    phases = ({"share": 5, "objective": LTADConfig(num_relation_heads=16)}, {"share": 3, "objective": KDConfig()})
+    objective = SequenceConfig(phases=phases)
+    state, _, _ = run(config, tmp_path / "two", objective_config=objective, goodness=ever_worse())
+    assert (state.best_epoch, state.epochs_done) == (1, 7)
+    state, _, _ = run(config, tmp_path / "one", objective_config=KDConfig(), goodness=ever_worse())
+    assert (state.best_epoch, state.epochs_done) == (1, 3)
