@@ -33,38 +33,38 @@ class TinyBERTObjective(Objective):
         self.pairs = mapped_layers(config.mapping, pair)
         self.embeddings_map = LinearMap(student.hidden_size, teacher.hidden_size)
         self.hidden_map = LinearMap(student.hidden_size, teacher.hidden_size)
-        self.predicts = config.feature_fraction == 0 or not self._feature_weights()
-        for linear_map, weight in (
-            (self.embeddings_map, config.embeddings_weight),
-            (self.hidden_map, config.hidden_weight),
-        ):
-            linear_map.requires_grad_(weight > 0 and config.feature_fraction > 0)
+        features = any((config.embeddings_weight, config.attention_weight, config.hidden_weight))
+        # A phase without terms leaves all steps to the other one.
+        self.has_features = features and (config.feature_fraction > 0 or config.logits_weight == 0)
+        self.has_predictions = config.logits_weight > 0 and (config.feature_fraction < 1 or not features)
+        self.predicts = not self.has_features
+        self.embeddings_map.requires_grad_(self.has_features and config.embeddings_weight > 0)
+        self.hidden_map.requires_grad_(self.has_features and config.hidden_weight > 0)
 
     def needs(self) -> Needs:
         """Embeddings, hidden states, queries, keys and logits, as far as terms are weighted."""
         config = self.config
-        has_features = config.feature_fraction > 0
         ours, theirs = student_layers(self.pairs), teacher_layers(self.pairs)
-        nothing: frozenset[int] = frozenset()
 
         def side(layers: frozenset[int]) -> Wanted:
-            hidden = layers if has_features and config.hidden_weight > 0 else nothing
-            embeddings = frozenset({0}) if has_features and config.embeddings_weight > 0 else nothing
-            attention = layers if has_features and config.attention_weight > 0 else nothing
-            logits = config.feature_fraction < 1 and config.logits_weight > 0
-            return Wanted(logits, hidden | embeddings, queries=attention, keys=attention)
+            hidden: set[int] = set()
+            if self.has_features and config.embeddings_weight > 0:
+                hidden.add(0)
+            if self.has_features and config.hidden_weight > 0:
+                hidden |= layers
+            attention = layers if self.has_features and config.attention_weight > 0 else frozenset[int]()
+            return Wanted(self.has_predictions, frozenset(hidden), queries=attention, keys=attention)
 
         return Needs(side(theirs), side(ours))
 
     def set_progress(self, fraction: float) -> None:
         """Features first, predictions after them."""
-        has_predictions = self.config.logits_weight > 0
-        self.predicts = not self._feature_weights() or (has_predictions and fraction >= self.config.feature_fraction)
+        is_over = not self.has_features or fraction >= self.config.feature_fraction
+        self.predicts = self.has_predictions and is_over
 
     def settles_at(self) -> float:
         """Where predictions begin; at once if there is one phase."""
-        has_phases = self._feature_weights() and self.config.logits_weight > 0
-        return self.config.feature_fraction if has_phases else 0.0
+        return self.config.feature_fraction if self.has_features and self.has_predictions else 0.0
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
         """The terms of the present phase."""
@@ -89,10 +89,6 @@ class TinyBERTObjective(Objective):
             ).sum(dim=0)
             terms["hidden"] = config.hidden_weight * masked_row_sums(errors, batch.mask).sum() / totals.tokens
         return terms
-
-    def _feature_weights(self) -> bool:
-        config = self.config
-        return any((config.embeddings_weight, config.attention_weight, config.hidden_weight))
 
     def _attention(self, student: Trace, teacher: Trace, batch: Batch, ours: int, theirs: int) -> Tensor:
         queries, teacher_queries = student.queries[ours], teacher.queries[theirs]

@@ -37,6 +37,9 @@ def test_weights_of_zero_ask_for_nothing():
     assert (tiny.hidden, tiny.queries, tiny.logits) == (frozenset({0}), frozenset(), True)
     assert not needs(configs.TinyBERTConfig(feature_fraction=1)).teacher.logits
     assert needs(configs.TinyBERTConfig(feature_fraction=0)).teacher == Wanted(logits=True)
+    only_logits = {"embeddings_weight": 0, "attention_weight": 0, "hidden_weight": 0}
+    assert needs(configs.TinyBERTConfig(feature_fraction=1, **only_logits)).teacher == Wanted(logits=True)
+    assert not needs(configs.TinyBERTConfig(feature_fraction=0, logits_weight=0)).teacher.logits
     assert needs(configs.DistillerConfig(beta1=0, beta2=0)).teacher == Wanted(hidden=frozenset({1, 2, 3}))
     assert not needs(configs.DistillerConfig(intermediate_weight=0)).teacher.hidden
 
@@ -46,6 +49,26 @@ def test_a_weight_of_zero_leaves_its_term_out(weights):
     pair = pairing(configs.CKDConfig(**weights))
     terms = pair.terms(batch_of(random_rows(4), pair.student))
     assert set(terms) == {"logits", "words", "layers"} - {key.removesuffix("_weight") for key in weights}
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen"),
+    [
+        ({"feature_fraction": 0.0}, [{"logits"}] * 3),
+        ({"feature_fraction": 1.0}, [{"embeddings", "attention", "hidden"}] * 3),
+        ({"feature_fraction": 0.0, "logits_weight": 0}, [{"embeddings", "attention", "hidden"}] * 3),
+        ({"embeddings_weight": 0, "attention_weight": 0, "hidden_weight": 0}, [{"logits"}] * 3),
+        ({"hidden_weight": 0, "attention_weight": 0}, [{"embeddings"}, {"logits"}, {"logits"}]),
+    ],
+)
+def test_a_phase_of_tinybert_without_terms_leaves_all_steps_to_the_other(settings, seen):
+    pair = pairing(configs.TinyBERTConfig(**settings))
+    batch = batch_of(random_rows(3), pair.student)
+    found = []
+    for fraction in (0.0, 0.6, 1.0):
+        pair.objective.set_progress(fraction)
+        found.append(set(pair.terms(batch)))
+    assert found == seen
 
 
 def test_a_teachers_layer_is_counted_from_either_end():
