@@ -4,9 +4,11 @@ B rows, L tokens, W width of a projection, A relation heads. Reductions run in f
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 # Far below every score, yet finite: a padded key gets probability zero, and zero times its logarithm stays zero.
 _PADDED = -1e9
@@ -23,9 +25,7 @@ def relation_cross_entropy_sum(
 ) -> Tensor:
     """``CE(R_T, R_S)``, a mean over relation heads, summed over real tokens (comparison, equations 7 to 9, one alpha).
 
-    ``R`` is the softmax of ``A A^T / sqrt(d)`` over real keys. The cross-entropy of a query is
-    ``log sum_k e^s_k - sum_k p_k s_k``, and ``sum_k p_k s_k = a (P A) / sqrt(d)``: neither the student's softmax nor a
-    product of two (L, L) matrices is ever made, which is most of what this would cost.
+    ``R`` is the softmax of ``A A^T / sqrt(d)`` over real keys.
 
     Args:
         student: (B, L, Ws) queries, keys or values.
@@ -39,11 +39,37 @@ def relation_cross_entropy_sum(
     scores = (theirs @ theirs.transpose(-1, -2)).add_(shut_out)
     log_sums = torch.logsumexp(scores, dim=-1)  # (B, A, L)
     relations = scores.sub_(log_sums.unsqueeze(-1)).exp_()
-    by_query = torch.logsumexp((ours @ ours.transpose(-1, -2)).add_(shut_out), dim=-1)
-    by_query = by_query - (ours * (relations @ ours)).sum(dim=-1)
+    by_query: Tensor = _CrossEntropyOfProducts.apply(ours, relations, shut_out)
     if minus_entropy:
         by_query = by_query - (log_sums - (theirs * (relations @ theirs)).sum(dim=-1))
     return by_query.masked_fill(_padded_queries(mask), 0.0).sum() / num_heads
+
+
+class _CrossEntropyOfProducts(torch.autograd.Function):
+    """``CE(P, softmax(X X^T))`` of each query, with its gradient ``(G + G^T) X``, ``G = softmax(X X^T) - P``, as it is.
+
+    With ``CE = log sum_k e^s_k - x (P X)`` and ``G`` known in the forward pass, one matrix of the relations' size is
+    kept for the backward pass; PyTorch would make and keep several, which took twice the time.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, heads: Tensor, relations: Tensor, shut_out: Tensor) -> Tensor:
+        """Cross-entropies, (B, A, L), from heads, (B, A, L, d), given relations, (B, A, L, L), and what pads keys."""
+        scores = (heads @ heads.transpose(-1, -2)).add_(shut_out)
+        largest = scores.amax(dim=-1, keepdim=True)
+        exponentials = scores.sub_(largest).exp_()
+        sums = exponentials.sum(dim=-1, keepdim=True)
+        difference = exponentials.div_(sums).sub_(relations)
+        ctx.save_for_backward(heads, difference)
+        return (largest + sums.log()).squeeze(-1) - (heads * (relations @ heads)).sum(dim=-1)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient of the heads, (B, A, L, d)."""
+        heads, difference = ctx.saved_tensors
+        weighted = difference * gradients[0].unsqueeze(-1)
+        return weighted @ heads + weighted.transpose(-1, -2) @ heads, None, None
 
 
 def _scaled_heads(projection: Tensor, num_heads: int) -> Tensor:
