@@ -36,13 +36,19 @@ def relation_cross_entropy_sum(
     """
     ours, theirs = _scaled_heads(student, num_heads), _scaled_heads(teacher.detach(), num_heads)
     shut_out = torch.where(_padded_keys(mask), _PADDED, 0.0)
-    scores = (theirs @ theirs.transpose(-1, -2)).add_(shut_out)
-    log_sums = torch.logsumexp(scores, dim=-1)  # (B, A, L)
-    relations = scores.sub_(log_sums.unsqueeze(-1)).exp_()
-    by_query: Tensor = _CrossEntropyOfProducts.apply(ours, relations, shut_out)
+    relations, log_sums = _softmax_((theirs @ theirs.transpose(-1, -2)).add_(shut_out))
+    by_query: Tensor = _CrossEntropyOfProducts.apply(ours, relations, shut_out)  # type: ignore[no-untyped-call]
     if minus_entropy:
         by_query = by_query - (log_sums - (theirs * (relations @ theirs)).sum(dim=-1))
     return by_query.masked_fill(_padded_queries(mask), 0.0).sum() / num_heads
+
+
+def _softmax_(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax in place, (..., L), and the logarithms of its denominators, (...): one exponential serves both."""
+    largest = scores.amax(dim=-1, keepdim=True)
+    exponentials = scores.sub_(largest).exp_()
+    sums = exponentials.sum(dim=-1, keepdim=True)
+    return exponentials.div_(sums), (largest + sums.log()).squeeze(-1)
 
 
 class _CrossEntropyOfProducts(torch.autograd.Function):
@@ -56,15 +62,12 @@ class _CrossEntropyOfProducts(torch.autograd.Function):
     def forward(ctx: FunctionCtx, heads: Tensor, relations: Tensor, shut_out: Tensor) -> Tensor:
         """Cross-entropies, (B, A, L), from heads, (B, A, L, d), given relations, (B, A, L, L), and what pads keys."""
         scores = (heads @ heads.transpose(-1, -2)).add_(shut_out)
-        largest = scores.amax(dim=-1, keepdim=True)
-        exponentials = scores.sub_(largest).exp_()
-        sums = exponentials.sum(dim=-1, keepdim=True)
-        difference = exponentials.div_(sums).sub_(relations)
-        ctx.save_for_backward(heads, difference)
-        return (largest + sums.log()).squeeze(-1) - (heads * (relations @ heads)).sum(dim=-1)
+        probabilities, log_sums = _softmax_(scores)
+        ctx.save_for_backward(heads, probabilities.sub_(relations))
+        return log_sums - (heads * (relations @ heads)).sum(dim=-1)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """The gradient of the heads, (B, A, L, d)."""
         heads, difference = ctx.saved_tensors
