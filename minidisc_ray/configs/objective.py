@@ -152,7 +152,8 @@ class HSConfig(ObjectiveBase):
     @property
     def label(self) -> str:
         """With its mapping, and its measure where it is not equation 6's."""
-        return f"HS ({self.mapping.replace('_', ' ')}{', cosine' if self.measure == 'cosine' else ''})"
+        mapping = {"uniform_consecutive": "uniform-consecutive", "uniform_last": "uniform + last"}.get(self.mapping)
+        return f"HS ({mapping or self.mapping}{', cosine' if self.measure == 'cosine' else ''})"
 
 
 class MiniLMv2Config(ObjectiveBase):
@@ -181,6 +182,9 @@ class DirectMiniLMConfig(ObjectiveBase):
     def label(self) -> str:
         """With its layer."""
         return f"DirectMiniLM (layer {self.teacher_layer})"
+
+
+_MEASURES = {"mse": "MSE", "l2": "L2", "pkd": "PKD", "ce": "CE"}
 
 
 class MeasureConfig(Config):
@@ -222,7 +226,11 @@ class DistillerConfig(ObjectiveBase):
     def label(self) -> str:
         """Its three components."""
         inter = self.intermediate
-        name = f"MI-{inter.alpha:g} {inter.critic}" if isinstance(inter, MIAlphaConfig) else inter.kind.upper()
+        name = (
+            f"MI-{inter.alpha:g} {inter.critic}"
+            if isinstance(inter, MIAlphaConfig)
+            else _MEASURES.get(inter.kind, inter.kind)
+        )
         return f"Distiller ({name}, {self.mapping}, {self.prediction})"
 
     def weights(self) -> dict[str, float]:
