@@ -21,6 +21,10 @@ ExtraAttention = Annotated[
 ]
 
 
+# As the papers' tables spell them, where that is not the kind in capitals.
+_LABELS = {"labels": "FT", "tinybert": "TinyBERT", "minilm": "MiniLM"}
+
+
 class ObjectiveBase(Config):
     """What all objectives' configs have."""
 
@@ -28,7 +32,7 @@ class ObjectiveBase(Config):
     def label(self) -> str:
         """What tables call it."""
         kind: str = self.kind  # type: ignore[attr-defined]
-        return kind.upper()
+        return _LABELS.get(kind, kind.upper())
 
     def weights(self) -> dict[str, float]:
         """Its weights by key."""
@@ -46,11 +50,6 @@ class LabelsConfig(ObjectiveBase):
     """Labels alone, without a teacher: FT."""
 
     kind: Literal["labels"] = "labels"
-
-    @property
-    def label(self) -> str:
-        """FT, as in the papers' tables."""
-        return "FT"
 
 
 class LTSDConfig(ObjectiveBase):
@@ -116,22 +115,12 @@ class TinyBERTConfig(ObjectiveBase):
     hidden_weight: Weight = 1.0
     logits_weight: Weight = 1.0
 
-    @property
-    def label(self) -> str:
-        """As its authors spell it."""
-        return "TinyBERT"
-
 
 class MiniLMConfig(ObjectiveBase):
     """MiniLM: deep relation alignment with as many relation heads as the teacher has heads."""
 
     kind: Literal["minilm"] = "minilm"
     extra_attention: ExtraAttention = "auto"
-
-    @property
-    def label(self) -> str:
-        """As its authors spell it."""
-        return "MiniLM"
 
 
 class ODConfig(ObjectiveBase):
