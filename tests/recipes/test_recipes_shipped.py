@@ -7,9 +7,12 @@ import pytest
 from minidisc_ray.api import plan
 from minidisc_ray.configs import load_recipe
 from minidisc_ray.configs.identity import run_identity, run_name
+from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.pipeline.estimate import Estimator
 
 ROOT = Path(__file__).parents[2]
+# Of the model that the shipped recipes name: a student of some layers is a share of them.
+MINILM_LAYERS = 6
 RECIPES = sorted((ROOT / "recipes").glob("*.y*ml"))
 
 
@@ -29,7 +32,7 @@ def test_there_are_recipes():
 
 
 def test_a_recipe_validates_wherever_data_and_models_lie(anywhere, recipe):
-    config = load_recipe(recipe)
+    config = with_student_scale(load_recipe(recipe), MINILM_LAYERS)
     assert recipe.stem.startswith(config.task.name)
     assert config.data.folder.startswith("/data/of/anybody/")
     assert config.teacher.path.startswith("/models/of/anybody/")
@@ -40,7 +43,7 @@ def test_a_recipe_validates_wherever_data_and_models_lie(anywhere, recipe):
 
 @pytest.mark.parametrize("kind", ["conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc"])
 def test_a_recipe_serves_every_schedule(anywhere, recipe, kind):
-    config = load_recipe(recipe, [f"schedule.kind={kind}"])
+    config = with_student_scale(load_recipe(recipe, [f"schedule.kind={kind}"]), MINILM_LAYERS)
     assert config.schedule.kind == kind
     assert bool(config.candidate_scales()) == (kind != "conventional")
 
