@@ -1,6 +1,8 @@
 """The one training loop; every stage that learns runs it."""
 
+import functools
 import math
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +20,7 @@ from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
 from minidisc_ray.training.predict import to_device
 from minidisc_ray.training.state import EpochRecord, TrainingState, load_checkpoint, save_checkpoint
 from minidisc_ray.training.step_meter import StepMeter
+from minidisc_ray.training.workers import Workers
 
 
 class TrainingError(RuntimeError):
@@ -63,7 +66,7 @@ def train(
         epoch, step = state.epochs_done + 1, state.steps_done
         batches = epoch_batches(rows.lengths, training.batch_size, seed, state.epochs_done)
         learner.elastic.train()
-        sums: dict[str, Tensor] = {}
+        seen: list[dict[str, Tensor]] = []
         for indices in meter.watch(batches):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(step, num_steps, training)
@@ -73,11 +76,11 @@ def train(
             optimizer.step()
             step += 1
             observer.on_step(step, num_steps, epoch, losses)
-            sums = {name: sums[name] + value if name in sums else value for name, value in losses.items()}
-        metrics: Scores = learner.evaluate()
+            seen.append(losses)
+        metrics = _evaluate(learner, training, epoch)
         record = EpochRecord(
             epoch=epoch,
-            losses={name: workers.sum_number(float(value) / len(batches)) for name, value in sums.items()},
+            losses=_mean_losses(seen, workers, training, epoch),
             metrics=metrics,
             goodness=learner.goodness(metrics),
         )
@@ -151,11 +154,39 @@ def _clip_(learner: Learner, training: TrainingConfig, step: int) -> None:
         norm = float(torch.linalg.vector_norm(gradients.buffer))
         if not math.isfinite(norm):
             raise TrainingError(
-                f"the gradient is not finite at step {step + 1}; the last good checkpoint is kept: lower the learning "
-                f"rate ({training.learning_rate:g}), or use precision=float32"
+                f"the gradient is not finite at step {step + 1}; {_remedy(training)}, or use precision=float32"
             )
         if norm > training.max_gradient_norm:
             gradients.buffer.mul_(training.max_gradient_norm / norm)
+
+
+def _mean_losses(
+    seen: list[dict[str, Tensor]], workers: Workers, training: TrainingConfig, epoch: int
+) -> dict[str, float]:
+    """Each term's mean over the steps of an epoch that had it: an objective of several phases changes its terms.
+
+    A worker may have had no row in some steps, and so no terms; the first worker always has one.
+    """
+    means: dict[str, float] = {}
+    for name in workers.agree_on_names(dict.fromkeys(name for losses in seen for name in losses)):
+        values = [losses[name] for losses in seen if name in losses]
+        count = workers.agree(float(len(values)))
+        total = functools.reduce(operator.add, values) if values else 0.0
+        means[name] = workers.sum_number(float(total) / count)
+        if not math.isfinite(means[name]):
+            raise TrainingError(f"the loss ({name}) is not finite in epoch {epoch}; {_remedy(training)}")
+    return means
+
+
+def _evaluate(learner: Learner, training: TrainingConfig, epoch: int) -> Scores:
+    try:
+        return learner.evaluate()
+    except ValueError as error:
+        raise TrainingError(f"after epoch {epoch} {error}; {_remedy(training)}") from error
+
+
+def _remedy(training: TrainingConfig) -> str:
+    return f"the last good checkpoint is kept: lower the learning rate ({training.learning_rate:g})"
 
 
 def _is_patience_over(state: TrainingState, training: TrainingConfig, settled_epoch: int) -> bool:

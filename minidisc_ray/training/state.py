@@ -78,12 +78,16 @@ def load_checkpoint(
     shapes = {name: parameter.shape for name, parameter in parameters.items()}
     if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
         return None
+    if not _is_whole(state) or (optimizer is not None and not _load_moments(optimizer, moments)):
+        return None
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[name])
-    if optimizer is not None:
-        _load_moments(optimizer, moments)
     return state
+
+
+def _is_whole(state: TrainingState) -> bool:
+    return 1 <= state.best_epoch <= state.epochs_done == len(state.history) <= state.steps_done
 
 
 def _tensors_of(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
@@ -95,10 +99,23 @@ def _moments_of(optimizer: optim.Optimizer) -> dict[str, Tensor]:
     return {f"{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
 
 
-def _load_moments(optimizer: optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
+def _load_moments(optimizer: optim.Optimizer, moments: Mapping[str, Tensor]) -> bool:
+    """Load moments; False, and nothing loaded, if they are not those of these parameters."""
     whole = optimizer.state_dict()
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in moments.items():
         index, _, name = key.partition(".")
+        if not index.isdecimal():
+            return False
         state.setdefault(int(index), {})[name] = tensor
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if sorted(state) != list(range(len(parameters))):
+        return False
+    for place, parameter in enumerate(parameters):
+        known = state[place]
+        if set(known) != {"step", "exp_avg", "exp_avg_sq"} or known["exp_avg"].shape != parameter.shape:
+            return False
+        if known["exp_avg_sq"].shape != parameter.shape:
+            return False
     optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+    return True

@@ -1,5 +1,7 @@
 """The data-parallel workers of one trial, or the one process that stands for them."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +51,17 @@ class Workers:
         if self.size == 1:
             return value
         return float(self.broadcast_(torch.tensor([value], dtype=torch.float64, device=self.device), 0).item())
+
+    def agree_on_names(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The first worker's names, on every worker."""
+        given = tuple(names)
+        if self.size == 1:
+            return given
+        text = torch.tensor(list(json.dumps(given).encode()), dtype=torch.uint8, device=self.device)
+        length = int(self.agree(float(len(text))))
+        if not self.is_first:
+            text = torch.zeros(length, dtype=torch.uint8, device=self.device)
+        return tuple(json.loads(bytes(self.broadcast_(text, 0).tolist())))
 
     def wait(self) -> None:
         """Wait for every worker."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from objective_kit import BATCH_WIDE, OBJECTIVES
 from safetensors.torch import load_file
-from tiny_models import max_difference
+from tiny_models import max_difference, random_rows
 from training_kit import Recorder, learner_of, run, train_rows, training
 
 from minidisc_ray.configs.objective import HSConfig, KDConfig, LTADConfig, SequenceConfig
@@ -56,6 +56,54 @@ def work_through_objectives(rank: int, size: int, address: str, folder: str) -> 
         torch.save(found, Path(folder) / f"out{rank}.bin")
     finally:
         torch.distributed.destroy_process_group()
+
+
+# Twenty-five rows in batches of eight: the last batch is one row, which one of two workers gets.
+LONELY = training(num_epochs=1)
+
+
+def work_with_a_lonely_row(rank: int, size: int, address: str, folder: str) -> None:
+    """One of two real processes, one of which has no row in the last step."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=size)
+    try:
+        rows = random_rows(25, seed=4)
+        found = {}
+        for name in ("kd", "tinybert", "sequence"):
+            learner = learner_of(
+                LONELY, objective_config=OBJECTIVES[name], workers=Workers(rank=rank, size=size), rows=rows
+            )
+            state = train(learner, rows, LONELY, 0, Path(folder) / name, Recorder(learner))
+            found[name] = state.history[0].losses
+        torch.save(found, Path(folder) / f"lonely{rank}.bin")
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_a_worker_without_a_row_in_the_last_step_keeps_in_step(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    address = f"file://{tmp_path / 'rendezvous'}"
+    torch.multiprocessing.spawn(work_with_a_lonely_row, args=(2, address, str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f"lonely{rank}.bin", weights_only=True) for rank in range(2))
+    assert first == second
+    rows = random_rows(25, seed=4)
+    for name, losses in first.items():
+        learner = learner_of(LONELY, objective_config=OBJECTIVES[name], rows=rows)
+        alone = train(learner, rows, LONELY, 0, tmp_path / f"alone-{name}", Recorder(learner))
+        assert losses == pytest.approx(alone.history[0].losses, rel=1e-4, abs=1e-6)
+    assert set(first["tinybert"]) == {"embeddings", "attention", "hidden", "logits"}
+    assert set(first["sequence"]) == {"ltad.queries", "ltad.keys", "ltad.values", "kd.logits", "kd.labels"}
+
+
+def test_losses_of_phases_are_means_over_their_own_steps(tmp_path):
+    """Four steps, two of each phase: the epoch's record is the mean of what each step reported."""
+    config = training(num_epochs=1)
+    state, _, recorder = run(config, tmp_path, objective_config=OBJECTIVES["tinybert"])
+    assert len(recorder.steps) == 4
+    for name, value in state.history[0].losses.items():
+        reported = [losses[name] for losses in recorder.steps if name in losses]
+        assert len(reported) == 2
+        assert value == pytest.approx(sum(reported) / 2, rel=1e-6)
 
 
 @pytest.fixture(scope="module")
