@@ -1,6 +1,12 @@
 """The base of every config: frozen, closed to unknown keys, values that are finite."""
 
-from pydantic import BaseModel, ConfigDict
+import types
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
+
+TRUTH_FOR_NUMBER = "truth_for_number"
 
 
 class Config(BaseModel):
@@ -8,6 +14,26 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, given: Any) -> Any:
+        """``yes`` and ``true`` would pass as 1 where a number belongs."""
+        for name, value in given.items() if isinstance(given, dict) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field is not None and _is_numeric(field.annotation):
+                raise PydanticCustomError(TRUTH_FOR_NUMBER, f"{name}: {str(value).lower()} is not a number")
+        return given
+
 
 class UserError(ValueError):
     """A user's mistake, told in one sentence: the key, the value, what is allowed, the next step."""
+
+
+def _is_numeric(annotation: Any) -> bool:
+    """Whether a field holds a number and no truth value."""
+    if get_origin(annotation) is Annotated:
+        return _is_numeric(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [member for member in get_args(annotation) if member is not type(None)]
+        return bool not in members and any(_is_numeric(member) for member in members)
+    return annotation in (int, float)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from minidisc_ray.configs import base
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.run import RunConfig
 
@@ -95,7 +96,13 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
         child = node.get(part)
         if part == "task" and isinstance(child, str):
             child = {"kind": "glue", "name": child}
-        node[part] = dict(child) if isinstance(child, Mapping) else {}
+        if child is not None and not isinstance(child, Mapping):
+            above = key[: key.index(part) + len(part)]
+            raise UserError(
+                f"--set {key}: {above} is {_short(child)} in the recipe, not a mapping whose keys can be set; set "
+                f"{above} as a whole"
+            )
+        node[part] = dict(child or {})
         node = node[part]
     if parts[-1] == "kind":
         _keep_shared_keys(node, parts[:-1], value)
@@ -107,7 +114,7 @@ def _keep_shared_keys(node: dict[str, Any], path: Sequence[str], kind: Any) -> N
 
     So one recipe serves every schedule; keys that no kind has stay, and are refused as unknown.
     """
-    members = {_kind_of(member): set(member.model_fields) for member in _union_at(RunConfig, path)}
+    members = {name: set(member.model_fields) for member in _union_at(RunConfig, path) for name in _kinds_of(member)}
     if not isinstance(kind, str) or kind not in members:
         return
     foreign = set().union(*members.values()) - members[kind]
@@ -131,8 +138,9 @@ def _fill_kinds(raw: dict[str, Any]) -> None:
         scales.setdefault("kind", "step")
 
 
-def _kind_of(member: type[BaseModel]) -> Any:
-    return member.model_fields["kind"].default
+def _kinds_of(member: type[BaseModel]) -> tuple[str, ...]:
+    """The kinds that a config stands for, mostly one."""
+    return get_args(member.model_fields["kind"].annotation)
 
 
 def _union_at(model: type[BaseModel], path: Sequence[str]) -> list[type[BaseModel]]:
@@ -201,17 +209,27 @@ def _sentence(error: ValidationError) -> str:
         case "missing":
             text = f"{key}: missing; {first['msg'].lower()}"
         case "union_tag_invalid" | "union_tag_not_found":
-            context = first.get("ctx", {})
-            allowed_tags = context.get("expected_tags") or "one of the kinds in the documentation"
-            text = (
-                f"{prefix.removesuffix(': ')}.kind: {context.get('tag', 'missing')} is not a kind; use {allowed_tags}"
+            tag = first.get("ctx", {}).get("tag", "missing")
+            kinds = ", ".join(
+                repr(kind) for member in _union_at(RunConfig, _without_tags(parts)) for kind in _kinds_of(member)
             )
+            text = f"{prefix.removesuffix(': ')}.kind: {tag} is not a kind; use {kinds}"
+        case "model_attributes_type" | "model_type":
+            text = f"{prefix}{_short(value)} is not allowed; write a mapping{_for_example(parts)}"
+        case base.TRUTH_FOR_NUMBER:
+            text = f"{key}." * bool(key) + str(first["msg"])
         case "value_error":
             text = prefix + str(first["msg"]).removeprefix("Value error, ")
         case _:
             text = f"{prefix}{_short(value)} is not allowed; {first['msg'][0].lower()}{first['msg'][1:]}"
-    more = len(errors) - 1
+    # A list whose only part is wrong is told to be too short as well.
+    more = sum(error["type"] != "too_short" for error in errors[1:])
     return text + (f" ({more} more mistake{'s' if more > 1 else ''} after this one)" if more else "")
+
+
+def _for_example(parts: Sequence[str]) -> str:
+    kinds = [kind for member in _union_at(RunConfig, _without_tags(parts)) for kind in _kinds_of(member)]
+    return f", for instance {{kind: {kinds[0]}}}" if kinds else ""
 
 
 def _without_tags(parts: Sequence[str]) -> list[str]:
@@ -219,8 +237,9 @@ def _without_tags(parts: Sequence[str]) -> list[str]:
     kept: list[str] = []
     members: list[type[BaseModel]] = [RunConfig]
     for part in parts:
-        if len(members) > 1 and any(_kind_of(member) == part for member in members if "kind" in member.model_fields):
-            members = [member for member in members if _kind_of(member) == part]
+        tagged = [member for member in members if "kind" in member.model_fields and part in _kinds_of(member)]
+        if len(members) > 1 and tagged:
+            members = tagged
             continue
         kept.append(part)
         members = _members_at(members, part)
@@ -230,7 +249,7 @@ def _without_tags(parts: Sequence[str]) -> list[str]:
 def _allowed_keys(parts: Sequence[str]) -> list[str]:
     members: list[type[BaseModel]] = [RunConfig]
     for part in parts[:-1]:
-        tagged = [member for member in members if "kind" in member.model_fields and _kind_of(member) == part]
+        tagged = [member for member in members if "kind" in member.model_fields and part in _kinds_of(member)]
         if tagged:
             members = tagged
             continue

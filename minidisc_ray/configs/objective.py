@@ -6,13 +6,20 @@ Weights are of terms that are means over rows or real tokens. Layers count from 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from minidisc_ray.configs.base import Config
 
-Weight = Annotated[float, Field(ge=0.0, le=1e6)]
+
+def _weighs_something(value: float) -> float:
+    if 0 < value < 1e-6:
+        raise ValueError(f"{value:g} is too small to matter; use 0, or a value from 1e-6 to 1e6")
+    return value
+
+
+Weight = Annotated[float, Field(ge=0.0, le=1e6), AfterValidator(_weighs_something)]
 Temperature = Annotated[
-    float, Field(gt=0.0, le=1e3, description="Divides logits; the loss is multiplied by its square.")
+    float, Field(ge=0.01, le=1e3, description="Divides logits; the loss is multiplied by its square.")
 ]
 OneToOne = Literal["last", "uniform", "skip"]
 ExtraAttention = Annotated[
@@ -206,7 +213,7 @@ class DistillerConfig(ObjectiveBase):
     mapping: Literal["skip", "last", "emd"] = "skip"
     prediction: Literal["ce", "mse"] = "ce"
     beta1: Weight = Field(1.0, description="Of the teacher's predictions on the task's own rows.")
-    beta2: Weight = Field(1.0, description="The same on augmented rows.")
+    beta2: Weight = Field(0.0, description="The same on augmented rows.")
     gamma1: Weight = Field(0.0, description="Of labels on the task's own rows.")
     gamma2: Weight = Field(0.0, description="The same on augmented rows.")
     intermediate_weight: Weight = Field(1.0, description="Of intermediate layers; equation 1 has 1.")
@@ -230,7 +237,7 @@ class DistillerConfig(ObjectiveBase):
 class PartConfig(Config):
     """One objective of a sum."""
 
-    weight: float = Field(1.0, gt=0.0, le=1e6)
+    weight: float = Field(1.0, ge=1e-6, le=1e6)
     objective: "ObjectiveConfig"
 
 
@@ -251,7 +258,7 @@ class SumConfig(ObjectiveBase):
 class PhaseConfig(Config):
     """One objective of a sequence."""
 
-    share: float = Field(1.0, gt=0.0, le=1e6, description="Of the steps, relative to the other phases'.")
+    share: float = Field(1.0, ge=1e-6, le=1e6, description="Of the steps, relative to the other phases'.")
     objective: "ObjectiveConfig"
 
 

@@ -110,12 +110,18 @@ class AttentionPair(nn.Module):
         self.student_source = AttentionSource(student, student.num_layers, is_extra)
 
     def follow(self, parts: Mapping[str, Tensor]) -> None:
-        """The teacher's module is the one it was trained with; the student's starts from it, where it fits."""
-        for source in (self.teacher_source, self.student_source):
+        """The teacher's module is the one that it was trained with; the student's starts from it, where it fits.
+
+        Raises:
+            ValueError: if the teacher's module is not among the parts.
+        """
+        for source, is_needed in ((self.teacher_source, True), (self.student_source, False)):
             for name, parameter in source.named_parameters():
                 known = parts.get(f"student_source.{name}")
                 if known is not None and known.shape == parameter.shape:
                     parameter.data.copy_(known)
+                elif is_needed:
+                    raise ValueError(f"no {name} of shape {tuple(parameter.shape)}")
 
     def forward(self, student: Trace, teacher: Trace) -> list[tuple[Tensor, Tensor]]:
         """(student's, teacher's) queries, then keys, then values."""

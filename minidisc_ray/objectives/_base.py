@@ -73,7 +73,11 @@ class Objective(nn.Module, ABC):
         return 0.0
 
     def follow(self, parts: Mapping[str, Tensor]) -> None:
-        """Take over the parts, by name, that were trained with the model that now is the teacher."""
+        """Take over the parts, by name, that were trained with the model that now is the teacher.
+
+        Raises:
+            ValueError: if some that it cannot do without are missing.
+        """
 
 
 Builder = Callable[[Any, Pair], Objective]

@@ -110,6 +110,7 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
         setting_digest=digest(
             {k: v for k, v in prepared.identity.items() if k not in ("seed", "schedule", "sandwich")}
         ),
+        step_digest=digest({k: v for k, v in prepared.identity.items() if k not in ("seed", "objective")}),
         method_digest=digest({k: v for k, v in prepared.identity.items() if k != "seed"}),
         majority_metrics=merge_scores(
             task,

@@ -1,8 +1,8 @@
 """Smaller models from larger ones: what a stage trains, before it is trained."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.base import UserError
@@ -12,7 +12,6 @@ from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut, reorder_, take_layers
 from minidisc_ray.pipeline.context import Context
-from minidisc_ray.pipeline.matching import load_parts
 from minidisc_ray.pipeline.prepare import Prepared
 from minidisc_ray.pipeline.records import StageRecord
 from minidisc_ray.pipeline.shared import load_rankings, load_shared_teacher, structures_of
@@ -49,14 +48,14 @@ def models_above(context: Context, step: DistilStep, before: Sequence[StageRecor
     return source, source
 
 
-def parts_above(context: Context, step: DistilStep, before: Sequence[StageRecord]) -> dict[str, Tensor] | None:
-    """The objective's parts that were trained with the model that a step distils from, if one was trained."""
+def stage_above(context: Context, step: DistilStep, before: Sequence[StageRecord]) -> Path | None:
+    """The folder of the stage that trained the model that a step distils from; None if none did."""
     if step.source == TEACHER:
         return None
     if step.source == CHOSEN:
-        return load_parts(context.folder / "stages" / "sandwich")
+        return context.folder / "stages" / "sandwich"
     made = next(record for record in before if record.scale_percent == step.source)
-    return None if made.num_epochs is None else load_parts(context.folder / "stages" / made.stage)
+    return None if made.num_epochs is None else context.folder / "stages" / made.stage
 
 
 def student_structure(prepared: Prepared, source: Structure) -> Structure:

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
+from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.core.flops import EncoderShape
@@ -24,7 +25,7 @@ def stage_objective(
     task: Task,
     above: Structure,
     below: Iterable[Structure],
-    parts: dict[str, Tensor] | None,
+    was_distilled: bool,
 ) -> Objective:
     """The recipe's objective between two models; its own parts start the same in every process.
 
@@ -34,23 +35,20 @@ def stage_objective(
         task: what both models predict.
         above: the structure of the model that teaches.
         below: those of the models that learn, several in a sandwich.
-        parts: trained with the model that now teaches; None if none were.
+        was_distilled: whether the model that teaches was made by a stage with this objective.
 
     Raises:
         UserError: if these models or their task cannot give what the objective needs.
     """
     smallest = min(below, key=lambda structure: structure.scale_percent)
     pair = Pair(
-        _side(_teacher_name(config, above), shape, above, was_distilled=parts is not None),
+        _side(_teacher_name(config, above), shape, above, was_distilled),
         _side(f"student at {smallest.scale_percent}%", shape, smallest, was_distilled=False),
         task,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        objective = build_objective(config.objective, pair)
-    if parts is not None:
-        objective.follow(parts)
-    return objective
+        return build_objective(config.objective, pair)
 
 
 def save_parts(objective: Objective, folder: Path) -> None:
@@ -60,10 +58,25 @@ def save_parts(objective: Objective, folder: Path) -> None:
         save_file(parts, folder / _PARTS)
 
 
-def load_parts(folder: Path) -> dict[str, Tensor]:
-    """The parts that a finished stage left; none for objectives without any."""
+def hand_on(folder: Path, objective: Objective) -> None:
+    """Give an objective the parts that were trained with the model that now teaches.
+
+    Args:
+        folder: of the finished stage that made that model.
+        objective: of the next stage.
+
+    Raises:
+        UserError: if its file is damaged, or lacks what the objective needs.
+    """
     path = folder / _PARTS
-    return load_file(path) if path.exists() else {}
+    try:
+        objective.follow(load_file(path) if path.exists() else {})
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(
+            f"{path}: the objective's parts that this stage left are missing or damaged ({reason}); remove {folder} "
+            "and run again, which trains the stage anew"
+        ) from error
 
 
 def _side(name: str, shape: EncoderShape, structure: Structure, was_distilled: bool) -> Side:

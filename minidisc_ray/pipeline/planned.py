@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.schedule import SparseTeacherConfig
 from minidisc_ray.objectives import Objective
@@ -20,14 +18,13 @@ def planned_objective(prepared: "Prepared", step: SandwichStep | DistilStep) -> 
     Raises:
         UserError: if the step's models or the task cannot give what it needs.
     """
-    parts: dict[str, Tensor] | None = None
+    was_distilled = False
     if isinstance(step, SandwichStep):
         above, below = prepared.shape.full(), [prepared.structure(scale) for scale in step.scales]
     else:
         above, below = prepared.structure(prepared.source_percent(step)), [prepared.made_structure(step)]
-        if step.source != TEACHER and not isinstance(prepared.config.schedule, SparseTeacherConfig):
-            parts = {}
-    return stage_objective(prepared.config, prepared.shape, prepared.task, above, below, parts)
+        was_distilled = step.source != TEACHER and not isinstance(prepared.config.schedule, SparseTeacherConfig)
+    return stage_objective(prepared.config, prepared.shape, prepared.task, above, below, was_distilled)
 
 
 def check_objective(prepared: "Prepared") -> None:
@@ -42,11 +39,19 @@ def check_objective(prepared: "Prepared") -> None:
             continue
         is_sandwich = isinstance(step, SandwichStep)
         key, training = ("sandwich", config.sandwich_training) if is_sandwich else ("distil", config.distil)
-        rows = training.batch_size // (config.compute.num_workers * training.accumulation_steps)
-        needed = planned_objective(prepared, step).needs().rows
+        objective = planned_objective(prepared, step)
+        batch = min(training.batch_size, len(prepared.splits.train))
+        rows = batch // (config.compute.num_workers * training.accumulation_steps)
+        needed = objective.needs().rows
+        num_steps = -(-len(prepared.splits.train) // training.batch_size) * training.num_epochs
+        if objective.settles_at() * num_steps > num_steps - 1:
+            raise UserError(
+                f"objective.kind: {config.objective.kind} has a last phase that begins after all of {key}'s "
+                f"{num_steps} steps; give it a larger share, or train longer"
+            )
         if rows < needed:
             raise UserError(
-                f"{key}.batch_size: {training.batch_size} rows give each of {config.compute.num_workers} workers "
+                f"{key}.batch_size: {batch} rows give each of {config.compute.num_workers} workers "
                 f"{rows} in each of {training.accumulation_steps} parts, but objective.kind {config.objective.kind} "
                 f"compares rows with each other and needs {needed}; raise the batch size"
             )

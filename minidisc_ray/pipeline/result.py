@@ -105,6 +105,7 @@ class RunResult(Config):
     selection_split: str = Field(description="Which rows selected, in words.")
     data_digest: str
     setting_digest: str = Field(description="Of everything but schedule and seed: runs with the same one compare.")
+    step_digest: str = Field("", description="Of everything but objective and seed: their steps' costs compare.")
     method_digest: str = Field(description="Of everything but the seed: runs with the same one are averaged.")
     majority_metrics: dict[str, float] = Field(description="Validation metrics of always answering the majority.")
     teacher: ModelRecord
@@ -115,8 +116,12 @@ class RunResult(Config):
     choice_by_lambda: dict[str, int] = Field(default_factory=dict, description="'0.2' -> the scale chosen.")
     selection_rule: str | None = None
     student: ModelRecord
-    student_step_seconds: float | None = Field(None, description="The median step of the distillation that made it.")
-    student_step_memory_bytes: int | None = Field(None, description="What the largest of those steps adds at its peak.")
+    student_step_seconds: float | None = Field(
+        None, ge=0, lt=1e9, description="The median step of the distillation that made it."
+    )
+    student_step_memory_bytes: int | None = Field(
+        None, ge=0, lt=2**60, description="What the largest of those steps adds at its peak."
+    )
     trials: tuple[TrialRecord, ...] = ()
     cost: CostRecord
     splits: dict[str, SplitRecord]

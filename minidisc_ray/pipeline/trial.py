@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.schedule import LambdaSelectionConfig, SelectionConfig
@@ -16,8 +15,8 @@ from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut
 from minidisc_ray.pipeline.context import Context, logger
-from minidisc_ray.pipeline.making import assistant_at, make, models_above, parts_above, teacher_in_order
-from minidisc_ray.pipeline.matching import save_parts, stage_objective
+from minidisc_ray.pipeline.making import assistant_at, make, models_above, stage_above, teacher_in_order
+from minidisc_ray.pipeline.matching import hand_on, save_parts, stage_objective
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.planned import untrained_head_note
 from minidisc_ray.pipeline.records import StageRecord, read_record, write_record
@@ -203,7 +202,7 @@ def _distil(
         student,
         {scale: structure},
         teacher,
-        parts_above(context, step, before),
+        stage_above(context, step, before),
         scales_of_step=lambda number: (scale,),  # noqa: ARG005
         goodness=lambda scores: scores[scale][primary],
     )
@@ -238,15 +237,22 @@ def _match(
     student: PreTrainedModel,
     structures: dict[int, Structure],
     teacher: PreTrainedModel,
-    parts: dict[str, Tensor] | None,
+    above: Path | None,
     scales_of_step: Callable[[int], tuple[int, ...]],
     goodness: Callable[[Scores], float],
 ) -> TrainingState:
     """Distil, watched, and save the kept state."""
     prepared = context.prepared
     objective = stage_objective(
-        prepared.config, prepared.shape, prepared.task, structure_of(teacher.config), structures.values(), parts
+        prepared.config,
+        prepared.shape,
+        prepared.task,
+        structure_of(teacher.config),
+        structures.values(),
+        above is not None,
     )
+    if above is not None:
+        hand_on(above, objective)
     if context.workers.is_first and stage == STUDENT and (note := untrained_head_note(prepared)) is not None:
         logger.warning("[%s] %s", context.trial, note)
     observer = StageObserver(context, stage, training.num_epochs, beat)

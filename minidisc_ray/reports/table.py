@@ -147,7 +147,8 @@ def _ltsd_run(run: RunResult, of_task: list[RunResult]) -> RunResult | None:
     """The run that a step is measured against: LTSD with the same method, student, seed and devices."""
 
     def likeness(one: RunResult) -> tuple[object, ...]:
-        return method_name(one), one.student.scale_percent, len(one.student.heads), one.seed, one.devices
+        student = one.student
+        return method_name(one), student.scale_percent, len(student.heads), one.seed, one.devices, one.step_digest
 
     if run.objective == LTSD:
         return run

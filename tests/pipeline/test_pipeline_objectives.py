@@ -1,13 +1,17 @@
 """Objectives in whole tiny runs: every schedule, what they leave behind, and what is refused before anything starts."""
 
+import shutil
+
 import pytest
+import torch
 from pipeline_kit import prepared_run, run
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.pipeline.planned import untrained_head_note
 from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.training.loop import TrainingError
 
 RELATIONS = "objective={kind: ltad, num_relation_heads: 8}"
 OBJECTIVES = {
@@ -60,6 +64,37 @@ def test_a_finished_run_is_not_run_again_and_an_interrupted_one_ends_the_same(tm
     assert run(tmp_path / "b", "assistant", (OBJECTIVES["sequence"],)) == again
 
 
+@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign"])
+def test_lost_parts_of_the_assistant_are_told_and_never_replaced_by_random_ones(tmp_path, damage):
+    run(tmp_path, "assistant", (RELATIONS,))
+    prepared = prepared_run(tmp_path, "assistant", (RELATIONS,))
+    stages = prepared.run_folder / "stages"
+    shutil.rmtree(stages / "student")
+    (prepared.run_folder / "result.json").unlink()
+    parts = stages / "assistant" / "objective.safetensors"
+    if damage == "missing":
+        parts.unlink()
+    elif damage == "truncated":
+        parts.write_bytes(parts.read_bytes()[:5])
+    else:
+        save_file({"something.else": torch.zeros(3)}, parts)
+    with pytest.raises(UserError, match=r"missing or damaged .*; remove .*assistant and run again") as caught:
+        run(tmp_path, "assistant", (RELATIONS,))
+    assert "\n" not in str(caught.value)
+
+
+def test_divergence_is_one_sentence_with_what_to_do(tmp_path):
+    wild = (
+        "distil.learning_rate=0.99",
+        "distil.weight_decay=10",
+        "distil.max_gradient_norm=1e12",
+        "distil.num_epochs=8",
+    )
+    with pytest.raises(TrainingError, match="lower the learning rate") as caught:
+        run(tmp_path, "conventional", ("objective={kind: hs}", *(f"distil.{change}" for change in wild)))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("schedule", "overrides", "words"),
     [
@@ -87,6 +122,26 @@ def test_a_finished_run_is_not_run_again_and_an_interrupted_one_ends_the_same(tm
             "conventional",
             ("objective={kind: sum, parts: [{objective: {kind: kd, temprature: 2}}]}",),
             ["objective.parts.0.objective.temprature: unknown key; allowed here:", "temperature"],
+        ),
+        (
+            "conventional",
+            ("objective={kind: distiller}", "distil.batch_size=4096", "distil.accumulation_steps=64"),
+            ["distil.batch_size: 115 rows", "64 parts", "needs 3"],
+        ),
+        (
+            "conventional",
+            ("objective={kind: sequence, phases: [{share: 1e6, objective: {kind: hs}}, {objective: {kind: od}}]}",),
+            ["last phase", "larger share"],
+        ),
+        ("conventional", ("objective={kind: kd, temperature: true}",), ["objective.temperature: true is not a number"]),
+        ("conventional", ("objective={kind: od, temperature: 1e-10}",), ["objective.temperature: 1e-10", "0.01"]),
+        ("conventional", ("objective={kind: kd, labels_weight: 1e-30}",), ["labels_weight: 1e-30 is too small"]),
+        ("conventional", ("objective=kd",), ["objective: 'kd' is not allowed; write a mapping"]),
+        ("conventional", ("objective=kd", "objective.labels_weight=2"), ["objective is 'kd'", "as a whole"]),
+        (
+            "conventional",
+            ("objective={kind: sum, parts: [{objective: {}}]}",),
+            ["objective.parts.0.objective.kind: missing", "'minilmv2'"],
         ),
         ("conventional", ("objective={kind: sum, parts: []}",), ["objective.parts", "at least 1"]),
         ("conventional", ("objective={kind: hs, mapping: skip}",), ["objective.mapping: 'skip'", "'uniform_last'"]),
