@@ -28,7 +28,7 @@ from tiny_models import (
 )
 from torch import optim
 
-from minidisc_ray.configs.objective import ObjectiveBase
+from minidisc_ray.configs.objective_base import ObjectiveBase
 from minidisc_ray.data import collate
 from minidisc_ray.models.forward import run_model
 

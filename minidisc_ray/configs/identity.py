@@ -54,4 +54,6 @@ def run_name(config: RunConfig, identity: Mapping[str, Any]) -> str:
             )
         return config.name
     task = getattr(config.task, "name", config.task.kind)
-    return f"{task}-{config.schedule.kind}-{config.student_percent}pc-seed{config.seed}-{digest(identity)[:8]}"
+    objective = "" if config.objective.kind == "ltsd" else f"{config.objective.kind}-"
+    scale = config.student_percent
+    return f"{task}-{config.schedule.kind}-{scale}pc-seed{config.seed}-{objective}{digest(identity)[:8]}"

@@ -221,7 +221,9 @@ def _sentence(error: ValidationError) -> str:
         case "value_error":
             text = prefix + str(first["msg"]).removeprefix("Value error, ")
         case _:
-            text = f"{prefix}{_short(value)} is not allowed; {first['msg'][0].lower()}{first['msg'][1:]}"
+            # Lists of YAML are tuples in a frozen config.
+            reason = first["msg"][0].lower() + first["msg"][1:]
+            text = f"{prefix}{_short(value)} is not allowed; {reason.replace('tuple', 'list')}"
     # A list whose only part is wrong is told to be too short as well.
     more = sum(error["type"] != "too_short" for error in errors[1:])
     return text + (f" ({more} more mistake{'s' if more > 1 else ''} after this one)" if more else "")

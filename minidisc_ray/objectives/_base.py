@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from minidisc_ray.configs.objective import ObjectiveBase
+from minidisc_ray.configs.objective_base import ObjectiveBase
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import NOTHING, Batch, Totals, Trace, Wanted
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from minidisc_ray.configs.objective import ObjectiveBase
+from minidisc_ray.configs.objective_base import ObjectiveBase
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.objectives._base import Needs, Objective, build_objective
 from minidisc_ray.objectives._parts import below

@@ -52,6 +52,8 @@ class StageObserver:
         self.metric = values[max(values)] if len(values) == 1 else max(values.values())
         if self._writer is not None:
             self.beat()
+            for name, value in record.losses.items():
+                self._writer.add_scalar(f"epoch_loss/{name}", value, self.step)
             for scale, value in values.items():
                 self._writer.add_scalar(f"selection/{primary}/scale_{scale:03d}", value, self.step)
             self._writer.add_scalar("selection/goodness", record.goodness, self.step)

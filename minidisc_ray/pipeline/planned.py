@@ -65,5 +65,6 @@ def untrained_head_note(prepared: "Prepared") -> str | None:
         return None
     return (
         f"{prepared.config.objective.label} never looks at predictions: the student answers through the teacher's "
-        "classifier as it is; put labels, kd or od beside it (kind: sum) or after it (kind: sequence) to train that"
+        "classifier as it is, and that one's metric picks the kept epoch; put labels, kd or od beside it (kind: sum) "
+        "or after it (kind: sequence)"
     )

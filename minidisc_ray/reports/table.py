@@ -43,6 +43,7 @@ _TAIL = (
     "selection_split",
     "protocol",
     "teacher_may_have_seen_selection",
+    "runs",
 )
 _WHOLE = ("student_scale_percent", "seeds")
 _SIZES = ("encoder_parameters", "total_parameters", "macs_at_128")
@@ -140,6 +141,7 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
         "teacher_device_hours": _mean(run.cost.teacher_device_hours for run in runs),
         "startup_device_hours": _mean(run.cost.startup_device_hours for run in runs),
         "assistant": _assistants(runs),
+        "runs": " ".join(run.name for run in runs),
     }
 
 

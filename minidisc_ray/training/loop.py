@@ -84,7 +84,9 @@ def train(
             metrics=metrics,
             goodness=learner.goodness(metrics),
         )
-        is_best = state.best is None or record.goodness > state.best.goodness
+        # What an earlier phase reached is not what the recipe asks for: the first settled epoch takes its place.
+        is_first_settled = state.best_epoch <= settled_epoch < epoch
+        is_best = state.best is None or is_first_settled or record.goodness > state.best.goodness
         state = TrainingState(
             epochs_done=epoch,
             steps_done=step,

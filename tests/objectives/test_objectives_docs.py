@@ -10,24 +10,26 @@ import yaml
 from objective_kit import Pairing, equal_traces, pair_of, slim_model
 from tiny_models import batch_of, max_difference, random_rows, tiny_model, totals_of
 
-from minidisc_ray import objectives
 from minidisc_ray.configs import objective as configs
 from minidisc_ray.configs import resolve
-from minidisc_ray.core import pair, trace
 from minidisc_ray.data import collate
-from minidisc_ray.objectives import _base, _layers, build_objective
+from minidisc_ray.objectives import build_objective
 
 PAGE = (Path(__file__).parents[2] / "docs" / "objectives.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def pooled():
-    example = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "@objective_of" in block)
-    assert len(example.splitlines()) <= 36
-    names = {"Tensor": torch.Tensor}
-    for module in (configs, objectives, _base, _layers, pair, trace):
-        names |= {name: value for name, value in vars(module).items() if not name.startswith("_")}
-    exec(compile(example, "objectives.md", "exec"), names)
+@pytest.fixture
+def pooled(monkeypatch):
+    """The page's two files: the config class where it says, the objective's with its own imports and no others."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    config, objective = (
+        next(block for block in blocks if word in block) for word in ("(ObjectiveBase)", "@objective_of")
+    )
+    assert len(objective.splitlines()) <= 34
+    names = dict(vars(configs))
+    exec(compile(config, "objective.py", "exec"), names)
+    monkeypatch.setattr(configs, "PooledConfig", names["PooledConfig"], raising=False)
+    exec(compile(objective, "pooled.py", "exec"), {})
     return names["PooledConfig"]
 
 
@@ -55,6 +57,19 @@ def test_every_kind_is_on_the_page():
     union = get_args(get_args(configs.ObjectiveConfig)[0])
     for member in union:
         assert f"`{member.model_fields['kind'].default}`" in PAGE, member
+
+
+def test_every_key_and_default_is_on_the_page():
+    for member in get_args(get_args(configs.ObjectiveConfig)[0]):
+        keys = set(member.model_fields) - {"kind"}
+        (line,) = re.findall(rf"(?m)^- `{member.model_fields['kind'].default}`: (.*)$", PAGE) or [""]
+        assert set(re.findall(r"`(\w+)`", line)) == keys, member
+
+
+def test_the_pages_paths_exist():
+    root = Path(__file__).parents[2]
+    for path in set(re.findall(r"(?:tests|minidisc_ray)/[\w/]+\.py", PAGE)):
+        assert (root / path).is_file(), path
 
 
 def test_the_pages_recipes_are_recipes():

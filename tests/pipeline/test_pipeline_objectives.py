@@ -84,12 +84,7 @@ def test_lost_parts_of_the_assistant_are_told_and_never_replaced_by_random_ones(
 
 
 def test_divergence_is_one_sentence_with_what_to_do(tmp_path):
-    wild = (
-        "distil.learning_rate=0.99",
-        "distil.weight_decay=10",
-        "distil.max_gradient_norm=1e12",
-        "distil.num_epochs=8",
-    )
+    wild = ("learning_rate=0.99", "weight_decay=10", "max_gradient_norm=1e12", "num_epochs=8")
     with pytest.raises(TrainingError, match="lower the learning rate") as caught:
         run(tmp_path, "conventional", ("objective={kind: hs}", *(f"distil.{change}" for change in wild)))
     assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ import torch
 from objective_kit import BATCH_WIDE, OBJECTIVES
 from safetensors.torch import load_file
 from tiny_models import max_difference, random_rows
-from training_kit import Recorder, learner_of, run, train_rows, training
+from training_kit import Recorder, learner_of, run, train_rows, training, weights_of
 
 from minidisc_ray.configs.objective import HSConfig, KDConfig, LTADConfig, SequenceConfig
 from minidisc_ray.training.loop import train
@@ -159,18 +159,24 @@ def test_parts_are_clipped_by_themselves(tmp_path):
     assert all(both == pytest.approx([1e-3, 1e-3], rel=1e-3) for both in norms)
 
 
+def same_weights(first, second):
+    return all(torch.equal(*both) for both in zip(first, second, strict=True))
+
+
 def ever_worse():
     metrics = iter(range(100, 0, -1))
     return lambda _: float(next(metrics))
 
 
-def test_early_stopping_counts_from_the_last_phase(tmp_path):
-    """A first phase that never looks at predictions would else use up the patience of the second: here five epochs of
-    it, then two without a better one."""
+def test_early_stopping_and_the_kept_state_are_of_the_last_phase(tmp_path):
+    """A first phase that never looks at predictions would else use up the patience of the second, or be kept: here five
+    epochs of it, the first of the second phase, and two without a better one."""
     config = training(num_epochs=8, early_stop_epochs=2)
     phases = ({"share": 5, "objective": LTADConfig(num_relation_heads=16)}, {"share": 3, "objective": KDConfig()})
     objective = SequenceConfig(phases=phases)
-    state, _, _ = run(config, tmp_path / "two", objective_config=objective, goodness=ever_worse())
-    assert (state.best_epoch, state.epochs_done) == (1, 7)
+    state, learner, recorder = run(config, tmp_path / "two", objective_config=objective, goodness=ever_worse())
+    # The kept state is of the last phase, whatever an earlier one reached: its first epoch is the best of those here.
+    assert (state.best_epoch, state.epochs_done) == (6, 8)
+    assert same_weights(weights_of(learner.elastic.shared), recorder.weights[5])
     state, _, _ = run(config, tmp_path / "one", objective_config=KDConfig(), goodness=ever_worse())
     assert (state.best_epoch, state.epochs_done) == (1, 3)
