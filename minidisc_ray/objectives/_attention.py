@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.pair import Pair, Side
 from minidisc_ray.core.trace import Trace, Wanted
+from minidisc_ray.objectives._base import Needs, Objective
+from minidisc_ray.objectives._parts import below
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,22 @@ class AttentionPair(nn.Module):
         ours: Projections = self.student_source(student)
         theirs: Projections = self.teacher_source(teacher)
         return [(ours.queries, theirs.queries), (ours.keys, theirs.keys), (ours.values, theirs.values)]
+
+
+class AttentionObjective(Objective):
+    """What objectives of queries, keys and values have in common: where they come from, and what is handed on."""
+
+    def __init__(self, pair: Pair, num_heads: int, teacher_layer: int, extra_attention: str) -> None:
+        super().__init__()
+        self.sources = AttentionPair(pair, num_heads, teacher_layer, extra_attention)
+
+    def needs(self) -> Needs:
+        """Queries, keys and values of a layer on each side, or last hidden states for a further module."""
+        return Needs(self.sources.teacher_source.wanted(), self.sources.student_source.wanted())
+
+    def follow(self, parts: Mapping[str, Tensor]) -> None:
+        """Take over the attention module that was trained with the teacher."""
+        self.sources.follow(below("sources.", parts))
 
 
 def _layer(number: int, side: Side) -> int:

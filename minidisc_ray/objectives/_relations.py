@@ -3,19 +3,15 @@
 Of the queries, keys and values of one teacher layer and of the student's last, all relation heads are matched.
 """
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.relation import relation_cross_entropy_sum
 from minidisc_ray.core.trace import Batch, Totals, Trace
-from minidisc_ray.objectives._attention import AttentionPair
-from minidisc_ray.objectives._base import Needs, Objective
-from minidisc_ray.objectives._parts import below
+from minidisc_ray.objectives._attention import AttentionObjective
 
 
-class RelationObjective(Objective):
+class RelationObjective(AttentionObjective):
     """``sum over Q, K, V of CE(R_T, R_S)``, or of KL, means over relation heads and real tokens.
 
     Deviation: equation 7 of the comparison sums over relation heads; their mean keeps the value from growing with
@@ -25,17 +21,8 @@ class RelationObjective(Objective):
     def __init__(
         self, pair: Pair, num_heads: int, teacher_layer: int, extra_attention: str, minus_entropy: bool
     ) -> None:
-        super().__init__()
-        self.sources = AttentionPair(pair, num_heads, teacher_layer, extra_attention)
+        super().__init__(pair, num_heads, teacher_layer, extra_attention)
         self.minus_entropy = minus_entropy
-
-    def needs(self) -> Needs:
-        """Queries, keys and values of a layer on each side, or last hidden states for a further module."""
-        return Needs(self.sources.teacher_source.wanted(), self.sources.student_source.wanted())
-
-    def follow(self, parts: Mapping[str, Tensor]) -> None:
-        """Take over the attention module that was trained with the teacher."""
-        self.sources.follow(below("sources.", parts))
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
         """A term each for queries, keys and values."""

@@ -1,7 +1,5 @@
 """DirectMiniLM: ``sum over Q, K, V and heads of MSE(A_S W, A_T)`` (comparison, equation 10)."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -10,15 +8,14 @@ from minidisc_ray.core.divergence import masked_row_sums
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.relation import split_heads
 from minidisc_ray.core.trace import Batch, Totals, Trace
-from minidisc_ray.objectives._attention import AttentionPair
-from minidisc_ray.objectives._base import Needs, Objective, objective_of
-from minidisc_ray.objectives._parts import below
+from minidisc_ray.objectives._attention import AttentionObjective
+from minidisc_ray.objectives._base import objective_of
 
 _NAMES = ("queries", "keys", "values")
 
 
 @objective_of(DirectMiniLMConfig)
-class DirectMiniLMObjective(Objective):
+class DirectMiniLMObjective(AttentionObjective):
     """One linear map for each projection and relation head, ``W``, (ds, dt); the identity at first where ds = dt.
 
     Deviation: a mean over relation heads where the paper sums; a student whose heads are pruned has the further module
@@ -26,23 +23,14 @@ class DirectMiniLMObjective(Objective):
     """
 
     def __init__(self, config: DirectMiniLMConfig, pair: Pair) -> None:
-        super().__init__()
         heads = config.num_relation_heads or pair.teacher.num_heads
-        self.sources = AttentionPair(pair, heads, config.teacher_layer, config.extra_attention)
+        super().__init__(pair, heads, config.teacher_layer, config.extra_attention)
         student_width, teacher_width = (side.attention_width // heads for side in (pair.student, pair.teacher))
         start = torch.eye(student_width, teacher_width)
         if student_width != teacher_width:
             nn.init.orthogonal_(start)
         # Of queries, keys and values, in this order.
         self.maps = nn.Parameter(start.expand(len(_NAMES), heads, -1, -1).clone())
-
-    def needs(self) -> Needs:
-        """Queries, keys and values of a layer on each side, or last hidden states for a further module."""
-        return Needs(self.sources.teacher_source.wanted(), self.sources.student_source.wanted())
-
-    def follow(self, parts: Mapping[str, Tensor]) -> None:
-        """Take over the attention module that was trained with the teacher."""
-        self.sources.follow(below("sources.", parts))
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
         """A term each for queries, keys and values."""

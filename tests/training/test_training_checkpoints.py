@@ -1,0 +1,118 @@
+"""Checkpoints of a training stage: whole, or not taken at all."""
+
+import copy
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from training_kit import (
+    learner_of,
+    run,
+    training,
+    weights_of,
+)
+
+from minidisc_ray.training.optimizer import build_optimizer
+from minidisc_ray.training.state import EpochRecord, TrainingState, load_checkpoint, save_checkpoint
+
+
+class Stop(Exception):  # noqa: N818 - stands for whatever ends a process
+    pass
+
+
+def raise_at(number):
+    def raising(current):
+        if current == number:
+            raise Stop
+
+    return raising
+
+
+def same_weights(one, other):
+    return all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("damage", ["state", "model", "optimizer", "missing", "best"])
+def test_a_damaged_checkpoint_starts_over(tmp_path, damage):
+    config = training(dropout=0.1)
+    whole, learner, _ = run(config, tmp_path / "whole")
+    with pytest.raises(Stop):
+        run(config, tmp_path / "stopped", observe={"after_epoch": raise_at(1)})
+    newest = tmp_path / "stopped" / "newest"
+    match damage:
+        case "state":
+            (newest / "state.json").write_text('{"epochs_done": 1, "hist')
+        case "missing":
+            (newest / "model.safetensors").unlink()
+        case "best":
+            (newest.with_name("best") / "model.safetensors").unlink()
+        case _:
+            path = newest / f"{damage}.safetensors"
+            path.write_bytes(path.read_bytes()[:-100])
+    again, other, recorder = run(config, tmp_path / "stopped")
+    assert [record.epoch for record in recorder.records] == [1, 2]
+    assert again.history == whole.history
+    assert same_weights(weights_of(other.elastic.shared), weights_of(learner.elastic.shared))
+
+
+def test_checkpoints_hold_safetensors_and_json_only_and_two_of_them(tmp_path):
+    run(training(num_epochs=3), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "newest"]
+    files = sorted(path.name for path in (tmp_path / "newest").iterdir())
+    assert files == ["model.safetensors", "optimizer.safetensors", "state.json"]
+    assert json.loads((tmp_path / "newest" / "state.json").read_text())["epochs_done"] == 3
+
+
+RECORD = EpochRecord(epoch=1, losses={"hidden": 1.0}, metrics={100: {"accuracy": 0.5}}, goodness=0.5)
+AFTER_ONE = TrainingState(epochs_done=1, steps_done=1, best_epoch=1, history=(RECORD,))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda moments: {},
+        lambda moments: {"nothing.step": torch.zeros(1)},
+        lambda moments: {key: value for key, value in moments.items() if not key.endswith("exp_avg_sq")},
+        lambda moments: {key: value for key, value in moments.items() if not key.startswith("0.")},
+        lambda moments: {key: value.flatten()[:1] for key, value in moments.items()},
+    ],
+)
+def test_moments_of_other_parameters_are_no_checkpoint(tmp_path, damage):
+    learner = learner_of(config := training())
+    optimizer = build_optimizer(learner.trained().values(), config)
+    optimizer.step()
+    save_checkpoint(tmp_path / "c", learner.trained(), optimizer, AFTER_ONE)
+    path = tmp_path / "c" / "optimizer.safetensors"
+    save_file(damage(load_file(path)), path)
+    other = learner_of(config)
+    with torch.no_grad():
+        next(iter(other.trained().values())).fill_(7.0)
+    fresh = build_optimizer(other.trained().values(), config)
+    assert load_checkpoint(tmp_path / "c", other.trained(), fresh) is None
+    assert float(next(iter(other.trained().values())).flatten()[0].detach()) == 7.0, "nothing is loaded by halves"
+
+
+@pytest.mark.parametrize("change", [{"history": ()}, {"best_epoch": 99}, {"epochs_done": 3}, {"steps_done": 0}])
+def test_a_state_that_contradicts_itself_is_no_checkpoint(tmp_path, change):
+    learner = learner_of(training())
+    save_checkpoint(tmp_path / "c", learner.trained(), None, AFTER_ONE.model_copy(update=change))
+    assert load_checkpoint(tmp_path / "c", learner.trained(), None) is None
+
+
+def test_optimiser_moments_come_back(tmp_path):
+    learner = learner_of(config := training())
+    shared = learner.elastic.shared
+    optimizer = build_optimizer(shared.parameters(), config)
+    learner.elastic.gradients.buffer.normal_(generator=torch.Generator().manual_seed(0))
+    optimizer.step()
+    save_checkpoint(tmp_path / "c", learner.trained(), optimizer, AFTER_ONE)
+    saved = copy.deepcopy(optimizer.state_dict()["state"])
+    other = learner_of(config)
+    fresh = build_optimizer(other.elastic.shared.parameters(), config)
+    assert load_checkpoint(tmp_path / "c", other.trained(), fresh) == AFTER_ONE
+    found = fresh.state_dict()["state"]
+    assert found.keys() == saved.keys()
+    for index, moments in saved.items():
+        for name, tensor in moments.items():
+            assert torch.equal(found[index][name], tensor), (index, name)
