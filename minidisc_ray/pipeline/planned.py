@@ -49,7 +49,8 @@ def check_objective(prepared: "Prepared") -> None:
                 f"objective.kind: {config.objective.kind} has a last phase that begins after all of {key}'s "
                 f"{num_steps} steps; give it a larger share, or train longer"
             )
-        if rows < needed:
+        # Rows that stand alone need no other: a worker without any just waits.
+        if needed > 1 and rows < needed:
             raise UserError(
                 f"{key}.batch_size: {batch} rows give each of {config.compute.num_workers} workers "
                 f"{rows} in each of {training.accumulation_steps} parts, but objective.kind {config.objective.kind} "
