@@ -96,7 +96,7 @@ class Stepper:
         reorder_(ordered, heads, neurons)
         student = cut(ordered, structure).train()
         use_fast_dropout(student)
-        built = stage_objective(config, shape, splits.task, shape.full(), [structure], None)
+        built = stage_objective(config, shape, splits.task, shape.full(), [structure], was_distilled=False)
         pad, wanted = int(tokenizer.pad_token_id), built.needs().teacher
         self.learner = Learner(
             elastic=ElasticModel(student, {SCALE: structure}),

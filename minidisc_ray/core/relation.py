@@ -55,7 +55,7 @@ class _CrossEntropyOfProducts(torch.autograd.Function):
     """``CE(P, softmax(X X^T))`` of each query, with its gradient ``(G + G^T) X``, ``G = softmax(X X^T) - P``, as it is.
 
     With ``CE = log sum_k e^s_k - x (P X)`` and ``G`` known in the forward pass, one matrix of the relations' size is
-    kept for the backward pass; PyTorch would make and keep several, which took twice the time.
+    kept for the backward pass; PyTorch would make and keep several.
     """
 
     @staticmethod

@@ -14,7 +14,7 @@ def transport_flows(costs: Tensor) -> Tensor:
     Args:
         costs: (R, N, M), the distance of each student layer from each teacher layer.
     """
-    # Importing POT takes as long as the rest of this package's own code together; few runs need it.
+    # Importing POT takes over a second, and few runs need it.
     from ot import emd
 
     rows, num_student, num_teacher = costs.shape

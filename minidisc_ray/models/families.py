@@ -122,11 +122,7 @@ def global_size(config: object, key: str) -> int:
 
 def side_of(model: PreTrainedModel, name: str, has_pruned_heads: bool, was_distilled: bool = False) -> Side:
     """A dense or pruned model as one side of a pair."""
-    return side_of_shape(shape_of(model), name, has_pruned_heads, was_distilled)
-
-
-def side_of_shape(shape: EncoderShape, name: str, has_pruned_heads: bool, was_distilled: bool = False) -> Side:
-    """The same from sizes alone."""
+    shape = shape_of(model)
     return Side(
         name, shape.num_layers, shape.hidden_size, shape.num_heads, shape.head_size, has_pruned_heads, was_distilled
     )

@@ -6,31 +6,10 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from training_kit import (
-    learner_of,
-    run,
-    training,
-    weights_of,
-)
+from training_kit import Stop, learner_of, raise_at, run, same_weights, training, weights_of
 
 from minidisc_ray.training.optimizer import build_optimizer
 from minidisc_ray.training.state import EpochRecord, TrainingState, load_checkpoint, save_checkpoint
-
-
-class Stop(Exception):  # noqa: N818 - stands for whatever ends a process
-    pass
-
-
-def raise_at(number):
-    def raising(current):
-        if current == number:
-            raise Stop
-
-    return raising
-
-
-def same_weights(one, other):
-    return all(torch.equal(*pair) for pair in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize("damage", ["state", "model", "optimizer", "missing", "best"])

@@ -7,11 +7,14 @@ from tiny_models import FAMILY_NAMES, max_difference, pad_id, random_rows, tiny_
 from training_kit import (
     ROWS,
     SCALES,
+    Stop,
     importance_of,
     learner_of,
     logits_of,
     promised,
+    raise_at,
     run,
+    same_weights,
     train_rows,
     training,
     weights_of,
@@ -27,22 +30,6 @@ from minidisc_ray.training.loop import TrainingError, train
 from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
 from minidisc_ray.training.state import TrainingState, load_checkpoint
 from minidisc_ray.training.workers import Workers
-
-
-class Stop(Exception):  # noqa: N818 - stands for whatever ends a process
-    pass
-
-
-def raise_at(number):
-    def raising(current):
-        if current == number:
-            raise Stop
-
-    return raising
-
-
-def same_weights(one, other):
-    return all(torch.equal(*pair) for pair in zip(one, other, strict=True))
 
 
 def gradient_of(learner, parts, rows):

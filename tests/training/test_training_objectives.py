@@ -7,21 +7,13 @@ import torch
 from objective_kit import BATCH_WIDE, OBJECTIVES
 from safetensors.torch import load_file
 from tiny_models import max_difference, random_rows
-from training_kit import Recorder, learner_of, run, train_rows, training, weights_of
+from training_kit import Recorder, Stop, learner_of, raise_at, run, same_weights, train_rows, training, weights_of
 
 from minidisc_ray.configs.objective import HSConfig, KDConfig, LTADConfig, SequenceConfig
 from minidisc_ray.training.loop import train
 from minidisc_ray.training.workers import Workers
 
 SMALL = training(num_epochs=1)
-
-
-class Stop(Exception):  # noqa: N818 - nothing went wrong
-    pass
-
-
-def stop_after_an_epoch(epoch):
-    raise Stop
 
 
 def trained_of(learner):
@@ -33,7 +25,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, name):
     config, objective = training(num_epochs=2, dropout=0.1), OBJECTIVES[name]
     whole, learner, _ = run(config, tmp_path / "whole", objective_config=objective)
     with pytest.raises(Stop):
-        run(config, tmp_path / "cut", objective_config=objective, observe={"after_epoch": stop_after_an_epoch})
+        run(config, tmp_path / "cut", objective_config=objective, observe={"after_epoch": raise_at(1)})
     resumed, other, recorder = run(config, tmp_path / "cut", objective_config=objective)
     assert [record.epoch for record in recorder.records] == [2]
     assert resumed.history == whole.history
@@ -157,10 +149,6 @@ def test_parts_are_clipped_by_themselves(tmp_path):
     train(learner, train_rows(), config, 0, tmp_path, Recorder(learner, after_step=remember))
     assert norms
     assert all(both == pytest.approx([1e-3, 1e-3], rel=1e-3) for both in norms)
-
-
-def same_weights(first, second):
-    return all(torch.equal(*both) for both in zip(first, second, strict=True))
 
 
 def ever_worse():

@@ -109,6 +109,22 @@ class Recorder:
             self.after_epoch(record.epoch)
 
 
+class Stop(Exception):  # noqa: N818 - stands for whatever ends a process
+    pass
+
+
+def raise_at(number):
+    def raising(current):
+        if current == number:
+            raise Stop
+
+    return raising
+
+
+def same_weights(one, other):
+    return all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+
+
 def weights_of(model: PreTrainedModel) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in model.parameters()]
 
