@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
-from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress, read_progress, write_progress
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import RunResult, load_result
@@ -16,7 +16,7 @@ from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.resources import trials_at_once
 from minidisc_ray.ray_backend.sweep import fit_sweep
 from minidisc_ray.ray_backend.trainer import fit_trial
-from minidisc_ray.ray_backend.worker import SHARED_TRIAL
+from minidisc_ray.schedules.plan import SHARED_TRIAL
 
 Watch = Callable[[Sequence[Progress]], None]
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -50,15 +50,20 @@ def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
 
 
 def _execute(prepared: Prepared, at_once: int) -> None:
-    if not prepared.plan.is_sweep:
-        (trial,) = prepared.plan.trials
+    plan = prepared.plan
+    if not plan.is_sweep:
+        (trial,) = plan.trials
         if not is_trial_finished(prepared, trial):
             fit_trial(prepared, trial.name, with_shared=True)
         return
     shared = (teacher_folder(prepared), importance_folder(prepared))
-    if any(read_record(folder) is None for folder in shared):
+    before = plan.trial(SHARED_TRIAL)
+    is_before_finished = before is None or is_trial_finished(prepared, before)
+    if not is_before_finished or any(read_record(folder) is None for folder in shared):
         fit_trial(prepared, SHARED_TRIAL, with_shared=True)
     fit_sweep(prepared, at_once)
+    if plan.after is not None and not is_trial_finished(prepared, plan.after):
+        fit_trial(prepared, plan.after.name, with_shared=False)
 
 
 def _watched(action: Callable[[], None], look: Callable[[], None]) -> None:

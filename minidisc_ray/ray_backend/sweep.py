@@ -11,7 +11,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.pipeline.assemble import is_trial_finished
 from minidisc_ray.pipeline.files import write_json
-from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.ray_backend.trainer import fit_trial, last_line
 from minidisc_ray.ray_backend.worker import settings_of, work
 from minidisc_ray.training.loop import TrainingError
