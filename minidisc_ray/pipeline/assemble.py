@@ -24,6 +24,7 @@ from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.tradeoff import lambda_tradeoff, negative_derivative, scan_lambda
 from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.pipeline.estimate import Estimator
+from minidisc_ray.pipeline.failures import forget_failure, read_failure, trial_folder
 from minidisc_ray.pipeline.files import read_json, write_text
 from minidisc_ray.pipeline.making import structure_kept
 from minidisc_ray.pipeline.predictions import keep_labels
@@ -42,7 +43,7 @@ from minidisc_ray.pipeline.result import (
 )
 from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
 from minidisc_ray.pipeline.trial import stage_folder
-from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, TEACHER, DistilStep, SandwichStep, Trial
+from minidisc_ray.schedules.plan import MAIN_TRIAL, TEACHER, DistilStep, SandwichStep, Trial
 from minidisc_ray.training.loop import TrainingError
 
 _LAMBDA = 0.2
@@ -52,7 +53,7 @@ def finish_run(prepared: Prepared, started_at: float) -> RunResult:
     """Write ``result.json`` and ``student/`` from a run whose trials are over."""
     folder = prepared.run_folder
     result, winner = _result(prepared, started_at)
-    source = stage_folder(trial_folder(prepared, winner), winner.steps[-1]) / "model"
+    source = stage_folder(trial_folder(folder, winner.name), winner.steps[-1]) / "model"
     if source.is_dir():
         incoming = folder / ".student.tmp"
         shutil.rmtree(incoming, ignore_errors=True)
@@ -60,19 +61,15 @@ def finish_run(prepared: Prepared, started_at: float) -> RunResult:
         shutil.rmtree(folder / "student", ignore_errors=True)
         incoming.replace(folder / "student")
     keep_labels(prepared)
+    forget_failure(folder, MAIN_TRIAL)
     write_text(folder / "result.json", result.model_dump_json(indent=2) + "\n")
     return result
 
 
-def trial_folder(prepared: Prepared, trial: Trial) -> Path:
-    """The trial's folder: the run's own where there is one trial, and for what several of them share."""
-    run = prepared.run_folder
-    return run if trial.name in (MAIN_TRIAL, SHARED_TRIAL) else run / "trials" / trial.name
-
-
 def is_trial_finished(prepared: Prepared, trial: Trial) -> bool:
     """Whether a trial's last step left its record."""
-    return read_record(stage_folder(trial_folder(prepared, trial), trial.steps[-1])) is not None
+    folder = trial_folder(prepared.run_folder, trial.name)
+    return read_record(stage_folder(folder, trial.steps[-1])) is not None
 
 
 def is_finished(prepared: Prepared) -> bool:
@@ -91,8 +88,8 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
     records = {trial.name: _records(prepared, trial) for trial in plan.all_trials()}
     finished = [trial for trial in plan.ends if is_trial_finished(prepared, trial)]
     if not finished:
-        reasons = [read_json(trial_folder(prepared, trial) / "failure.json") or {} for trial in plan.ends]
-        raise TrainingError(f"no trial finished: {reasons[0].get('reason', 'see the logs of its workers')}")
+        reason = read_failure(prepared.run_folder, plan.ends[0].name)
+        raise TrainingError(f"no trial finished: {reason or 'see the logs of its workers'}")
 
     def student_metric(trial: Trial) -> tuple[float, int]:
         last = records[trial.name][-1]
@@ -162,7 +159,7 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
 
 
 def _records(prepared: Prepared, trial: Trial) -> list[StageRecord]:
-    folder = trial_folder(prepared, trial)
+    folder = trial_folder(prepared.run_folder, trial.name)
     found = (read_record(stage_folder(folder, step)) for step in trial.steps)
     return [record for record in found if record is not None]
 
@@ -232,13 +229,14 @@ def _trials(prepared: Prepared, records: dict[str, list[StageRecord]]) -> tuple[
         held = held_by_stage(attempts, trial.name)
         by_stage = {record.stage: record for record in records[trial.name]}
         assistant, student = by_stage.get("assistant"), by_stage.get("student")
-        failure = read_json(trial_folder(prepared, trial) / "failure.json")
+        is_finished = trial.steps[-1].name in by_stage
+        failure = read_failure(prepared.run_folder, trial.name) or "it did not finish"
         found.append(
             TrialRecord(
                 name=trial.name,
                 assistant_percent=trial.assistant_percent or 0,
-                status="finished" if trial.steps[-1].name in by_stage else "failed",
-                reason=None if trial.steps[-1].name in by_stage else (failure or {}).get("reason", "it did not finish"),
+                status="finished" if is_finished else "failed",
+                reason=None if is_finished else failure,
                 assistant_selection=assistant.selection_metrics[_scale(assistant)][primary] if assistant else None,
                 student_selection=student.selection_metrics[_scale(student)][primary] if student else None,
                 student_validation=student.validation_metrics[primary] if student else None,
