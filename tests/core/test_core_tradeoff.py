@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidisc_ray.core.tradeoff import LAMBDA_SCAN, best_scale, lambda_tradeoff, negative_derivative, scan_lambda
+from minidisc_ray.core.tradeoff import (
+    LAMBDA_SCAN,
+    best_chain,
+    best_scale,
+    lambda_tradeoff,
+    negative_derivative,
+    scan_lambda,
+)
 
 METRICS = {80: 0.90, 40: 0.84, 20: 0.60}
 
@@ -74,3 +81,29 @@ def test_a_teacher_without_a_metric_and_an_empty_choice_are_refused():
         negative_derivative(METRICS, math.nan)
     with pytest.raises(ValueError, match="no candidate"):
         best_scale({})
+
+
+def test_under_an_assistant_scales_are_relative_to_its_own():
+    assert lambda_tradeoff({40: 0.84, 20: 0.60}, 0.2, teacher_percent=80) == pytest.approx({40: 0.94, 20: 0.75})
+    # (0.90 - 0.84) / 0.4 closes the grid under the assistant at 80.
+    assert negative_derivative({40: 0.84, 20: 0.60}, 0.90, teacher_percent=80)[40] == pytest.approx(-0.15)
+    with pytest.raises(ValueError, match="strictly between 0 and 80"):
+        lambda_tradeoff({80: 0.9}, 0.2, teacher_percent=80)
+
+
+@given(st.dictionaries(st.integers(1, 99), st.floats(-1, 1), min_size=1))
+def test_a_chain_of_one_is_the_best_scale(metrics):
+    scores = lambda_tradeoff(metrics, 0.2)
+    assert best_chain(scores, 1) == (best_scale(scores),)
+
+
+def test_a_chain_has_the_largest_sum_and_leaves_what_comes_after_it():
+    scores = {80: 0.5, 60: 0.9, 40: 0.8, 20: 0.1}
+    assert best_chain(scores, 2) == (60, 40)
+    assert best_chain(scores, 1, num_below=3) == (80,)
+    assert best_chain(scores, 2, num_below=2) == (80, 60)
+    # Under 60 nothing counts, so that the best pair begins with 80.
+    assert best_chain(scores, 2, score_below=lambda above, below: 0.0 if above == 60 else scores[below]) == (80, 60)
+    assert best_chain({60: 0.5, 40: 0.5, 20: 0.5}, 2) == (40, 20), "of equals the smallest"
+    with pytest.raises(ValueError, match="4 candidates are too few for 5 assistants"):
+        best_chain(scores, 3, num_below=2)

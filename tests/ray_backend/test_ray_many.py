@@ -1,0 +1,94 @@
+"""Many runs as one Tune experiment on a real local Ray."""
+
+import pytest
+from ray_kit import RAY, SCHEDULES, attempts_of, numbers, prepared_run
+
+from minidisc_ray.pipeline.failures import read_failure
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.result import load_result
+from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.ray_backend.many import items_of, run_many
+
+pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
+
+GRID = {"kind": "list", "values": [60, 30]}
+VARIANTS = {
+    "conventional": {"kind": "conventional"},
+    "tradeoff_of_each": {"kind": "maxidisc", "scales": GRID, "selection": {"kind": "lambda"}},
+    "students_of_a_sandwich": {"kind": "maxidisc", "scales": GRID, "assistants": "sandwich", "num_sampled": 2},
+}
+SCHEDULES.update(VARIANTS)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, local_ray):
+    storage = tmp_path_factory.mktemp("many")
+    runs = [prepared_run(storage, kind) for kind in VARIANTS]
+    results, seen = [], set()
+    run_many(
+        runs,
+        storage / "study",
+        lambda prepared, result: results.append((prepared.name, result)),
+        lambda progress: seen.update(one.trial for one in progress),
+    )
+    return storage, runs, dict(results), seen
+
+
+def test_every_run_has_its_result_in_one_experiment(finished):
+    storage, runs, results, seen = finished
+    assert results.keys() == {run.name for run in runs}
+    assert all(load_result(run.run_folder) == results[run.name] for run in runs)
+    assert [path.name for path in (storage / "study").iterdir() if path.is_dir()] == ["tune-001"]
+    titles = {path.name for path in (storage / "study" / "tune-001").iterdir() if path.is_dir()}
+    assert {f"{runs[1].name}.chosen", f"{runs[2].name}.shared", runs[0].name} <= titles
+    assert seen <= titles
+    assert seen
+
+
+def test_the_teacher_was_made_once(finished):
+    _, runs, results, _ = finished
+    made = [
+        (run.name, a.name) for run in runs for a in attempts_of(run, "stage") if a.name in ("teacher", "importance")
+    ]
+    assert made == [(runs[0].name, "teacher"), (runs[0].name, "importance")]
+    for result in results.values():
+        assert {stage.stage for stage in result.cost.stages} >= {"teacher", "importance", "student"}
+
+
+def test_numbers_are_those_of_a_run_in_this_process(finished, tmp_path):
+    _, runs, results, _ = finished
+    for kind, run in zip(VARIANTS, runs, strict=True):
+        assert numbers(run_in_process(prepared_run(tmp_path, kind))) == numbers(results[run.name])
+
+
+def test_again_nothing_is_run(finished):
+    storage, runs, _, _ = finished
+    assert items_of(runs) == []
+    run_many(runs, storage / "study", lambda prepared, result: pytest.fail("nothing has a new result"))
+    assert not (storage / "study" / "tune-002").exists()
+
+
+def test_a_failed_trial_ends_no_other_run_and_is_tried_again_when_asked(finished):
+    storage, _, _, _ = finished
+    bad, good = (
+        prepared_run(storage, "minidisc", "compute.max_failures=0", f"name={name}") for name in ("bad", "good")
+    )
+    obstacle = open_run(bad) / "stages"
+    obstacle.write_text("a file where a folder belongs")
+    names = []
+
+    def run_again(retry_failed=False):
+        run_many([bad, good], storage / "study", lambda run, result: names.append(run.name), retry_failed=retry_failed)
+
+    run_again()
+    assert names == ["good"]
+    reason = read_failure(bad.run_folder, "main")
+    assert reason is not None
+    assert "\n" not in reason
+    run_again()
+    assert names == ["good"], "what failed is left as it is"
+    obstacle.unlink()
+    run_again(retry_failed=True)
+    assert names == ["good", "bad"]
+    assert read_failure(bad.run_folder, "main") is None
+    assert load_result(bad.run_folder).student == load_result(good.run_folder).student
