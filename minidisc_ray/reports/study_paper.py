@@ -65,7 +65,10 @@ def printed_row(
         columns: the metric columns that we have.
     """
     rows: Mapping[int | str, Mapping[str, float]] = table.rows.get(method, {}) if table is not None else {}
-    figures = next(iter(rows.values()), {}) if scale_percent is None else rows.get(scale_percent, {})
+    if scale_percent is None:
+        figures = next(iter(rows.values()), {})
+    else:
+        figures = rows.get(scale_percent, rows.get(str(scale_percent), {}))
     # MNLI without its mismatched rows is the paper's matched column.
     found = {column: figures.get(column, figures.get(f"{column}_m")) for column in columns}
     found |= {key: figures.get(key) for key in (COST, FLOPS)}
