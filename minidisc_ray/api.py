@@ -18,9 +18,11 @@ from minidisc_ray.models.loading import check_labels, load_tokenizer
 from minidisc_ray.pipeline.prediction import logits_of, predict_file
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.profile import profile_folder
 from minidisc_ray.pipeline.progress import Progress
 from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.reports.html import write_report
+from minidisc_ray.reports.profile import profile_frame
 from minidisc_ray.reports.table import compare as _compare_results
 
 Recipe = RunConfig | Mapping[str, Any] | str | Path
@@ -110,6 +112,23 @@ def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ())
         for name, rows in splits.validation.items()
     }
     return merge_scores(splits.task, by_split)
+
+
+def profile(run: str | Path, threads: int | None = None, repeats: int = 20, length: int = 128) -> pd.DataFrame:
+    """Parameters, multiply-adds, latency and throughput of a run's models, teacher beside student (MiniDisc, table 11).
+
+    One row for each model and device: the CPU, and cuda, whose latencies are empty where there is no GPU.
+
+    Args:
+        run: a finished run's folder, or a plain folder of a student or teacher, which then stands alone.
+        threads: CPU threads; those that PyTorch has by default.
+        repeats: timed forward passes of each model, with one row and with 32.
+        length: tokens of a row.
+
+    Raises:
+        UserError: if the run is not finished, a model is not there, or a number is out of range.
+    """
+    return profile_frame(profile_folder(Path(run), threads, repeats, length))
 
 
 def _config_of(recipe: Recipe, overrides: Sequence[str]) -> RunConfig:

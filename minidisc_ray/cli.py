@@ -178,6 +178,25 @@ def evaluate(
 
 
 @app.command()
+def profile(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run, or a student's folder.")],
+    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads; by default PyTorch's own.")] = None,
+    repeats: Annotated[int, typer.Option("--repeats", help="Timed passes of each model.")] = 20,
+    length: Annotated[int, typer.Option("--length", help="Tokens of a row.")] = 128,
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
+) -> None:
+    """Measure a run's models: parameters, MACs, latency and throughput, teacher beside student."""
+    from minidisc_ray import api
+    from minidisc_ray.reports.profile import render_profile
+
+    if messages.is_terminal:
+        # A line and no moving bar, whose thread would be measured along.
+        messages.print(f"measuring; larger models take minutes with {repeats} repeats", soft_wrap=True)
+    frame = api.profile(folder, threads, repeats, length)
+    print(render_profile(frame, format_), end="")  # noqa: T201 - csv and json must not be wrapped
+
+
+@app.command()
 def clean(
     storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,

@@ -1,65 +1,87 @@
 """``report.html``: one self-contained page that tells a run to someone who was not there."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any
 
 from minidisc_ray.pipeline.result import ModelRecord, RunResult, StageCost
 from minidisc_ray.reports import words
-from minidisc_ray.reports.candidates import candidate_rows, trained_text, trial_rows
+from minidisc_ray.reports.candidates import candidate_rows, trial_rows
 from minidisc_ray.reports.columns import sections
+from minidisc_ray.reports.page import environment, page_figures, write_page
 from minidisc_ray.reports.render import footnotes, seen_warning
 from minidisc_ray.reports.table import compare
+
+if TYPE_CHECKING:
+    from minidisc_ray.reports.figures import Drawing
 
 _TEMPLATE = "report.html.jinja"
 
 
 def write_report(folder: Path, result: RunResult, others: Sequence[RunResult] = ()) -> Path:
-    """Write ``report.html`` into a run directory, whole or not at all, and return its path.
+    """Write ``report.html``, and its figures to ``figures/``, into a run directory; returns the page's path.
 
     Args:
-        folder: the run directory.
+        folder: the run directory; its ``config.yaml`` stands at the foot of the page.
         result: the run that the page tells.
         others: runs to compare it with.
 
     Raises:
         UserError: if the others cannot stand in one table with the run.
     """
-    page = report_page(result, others)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "report.html"
-    temporary = path.with_suffix(f".tmp{os.getpid()}")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path)
-    return path
+    # Here and not above: only what writes a page should pay for importing matplotlib.
+    from minidisc_ray.reports.figures import write_figures
+
+    drawings = _drawings(result, others)
+    page = _page(result, others, drawings, _config_text(folder))
+    write_figures(folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
+    return write_page(folder / "report.html", page)
 
 
-def report_page(result: RunResult, others: Sequence[RunResult] = ()) -> str:
-    """The page itself; everything that came from a recipe or a data set is escaped.
+def report_page(result: RunResult, others: Sequence[RunResult] = (), config_text: str = "") -> str:
+    """The page itself, with its figures inside; everything that came from a recipe or a data set is escaped.
+
+    Args:
+        result: the run that the page tells.
+        others: runs to compare it with.
+        config_text: the resolved ``config.yaml``, if it is at hand.
 
     Raises:
         UserError: if the others cannot stand in one table with the run.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        parameters=lambda value: words.count_text(value, "B"),
-        count=words.count_text,
-        hours=words.hours_text,
-        metric=words.metric_title,
-        percent=words.percent_text,
-        share=words.share_text,
-        trained=trained_text,
-    )
-    return environment.get_template(_TEMPLATE).render(_context(result, others))
+    return _page(result, others, _drawings(result, others), config_text)
+
+
+def _page(result: RunResult, others: Sequence[RunResult], drawings: Sequence["Drawing"], config_text: str) -> str:
+    context = _context(result, others) | _figures(result, drawings) | {"config_text": config_text}
+    return environment().get_template(_TEMPLATE).render(context)
+
+
+def _drawings(result: RunResult, others: Sequence[RunResult]) -> list["Drawing"]:
+    from minidisc_ray.reports.figures import drawings_of
+
+    return drawings_of([result, *others], structures_of=[result])
+
+
+def _figures(result: RunResult, drawings: Sequence["Drawing"]) -> dict[str, Any]:
+    """Figures under the headings that they belong to; what only other runs have stands with those."""
+    of_candidates = ("tradeoff",) if result.candidates or result.trials else ()
+    of_others = ("accuracy", "assistants") if of_candidates else ("accuracy", "assistants", "tradeoff")
+    kinds = {
+        "figures_of_others": of_others,
+        "figures_of_candidates": of_candidates,
+        "figures_of_structure": ("structure",),
+        "figures_of_cost": ("cost",),
+    }
+    return {place: page_figures(drawings, *chosen) for place, chosen in kinds.items()}
+
+
+def _config_text(folder: Path) -> str:
+    """The resolved config as it was written; empty where there is none."""
+    try:
+        return (folder / "config.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""What a model costs at inference: its parameters by part, multiply-adds as PyTorch counts them, and measured latency.
+
+B rows, L tokens.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
+
+from minidisc_ray.models.families import encoder_layers
+
+# The first rounds allocate memory and choose kernels; later ones find both.
+WARM_UP_ROUNDS = 3
+Inputs = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """Parameters by part.
+
+    Attributes:
+        encoder: of the encoder's layers, what a scale prunes.
+        embedding: of the embeddings with their norm, and of the Linear to the hidden size where there is one (ELECTRA).
+        other: the rest, which is pooler and classifier.
+    """
+
+    encoder: int
+    embedding: int
+    other: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.encoder + self.embedding + self.other
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one forward pass: the median of repeats, and their 10th and 90th percentile."""
+
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+
+
+def parameter_counts(model: PreTrainedModel) -> ParameterCounts:
+    """Count every parameter once, in the part that holds it."""
+    names = ("embeddings", "embeddings_project")
+    parts = [part for name, part in model.base_model.named_children() if name in names]
+    encoder = sum(parameter.numel() for layer in encoder_layers(model) for parameter in layer.parameters())
+    embedding = sum(parameter.numel() for part in parts for parameter in part.parameters())
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return ParameterCounts(encoder, embedding, total - encoder - embedding)
+
+
+def random_inputs(rows: int, length: int, vocabulary_size: int, seed: int = 0) -> dict[str, Tensor]:
+    """Token ids drawn from the vocabulary, (B, L), under a mask without padding, (B, L); both int64."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(vocabulary_size, (rows, length), generator=generator)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def counted_macs(model: PreTrainedModel, inputs: Inputs) -> int:
+    """Multiply-adds of the matrix products of one forward pass, by ``torch.utils.flop_counter``."""
+    # The counter sees nothing of fused attention on CPUs; PyTorch's own decomposition is the same products in the open.
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.inference_mode():
+        model(**inputs)
+    return int(counter.get_total_flops()) // 2
+
+
+@torch.inference_mode()
+def time_in_turns(models: Sequence[PreTrainedModel], inputs: Inputs, repeats: int) -> list[Latency]:
+    """Time forward passes of models that lie on one device; they take turns, so that noise falls on all alike.
+
+    Before each timed pass goes an untimed one of a single row: the model before has filled the caches with its own
+    weights, which a model that serves alone does not meet.
+
+    Args:
+        models: in eval mode.
+        inputs: those of one forward pass, (B, L) each, on any device.
+        repeats: timed passes of each model, after the rounds that warm up.
+    """
+    device = models[0].device
+    inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+    one_row = {name: tensor[:1] for name, tensor in inputs.items()}
+    milliseconds: list[list[float]] = [[] for _ in models]
+    for _ in range(WARM_UP_ROUNDS + repeats):
+        for model, taken in zip(models, milliseconds, strict=True):
+            model(**one_row)
+            _wait_for(device)
+            started = time.perf_counter()
+            model(**inputs)
+            _wait_for(device)
+            taken.append(1000 * (time.perf_counter() - started))
+    return [_latency(taken[WARM_UP_ROUNDS:]) for taken in milliseconds]
+
+
+@contextmanager
+def thread_count(threads: int) -> Iterator[None]:
+    """Let PyTorch compute on so many CPU threads, and on as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _latency(milliseconds: Sequence[float]) -> Latency:
+    p10, median, p90 = np.quantile(milliseconds, (0.1, 0.5, 0.9))
+    return Latency(float(median), float(p10), float(p90))
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

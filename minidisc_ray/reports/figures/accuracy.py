@@ -1,0 +1,201 @@
+"""What a student scores against what it cost, and which methods no other one beats in both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.transforms import Bbox
+
+from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.reports.figures import _style as style
+from minidisc_ray.reports.figures._base import (
+    Drawing,
+    comparable,
+    grouped,
+    scope_of,
+    seeds_of,
+    spread,
+    subject_of,
+    validation_metric,
+    variants,
+)
+from minidisc_ray.reports.figures._svg import finish
+from minidisc_ray.reports.figures._words import plain, slug
+from minidisc_ray.reports.words import metric_title
+
+_LOG_FROM: Final = 10.0
+_MARKERS: Final = "osD^vP*X<>"
+_COLORS: Final = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE, style.SKY, style.BLACK)
+_MOST_NAMED: Final = 10
+
+
+@dataclass(frozen=True)
+class MethodPoint:
+    """One method: its mean (device-hours, share), and the same of each seed."""
+
+    name: str
+    hours: float
+    metric: float
+    seeds: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class AccuracyData:
+    """Methods in the order of the comparison's rows; ``front`` are the places of those that nothing dominates."""
+
+    metric_name: str
+    unit: str
+    points: tuple[MethodPoint, ...]
+    front: tuple[int, ...]
+
+
+def accuracy_data(results: Sequence[RunResult]) -> AccuracyData | None:
+    """Score and cost of methods that count device-hours in one unit; None of fewer than two methods."""
+    points: list[MethodPoint] = []
+    for variant in variants(results):
+        seeds = [
+            (run.cost.device_hours, metric) for run in variant.runs if (metric := validation_metric(run)) is not None
+        ]
+        cost, score = spread(hours for hours, _ in seeds), spread(metric for _, metric in seeds)
+        if cost is not None and score is not None:
+            points.append(MethodPoint(variant.name, cost.mean, score.mean, tuple(seeds)))
+    if len(points) < 2:
+        return None
+    first = results[0]
+    return AccuracyData(metric_title(first.primary_metric), first.cost.device_unit, tuple(points), pareto_front(points))
+
+
+def pareto_front(points: Sequence[MethodPoint]) -> tuple[int, ...]:
+    """Places of the points that no other one beats in score without costing more, cheapest first."""
+    order = sorted(range(len(points)), key=lambda place: (points[place].hours, -points[place].metric))
+    front: list[int] = []
+    for place in order:
+        if not front or points[place].metric > points[front[-1]].metric:
+            front.append(place)
+    return tuple(front)
+
+
+def accuracy_figure(data: AccuracyData) -> Figure:
+    """Means as large marks, filled where no method beats them; seeds as small dots; the Pareto front as a stair."""
+    with style.styled():
+        named = _named(data)
+        long_names = any(len(data.points[place].name) > 24 for place in named)
+        columns, width = (1, 56) if long_names else (2, 24)
+        figure = style.new_figure(2.9 + 0.2 * ((len(named) + 2) / columns))
+        axes = style.new_axes(figure, grid="both")
+        _draw_front(axes, data)
+        for place, point in enumerate(data.points):
+            color = _COLORS[named.index(place) % len(_COLORS)] if place in named else style.GREY
+            marker = _MARKERS[named.index(place) % len(_MARKERS)] if place in named else "o"
+            if len(point.seeds) > 1:
+                hours, metrics = zip(*point.seeds, strict=True)
+                for cost, metric in point.seeds:
+                    spoke = [cost, point.hours], [100 * metric, 100 * point.metric]
+                    axes.plot(*spoke, color=color, linewidth=0.7, alpha=0.6)
+                axes.plot(hours, [100 * metric for metric in metrics], ".", color=color, markersize=4.5)
+            axes.plot(
+                [point.hours], [100 * point.metric], marker, color=color, markersize=8.5, markeredgewidth=1.5,
+                markerfacecolor=color if place in data.front else "white", linestyle="none",
+                label=plain(point.name, width) if place in named else None,
+            )  # fmt: skip
+        left_out = len(data.points) - len(named)
+        if left_out:
+            axes.plot([], [], "o", color=style.GREY, markerfacecolor="white", label=f"{left_out} more methods")
+        _scale_hours(axes, data)
+        axes.margins(y=0.14)
+        axes.yaxis.set_major_locator(style.round_ticks(6))
+        axes.set_ylabel(f"Student's {plain(data.metric_name, 32)}, percent")
+        axes.set_xlabel(f"{data.unit[0].upper()}{data.unit[1:]}, without teacher fine-tuning")
+        style.legend_below(figure, columns, axes)
+        figure.draw_without_rendering()
+        _name_front(axes, data)
+        return figure
+
+
+def accuracy_drawings(results: Sequence[RunResult]) -> list[Drawing]:
+    """One figure for each task, student scale and unit of device-hours with at least two methods."""
+    drawings: list[Drawing] = []
+    units = {run.cost.device_unit for run in results}
+    for group in grouped(results, lambda run: (comparable(run), run.cost.device_unit)):
+        data = accuracy_data(group)
+        if data is None:
+            continue
+        first = group[0]
+        title = f"{data.metric_name} against {data.unit}: {subject_of(group)}"
+        front = ", ".join(plain(data.points[place].name) for place in data.front)
+        caption = (
+            f"{title}; {seeds_of(variants(group))}. Large marks are means on the validation rows, small dots seeds. No "
+            f"method scores more for less than those on the Pareto front (filled): {front}."
+        )
+        name = "-".join(["accuracy", scope_of(first), *([slug(data.unit)] if len(units) > 1 else [])])
+        drawings.append(Drawing("accuracy", name, title, caption, finish(accuracy_figure(data), name, title)))
+    return drawings
+
+
+def _named(data: AccuracyData) -> list[int]:
+    """Places of the methods in the legend: all, or the front and the best of the others."""
+    if len(data.points) <= _MOST_NAMED:
+        return list(range(len(data.points)))
+    others = [place for place in range(len(data.points)) if place not in data.front]
+    others.sort(key=lambda place: -data.points[place].metric)
+    return sorted([*data.front, *others][:_MOST_NAMED])
+
+
+def _draw_front(axes: Axes, data: AccuracyData) -> None:
+    hours = [data.points[place].hours for place in data.front]
+    metrics = [100 * data.points[place].metric for place in data.front]
+    hours.append(max([*hours, *(point.hours for point in data.points)]))
+    metrics.append(metrics[-1])
+    axes.plot(
+        hours, metrics, drawstyle="steps-post", color=style.BLACK, linewidth=1, linestyle="--", label="Pareto front"
+    )
+
+
+def _scale_hours(axes: Axes, data: AccuracyData) -> None:
+    found = [hours for point in data.points for hours in (point.hours, *(one for one, _ in point.seeds))]
+    low, high = min(found), max(found)
+    if low > 0 and high > _LOG_FROM * low:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.5, high * 1.5)
+        decades = [mantissa * 10.0**power for power in range(-9, 10) for mantissa in (1, 2, 5)]
+        ticks = [tick for tick in decades if low / 1.5 <= tick <= high * 1.5]
+        axes.xaxis.set_major_locator(FixedLocator(ticks if len(ticks) <= 7 else [t for t in ticks if _is_power(t)]))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    else:
+        axes.set_xlim(0, high * 1.12 or 1)
+        axes.xaxis.set_major_locator(style.round_ticks(6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _is_power(value: float) -> bool:
+    return f"{value:e}".startswith("1.0")
+
+
+def _name_front(axes: Axes, data: AccuracyData) -> None:
+    """Write the names of the front beside its marks, each where it hides nothing; else the legend alone has it."""
+    taken = [_box_around(axes, point.hours, point.metric, 7) for point in data.points]
+    taken += [_box_around(axes, *seed, 3) for point in data.points for seed in point.seeds]
+    frame = axes.get_window_extent()
+    for place in data.front:
+        point = data.points[place]
+        for (across, up), ha in (((0, 8), "center"), ((7, 6), "left"), ((-7, 6), "right"), ((0, -16), "center")):
+            text = axes.annotate(
+                plain(point.name, 24), (point.hours, 100 * point.metric), (across, up), textcoords="offset points",
+                ha=ha, va="bottom", fontsize=8.5, fontweight="bold",
+            )  # fmt: skip
+            box = text.get_window_extent()
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            others = [one for index, one in enumerate(taken) if index != place]
+            if inside and not any(box.overlaps(one) for one in others):
+                taken.append(box)
+                break
+            text.remove()
+
+
+def _box_around(axes: Axes, hours: float, metric: float, half_size: float) -> Bbox:
+    x, y = axes.transData.transform((hours, 100 * metric))
+    return Bbox.from_extents(x - half_size, y - half_size, x + half_size, y + half_size)

@@ -1,0 +1,192 @@
+"""Assistants of every scale, their students, and the choice between them (MiniDisc, figures 1 and 3 left)."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.reports.figures import _style as style
+from minidisc_ray.reports.figures._base import (
+    Drawing,
+    Spread,
+    comparable,
+    grouped,
+    label_of,
+    scope_of,
+    spread,
+    subject_of,
+    validation_metric,
+    variants,
+)
+from minidisc_ray.reports.figures._svg import finish
+from minidisc_ray.reports.figures._words import plain, seeds_text, slug
+from minidisc_ray.reports.words import metric_title
+
+NEGATIVE_DERIVATIVE: Final = "negative derivative"
+Curve = Mapping[int, Spread]  # scale percent -> the value there, over seeds
+
+
+@dataclass(frozen=True)
+class TradeoffData:
+    """One MiniDisc recipe, one MaxiDisc sweep, or both, of one task and one student scale.
+
+    Metrics are shares; those of assistants are of the selection rows, those of students of the validation rows.
+
+    Attributes:
+        candidates: assistants as slices of MiniDisc's one sandwich.
+        trial_assistants: assistants of MaxiDisc's trials.
+        trial_students: the students that those led to.
+        tradeoffs: the value that a choice maximises: MiniDisc's, without one the sweep's.
+        tradeoff_name: what that value is.
+        chosen: how many seeds chose each scale: MiniDisc's choice, without one the trial that the sweep kept.
+        minidisc_student: MiniDisc's own student.
+    """
+
+    metric_name: str
+    student_percent: int
+    candidates: Curve
+    trial_assistants: Curve
+    trial_students: Curve
+    tradeoffs: Curve
+    tradeoff_name: str
+    chosen: Mapping[int, int]
+    minidisc_student: Spread | None
+    minidisc_seeds: int
+    maxidisc_seeds: int
+
+
+def tradeoff_data(results: Sequence[RunResult]) -> TradeoffData | None:
+    """What there is to draw of one MiniDisc recipe's runs and one MaxiDisc recipe's; None without either."""
+    minidisc = [run for run in results if run.method == "minidisc" and run.candidates]
+    maxidisc = [run for run in results if run.method == "maxidisc" and run.trials]
+    choosing = minidisc or maxidisc
+    if not choosing:
+        return None
+    by_derivative = choosing[0].selection_rule == NEGATIVE_DERIVATIVE
+    value = "negative_derivative" if by_derivative else "lambda_tradeoff"
+    trials = [trial for run in maxidisc for trial in run.trials if trial.status == "finished"]
+    return TradeoffData(
+        metric_name=metric_title(choosing[0].primary_metric),
+        student_percent=choosing[0].student.scale_percent,
+        candidates=_curve((found.scale_percent, found.metric) for run in minidisc for found in run.candidates),
+        trial_assistants=_curve((trial.assistant_percent, trial.assistant_selection) for trial in trials),
+        trial_students=_curve((trial.assistant_percent, trial.student_validation) for trial in trials),
+        tradeoffs=_curve((found.scale_percent, getattr(found, value)) for run in choosing for found in run.candidates),
+        tradeoff_name="Negative derivative" if by_derivative else "λ-tradeoff",
+        chosen=dict(Counter(model.scale_percent for run in choosing for model in run.assistants)),
+        minidisc_student=spread(validation_metric(run) for run in minidisc),
+        minidisc_seeds=len(minidisc),
+        maxidisc_seeds=len(maxidisc),
+    )
+
+
+def tradeoff_figure(data: TradeoffData) -> Figure:
+    """Metrics over the assistant's scale on the left axis, the trade-off on the right one; bands span the seeds."""
+    with style.styled():
+        figure = style.new_figure(3.7)
+        axes = style.new_axes(figure)
+        right = axes.twinx()
+        right.spines["right"].set_visible(True)
+        _line(axes, data.candidates, "Assistant, in the sandwich", style.BLUE, "o", "-")
+        _line(axes, data.trial_assistants, "Assistant, trained alone", style.SKY, "s", (0, (4, 1.5)))
+        _line(axes, data.trial_students, "MaxiDisc's student", style.GREEN, "^", "-")
+        _line(right, data.tradeoffs, f"{data.tradeoff_name} (right)", style.RED, "D", (0, (1, 1)), 1)
+        if data.minidisc_student is not None:
+            mean = 100 * data.minidisc_student.mean
+            axes.axhline(mean, color=style.BLACK, linestyle=(0, (6, 2)), linewidth=1.3, label="MiniDisc's student")
+        _mark_choice(axes, data)
+        scales = sorted({*data.candidates, *data.trial_assistants, *data.tradeoffs})
+        if len(scales) <= 10:
+            axes.set_xticks(scales)
+        axes.set_xlabel("Scale of the assistant, percent")
+        axes.set_ylabel(f"{plain(data.metric_name, 32)}, percent")
+        axes.yaxis.set_major_locator(style.round_ticks(6))
+        right.set_ylabel(data.tradeoff_name)
+        right.yaxis.set_major_locator(style.round_ticks(6))
+        right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+        style.legend_below(figure, 2, axes, right)
+        return figure
+
+
+def tradeoff_drawings(results: Sequence[RunResult]) -> list[Drawing]:
+    """One figure for each MiniDisc recipe, beside the sweep of the same setting; sweeps without one by themselves."""
+    drawings: list[Drawing] = []
+    runs = [run for run in results if run.method in ("minidisc", "maxidisc")]
+    for group in grouped(runs, lambda run: (comparable(run), run.objective, run.setting_digest)):
+        for members, extra in _figures_of_setting(group):
+            data = tradeoff_data(members)
+            if data is not None:
+                drawings.append(_drawing(data, members[0], extra))
+    return drawings
+
+
+def _figures_of_setting(runs: list[RunResult]) -> list[tuple[list[RunResult], str]]:
+    """Runs of one figure each, and what its name needs to tell it from the others."""
+    minidisc = variants([run for run in runs if run.method == "minidisc" and run.candidates])
+    sweeps = variants([run for run in runs if run.method == "maxidisc"])
+    sweep = list(sweeps[0].runs) if sweeps else []
+    figures = [([*variant.runs, *sweep], variant.name if len(minidisc) > 1 else "") for variant in minidisc]
+    alone = sweeps[1:] if figures else sweeps
+    return figures + [(list(variant.runs), variant.name if len(sweeps) > 1 else "") for variant in alone]
+
+
+def _drawing(data: TradeoffData, first: RunResult, extra: str) -> Drawing:
+    objective = "" if first.objective == "LTSD" else first.objective
+    parts = ["tradeoff", scope_of(first), *(slug(text) for text in (objective, extra) if text)]
+    called = plain(extra or label_of(first))
+    title = f"Trade-off of assistants{f' ({called})' if called else ''}: {subject_of([first])}"
+    seeds = [
+        f"{method}: {seeds_text(count)}"
+        for method, count in (("MiniDisc", data.minidisc_seeds), ("MaxiDisc", data.maxidisc_seeds))
+        if count
+    ]
+    choice = "MiniDisc's choice" if data.minidisc_seeds else "the trial that the sweep kept"
+    caption = (
+        f"{title}. Assistants are scored on the rows that selected, students on the validation rows; the vertical "
+        f"line is {choice}. {'; '.join(seeds)}"
+    )
+    several = max(data.minidisc_seeds, data.maxidisc_seeds) > 1
+    caption += "; lines are means, bands span the seeds." if several else "."
+    name = "-".join(parts)
+    return Drawing("tradeoff", name, title, caption, finish(tradeoff_figure(data), name, title))
+
+
+def _curve(values: Iterable[tuple[int, float | None]]) -> dict[int, Spread]:
+    by_scale: dict[int, list[float | None]] = {}
+    for scale, value in values:
+        by_scale.setdefault(scale, []).append(value)
+    found = {scale: spread(by_scale[scale]) for scale in sorted(by_scale)}
+    return {scale: value for scale, value in found.items() if value is not None}
+
+
+def _line(
+    axes: Axes, curve: Curve, label: str, color: str, marker: str, dashes: str | tuple[int, tuple[float, ...]],
+    factor: float = 100,
+) -> None:  # fmt: skip
+    if not curve:
+        return
+    scales = list(curve)
+    means = [factor * curve[scale].mean for scale in scales]
+    axes.plot(scales, means, color=color, marker=marker, linestyle=dashes, label=label)
+    lows, highs = ([factor * getattr(curve[scale], end) for scale in scales] for end in ("low", "high"))
+    if lows != highs:
+        axes.fill_between(scales, lows, highs, color=color, alpha=0.15, linewidth=0)
+
+
+def _mark_choice(axes: Axes, data: TradeoffData) -> None:
+    whose = "MiniDisc's choice" if data.minidisc_seeds else "Kept by the sweep"
+    for index, scale in enumerate(sorted(data.chosen)):
+        label = whose if index == 0 else None
+        axes.axvline(scale, color=style.BLACK, linestyle=":", linewidth=1.3, label=label)
+        # Two choices may lie close by: their labels stand in two rows.
+        row = 11 * (index % 2)
+        count = f" ({data.chosen[scale]}\N{MULTIPLICATION SIGN})" if len(data.chosen) > 1 else ""
+        axes.annotate(
+            f"{scale}%{count}", (scale, 1), xycoords=("data", "axes fraction"), xytext=(0, 2 + row),
+            textcoords="offset points", ha="center", va="bottom", fontsize=8.5, fontweight="bold",
+        )  # fmt: skip
