@@ -3,7 +3,7 @@
 import os
 import re
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -27,14 +27,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         UserError: if the file cannot be read, or a key or value is not allowed.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > _MAX_RECIPE_BYTES:
-            raise UserError(f"{path}: larger than {_MAX_RECIPE_BYTES:,} bytes, which no recipe is")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a recipe ({_reason(error)})") from error
-    return resolve(_parse_yaml(text, str(path)), overrides)
+    return resolve(read_yaml(Path(path), "recipe", "task, data and schedule"), overrides)
 
 
 def resolve(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
@@ -43,23 +36,34 @@ def resolve(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         UserError: naming the key, the value and what is allowed.
     """
-    merged = _deep_copy(raw)
+    merged = deep_copy(raw)
     for override in overrides:
-        _apply_override(merged, override)
+        apply_override(merged, override)
     _fill_kinds(merged)
     try:
-        return RunConfig.model_validate(_expand(merged, ""))
+        return RunConfig.model_validate(expand(merged, ""))
     except ValidationError as error:
-        raise UserError(_sentence(error)) from error
+        raise UserError(sentence(error)) from error
 
 
-def _parse_yaml(text: str, where: str) -> dict[str, Any]:
+def read_yaml(path: Path, what: str, keys: str) -> dict[str, Any]:
+    """A file's mapping; ``what`` it should be, and ``keys`` that such a one has, are for the sentence of a mistake.
+
+    Raises:
+        UserError: if it cannot be read, is not safe YAML without aliases, repeats a key, or is no mapping.
+    """
+    try:
+        if path.stat().st_size > _MAX_RECIPE_BYTES:
+            raise UserError(f"{path}: larger than {_MAX_RECIPE_BYTES:,} bytes, which no {what} is")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a {what} ({_reason(error)})") from error
     try:
         raw = _RecipeLoader(text).get_single_data()
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{where}: not valid YAML ({_reason(error)})") from error
+        raise UserError(f"{path}: not valid YAML ({_reason(error)})") from error
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
-        raise UserError(f"{where}: a recipe is a mapping of keys such as task, data and schedule")
+        raise UserError(f"{path}: a {what} is a mapping of keys such as {keys}")
     return raw
 
 
@@ -80,7 +84,21 @@ class _RecipeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _apply_override(raw: dict[str, Any], override: str) -> None:
+def apply_override(
+    raw: dict[str, Any],
+    override: str,
+    in_recipe: Callable[[Sequence[str]], Sequence[str]] = lambda parts: parts,
+) -> None:
+    """Set ``key.sub=value`` in a raw recipe, or in something that holds recipes' keys further down.
+
+    Args:
+        raw: what is changed in place.
+        override: as after ``--set``.
+        in_recipe: from the parts of a key to those that it has within a recipe.
+
+    Raises:
+        UserError: if it is not ``key.sub=value``, the value is not YAML, or the key leads through a value.
+    """
     key, equals, text = override.partition("=")
     parts = key.split(".")
     if not equals or not all(parts):
@@ -105,11 +123,11 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
         node[part] = dict(child or {})
         node = node[part]
     if parts[-1] == "kind":
-        _keep_shared_keys(node, parts[:-1], value)
+        keep_shared_keys(node, in_recipe(parts[:-1]), value)
     node[parts[-1]] = value
 
 
-def _keep_shared_keys(node: dict[str, Any], path: Sequence[str], kind: Any) -> None:
+def keep_shared_keys(node: dict[str, Any], path: Sequence[str], kind: Any) -> None:
     """With another ``kind``, drop the keys that only other kinds have: they would mean nothing.
 
     So one recipe serves every schedule; keys that no kind has stay, and are refused as unknown.
@@ -168,12 +186,16 @@ def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
         yield annotation
 
 
-def _expand(value: Any, path: str) -> Any:
-    """Expand ``${NAME}`` in strings; YAML's ``1e-4`` (a string in YAML 1.1) becomes a number."""
+def expand(value: Any, path: str) -> Any:
+    """Expand ``${NAME}`` in strings; YAML's ``1e-4`` (a string in YAML 1.1) becomes a number.
+
+    Raises:
+        UserError: naming the key below ``path`` and the variable that is not set.
+    """
     if isinstance(value, Mapping):
-        return {key: _expand(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
+        return {key: expand(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_expand(item, path) for item in value]
+        return [expand(item, path) for item in value]
     if not isinstance(value, str):
         return value
 
@@ -190,34 +212,35 @@ def _number(text: str) -> Any:
     return float(text) if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", text) else text
 
 
-def _deep_copy(value: Any) -> Any:
+def deep_copy(value: Any) -> Any:
+    """Mappings and lists anew, so that a change of one never shows in the other."""
     if isinstance(value, Mapping):
-        return {key: _deep_copy(item) for key, item in value.items()}
-    return [_deep_copy(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: deep_copy(item) for key, item in value.items()}
+    return [deep_copy(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _sentence(error: ValidationError) -> str:
-    """The first mistake as one sentence; the rest are counted."""
+def sentence(error: ValidationError, model: type[BaseModel] = RunConfig) -> str:
+    """The first mistake that ``model`` found as one sentence; the rest are counted."""
     errors = error.errors()
     first = errors[0]
     parts = [str(part) for part in first["loc"]]
-    key = ".".join(_without_tags(parts))
+    key = ".".join(_without_tags(parts, model))
     prefix = f"{key}: " if key else ""
     value = first.get("input")
     match first["type"]:
         case "extra_forbidden":
-            allowed = _allowed_keys(parts)
+            allowed = _allowed_keys(parts, model)
             text = f"{key}: unknown key; {'allowed here: ' + ', '.join(allowed) if allowed else 'remove it'}"
         case "missing":
             text = f"{key}: missing; {first['msg'].lower()}"
         case "union_tag_invalid" | "union_tag_not_found":
             tag = first.get("ctx", {}).get("tag", "missing")
             kinds = ", ".join(
-                repr(kind) for member in _union_at(RunConfig, _without_tags(parts)) for kind in _kinds_of(member)
+                repr(kind) for member in _union_at(model, _without_tags(parts, model)) for kind in _kinds_of(member)
             )
             text = f"{prefix.removesuffix(': ')}.kind: {tag} is not a kind; use {kinds}"
         case "model_attributes_type" | "model_type":
-            text = f"{prefix}{_short(value)} is not allowed; write a mapping{_for_example(parts)}"
+            text = f"{prefix}{_short(value)} is not allowed; write a mapping{_for_example(parts, model)}"
         case base.TRUTH_FOR_NUMBER:
             text = f"{key}." * bool(key) + str(first["msg"])
         case "value_error":
@@ -231,15 +254,15 @@ def _sentence(error: ValidationError) -> str:
     return text + (f" ({more} more mistake{'s' if more > 1 else ''} after this one)" if more else "")
 
 
-def _for_example(parts: Sequence[str]) -> str:
-    kinds = [kind for member in _union_at(RunConfig, _without_tags(parts)) for kind in _kinds_of(member)]
+def _for_example(parts: Sequence[str], model: type[BaseModel]) -> str:
+    kinds = [kind for member in _union_at(model, _without_tags(parts, model)) for kind in _kinds_of(member)]
     return f", for instance {{kind: {kinds[0]}}}" if kinds else ""
 
 
-def _without_tags(parts: Sequence[str]) -> list[str]:
+def _without_tags(parts: Sequence[str], model: type[BaseModel]) -> list[str]:
     """Drop pydantic's union tags (the kind's name) from an error's path."""
     kept: list[str] = []
-    members: list[type[BaseModel]] = [RunConfig]
+    members: list[type[BaseModel]] = [model]
     for part in parts:
         tagged = [member for member in members if "kind" in member.model_fields and part in _kinds_of(member)]
         if len(members) > 1 and tagged:
@@ -250,8 +273,8 @@ def _without_tags(parts: Sequence[str]) -> list[str]:
     return kept
 
 
-def _allowed_keys(parts: Sequence[str]) -> list[str]:
-    members: list[type[BaseModel]] = [RunConfig]
+def _allowed_keys(parts: Sequence[str], model: type[BaseModel]) -> list[str]:
+    members: list[type[BaseModel]] = [model]
     for part in parts[:-1]:
         tagged = [member for member in members if "kind" in member.model_fields and part in _kinds_of(member)]
         if tagged:

@@ -41,15 +41,15 @@ def check_comparable(results: Sequence[RunResult]) -> None:
     """
     if not results:
         raise UserError("there is no run to compare; give the folders of finished runs")
-    _same(results, lambda run: run.protocol, "protocol")
-    _same(results, lambda run: run.selection_split, "selection split")
+    check_same(results, lambda run: run.protocol, "protocol")
+    check_same(results, lambda run: run.selection_split, "selection split")
     for group in _grouped(results, lambda run: run.task):
-        _same(group, lambda run: run.data_digest, "data")
-        _same(group, lambda run: run.primary_metric, "primary metric")
-        _same(group, lambda run: f"{run.teacher.total_parameters:,} parameters", "teacher")
+        check_same(group, lambda run: run.data_digest, "data")
+        check_same(group, lambda run: run.primary_metric, "primary metric")
+        check_same(group, lambda run: f"{run.teacher.total_parameters:,} parameters", "teacher")
     for group in _grouped(results, _row_of):
         # A mean of core-hours and GPU-hours means nothing.
-        _same(group, lambda run: run.cost.device_unit, "unit of device-hours")
+        check_same(group, lambda run: run.cost.device_unit, "unit of device-hours")
 
 
 def _row_of(run: RunResult) -> tuple[object, ...]:
@@ -63,7 +63,12 @@ def _grouped(results: Sequence[RunResult], key: Callable[[RunResult], object]) -
     return list(groups.values())
 
 
-def _same(results: Sequence[RunResult], value: Callable[[RunResult], str], what: str) -> None:
+def check_same(results: Sequence[RunResult], value: Callable[[RunResult], str], what: str) -> None:
+    """Refuse runs that differ in a value.
+
+    Raises:
+        UserError: naming the two runs, what they differ in and how.
+    """
     first = results[0]
     for other in results[1:]:
         if value(other) != value(first):

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from collections.abc import Sequence
 from typing import Literal
 
 import pandas as pd
@@ -33,9 +34,9 @@ def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str
         case "json":
             return json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         case "md":
-            return _markdown(frame)
+            return markdown_text(sections(frame), footnotes(frame))
         case "table":
-            return _terminal(frame, width or shutil.get_terminal_size((WIDTH_OF_A_PIPE, 24)).columns)
+            return terminal_text(sections(frame), footnotes(frame), width)
     raise ValueError(f"format is {format!r}; it must be table, md, csv or json")
 
 
@@ -43,12 +44,8 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     """What a reader must know to read the table rightly; a warning comes last."""
     rows = records(frame)
     first = rows[0]
-    selection = f"Selected on: {first['selection_split']}. Scores are of the validation rows, in percent"
-    selection += ", mean ± sample standard deviation over seeds." if bool(frame["metric_std"].notna().any()) else "."
-    if first["protocol"] == "paper":
-        selection += " The rows that selected are the rows that score, as in the papers: scores are optimistic."
     notes = [
-        selection,
+        selection_note(first["selection_split"], first["protocol"], bool(frame["metric_std"].notna().any())),
         "Device-hours leave out teacher fine-tuning and start-up: columns of their own, outside the ratio. Ratios are "
         "to the Conventional run of the same recipe and seed, and empty where there is none.",
         "MACs: multiply-adds of one row of 128 tokens. Encoder parameters are what the scale prunes; total adds the "
@@ -65,6 +62,15 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     return notes
 
 
+def selection_note(split: str, protocol: str, has_deviations: bool) -> str:
+    """Which rows selected, which score, and what a score is a mean of."""
+    note = f"Selected on: {split}. Scores are of the validation rows, in percent"
+    note += ", mean ± sample standard deviation over seeds." if has_deviations else "."
+    if protocol == "paper":
+        note += " The rows that selected are the rows that score, as in the papers: scores are optimistic."
+    return note
+
+
 def seen_warning(tasks: list[str]) -> str:
     """The warning that a teacher may have been trained on the rows that selected."""
     return (
@@ -73,20 +79,22 @@ def seen_warning(tasks: list[str]) -> str:
     )
 
 
-def _terminal(frame: pd.DataFrame, width: int) -> str:
+def terminal_text(found: Sequence[Section], notes: Sequence[str], width: int | None = None) -> str:
+    """Tables with their notes below them, as wide as the terminal unless a width is given."""
+    width = width or shutil.get_terminal_size((WIDTH_OF_A_PIPE, 24)).columns
     stream = io.StringIO()
     # Names are text, never markup; a pipe must not receive colours, whatever the environment asks for.
     console = Console(
         file=stream, width=width, markup=False, highlight=False, emoji=False, force_terminal=False, color_system=None
     )
     left_out: list[str] = []
-    for section in sections(frame):
+    for section in found:
         columns = _that_fit(section, width)
         left_out += [column.heading for column in section.columns if column not in columns]
         console.print(Text(section.title, style="bold"))
         console.print(_table(columns))
         console.print()
-    for note in footnotes(frame):
+    for note in notes:
         console.print(Text(note))
     if left_out:
         console.print(Text(f"Left out at this width: {', '.join(dict.fromkeys(left_out))}; csv and json have them."))
@@ -118,16 +126,17 @@ def _table(columns: tuple[Column, ...]) -> Table:
     return table
 
 
-def _markdown(frame: pd.DataFrame) -> str:
+def markdown_text(found: Sequence[Section], notes: Sequence[str]) -> str:
+    """The same for a document."""
     lines: list[str] = []
-    for section in sections(frame):
+    for section in found:
         lines += [f"**{_escaped(section.title)}**", ""]
         lines.append(_markdown_row([column.heading for column in section.columns]))
         lines.append(_markdown_row(["---:" if column.is_number else ":---" for column in section.columns]))
         rows = zip(*(column.cells for column in section.columns), strict=True)
         lines += [_markdown_row([_escaped(cell) for cell in cells]) for cells in rows]
         lines.append("")
-    lines += [f"- {_escaped(note)}" for note in footnotes(frame)]
+    lines += [f"- {_escaped(note)}" for note in notes]
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,211 @@
+"""From a study's YAML file to the recipe of each of its runs; every mistake is one sentence."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from pydantic import ValidationError
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.loader import expand, read_yaml, resolve, sentence
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.schedule import ConventionalConfig
+from minidisc_ray.configs.study_base import MethodConfig, StudyConfig
+from minidisc_ray.configs.study_merge import merged, override_study, with_budget
+from minidisc_ray.configs.task import GlueTask
+
+__all__ = ["MAX_RUNS", "MethodConfig", "StudyConfig", "StudyRun", "load_study", "study_runs"]
+
+MAX_RUNS = 10_000
+_TASK_NAMES = (*get_args(GlueTask), "builtin")
+_WHY = {
+    "storage": "it is the study's own key",
+    "name": "runs are named by their config",
+    "seed": "write the study's seeds",
+    "task": "write the study's tasks",
+    "compute": "what runs of one table are computed on is theirs together; put it into recipe",
+}
+_OF_THE_TEACHER = dict.fromkeys(
+    ("data", "teacher", "finetune", "protocol", "precision"),
+    "rows and teacher are those of all methods in a table; put it into recipe, or under tasks or teachers",
+)
+# What must not stand where, and why.
+_REFUSED = {
+    "recipe": {key: _WHY[key] for key in ("storage", "name", "seed", "task")},
+    "teachers": _WHY,
+    "tasks": {key: why for key, why in _WHY.items() if key != "task"},
+    "methods": _WHY | _OF_THE_TEACHER,
+}
+
+
+class StudyRun(NamedTuple):
+    """One run of a study: its place on each axis, and its whole recipe.
+
+    Attributes:
+        teacher: a name on the axis of teachers; None where there is no such axis.
+        scale_percent: the student's scale; None for a student of some layers, which stands once.
+    """
+
+    teacher: str | None
+    task: str
+    method: str
+    scale_percent: int | None
+    seed: int
+    config: RunConfig
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = (), budget: str | None = None) -> StudyConfig:
+    """Read a study, take in one of its budgets, apply ``key.sub=value`` overrides and check every run's recipe.
+
+    Raises:
+        UserError: if the file cannot be read, or a key or value is not allowed; a recipe's mistake names the method.
+    """
+    raw = read_yaml(Path(path), "study", "name, recipe, tasks and methods")
+    raw = _take_budget(raw, budget)
+    for override in overrides:
+        override_study(raw, override)
+    raw = expand(raw, "")
+    try:
+        study = StudyConfig.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(sentence(error, StudyConfig)) from error
+    _check_keys(study)
+    count = sum(1 for _ in _points(study)) * len(study.seeds)
+    if count > MAX_RUNS:
+        raise UserError(f"the study has {count:,} runs, more than {MAX_RUNS:,}; take fewer tasks, scales or seeds")
+    if count == 0:
+        raise UserError("methods: not one of them stands anywhere; loosen what they have under only")
+    first_seed = study.model_copy(update={"seeds": study.seeds[:1]})
+    configs = {run.method: run.config for run in reversed(list(study_runs(first_seed)))}
+    return study.model_copy(update={"conventional": study.conventional or _conventional(study, configs)})
+
+
+def study_runs(study: StudyConfig, storage: str | None = None) -> Iterator[StudyRun]:
+    """Every run: teacher by teacher, task by task, seed by seed, methods in their order, scales from the largest down.
+
+    Args:
+        study: a study as :func:`load_study` gives it.
+        storage: where runs are kept; by default the study's own.
+
+    Raises:
+        UserError: if a run's recipe is not allowed, naming its method and task.
+    """
+    where = study.storage if storage is None else storage
+    points = list(_points(study))
+    for teacher, task in dict.fromkeys((point.teacher, point.task) for point in points):
+        here = [point for point in points if (point.teacher, point.task) == (teacher, task)]
+        for seed in study.seeds:
+            for point in here:
+                yield StudyRun(*point, seed, _config(point, study, seed, where))
+
+
+class _Point(NamedTuple):
+    teacher: str | None
+    task: str
+    method: str
+    scale_percent: int | None
+
+
+def _take_budget(raw: Mapping[str, Any], wanted: str | None) -> dict[str, Any]:
+    study = {key: value for key, value in raw.items() if key != "budgets"}
+    budgets = raw.get("budgets") or {}
+    if not isinstance(budgets, Mapping):
+        raise UserError("budgets: write a mapping, each budget's name with the study's keys that it changes")
+    name = raw.get("budget") if wanted is None else wanted
+    if name is None:
+        if budgets:
+            raise UserError(f"budget: missing; name the default one of {', '.join(map(str, budgets))}")
+        return study
+    if name not in budgets:
+        listed = f"use one of {', '.join(map(str, budgets))}" if budgets else "the study has none"
+        raise UserError(f"budget: {name!r} is no budget of this study; {listed}")
+    changes = budgets[name] or {}
+    if not isinstance(changes, Mapping):
+        raise UserError(f"budgets.{name}: write a mapping of the study's keys that it changes")
+    for key in changes:
+        if key in ("name", "budget", "budgets", "paper") or key not in StudyConfig.model_fields:
+            raise UserError(f"budgets.{name}.{key}: not a key that a budget changes; it may change recipe, teachers, "
+                            "tasks, scales, seeds, methods, title, conventional and storage")  # fmt: skip
+    return with_budget(study, changes) | {"budget": str(name)}
+
+
+def _check_keys(study: StudyConfig) -> None:
+    """Refuse what would change under the table's hands, or be overwritten without a word."""
+    found: list[tuple[str, str, Mapping[str, Any]]] = [("recipe", "recipe", study.recipe)]
+    for axis in ("teachers", "tasks", "methods"):
+        entries = getattr(study, axis) or {}
+        found += [(axis, f"{axis}.{name}", entry.changes) for name, entry in entries.items()]
+    for kind, where, changes in found:
+        for key, why in _REFUSED[kind].items():
+            if key in changes:
+                raise UserError(f"{where}.{key}: not allowed here; {why}")
+        student = changes.get("student")
+        if isinstance(student, Mapping) and "scale_percent" in student:
+            raise UserError(f"{where}.student.scale_percent: not allowed here; write the study's scales")
+
+
+def _points(study: StudyConfig) -> Iterator[_Point]:
+    """Every row's place, seeds apart."""
+    scales = sorted(study.scales, reverse=True)
+    for teacher in study.teacher_names:
+        for task in study.tasks:
+            for name, method in study.methods.items():
+                only = method.only
+                if task not in (only.tasks or study.tasks) or teacher not in (only.teachers or study.teacher_names):
+                    continue
+                if _has_own_scale(study, teacher, task, method):
+                    yield _Point(teacher, task, name, None)
+                    continue
+                for scale in scales:
+                    if scale in (only.scales or scales):
+                        yield _Point(teacher, task, name, scale)
+
+
+def _has_own_scale(study: StudyConfig, teacher: str | None, task: str, method: MethodConfig) -> bool:
+    """Whether the student is of some layers, which are its scale."""
+    student = _raw(study, teacher, task, method).get("student")
+    return isinstance(student, Mapping) and student.get("kind") == "layers"
+
+
+def _raw(study: StudyConfig, teacher: str | None, task: str, method: MethodConfig) -> dict[str, Any]:
+    raw = dict(study.recipe)
+    if teacher is not None and study.teachers is not None:
+        raw = merged(raw, study.teachers[teacher].changes)
+    return merged(merged(raw, study.tasks[task].changes), method.changes)
+
+
+def _config(point: _Point, study: StudyConfig, seed: int, storage: str) -> RunConfig:
+    raw = _raw(study, point.teacher, point.task, study.methods[point.method])
+    if "task" not in raw:
+        if point.task not in _TASK_NAMES:
+            raise UserError(
+                f"tasks.{point.task}.task: missing; {point.task!r} is neither builtin nor a GLUE task "
+                f"({', '.join(get_args(GlueTask))}), so say what it is"
+            )
+        raw["task"] = point.task
+    if point.scale_percent is not None:
+        student = raw.get("student") or {}
+        if not isinstance(student, Mapping):
+            raise UserError(f"{_place(point)}: student: {student!r} is not allowed; write a mapping")
+        raw["student"] = {**student, "scale_percent": point.scale_percent}
+    try:
+        return resolve({**raw, "seed": seed, "storage": storage})
+    except UserError as error:
+        raise UserError(f"{_place(point)}: {error}") from error
+
+
+def _place(point: _Point) -> str:
+    scale = "" if point.scale_percent is None else f" at {point.scale_percent} percent"
+    teacher = "" if point.teacher is None else f" from {point.teacher}"
+    return f"methods.{point.method} on {point.task}{scale}{teacher}"
+
+
+def _conventional(study: StudyConfig, configs: Mapping[str, RunConfig]) -> str | None:
+    """The first method without an assistant whose student has the study's scales, at its own cost."""
+    for name in study.methods:
+        config = configs.get(name)
+        if config is None or config.student.kind == "layers":
+            continue
+        if isinstance(config.schedule, ConventionalConfig) and getattr(config.schedule, "match", None) is None:
+            return name
+    return None

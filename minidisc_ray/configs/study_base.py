@@ -1,0 +1,158 @@
+"""What a study is: the axes that its runs are the product of, and what a paper printed for them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+
+from minidisc_ray.configs.base import Config
+
+TEACHER_ROW = "Teacher"
+# Columns of a paper's table that are no task's.
+AVERAGE, FLOPS, COST = "average", "flops_g", "cost"
+_GLUE_COLUMNS = ("sst2", "mrpc", "stsb", "qqp", "mnli_m", "mnli_mm", "mnli", "qnli", "rte", "cola")
+
+_NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9])?$"
+
+
+def _nothing_is_no_change(value: Any) -> Any:
+    """``rte:`` with nothing behind it is a task without changes."""
+    return {} if value is None else value
+
+
+def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value} stands twice; every value counts once")
+    return values
+
+
+Scale = Annotated[int, Field(ge=1, le=99)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+AxisName = Annotated[str, Field(min_length=1, max_length=80)]
+
+
+class Changes(Config):
+    """Changes to the recipe that all runs share: any of a recipe's keys, checked once the whole recipe is known."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The recipe's keys."""
+        return dict(self.model_extra or {})
+
+
+class OnlyConfig(Config):
+    """Where a method stands, if not everywhere."""
+
+    teachers: tuple[str, ...] | None = Field(None, min_length=1)
+    tasks: tuple[str, ...] | None = Field(None, min_length=1)
+    scales: tuple[int, ...] | None = Field(None, min_length=1)
+
+
+class MethodConfig(Changes):
+    """A row of the table: changes to the recipe, and where the row stands."""
+
+    only: OnlyConfig = OnlyConfig()
+    group: Literal["conventional", "assistant"] | None = Field(
+        None, description="The part of the table that the row belongs to; by default by whether its schedule has one."
+    )
+
+
+_Entry = Annotated[Changes, BeforeValidator(_nothing_is_no_change)]
+_MethodEntry = Annotated[MethodConfig, BeforeValidator(_nothing_is_no_change)]
+
+PrintedRows = dict[str, dict[int | str, dict[str, float]]]
+
+
+class PaperTeacherConfig(Config):
+    """The size by which a paper's teacher is known again."""
+
+    num_layers: int = Field(ge=1)
+    hidden_size: int = Field(ge=1)
+
+
+class PaperTableConfig(Config):
+    """What a paper printed for one teacher: method, scale, column, figure; metrics are in percent."""
+
+    teacher: PaperTeacherConfig
+    rows: PrintedRows = Field(min_length=1)
+    average_of: tuple[str, ...] | None = Field(None, description="The average's columns; by default those printed.")
+
+
+class PaperConfig(Config):
+    """What a paper printed: for one teacher, or for several of them by name."""
+
+    teacher: PaperTeacherConfig | None = None
+    rows: PrintedRows = Field(default_factory=dict)
+    average_of: tuple[str, ...] | None = Field(None, description="The average's columns; by default those printed.")
+    teachers: dict[str, PaperTableConfig] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "PaperConfig":
+        has_one = self.teacher is not None and bool(self.rows)
+        if has_one == bool(self.teachers) or (self.teacher is None) != (not self.rows):
+            raise ValueError("give teacher and rows, or teachers, each with a teacher and rows of its own")
+        return self
+
+    @property
+    def tables(self) -> dict[str, PaperTableConfig]:
+        """What was printed for each teacher."""
+        if self.teacher is None:
+            return self.teachers
+        return {TEACHER_ROW: PaperTableConfig(teacher=self.teacher, rows=self.rows, average_of=self.average_of)}
+
+
+class StudyConfig(Config):
+    """A study with one of its budgets taken in: methods x tasks x scales x seeds, for each teacher."""
+
+    name: str = Field(pattern=_NAME, description="Of its folder in the storage.")
+    title: str = Field("", max_length=200)
+    recipe: dict[str, Any] = Field(description="What all runs share.")
+    teachers: dict[AxisName, _Entry] | None = Field(None, min_length=1)
+    tasks: dict[AxisName, _Entry] = Field(min_length=1)
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1), AfterValidator(_distinct)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
+    methods: dict[AxisName, _MethodEntry] = Field(min_length=1)
+    conventional: str | None = Field(None, description="The method that costs 1x.")
+    budget: str | None = Field(None, description="The budget that was taken in.")
+    storage: str = "minidisc-runs"
+    paper: PaperConfig | None = None
+
+    @property
+    def teacher_names(self) -> tuple[str | None, ...]:
+        """The teachers' names; None stands for the recipe's own where there is no such axis."""
+        return (None,) if self.teachers is None else tuple(self.teachers)
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "StudyConfig":
+        if self.conventional is not None and self.conventional not in self.methods:
+            raise ValueError(
+                f"conventional: {self.conventional!r} is no method of this study; use one of {', '.join(self.methods)}"
+            )
+        for name, method in self.methods.items():
+            axes = {"teachers": self.teachers or {}, "tasks": self.tasks, "scales": self.scales}
+            for axis, values in axes.items():
+                for value in getattr(method.only, axis) or ():
+                    if value not in values:
+                        listed = ", ".join(str(one) for one in values) or "there are none"
+                        raise ValueError(f"methods.{name}.only.{axis}: {value} is not among the study's ({listed})")
+        return self
+
+    @model_validator(mode="after")
+    def _printed_rows_have_methods(self) -> "StudyConfig":
+        columns = {*_GLUE_COLUMNS, *self.tasks, AVERAGE, FLOPS, COST}
+        for table in self.paper.tables.values() if self.paper else ():
+            for method, by_scale in table.rows.items():
+                if method not in self.methods and method != TEACHER_ROW:
+                    raise ValueError(
+                        f"paper.rows: {method!r} is no method of this study; use {TEACHER_ROW} or one of "
+                        f"{', '.join(self.methods)}"
+                    )
+                for scale, figures in by_scale.items():
+                    if unknown := [column for column in figures if column not in columns]:
+                        raise ValueError(
+                            f"paper.rows.{method}.{scale}: {unknown[0]!r} is no column; use a task's name, mnli_m, "
+                            f"mnli_mm, {AVERAGE}, {FLOPS} or {COST}"
+                        )
+        return self

@@ -1,0 +1,197 @@
+"""From a study's file to its runs' recipes: what merges, what is replaced, what is refused."""
+
+import pytest
+from study_kit import raw_study, study_of, write_study
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.study import load_study, study_runs
+from minidisc_ray.configs.study_merge import merged
+
+
+def by_place(study):
+    return {(run.task, run.method, run.scale_percent, run.seed): run.config for run in study_runs(study)}
+
+
+def test_runs_are_methods_by_tasks_by_scales_by_seeds(tmp_path):
+    study = study_of(tmp_path)
+    configs = by_place(study)
+    assert len(configs) == 3 * 2 * 2
+    assert study.conventional == "LTSD"
+    places = [(run.seed, run.method, run.scale_percent) for run in study_runs(study)]
+    assert places[:3] == [(0, "LTSD", 20), (0, "LTSD", 10), (0, "TA", 20)]
+    config = configs["builtin", "TA", 20, 1]
+    assert (config.seed, config.student_percent, config.schedule.assistant_percent) == (1, 20, 40)
+    assert config.data.train_rows == 128
+    # Nothing behind a method's name is the recipe as it stands.
+    assert configs["builtin", "MiniDisc", 10, 0].schedule.num_sampled == 2
+
+
+def test_another_kind_takes_the_foreign_keys_along_and_keeps_shared_ones(tmp_path):
+    methods = {"LTSD": {"schedule": {"kind": "conventional"}}, "MaxiDisc": {"schedule": {"kind": "maxidisc"}}}
+    configs = by_place(study_of(tmp_path, methods=methods))
+    assert configs["builtin", "LTSD", 10, 0].schedule.kind == "conventional"
+    assert configs["builtin", "MaxiDisc", 10, 0].candidate_scales() == (60, 30)
+
+
+def test_changes_are_laid_over_each_other_from_teacher_to_task_to_method(tmp_path):
+    study = study_of(
+        tmp_path,
+        teachers={"flat": {"teacher": {"num_layers": 1}, "distil": {"num_epochs": 2, "batch_size": 8}}, "deep": {}},
+        tasks={"builtin": {"distil": {"num_epochs": 3}}},
+        methods={"LTSD": {"schedule": {"kind": "conventional"}, "distil": {"learning_rate": 0.5}}},
+        seeds=[0],
+        scales=[20],
+    )
+    flat, deep = (run.config for run in study_runs(study))
+    assert (flat.teacher.num_layers, deep.teacher.num_layers) == (1, 2)
+    found = [(one.distil.num_epochs, one.distil.batch_size, one.distil.learning_rate) for one in (flat, deep)]
+    assert found == [(3, 8, 0.5), (3, 16, 0.5)]
+    assert flat.distil.early_stop_epochs is None
+
+
+def test_a_student_of_some_layers_stands_once(tmp_path):
+    methods = {
+        "KD1L": {"schedule": {"kind": "conventional"}, "student": {"kind": "layers", "num_layers": 1}},
+        "LTSD": {"schedule": {"kind": "conventional"}},
+    }
+    study = study_of(tmp_path, methods=methods)
+    assert [(run.method, run.scale_percent) for run in study_runs(study) if run.seed == 0] == [
+        ("KD1L", None), ("LTSD", 20), ("LTSD", 10),
+    ]  # fmt: skip
+    assert study.conventional == "LTSD", "one at the study's scales, which every other method is measured by"
+
+
+def test_a_method_stands_only_where_it_says(tmp_path):
+    methods = {"LTSD": {"schedule": {"kind": "conventional"}}, "TA": {"schedule": {"kind": "assistant"}}}
+    methods["TA"]["only"] = {"scales": [20]}
+    places = by_place(study_of(tmp_path, methods=methods, seeds=[3]))
+    assert {(method, scale) for _, method, scale, _ in places} == {("LTSD", 10), ("LTSD", 20), ("TA", 20)}
+
+
+BUDGETS = {
+    "small": {"recipe": {"schedule": {"scales": [50]}}, "seeds": [7], "methods": {"TA": {"distil": {"num_epochs": 4}}}},
+    "paper": {"recipe": {"teacher": {"kind": "pretrained", "path": "a-model"}}, "scales": [5]},
+}
+
+
+def test_a_budget_merges_the_recipe_and_replaces_lists(tmp_path):
+    path = write_study(tmp_path, raw_study(budgets=BUDGETS, budget="small"))
+    small, paper = load_study(path), load_study(path, budget="paper")
+    assert (small.budget, paper.budget) == ("small", "paper")
+    assert (small.seeds, small.scales, paper.seeds, paper.scales) == ((7,), (10, 20), (0, 1), (5,))
+    configs = by_place(small)
+    assert configs["builtin", "MiniDisc", 10, 7].candidate_scales() == (50,)
+    assert configs["builtin", "TA", 10, 7].distil.num_epochs == 4
+    assert configs["builtin", "TA", 10, 7].schedule.assistant_percent == 40
+    # The built-in teacher's sizes went with its kind.
+    assert by_place(paper)["builtin", "LTSD", 5, 0].teacher.path == "a-model"
+
+
+def test_overrides_come_after_the_budget(tmp_path):
+    path = write_study(tmp_path, raw_study(budgets=BUDGETS, budget="small"))
+    sets = ["seeds=[1,2]", "recipe.schedule.kind=maxidisc", "methods.TA.distil.num_epochs=9", "recipe.distil={}"]
+    study = load_study(path, sets)
+    configs = by_place(study)
+    assert study.seeds == (1, 2)
+    assert configs["builtin", "MiniDisc", 10, 1].schedule.kind == "maxidisc"
+    assert configs["builtin", "TA", 10, 2].distil.num_epochs == 9
+    assert configs["builtin", "LTSD", 10, 1].distil.num_epochs == 10
+
+
+def test_a_variable_counts_only_in_the_budget_that_is_taken(tmp_path, monkeypatch):
+    monkeypatch.delenv("MINIDISC_TEST_PLACE", raising=False)
+    budgets = {
+        "small": {},
+        "other": {"tasks": {"mrpc": {"data": {"kind": "files", "folder": "${MINIDISC_TEST_PLACE}"}}}},
+    }
+    path = write_study(tmp_path, raw_study(budgets=budgets, budget="small"))
+    assert list(load_study(path).tasks) == ["builtin"]
+    with pytest.raises(UserError, match=r"^tasks\.mrpc\.data\.folder: .*MINIDISC_TEST_PLACE"):
+        load_study(path, budget="other")
+
+
+def test_a_task_of_ones_own_says_what_it_is(tmp_path):
+    tasks = {"few": {"task": "builtin", "data": {"train_rows": 64}}, "many": {"task": {"kind": "builtin"}}}
+    assert {run.config.data.train_rows for run in study_runs(study_of(tmp_path, tasks=tasks))} == {64, 1600}
+    with pytest.raises(UserError, match=r"^tasks\.few\.task: missing; 'few' is neither builtin nor a GLUE task"):
+        study_of(tmp_path, tasks={"few": {}})
+
+
+def method(**changes):
+    return {"methods": {"LTSD": {"schedule": {"kind": "conventional"}}, "Other": changes}}
+
+
+def paper(**rows):
+    return {"paper": {"teacher": {"num_layers": 12, "hidden_size": 768}, "rows": rows}}
+
+
+MISTAKES = {
+    "unknown key": ({"sedes": [0]}, ["sedes: unknown key", "seeds"]),
+    "no methods": ({"methods": {}}, ["methods"]),
+    "no tasks": ({"tasks": {}}, ["tasks"]),
+    "no scales": ({"scales": []}, ["scales"]),
+    "no teachers": ({"teachers": {}}, ["teachers"]),
+    "a seed twice": ({"seeds": [0, 0]}, ["seeds: 0 stands twice"]),
+    "a scale twice": ({"scales": [10, 10]}, ["scales: 10 stands twice"]),
+    "a name that leaves the storage": ({"name": "../x"}, ["name: '../x'"]),
+    "a conventional that is none": ({"conventional": "FT"}, ["conventional: 'FT' is no method", "LTSD, TA"]),
+    "unknown budget": ({"budget": "big", "budgets": {"small": {}}}, ["budget: 'big' is no budget", "small"]),
+    "a budget without budgets": ({"budget": "big"}, ["budget: 'big'", "has none"]),
+    "no default budget": ({"budgets": {"small": {}}}, ["budget: missing", "small"]),
+    "a budget of other keys": ({"budget": "a", "budgets": {"a": {"name": "b"}}}, ["budgets.a.name: not a key"]),
+    "a mistake in a method": (
+        method(schedule={"kind": "assistant", "assistant_percent": 15}),
+        ["methods.Other on builtin at 20 percent: schedule.assistant_percent: 15 is not above"],
+    ),
+    "an unknown key in a method": (method(shedule={}), ["methods.Other on builtin", "shedule: unknown key"]),
+    "compute in a method": (method(compute={"num_workers": 2}), ["methods.Other.compute: not allowed here", "recipe"]),
+    "storage in a task": ({"tasks": {"builtin": {"storage": "x"}}}, ["tasks.builtin.storage: not allowed here"]),
+    "seed in a method": (method(seed=1), ["methods.Other.seed: not allowed here; write the study's seeds"]),
+    "seed in the recipe": ({"recipe": {"seed": 1}}, ["recipe.seed: not allowed here; write the study's seeds"]),
+    "a teacher of one method alone": (method(finetune={"num_epochs": 2}), ["methods.Other.finetune: not allowed here"]),
+    "a scale in the recipe": (
+        {"recipe": {"student": {"scale_percent": 5}}},
+        ["recipe.student.scale_percent: not allowed here; write the study's scales"],
+    ),
+    "only where nothing is": (method(only={"scales": [5]}), ["methods.Other.only.scales: 5 is not among", "10, 20"]),
+    "printed for no method": (paper(FT={10: {"mrpc": 80}}), ["paper.rows: 'FT' is no method", "Teacher"]),
+    "printed in no column": (paper(TA={10: {"mprc": 80}}), ["paper.rows.TA.10: 'mprc' is no column", "mnli_m"]),
+    "printed without a teacher": ({"paper": {"rows": {"TA": {10: {"mrpc": 80}}}}}, ["paper: give teacher and rows"]),
+    "too many runs": ({"seeds": list(range(2000))}, ["12,000 runs", "10,000"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_sentence_that_names_the_key(tmp_path, case):
+    changes, words = MISTAKES[case]
+    with pytest.raises(UserError) as caught:
+        study_of(tmp_path, **changes)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith(words[0]) or case == "too many runs", text
+    assert [word for word in words if word not in text] == [], text
+
+
+@pytest.mark.parametrize("override", ["budget=small", "budgets.small.seeds=[1]"])
+def test_a_budget_is_named_by_its_own_option(tmp_path, override):
+    with pytest.raises(UserError, match="--budget"):
+        study_of(tmp_path, override)
+
+
+@pytest.mark.parametrize("text", ["name: a\nname: b", "a: &x 1\nb: *x", "- 1", "a: !!python/name:os.system x"])
+def test_what_is_no_study_is_refused(tmp_path, text):
+    path = tmp_path / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"study\.yaml"):
+        load_study(path)
+
+
+def test_merging_leaves_both_sides_as_they_were():
+    base = {"schedule": {"kind": "minidisc", "scales": [60]}, "distil": {"num_epochs": 2}}
+    changes = {"schedule": {"kind": "maxidisc", "scales": {"kind": "step"}}}
+    found = merged(base, changes)
+    assert found == {"schedule": {"kind": "maxidisc", "scales": {"kind": "step"}}, "distil": {"num_epochs": 2}}
+    found["schedule"]["scales"]["step_percent"] = 7
+    found["distil"]["num_epochs"] = 3
+    assert base["distil"] == {"num_epochs": 2}
+    assert changes["schedule"]["scales"] == {"kind": "step"}

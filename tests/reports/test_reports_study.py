@@ -1,0 +1,268 @@
+"""A study's table: the papers' layout, averages and ratios by hand, the paper's own figures, what is missing."""
+
+import csv
+import io
+import json
+
+import pytest
+from reports_builder import model, run_result, stage
+from study_kit import study_of
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.pipeline.result import CostRecord, ModelRecord, RunResult, TrialRecord
+from minidisc_ray.pipeline.study import Cell, Outcome, cells_of
+from minidisc_ray.reports.study_paper import hidden_size
+from minidisc_ray.reports.study_render import render_study
+from minidisc_ray.reports.study_table import StudyTable, row_label, study_table
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+DASH = "\N{EN DASH}"
+TASKS = {"mrpc": {"data": {"kind": "files", "folder": "x"}}, "mnli": {"data": {"kind": "files", "folder": "y"}}}
+PAPER = {
+    "teacher": {"num_layers": 12, "hidden_size": 768},
+    "rows": {
+        "Teacher": {100: {"mrpc": 91.5, "mnli_m": 84.9, "mnli_mm": 84.9, "average": 87.1, "flops_g": 10.9}},
+        "LTSD": {10: {"mrpc": 87.8, "mnli_m": 77.6, "mnli_mm": 77.5, "average": 81.0, "cost": 1}},
+    },
+}
+# 12 layers of 768, 12 heads of 64 and 3,072 neurons in each: BERT-base's own count.
+BASE = {"encoder_parameters": 85_054_464, "heads": (12,) * 12, "neurons": (3072,) * 12}
+METHODS = {"LTSD": "conventional", "TA": "assistant", "MiniDisc": "minidisc"}
+
+
+def cost(hours: float, flops: float, unit: str = "core-hours") -> CostRecord:
+    return CostRecord(
+        stages=(stage("distil", hours),),
+        device_hours=hours,
+        training_flops=flops,
+        teacher_device_hours=1.0,
+        teacher_training_flops=1e15,
+        startup_device_hours=0.0,
+        device_unit=unit,
+    )
+
+
+def scores(task: str, score: float) -> dict[str, float]:
+    mnli = {"accuracy": score, "accuracy@validation_mismatched": score - 0.01}
+    return mnli if task == "mnli" else {"f1": score, "accuracy": 0.5}
+
+
+def result_of(cell: Cell, score: float, hours: float, **changes) -> RunResult:
+    scale, task = cell.scale_percent or 50, cell.task
+    values = {
+        "student": model(scale, 0.0, validation_metrics=scores(task, score)),
+        "teacher": model(100, 0.0, validation_metrics=scores(task, 0.9), **BASE),
+        "majority_metrics": scores(task, 0.4),
+        "primary_metric": "accuracy" if task == "mnli" else "f1",
+        "cost": cost(hours, hours**2 * 1e15),
+        "name": f"{task}-{cell.method}-{scale}-seed{cell.seed}",
+    }
+    return run_result(METHODS.get(cell.method, "conventional"), cell.seed, scale=scale, task=task, **values | changes)
+
+
+def outcomes_of(study, tmp_path, hours=None, **changes) -> list[Outcome]:
+    """Every cell finished; seed 1 scores 0.02 more than seed 0, methods 0.01 more than the one before."""
+    found = []
+    for cell in cells_of(study, tmp_path):
+        order = list(study.methods).index(cell.method)
+        score = 0.8 + 0.01 * order + 0.02 * cell.seed - (0.1 if cell.task == "mnli" else 0)
+        result = result_of(cell, score, (hours or {}).get(cell.method, 2.0) * (1 + cell.seed), **changes)
+        found.append(Outcome(cell, result.name, result, None))
+    return found
+
+
+@pytest.fixture
+def study(tmp_path):
+    return study_of(tmp_path, tasks=TASKS, paper=PAPER, scales=[5, 10])
+
+
+@pytest.fixture
+def table(study, tmp_path) -> StudyTable:
+    return study_table(study, outcomes_of(study, tmp_path, hours={"MiniDisc": 8.0}))
+
+
+def test_rows_are_teacher_then_conventional_then_assistant_based_from_large_to_small(table):
+    (block,) = table.blocks
+    assert [(row.group, row.label) for row in block.rows] == [
+        ("teacher", "Teacher"),
+        ("conventional", "LTSD10%"),
+        ("conventional", "LTSD5%"),
+        ("assistant", "TA10%"),
+        ("assistant", "MiniDisc10%"),
+        ("assistant", "TA5%"),
+        ("assistant", "MiniDisc5%"),
+        ("majority", "Majority class"),
+    ]
+    assert [column.title for column in block.columns] == ["MRPC", "MNLI-m", "MNLI-mm"]
+
+
+def test_scores_averages_and_ratios_by_hand(table):
+    rows = {row.label: row for row in table.blocks[0].rows}
+    row = rows["MiniDisc10%"]
+    assert row.scores["mrpc"].mean == pytest.approx(0.83)  # of 0.82 and 0.84
+    assert row.scores["mrpc"].std == pytest.approx(0.02 / 2**0.5)
+    assert row.scores["mnli_mm"].text == "72.0 ± 1.4"
+    # The flat mean over three columns, MNLI's two among them: (0.83 + 0.73 + 0.72) / 3.
+    assert row.average.mean == pytest.approx(0.76)
+    assert row.average.std == pytest.approx(0.02 / 2**0.5)
+    assert row.macs_at_128 == 1_117_400_000
+    # 8 to 2 core-hours, and their squares in FLOPs; the same for both seeds and tasks.
+    assert (row.device_hours_ratio, row.training_flops_ratio) == (4.0, 16.0)
+    assert rows["LTSD5%"].device_hours_ratio == 1.0
+    assert rows["Teacher"].device_hours_ratio is None
+    assert rows["Teacher"].scores["mrpc"].values == {0: 0.9, 1: 0.9}
+    assert rows["Majority class"].average.text == "39.7"
+
+
+def test_the_papers_figures_stand_below_ours_where_the_teacher_is_the_papers(table):
+    text = render_study(table, "table", width=120)
+    lines = text.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("LTSD10%"))
+    assert lines[at + 1].split() == ["paper", "87.8", "77.6", "77.5", "81.0", f"1.0{TIMES}"]
+    assert not lines[at + 2].strip().startswith("paper"), "nothing was printed for 5%"
+    teacher = next(number for number, line in enumerate(lines) if line.startswith("Teacher "))
+    assert lines[teacher + 1].split() == ["paper", "10.9G", "91.5", "84.9", "84.9", "87.1"]
+    assert "teacher of 12 layers of 768" in lines[0]
+    assert "Conventional distillation" in text
+    assert "Teacher assistant-based distillation" in text
+    assert max(map(len, lines)) <= 120
+
+
+def test_another_teacher_says_why_the_papers_figures_are_not_shown(study, tmp_path):
+    small = model(100, 0.9, encoder_parameters=10_646_784, heads=(12,) * 6, neurons=(1536,) * 6)
+    table = study_table(study, outcomes_of(study, tmp_path, teacher=small))
+    text = " ".join(render_study(table, "md").split())
+    assert "the paper's teacher has 12 layers of 768; this one 6 layers of 384" in text
+    assert "| paper |" not in text
+
+
+def test_the_papers_average_stands_only_beside_one_of_the_same_columns(tmp_path):
+    study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"], "rte": TASKS["mrpc"]}, paper=PAPER)
+    table = study_table(study, outcomes_of(study, tmp_path))
+    row = next(row for row in table.blocks[0].rows if row.label == "LTSD10%")
+    assert table.blocks[0].teacher is not None
+    assert row.printed == {"mrpc": 87.8, "cost": 1.0}
+    assert any("average is not shown: it is of mrpc, mnli_m, mnli_mm" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    ("layers", "parameters", "neurons", "hidden"),
+    [(12, 85_054_464, 3072, 768), (6, 10_646_784, 1536, 384), (4, 3_159_040, 1024, 256), (12, 85_054_465, 3072, None)],
+)
+def test_the_hidden_size_follows_from_an_encoders_parameters(layers, parameters, neurons, hidden):
+    teacher: ModelRecord = model(
+        100, 0.9, encoder_parameters=parameters, heads=(4,) * layers, neurons=(neurons,) * layers
+    )
+    assert hidden_size(teacher) == hidden
+
+
+def test_failed_and_unfinished_runs_show_and_are_told(study, tmp_path):
+    unfinished = [("MiniDisc", 5, task, seed) for task in TASKS for seed in (0, 1)] + [("LTSD", 5, "mnli", 1)]
+    outcomes = []
+    for one in outcomes_of(study, tmp_path):
+        place = (one.cell.method, one.cell.scale_percent, one.cell.task, one.cell.seed)
+        if place[:3] == ("TA", 10, "mrpc"):
+            one = Outcome(one.cell, one.name, None, "out of memory.")
+        elif place in unfinished:
+            one = Outcome(one.cell, one.name, None, None)
+        outcomes.append(one)
+    table = study_table(study, outcomes)
+    rows = {row.label: row for row in table.blocks[0].rows}
+    texts = {label: [score.text for score in (*row.scores.values(), row.average)] for label, row in rows.items()}
+    assert texts["TA10%"][:2] == ["failed (b)", "72.0 ± 1.4"]
+    assert texts["TA10%"][-1] == DASH, "an average of some columns is none"
+    assert texts["MiniDisc5%"] == [DASH] * 4
+    assert texts["LTSD5%"] == ["81.0 ± 1.4", "70.0 (a)", "69.0 (a)", "73.0 (a)"]
+    assert table.notes[:3] == (
+        "(a) not finished, and not in the mean: mnli-LTSD-5-seed1.",
+        "(b) failed (out of memory): mrpc-TA-10-seed0, mrpc-TA-10-seed1.",
+        "17 of 24 runs are finished, 2 failed; not finished (–): mrpc-MiniDisc-5-seed0, mrpc-MiniDisc-5-seed1, "  # noqa: RUF001
+        "mnli-MiniDisc-5-seed0, mnli-LTSD-5-seed1, mnli-MiniDisc-5-seed1.",
+    )
+    written = json.loads(render_study(table, "json"))
+    assert written["failed"] == {f"mrpc-TA-10-seed{seed}": "out of memory." for seed in (0, 1)}
+    assert len(written["unfinished"]) == 5
+
+
+def test_a_sweep_without_some_trials_says_so(tmp_path):
+    trial = {"name": "scale-40", "assistant_percent": 40, "status": "failed", "reason": "out of memory"}
+    trials = (TrialRecord.model_validate(trial), TrialRecord(name="b", assistant_percent=20, status="finished"))
+    study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, methods={"MaxiDisc": {"schedule": {"kind": "maxidisc"}}})
+    table = study_table(study, outcomes_of(study, tmp_path, trials=trials))
+    assert table.blocks[0].rows[1].scores["mrpc"].text == "81.0 ± 1.4 (a)"
+    assert table.notes[0].startswith("(a) without 1 of 2 trials, which failed (out of memory): mrpc-MaxiDisc-")
+
+
+def test_before_anything_has_run_every_cell_is_a_dash(study, tmp_path):
+    table = study_table(study, [Outcome(cell, "run", None, None) for cell in cells_of(study, tmp_path)])
+    (block,) = table.blocks
+    assert [column.key for column in block.columns] == ["mrpc", "mnli_m", "mnli_mm"]
+    assert {score.text for row in block.rows if row.group != "teacher" for score in row.scores.values()} == {DASH}
+    assert render_study(table, "table", width=100)
+
+
+def test_every_teacher_has_its_block(tmp_path):
+    study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, teachers={"big": {}, "small": {}}, scales=[10])
+    small = model(100, 0.7, encoder_parameters=10_646_784, heads=(12,) * 6, neurons=(1536,) * 6)
+    outcomes = []
+    for one in outcomes_of(study, tmp_path):
+        if one.cell.teacher == "small":
+            one = Outcome(one.cell, f"{one.name}-small", result_of(one.cell, 0.6, 1.0, teacher=small), None)
+        outcomes.append(one)
+    table = study_table(study, outcomes)
+    assert [(block.name, block.rows[0].label) for block in table.blocks] == [("big", "big"), ("small", "small")]
+    assert table.blocks[1].rows[1].scores["mrpc"].mean == pytest.approx(0.6)
+    text = render_study(table, "table", width=100)
+    assert "big · teacher of 12 layers of 768" in text
+    assert "small · teacher of 6 layers of 384" in text
+
+
+def test_a_student_of_some_layers_is_measured_by_the_conventional_one_of_its_scale(tmp_path):
+    layers = {"kind": "layers", "num_layers": 1}
+    methods = {
+        "LTSD": {"schedule": {"kind": "conventional"}},
+        "KD1L": {"schedule": {"kind": "conventional"}, "student": layers},
+        "DynaBERT": {"schedule": {"kind": "assistant"}, "student": layers, "group": "conventional"},
+    }
+    study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, methods=methods, scales=[50, 10])
+    table = study_table(study, outcomes_of(study, tmp_path, hours={"KD1L": 1.0}))
+    assert [row.label for row in table.blocks[0].rows] == [
+        "Teacher", "KD1L", "DynaBERT", "LTSD50%", "LTSD10%", "Majority class",
+    ]  # fmt: skip
+    assert table.blocks[0].rows[1].device_hours_ratio == 0.5
+    other = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, methods=methods, scales=[10])
+    assert study_table(other, outcomes_of(other, tmp_path)).blocks[0].rows[1].device_hours_ratio is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"protocol": "paper"},
+        {"data_digest": "another"},
+        {"selection_split": "validation"},
+        {"teacher": model(50, 0.9)},
+        {"cost": cost(1.0, 1e15, "GPU-hours")},
+    ],
+)
+def test_runs_that_do_not_belong_in_one_table_are_named(study, tmp_path, changes):
+    outcomes = outcomes_of(study, tmp_path)
+    last = outcomes[-1]
+    outcomes[-1] = Outcome(last.cell, last.name, last.result.model_copy(update=changes), None)
+    with pytest.raises(UserError, match=f"and {last.name} differ in"):
+        study_table(study, outcomes)
+
+
+def test_csv_has_full_precision_and_the_papers_figures(table):
+    rows = list(csv.DictReader(io.StringIO(render_study(table, "csv"))))
+    row = next(row for row in rows if row["label"] == "LTSD10%")
+    assert float(row["mrpc"]) == pytest.approx(0.81)
+    assert (row["mrpc_seeds"], row["student_scale_percent"], row["paper_mrpc"]) == ("2", "10", "87.8")
+    assert row["runs"].split()[0] == "mrpc-LTSD-10-seed0"
+
+
+@pytest.mark.parametrize(
+    ("method", "scale", "label"),
+    [("LTSD", 5, "LTSD5%"), ("MiniDisc (η=1)", 10, "MiniDisc10% (η=1)"), ("KD2L", None, "KD2L")],
+)
+def test_the_scale_follows_the_methods_first_word(method, scale, label):
+    assert row_label(method, scale) == label
