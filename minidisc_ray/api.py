@@ -39,7 +39,7 @@ def plan(recipe: Recipe, overrides: Sequence[str] = ()) -> Prepared:
     Raises:
         UserError: for the first mistake found, in one sentence.
     """
-    return prepare(_with_absolute_paths(_config_of(recipe, overrides)))
+    return prepare(with_absolute_paths(_config_of(recipe, overrides)))
 
 
 def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = None) -> RunResult:
@@ -96,7 +96,7 @@ def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ())
     Raises:
         UserError: if the student is not there or its labels are not the task's.
     """
-    config = _with_absolute_paths(_config_of(recipe, overrides))
+    config = with_absolute_paths(_config_of(recipe, overrides))
     splits = load_splits(config)
     model = load_model(student)
     check_labels(model.config, splits.task, str(student))
@@ -141,7 +141,7 @@ def _config_of(recipe: Recipe, overrides: Sequence[str]) -> RunConfig:
     return load_recipe(recipe, overrides)
 
 
-def _with_absolute_paths(config: RunConfig) -> RunConfig:
+def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Workers run in folders of their own, so what is relative here would be somewhere else there."""
     changed: dict[str, Any] = {}
     if "://" not in config.storage:

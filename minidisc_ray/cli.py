@@ -120,6 +120,48 @@ def compare(
 
 
 @app.command()
+def study(
+    file: Annotated[Path, typer.Argument(metavar="STUDY", help="A study file; studies/ has the paper's tables.")],
+    budget: Annotated[
+        str | None, typer.Option("--budget", help="One of the study's budgets; by default its own.")
+    ] = None,
+    set_: Set = None,
+    storage: Storage = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run what failed before, and that alone.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, list the runs, start nothing.")] = False,
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
+) -> None:
+    """Run methods x tasks x scales x seeds as one experiment, and print one table in the paper's layout."""
+    from minidisc_ray import study as room
+    from minidisc_ray.display import watching_trials
+    from minidisc_ray.reports.study_page import render_whole_study
+
+    told = Console(stderr=True) if format_ in ("csv", "json") else console
+    prepared = room.prepare_study(file, set_ or [], budget, storage)
+    is_done = {run.name: (run.run_folder / "result.json").is_file() for run in prepared.runs}
+    told.print(
+        f"{prepared.config.name}: {len(is_done)} runs, {sum(is_done.values())} of them finished, in {prepared.folder}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    if dry_run:
+        for name, done in is_done.items():
+            told.print(f"{name}{'  finished' if done else ''}", soft_wrap=True, highlight=False)
+        return
+    with watching_trials(told) as watch:
+        report = room.run_study(prepared, watch, retry_failed)
+    print(render_whole_study(report.table, report.findings, format_), end="")  # noqa: T201 - csv and json must not be wrapped
+    told.print(f"page: {report.page}", soft_wrap=True, highlight=False)
+    for name, reason in report.table.failed.items():
+        messages.print(f"minidisc: {name} failed: {reason}", soft_wrap=True, markup=False, highlight=False)
+    if report.table.failed:
+        messages.print("minidisc: --retry-failed runs those alone", soft_wrap=True)
+        raise typer.Exit(1)
+
+
+@app.command()
 def status(
     storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
     watch: Annotated[bool, typer.Option("--watch", help="Repeat every two seconds until Ctrl-C.")] = False,

@@ -19,8 +19,15 @@ Watch = Callable[[Sequence[Progress]], None]
 
 @contextmanager
 def watching(console: Console, prepared: Prepared) -> Iterator[Watch]:
-    """A watch function that draws a live table on a terminal, and writes a line for each change elsewhere."""
+    """A watch function for one run."""
     console.print(f"{prepared.name}: {prepared.config.schedule.kind}, in {prepared.run_folder}", soft_wrap=True)
+    with watching_trials(console) as watch:
+        yield watch
+
+
+@contextmanager
+def watching_trials(console: Console) -> Iterator[Watch]:
+    """A watch function that draws a live table on a terminal, and writes a line for each change elsewhere."""
     if not console.is_terminal:
         console.print("starting; stages that are finished are not run again", highlight=False)
         yield _Lines(console)

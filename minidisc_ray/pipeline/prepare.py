@@ -18,7 +18,7 @@ from minidisc_ray.configs.identity import run_identity, run_name
 from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.student import with_student_scale
-from minidisc_ray.data import builtin_tokenizer, builtin_vocabulary, load_splits
+from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, load_splits
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import (
     build_teacher,
@@ -36,13 +36,17 @@ from minidisc_ray.pipeline.sizes import check_structures, with_law_scale
 from minidisc_ray.schedules import build_plan
 
 
-def prepare(config: RunConfig) -> Prepared:
+def prepare(config: RunConfig, splits: Splits | None = None) -> Prepared:
     """Check a recipe against its data, model and storage; starts nothing.
+
+    Args:
+        config: the recipe.
+        splits: its rows, where they were loaded before.
 
     Raises:
         UserError: for the first mistake found.
     """
-    splits = load_splits(config)
+    splits = splits or load_splits(config)
     if isinstance(config.teacher, BuiltinTeacherConfig):
         tokenizer: PreTrainedTokenizerBase = builtin_tokenizer()
         fine_tuned, teacher_digest = False, "builtin"

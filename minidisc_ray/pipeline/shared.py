@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.model import BuiltinTeacherConfig
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at
 from minidisc_ray.data import EncodedRows, builtin_vocabulary
 from minidisc_ray.evaluation import merge_scores, score
@@ -20,8 +21,10 @@ from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.loading import build_teacher, load_teacher
 from minidisc_ray.pipeline.context import Context, logger
 from minidisc_ray.pipeline.observer import StageObserver
+from minidisc_ray.pipeline.predictions import SELECTION, VALIDATION, keep_predictions
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.records import StageRecord, read_record, write_record
+from minidisc_ray.schedules.plan import MAIN_TRIAL
 from minidisc_ray.training.finetune import finetune
 from minidisc_ray.training.importance import measure_importance
 from minidisc_ray.training.score import score_model
@@ -139,15 +142,19 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
         save_model(model, prepared.tokenizer, work / "model")
     workers.wait()
     model = load_model(work / "model").to(workers.device)
+    selection, validation = selection_logits(context, model), validation_logits(context, model)
+    if workers.is_first:
+        answers = {f"{VALIDATION}/{name}": logits for name, logits in validation.items()}
+        keep_predictions(work, MAIN_TRIAL, "teacher", {f"{SELECTION}/{TEACHER_PERCENT}": selection, **answers})
     return StageRecord(
         stage="teacher",
         trial=context.trial,
-        scale_percent=100,
+        scale_percent=TEACHER_PERCENT,
         num_epochs=num_epochs,
         best_epoch=best_epoch,
         training_flops=flops,
-        selection_metrics={100: selection_metrics(prepared, selection_logits(context, model))},
-        validation_metrics=validation_metrics(prepared, validation_logits(context, model)),
+        selection_metrics={TEACHER_PERCENT: selection_metrics(prepared, selection)},
+        validation_metrics=validation_metrics(prepared, validation),
     )
 
 

@@ -1,0 +1,135 @@
+"""A study from its file to its table: runs as one experiment, what they say, and the files that tell it."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minidisc_ray.api import with_absolute_paths
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.study import load_study
+from minidisc_ray.configs.study_base import StudyConfig
+from minidisc_ray.data import Splits, load_splits
+from minidisc_ray.pipeline.findings import Findings, FinishedRun, findings_of
+from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.progress import Progress
+from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.pipeline.study import Cell, Outcome, cells_of, read_outcomes, study_folder
+from minidisc_ray.reports.html import write_report
+from minidisc_ray.reports.study_page import write_study
+from minidisc_ray.reports.study_table import StudyTable, study_table
+
+Watch = Callable[[Sequence[Progress]], None]
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study whose every recipe was checked.
+
+    Attributes:
+        config: with its budget taken in.
+        cells: its runs' places.
+        prepared: each cell's checked recipe, in the same order; cells of one recipe share it.
+        folder: where the study's own files go.
+    """
+
+    config: StudyConfig
+    cells: tuple[Cell, ...]
+    prepared: tuple[Prepared, ...]
+    folder: Path
+
+    @property
+    def runs(self) -> list[Prepared]:
+        """Every run once."""
+        return list({prepared.name: prepared for prepared in self.prepared}.values())
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """What a study's runs have shown so far.
+
+    Attributes:
+        table: in the papers' layout.
+        findings: intervals, regret, rank correlations.
+        outcomes: of each cell.
+        page: the path of ``report.html``.
+    """
+
+    table: StudyTable
+    findings: Findings
+    outcomes: tuple[Outcome, ...]
+    page: Path
+
+
+def prepare_study(
+    path: str | Path, overrides: Sequence[str] = (), budget: str | None = None, storage: str | None = None
+) -> PreparedStudy:
+    """Read a study and check every one of its recipes; starts nothing.
+
+    Args:
+        path: of its file.
+        overrides: ``a.b=c``, as after ``--set``.
+        budget: by default the study's own choice.
+        storage: where its runs are kept; by default the study's own.
+
+    Raises:
+        UserError: for the first mistake found, in one sentence that names the method and the task.
+    """
+    study = load_study(path, overrides, budget)
+    cells, splits, known, found = cells_of(study, storage), dict[str, Splits](), dict[str, Prepared](), []
+    for cell in cells:
+        config = with_absolute_paths(cell.config)
+        key = config.model_dump_json()
+        if key not in known:
+            rows = config.model_dump(mode="json", include={"task", "data", "protocol"})
+            try:
+                of_rows = json.dumps(rows, sort_keys=True)
+                if of_rows not in splits:
+                    splits[of_rows] = load_splits(config)
+                known[key] = prepare(config, splits[of_rows])
+            except UserError as error:
+                raise UserError(f"methods.{cell.method} on {cell.task}: {error}") from error
+        found.append(known[key])
+    where = found[0].storage
+    return PreparedStudy(study, tuple(cells), tuple(found), study_folder(where, study))
+
+
+def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bool = False) -> StudyReport:
+    """Run what is not finished as one Ray Tune experiment, and tell what all of it shows.
+
+    Args:
+        study: as :func:`prepare_study` gives it.
+        watch: called now and then with the progress of what is running.
+        retry_failed: run what failed before, and that alone.
+
+    Raises:
+        UserError: if no node can hold a trial, or finished runs cannot stand in one table.
+        KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
+    """
+    # Here and not above: only what starts a cluster should pay for importing Ray.
+    from minidisc_ray.ray_backend.many import run_many
+
+    def on_result(prepared: Prepared, result: RunResult) -> None:
+        write_report(prepared.run_folder, result)
+
+    run_many(study.runs, study.folder / "ray", on_result, watch, retry_failed)
+    return report_study(study)
+
+
+def report_study(study: PreparedStudy) -> StudyReport:
+    """Table, findings and files of what is there; starts nothing.
+
+    Raises:
+        UserError: if finished runs cannot stand in one table.
+    """
+    outcomes = read_outcomes(study.cells, [prepared.name for prepared in study.prepared])
+    table = study_table(study.config, outcomes)
+    finished = [
+        FinishedRun(outcome.cell, prepared, outcome.result)
+        for outcome, prepared in zip(outcomes, study.prepared, strict=True)
+        if outcome.result is not None
+    ]
+    findings = findings_of(finished)
+    page = write_study(study.folder, study.config, table, findings, outcomes)
+    return StudyReport(table, findings, tuple(outcomes), page)
