@@ -1,0 +1,155 @@
+"""What a study's runs say: from kept answers of real tiny runs."""
+
+import shutil
+from dataclasses import asdict, replace
+
+import pytest
+from pipeline_kit import random_teacher
+from study_kit import study_of
+
+from minidisc_ray.configs.loader import resolve
+from minidisc_ray.evaluation.intervals import Resampling
+from minidisc_ray.pipeline.findings import EVERY_TASK, FinishedRun, findings_of
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.pipeline.study import cells_of
+from minidisc_ray.reports.study_findings import finding_notes, finding_sections
+
+GRID = [60, 40, 20]
+FEW = Resampling(num_replicates=200)
+METHODS = {
+    "LTSD": {"schedule": {"kind": "conventional"}},
+    "matched": {"schedule": {"kind": "conventional", "match": {"kind": "minidisc", "scales": GRID, "num_sampled": 2}}},
+    "TA": {"schedule": {"kind": "assistant", "assistant_percent": 40}},
+    "MiniDisc": {"schedule": {"scales": GRID}},
+    "MaxiDisc": {"schedule": {"kind": "maxidisc", "scales": GRID}},
+    "with tradeoff": {"schedule": {"kind": "maxidisc", "scales": GRID, "selection": {"kind": "lambda"}}},
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> list[FinishedRun]:
+    folder = tmp_path_factory.mktemp("findings")
+    (teacher,) = random_teacher(folder / "teacher")
+    study = study_of(folder, methods=METHODS, scales=[10], teachers=None)
+    found = []
+    for cell in cells_of(study, folder / "runs"):
+        prepared = prepare(resolve(cell.config.model_dump(mode="json"), [teacher]))
+        found.append(FinishedRun(cell, prepared, run_in_process(prepared)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def findings(runs):
+    return findings_of(runs, FEW)
+
+
+def mean_metric(runs, method):
+    values = [run.result.student.validation_metrics["accuracy"] for run in runs if run.cell.method == method]
+    return sum(values) / len(values)
+
+
+def test_differences_are_those_of_the_reported_metrics(runs, findings):
+    pairs = {(found.what, found.against) for found in findings.differences}
+    assisted = ("TA", "MiniDisc", "MaxiDisc", "with tradeoff")
+    assert pairs == {(ours, theirs) for ours in assisted for theirs in ("LTSD", "matched")}
+    for found in findings.differences:
+        expected = mean_metric(runs, found.what) - mean_metric(runs, found.against)
+        assert found.interval.mean == pytest.approx(expected)
+        assert found.interval.low <= found.interval.high
+        assert (found.interval.num_seeds, found.interval.num_examples) == (2, 64)
+        assert found.task == "builtin"
+
+
+def test_regret_is_maxidiscs_student_less_minidiscs_and_hindsight_is_no_smaller(runs, findings):
+    (lost,), (ceiling,) = findings.regrets, findings.hindsights
+    assert (lost.what, lost.against) == ("MiniDisc", "MaxiDisc")
+    assert lost.interval.mean == pytest.approx(mean_metric(runs, "MaxiDisc") - mean_metric(runs, "MiniDisc"))
+    best = [
+        max(trial.student_validation for trial in run.result.trials) for run in runs if run.cell.method == "MaxiDisc"
+    ]
+    assert ceiling.interval.mean == pytest.approx(sum(best) / 2 - mean_metric(runs, "MiniDisc"))
+    assert ceiling.interval.mean >= lost.interval.mean
+
+
+def test_rules_pick_among_maxidiscs_own_students(runs, findings):
+    by_rule = {found.what: found for found in findings.rules}
+    assert set(by_rule) == {
+        "λ-tradeoff, λ = 0.2",
+        "negative derivative",
+        "2.5x law",
+        "best assistant on selection",
+        "no assistant",
+    }
+    sweeps = {run.cell.seed: run.result for run in runs if run.cell.method == "MaxiDisc"}
+    picks = by_rule["λ-tradeoff, λ = 0.2"].picks
+    for seed, pick in zip(sorted(sweeps), picks, strict=True):
+        metrics = {trial.assistant_percent: trial.assistant_selection for trial in sweeps[seed].trials}
+        best = max(metrics, key=lambda scale: (metrics[scale] + 0.2 * (1 - scale / 100), -scale))
+        assert pick == best
+    none = by_rule["no assistant"]
+    assert none.picks == (None, None)
+    assert none.interval.mean == pytest.approx(mean_metric(runs, "MaxiDisc") - mean_metric(runs, "LTSD"))
+
+
+def test_rank_correlations_are_told_for_both_coefficients(findings):
+    told = {(found.agreement.predictor, found.agreement.coefficient) for found in findings.agreements}
+    predictors = ("λ-tradeoff, λ = 0.2", "assistant metric", "scale")
+    assert told == {(name, one) for name in predictors for one in ("spearman", "kendall_tau_b")}
+    assert {found.agreement.num_scales for found in findings.agreements} == {3}
+
+
+def test_several_tasks_are_averaged_too(runs):
+    other = [replace(run, cell=replace(run.cell, task="again")) for run in runs]
+    found = findings_of([*runs, *other], FEW)
+    (one, again, both) = (each for each in found.regrets)
+    assert (one.task, again.task, both.task) == ("builtin", "again", EVERY_TASK)
+    assert both.interval.mean == pytest.approx(one.interval.mean)
+    assert both.interval.num_tasks == 2
+    alone = findings_of([*runs, *(run for run in other if run.cell.method != "MaxiDisc")], FEW)
+    assert [each.task for each in alone.regrets] == ["builtin"], "no mean over some of the tasks"
+
+
+def test_under_the_papers_protocol_selection_and_validation_are_the_same_rows(tmp_path):
+    study = study_of(tmp_path, methods={name: METHODS[name] for name in ("LTSD", "MaxiDisc")}, scales=[10], seeds=[0])
+    found = []
+    for cell in cells_of(study, tmp_path / "runs"):
+        prepared = prepare(resolve(cell.config.model_dump(mode="json"), ["protocol=paper"]))
+        found.append(FinishedRun(cell, prepared, run_in_process(prepared)))
+    told = findings_of(found, FEW)
+    assert {each.interval.over for each in told.differences} == {"examples"}
+    assert "With one seed an interval is over examples alone." in finding_notes(told)
+
+
+def test_runs_without_answers_are_left_out(runs, tmp_path):
+    shutil.copytree(runs[0].prepared.storage, tmp_path / "runs")
+    for folder in (tmp_path / "runs").glob("*/predictions"):
+        shutil.rmtree(folder)
+    moved = []
+    for run in runs:
+        config = resolve(run.prepared.config.model_dump(mode="json"), [f"storage={tmp_path / 'runs'}"])
+        moved.append(replace(run, prepared=prepare(config)))
+    assert asdict(findings_of(moved, FEW)) == {
+        "differences": (),
+        "regrets": (),
+        "hindsights": (),
+        "rules": (),
+        "agreements": (),
+    }
+
+
+def test_sections_say_what_is_shown_and_what_is_not(findings):
+    sections = {section.title: section for section in finding_sections(findings)}
+    assert list(sections) == [
+        "Methods with assistants beside conventional ones",
+        "Regret of one trial",
+        "Rules that cost nothing, among MaxiDisc's students",
+        "Does the trade-off order the students?",
+    ]
+    shown = next(
+        c for c in sections["Methods with assistants beside conventional ones"].columns if c.heading == "Shown"
+    )
+    for verdict, found in zip(shown.cells, findings.differences, strict=True):
+        interval = found.interval
+        assert verdict == ("no" if interval.low <= 0 <= interval.high else "better" if interval.mean > 0 else "worse")
+    assert any("two to five seeds" in note for note in finding_notes(findings))

@@ -1,0 +1,98 @@
+"""``minidisc study`` from its file to its page, on a real local Ray."""
+
+import csv
+import io
+import json
+import signal
+
+import pytest
+from ray_kit import RAY
+from study_kit import raw_study, write_study
+
+from minidisc_ray.cli import main
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.ray_backend import many
+from minidisc_ray.study import prepare_study, report_study
+
+pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
+
+
+def call(capsys, *arguments):
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    captured = capsys.readouterr()
+    return ended.value.code, captured.out, captured.err
+
+
+def test_a_study_runs_shows_its_failures_and_tries_them_again(capsys, tmp_path):
+    file = write_study(tmp_path, raw_study(scales=[10]))
+    storage = tmp_path / "runs"
+    once = ("study", file, "--storage", storage, "--set", "recipe.compute.max_failures=0")
+
+    code, out, err = call(capsys, *once, "--dry-run")
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 7
+    assert not storage.exists()
+
+    study = prepare_study(file, ["recipe.compute.max_failures=0"], storage=str(storage))
+    bad = next(run for run in study.runs if run.config.schedule.kind == "assistant" and run.config.seed == 1)
+    obstacle = open_run(bad) / "stages"
+    obstacle.write_text("a file where a folder belongs")
+    code, out, err = call(capsys, *once)
+    assert code == 1
+    assert f"minidisc: {bad.name} failed: " in err
+    assert "--retry-failed runs those alone" in err
+    assert "failed" in next(line for line in out.splitlines() if line.startswith("TA10%"))
+    assert "5 of 6 runs are finished, 1 failed" in out
+
+    code, out, err = call(capsys, *once)
+    assert code == 1, "what failed stays failed"
+    obstacle.unlink()
+    code, out, err = call(capsys, *once, "--retry-failed", "--format", "json")
+    assert code == 0
+    told = json.loads(out)
+    assert {found["what"] for found in told["findings"]["differences"]} == {"TA", "MiniDisc"}
+
+    code, out, _ = call(capsys, *once, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert code == 0
+    assert {row["method"] for row in rows} >= {"Teacher", "LTSD", "TA", "MiniDisc"}
+    folder = storage / "study-small"
+    assert {path.name for path in folder.iterdir()} >= {"study.yaml", "table.md", "table.csv", "report.html", "figures"}
+    assert list((folder / "figures").glob("*.svg"))
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "A small study" in page
+    assert "6 of 6 runs finished" in page
+
+
+def test_a_study_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
+    file = write_study(tmp_path, raw_study(scales=[10], seeds=[0]))
+    study = prepare_study(file, storage=str(tmp_path / "runs"))
+
+    def stop(progress):
+        if any(one.stage == "student" for one in progress):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        many.run_many(study.runs, study.folder / "ray", lambda run, result: None, stop)
+    first = report_study(study)
+    assert first.table.unfinished
+    results = []
+    many.run_many(study.runs, study.folder / "ray", lambda run, result: results.append(run.name))
+    finished_before = {o.name for o in first.outcomes if o.result is not None}
+    assert set(results) == {run.name for run in study.runs} - finished_before
+    assert report_study(study).table.unfinished == ()
+
+
+def test_mistakes_are_one_sentence_before_anything_starts(tmp_path):
+    file = write_study(
+        tmp_path, raw_study(methods={"LTSD": {"schedule": {"kind": "assistant", "assistant_percent": 5}}})
+    )
+    with pytest.raises(UserError, match="LTSD.*5 is not above the student's own scale"):
+        prepare_study(file, storage=str(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
