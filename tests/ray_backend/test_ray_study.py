@@ -93,6 +93,6 @@ def test_mistakes_are_one_sentence_before_anything_starts(tmp_path):
     file = write_study(
         tmp_path, raw_study(methods={"LTSD": {"schedule": {"kind": "assistant", "assistant_percent": 5}}})
     )
-    with pytest.raises(UserError, match="LTSD.*5 is not above the student's own scale"):
+    with pytest.raises(UserError, match=r"LTSD.*5 is not above the student's own scale"):
         prepare_study(file, storage=str(tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
