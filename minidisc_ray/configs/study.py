@@ -7,14 +7,14 @@ from typing import Any, NamedTuple, get_args
 from pydantic import ValidationError
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.loader import expand, read_yaml, resolve, sentence
+from minidisc_ray.configs.loader import deep_copy, expand, read_yaml, resolve, sentence
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.study_base import MethodConfig, StudyConfig
 from minidisc_ray.configs.study_merge import merged, override_study, with_budget
 from minidisc_ray.configs.task import GlueTask
 
-__all__ = ["MAX_RUNS", "MethodConfig", "StudyConfig", "StudyRun", "load_study", "study_runs"]
+__all__ = ["MAX_RUNS", "MethodConfig", "StudyConfig", "StudyRun", "load_study", "resolve_study", "study_runs"]
 
 MAX_RUNS = 10_000
 _TASK_NAMES = (*get_args(GlueTask), "builtin")
@@ -60,13 +60,20 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), budget: str | No
     Raises:
         UserError: if the file cannot be read, or a key or value is not allowed; a recipe's mistake names the method.
     """
-    raw = read_yaml(Path(path), "study", "name, recipe, tasks and methods")
-    raw = _take_budget(raw, budget)
+    return resolve_study(read_yaml(Path(path), "study", "name, recipe, tasks and methods"), overrides, budget)
+
+
+def resolve_study(raw: Mapping[str, Any], overrides: Sequence[str] = (), budget: str | None = None) -> StudyConfig:
+    """The same from a mapping.
+
+    Raises:
+        UserError: naming the key, the value and what is allowed.
+    """
+    merged_study = _take_budget(raw, budget)
     for override in overrides:
-        override_study(raw, override)
-    raw = expand(raw, "")
+        override_study(merged_study, override)
     try:
-        study = StudyConfig.model_validate(raw)
+        study = StudyConfig.model_validate(expand(merged_study, ""))
     except ValidationError as error:
         raise UserError(sentence(error, StudyConfig)) from error
     _check_keys(study)
@@ -107,7 +114,7 @@ class _Point(NamedTuple):
 
 
 def _take_budget(raw: Mapping[str, Any], wanted: str | None) -> dict[str, Any]:
-    study = {key: value for key, value in raw.items() if key != "budgets"}
+    study: dict[str, Any] = deep_copy({key: value for key, value in raw.items() if key != "budgets"})
     budgets = raw.get("budgets") or {}
     if not isinstance(budgets, Mapping):
         raise UserError("budgets: write a mapping, each budget's name with the study's keys that it changes")

@@ -27,10 +27,19 @@ def test_runs_are_methods_by_tasks_by_scales_by_seeds(tmp_path):
 
 
 def test_another_kind_takes_the_foreign_keys_along_and_keeps_shared_ones(tmp_path):
-    methods = {"LTSD": {"schedule": {"kind": "conventional"}}, "MaxiDisc": {"schedule": {"kind": "maxidisc"}}}
-    configs = by_place(study_of(tmp_path, methods=methods))
+    chosen = {"kind": "lambda", "lam": 0.5}
+    recipe = {**raw_study()["recipe"], "schedule": {"kind": "minidisc", "scales": [60, 30], "selection": chosen}}
+    methods = {
+        "LTSD": {"schedule": {"kind": "conventional"}},
+        "MaxiDisc": {"schedule": {"kind": "maxidisc"}},
+        "MaxiDisc w/ λ-tradeoff": {"schedule": {"kind": "maxidisc", "selection": chosen}},
+    }
+    configs = by_place(study_of(tmp_path, recipe=recipe, methods=methods))
     assert configs["builtin", "LTSD", 10, 0].schedule.kind == "conventional"
     assert configs["builtin", "MaxiDisc", 10, 0].candidate_scales() == (60, 30)
+    # MiniDisc's trade-off is no key that MaxiDisc shares but by name: with it, it would be table 5's ablation.
+    assert configs["builtin", "MaxiDisc", 10, 0].schedule.selection.kind == "student"
+    assert configs["builtin", "MaxiDisc w/ λ-tradeoff", 10, 0].schedule.selection.lam == 0.5
 
 
 def test_changes_are_laid_over_each_other_from_teacher_to_task_to_method(tmp_path):
