@@ -1,6 +1,5 @@
 """What figures share: runs that may stand in one picture, their methods, and numbers over seeds."""
 
-import math
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.reports.figures._words import plain, seeds_text, slug
-from minidisc_ray.reports.words import method_name
+from minidisc_ray.reports.words import FIXED_METHODS, method_name
 
 Kind = Literal["tradeoff", "assistants", "structure", "cost", "accuracy"]
 Key = TypeVar("Key", bound=Hashable)
@@ -56,7 +55,7 @@ class Variant:
 
 def spread(values: Iterable[float | None]) -> Spread | None:
     """Mean, smallest, largest and number of the values that are there; None if none is."""
-    found = [value for value in values if value is not None and math.isfinite(value)]
+    found = [value for value in values if value is not None]
     return Spread(statistics.fmean(found), min(found), max(found), len(found)) if found else None
 
 
@@ -155,6 +154,6 @@ def _assistants_text(run: RunResult) -> str:
 
 
 def _order(run: RunResult) -> tuple[object, ...]:
-    fixed = tuple(-model.scale_percent for model in run.assistants) if run.method == "assistant" else ()
+    fixed = tuple(-model.scale_percent for model in run.assistants) if run.method in FIXED_METHODS else ()
     place = _METHOD_ORDER.index(run.method) if run.method in _METHOD_ORDER else len(_METHOD_ORDER)
     return place, len(run.assistants), fixed, label_of(run), run.objective != "LTSD", run.objective, run.method_digest

@@ -19,6 +19,7 @@ YELLOW: Final = "#F0E442"
 BLUE: Final = "#0072B2"
 RED: Final = "#D55E00"
 PURPLE: Final = "#CC79A7"
+NAVY: Final = "#003A63"
 GREY: Final = "#9AA0A6"
 PALE: Final = "#ECEFF2"
 

@@ -184,7 +184,7 @@ def _name_front(axes: Axes, data: AccuracyData) -> None:
         point = data.points[place]
         for (across, up), ha in (((0, 8), "center"), ((7, 6), "left"), ((-7, 6), "right"), ((0, -16), "center")):
             text = axes.annotate(
-                plain(point.name, 24), (point.hours, 100 * point.metric), (across, up), textcoords="offset points",
+                plain(point.name, 34), (point.hours, 100 * point.metric), (across, up), textcoords="offset points",
                 ha=ha, va="bottom", fontsize=8.5, fontweight="bold",
             )  # fmt: skip
             box = text.get_window_extent()

@@ -28,12 +28,14 @@ _COLORS = {
     "choose": style.BLACK,
     "sparse_teacher": style.PURPLE,
     "assistant": style.ORANGE,
-    "student": style.BLUE,
-    "distil": style.BLUE,
+    "student": style.NAVY,
+    "distil": style.NAVY,
 }
 _OTHER_COLORS = (style.SKY, style.RED, style.PURPLE, style.PALE, style.YELLOW, style.ORANGE, style.GREEN)
 
 
+# From here on rows stand closer, so that the picture still fits a printed page.
+_MANY_ROWS = 12
 _OUTSIDE = "teacher fine-tuning, outside the ratio"
 
 
@@ -77,7 +79,7 @@ def cost_figure(data: CostData) -> Figure:
         outside = max(bar.outside for bar in data.bars)
         rows = len(data.bars)
         entries = len(data.stages) + (outside > 0)
-        figure = style.new_figure(0.75 + 0.5 * rows + 0.19 * ((entries + 1) // 2 + 1))
+        figure = style.new_figure(0.75 + (0.5 if rows <= _MANY_ROWS else 0.38) * rows + 0.19 * ((entries + 1) // 2 + 1))
         axes = style.new_axes(figure, grid="x")
         for place, bar in enumerate(data.bars):
             if bar.outside:

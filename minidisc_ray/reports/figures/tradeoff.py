@@ -69,11 +69,14 @@ def tradeoff_data(results: Sequence[RunResult]) -> TradeoffData | None:
         return None
     by_derivative = choosing[0].selection_rule == NEGATIVE_DERIVATIVE
     value = "negative_derivative" if by_derivative else "lambda_tradeoff"
+    candidates = _curve((found.scale_percent, found.metric) for run in minidisc for found in run.candidates)
     trials = [trial for run in maxidisc for trial in run.trials if trial.status == "finished"]
+    if not candidates and not trials:
+        return None
     return TradeoffData(
         metric_name=metric_title(choosing[0].primary_metric),
         student_percent=choosing[0].student.scale_percent,
-        candidates=_curve((found.scale_percent, found.metric) for run in minidisc for found in run.candidates),
+        candidates=candidates,
         trial_assistants=_curve((trial.assistant_percent, trial.assistant_selection) for trial in trials),
         trial_students=_curve((trial.assistant_percent, trial.student_validation) for trial in trials),
         tradeoffs=_curve((found.scale_percent, getattr(found, value)) for run in choosing for found in run.candidates),
