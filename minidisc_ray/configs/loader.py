@@ -18,7 +18,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAX_RECIPE_BYTES = 1_000_000
 _LONGEST_QUOTE = 80
 # A key that two kinds share by name, though one of them works it out: what was written for the other says nothing.
-_WORKED_OUT = {"layers": {"scale_percent"}}
+_WORKED_OUT = {"layers": {"scale_percent"}, "checkpoint": {"scale_percent"}}
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:

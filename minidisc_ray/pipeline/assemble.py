@@ -18,6 +18,7 @@ from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.files import read_json, write_text
 from minidisc_ray.pipeline.making import structure_kept
+from minidisc_ray.pipeline.own_student import OwnStudent
 from minidisc_ray.pipeline.prepare import Prepared
 from minidisc_ray.pipeline.records import StageRecord, read_record
 from minidisc_ray.pipeline.result import (
@@ -130,7 +131,10 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
             else {}
         ),
         selection_rule=_rule(prepared),
-        student=_model(prepared, structure_kept(prepared, winner, records[winner.name]), student_record),
+        student=_model(
+            prepared, structure_kept(prepared, winner, records[winner.name]), student_record, prepared.own_student
+        ),
+        student_source=prepared.own_student.source if prepared.own_student is not None else None,
         student_step_seconds=student_record.step_seconds,
         student_step_memory_bytes=student_record.step_memory_bytes,
         trials=_trials(prepared, records) if prepared.plan.is_sweep else (),
@@ -153,17 +157,18 @@ def _records(prepared: Prepared, trial: Trial) -> list[StageRecord]:
     return [record for record in found if record is not None]
 
 
-def _model(prepared: Prepared, structure: Structure, record: StageRecord) -> ModelRecord:
-    shape = prepared.shape
+def _model(prepared: Prepared, structure: Structure, record: StageRecord, own: OwnStudent | None = None) -> ModelRecord:
+    shape = prepared.shape if own is None else own.shape
     return ModelRecord(
         scale_percent=structure.scale_percent,
         encoder_parameters=encoder_parameters(shape, structure),
         total_parameters=total_parameters(shape, structure),
         macs_at_128=forward_macs(shape, structure, rows=1, length=128),
-        kept_share=kept_share(shape, structure),
+        # Of the teacher's units; a model that is not cut from it keeps none of them.
+        kept_share=kept_share(shape, structure) if own is None else {},
         heads=structure.heads,
         neurons=structure.neurons,
-        source_layers=prepared.kept_layers if len(structure.heads) < shape.num_layers else (),
+        source_layers=prepared.kept_layers if own is None and len(structure.heads) < shape.num_layers else (),
         selection_metrics=record.selection_metrics.get(structure.scale_percent, {}),
         validation_metrics=record.validation_metrics,
     )

@@ -12,6 +12,7 @@ from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut, reorder_, take_layers
 from minidisc_ray.pipeline.context import Context
+from minidisc_ray.pipeline.own_student import load_own_student
 from minidisc_ray.pipeline.prepare import Prepared
 from minidisc_ray.pipeline.records import StageRecord
 from minidisc_ray.pipeline.shared import load_rankings, load_shared_teacher, structures_of
@@ -61,13 +62,15 @@ def stage_above(context: Context, step: DistilStep, before: Sequence[StageRecord
 def student_structure(prepared: Prepared, source: Structure) -> Structure:
     """The student's structure where it is made from a model of some structure.
 
-    A pruned student's does not depend on it. A student of some layers keeps in each the smaller of its own width and
-    what the source kept there.
+    A pruned student's does not depend on it, nor does that of a student with its own checkpoint. A student of some
+    layers keeps in each the smaller of its own width and what the source kept there.
 
     Raises:
         UserError: if no head is left, as may be where the source lost all of them in the layers taken.
     """
     student, scale = prepared.config.student, prepared.config.student_percent
+    if prepared.own_student is not None:
+        return prepared.own_student.structure
     if not isinstance(student, LayersStudentConfig):
         return structures_of(prepared, (scale,))[scale]
     heads, neurons = load_rankings(prepared)
@@ -92,11 +95,13 @@ def structure_kept(prepared: Prepared, trial: Trial, records: Sequence[StageReco
 
 
 def make(prepared: Prepared, step: DistilStep, source: PreTrainedModel) -> tuple[PreTrainedModel, Structure]:
-    """The model that a step trains, cut from another whose units are in order, and its structure."""
+    """The model that a step trains, and its structure: cut from another whose units are in order, or its own."""
     if not step.makes_student:
         structure = structures_of(prepared, (step.scale_percent,))[step.scale_percent]
         return cut(source, structure), structure
     structure = student_structure(prepared, structure_of(source.config))
+    if prepared.own_student is not None:
+        return load_own_student(prepared), structure
     if isinstance(prepared.config.student, LayersStudentConfig):
         source = take_layers(source, prepared.kept_layers)
     return cut(source, structure), structure

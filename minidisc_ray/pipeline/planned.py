@@ -6,7 +6,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.schedule import SparseTeacherConfig
 from minidisc_ray.objectives import Objective
 from minidisc_ray.pipeline.matching import stage_objective
-from minidisc_ray.schedules.plan import TEACHER, DistilStep, SandwichStep
+from minidisc_ray.schedules.plan import STUDENT, TEACHER, DistilStep, SandwichStep
 
 if TYPE_CHECKING:
     from minidisc_ray.pipeline.prepare import Prepared
@@ -19,12 +19,13 @@ def planned_objective(prepared: "Prepared", step: SandwichStep | DistilStep) -> 
         UserError: if the step's models or the task cannot give what it needs.
     """
     was_distilled = False
+    below_shape = prepared.student_shape if step.name == STUDENT else prepared.shape
     if isinstance(step, SandwichStep):
         above, below = prepared.shape.full(), [prepared.structure(scale) for scale in step.scales]
     else:
         above, below = prepared.structure(prepared.source_percent(step)), [prepared.made_structure(step)]
         was_distilled = step.source != TEACHER and not isinstance(prepared.config.schedule, SparseTeacherConfig)
-    return stage_objective(prepared.config, prepared.shape, prepared.task, above, below, was_distilled)
+    return stage_objective(prepared.config, prepared.shape, prepared.task, above, below, was_distilled, below_shape)
 
 
 def check_objective(prepared: "Prepared") -> None:
@@ -65,7 +66,14 @@ def untrained_head_note(prepared: "Prepared") -> str | None:
     if planned_objective(prepared, step).needs().reads_predictions:
         return None
     return (
-        f"{prepared.config.objective.label} never looks at predictions: the student answers through the teacher's "
-        "classifier as it is, and that one's metric picks the kept epoch; put labels, kd or od beside it (kind: sum) "
-        "or after it (kind: sequence)"
+        f"{prepared.config.objective.label} never looks at predictions: the student answers through "
+        f"{_untrained_head(prepared)}, and that one's metric picks the kept epoch; put labels, kd or od beside it "
+        "(kind: sum) or after it (kind: sequence)"
     )
+
+
+def _untrained_head(prepared: "Prepared") -> str:
+    own = prepared.own_student
+    if own is None:
+        return "the teacher's classifier as it is"
+    return "its own classifier as it is" if own.has_trained_head else "a new classifier that nothing trains"

@@ -2,21 +2,15 @@
 
 import json
 import os
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoModelForSequenceClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.identity import digest, run_identity, run_name
+from minidisc_ray.configs.identity import digest, run_identity, run_name, without_student
 from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.student import with_student_scale
@@ -27,13 +21,13 @@ from minidisc_ray.data import EncodedRows, Rows, Splits, builtin_tokenizer, buil
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import (
     build_teacher,
-    check_labels,
     content_digest,
     is_fine_tuned,
-    load_config,
     load_tokenizer,
     position_limit,
 )
+from minidisc_ray.models.unfilled import build_unfilled
+from minidisc_ray.pipeline.own_student import OwnStudent, with_own_student
 from minidisc_ray.pipeline.planned import check_objective
 from minidisc_ray.pipeline.sizes import WHOLE, check_structures, kept_layers, planned_structure, planned_student
 from minidisc_ray.schedules import Plan, build_plan
@@ -53,6 +47,7 @@ class Prepared:
         identity: everything that can change the numbers.
         name: of the run.
         teacher_is_fine_tuned: whether the teacher came with a trained head.
+        own_student: the student where it has a checkpoint of its own; None where it is cut from the model above it.
     """
 
     config: RunConfig
@@ -63,6 +58,7 @@ class Prepared:
     identity: dict[str, object]
     name: str
     teacher_is_fine_tuned: bool
+    own_student: OwnStudent | None = None
 
     @property
     def task(self) -> Task:
@@ -93,7 +89,7 @@ class Prepared:
     def teacher_key(self) -> str:
         """Names the teacher: everything that can change it."""
         parts = ("numerics", "contents", "task", "data", "teacher", "finetune", "protocol", "precision", "seed")
-        return digest({part: self.identity[part] for part in parts})
+        return digest(without_student({part: self.identity[part] for part in parts}))
 
     @property
     def importance_key(self) -> str:
@@ -125,6 +121,11 @@ class Prepared:
         return planned_structure(self.config, self.shape, scale_percent)
 
     @property
+    def student_shape(self) -> EncoderShape:
+        """Sizes of the student before any pruning: the teacher's, unless it has a checkpoint of its own."""
+        return self.shape if self.own_student is None else self.own_student.shape
+
+    @property
     def kept_layers(self) -> tuple[int, ...]:
         """The teacher's layers that the student is made of; all of them for a pruned student."""
         return kept_layers(self.config, self.shape)
@@ -138,6 +139,8 @@ class Prepared:
 
     def made_structure(self, step: DistilStep) -> Structure:
         """Of the model that a step makes, likewise of the right size for counting."""
+        if step.makes_student and self.own_student is not None:
+            return self.own_student.structure
         if step.makes_student:
             return planned_student(self.config, self.shape, self.source_percent(step))
         return self.structure(step.scale_percent)
@@ -158,28 +161,19 @@ def prepare(config: RunConfig) -> Prepared:
         limit = 128
     else:
         tokenizer = load_tokenizer(config.teacher)
-        model_config = load_config(config.teacher)
+        model = build_unfilled(config.teacher, splits.task)
         fine_tuned = is_fine_tuned(config.teacher)
-        if fine_tuned:
-            check_labels(model_config, splits.task, config.teacher.path)
-        layers = int(model_config.num_hidden_layers)
-        if config.teacher.num_layers is not None:
-            if config.teacher.num_layers > layers:
-                raise UserError(
-                    f"teacher.num_layers: {config.teacher.num_layers} is more than the model's {layers} layers"
-                )
-            model_config.num_hidden_layers = config.teacher.num_layers
-        model_config.num_labels = splits.task.num_labels
-        model = _build_unfilled(model_config, config.teacher.path)
-        limit = position_limit(model_config)
+        limit = position_limit(model.config)
         teacher_digest = content_digest(config.teacher)
     _check_tokenizer(tokenizer, model)
     if config.data.max_length > limit:
         raise UserError(f"data.max_length: {config.data.max_length} is more than the teacher's {limit} positions")
     shape = shape_of(model)
     config = with_student_scale(config, shape.num_layers)
+    config, own_student = with_own_student(config, splits.task, tokenizer, shape)
     check_structures(config, shape)
-    identity = run_identity(config, {"data": splits.digest, "teacher": teacher_digest})
+    contents = {"data": splits.digest, "teacher": teacher_digest}
+    identity = run_identity(config, contents if own_student is None else {**contents, "student": own_student.digest})
     prepared = Prepared(
         config=config,
         splits=splits,
@@ -189,6 +183,7 @@ def prepare(config: RunConfig) -> Prepared:
         identity=identity,
         name=run_name(config, identity),
         teacher_is_fine_tuned=fine_tuned,
+        own_student=own_student,
     )
     check_objective(prepared)
     check_storage(prepared)
@@ -233,19 +228,6 @@ def check_storage(prepared: Prepared) -> None:
             f"name: {folder} was made by another config (different: {', '.join(changed) or 'keys'}); choose another "
             "name or remove it"
         )
-
-
-def _build_unfilled(model_config: PreTrainedConfig, where: str) -> PreTrainedModel:
-    """The teacher without its weights, to count its parts."""
-    try:
-        with torch.device("meta"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return AutoModelForSequenceClassification.from_config(model_config)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"teacher.path: config.json of {where} describes no model that can be built ({reason})"
-        ) from error
 
 
 def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:

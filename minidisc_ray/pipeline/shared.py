@@ -15,7 +15,7 @@ from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at
 from minidisc_ray.data import builtin_vocabulary
 from minidisc_ray.evaluation import merge_scores, score
-from minidisc_ray.models.checkpoint import load_model, save_model
+from minidisc_ray.models.checkpoint import load_model, note_inputs, save_model
 from minidisc_ray.models.loading import build_teacher, load_teacher
 from minidisc_ray.pipeline.context import Context, logger
 from minidisc_ray.pipeline.observer import StageObserver
@@ -113,9 +113,7 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
         model = build_teacher(config.teacher, task, len(builtin_vocabulary()), config.seed)
     else:
         model = load_teacher(config.teacher, task, config.seed)
-    # A student inherits its teacher's config: so it knows what to read, and predicts from a file by itself.
-    model.config.minidisc_text_columns = list(task.text_columns)
-    model.config.minidisc_max_length = config.data.max_length
+    note_inputs(model.config, task.text_columns, config.data.max_length)
     num_epochs, best_epoch, flops = 0, None, 0.0
     if not prepared.teacher_is_fine_tuned:
         observer = StageObserver(context, "teacher", config.finetune.num_epochs, beat)

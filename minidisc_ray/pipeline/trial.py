@@ -250,6 +250,7 @@ def _match(
         structure_of(teacher.config),
         structures.values(),
         above is not None,
+        prepared.student_shape if stage == STUDENT else prepared.shape,
     )
     if above is not None:
         hand_on(above, objective)
