@@ -244,7 +244,8 @@ def _cost(prepared: Prepared, records: dict[str, list[StageRecord]]) -> CostReco
     attempts = ledger.attempts()
     own_stages = {(attempt.trial, attempt.name) for attempt in attempts if attempt.kind == "stage"}
     stages: list[StageCost] = []
-    for name, folder in (("teacher", teacher_folder(prepared)), ("importance", importance_folder(prepared))):
+    folders = {"teacher": teacher_folder(prepared), "importance": importance_folder(prepared)}
+    for name, folder in ((step.name, folders[step.name]) for step in prepared.plan.shared):
         held = held_by_stage(Ledger(folder / "ledger.jsonl").attempts())[name]
         made_here = any(stage == name for _, stage in own_stages)
         stages.append(_stage_cost("shared", name, held, read_record(folder), not made_here, name != "teacher"))

@@ -40,7 +40,9 @@ def chosen_percent(records: Sequence[StageRecord]) -> int:
 def models_above(context: Context, step: DistilStep, before: Sequence[StageRecord]) -> tuple[PreTrainedModel, ...]:
     """The model that a step distils from, and the one that it cuts from: the same weights, but for the units' order."""
     if step.source == TEACHER:
-        return load_shared_teacher(context.prepared), teacher_in_order(context.prepared)
+        teacher = load_shared_teacher(context.prepared)
+        is_own = step.makes_student and context.prepared.own_student is not None
+        return teacher, teacher if is_own else teacher_in_order(context.prepared)
     if step.source == CHOSEN:
         source = assistant_at(context, chosen_percent(before))
     else:

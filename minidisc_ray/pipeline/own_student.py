@@ -1,6 +1,6 @@
 """A student with a checkpoint of its own: not cut from the model above it, only trained by it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from minidisc_ray.models.families import family_of, shape_of
 from minidisc_ray.models.loading import content_digest, is_fine_tuned, load_teacher, load_tokenizer, position_limit
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.unfilled import build_unfilled
+from minidisc_ray.schedules.plan import DistilStep, ImportanceStep, Plan
 
 if TYPE_CHECKING:
     from minidisc_ray.pipeline.prepare import Prepared
@@ -72,6 +73,17 @@ def with_own_student(
         source=_in_words(student, has_trained_head),
         digest=content_digest(student),
     )
+
+
+def shared_steps_needed(plan: Plan, own: OwnStudent | None) -> Plan:
+    """The plan without importance where nothing is pruned: a student that is not, and no model between.
+
+    So the conventional schedule, which costs are measured against, is charged what it takes and nothing else.
+    """
+    steps = [step for trial in plan.trials for step in trial.steps]
+    if own is None or not all(isinstance(step, DistilStep) and step.makes_student for step in steps):
+        return plan
+    return replace(plan, shared=tuple(step for step in plan.shared if not isinstance(step, ImportanceStep)))
 
 
 def load_own_student(prepared: "Prepared") -> PreTrainedModel:

@@ -27,7 +27,7 @@ from minidisc_ray.models.loading import (
     position_limit,
 )
 from minidisc_ray.models.unfilled import build_unfilled
-from minidisc_ray.pipeline.own_student import OwnStudent, with_own_student
+from minidisc_ray.pipeline.own_student import OwnStudent, shared_steps_needed, with_own_student
 from minidisc_ray.pipeline.planned import check_objective
 from minidisc_ray.pipeline.sizes import WHOLE, check_structures, kept_layers, planned_structure, planned_student
 from minidisc_ray.schedules import Plan, build_plan
@@ -178,7 +178,7 @@ def prepare(config: RunConfig) -> Prepared:
         config=config,
         splits=splits,
         tokenizer=tokenizer,
-        plan=build_plan(config),
+        plan=shared_steps_needed(build_plan(config), own_student),
         shape=shape,
         identity=identity,
         name=run_name(config, identity),

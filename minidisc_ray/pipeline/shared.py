@@ -63,6 +63,8 @@ def load_rankings(prepared: Prepared) -> tuple[UnitRanking, UnitRanking]:
 
 def structures_of(prepared: Prepared, scales: tuple[int, ...]) -> dict[int, Structure]:
     """The nested structures at some scales."""
+    if not scales:
+        return {}
     heads, neurons = load_rankings(prepared)
     multiple = prepared.config.pruning.neuron_multiple
     return {scale: structure_at(heads, neurons, scale, multiple) for scale in scales}

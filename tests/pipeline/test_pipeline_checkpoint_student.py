@@ -6,21 +6,20 @@ import shutil
 
 import pytest
 import torch
+from checkpoint_kit import ENCODER_PARAMETERS, SCALE, TASK, prepared_student, save_encoder, student_at
 from pipeline_kit import numbers, prepared_run, random_teacher, stages_of
 from rich.console import Console
 from safetensors.torch import load_file
-from tiny_models import tiny_config, tiny_model
+from tiny_models import tiny_config
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    PreTrainedTokenizerFast,
 )
 
 from minidisc_ray import api
-from minidisc_ray.configs import UserError, resolve
+from minidisc_ray.configs import resolve
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.core.task import Task
 from minidisc_ray.data import builtin_tokenizer, builtin_vocabulary
 from minidisc_ray.data.tasks import BUILTIN_LABEL_NAMES
 from minidisc_ray.evaluation import score
@@ -39,34 +38,7 @@ from minidisc_ray.reports.table import compare
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
-TASK = Task("tiny", ("text",), "label", BUILTIN_LABEL_NAMES, ("accuracy",))
-# The teacher has 2 layers of width 32, with 4 heads and 64 neurons: 17,088 encoder parameters.
-SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-ENCODER_PARAMETERS, SCALE = 2224, 13
 SCHEDULES = ("conventional", "assistant", "minidisc", "maxidisc", "sparse_teacher")
-BEFORE_STUDENT = {"sparse_teacher": ("conventional", ("schedule={kind: sparse_teacher, teacher_percent: 80}",))}
-
-
-def save_encoder(folder, family="bert", tokenizer=None, **sizes):
-    """A pretrained encoder without a head, of small random weights."""
-    config = tiny_config(family, TASK)
-    for name, value in ({"vocab_size": len(builtin_vocabulary())} | SIZES | sizes).items():
-        setattr(config, config.attribute_map.get(name, name), value)
-    if family == "distilbert" and "intermediate_size" not in config.attribute_map:
-        config.hidden_dim = sizes.get("intermediate_size", SIZES["intermediate_size"])
-    torch.manual_seed(1)
-    save_model(AutoModel.from_config(config), tokenizer or builtin_tokenizer(), folder)
-    return folder
-
-
-def checkpoint(folder, **values):
-    given = "".join(f", {key}: {value}" for key, value in values.items())
-    return (f"student={{kind: checkpoint, path: {folder}{given}}}", "objective.kind=kd")
-
-
-def prepared_of(storage, kind, folder, *overrides):
-    start, changes = BEFORE_STUDENT.get(kind, (kind, ()))
-    return prepared_run(storage, start, (*checkpoint(folder), *changes, *overrides))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +51,7 @@ def storage(tmp_path_factory, encoder):
     """One storage in which every schedule distilled to the same checkpoint."""
     root = tmp_path_factory.mktemp("storage")
     for kind in SCHEDULES:
-        run_in_process(prepared_of(root, kind, encoder))
+        run_in_process(prepared_student(root, kind, encoder))
     return root
 
 
@@ -90,7 +62,7 @@ def kind(request):
 
 @pytest.fixture
 def prepared(storage, kind, encoder):
-    return prepared_of(storage, kind, encoder)
+    return prepared_student(storage, kind, encoder)
 
 
 @pytest.fixture
@@ -164,12 +136,23 @@ def test_plan_table_and_page_tell_the_student(prepared, result):
     assert first.endswith("<td>2</td><td>32</td></tr>")
 
 
+def test_importance_is_measured_only_where_something_is_pruned(tmp_path, kind, result, encoder):
+    stages = {stage.stage for stage in result.cost.stages}
+    assert ("importance" in stages) == (kind != "conventional")
+    alone = prepared_student(tmp_path, "conventional", encoder)
+    assert [step.name for step in alone.plan.shared] == ["teacher"]
+    if kind == "conventional":
+        # Without importance anywhere in the storage, too.
+        assert numbers(run_in_process(alone)) == numbers(result)
+        assert not list((tmp_path / "_shared").glob("importance-*"))
+
+
 def test_assistants_are_pruned_from_the_teacher_as_ever(storage, encoder):
     for kind in ("assistant", "minidisc", "maxidisc", "sparse_teacher"):
-        (above,) = load_result(prepared_of(storage, kind, encoder).run_folder).assistants
+        (above,) = load_result(prepared_student(storage, kind, encoder).run_folder).assistants
         assert len(above.heads) == 2
         assert above.scale_percent > SCALE
-    sandwich = prepared_of(storage, "minidisc", encoder).run_folder / "stages" / "sandwich" / "record.json"
+    sandwich = prepared_student(storage, "minidisc", encoder).run_folder / "stages" / "sandwich" / "record.json"
     assert sorted(map(int, json.loads(sandwich.read_text())["selection_metrics"])) == [SCALE, 30, 60]
 
 
@@ -186,8 +169,8 @@ class Interrupted(Exception):  # noqa: N818 - stands for whatever ends a process
 
 def test_an_interrupted_student_goes_on_to_the_same_numbers(tmp_path, monkeypatch, encoder):
     twice = ("distil.num_epochs=2",)
-    whole = run_in_process(prepared_of(tmp_path / "whole", "minidisc", encoder, *twice))
-    stopped = prepared_of(tmp_path / "stopped", "minidisc", encoder, *twice)
+    whole = run_in_process(prepared_student(tmp_path / "whole", "minidisc", encoder, *twice))
+    stopped = prepared_student(tmp_path / "stopped", "minidisc", encoder, *twice)
     original = StageObserver.on_epoch
 
     def on_epoch(self, record, folder):
@@ -208,11 +191,11 @@ def test_an_interrupted_student_goes_on_to_the_same_numbers(tmp_path, monkeypatc
 
 
 def test_contents_name_the_run_and_places_do_not(tmp_path, storage, encoder):
-    here = prepared_of(storage, "conventional", encoder)
+    here = prepared_student(storage, "conventional", encoder)
     moved = shutil.copytree(encoder, tmp_path / "moved")
-    assert prepared_of(storage, "conventional", moved).name == here.name
-    other = save_encoder(tmp_path / "other", initializer_range=0.03)
-    assert prepared_of(storage, "conventional", other).name != here.name
+    assert prepared_student(storage, "conventional", moved).name == here.name
+    other = save_encoder(tmp_path / "other", seed=2)
+    assert prepared_student(storage, "conventional", other).name != here.name
     assert set(here.identity["contents"]) == {"data", "teacher", "student"}
     # The teacher is made once, whatever its students are.
     pruned = prepared_run(storage, "conventional")
@@ -231,7 +214,7 @@ def test_a_relative_path_is_made_absolute(tmp_path, monkeypatch, encoder):
 
 def test_a_new_head_is_drawn_from_the_seed_and_the_rest_is_the_checkpoints(tmp_path, encoder):
     one, again, other = (
-        dict(load_own_student(prepared_of(tmp_path, "conventional", encoder, f"seed={seed}")).named_parameters())
+        dict(load_own_student(prepared_student(tmp_path, "conventional", encoder, f"seed={seed}")).named_parameters())
         for seed in (0, 0, 1)
     )
     saved = dict(AutoModel.from_pretrained(encoder).named_parameters())
@@ -245,10 +228,9 @@ def test_a_new_head_is_drawn_from_the_seed_and_the_rest_is_the_checkpoints(tmp_p
 def test_a_student_that_comes_fine_tuned_keeps_its_head_unless_told_otherwise(tmp_path):
     random_teacher(tmp_path / "tuned")
     builtin = ("teacher.hidden_size=64", "teacher.intermediate_size=128")
-    values = {"num_layers": 1}
 
     def prepared_with(**more):
-        return prepared_run(tmp_path, "conventional", (*builtin, *checkpoint(tmp_path / "tuned", **values, **more)))
+        return prepared_run(tmp_path, "conventional", (*builtin, *student_at(tmp_path / "tuned", num_layers=1, **more)))
 
     prepared = prepared_with()
     saved = load_file(tmp_path / "tuned" / "model.safetensors")
@@ -265,7 +247,7 @@ def test_a_student_that_comes_fine_tuned_keeps_its_head_unless_told_otherwise(tm
 @pytest.mark.parametrize("family", ["roberta", "electra", "distilbert"])
 def test_a_student_of_another_family_learns_from_a_bert(tmp_path, family):
     folder = save_encoder(tmp_path / family, family)
-    prepared = prepared_of(tmp_path, "conventional", folder, "data.train_rows=64")
+    prepared = prepared_student(tmp_path, "conventional", folder, "data.train_rows=64")
     result = run_in_process(prepared)
     student = load_model(prepared.run_folder / "student")
     assert student.config.model_type == family
@@ -281,7 +263,7 @@ def test_a_pruned_model_may_be_the_checkpoint_and_stays_pruned(tmp_path):
     config.hidden_size = 16
     structure = Structure(70, (1, 3, 4), (5, 7, 9))
     save_model(PRUNED_CLASSES["bert"](pruned_config(config, structure)), builtin_tokenizer(), tmp_path / "pruned")
-    overrides = (*checkpoint(tmp_path / "pruned", num_layers=2), "data.train_rows=64")
+    overrides = (*student_at(tmp_path / "pruned", num_layers=2), "data.train_rows=64")
     prepared = prepared_run(tmp_path, "conventional", overrides)
     result = run_in_process(prepared)
     student = load_model(prepared.run_folder / "student")
@@ -296,125 +278,15 @@ def test_a_pruned_model_may_be_the_checkpoint_and_stays_pruned(tmp_path):
 def test_objectives_map_to_the_students_own_width(tmp_path, encoder, objective):
     options = {"minilmv2": ", num_relation_heads: 2", "directminilm": ", num_relation_heads: 2"}.get(objective, "")
     chosen = f"objective={{kind: {objective}{options}}}"
-    result = run_in_process(prepared_of(tmp_path, "conventional", encoder, "data.train_rows=64", chosen))
+    result = run_in_process(prepared_student(tmp_path, "conventional", encoder, "data.train_rows=64", chosen))
     assert result.student.encoder_parameters == ENCODER_PARAMETERS
 
 
 def test_what_a_student_of_another_width_trained_for_itself_stays_out_of_it(tmp_path, encoder):
-    prepared = prepared_of(tmp_path, "minidisc", encoder, "objective={kind: ltad, num_relation_heads: 4}")
+    prepared = prepared_student(tmp_path, "minidisc", encoder, "objective={kind: ltad, num_relation_heads: 4}")
     assert "a new classifier that nothing trains" in next(
         part for part in plan_renderables(prepared) if str(part).startswith("note: ")
     )
     run_in_process(prepared)
     saved = load_file(prepared.run_folder / "student" / "model.safetensors")
     assert not [name for name in saved if "source" in name]
-
-
-def other_vocabulary():
-    tokenizer = builtin_tokenizer()
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    vocab = backend["model"]["vocab"]
-    vocab["good"], vocab["bad"] = vocab["bad"], vocab["good"]
-    tokens = {name: getattr(tokenizer, name) for name in ("pad_token", "unk_token", "cls_token", "sep_token")}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=type(tokenizer.backend_tokenizer).from_str(json.dumps(backend)), **tokens
-    )
-
-
-def save_other_kind(folder):
-    save_encoder(folder)
-    described = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(described | {"model_type": "gpt2"}))
-
-
-def save_classifier(folder, names):
-    model = tiny_model("bert", Task("tiny", ("text",), "label", names, ("accuracy",)), layers=1)
-    model.resize_token_embeddings(len(builtin_vocabulary()))
-    save_model(model, builtin_tokenizer(), folder)
-
-
-# Name: what makes the folder, overrides after the student's, and how the sentence begins.
-MISTAKES = {
-    "no folder": (lambda folder: None, (), r"student\.path: '.*/model' is no folder"),
-    "an empty folder": (lambda folder: folder.mkdir(), (), r"student\.path: no model could be loaded from .*/model"),
-    "another kind of model": (save_other_kind, (), r"student\.path: a model of type 'gpt2' is not supported; use one"),
-    "another vocabulary": (
-        lambda folder: save_encoder(folder, tokenizer=other_vocabulary()),
-        (),
-        r"student\.path: the vocabulary of .*/model is not the teacher's \(2 tokens differ, 'bad' for one\)",
-    ),
-    "too few embeddings": (
-        lambda folder: save_encoder(folder, vocab_size=60),
-        (),
-        r"student\.path: the tokenizer has \d+ tokens, but .*/model embeds 60",
-    ),
-    "too few positions": (
-        lambda folder: save_encoder(folder, max_position_embeddings=64),
-        ("data.max_length=65",),
-        r"data\.max_length: 65 is more than the student's 64 positions",
-    ),
-    "as large as the teacher": (
-        lambda folder: save_encoder(
-            folder, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64
-        ),
-        (),
-        r"student\.path: the encoder of .*/model has 17,088 parameters, which is not smaller than the teacher's",
-    ),
-    "hardly anything": (
-        save_encoder,
-        ("teacher.num_layers=12", "teacher.hidden_size=256", "teacher.intermediate_size=1024"),
-        r"student\.path: the encoder of .* is 0 percent of the teacher's 9,\d+,\d+; scales lie between 1 and 99",
-    ),
-    "too many layers": (
-        save_encoder,
-        ("student.num_layers=2",),
-        r"student\.num_layers: 2 is more than the model's 1 layers",
-    ),
-    "another scale": (save_encoder, ("student.scale_percent=10",), r"student\.scale_percent: 10 .* or write 13$"),
-    "an assistant below": (
-        save_encoder,
-        ("schedule={kind: assistant, assistant_percent: 13}",),
-        r"schedule\.assistant_percent: 13 is not above the student's own scale of 13 percent; use a value between 14",
-    ),
-    "a head of other size": (
-        lambda folder: save_classifier(folder, ("a", "b", "c")),
-        (),
-        r"student\.path: the head of .*/model has 3 outputs, .* student\.fine_tuned=false to train a new head",
-    ),
-    "a head of other order": (
-        lambda folder: save_classifier(folder, BUILTIN_LABEL_NAMES[::-1]),
-        (),
-        r"student\.path: the head of .*/model has its labels in the order .* use another student",
-    ),
-    "no weights": (
-        lambda folder: (save_encoder(folder), (folder / "model.safetensors").unlink()),
-        (),
-        r"student\.path: .*/model has no model\.safetensors",
-    ),
-    "maps where widths differ": (
-        save_encoder,
-        ("objective={kind: hs, linear_map: false}",),
-        r"objective\.linear_map: false, but the student \(student at 13%\) is 16 wide and the teacher \(.*\) 32",
-    ),
-    "relation heads": (
-        save_encoder,
-        ("objective={kind: minilmv2, num_relation_heads: 32}",),
-        r"objective\.num_relation_heads: 32 does not divide 16",
-    ),
-    "layers to map to": (
-        lambda folder: save_encoder(folder, num_hidden_layers=3),
-        ("objective={kind: pkd}",),
-        r"objective\.mapping: .*the student has 3 layers, the teacher only 2; use an objective without a layer mapping",
-    ),
-    "no path": (save_encoder, ("student={kind: checkpoint}",), r"student\.path: missing"),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_sentence_before_anything_starts(tmp_path, mistake):
-    make, overrides, sentence = MISTAKES[mistake]
-    make(tmp_path / "model")
-    with pytest.raises(UserError, match=f"^{sentence}") as caught:
-        prepared_of(tmp_path / "storage", "conventional", tmp_path / "model", *overrides)
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "storage").exists()
