@@ -16,7 +16,8 @@ from minidisc_ray.evaluation import merge_scores, score
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.loading import check_labels, load_tokenizer
 from minidisc_ray.pipeline.prediction import logits_of, predict_file
-from minidisc_ray.pipeline.prepare import Prepared, prepare
+from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress
 from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.reports.html import write_report

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.reports.candidates import candidate_table, lambda_scan_line, trial_table

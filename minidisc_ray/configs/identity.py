@@ -32,6 +32,11 @@ def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, An
     if config.student.kind == "pruned":
         # Runs made when every student was pruned keep their names.
         del dumped["student"]["kind"]
+    schedule = type(config.schedule)
+    defaults = schedule.model_construct().model_dump(mode="json")
+    for key in schedule.keys_added:
+        if dumped["schedule"][key] == defaults[key]:
+            del dumped["schedule"][key]
     dumped["sandwich"] = config.sandwich_training.model_dump(mode="json")
     return {"numerics": NUMERICS_VERSION, "contents": dict(contents), **dumped}
 

@@ -18,7 +18,11 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAX_RECIPE_BYTES = 1_000_000
 _LONGEST_QUOTE = 80
 # A key that two kinds share by name, though one of them works it out: what was written for the other says nothing.
-_WORKED_OUT = {"layers": {"scale_percent"}, "checkpoint": {"scale_percent"}}
+_WORKED_OUT = {
+    "layers": {"scale_percent"},
+    "checkpoint": {"scale_percent"},
+    "law": {"assistant_percent"},
+}
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -132,10 +136,12 @@ def _fill_kinds(raw: dict[str, Any]) -> None:
         if isinstance(given, dict) and "kind" not in given:
             given["kind"] = getattr(defaults, section).kind
     schedule = raw.get("schedule")
-    if isinstance(schedule, dict) and isinstance(selection := schedule.get("selection"), dict):
-        selection.setdefault("kind", "lambda")
-    if isinstance(schedule, dict) and isinstance(scales := schedule.get("scales"), dict):
-        scales.setdefault("kind", "step")
+    match = schedule.get("match") if isinstance(schedule, dict) else None
+    for given in (schedule, match):
+        if isinstance(given, dict) and isinstance(selection := given.get("selection"), dict):
+            selection.setdefault("kind", "lambda")
+        if isinstance(given, dict) and isinstance(scales := given.get("scales"), dict):
+            scales.setdefault("kind", "step")
 
 
 def _kinds_of(member: type[BaseModel]) -> tuple[str, ...]:

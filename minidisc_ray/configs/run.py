@@ -16,6 +16,8 @@ from minidisc_ray.configs.model import (
 from minidisc_ray.configs.objective import LTSDConfig, ObjectiveConfig
 from minidisc_ray.configs.schedule import (
     AssistantConfig,
+    ConventionalConfig,
+    LawConfig,
     MaxiDiscConfig,
     MiniDiscConfig,
     ScheduleConfig,
@@ -60,6 +62,14 @@ class RunConfig(Config):
         return self.sandwich or self.distil
 
     @property
+    def distil_training(self) -> TrainingConfig:
+        """The distillations' training config; that of a conventional schedule may be matched to another's cost."""
+        schedule = self.schedule
+        if not isinstance(schedule, ConventionalConfig) or schedule.num_epochs is None:
+            return self.distil
+        return self.distil.model_copy(update={"num_epochs": schedule.num_epochs, "early_stop_epochs": None})
+
+    @property
     def student_percent(self) -> int:
         """The student's scale; unless it is pruned, it is known once ``prepare`` has read the models' sizes."""
         percent = self.student.scale_percent
@@ -73,6 +83,8 @@ class RunConfig(Config):
                 return self.schedule.scales.scales(self.student_percent)
             case AssistantConfig():
                 return (self.schedule.assistant_percent,)
+            case LawConfig(assistant_percent=percent) if percent is not None:
+                return (percent,)
             case SparseTeacherConfig():
                 return (self.schedule.teacher_percent,)
         return ()
@@ -94,12 +106,34 @@ class RunConfig(Config):
             scales = self.candidate_scales()
         except ValueError as error:
             raise ValueError(f"schedule.scales: {error}") from error
-        if isinstance(self.schedule, MiniDiscConfig) and self.schedule.num_sampled > len(scales) + 1:
+        if isinstance(self.schedule, LawConfig):
+            # Its own grid must fit as well, before sizes say which of it is taken.
+            self._check_law(self.schedule, student)
+        has_sandwich = isinstance(self.schedule, MiniDiscConfig) or (
+            isinstance(self.schedule, MaxiDiscConfig) and self.schedule.assistants == "sandwich"
+        )
+        if has_sandwich and (num_sampled := getattr(self.schedule, "num_sampled", 0)) > len(scales) + 1:
             raise ValueError(
-                f"schedule.num_sampled: {self.schedule.num_sampled} is more than the sandwich's {len(scales) + 1} "
+                f"schedule.num_sampled: {num_sampled} is more than the sandwich's {len(scales) + 1} "
                 f"scales (candidates and the student's own); use a value between 1 and {len(scales) + 1}"
             )
+        if isinstance(self.schedule, MiniDiscConfig) and self.schedule.num_assistants > len(scales):
+            raise ValueError(
+                f"schedule.num_assistants: {self.schedule.num_assistants} is more than the {len(scales)} candidates; "
+                "use fewer assistants, or more scales"
+            )
         return self
+
+    def _check_law(self, schedule: LawConfig, student_percent: int) -> None:
+        try:
+            scales = schedule.scales.scales(student_percent)
+        except ValueError as error:
+            raise ValueError(f"schedule.scales: {error}") from error
+        if schedule.assistant_percent is not None and schedule.assistant_percent not in scales:
+            raise ValueError(
+                f"schedule.assistant_percent: {schedule.assistant_percent} is not among schedule.scales; leave it out, "
+                "it is worked out"
+            )
 
     @model_validator(mode="after")
     def _task_and_data_agree(self) -> "RunConfig":

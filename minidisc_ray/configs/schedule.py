@@ -1,11 +1,14 @@
 """Schedules: by which way the teacher reaches the student."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.core.grid import grid_by_slices, grid_by_step, grid_of
+
+_PAPER_LAMBDA = 0.2
+_PAPER_ETA = 6
 
 
 class StepGridConfig(Config):
@@ -67,44 +70,164 @@ class NegativeDerivativeSelectionConfig(Config):
 SelectionConfig = Annotated[LambdaSelectionConfig | NegativeDerivativeSelectionConfig, Field(discriminator="kind")]
 
 
-class ConventionalConfig(Config):
-    """Teacher to student, without an assistant: the 1x of every cost ratio."""
+class StudentSelectionConfig(Config):
+    """Choose by the student that each assistant led to: nothing is predicted, everything is tried."""
 
-    kind: Literal["conventional"] = "conventional"
+    kind: Literal["student"] = "student"
 
 
-class SparseTeacherConfig(Config):
+class _ScheduleConfig(Config):
+    # Keys that came after runs had names: at their defaults they say nothing, and names stay.
+    keys_added: ClassVar[frozenset[str]] = frozenset()
+
+
+class SparseTeacherConfig(_ScheduleConfig):
     """The teacher pruned but not trained any further, then to the student (after StarK's sparse teachers)."""
 
     kind: Literal["sparse_teacher"] = "sparse_teacher"
     teacher_percent: int = Field(90, ge=2, le=99)
 
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return f"StarK ({self.teacher_percent}%)"
 
-class AssistantConfig(Config):
+
+class AssistantConfig(_ScheduleConfig):
     """Teacher to one assistant at a fixed scale, then to the student (TA)."""
 
     kind: Literal["assistant"] = "assistant"
     assistant_percent: int = Field(40, ge=2, le=99)
 
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return f"TA ({self.assistant_percent}%)"
 
-class MiniDiscConfig(Config):
+
+class LawConfig(_ScheduleConfig):
+    """Like TA, the assistant being the candidate whose encoder is nearest to a multiple of the student's."""
+
+    kind: Literal["law"] = "law"
+    times_student: float = Field(
+        2.5, gt=1.0, le=100.0, description="Encoder parameters, as a multiple of the student's."
+    )
+    scales: GridConfig = StepGridConfig()
+    assistant_percent: int | None = Field(None, ge=2, le=99, description="The scale it gives: filled in, not chosen.")
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        found = "" if self.assistant_percent is None else f", {self.assistant_percent}%"
+        return f"TA ({self.times_student:g}\N{MULTIPLICATION SIGN} law{found})"
+
+
+class MiniDiscConfig(_ScheduleConfig):
     """One trial: a sandwich of candidates, one choice, one distillation."""
+
+    keys_added: ClassVar[frozenset[str]] = frozenset({"num_assistants", "chain", "residual"})
 
     kind: Literal["minidisc"] = "minidisc"
     scales: GridConfig = StepGridConfig()
     num_sampled: int = Field(6, ge=1, description="Candidates trained at each step (eta), both ends among them.")
     sampling: Literal["fixed", "per_step"] = "fixed"
     selection: SelectionConfig = LambdaSelectionConfig()
+    num_assistants: int = Field(1, ge=1, le=5, description="Assistants between teacher and student, one below another.")
+    chain: Literal["repeated", "joint"] = Field(
+        "repeated",
+        description="repeated: the procedure again, each assistant the next one's teacher; joint: one sandwich, one "
+        "choice of them all.",
+    )
+    residual: bool = Field(False, description="Distil the student once more, from the teacher (appendix L).")
+
+    @property
+    def label(self) -> str:
+        """What tables call it: what differs from the paper's own setting stands in brackets."""
+        notes = []
+        if self.num_assistants > 1:
+            notes.append(f"{self.num_assistants} {'joint ' if self.chain == 'joint' else ''}assistants")
+        if self.residual:
+            notes.append("residual")
+        if isinstance(self.selection, NegativeDerivativeSelectionConfig):
+            notes.append("ND")
+        elif self.selection.lam != _PAPER_LAMBDA:
+            notes.append(f"λ = {self.selection.lam:g}")
+        if self.num_sampled != _PAPER_ETA:
+            notes.append(f"η = {self.num_sampled}")
+        return "MiniDisc" + (f" ({', '.join(notes)})" if notes else "")
 
 
-class MaxiDiscConfig(Config):
-    """Every scale tried in full, each as a trial of its own; the best student is kept."""
+class MaxiDiscConfig(_ScheduleConfig):
+    """Every scale tried in full, each as a trial of its own; the best student is kept.
+
+    Between it and MiniDisc lie the ablations of MiniDisc's table 5: one assistant chosen by its trade-off, and
+    assistants out of one sandwich.
+    """
+
+    keys_added: ClassVar[frozenset[str]] = frozenset({"assistants", "selection", "num_sampled", "sampling"})
 
     kind: Literal["maxidisc"] = "maxidisc"
     scales: GridConfig = StepGridConfig()
+    assistants: Literal["each", "sandwich"] = Field(
+        "each", description="each: every assistant trained by itself; sandwich: all of them jointly."
+    )
+    selection: Annotated[
+        StudentSelectionConfig | LambdaSelectionConfig | NegativeDerivativeSelectionConfig,
+        Field(discriminator="kind"),
+    ] = StudentSelectionConfig()
+    num_sampled: int = Field(6, ge=1, description="Of a sandwich: candidates trained at each step (eta).")
+    sampling: Literal["fixed", "per_step"] = "fixed"
+
+    @model_validator(mode="after")
+    def _is_not_minidisc(self) -> "MaxiDiscConfig":
+        if self.assistants == "sandwich" and self.selection.kind != "student":
+            raise ValueError(
+                f"assistants sandwich with selection {self.selection.kind} is MiniDisc itself; use kind minidisc, or "
+                "change one of the two"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        if self.assistants == "sandwich":
+            return "MaxiDisc with sandwich"
+        match self.selection:
+            case LambdaSelectionConfig():
+                lam = self.selection.lam
+                return "MaxiDisc with λ-tradeoff" + (f" (λ = {lam:g})" if lam != _PAPER_LAMBDA else "")
+            case NegativeDerivativeSelectionConfig():
+                return "MaxiDisc with ND-tradeoff"
+        return "MaxiDisc"
+
+
+class ConventionalConfig(_ScheduleConfig):
+    """Teacher to student, without an assistant: the 1x of every cost ratio."""
+
+    keys_added: ClassVar[frozenset[str]] = frozenset({"match", "num_epochs"})
+
+    kind: Literal["conventional"] = "conventional"
+    match: MiniDiscConfig | None = Field(
+        None, description="Train until it has cost what this MiniDisc would: as many training FLOPs, in closed form."
+    )
+    num_epochs: int | None = Field(None, ge=1, description="The epochs that this takes: filled in, not chosen.")
+
+    @model_validator(mode="after")
+    def _epochs_need_a_match(self) -> "ConventionalConfig":
+        if self.num_epochs is not None and self.match is None:
+            raise ValueError(
+                f"num_epochs is {self.num_epochs}, but it is worked out from match, which is not there; set "
+                "distil.num_epochs to choose the epochs"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return "Conventional" if self.match is None else "Conventional (compute-matched)"
 
 
 ScheduleConfig = Annotated[
-    ConventionalConfig | SparseTeacherConfig | AssistantConfig | MiniDiscConfig | MaxiDiscConfig,
+    ConventionalConfig | SparseTeacherConfig | AssistantConfig | LawConfig | MiniDiscConfig | MaxiDiscConfig,
     Field(discriminator="kind"),
 ]

@@ -1,7 +1,8 @@
 """Scale-performance trade-offs of assistant candidates (MiniDisc, section 3.2 and appendix J)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations, pairwise
 
 LAMBDA_SCAN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
@@ -9,33 +10,37 @@ LAMBDA_SCAN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 def lambda_tradeoff(
     metrics: Mapping[int, float],  # scale percent -> task metric in [-1, 1]
     lam: float = 0.2,
+    teacher_percent: int = 100,
 ) -> dict[int, float]:
     """Score candidates by ``m + lam * (1 - s)``; the best assistant has the largest score (definition 1).
 
+    Where the procedure is applied again, an assistant is the teacher: scales are relative to its own.
+
     Raises:
-        ValueError: if ``lam`` lies outside [0, 1], a scale outside (0, 100) or a metric is not finite.
+        ValueError: if ``lam`` lies outside [0, 1], a scale outside (0, teacher_percent) or a metric is not finite.
     """
     if not 0.0 <= lam <= 1.0:
         raise ValueError(f"lambda is {lam}; use a value between 0 and 1")
-    _check_candidates(metrics)
-    return {scale: metric + lam * (1.0 - scale / 100) for scale, metric in metrics.items()}
+    _check_candidates(metrics, teacher_percent)
+    return {scale: metric + lam * (1.0 - scale / teacher_percent) for scale, metric in metrics.items()}
 
 
 def negative_derivative(
     metrics: Mapping[int, float],  # scale percent -> task metric in [-1, 1]
     teacher_metric: float,
+    teacher_percent: int = 100,
 ) -> dict[int, float]:
     """Score candidates by ``-(m_next - m) / (s_next - s)`` against the next larger one (appendix J).
 
-    The teacher, at 100 percent, closes the grid above the largest candidate.
+    The teacher closes the grid above the largest candidate.
 
     Raises:
-        ValueError: if a scale lies outside (0, 100) or a metric is not finite.
+        ValueError: if a scale lies outside (0, teacher_percent) or a metric is not finite.
     """
-    _check_candidates(metrics)
+    _check_candidates(metrics, teacher_percent)
     if not math.isfinite(teacher_metric):
         raise ValueError(f"the teacher's metric is {teacher_metric}; it must be finite")
-    larger_scale, larger_metric = 100, teacher_metric
+    larger_scale, larger_metric = teacher_percent, teacher_metric
     scores: dict[int, float] = {}
     for scale in sorted(metrics, reverse=True):
         scores[scale] = -(larger_metric - metrics[scale]) / ((larger_scale - scale) / 100)
@@ -50,14 +55,46 @@ def best_scale(scores: Mapping[int, float]) -> int:
     return max(scores, key=lambda scale: (scores[scale], -scale))
 
 
+def best_chain(
+    scores: Mapping[int, float],  # scale percent -> trade-off of a first assistant, under the teacher
+    length: int,
+    num_below: int = 0,
+    score_below: Callable[[int, int], float] | None = None,
+) -> tuple[int, ...]:
+    """The chain of assistants, largest first, whose trade-offs have the largest sum; of equals the smallest scales.
+
+    With one assistant this is the best scale. The paper applies the procedure again for more of them and names no joint
+    rule: the sum is ours.
+
+    Args:
+        scores: of every candidate, under the teacher.
+        length: assistants in the chain.
+        num_below: candidates that must be left under the chain, for assistants that are chosen later.
+        score_below: the trade-off of a candidate (second) under another one (first); by default as under the teacher.
+
+    Raises:
+        ValueError: if there are not as many candidates.
+    """
+    scales = sorted(scores, reverse=True)
+    if not 1 <= length <= len(scales) - num_below:
+        raise ValueError(f"{len(scales)} candidates are too few for {length + num_below} assistants")
+
+    def total(chain: tuple[int, ...]) -> tuple[float, tuple[int, ...]]:
+        pairs = pairwise(chain)
+        rest = (scores[below] if score_below is None else score_below(above, below) for above, below in pairs)
+        return scores[chain[0]] + sum(rest), tuple(-scale for scale in chain)
+
+    return max(combinations(scales[: len(scales) - num_below], length), key=total)
+
+
 def scan_lambda(metrics: Mapping[int, float], lambdas: Sequence[float] = LAMBDA_SCAN) -> dict[float, int]:
     """The choice for each value of lambda; it needs no training (MiniDisc, table 7)."""
     return {lam: best_scale(lambda_tradeoff(metrics, lam)) for lam in lambdas}
 
 
-def _check_candidates(metrics: Mapping[int, float]) -> None:
+def _check_candidates(metrics: Mapping[int, float], teacher_percent: int = 100) -> None:
     for scale, metric in metrics.items():
-        if not 0 < scale < 100:
-            raise ValueError(f"candidate at {scale} percent; candidates lie strictly between 0 and 100")
+        if not 0 < scale < teacher_percent:
+            raise ValueError(f"candidate at {scale} percent; candidates lie strictly between 0 and {teacher_percent}")
         if not math.isfinite(metric):
             raise ValueError(f"the metric of the candidate at {scale} percent is {metric}; it must be finite")

@@ -1,6 +1,33 @@
-"""Metrics of each task, and predictions."""
+"""Metrics of each task, predictions, and the statistics of many runs."""
 
+from minidisc_ray.evaluation.agreement import Agreement, rank_agreement
+from minidisc_ray.evaluation.choices import RuleRegret, Sweep, SweepTrial, hindsight, regret, rule_regrets
+from minidisc_ray.evaluation.intervals import Estimate, Interval, Resampling, average
 from minidisc_ray.evaluation.labels import predicted_labels
 from minidisc_ray.evaluation.metrics import majority_scores, merge_scores, score
+from minidisc_ray.evaluation.resampling import bootstrap, difference, difference_estimate
+from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
 
-__all__ = ["majority_scores", "merge_scores", "predicted_labels", "score"]
+__all__ = [
+    "Agreement",
+    "Estimate",
+    "Interval",
+    "LabelledRows",
+    "Predictions",
+    "Resampling",
+    "RuleRegret",
+    "Sweep",
+    "SweepTrial",
+    "average",
+    "bootstrap",
+    "difference",
+    "difference_estimate",
+    "hindsight",
+    "majority_scores",
+    "merge_scores",
+    "predicted_labels",
+    "rank_agreement",
+    "regret",
+    "rule_regrets",
+    "score",
+]

@@ -10,20 +10,31 @@ from minidisc_ray.accounting.cost import Held, held_by_stage, startup_device_hou
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.identity import digest
 from minidisc_ray.configs.model import PretrainedTeacherConfig
-from minidisc_ray.configs.schedule import LambdaSelectionConfig, MiniDiscConfig
+from minidisc_ray.configs.schedule import (
+    ConventionalConfig,
+    LambdaSelectionConfig,
+    LawConfig,
+    MaxiDiscConfig,
+    MiniDiscConfig,
+    ScheduleConfig,
+    StudentSelectionConfig,
+)
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, kept_share, total_parameters
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.tradeoff import lambda_tradeoff, negative_derivative, scan_lambda
 from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.pipeline.estimate import Estimator
+from minidisc_ray.pipeline.failures import forget_failure, read_failure, trial_folder
 from minidisc_ray.pipeline.files import read_json, write_text
 from minidisc_ray.pipeline.making import structure_kept
 from minidisc_ray.pipeline.own_student import OwnStudent
-from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.predictions import keep_labels
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.records import StageRecord, read_record
 from minidisc_ray.pipeline.result import (
     CandidateRecord,
     CostRecord,
+    Method,
     ModelRecord,
     RunResult,
     SplitRecord,
@@ -33,7 +44,7 @@ from minidisc_ray.pipeline.result import (
 )
 from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
 from minidisc_ray.pipeline.trial import stage_folder
-from minidisc_ray.schedules.plan import DistilStep, SandwichStep, Trial
+from minidisc_ray.schedules.plan import MAIN_TRIAL, TEACHER, DistilStep, SandwichStep, Trial
 from minidisc_ray.training.loop import TrainingError
 
 _LAMBDA = 0.2
@@ -43,25 +54,23 @@ def finish_run(prepared: Prepared, started_at: float) -> RunResult:
     """Write ``result.json`` and ``student/`` from a run whose trials are over."""
     folder = prepared.run_folder
     result, winner = _result(prepared, started_at)
-    source = stage_folder(trial_folder(prepared, winner), winner.steps[-1]) / "model"
+    source = stage_folder(trial_folder(folder, winner.name), winner.steps[-1]) / "model"
     if source.is_dir():
         incoming = folder / ".student.tmp"
         shutil.rmtree(incoming, ignore_errors=True)
         shutil.copytree(source, incoming)
         shutil.rmtree(folder / "student", ignore_errors=True)
         incoming.replace(folder / "student")
+    keep_labels(prepared)
+    forget_failure(folder, MAIN_TRIAL)
     write_text(folder / "result.json", result.model_dump_json(indent=2) + "\n")
     return result
 
 
-def trial_folder(prepared: Prepared, trial: Trial) -> Path:
-    """The trial's folder: the run's own where there is one trial."""
-    return prepared.run_folder / "trials" / trial.name if prepared.plan.is_sweep else prepared.run_folder
-
-
 def is_trial_finished(prepared: Prepared, trial: Trial) -> bool:
     """Whether a trial's last step left its record."""
-    return read_record(stage_folder(trial_folder(prepared, trial), trial.steps[-1])) is not None
+    folder = trial_folder(prepared.run_folder, trial.name)
+    return read_record(stage_folder(folder, trial.steps[-1])) is not None
 
 
 def is_finished(prepared: Prepared) -> bool:
@@ -76,11 +85,12 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
     config, task = prepared.config, prepared.task
     primary = task.primary_metric
     teacher_record = _need(read_record(teacher_folder(prepared)))
-    records = {trial.name: _records(prepared, trial) for trial in prepared.plan.trials}
-    finished = [trial for trial in prepared.plan.trials if is_trial_finished(prepared, trial)]
+    plan = prepared.plan
+    records = {trial.name: _records(prepared, trial) for trial in plan.all_trials()}
+    finished = [trial for trial in plan.ends if is_trial_finished(prepared, trial)]
     if not finished:
-        reasons = [read_json(trial_folder(prepared, trial) / "failure.json") or {} for trial in prepared.plan.trials]
-        raise TrainingError(f"no trial finished: {reasons[0].get('reason', 'see the logs of its workers')}")
+        reason = read_failure(prepared.run_folder, plan.ends[0].name)
+        raise TrainingError(f"no trial finished: {reason or 'see the logs of its workers'}")
 
     def student_metric(trial: Trial) -> tuple[float, int]:
         last = records[trial.name][-1]
@@ -90,7 +100,7 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
     winner = max(finished, key=student_metric)
     student_record = records[winner.name][-1]
     student_percent = config.student_percent
-    wanted = {record.scale_percent for trial in finished for record in records[trial.name]} - {None}
+    wanted = {record.scale_percent for found in records.values() for record in found} - {None}
     scales = {*config.candidate_scales(), *(s for s in wanted if s)} - {student_percent}
     structures = structures_of(prepared, tuple(sorted(scales, reverse=True)))
     cost = _cost(prepared, records)
@@ -100,7 +110,8 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
     now = datetime.now(UTC)
     result = RunResult(
         name=prepared.name,
-        method=config.schedule.kind,
+        method=_method(config.schedule),
+        label=config.schedule.label,
         objective=config.objective.label,
         task=task.name,
         primary_metric=primary,
@@ -152,7 +163,7 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
 
 
 def _records(prepared: Prepared, trial: Trial) -> list[StageRecord]:
-    folder = trial_folder(prepared, trial)
+    folder = trial_folder(prepared.run_folder, trial.name)
     found = (read_record(stage_folder(folder, step)) for step in trial.steps)
     return [record for record in found if record is not None]
 
@@ -184,15 +195,16 @@ def _candidates(
     student = prepared.config.student_percent
     metrics: dict[int, float] = {}
     trained: set[int] = set()
-    for trial in prepared.plan.trials:
+    for trial in prepared.plan.all_trials():
+        # Of several sandwiches the first one is that of the whole grid.
         for record in records[trial.name]:
             if record.stage in ("sandwich", "assistant"):
                 metrics |= {s: m[primary] for s, m in record.selection_metrics.items() if s != student}
         for step in trial.steps:
-            if isinstance(step, SandwichStep):
+            if isinstance(step, SandwichStep) and step.source == TEACHER:
                 trained |= set(step.trained if step.trained is not None else step.scales)
-            elif isinstance(step, DistilStep):
-                trained.add(step.scale_percent)
+            elif isinstance(step, DistilStep) and isinstance(step.scale, int):
+                trained.add(step.scale)
     rule = prepared.config.schedule
     lam = _LAMBDA
     if isinstance(rule, MiniDiscConfig) and isinstance(rule.selection, LambdaSelectionConfig):
@@ -222,13 +234,14 @@ def _trials(prepared: Prepared, records: dict[str, list[StageRecord]]) -> tuple[
         held = held_by_stage(attempts, trial.name)
         by_stage = {record.stage: record for record in records[trial.name]}
         assistant, student = by_stage.get("assistant"), by_stage.get("student")
-        failure = read_json(trial_folder(prepared, trial) / "failure.json")
+        is_finished = trial.steps[-1].name in by_stage
+        failure = read_failure(prepared.run_folder, trial.name) or "it did not finish"
         found.append(
             TrialRecord(
                 name=trial.name,
                 assistant_percent=trial.assistant_percent or 0,
-                status="finished" if student else "failed",
-                reason=None if student else (failure or {}).get("reason", "it did not finish"),
+                status="finished" if is_finished else "failed",
+                reason=None if is_finished else failure,
                 assistant_selection=assistant.selection_metrics[_scale(assistant)][primary] if assistant else None,
                 student_selection=student.selection_metrics[_scale(student)][primary] if student else None,
                 student_validation=student.validation_metrics[primary] if student else None,
@@ -249,7 +262,7 @@ def _cost(prepared: Prepared, records: dict[str, list[StageRecord]]) -> CostReco
         held = held_by_stage(Ledger(folder / "ledger.jsonl").attempts())[name]
         made_here = any(stage == name for _, stage in own_stages)
         stages.append(_stage_cost("shared", name, held, read_record(folder), not made_here, name != "teacher"))
-    for trial in prepared.plan.trials:
+    for trial in prepared.plan.all_trials():
         by_stage = {record.stage: record for record in records[trial.name]}
         for name, held in held_by_stage(attempts, trial.name).items():
             if name not in ("teacher", "importance"):
@@ -291,11 +304,21 @@ def _splits(prepared: Prepared) -> dict[str, SplitRecord]:
 
 def _rule(prepared: Prepared) -> str | None:
     schedule = prepared.config.schedule
-    if not isinstance(schedule, MiniDiscConfig):
-        return "best student on the selection split" if prepared.plan.is_sweep else None
-    if isinstance(schedule.selection, LambdaSelectionConfig):
-        return f"λ-tradeoff with λ = {schedule.selection.lam:g}"
+    if isinstance(schedule, LawConfig):
+        return f"the encoder nearest to {schedule.times_student:g} times the student's"
+    if not isinstance(schedule, MiniDiscConfig | MaxiDiscConfig):
+        return None
+    match schedule.selection:
+        case StudentSelectionConfig():
+            return "best student on the selection split"
+        case LambdaSelectionConfig(lam=lam):
+            return f"λ-tradeoff with λ = {lam:g}"
     return "negative derivative"
+
+
+def _method(schedule: ScheduleConfig) -> Method:
+    is_matched = isinstance(schedule, ConventionalConfig) and schedule.match is not None
+    return "matched" if is_matched else schedule.kind
 
 
 def _teacher_source(prepared: Prepared) -> str:

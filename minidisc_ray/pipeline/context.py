@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress, write_progress
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.workers import Workers

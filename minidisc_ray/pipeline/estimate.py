@@ -9,8 +9,11 @@ from minidisc_ray.core.flops import EncoderShape, forward_macs
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.data import EncodedRows, epoch_batches, evaluation_batches
 from minidisc_ray.pipeline.planned import planned_objective
-from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.schedules.expected import expected_percent, expected_sandwich
 from minidisc_ray.schedules.plan import (
+    SHARED_TRIAL,
+    CandidateStep,
     ChooseStep,
     DistilStep,
     ImportanceStep,
@@ -18,6 +21,7 @@ from minidisc_ray.schedules.plan import (
     SandwichStep,
     Step,
     TeacherStep,
+    Trial,
 )
 from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
 from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE
@@ -45,7 +49,7 @@ class Estimator:
         trainings = {
             "finetune": config.finetune,
             "sandwich": config.sandwich_training,
-            "distil": config.distil,
+            "distil": config.distil_training,
         }
         self.epochs = {name: training.num_epochs for name, training in trainings.items()}
         self.sizes = {
@@ -56,13 +60,16 @@ class Estimator:
     def stages(self) -> list[StageEstimate]:
         """Every step of the plan, in the order of execution."""
         plan = self.prepared.plan
-        shared = [self._stage("shared", step) for step in plan.shared]
-        return shared + [self._stage(trial.name, step) for trial in plan.trials for step in trial.steps]
+        shared = Trial(SHARED_TRIAL, ())
+        found: list[tuple[Trial, Step]] = [(shared, step) for step in plan.shared]
+        found += plan.own_steps()
+        return [
+            StageEstimate(trial.name, step.name, self._flops(trial, step), not isinstance(step, TeacherStep))
+            for trial, step in found
+        ]
 
-    def _stage(self, trial: str, step: Step) -> StageEstimate:
-        return StageEstimate(trial, step.name, self._flops(step), not isinstance(step, TeacherStep))
-
-    def _flops(self, step: Step) -> float:
+    def _flops(self, trial: Trial, step: Step) -> float:
+        plan = self.prepared.plan
         full = self.prepared.shape.full()
         match step:
             case TeacherStep():
@@ -76,24 +83,23 @@ class Estimator:
             case SandwichStep():
                 trained = sum(
                     weight * self._training("sandwich", self.prepared.structure(scale))
-                    for scale, weight in _weights(step).items()
+                    for scale, weight in _weights(expected_sandwich(plan, trial, step)).items()
                 )
-                return trained + self._teacher("sandwich", full, step)
+                return trained + self._teacher("sandwich", trial, step)
             case DistilStep():
-                source = self.prepared.structure(self.prepared.source_percent(step))
-                shape = self.prepared.student_shape if step.makes_student else self.prepared.shape
-                return self._training("distil", self.prepared.made_structure(step), shape) + self._teacher(
-                    "distil", source, step
-                )
-            case ChooseStep() | PruneStep():
+                made = self.prepared.made_structure(trial, step)
+                trained = self._training("distil", made, self.prepared.shape_made(step.name))
+                return trained + self._teacher("distil", trial, step)
+            case ChooseStep() | PruneStep() | CandidateStep():
                 return 0.0
 
     def _training(self, stage: str, structure: Structure, shape: EncoderShape | None = None) -> float:
         return 6 * self._macs(self.sizes[stage], structure, shape) * self.epochs[stage]
 
-    def _teacher(self, stage: str, structure: Structure, step: SandwichStep | DistilStep) -> float:
+    def _teacher(self, stage: str, trial: Trial, step: SandwichStep | DistilStep) -> float:
         prepared = self.prepared
-        wanted = planned_objective(prepared, step).needs().teacher
+        structure = prepared.structure(expected_percent(prepared.plan, trial, step.source))
+        wanted = planned_objective(prepared, trial, step).needs().teacher
         if not wanted:
             return 0.0
         size = cached_bytes(prepared.train, prepared.task.num_labels, wanted, prepared.shape, structure)
@@ -115,8 +121,8 @@ def _weights(step: SandwichStep) -> dict[int, float]:
     if step.trained is not None:
         return dict.fromkeys(step.trained, 1.0)
     scales = step.scales
-    if step.num_sampled == 1:
+    if step.num_trained == 1:
         return {scales[0]: 1.0}
     filling = scales[1:-1]
-    share = (step.num_sampled - 2) / len(filling) if filling else 0.0
+    share = (step.num_trained - 2) / len(filling) if filling else 0.0
     return {scales[0]: 1.0, scales[-1]: 1.0, **dict.fromkeys(filling, share)}

@@ -6,10 +6,15 @@ from pathlib import Path
 from typing import Any
 
 
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the same folder, this process's own, to write to before the real one is replaced."""
+    return path.with_name(f".{path.name}.tmp{os.getpid()}")
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a file at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
+    temporary = temporary_beside(path)
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 

@@ -6,10 +6,10 @@ import torch
 
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.context import Context
-from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.pipeline.run_directory import open_run
-from minidisc_ray.pipeline.trial import run_steps
+from minidisc_ray.pipeline.trial import run_shared, run_trial
 from minidisc_ray.training.workers import Workers
 
 
@@ -21,14 +21,12 @@ def run_in_process(prepared: Prepared, device: str = "cpu") -> RunResult:
     open_run(prepared)
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     workers = Workers(device=torch.device(device))
-    for trial in prepared.plan.trials:
+    for trial in prepared.plan.all_trials():
         if is_trial_finished(prepared, trial):
             continue
-        steps = (*prepared.plan.shared, *trial.steps)
-        context = Context(prepared, workers, trial.name, num_stages=len(steps))
+        context = Context(prepared, workers, trial.name, num_stages=len(prepared.plan.shared) + len(trial.steps))
         with context.ledger.attempt("hold", "process", trial.name, context.devices, context.device_type):
-            # Shared steps come first; their records must not be taken for the trial's own.
-            run_steps(context, prepared.plan.shared)
-            run_steps(context, trial.steps)
+            run_shared(context, prepared.plan.shared)
+            run_trial(context, trial)
         context.progress(trial.steps[-1].name, "finished")
     return finish_run(prepared, started_at)

@@ -1,5 +1,6 @@
 """Smaller models from larger ones: what a stage trains, before it is trained."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,15 +9,16 @@ from transformers import PreTrainedModel
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import LayersStudentConfig
 from minidisc_ray.core.structure import Structure, narrowed, structure_of_layers
-from minidisc_ray.models.checkpoint import load_model
+from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut, reorder_, take_layers
 from minidisc_ray.pipeline.context import Context
+from minidisc_ray.pipeline.matching import PARTS
 from minidisc_ray.pipeline.own_student import load_own_student
-from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.records import StageRecord
 from minidisc_ray.pipeline.shared import load_rankings, load_shared_teacher, structures_of
-from minidisc_ray.schedules.plan import CHOSEN, TEACHER, DistilStep, Trial
+from minidisc_ray.schedules.plan import TEACHER, DistilStep, Place, PruneStep, SandwichStep, Trial
 
 
 def teacher_in_order(prepared: Prepared) -> PreTrainedModel:
@@ -26,39 +28,61 @@ def teacher_in_order(prepared: Prepared) -> PreTrainedModel:
     return model
 
 
-def assistant_at(context: Context, scale: int) -> PreTrainedModel:
-    """The candidate at a scale, as a model of its own, from the sandwich's kept state."""
-    shared = load_model(context.folder / "stages" / "sandwich" / "model")
-    return cut(shared, structures_of(context.prepared, (scale,))[scale])
+def take_candidate(context: Context, sandwich: Path, scale: int, folder: Path) -> PreTrainedModel:
+    """A candidate of a sandwich's kept state as a model of its own, saved where a later step finds it.
+
+    Args:
+        context: of the trial that takes it.
+        sandwich: the folder of the stage that trained it.
+        scale: of the candidate, in percent.
+        folder: of the stage that takes it.
+    """
+    if context.workers.is_first:
+        candidate = cut(load_model(sandwich / "model"), structures_of(context.prepared, (scale,))[scale])
+        save_model(candidate, context.prepared.tokenizer, folder / "model")
+        take_parts(sandwich, folder)
+    context.workers.wait()
+    return load_model(folder / "model")
 
 
-def chosen_percent(records: Sequence[StageRecord]) -> int:
-    """The scale that a trial's choice fell on."""
-    return next(record.chosen_percent for record in records if record.chosen_percent is not None)
+def take_model(context: Context, stage: Path, folder: Path) -> PreTrainedModel:
+    """Another stage's model, copied to where a later step finds it."""
+    if context.workers.is_first:
+        shutil.rmtree(folder / "model", ignore_errors=True)
+        shutil.copytree(stage / "model", folder / "model")
+        take_parts(stage, folder)
+    context.workers.wait()
+    return load_model(folder / "model")
 
 
-def models_above(context: Context, step: DistilStep, before: Sequence[StageRecord]) -> tuple[PreTrainedModel, ...]:
+def take_parts(stage: Path, folder: Path) -> None:
+    """The objective's own parts go where the model goes that they were trained with."""
+    if (stage / PARTS).exists():
+        shutil.copyfile(stage / PARTS, folder / PARTS)
+
+
+def scale_of(scale: int | Place, records: Sequence[StageRecord]) -> int:
+    """A scale that is given, or that a choice of this trial fell on."""
+    if isinstance(scale, int):
+        return scale
+    return next(record for record in records if record.stage == scale.choose).chosen_chain[scale.place]
+
+
+def models_above(context: Context, step: SandwichStep | DistilStep) -> tuple[PreTrainedModel, PreTrainedModel]:
     """The model that a step distils from, and the one that it cuts from: the same weights, but for the units' order."""
     if step.source == TEACHER:
         teacher = load_shared_teacher(context.prepared)
-        is_own = step.makes_student and context.prepared.own_student is not None
+        is_own = isinstance(step, DistilStep) and step.makes_student and context.prepared.own_student is not None
         return teacher, teacher if is_own else teacher_in_order(context.prepared)
-    if step.source == CHOSEN:
-        source = assistant_at(context, chosen_percent(before))
-    else:
-        made = next(record for record in before if record.scale_percent == step.source)
-        source = load_model(context.folder / "stages" / made.stage / "model")
+    source = load_model(context.folder / "stages" / step.source / "model")
     return source, source
 
 
-def stage_above(context: Context, step: DistilStep, before: Sequence[StageRecord]) -> Path | None:
+def stage_above(context: Context, trial: Trial, step: SandwichStep | DistilStep) -> Path | None:
     """The folder of the stage that trained the model that a step distils from; None if none did."""
-    if step.source == TEACHER:
+    if step.source == TEACHER or isinstance(trial.step(step.source), PruneStep):
         return None
-    if step.source == CHOSEN:
-        return context.folder / "stages" / "sandwich"
-    made = next(record for record in before if record.scale_percent == step.source)
-    return None if made.num_epochs is None else context.folder / "stages" / made.stage
+    return context.folder / "stages" / step.source
 
 
 def student_structure(prepared: Prepared, source: Structure) -> Structure:
@@ -90,19 +114,32 @@ def structure_kept(prepared: Prepared, trial: Trial, records: Sequence[StageReco
     """The structure of the student that a finished trial made."""
     step = trial.steps[-1]
     assert isinstance(step, DistilStep)
+    if step.continues is not None:
+        first = trial.step(step.continues)
+        assert isinstance(first, DistilStep)
+        step = first
     if step.source == TEACHER:
         return student_structure(prepared, prepared.shape.full())
-    scale = chosen_percent(records) if step.source == CHOSEN else step.source
+    scale = next(record for record in records if record.stage == step.source).scale_percent
+    assert scale is not None
     return student_structure(prepared, structures_of(prepared, (scale,))[scale])
 
 
-def make(prepared: Prepared, step: DistilStep, source: PreTrainedModel) -> tuple[PreTrainedModel, Structure]:
-    """The model that a step trains, and its structure: cut from another whose units are in order, or its own."""
+def make(
+    context: Context, step: DistilStep, source: PreTrainedModel, records: Sequence[StageRecord]
+) -> tuple[PreTrainedModel, Structure]:
+    """The model that a step trains, and its structure: cut from one whose units are in order, begun or saved before."""
+    prepared = context.prepared
+    own = prepared.own_student
+    if step.continues is not None:
+        begun = load_model(context.folder / "stages" / step.continues / "model")
+        return begun, structure_of(begun.config) if own is None else own.structure
     if not step.makes_student:
-        structure = structures_of(prepared, (step.scale_percent,))[step.scale_percent]
+        scale = scale_of(step.scale, records)
+        structure = structures_of(prepared, (scale,))[scale]
         return cut(source, structure), structure
     structure = student_structure(prepared, structure_of(source.config))
-    if prepared.own_student is not None:
+    if own is not None:
         return load_own_student(prepared), structure
     if isinstance(prepared.config.student, LayersStudentConfig):
         source = take_layers(source, prepared.kept_layers)

@@ -16,7 +16,7 @@ from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
 from minidisc_ray.objectives import Objective, build_objective
 
-_PARTS = "objective.safetensors"
+PARTS = "objective.safetensors"
 
 
 def stage_objective(
@@ -57,7 +57,7 @@ def save_parts(objective: Objective, folder: Path) -> None:
     """Keep the objective's trained parts beside the stage's model, never in it."""
     parts = {name: part.detach().cpu() for name, part in objective.named_parameters() if part.requires_grad}
     if parts:
-        save_file(parts, folder / _PARTS)
+        save_file(parts, folder / PARTS)
 
 
 def hand_on(folder: Path, objective: Objective) -> None:
@@ -70,7 +70,7 @@ def hand_on(folder: Path, objective: Objective) -> None:
     Raises:
         UserError: if its file is damaged, or lacks what the objective needs.
     """
-    path = folder / _PARTS
+    path = folder / PARTS
     try:
         objective.follow(load_file(path) if path.exists() else {})
     except (OSError, ValueError, SafetensorError) as error:

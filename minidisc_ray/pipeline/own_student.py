@@ -18,10 +18,11 @@ from minidisc_ray.models.families import family_of, shape_of
 from minidisc_ray.models.loading import content_digest, is_fine_tuned, load_teacher, load_tokenizer, position_limit
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.unfilled import build_unfilled
-from minidisc_ray.schedules.plan import DistilStep, ImportanceStep, Plan
+from minidisc_ray.schedules import Plan, build_plan
+from minidisc_ray.schedules.plan import DistilStep, ImportanceStep
 
 if TYPE_CHECKING:
-    from minidisc_ray.pipeline.prepare import Prepared
+    from minidisc_ray.pipeline.prepared import Prepared
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class OwnStudent:
     has_trained_head: bool
     source: str
     digest: str
+
+    @property
+    def encoder_parameters(self) -> int:
+        """Of its encoder's layers."""
+        return encoder_parameters(self.shape, self.structure)
 
 
 def with_own_student(
@@ -75,13 +81,14 @@ def with_own_student(
     )
 
 
-def shared_steps_needed(plan: Plan, own: OwnStudent | None) -> Plan:
-    """The plan without importance where nothing is pruned: a student that is not, and no model between.
+def plan_for(config: RunConfig, own: OwnStudent | None) -> Plan:
+    """The plan of a recipe, without importance where nothing is pruned: neither the student nor any model between.
 
     So the conventional schedule, which costs are measured against, is charged what it takes and nothing else.
     """
-    steps = [step for trial in plan.trials for step in trial.steps]
-    if own is None or not all(isinstance(step, DistilStep) and step.makes_student for step in steps):
+    plan = build_plan(config)
+    is_unpruned = all(isinstance(step, DistilStep) and step.makes_student for _, step in plan.own_steps())
+    if own is None or not is_unpruned:
         return plan
     return replace(plan, shared=tuple(step for step in plan.shared if not isinstance(step, ImportanceStep)))
 

@@ -3,28 +3,28 @@
 from typing import TYPE_CHECKING
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.schedule import SparseTeacherConfig
 from minidisc_ray.objectives import Objective
 from minidisc_ray.pipeline.matching import stage_objective
-from minidisc_ray.schedules.plan import STUDENT, TEACHER, DistilStep, SandwichStep
+from minidisc_ray.schedules.expected import expected_percent, expected_sandwich
+from minidisc_ray.schedules.plan import TEACHER, DistilStep, PruneStep, SandwichStep, Trial
 
 if TYPE_CHECKING:
-    from minidisc_ray.pipeline.prepare import Prepared
+    from minidisc_ray.pipeline.prepared import Prepared
 
 
-def planned_objective(prepared: "Prepared", step: SandwichStep | DistilStep) -> Objective:
-    """The objective of a step.
+def planned_objective(prepared: "Prepared", trial: Trial, step: SandwichStep | DistilStep) -> Objective:
+    """The objective of a trial's step.
 
     Raises:
         UserError: if the step's models or the task cannot give what it needs.
     """
-    was_distilled = False
-    below_shape = prepared.student_shape if step.name == STUDENT else prepared.shape
+    above = prepared.structure(expected_percent(prepared.plan, trial, step.source))
     if isinstance(step, SandwichStep):
-        above, below = prepared.shape.full(), [prepared.structure(scale) for scale in step.scales]
+        below = [prepared.structure(scale) for scale in expected_sandwich(prepared.plan, trial, step).scales]
     else:
-        above, below = prepared.structure(prepared.source_percent(step)), [prepared.made_structure(step)]
-        was_distilled = step.source != TEACHER and not isinstance(prepared.config.schedule, SparseTeacherConfig)
+        below = [prepared.made_structure(trial, step)]
+    was_distilled = step.source != TEACHER and not isinstance(trial.step(step.source), PruneStep)
+    below_shape = prepared.shape_made(step.name)
     return stage_objective(prepared.config, prepared.shape, prepared.task, above, below, was_distilled, below_shape)
 
 
@@ -35,12 +35,12 @@ def check_objective(prepared: "Prepared") -> None:
         UserError: saying which.
     """
     config = prepared.config
-    for step in (step for trial in prepared.plan.trials for step in trial.steps):
+    for trial, step in prepared.plan.own_steps():
         if not isinstance(step, SandwichStep | DistilStep):
             continue
         is_sandwich = isinstance(step, SandwichStep)
-        key, training = ("sandwich", config.sandwich_training) if is_sandwich else ("distil", config.distil)
-        objective = planned_objective(prepared, step)
+        key, training = ("sandwich", config.sandwich_training) if is_sandwich else ("distil", config.distil_training)
+        objective = planned_objective(prepared, trial, step)
         batch = min(training.batch_size, len(prepared.splits.train))
         rows = batch // (config.compute.num_workers * training.accumulation_steps)
         needed = objective.needs().rows
@@ -61,9 +61,10 @@ def check_objective(prepared: "Prepared") -> None:
 
 def untrained_head_note(prepared: "Prepared") -> str | None:
     """What to know of an objective that never looks at predictions; None for the others."""
-    step = prepared.plan.trials[0].steps[-1]
+    trial = prepared.plan.ends[0]
+    step = trial.steps[-1]
     assert isinstance(step, DistilStep)
-    if planned_objective(prepared, step).needs().reads_predictions:
+    if planned_objective(prepared, trial, step).needs().reads_predictions:
         return None
     return (
         f"{prepared.config.objective.label} never looks at predictions: the student answers through "

@@ -2,22 +2,17 @@
 
 import json
 import os
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.identity import digest, run_identity, run_name, without_student
+from minidisc_ray.configs.identity import run_identity, run_name
 from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.student import with_student_scale
-from minidisc_ray.core.flops import EncoderShape
-from minidisc_ray.core.structure import Structure
-from minidisc_ray.core.task import Task
-from minidisc_ray.data import EncodedRows, Rows, Splits, builtin_tokenizer, builtin_vocabulary, encode, load_splits
+from minidisc_ray.data import builtin_tokenizer, builtin_vocabulary, load_splits
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import (
     build_teacher,
@@ -27,123 +22,11 @@ from minidisc_ray.models.loading import (
     position_limit,
 )
 from minidisc_ray.models.unfilled import build_unfilled
-from minidisc_ray.pipeline.own_student import OwnStudent, shared_steps_needed, with_own_student
+from minidisc_ray.pipeline.matched import with_matched_epochs
+from minidisc_ray.pipeline.own_student import plan_for, with_own_student
 from minidisc_ray.pipeline.planned import check_objective
-from minidisc_ray.pipeline.sizes import WHOLE, check_structures, kept_layers, planned_structure, planned_student
-from minidisc_ray.schedules import Plan, build_plan
-from minidisc_ray.schedules.plan import CHOSEN, TEACHER, DistilStep
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A checked recipe with its rows, names and places.
-
-    Attributes:
-        config: the resolved recipe.
-        splits: rows to train, to select and to score on.
-        tokenizer: the teacher's.
-        plan: the schedule's steps.
-        shape: sizes of the teacher.
-        identity: everything that can change the numbers.
-        name: of the run.
-        teacher_is_fine_tuned: whether the teacher came with a trained head.
-        own_student: the student where it has a checkpoint of its own; None where it is cut from the model above it.
-    """
-
-    config: RunConfig
-    splits: Splits
-    tokenizer: PreTrainedTokenizerBase
-    plan: Plan
-    shape: EncoderShape
-    identity: dict[str, object]
-    name: str
-    teacher_is_fine_tuned: bool
-    own_student: OwnStudent | None = None
-
-    @property
-    def task(self) -> Task:
-        """The resolved task."""
-        return self.splits.task
-
-    @property
-    def storage(self) -> Path:
-        """The storage root."""
-        return Path(self.config.storage).expanduser().resolve()
-
-    @property
-    def run_folder(self) -> Path:
-        """Where this run's files go."""
-        return self.storage / self.name
-
-    @property
-    def shared_folder(self) -> Path:
-        """Where artifacts lie that several runs use."""
-        return self.storage / "_shared"
-
-    @property
-    def pad_token_id(self) -> int:
-        """The tokenizer's padding token."""
-        return int(self.tokenizer.pad_token_id)
-
-    @property
-    def teacher_key(self) -> str:
-        """Names the teacher: everything that can change it."""
-        parts = ("numerics", "contents", "task", "data", "teacher", "finetune", "protocol", "precision", "seed")
-        return digest(without_student({part: self.identity[part] for part in parts}))
-
-    @property
-    def importance_key(self) -> str:
-        """Names the importance scores; how they are ranked comes after."""
-        return digest([self.teacher_key, self.config.pruning.importance_rows])
-
-    @cached_property
-    def train(self) -> EncodedRows:
-        """The encoded training split."""
-        return self.encode(self.splits.train)
-
-    @cached_property
-    def selection(self) -> EncodedRows:
-        """The encoded selection split."""
-        return self.encode(self.splits.selection)
-
-    @cached_property
-    def validation(self) -> dict[str, EncodedRows]:
-        """The encoded validation sets."""
-        return {name: self.encode(rows) for name, rows in self.splits.validation.items()}
-
-    def encode(self, rows: Rows) -> EncodedRows:
-        """Encode rows; encodings are cached under the storage root once a run has made it."""
-        cache = self.shared_folder / "encodings" if self.shared_folder.is_dir() else None
-        return encode(rows, self.tokenizer, self.config.data.max_length, cache)
-
-    def structure(self, scale_percent: int) -> Structure:
-        """A structure of the right size for counting, before importance says which layers lose what."""
-        return planned_structure(self.config, self.shape, scale_percent)
-
-    @property
-    def student_shape(self) -> EncoderShape:
-        """Sizes of the student before any pruning: the teacher's, unless it has a checkpoint of its own."""
-        return self.shape if self.own_student is None else self.own_student.shape
-
-    @property
-    def kept_layers(self) -> tuple[int, ...]:
-        """The teacher's layers that the student is made of; all of them for a pruned student."""
-        return kept_layers(self.config, self.shape)
-
-    def source_percent(self, step: DistilStep) -> int:
-        """The scale of the model that a step distils from; before the choice, the middle of the grid."""
-        if step.source == CHOSEN:
-            scales = self.config.candidate_scales()
-            return scales[len(scales) // 2]
-        return WHOLE if step.source == TEACHER else step.source
-
-    def made_structure(self, step: DistilStep) -> Structure:
-        """Of the model that a step makes, likewise of the right size for counting."""
-        if step.makes_student and self.own_student is not None:
-            return self.own_student.structure
-        if step.makes_student:
-            return planned_student(self.config, self.shape, self.source_percent(step))
-        return self.structure(step.scale_percent)
+from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.sizes import check_structures, with_law_scale
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -169,22 +52,26 @@ def prepare(config: RunConfig) -> Prepared:
     if config.data.max_length > limit:
         raise UserError(f"data.max_length: {config.data.max_length} is more than the teacher's {limit} positions")
     shape = shape_of(model)
-    config = with_student_scale(config, shape.num_layers)
-    config, own_student = with_own_student(config, splits.task, tokenizer, shape)
+    config, own_student = with_own_student(with_student_scale(config, shape.num_layers), splits.task, tokenizer, shape)
+    config = with_law_scale(config, shape, None if own_student is None else own_student.encoder_parameters)
     check_structures(config, shape)
-    contents = {"data": splits.digest, "teacher": teacher_digest}
-    identity = run_identity(config, contents if own_student is None else {**contents, "student": own_student.digest})
     prepared = Prepared(
         config=config,
         splits=splits,
         tokenizer=tokenizer,
-        plan=shared_steps_needed(build_plan(config), own_student),
+        plan=plan_for(config, own_student),
         shape=shape,
-        identity=identity,
-        name=run_name(config, identity),
+        identity={},
+        name="",
         teacher_is_fine_tuned=fine_tuned,
         own_student=own_student,
     )
+    prepared = with_matched_epochs(prepared)
+    contents = {"data": splits.digest, "teacher": teacher_digest}
+    if own_student is not None:
+        contents["student"] = own_student.digest
+    identity = run_identity(prepared.config, contents)
+    prepared = replace(prepared, identity=identity, name=run_name(prepared.config, identity))
     check_objective(prepared)
     check_storage(prepared)
     return prepared

@@ -25,6 +25,7 @@ class StageRecord(Config):
     selection_metrics: dict[int, dict[str, float]] = Field(default_factory=dict, description="By scale percent.")
     validation_metrics: dict[str, float] = Field(default_factory=dict)
     chosen_percent: int | None = None
+    chosen_chain: tuple[int, ...] = Field((), description="Every assistant chosen together, largest first.")
     tradeoffs: dict[int, float] = Field(default_factory=dict)
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from minidisc_ray.configs.base import Config, UserError
 
 SCHEMA_VERSION: Final = 1
+Method = Literal["conventional", "matched", "sparse_teacher", "assistant", "law", "minidisc", "maxidisc"]
 
 
 class ModelRecord(Config):
@@ -98,7 +99,8 @@ class RunResult(Config):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
-    method: Literal["conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc"]
+    method: Method
+    label: str = Field("", description="What tables call the method, its variant included.")
     objective: str = Field("LTSD", description="What was matched, by its label.")
     task: str
     primary_metric: str

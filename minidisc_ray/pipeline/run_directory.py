@@ -10,7 +10,8 @@ import yaml
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.pipeline.files import read_json, write_json, write_text
-from minidisc_ray.pipeline.prepare import Prepared, check_storage
+from minidisc_ray.pipeline.prepare import check_storage
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import load_result
 
 ENCODINGS = "encodings"

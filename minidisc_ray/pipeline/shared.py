@@ -2,9 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -13,13 +14,13 @@ from transformers import PreTrainedModel
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at
-from minidisc_ray.data import builtin_vocabulary
+from minidisc_ray.data import EncodedRows, builtin_vocabulary
 from minidisc_ray.evaluation import merge_scores, score
 from minidisc_ray.models.checkpoint import load_model, note_inputs, save_model
 from minidisc_ray.models.loading import build_teacher, load_teacher
 from minidisc_ray.pipeline.context import Context, logger
 from minidisc_ray.pipeline.observer import StageObserver
-from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.records import StageRecord, read_record, write_record
 from minidisc_ray.training.finetune import finetune
 from minidisc_ray.training.importance import measure_importance
@@ -145,26 +146,37 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
         num_epochs=num_epochs,
         best_epoch=best_epoch,
         training_flops=flops,
-        selection_metrics={100: score_rows(context, model)},
-        validation_metrics=score_validation(context, model),
+        selection_metrics={100: selection_metrics(prepared, selection_logits(context, model))},
+        validation_metrics=validation_metrics(prepared, validation_logits(context, model)),
     )
 
 
-def score_rows(context: Context, model: PreTrainedModel) -> dict[str, float]:
-    """A model's metrics on the selection split."""
-    prepared = context.prepared
-    logits = score_model(model, prepared.selection, prepared.pad_token_id, context.workers, prepared.config.precision)
+def selection_logits(context: Context, model: PreTrainedModel) -> np.ndarray:
+    """A model's answers on the selection split, (N, C)."""
+    return _logits(context, model, context.prepared.selection)
+
+
+def validation_logits(context: Context, model: PreTrainedModel) -> dict[str, np.ndarray]:
+    """A model's answers on every validation set, (N, C) each."""
+    return {name: _logits(context, model, rows) for name, rows in context.prepared.validation.items()}
+
+
+def selection_metrics(prepared: Prepared, logits: np.ndarray) -> dict[str, float]:
+    """Metrics of answers, (N, C), on the selection split."""
     return score(prepared.task, logits, prepared.selection.labels.numpy())
 
 
-def score_validation(context: Context, model: PreTrainedModel) -> dict[str, float]:
-    """A model's metrics on every validation set."""
-    prepared = context.prepared
-    by_split = {}
-    for name, rows in prepared.validation.items():
-        logits = score_model(model, rows, prepared.pad_token_id, context.workers, prepared.config.precision)
-        by_split[name] = score(prepared.task, logits, rows.labels.numpy())
+def validation_metrics(prepared: Prepared, logits: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Metrics of answers, (N, C) by validation set, over all of them."""
+    by_split = {
+        name: score(prepared.task, found, prepared.validation[name].labels.numpy()) for name, found in logits.items()
+    }
     return merge_scores(prepared.task, by_split)
+
+
+def _logits(context: Context, model: PreTrainedModel, rows: EncodedRows) -> np.ndarray:
+    prepared = context.prepared
+    return score_model(model, rows, prepared.pad_token_id, context.workers, prepared.config.precision)
 
 
 def _make_importance(context: Context, work: Path, beat: Callable[[], None]) -> StageRecord:

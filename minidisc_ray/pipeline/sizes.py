@@ -5,11 +5,12 @@ from collections.abc import Callable
 import torch
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.model import LayersStudentConfig
+from minidisc_ray.configs.loader import resolve
+from minidisc_ray.configs.model import LayersStudentConfig, PrunedStudentConfig
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.schedule import MiniDiscConfig
+from minidisc_ray.configs.schedule import LawConfig, MaxiDiscConfig, MiniDiscConfig
 from minidisc_ray.core.depth import layers_taken
-from minidisc_ray.core.flops import EncoderShape
+from minidisc_ray.core.flops import EncoderShape, encoder_parameters
 from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at, structure_of_layers
 
 WHOLE = 100
@@ -65,13 +66,49 @@ def check_structures(config: RunConfig, shape: EncoderShape) -> None:
         needed.append(("student.width_percent", planned_student, WHOLE))
         needed += [(f"schedule.{key}", planned_student, scale) for scale in between]
     # The sandwich's lower end is pruned to the student's scale, whatever the student is.
-    if isinstance(schedule, MiniDiscConfig) or not isinstance(student, LayersStudentConfig):
+    has_sandwich = isinstance(schedule, MiniDiscConfig) or (
+        isinstance(schedule, MaxiDiscConfig) and schedule.assistants == "sandwich"
+    )
+    if has_sandwich or isinstance(student, PrunedStudentConfig):
         needed.append(("student.scale_percent", planned_structure, config.student_percent))
     for key, planned, percent in needed:
         try:
             planned(config, shape, percent)
         except ValueError as error:
             raise UserError(f"{key}: {error}") from error
+
+
+def with_law_scale(config: RunConfig, shape: EncoderShape, own_parameters: int | None = None) -> RunConfig:
+    """The recipe with its law's assistant filled in; unchanged for every other schedule.
+
+    Args:
+        config: the recipe.
+        shape: sizes of the teacher.
+        own_parameters: of the encoder of a student that is not cut from the teacher.
+
+    Raises:
+        UserError: if a candidate leaves no head, or the recipe names another scale.
+    """
+    schedule = config.schedule
+    if not isinstance(schedule, LawConfig):
+        return config
+    try:
+        student = own_parameters or encoder_parameters(shape, planned_student(config, shape, WHOLE))
+        wanted = schedule.times_student * student
+        sizes = {
+            scale: encoder_parameters(shape, planned_structure(config, shape, scale))
+            for scale in schedule.scales.scales(config.student_percent)
+        }
+    except ValueError as error:
+        raise UserError(f"schedule.scales: {error}") from error
+    # Of equally near ones the smaller, which costs less.
+    percent = min(sizes, key=lambda scale: (abs(sizes[scale] - wanted), scale))
+    if schedule.assistant_percent not in (None, percent):
+        raise UserError(
+            f"schedule.assistant_percent: {schedule.assistant_percent} is not what {schedule.times_student:g} times "
+            f"the student's encoder are; leave it out, or write {percent}"
+        )
+    return resolve(config.model_dump(mode="json"), [f"schedule.assistant_percent={percent}"])
 
 
 def _equal_rankings(config: RunConfig, shape: EncoderShape) -> tuple[UnitRanking, UnitRanking]:

@@ -1,39 +1,52 @@
 """Executes one trial: its shared steps, then its own, each skipped where it is finished already."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from transformers import PreTrainedModel
 
-from minidisc_ray.configs.schedule import LambdaSelectionConfig, SelectionConfig
 from minidisc_ray.configs.training import TrainingConfig
-from minidisc_ray.core.grid import sample_step
+from minidisc_ray.core.grid import TEACHER_PERCENT, sample_step
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.core.tradeoff import best_scale, lambda_tradeoff, negative_derivative
 from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut
+from minidisc_ray.pipeline.choosing import choose
 from minidisc_ray.pipeline.context import Context, logger
-from minidisc_ray.pipeline.making import assistant_at, make, models_above, stage_above, teacher_in_order
+from minidisc_ray.pipeline.making import (
+    make,
+    models_above,
+    scale_of,
+    stage_above,
+    take_candidate,
+    take_model,
+    teacher_in_order,
+)
 from minidisc_ray.pipeline.matching import hand_on, save_parts, stage_objective
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.planned import untrained_head_note
+from minidisc_ray.pipeline.predictions import SELECTION, VALIDATION, keep_predictions
 from minidisc_ray.pipeline.records import StageRecord, read_record, write_record
 from minidisc_ray.pipeline.shared import (
     ensure_importance,
     ensure_teacher,
-    load_shared_teacher,
-    score_rows,
-    score_validation,
+    selection_logits,
+    selection_metrics,
     structures_of,
     teacher_folder,
+    validation_logits,
+    validation_metrics,
 )
 from minidisc_ray.schedules.plan import (
     STUDENT,
+    TEACHER,
+    CandidateStep,
     ChooseStep,
     DistilStep,
     ImportanceStep,
+    OwnStep,
     PruneStep,
     SandwichStep,
     Step,
@@ -45,23 +58,24 @@ from minidisc_ray.training.learner import Scores
 from minidisc_ray.training.state import TrainingState
 
 
-def run_steps(context: Context, steps: Sequence[Step]) -> list[StageRecord]:
-    """Execute steps in order; what a finished one left is used, not made again."""
-    records: list[StageRecord] = []
+def run_shared(context: Context, steps: Sequence[Step]) -> None:
+    """Make what several runs share; what is there already is used."""
     for step in steps:
         match step:
             case TeacherStep():
-                records.append(ensure_teacher(context))
+                ensure_teacher(context)
             case ImportanceStep():
-                records.append(ensure_importance(context))
+                ensure_importance(context)
             case _:
-                records.append(_once(context, step, records))
-    return records
+                raise AssertionError(step)
 
 
 def run_trial(context: Context, trial: Trial) -> list[StageRecord]:
-    """Execute a trial's own steps."""
-    return run_steps(context, trial.steps)
+    """Execute a trial's own steps in order; what a finished one left is used, not made again."""
+    records: list[StageRecord] = []
+    for step in trial.steps:
+        records.append(_once(context, trial, step, records))
+    return records
 
 
 def stage_folder(trial_folder: Path, step: Step) -> Path:
@@ -69,7 +83,7 @@ def stage_folder(trial_folder: Path, step: Step) -> Path:
     return trial_folder / "stages" / step.name
 
 
-def _once(context: Context, step: Step, before: Sequence[StageRecord]) -> StageRecord:
+def _once(context: Context, trial: Trial, step: OwnStep, before: Sequence[StageRecord]) -> StageRecord:
     folder = stage_folder(context.folder, step)
     workers = context.workers
     if workers.agree(float(read_record(folder) is not None)):
@@ -82,13 +96,13 @@ def _once(context: Context, step: Step, before: Sequence[StageRecord]) -> StageR
             case PruneStep():
                 record = _prune(context, step, folder)
             case SandwichStep():
-                record = _sandwich(context, step, folder, beat)
+                record = _sandwich(context, trial, step, before, folder, beat)
+            case CandidateStep():
+                record = _take(context, step, folder)
             case ChooseStep():
-                record = _choose(context, step, before)
+                record = _choose(context, step, before, folder)
             case DistilStep():
-                record = _distil(context, step, before, folder, beat)
-            case _:
-                raise AssertionError(step)
+                record = _distil(context, trial, step, before, folder, beat)
         if workers.is_first:
             write_record(folder, record)
             for checkpoint in ("newest", "best"):
@@ -103,47 +117,57 @@ def _prune(context: Context, step: PruneStep, folder: Path) -> StageRecord:
         sparse = cut(teacher_in_order(prepared), structures_of(prepared, (scale,))[scale])
         save_model(sparse, prepared.tokenizer, folder / "model")
     context.workers.wait()
-    sparse = load_model(folder / "model")
-    return StageRecord(
-        stage=step.name,
-        trial=context.trial,
-        scale_percent=scale,
-        selection_metrics={scale: score_rows(context, sparse)},
-        validation_metrics=score_validation(context, sparse),
-    )
+    return _untrained(context, step.name, scale, load_model(folder / "model"))
 
 
-def _sandwich(context: Context, step: SandwichStep, folder: Path, beat: Callable[[], None]) -> StageRecord:
+def _take(context: Context, step: CandidateStep, folder: Path) -> StageRecord:
+    sandwich = context.prepared.run_folder / "stages" / "sandwich"
+    candidate = take_candidate(context, sandwich, step.scale_percent, folder)
+    return _untrained(context, step.name, step.scale_percent, candidate)
+
+
+def _sandwich(
+    context: Context,
+    trial: Trial,
+    step: SandwichStep,
+    before: Sequence[StageRecord],
+    folder: Path,
+    beat: Callable[[], None],
+) -> StageRecord:
     prepared = context.prepared
     config, primary = prepared.config, prepared.task.primary_metric
+    teacher_metric, teacher_percent = _above(context, before)
+    if step.source != TEACHER:
+        step = step.below(teacher_percent)
     structures = structures_of(prepared, step.scales)
-    teacher = load_shared_teacher(prepared)
-    teacher_metric = _teacher_metric(context)
+    teacher, source = models_above(context, step)
 
     def scales_of_step(number: int) -> tuple[int, ...]:
         if step.trained is not None:
             return step.trained
-        return sample_step(step.scales, step.num_sampled, seed=config.seed * 1_000_003 + number)
+        return sample_step(step.scales, step.num_trained, seed=config.seed * 1_000_003 + number)
 
     def goodness(scores: Scores) -> float:
         metrics = {scale: scores[scale][primary] for scale in step.candidates}
-        return max(tradeoffs_of(step.rule, metrics, teacher_metric).values())
+        return choose(step.rule, metrics, teacher_metric, teacher_percent, step.num_chosen, step.num_below).value
 
-    shared = cut(teacher_in_order(prepared), structures[step.scales[0]])
     state = _match(
         context,
         step.name,
         folder,
         beat,
         config.sandwich_training,
-        shared,
+        cut(source, structures[step.scales[0]]),
         structures,
         teacher,
-        None,
+        stage_above(context, trial, step),
         scales_of_step,
         goodness,
     )
     assert state.best is not None
+    shared = load_model(folder / "model")
+    logits = {scale: selection_logits(context, cut(shared, structures[scale])) for scale in step.candidates}
+    _keep(context, step.name, {f"{SELECTION}/{scale}": values for scale, values in logits.items()})
     return StageRecord(
         stage=step.name,
         trial=context.trial,
@@ -156,76 +180,119 @@ def _sandwich(context: Context, step: SandwichStep, folder: Path, beat: Callable
     )
 
 
-def _choose(context: Context, step: ChooseStep, before: Sequence[StageRecord]) -> StageRecord:
+def _choose(context: Context, step: ChooseStep, before: Sequence[StageRecord], folder: Path) -> StageRecord:
     prepared = context.prepared
-    student = prepared.config.student_percent
-    sandwich = next(record for record in before if record.stage == "sandwich")
+    found = _candidates(context, step, before)
     primary = prepared.task.primary_metric
-    metrics = {scale: m[primary] for scale, m in sandwich.selection_metrics.items() if scale != student}
-    tradeoffs = tradeoffs_of(step.rule, metrics, _teacher_metric(context))
-    chosen = best_scale(tradeoffs)
+    metrics = {scale: selection[primary] for scale, (selection, _) in found.items()}
+    teacher_metric, teacher_percent = _above(context, before)
+    choice = choose(step.rule, metrics, teacher_metric, teacher_percent, step.num_chosen, step.num_below)
+    chosen = choice.chain[0]
+    selection, stage = found[chosen]
     if context.workers.is_first:
         logger.info(
-            "[%s] assistant chosen: %d%% (selection %s %.4f, trade-off %.4f)",
+            "[%s] assistant chosen: %s (selection %s %.4f, trade-off %.4f)",
             context.trial,
-            chosen,
+            " → ".join(f"{scale}%" for scale in choice.chain),
             primary,
             metrics[chosen],
-            tradeoffs[chosen],
+            choice.tradeoffs[chosen],
         )
-    assistant = assistant_at(context, chosen)
-    return StageRecord(
-        stage=step.name,
-        trial=context.trial,
-        scale_percent=chosen,
-        chosen_percent=chosen,
-        tradeoffs=tradeoffs,
-        selection_metrics={chosen: sandwich.selection_metrics[chosen]},
-        validation_metrics=score_validation(context, assistant),
+    if step.sandwich is None:
+        assistant = take_model(context, stage, folder)
+    else:
+        assistant = take_candidate(context, stage, chosen, folder)
+    record = _untrained(context, step.name, chosen, assistant)
+    return record.model_copy(
+        update={
+            "selection_metrics": {chosen: selection},
+            "chosen_percent": chosen,
+            "chosen_chain": choice.chain,
+            "tradeoffs": choice.tradeoffs,
+        }
     )
 
 
+def _candidates(
+    context: Context, step: ChooseStep, before: Sequence[StageRecord]
+) -> dict[int, tuple[dict[str, float], Path]]:
+    """By scale what a choice is made from: selection metrics, and the folder of the stage that trained them."""
+    prepared = context.prepared
+    if step.sandwich is not None:
+        sandwich = next(record for record in before if record.stage == step.sandwich)
+        folder = context.folder / "stages" / step.sandwich
+        student = prepared.config.student_percent
+        return {scale: (found, folder) for scale, found in sandwich.selection_metrics.items() if scale != student}
+    candidates = {}
+    for trial in prepared.plan.trials:
+        folder = stage_folder(prepared.run_folder / "trials" / trial.name, trial.steps[-1])
+        # An assistant whose trial failed is no candidate.
+        if (record := read_record(folder)) is not None and record.scale_percent is not None:
+            candidates[record.scale_percent] = (record.selection_metrics[record.scale_percent], folder)
+    return candidates
+
+
 def _distil(
-    context: Context, step: DistilStep, before: Sequence[StageRecord], folder: Path, beat: Callable[[], None]
+    context: Context,
+    trial: Trial,
+    step: DistilStep,
+    before: Sequence[StageRecord],
+    folder: Path,
+    beat: Callable[[], None],
 ) -> StageRecord:
     prepared = context.prepared
-    config, primary, scale = prepared.config, prepared.task.primary_metric, step.scale_percent
-    teacher, source = models_above(context, step, before)
-    student, structure = make(prepared, step, source)
+    config, primary, scale = prepared.config, prepared.task.primary_metric, scale_of(step.scale, before)
+    teacher, source = models_above(context, step)
+    student, structure = make(context, step, source, before)
     del source
     state = _match(
         context,
         step.name,
         folder,
         beat,
-        config.distil,
+        config.distil_training,
         student,
         {scale: structure},
         teacher,
-        stage_above(context, step, before),
+        stage_above(context, trial, step),
         scales_of_step=lambda number: (scale,),  # noqa: ARG005
         goodness=lambda scores: scores[scale][primary],
     )
     assert state.best is not None
-    return StageRecord(
-        stage=step.name,
-        trial=context.trial,
-        scale_percent=scale,
-        num_epochs=state.epochs_done,
-        best_epoch=state.best_epoch,
-        training_flops=state.training_flops,
-        step_seconds=state.step_seconds,
-        step_memory_bytes=state.step_memory_bytes,
-        selection_metrics=state.best.metrics,
-        validation_metrics=score_validation(context, load_model(folder / "model")),
+    made = _untrained(context, step.name, scale, load_model(folder / "model"))
+    return made.model_copy(
+        update={
+            "num_epochs": state.epochs_done,
+            "best_epoch": state.best_epoch,
+            "training_flops": state.training_flops,
+            "step_seconds": state.step_seconds,
+            "step_memory_bytes": state.step_memory_bytes,
+            "selection_metrics": state.best.metrics,
+        }
     )
 
 
-def tradeoffs_of(rule: SelectionConfig, metrics: dict[int, float], teacher_metric: float) -> dict[int, float]:
-    """Every candidate's trade-off by the rule of a recipe."""
-    if isinstance(rule, LambdaSelectionConfig):
-        return lambda_tradeoff(metrics, rule.lam)
-    return negative_derivative(metrics, teacher_metric)
+def _untrained(context: Context, stage: str, scale: int, model: PreTrainedModel) -> StageRecord:
+    """The record of a model as it is: scored on selection and validation rows, its answers kept."""
+    selection = selection_logits(context, model)
+    validation = validation_logits(context, model)
+    _keep(
+        context,
+        stage,
+        {f"{SELECTION}/{scale}": selection, **{f"{VALIDATION}/{name}": found for name, found in validation.items()}},
+    )
+    return StageRecord(
+        stage=stage,
+        trial=context.trial,
+        scale_percent=scale,
+        selection_metrics={scale: selection_metrics(context.prepared, selection)},
+        validation_metrics=validation_metrics(context.prepared, validation),
+    )
+
+
+def _keep(context: Context, stage: str, logits: Mapping[str, np.ndarray]) -> None:
+    if context.workers.is_first:
+        keep_predictions(context.prepared.run_folder, context.trial, stage, logits)
 
 
 def _match(
@@ -250,7 +317,7 @@ def _match(
         structure_of(teacher.config),
         structures.values(),
         above is not None,
-        prepared.student_shape if stage == STUDENT else prepared.shape,
+        prepared.shape_made(stage),
     )
     if above is not None:
         hand_on(above, objective)
@@ -277,10 +344,17 @@ def _match(
     return state
 
 
-def _teacher_metric(context: Context) -> float:
+def _above(context: Context, before: Sequence[StageRecord]) -> tuple[float, int]:
+    """Selection metric and scale of the model above a sandwich or a choice: the newest chosen, else the teacher."""
+    primary = context.prepared.task.primary_metric
+    chosen = [record for record in before if record.chosen_percent is not None]
+    if chosen:
+        scale = chosen[-1].chosen_percent
+        assert scale is not None
+        return chosen[-1].selection_metrics[scale][primary], scale
     record = read_record(teacher_folder(context.prepared))
     assert record is not None
-    return record.selection_metrics[100][context.prepared.task.primary_metric]
+    return record.selection_metrics[TEACHER_PERCENT][primary], TEACHER_PERCENT
 
 
 def _surroundings(context: Context) -> Surroundings:

@@ -1,13 +1,12 @@
 """A whole run on a cluster, watched from the driver."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
-from minidisc_ray.pipeline.prepare import Prepared
-from minidisc_ray.pipeline.progress import Progress, read_progress, write_progress
+from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.progress import Progress, read_progress
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.pipeline.run_directory import open_run, probe_storage
@@ -16,10 +15,10 @@ from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.resources import trials_at_once
 from minidisc_ray.ray_backend.sweep import fit_sweep
 from minidisc_ray.ray_backend.trainer import fit_trial
-from minidisc_ray.ray_backend.worker import SHARED_TRIAL
+from minidisc_ray.ray_backend.watching import mark_stopped, watched
+from minidisc_ray.schedules.plan import SHARED_TRIAL
 
 Watch = Callable[[Sequence[Progress]], None]
-_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
@@ -42,55 +41,31 @@ def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
         at_once = trials_at_once(nodes, prepared.config.compute)
         folder = open_run(prepared)
         try:
-            _watched(lambda: _execute(prepared, at_once), lambda: _show(folder, started_at, watch))
+            watched(lambda: _execute(prepared, at_once), lambda: _show(folder, started_at, watch))
         except BaseException:
-            _mark_stopped(prepared)
+            mark_stopped(prepared.run_folder)
             raise
     return finish_run(prepared, started_at)
 
 
 def _execute(prepared: Prepared, at_once: int) -> None:
-    if not prepared.plan.is_sweep:
-        (trial,) = prepared.plan.trials
+    plan = prepared.plan
+    if not plan.is_sweep:
+        (trial,) = plan.trials
         if not is_trial_finished(prepared, trial):
             fit_trial(prepared, trial.name, with_shared=True)
         return
     shared = (teacher_folder(prepared), importance_folder(prepared))
-    if any(read_record(folder) is None for folder in shared):
+    before = plan.trial(SHARED_TRIAL)
+    is_before_finished = before is None or is_trial_finished(prepared, before)
+    if not is_before_finished or any(read_record(folder) is None for folder in shared):
         fit_trial(prepared, SHARED_TRIAL, with_shared=True)
     fit_sweep(prepared, at_once)
-
-
-def _watched(action: Callable[[], None], look: Callable[[], None]) -> None:
-    """Run an action in a thread and look at its progress from this one.
-
-    So Ctrl-C reaches our own handler at once: Ray installs its own only in main threads.
-    """
-    failures: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            action()
-        except BaseException as error:  # noqa: BLE001 - carried to the calling thread
-            failures.append(error)
-
-    thread = threading.Thread(target=guarded, name="minidisc-run", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(_SECONDS_BETWEEN_LOOKS)
-        look()
-    if failures:
-        raise failures[0]
+    if plan.after is not None and not is_trial_finished(prepared, plan.after):
+        fit_trial(prepared, plan.after.name, with_shared=False)
 
 
 def _show(folder: Path, since: float, watch: Watch | None) -> None:
     """Show what is going on now; what an interrupted run left is not."""
     if watch is not None:
         watch([progress for progress in read_progress(folder) if progress.updated_at >= since])
-
-
-def _mark_stopped(prepared: Prepared) -> None:
-    """A killed worker cannot say that it stopped; say it for the trials that still call themselves running."""
-    for progress in read_progress(prepared.run_folder):
-        if progress.status == "running":
-            write_progress(prepared.run_folder, progress.model_copy(update={"status": "interrupted"}))

@@ -7,7 +7,7 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.ray_backend.holding import HoldingCallback
 from minidisc_ray.ray_backend.worker import settings_of, train_worker
 from minidisc_ray.training.loop import TrainingError

@@ -15,12 +15,12 @@ import torch
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.pipeline.context import Context, Report
-from minidisc_ray.pipeline.prepare import Prepared, prepare
-from minidisc_ray.pipeline.trial import run_steps
+from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.trial import run_shared, run_trial
+from minidisc_ray.schedules.plan import Trial
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.workers import Workers
-
-SHARED_TRIAL = "shared"
 
 
 def settings_of(prepared: Prepared, trial: str, with_shared: bool) -> dict[str, Any]:
@@ -34,16 +34,15 @@ def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -
     prepared = prepare(resolve(settings["config"]))
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     name = settings["trial"]
-    trial = next((trial for trial in prepared.plan.trials if trial.name == name), None)
+    trial = prepared.plan.trial(name) or Trial(name, ())
     shared = prepared.plan.shared if settings["with_shared"] else ()
-    own = trial.steps if trial is not None else ()
-    context = Context(prepared, workers, name, num_stages=len(shared) + len(own), report=report)
+    context = Context(prepared, workers, name, num_stages=len(shared) + len(trial.steps), report=report)
     try:
-        run_steps(context, shared)
-        run_steps(context, own)
+        run_shared(context, shared)
+        run_trial(context, trial)
     except (UserError, TrainingError) as error:
         return str(error)
-    context.progress((own or shared)[-1].name, "finished")
+    context.progress((trial.steps or shared)[-1].name, "finished")
     return None
 
 

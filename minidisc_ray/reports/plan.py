@@ -10,7 +10,7 @@ from minidisc_ray.core.flops import encoder_parameters, forward_macs, total_para
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.planned import untrained_head_note
-from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.reports.words import count_text
 from minidisc_ray.schedules.plan import DistilStep
 
@@ -73,10 +73,11 @@ def _origin(prepared: Prepared, student: Structure) -> str:
 
 def _student(prepared: Prepared) -> Structure:
     """Of the student; where several sources could make it narrower or wider, that from the middle of the grid."""
-    trials = prepared.plan.trials
-    last = trials[len(trials) // 2].steps[-1]
+    ends = prepared.plan.ends
+    trial = ends[len(ends) // 2]
+    last = trial.steps[-1]
     assert isinstance(last, DistilStep)
-    return prepared.made_structure(last)
+    return prepared.made_structure(trial, last)
 
 
 def _steps(prepared: Prepared) -> Table:

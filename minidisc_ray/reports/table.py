@@ -2,11 +2,11 @@
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
-from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.pipeline.result import Method, RunResult
 from minidisc_ray.reports.checks import check_comparable, distinct_runs
 from minidisc_ray.reports.words import FIXED_METHODS, method_name, scales_text
 
@@ -14,7 +14,7 @@ TEACHER = "Teacher"
 MAJORITY = "Majority class"
 LTSD = "LTSD"
 
-_METHOD_ORDER = ("conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc")
+_METHOD_ORDER = get_args(Method)
 _STEP = ("step_seconds", "step_seconds_ratio", "step_memory_bytes", "step_memory_ratio")
 _HEAD = (
     "task",

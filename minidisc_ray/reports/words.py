@@ -7,18 +7,23 @@ from minidisc_ray.pipeline.result import RunResult
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _METHODS = {
     "conventional": "Conventional",
+    "matched": "Conventional (compute-matched)",
     "sparse_teacher": "StarK",
     "assistant": "TA",
+    "law": "TA (law)",
     "minidisc": "MiniDisc",
     "maxidisc": "MaxiDisc",
 }
 # Those whose model between teacher and student is given by the recipe.
-FIXED_METHODS = ("sparse_teacher", "assistant")
+FIXED_METHODS = ("sparse_teacher", "assistant", "law")
 _METRICS = {"f1": "F1", "matthews": "Matthews", "accuracy": "Accuracy", "spearman": "Spearman", "pearson": "Pearson"}
 
 
 def method_name(result: RunResult) -> str:
     """What tables call the run's method; what was fixed carries its scale, so that two scales are two methods."""
+    if result.label:
+        return result.label
+    # Results of the first release have no label.
     name = _METHODS[result.method]
     if result.method not in FIXED_METHODS:
         return name

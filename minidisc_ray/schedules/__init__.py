@@ -4,6 +4,7 @@ from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import (
     AssistantConfig,
     ConventionalConfig,
+    LawConfig,
     MaxiDiscConfig,
     MiniDiscConfig,
     SparseTeacherConfig,
@@ -28,6 +29,10 @@ def build_plan(config: RunConfig) -> Plan:
             return plan_sparse_teacher(config.schedule.teacher_percent, student)
         case AssistantConfig():
             return plan_assistant(config.schedule.assistant_percent, student)
+        case LawConfig():
+            percent = config.schedule.assistant_percent
+            assert percent is not None, "the law's scale is asked for before the sizes of the models are known"
+            return plan_assistant(percent, student)
         case MiniDiscConfig():
             return plan_minidisc(config.schedule, student)
         case MaxiDiscConfig():

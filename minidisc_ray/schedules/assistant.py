@@ -10,8 +10,10 @@ def plan_assistant(assistant_percent: int, student_percent: int) -> Plan:
 
 def through_assistant(name: str, assistant_percent: int, student_percent: int) -> Trial:
     """The trial T -> A -> S."""
-    steps = (
-        DistilStep(TEACHER, assistant_percent, "assistant"),
-        DistilStep(assistant_percent, student_percent, STUDENT),
-    )
-    return Trial(name, steps, assistant_percent)
+    assistant = to_assistant(assistant_percent)
+    return Trial(name, (assistant, DistilStep(assistant.name, student_percent, STUDENT)), assistant_percent)
+
+
+def to_assistant(assistant_percent: int) -> DistilStep:
+    """The step T -> A."""
+    return DistilStep(TEACHER, assistant_percent, "assistant")

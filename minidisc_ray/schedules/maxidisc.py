@@ -1,11 +1,44 @@
-"""MaxiDisc: every scale in full, one trial each."""
+"""MaxiDisc: every scale in full, one trial each; and its ablations on the way to MiniDisc (table 5)."""
 
-from minidisc_ray.configs.schedule import MaxiDiscConfig
-from minidisc_ray.schedules.assistant import through_assistant
-from minidisc_ray.schedules.plan import Plan
+from minidisc_ray.configs.schedule import LambdaSelectionConfig, MaxiDiscConfig, StudentSelectionConfig
+from minidisc_ray.schedules.assistant import through_assistant, to_assistant
+from minidisc_ray.schedules.plan import STUDENT, CandidateStep, ChooseStep, DistilStep, Plan, SandwichStep, Trial
+
+_LAST_TRIAL = "chosen"
 
 
 def plan_maxidisc(schedule: MaxiDiscConfig, student_percent: int) -> Plan:
-    """As many trials T -> A -> S as there are candidates."""
+    """As many trials T -> A -> S as there are candidates, or the parts of them that an ablation leaves."""
     scales = schedule.scales.scales(student_percent)
-    return Plan(trials=tuple(through_assistant(f"scale-{scale:02d}", scale, student_percent) for scale in scales))
+    if schedule.assistants == "sandwich":
+        return _with_sandwich(schedule, scales, student_percent)
+    if isinstance(schedule.selection, StudentSelectionConfig):
+        return Plan(trials=tuple(through_assistant(_name(scale), scale, student_percent) for scale in scales))
+    # Every assistant is trained by itself, but only the one with the best trade-off is distilled to a student.
+    choice = ChooseStep(schedule.selection, sandwich=None)
+    return Plan(
+        trials=tuple(Trial(_name(scale), (to_assistant(scale),), scale) for scale in scales),
+        after=Trial(_LAST_TRIAL, (choice, DistilStep(choice.name, student_percent, STUDENT))),
+    )
+
+
+def _with_sandwich(schedule: MaxiDiscConfig, scales: tuple[int, ...], student_percent: int) -> Plan:
+    """One sandwich for all assistants, then a student from each of them."""
+    sandwich = SandwichStep(
+        candidates=scales,
+        student_percent=student_percent,
+        num_sampled=schedule.num_sampled,
+        sampling=schedule.sampling,
+        # No assistant is chosen: the kept state is the one that would have led to the best choice.
+        rule=LambdaSelectionConfig(),
+    )
+    trials = []
+    for scale in scales:
+        candidate = CandidateStep(scale)
+        steps = (candidate, DistilStep(candidate.name, student_percent, STUDENT))
+        trials.append(Trial(_name(scale), steps, scale))
+    return Plan(trials=tuple(trials), before=(sandwich,))
+
+
+def _name(scale: int) -> str:
+    return f"scale-{scale:02d}"

@@ -1,19 +1,71 @@
-"""MiniDisc: one trial (section 3.3)."""
+"""MiniDisc: one trial (section 3.3), with one assistant or several (section 1: "recursively applying")."""
 
 from minidisc_ray.configs.schedule import MiniDiscConfig
-from minidisc_ray.core.grid import sample_evenly
-from minidisc_ray.schedules.plan import CHOSEN, MAIN_TRIAL, STUDENT, ChooseStep, DistilStep, Plan, SandwichStep, Trial
+from minidisc_ray.schedules.plan import (
+    FIRST_STUDENT,
+    MAIN_TRIAL,
+    STUDENT,
+    TEACHER,
+    ChooseStep,
+    DistilStep,
+    OwnStep,
+    Place,
+    Plan,
+    SandwichStep,
+    Trial,
+)
 
 
 def plan_minidisc(schedule: MiniDiscConfig, student_percent: int) -> Plan:
-    """Sandwich, choice, distillation."""
-    candidates = schedule.scales.scales(student_percent)
-    trained = None
-    if schedule.sampling == "fixed":
-        trained = sample_evenly((*candidates, student_percent), schedule.num_sampled)
-    steps = (
-        SandwichStep(candidates, student_percent, trained, schedule.num_sampled, schedule.selection),
-        ChooseStep(schedule.selection),
-        DistilStep(CHOSEN, student_percent, STUDENT),
+    """Sandwich, choice, distillation; then once more from the teacher, if distillation is residual (appendix L)."""
+    chain = _joint_chain if schedule.chain == "joint" else _repeated_chain
+    steps = chain(schedule, student_percent)
+    last = steps[-1].name
+    if schedule.residual:
+        steps += [
+            DistilStep(last, student_percent, FIRST_STUDENT),
+            DistilStep(TEACHER, student_percent, STUDENT, continues=FIRST_STUDENT),
+        ]
+    else:
+        steps.append(DistilStep(last, student_percent, STUDENT))
+    return Plan(trials=(Trial(MAIN_TRIAL, tuple(steps)),))
+
+
+def _repeated_chain(schedule: MiniDiscConfig, student_percent: int) -> list[OwnStep]:
+    """Sandwich and choice, again and again: each chosen assistant teaches the next sandwich."""
+    steps: list[OwnStep] = []
+    source, count = TEACHER, schedule.num_assistants
+    for number in range(1, count + 1):
+        suffix = "" if number == 1 else f"-{number}"
+        sandwich = _sandwich(schedule, student_percent, source, 1, count - number, f"sandwich{suffix}")
+        choice = ChooseStep(schedule.selection, sandwich.name, num_below=sandwich.num_below, name=f"choose{suffix}")
+        steps += [sandwich, choice]
+        source = choice.name
+    return steps
+
+
+def _joint_chain(schedule: MiniDiscConfig, student_percent: int) -> list[OwnStep]:
+    """One sandwich, one choice of all assistants; those after the first are then distilled one from another."""
+    count = schedule.num_assistants
+    sandwich = _sandwich(schedule, student_percent, TEACHER, count, 0, "sandwich")
+    choice = ChooseStep(schedule.selection, sandwich.name, num_chosen=count)
+    steps: list[OwnStep] = [sandwich, choice]
+    for place in range(1, count):
+        steps.append(DistilStep(steps[-1].name, Place(choice.name, place), f"assistant-{place + 1}"))
+    return steps
+
+
+def _sandwich(
+    schedule: MiniDiscConfig, student_percent: int, source: str, num_chosen: int, num_below: int, name: str
+) -> SandwichStep:
+    return SandwichStep(
+        candidates=schedule.scales.scales(student_percent),
+        student_percent=student_percent,
+        num_sampled=schedule.num_sampled,
+        sampling=schedule.sampling,
+        rule=schedule.selection,
+        source=source,
+        num_chosen=num_chosen,
+        num_below=num_below,
+        name=name,
     )
-    return Plan(trials=(Trial(MAIN_TRIAL, steps),))

@@ -5,5 +5,5 @@ from minidisc_ray.schedules.plan import MAIN_TRIAL, STUDENT, DistilStep, Plan, P
 
 def plan_sparse_teacher(teacher_percent: int, student_percent: int) -> Plan:
     """Teacher to sparse teacher by pruning alone, then to student."""
-    steps = (PruneStep(teacher_percent), DistilStep(teacher_percent, student_percent, STUDENT))
-    return Plan(trials=(Trial(MAIN_TRIAL, steps),))
+    pruning = PruneStep(teacher_percent)
+    return Plan(trials=(Trial(MAIN_TRIAL, (pruning, DistilStep(pruning.name, student_percent, STUDENT))),))

@@ -17,6 +17,13 @@ TASK = Task("tiny", ("text",), "label", BUILTIN_LABEL_NAMES, ("accuracy",))
 # The teacher has 2 layers of width 32, with 4 heads and 64 neurons: 17,088 encoder parameters.
 LAYERS, WIDTH, HEADS, NEURONS = 1, 16, 2, 32
 ENCODER_PARAMETERS, SCALE = 2224, 13
+# Beside those of ``pipeline_kit``: the schedule to start from, and what is changed in it.
+OTHER_SCHEDULES = {
+    "sparse_teacher": ("conventional", "schedule={kind: sparse_teacher, teacher_percent: 80}"),
+    "law": ("conventional", "schedule={kind: law, scales: [60, 30]}"),
+    "residual": ("minidisc", "schedule.residual=true"),
+    "matched": ("conventional", "schedule.match={kind: minidisc, scales: [60, 30], num_sampled: 2}"),
+}
 
 
 def save_encoder(
@@ -49,8 +56,5 @@ def student_at(folder: Path, **values: object) -> tuple[str, str]:
 
 def prepared_student(storage: Path, kind: str, folder: Path, *overrides: str) -> Prepared:
     """A tiny run that distils to a saved encoder."""
-    if kind == "sparse_teacher":
-        return prepared_student(
-            storage, "conventional", folder, "schedule={kind: sparse_teacher, teacher_percent: 80}", *overrides
-        )
-    return prepared_run(storage, kind, (*student_at(folder), *overrides))
+    start, *changes = OTHER_SCHEDULES.get(kind, (kind,))
+    return prepared_run(storage, start, (*student_at(folder), *changes, *overrides))

@@ -14,7 +14,8 @@ from minidisc_ray.data import builtin_tokenizer, builtin_vocabulary
 from minidisc_ray.data.tasks import BUILTIN_LABEL_NAMES
 from minidisc_ray.models.checkpoint import save_model
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.prepare import Prepared, prepare
+from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import RunResult
 
 GRID = {"kind": "list", "values": [60, 30]}

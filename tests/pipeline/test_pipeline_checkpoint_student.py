@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from checkpoint_kit import ENCODER_PARAMETERS, SCALE, TASK, prepared_student, save_encoder, student_at
+from checkpoint_kit import ENCODER_PARAMETERS, OTHER_SCHEDULES, SCALE, TASK, prepared_student, save_encoder, student_at
 from pipeline_kit import numbers, prepared_run, random_teacher, stages_of
 from rich.console import Console
 from safetensors.torch import load_file
@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from minidisc_ray import api
-from minidisc_ray.configs import resolve
+from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.data import builtin_tokenizer, builtin_vocabulary
 from minidisc_ray.data.tasks import BUILTIN_LABEL_NAMES
@@ -32,13 +32,15 @@ from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.own_student import load_own_student
 from minidisc_ray.pipeline.result import load_result
 from minidisc_ray.pipeline.shared import teacher_folder
+from minidisc_ray.ray_backend.many import items_of
 from minidisc_ray.reports.html import report_page
 from minidisc_ray.reports.plan import plan_renderables
 from minidisc_ray.reports.table import compare
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
-SCHEDULES = ("conventional", "assistant", "minidisc", "maxidisc", "sparse_teacher")
+SCHEDULES = ("conventional", "assistant", "minidisc", "maxidisc", *OTHER_SCHEDULES)
+WITHOUT_ASSISTANT = ("conventional", "matched")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +118,7 @@ def test_training_moved_the_checkpoints_weights(prepared):
 def test_the_closed_form_is_what_was_counted(prepared, kind, result):
     for stage in Estimator(prepared).stages():
         found = [s for s in result.cost.stages if s.stage == stage.stage and s.trial in (stage.trial, "shared")]
-        chosen = kind == "minidisc" and stage.stage == "student"
+        chosen = kind in ("minidisc", "residual") and stage.stage in ("student", "first_student")
         assert found[0].training_flops == pytest.approx(stage.training_flops, rel=0.25 if chosen else 0.02), stage
 
 
@@ -138,7 +140,7 @@ def test_plan_table_and_page_tell_the_student(prepared, result):
 
 def test_importance_is_measured_only_where_something_is_pruned(tmp_path, kind, result, encoder):
     stages = {stage.stage for stage in result.cost.stages}
-    assert ("importance" in stages) == (kind != "conventional")
+    assert ("importance" in stages) == (kind not in WITHOUT_ASSISTANT)
     alone = prepared_student(tmp_path, "conventional", encoder)
     assert [step.name for step in alone.plan.shared] == ["teacher"]
     if kind == "conventional":
@@ -148,12 +150,41 @@ def test_importance_is_measured_only_where_something_is_pruned(tmp_path, kind, r
 
 
 def test_assistants_are_pruned_from_the_teacher_as_ever(storage, encoder):
-    for kind in ("assistant", "minidisc", "maxidisc", "sparse_teacher"):
+    for kind in (kind for kind in SCHEDULES if kind not in WITHOUT_ASSISTANT):
         (above,) = load_result(prepared_student(storage, kind, encoder).run_folder).assistants
         assert len(above.heads) == 2
         assert above.scale_percent > SCALE
     sandwich = prepared_student(storage, "minidisc", encoder).run_folder / "stages" / "sandwich" / "record.json"
     assert sorted(map(int, json.loads(sandwich.read_text())["selection_metrics"])) == [SCALE, 30, 60]
+
+
+def test_the_law_and_the_matched_epochs_count_the_students_own_sizes(storage, encoder):
+    # 2.5 times 2,224 parameters are 5,560, and 30 percent of the teacher's are 5,140.
+    assert prepared_student(storage, "law", encoder).config.schedule.assistant_percent == 30
+    one, matched, minidisc = (
+        sum(stage.training_flops for stage in Estimator(prepared).stages() if stage.in_ratio)
+        for prepared in (prepared_student(storage, kind, encoder) for kind in ("conventional", "matched", "minidisc"))
+    )
+    assert minidisc <= matched < minidisc + one
+
+
+def test_of_several_runs_one_that_needs_importance_makes_what_they_share(tmp_path, encoder):
+    runs = [prepared_student(tmp_path, kind, encoder) for kind in ("conventional", "minidisc")]
+    items = items_of(runs)
+    assert [(item.run.config.schedule.kind, item.trial) for item in items] == [
+        ("minidisc", "shared"),
+        ("minidisc", "main"),
+        ("conventional", "main"),
+    ]
+    assert items[2].needs == {items[0].title}
+
+
+def test_a_student_smaller_than_any_pruned_one_needs_no_slice_of_its_size(tmp_path, encoder):
+    large = ("teacher.hidden_size=48", "teacher.num_heads=6", "teacher.intermediate_size=96")
+    prepared = prepared_student(tmp_path, "conventional", encoder, *large)
+    assert prepared.config.student_percent == 6
+    with pytest.raises(UserError, match=r"^student\.scale_percent: at 6 percent no attention head is left"):
+        prepared_student(tmp_path, "minidisc", encoder, *large, "pruning.ranking=local")
 
 
 def test_the_resolved_recipe_is_the_same_run_again(prepared, result):

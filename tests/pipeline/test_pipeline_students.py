@@ -23,7 +23,7 @@ from minidisc_ray.pipeline.assemble import trial_folder
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.making import student_structure
-from minidisc_ray.pipeline.prepare import Prepared
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.pipeline.run_directory import clean

@@ -11,7 +11,8 @@ import yaml
 
 from minidisc_ray.accounting.ledger import Attempt, Ledger
 from minidisc_ray.configs import resolve
-from minidisc_ray.pipeline.prepare import Prepared, prepare
+from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import RunResult
 
 _ONCE = {"num_epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "early_stop_epochs": None}

@@ -5,7 +5,6 @@ from minidisc_ray.configs.schedule import LambdaSelectionConfig, NegativeDerivat
 from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.schedules import Plan, build_plan
 from minidisc_ray.schedules.plan import (
-    CHOSEN,
     TEACHER,
     ChooseStep,
     DistilStep,
@@ -31,29 +30,28 @@ def test_conventional_goes_straight_to_the_student():
 
 def test_assistant_goes_through_one_scale():
     plan = plan_of(kind="assistant", assistant_percent=40)
-    steps = (DistilStep(TEACHER, 40, "assistant"), DistilStep(40, 10, "student"))
+    steps = (DistilStep(TEACHER, 40, "assistant"), DistilStep("assistant", 10, "student"))
     assert plan == Plan((Trial("main", steps, 40),), SHARED)
     assert not plan.is_sweep
 
 
 def test_a_sparse_teacher_is_pruned_and_then_distilled_from_once():
     plan = plan_of(kind="sparse_teacher", teacher_percent=80)
-    assert plan == Plan((Trial("main", (PruneStep(80), DistilStep(80, 10, "student"))),), SHARED)
+    assert plan == Plan((Trial("main", (PruneStep(80), DistilStep("sparse_teacher", 10, "student"))),), SHARED)
     assert not plan.is_sweep
 
 
 def test_minidisc_is_one_trial_of_sandwich_choice_and_one_distillation():
     candidates, rule = tuple(range(95, 10, -5)), LambdaSelectionConfig(lam=0.2)
     steps = (
-        SandwichStep(
-            candidates, 10, trained=(95, 80, 60, 45, 25, 10), num_sampled=6, rule=LambdaSelectionConfig(lam=0.2)
-        ),
+        SandwichStep(candidates, 10, num_sampled=6, sampling="fixed", rule=rule),
         ChooseStep(rule),
-        DistilStep(CHOSEN, 10, "student"),
+        DistilStep("choose", 10, "student"),
     )
     plan = plan_of(kind="minidisc")
     assert plan == Plan((Trial("main", steps),), SHARED)
     assert steps[0].scales == (*candidates, 10)
+    assert steps[0].trained == (95, 80, 60, 45, 25, 10)
     assert not plan.is_sweep
 
 
@@ -67,7 +65,8 @@ def test_minidisc_that_draws_each_step_fixes_no_subset():
     )
     (trial,) = plan.trials
     rule = NegativeDerivativeSelectionConfig()
-    assert trial.steps[0] == SandwichStep((60, 30), 10, trained=None, num_sampled=3, rule=rule)
+    assert trial.steps[0] == SandwichStep((60, 30), 10, num_sampled=3, sampling="per_step", rule=rule)
+    assert trial.steps[0].trained is None
     assert trial.steps[1] == ChooseStep(rule)
 
 
@@ -80,7 +79,7 @@ def test_maxidisc_is_a_trial_for_each_scale():
     plan = plan_of(kind="maxidisc", scales={"kind": "list", "values": [5, 60, 30]}, student=4)
     assert [trial.name for trial in plan.trials] == ["scale-60", "scale-30", "scale-05"]
     assert [trial.assistant_percent for trial in plan.trials] == [60, 30, 5]
-    assert plan.trials[1].steps == (DistilStep(TEACHER, 30, "assistant"), DistilStep(30, 4, "student"))
+    assert plan.trials[1].steps == (DistilStep(TEACHER, 30, "assistant"), DistilStep("assistant", 4, "student"))
     assert plan.is_sweep
     assert plan.shared == SHARED
 
@@ -96,7 +95,7 @@ KINDS = ["conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc"]
 def test_every_schedule_ends_with_the_student(kind):
     for trial in plan_of(kind=kind, student=20).trials:
         last = trial.steps[-1]
-        assert (last.name, last.scale_percent) == ("student", 20)
+        assert (last.name, last.scale) == ("student", 20)
         assert [step for step in trial.steps if isinstance(step, DistilStep) and step.makes_student] == [last]
 
 

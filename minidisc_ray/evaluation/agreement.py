@@ -1,0 +1,208 @@
+"""Whether a trade-off orders assistants as their students turn out: rank correlation over scales.
+
+K scales of one seed's sweep, S seeds, B replicates.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.stats import rankdata
+
+from minidisc_ray.evaluation.choices import Sweep
+from minidisc_ray.evaluation.intervals import DEFAULT_RESAMPLING, Over, Resampling, percentile_ends, resampled_over
+from minidisc_ray.evaluation.resampling import Scores, score_draws, seed_counts
+from minidisc_ray.evaluation.rules import LambdaRule, TradeoffRule
+from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
+
+DEFAULT_RULE = LambdaRule()
+
+Coefficient = Literal["spearman", "kendall_tau_b"]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A rank correlation over scales with the students' metric on the scored splits.
+
+    A seed has none, None, where one side is the same at all scales or there are fewer than two. Such seeds are counted
+    and left out of the mean; a replicate takes the mean over those of its drawn seeds that have one.
+
+    Attributes:
+        predictor: what is correlated with the students: a rule's label, "assistant metric" or "scale".
+        coefficient: Spearman's or Kendall's tau-b.
+        mean: over the seeds that have one; None if none has.
+        low: lower end of the percentile interval over the replicates that have a value; None if none has.
+        high: upper end.
+        level: share of replicates between them.
+        excludes_zero: whether both ends are on one side of zero.
+        seeds: of the sweeps.
+        by_seed: each seed's correlation.
+        num_undefined_seeds: seeds without one.
+        num_undefined_replicates: replicates in which at least one drawn seed had none.
+        num_replicates: drawn in all.
+        num_scales: the smallest number of scales of a seed.
+        num_selection_rows: rows that assistants are scored on.
+        num_examples: rows that students are scored on.
+        over: what was resampled.
+    """
+
+    predictor: str
+    coefficient: Coefficient
+    mean: float | None
+    low: float | None
+    high: float | None
+    level: float
+    excludes_zero: bool
+    seeds: tuple[int, ...]
+    by_seed: tuple[float | None, ...]
+    num_undefined_seeds: int
+    num_undefined_replicates: int
+    num_replicates: int
+    num_scales: int
+    num_selection_rows: int
+    num_examples: int
+    over: Over
+
+
+def rank_agreement(
+    rows: LabelledRows,
+    sweeps: Mapping[int, Sweep],  # seed -> MaxiDisc's run
+    rule: TradeoffRule = DEFAULT_RULE,
+    resampling: Resampling = DEFAULT_RESAMPLING,
+) -> tuple[Agreement, ...]:
+    """Both coefficients for the trade-off, then for the assistant's metric and for the scale alone.
+
+    Each replicate draws selection rows, which move the assistants' metrics, validation rows, which move the students',
+    and seeds. Under ``protocol: paper``, where both are the same rows, they are drawn once. Scales are not drawn. A
+    replicate has the noise of the rows once more, so where metrics are close its correlations are weaker than the
+    point, and the interval is on the careful side.
+
+    Raises:
+        ValueError: if there is no seed, the rule lacks the teacher, or a model lacks predictions of its split.
+    """
+    if not sweeps:
+        raise ValueError("there is no seed to correlate over")
+    seeds = tuple(sorted(sweeps))
+    assistants = [_assistants(sweeps[seed], rule) for seed in seeds]
+    students = [[trial.student for trial in sweeps[seed].trials.values()] for seed in seeds]
+    selection = _score_by_seed(rows, [rows.selection_split], assistants, resampling)
+    validation = _score_by_seed(rows, rows.scored_splits, students, resampling)
+    names = (rule.label, "assistant metric", "scale")
+    points: dict[tuple[str, Coefficient], list[float]] = {}
+    draws: dict[tuple[str, Coefficient], list[np.ndarray]] = {}
+    for seed, of_assistants, of_students in zip(seeds, selection, validation, strict=True):
+        scales = tuple(sweeps[seed].trials)
+        at_point = _predictors(rule, scales, of_assistants.point[None])
+        drawn = _predictors(rule, scales, of_assistants.replicates)
+        for name, one, many in zip(names, at_point, drawn, strict=True):
+            point = rank_correlations(one, of_students.point[None])
+            replicates = rank_correlations(many, of_students.replicates)
+            for coefficient in point:
+                points.setdefault((name, coefficient), []).append(float(point[coefficient][0]))
+                draws.setdefault((name, coefficient), []).append(replicates[coefficient])
+    counts = seed_counts(rows, len(seeds), resampling)
+    num_scales = min(len(sweep.trials) for sweep in sweeps.values())
+    return tuple(
+        _summary(rows, name, coefficient, seeds, num_scales, of_seed, np.stack(draws[key], axis=1), counts, resampling)
+        for key, of_seed in points.items()
+        for name, coefficient in [key]
+    )
+
+
+def rank_correlations(
+    first: np.ndarray,  # (B, K)
+    second: np.ndarray,  # (B, K)
+) -> dict[Coefficient, np.ndarray]:  # (B,) each
+    """Spearman's and Kendall's tau-b of each row as scipy.stats has them; NaN where they are undefined."""
+    return {"spearman": _spearman(first, second), "kendall_tau_b": _kendall_tau_b(first, second)}
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    centre = (first.shape[1] + 1) / 2
+    return _cosine(rankdata(first, axis=1) - centre, rankdata(second, axis=1) - centre)
+
+
+def _kendall_tau_b(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    lower, upper = np.triu_indices(first.shape[1], k=1)
+    # Pairs that are tied on one side have a sign of 0 there, which is tau-b's correction.
+    return _cosine(np.sign(first[:, upper] - first[:, lower]), np.sign(second[:, upper] - second[:, lower]))
+
+
+def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    products = (first * second).sum(axis=1)
+    scale = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
+    undefined = np.full(len(products), np.nan)
+    cosine: np.ndarray = np.divide(products, scale, out=undefined, where=scale > 0)
+    return cosine.clip(-1.0, 1.0)
+
+
+def _assistants(sweep: Sweep, rule: TradeoffRule) -> list[Predictions]:
+    """The assistants and, last, the teacher where there is one."""
+    models = [trial.assistant for trial in sweep.trials.values()]
+    if sweep.teacher is not None and not isinstance(rule, LambdaRule):
+        models.append(sweep.teacher)
+    return models
+
+
+def _score_by_seed(
+    rows: LabelledRows, splits: Sequence[str], models: Sequence[Sequence[Predictions]], resampling: Resampling
+) -> list[Scores]:
+    """Score all seeds' models in one pass, then part them again."""
+    scores = score_draws(rows, splits, [model for of_seed in models for model in of_seed], resampling)
+    ends = np.cumsum([len(of_seed) for of_seed in models])[:-1]
+    points, replicates = np.split(scores.point, ends), np.split(scores.replicates, ends, axis=1)
+    return [Scores(point, draws) for point, draws in zip(points, replicates, strict=True)]
+
+
+def _predictors(
+    rule: TradeoffRule,
+    scales: Sequence[int],  # K
+    metrics: np.ndarray,  # (B, K) or (B, K + 1) with the teacher's last
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # (B, K) each
+    assistants = metrics[:, : len(scales)]
+    teachers = metrics[:, len(scales)].tolist() if metrics.shape[1] > len(scales) else [None] * len(metrics)
+    tradeoffs = np.empty(assistants.shape)
+    for index, (row, teacher) in enumerate(zip(assistants.tolist(), teachers, strict=True)):
+        by_scale = rule.tradeoffs(dict(zip(scales, row, strict=True)), teacher)
+        tradeoffs[index] = [by_scale[scale] for scale in scales]
+    return tradeoffs, assistants, np.broadcast_to(np.asarray(scales, dtype=np.float64), assistants.shape)
+
+
+def _summary(
+    rows: LabelledRows,
+    predictor: str,
+    coefficient: Coefficient,
+    seeds: tuple[int, ...],
+    num_scales: int,
+    by_seed: Sequence[float],  # S
+    draws: np.ndarray,  # (B, S)
+    counts: np.ndarray,  # (B, S)
+    resampling: Resampling,
+) -> Agreement:
+    defined = [value for value in by_seed if np.isfinite(value)]
+    drawn_defined = np.where(np.isfinite(draws), counts, 0)
+    of_replicate = drawn_defined.sum(axis=1)
+    has_value = of_replicate > 0
+    sums = (np.nan_to_num(draws) * drawn_defined).sum(axis=1)
+    low, high = None, None
+    if has_value.any():
+        low, high = percentile_ends(sums[has_value] / of_replicate[has_value], resampling.level)
+    return Agreement(
+        predictor=predictor,
+        coefficient=coefficient,
+        mean=float(np.mean(defined)) if defined else None,
+        low=low,
+        high=high,
+        level=resampling.level,
+        excludes_zero=low is not None and high is not None and (low > 0 or high < 0),
+        seeds=seeds,
+        by_seed=tuple(value if np.isfinite(value) else None for value in by_seed),
+        num_undefined_seeds=len(by_seed) - len(defined),
+        num_undefined_replicates=int((of_replicate < len(seeds)).sum()),
+        num_replicates=len(draws),
+        num_scales=num_scales,
+        num_selection_rows=rows.num_rows([rows.selection_split]),
+        num_examples=rows.num_rows(rows.scored_splits),
+        over=resampled_over(len(seeds)),
+    )

@@ -1,0 +1,192 @@
+"""What a choice of assistant costs: regret of choices made on the selection split, and hindsight apart from it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidisc_ray.evaluation.intervals import DEFAULT_RESAMPLING, Estimate, Interval, Resampling
+from minidisc_ray.evaluation.resampling import bootstrap, common_seeds, difference_estimate, estimate, score_draws
+from minidisc_ray.evaluation.rules import BestStudentRule, Rule, SelectionMetrics
+from minidisc_ray.evaluation.weighted import LabelledRows, Predictions, weighted_scores
+
+
+@dataclass(frozen=True, eq=False)
+class SweepTrial:
+    """One trial T -> A -> S of a sweep.
+
+    Attributes:
+        assistant: predictions on the selection split.
+        student: predictions on the selection split and the scored splits.
+    """
+
+    assistant: Predictions
+    student: Predictions
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """One seed's MaxiDisc run, and what rules need beside it.
+
+    Attributes:
+        trials: the assistant's scale percent -> its trial; seeds may lack trials that failed.
+        teacher: predictions on the selection split, which the negative derivative needs.
+        conventional: the student without an assistant, on the scored splits.
+    """
+
+    trials: Mapping[int, SweepTrial]
+    teacher: Predictions | None = None
+    conventional: Predictions | None = None
+
+    def __post_init__(self) -> None:
+        if not self.trials:
+            raise ValueError("a sweep has no trial; give at least one that finished")
+        for scale in self.trials:
+            if not 0 < scale < 100:
+                raise ValueError(f"a trial's assistant has {scale} percent; scales lie strictly between 0 and 100")
+
+
+@dataclass(frozen=True)
+class RuleRegret:
+    """What one rule picks and loses.
+
+    Attributes:
+        rule: its label.
+        seeds: of the sweeps.
+        picked_scales: the assistant's scale for each seed; None where there is none.
+        student: the picked students' mean metric on the scored splits.
+        regret: MaxiDisc's pick less the rule's.
+    """
+
+    rule: str
+    seeds: tuple[int, ...]
+    picked_scales: tuple[int | None, ...]
+    student: float
+    regret: Interval
+
+
+def selection_metrics(rows: LabelledRows, sweep: Sweep) -> SelectionMetrics:
+    """One sweep's metrics on the selection split.
+
+    Raises:
+        ValueError: as ``weighted_scores``.
+    """
+    scales = tuple(sweep.trials)
+    models = [sweep.trials[scale].assistant for scale in scales] + [sweep.trials[scale].student for scale in scales]
+    models += [sweep.teacher] if sweep.teacher else []
+    once = np.ones((1, rows.num_rows([rows.selection_split])))
+    values = [float(value) for value in weighted_scores(rows, rows.selection_split, models, once)[0]]
+    count = len(scales)
+    return SelectionMetrics(
+        dict(zip(scales, values[:count], strict=True)),
+        dict(zip(scales, values[count : 2 * count], strict=True)),
+        values[-1] if sweep.teacher else None,
+    )
+
+
+def pick_scales(rows: LabelledRows, sweeps: Mapping[int, Sweep], rule: Rule) -> dict[int, int | None]:
+    """The assistant's scale that a rule picks for each seed; None where it takes the conventional student.
+
+    Raises:
+        ValueError: if the rule lacks what it needs, and as ``weighted_scores``.
+    """
+    return {seed: rule.pick(selection_metrics(rows, sweep)) for seed, sweep in sweeps.items()}
+
+
+def picked_students(rows: LabelledRows, sweeps: Mapping[int, Sweep], rule: Rule) -> dict[int, Predictions]:
+    """The student that a rule picks for each seed.
+
+    Raises:
+        ValueError: if the rule takes no assistant and a seed has no conventional student, and as ``pick_scales``.
+    """
+    picks = pick_scales(rows, sweeps, rule)
+    return {seed: _student(seed, sweep, picks[seed]) for seed, sweep in sweeps.items()}
+
+
+def regret(
+    rows: LabelledRows,
+    sweeps: Mapping[int, Sweep],  # seed -> MaxiDisc's run
+    students: Mapping[int, Predictions],  # seed -> MiniDisc's student
+    resampling: Resampling = DEFAULT_RESAMPLING,
+) -> Estimate:
+    """MaxiDisc's student, chosen on the selection split, less MiniDisc's, on the scored splits.
+
+    The choice is made once, on all selection rows, so the interval is of the students chosen. Above 0 the cheap search
+    lost. Averages over tasks are ``average``'s.
+
+    Raises:
+        ValueError: as ``difference``.
+    """
+    return difference_estimate(rows, picked_students(rows, sweeps, BestStudentRule()), students, resampling)
+
+
+def hindsight(
+    rows: LabelledRows,
+    sweeps: Mapping[int, Sweep],  # seed -> MaxiDisc's run
+    students: Mapping[int, Predictions],  # seed -> MiniDisc's student
+    resampling: Resampling = DEFAULT_RESAMPLING,
+) -> Estimate:
+    """The best of MaxiDisc's students on the scored splits themselves less MiniDisc's: no method attains it.
+
+    A plain maximum is optimistic: the rows that pick the best student also score it, so its lead holds the luck of
+    these rows, the more so the more students are near the top. An interval around that one student would take the
+    luck for skill. So each replicate picks the best anew on the rows it drew. That adds the luck of the draw once
+    more, so the replicates lie above the point in turn: their lead (``Estimate.bias``) shows some of the point's
+    optimism, by no means all. Read the interval as a ceiling, and ``regret`` for what a choice costs.
+
+    Raises:
+        ValueError: as ``difference``.
+    """
+    seeds = common_seeds({"MaxiDisc": sweeps, "MiniDisc": students})
+    models = [trial.student for seed in seeds for trial in sweeps[seed].trials.values()]
+    starts = np.cumsum([0] + [len(sweeps[seed].trials) for seed in seeds[:-1]])
+    scores = score_draws(rows, rows.scored_splits, [*models, *(students[seed] for seed in seeds)], resampling)
+
+    def lead(values: np.ndarray) -> np.ndarray:  # (..., M) -> (..., S)
+        best: np.ndarray = np.maximum.reduceat(values[..., : len(models)], starts, axis=-1)
+        ahead: np.ndarray = best - values[..., len(models) :]
+        return ahead
+
+    return estimate(rows, seeds, lead(scores.point), lead(scores.replicates), resampling)
+
+
+def rule_regrets(
+    rows: LabelledRows, sweeps: Mapping[int, Sweep], rules: Sequence[Rule], resampling: Resampling = DEFAULT_RESAMPLING
+) -> tuple[RuleRegret, ...]:
+    """What each rule would have picked among MaxiDisc's own students, and what that loses to MaxiDisc's pick.
+
+    Raises:
+        ValueError: if there is no rule, and as ``picked_students``.
+    """
+    found = rule_estimates(rows, sweeps, rules, resampling)
+    seeds = tuple(sorted(sweeps))
+    results = []
+    for rule, (student, lost) in zip(rules, found, strict=True):
+        picks = pick_scales(rows, sweeps, rule)
+        scales = tuple(picks[seed] for seed in seeds)
+        results.append(RuleRegret(rule.label, seeds, scales, student.point, lost.interval()))
+    return tuple(results)
+
+
+def rule_estimates(
+    rows: LabelledRows, sweeps: Mapping[int, Sweep], rules: Sequence[Rule], resampling: Resampling = DEFAULT_RESAMPLING
+) -> tuple[tuple[Estimate, Estimate], ...]:
+    """For each rule its students' mean metric and its regret to MaxiDisc's pick, to be averaged over tasks.
+
+    Raises:
+        ValueError: if there is no rule, and as ``picked_students``.
+    """
+    if not rules:
+        raise ValueError("there is no rule to compare with MaxiDisc's pick")
+    everyone = (BestStudentRule(), *rules)
+    methods = {str(index): picked_students(rows, sweeps, rule) for index, rule in enumerate(everyone)}
+    found = list(bootstrap(rows, methods, resampling).values())
+    return tuple((each, found[0] - each) for each in found[1:])
+
+
+def _student(seed: int, sweep: Sweep, scale: int | None) -> Predictions:
+    if scale is not None:
+        return sweep.trials[scale].student
+    if sweep.conventional is None:
+        raise ValueError(f"seed {seed} has no conventional student; give it, or leave the rule without assistant out")
+    return sweep.conventional

@@ -1,0 +1,262 @@
+"""A task's metric where rows count several times or not at all, for many models and draws of rows at once.
+
+N rows, C outputs (1 for regression), M models, B draws of rows.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidisc_ray.core.task import Task
+
+# Elements of the largest temporary: 16 MB in single precision.
+_BLOCK_ELEMENTS = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one model predicts, made by ``LabelledRows.predictions``.
+
+    Attributes:
+        by_split: split -> (N,) class indices, or values where the task is a regression.
+    """
+
+    by_split: Mapping[str, np.ndarray]
+
+
+class LabelledRows:
+    """The rows that all models of a study are scored on, built once.
+
+    Attributes:
+        task: what the labels are and which metric counts, its primary one.
+        labels: split -> (N,) class indices or values.
+        selection_split: where assistants and students are chosen; under ``protocol: paper`` a validation set's name.
+        scored_splits: where students are compared; the metric is the mean over them where they are several.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        labels_by_split: Mapping[str, np.ndarray],  # split -> (N,)
+        selection_split: str = "selection",
+        scored_splits: Sequence[str] | None = None,
+    ) -> None:
+        """Take the labels; students are compared on the task's primary validation set unless told otherwise.
+
+        Raises:
+            ValueError: if a split has no rows, a label is no class or value of the task, or a scored split is missing.
+        """
+        self.task = task
+        self.labels = {split: _checked_labels(task, split, labels) for split, labels in labels_by_split.items()}
+        self.selection_split = selection_split
+        self.scored_splits = task.validation_splits[:1] if scored_splits is None else tuple(scored_splits)
+        for split in self.scored_splits:
+            self.labels_of(split)
+        if not self.scored_splits or len(set(self.scored_splits)) != len(self.scored_splits):
+            raise ValueError(f"scored_splits are {list(self.scored_splits)}; name at least one, and each once")
+
+    def predictions(
+        self,
+        logits_by_split: Mapping[str, np.ndarray],  # split -> (N, C)
+    ) -> Predictions:
+        """Keep of one model's logits what the metric needs; a model may lack splits that nothing asks of it.
+
+        Raises:
+            ValueError: if a split is unknown, a shape does not fit its labels, or a logit is not finite.
+        """
+        kept: dict[str, np.ndarray] = {}
+        for split, given in logits_by_split.items():
+            logits, expected = np.asarray(given), (len(self.labels_of(split)), self.task.num_labels)
+            if logits.shape != expected:
+                raise ValueError(f"logits of split {split!r} are {logits.shape}, but its labels ask for {expected}")
+            if not np.isfinite(logits).all():
+                raise ValueError(f"logits of split {split!r} are not finite; leave models out that have diverged")
+            is_regression = self.task.is_regression
+            kept[split] = logits[:, 0].astype(np.float64) if is_regression else logits.argmax(axis=1).astype(np.int32)
+        return Predictions(kept)
+
+    def labels_of(self, split: str) -> np.ndarray:  # (N,)
+        """One split's labels.
+
+        Raises:
+            ValueError: if the split is unknown.
+        """
+        if split not in self.labels:
+            raise ValueError(f"there are no labels of split {split!r}, only of {sorted(self.labels)}")
+        return self.labels[split]
+
+    def num_rows(self, splits: Sequence[str]) -> int:
+        """Rows of these splits together.
+
+        Raises:
+            ValueError: if a split is unknown.
+        """
+        return sum(len(self.labels_of(split)) for split in splits)
+
+    def fingerprint(self, splits: Sequence[str]) -> int:
+        """A number that is equal for the same named rows of the same task, and differs for others."""
+        value = zlib.crc32(self.task.name.encode())
+        for split in splits:
+            value = zlib.crc32(self.labels_of(split).tobytes(), zlib.crc32(split.encode(), value))
+        return value
+
+
+def weighted_scores(
+    rows: LabelledRows,
+    split: str,
+    models: Sequence[Predictions],  # M
+    weights: np.ndarray,  # (B, N) how often each row counts
+) -> np.ndarray:  # (B, M)
+    """The task's primary metric of each model, as ``score`` has it for rows repeated as often as their weight says.
+
+    Raises:
+        ValueError: if a split is unknown, a model has no predictions of it, or the weights are no counts of its rows.
+    """
+    labels, weights = rows.labels_of(split), np.asarray(weights)
+    if weights.ndim != 2 or weights.shape[1] != len(labels):
+        raise ValueError(f"weights {weights.shape} do not fit the {len(labels)} rows of split {split!r}")
+    predictions = _stacked(split, models, len(labels))
+    totals = weights.sum(axis=1, dtype=np.float64)
+    if not (totals > 0).all() or (weights < 0).any() or not (weights == np.floor(weights)).all():
+        raise ValueError(f"weights of split {split!r} are counts, zero or more, and every draw needs a row that counts")
+    metric = rows.task.primary_metric
+    if metric in ("spearman", "pearson"):
+        return _correlations(metric, labels, predictions, weights.astype(np.float64))
+    # Single precision adds whole numbers exactly up to 2^24, at half the time and memory.
+    precision = np.float32 if totals.max() < 2**24 else np.float64
+    return _class_scores(metric, rows.task.num_labels, labels, predictions, weights.astype(precision), totals)
+
+
+def _checked_labels(task: Task, split: str, given: np.ndarray) -> np.ndarray:
+    labels = np.asarray(given)
+    if labels.ndim != 1 or not len(labels):
+        raise ValueError(f"labels of split {split!r} are {labels.shape}; give one for each row, and at least one row")
+    if not np.isfinite(labels).all():
+        raise ValueError(f"a label of split {split!r} is not finite")
+    if task.is_regression:
+        return labels.astype(np.float64)
+    classes = labels.astype(np.int32)
+    if (classes != labels).any() or classes.min() < 0 or classes.max() >= task.num_labels:
+        raise ValueError(f"labels of split {split!r} are not all whole numbers from 0 to {task.num_labels - 1}")
+    return classes
+
+
+def _stacked(split: str, models: Sequence[Predictions], num_rows: int) -> np.ndarray:  # (M, N)
+    if not models:
+        raise ValueError("there is no model to score")
+    for model in models:
+        if split not in model.by_split:
+            raise ValueError(f"a model has no predictions of split {split!r}, only of {sorted(model.by_split)}")
+        if len(model.by_split[split]) != num_rows:
+            raise ValueError(f"a model has {len(model.by_split[split])} of the {num_rows} rows of split {split!r}")
+    return np.stack([model.by_split[split] for model in models])
+
+
+def _class_scores(
+    metric: str,
+    num_classes: int,
+    labels: np.ndarray,  # (N,)
+    predictions: np.ndarray,  # (M, N)
+    weights: np.ndarray,  # (B, N)
+    totals: np.ndarray,  # (B,)
+) -> np.ndarray:  # (B, M)
+    # F1 of two classes is that of class 1; the other metrics count every class.
+    classes = np.arange(1, 2) if metric == "f1" and num_classes == 2 else np.arange(num_classes)
+
+    def count(rows_of_class: np.ndarray) -> np.ndarray:  # (..., N) -> (B, ...)
+        flat = rows_of_class.reshape(-1, rows_of_class.shape[-1]).T.astype(weights.dtype)
+        counts: np.ndarray = (weights @ flat).astype(np.float64)
+        return counts.reshape(len(weights), *rows_of_class.shape[:-1])
+
+    labelled = count(labels == classes[:, None])[:, None]  # (B, 1, C)
+    scores = np.empty((len(weights), len(predictions)))
+    block = max(1, _BLOCK_ELEMENTS // (len(labels) * len(classes)))
+    for start in range(0, len(predictions), block):
+        some = predictions[start : start + block]  # (m, N)
+        right = some == labels
+        if metric == "accuracy":
+            scores[:, start : start + block] = count(right) / totals[:, None]
+            continue
+        of_class = some[:, None] == classes[:, None]  # (m, C, N)
+        predicted, hits = count(of_class), count(of_class & right[:, None])  # (B, m, C) each
+        formula = _matthews if metric == "matthews" else _f1
+        scores[:, start : start + block] = formula(hits, predicted, labelled, totals[:, None])
+    return scores
+
+
+def _f1(
+    hits: np.ndarray,  # (B, m, C), as the next two, which broadcast
+    predicted: np.ndarray,
+    labelled: np.ndarray,
+    totals: np.ndarray,  # noqa: ARG001
+) -> np.ndarray:  # (B, m)
+    either = predicted + labelled
+    by_class = np.divide(2 * hits, either, out=np.zeros_like(hits), where=either > 0)
+    # A class that is neither drawn nor predicted has no F1, and does not pull the mean down.
+    mean: np.ndarray = by_class.sum(axis=2) / np.maximum((either > 0).sum(axis=2), 1)
+    return mean
+
+
+def _matthews(hits: np.ndarray, predicted: np.ndarray, labelled: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    covariance = hits.sum(axis=2) * totals - (predicted * labelled).sum(axis=2)
+    of_predicted = totals**2 - (predicted**2).sum(axis=2)
+    of_labelled = totals**2 - (labelled**2).sum(axis=2)
+    return _ratio(covariance, of_predicted * of_labelled)
+
+
+def _correlations(
+    metric: str,
+    labels: np.ndarray,  # (N,)
+    predictions: np.ndarray,  # (M, N)
+    weights: np.ndarray,  # (B, N)
+) -> np.ndarray:  # (B, M)
+    centred = _centred_ranks if metric == "spearman" else _centred_values
+    by_label = centred(labels, weights)  # (B, N)
+    label_squares = (weights * by_label**2).sum(axis=1)
+    scores = np.empty((len(weights), len(predictions)))
+    for index, values in enumerate(predictions):
+        by_prediction = centred(values, weights)
+        covariance = (weights * by_label * by_prediction).sum(axis=1)
+        squares = (weights * by_prediction**2).sum(axis=1)
+        scores[:, index] = _ratio(covariance, squares * label_squares)
+    return scores
+
+
+def _centred_ranks(
+    values: np.ndarray,  # (N,)
+    weights: np.ndarray,  # (B, N)
+) -> np.ndarray:  # (B, N)
+    """Mean ranks among the drawn rows, less their mean: one sort serves every draw."""
+    order = np.argsort(values, kind="stable")
+    _, starts, group = np.unique(values[order], return_index=True, return_inverse=True)
+    sizes = np.add.reduceat(weights[:, order], starts, axis=1)  # (B, distinct values)
+    ranks = np.cumsum(sizes, axis=1) - (sizes - 1) / 2
+    ranks -= (sizes.sum(axis=1, keepdims=True) + 1) / 2
+    group_of_row = np.empty_like(order)
+    group_of_row[order] = group
+    of_row: np.ndarray = ranks[:, group_of_row]
+    return of_row
+
+
+def _centred_values(
+    values: np.ndarray,  # (N,)
+    weights: np.ndarray,  # (B, N)
+) -> np.ndarray:  # (B, N)
+    """Values less their mean over the drawn rows, in units in which squares neither overflow nor vanish."""
+    moved = values - values.mean()
+    moved = moved / (np.abs(moved).max() or 1.0)
+    centred: np.ndarray = moved - (weights @ moved / weights.sum(axis=1))[:, None]
+    # Rounding would leave a constant draw a little variance.
+    first_drawn = values[np.argmax(weights > 0, axis=1)]
+    differs = ((weights > 0) & (values != first_drawn[:, None])).any(axis=1)
+    centred *= differs[:, None]
+    return centred
+
+
+def _ratio(covariance: np.ndarray, squared_scale: np.ndarray) -> np.ndarray:
+    """A correlation in [-1, 1], and 0 where one side is constant, as ``score`` has it."""
+    scale = np.sqrt(squared_scale)
+    ratio: np.ndarray = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
+    return ratio.clip(-1.0, 1.0)

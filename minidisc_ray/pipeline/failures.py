@@ -1,0 +1,30 @@
+"""Why a trial failed: one sentence in ``failure.json``, kept until the trial finishes or is tried again."""
+
+from pathlib import Path
+
+from minidisc_ray.pipeline.files import read_json, write_json
+from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
+
+_FILE = "failure.json"
+
+
+def trial_folder(run_folder: Path, trial: str) -> Path:
+    """A trial's folder: the run's own where there is one trial, and for what several of them share."""
+    return run_folder if trial in (MAIN_TRIAL, SHARED_TRIAL) else run_folder / "trials" / trial
+
+
+def leave_failure(run_folder: Path, trial: str, reason: str) -> None:
+    """Write down why a trial failed."""
+    write_json(trial_folder(run_folder, trial) / _FILE, {"reason": reason})
+
+
+def read_failure(run_folder: Path, trial: str) -> str | None:
+    """Why a trial failed; None where it did not."""
+    found = read_json(trial_folder(run_folder, trial) / _FILE)
+    reason = found.get("reason") if isinstance(found, dict) else None
+    return str(reason) if reason else None
+
+
+def forget_failure(run_folder: Path, trial: str) -> None:
+    """Take back what :func:`leave_failure` wrote."""
+    (trial_folder(run_folder, trial) / _FILE).unlink(missing_ok=True)

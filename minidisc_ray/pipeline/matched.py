@@ -1,0 +1,51 @@
+"""Conventional distillation that is trained until it has cost what another schedule would."""
+
+import math
+from dataclasses import replace
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.loader import resolve
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.schedule import ConventionalConfig
+from minidisc_ray.pipeline.estimate import Estimator
+from minidisc_ray.pipeline.own_student import plan_for
+from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.sizes import check_structures
+
+
+def with_matched_epochs(prepared: Prepared) -> Prepared:
+    """The same run with the epochs of a compute-matched schedule filled in; unchanged for every other one.
+
+    They are the fewest whose training FLOPs, in closed form, reach those of the schedule to be matched.
+
+    Raises:
+        UserError: if that schedule does not fit the recipe, or the recipe names other epochs.
+    """
+    schedule = prepared.config.schedule
+    if not isinstance(schedule, ConventionalConfig) or schedule.match is None:
+        return prepared
+    raw = prepared.config.model_dump(mode="json")
+    try:
+        matched = resolve(raw | {"schedule": raw["schedule"]["match"]})
+        check_structures(matched, prepared.shape)
+    except UserError as error:
+        raise UserError(f"schedule.match: {error}") from error
+    target = _flops(prepared, matched)
+    one, two = (_flops(prepared, _with_epochs(raw, count)) for count in (1, 2))
+    needed = max(1, 1 + math.ceil((target - one) / (two - one)))
+    if schedule.num_epochs not in (None, needed):
+        raise UserError(
+            f"schedule.num_epochs: {schedule.num_epochs} is not what reaches the cost of schedule.match; leave it out, "
+            f"or write {needed}"
+        )
+    config = _with_epochs(raw, needed)
+    return replace(prepared, config=config, plan=plan_for(config, prepared.own_student))
+
+
+def _with_epochs(raw: dict[str, object], count: int) -> RunConfig:
+    return resolve(raw, [f"schedule.num_epochs={count}"])
+
+
+def _flops(prepared: Prepared, config: RunConfig) -> float:
+    stages = Estimator(replace(prepared, config=config, plan=plan_for(config, prepared.own_student))).stages()
+    return sum(stage.training_flops for stage in stages if stage.in_ratio)

@@ -1,0 +1,176 @@
+"""Many runs as one Ray Tune experiment: what several of them share is made once, and each goes on from its records."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
+from minidisc_ray.pipeline.failures import leave_failure, read_failure
+from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.progress import Progress, read_progress
+from minidisc_ray.pipeline.records import read_record
+from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.pipeline.run_directory import open_run, probe_storage
+from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
+from minidisc_ray.ray_backend.cluster import cluster
+from minidisc_ray.ray_backend.queue import Item, ItemQueue, fit_items
+from minidisc_ray.ray_backend.resources import trials_at_once
+from minidisc_ray.ray_backend.watching import mark_stopped, watched
+from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
+
+Watch = Callable[[Sequence[Progress]], None]
+OnResult = Callable[[Prepared, RunResult], None]
+
+
+def run_many(
+    runs: Sequence[Prepared],
+    folder: Path,
+    on_result: OnResult,
+    watch: Watch | None = None,
+    retry_failed: bool = False,
+) -> None:
+    """Execute runs that are not finished; a trial that fails leaves its reason and ends no other run.
+
+    Args:
+        runs: checked recipes, each once, all with the same resources.
+        folder: where Tune keeps its files.
+        on_result: called in the calling thread for each run as soon as it has its result.
+        watch: called about twice a second with the progress of what is running, in the calling thread.
+        retry_failed: execute what failed before, and that alone; otherwise what failed is left as it is.
+
+    Raises:
+        UserError: if no node can hold a trial, or runs ask for different resources.
+        KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
+    """
+    _check_compute(runs)
+    finisher, items = _Finisher(runs, on_result), items_of(runs, retry_failed)
+    if not items:
+        finisher.finish(set())
+        return
+    queue = ItemQueue(items)
+    probe_storage(items[0].run)
+    compute = items[0].run.config.compute
+    touched = list({item.run.name: item.run for item in items}.values())
+    with cluster(compute.address) as nodes:
+        at_once = trials_at_once(nodes, compute)
+        for run in touched:
+            open_run(run)
+
+        def look() -> None:
+            if watch is not None:
+                watch([progress for item in queue.running() for progress in _progress_of(item, finisher.started_at)])
+            finisher.finish(queue.open_titles())
+
+        try:
+            watched(lambda: fit_items(queue, at_once, folder, "tune"), look)
+            finisher.finish(set())
+        except BaseException:
+            for run in touched:
+                mark_stopped(run.run_folder)
+            raise
+
+
+def items_of(runs: Sequence[Prepared], retry_failed: bool = False) -> list[Item]:
+    """What is left to do, in order: what runs share before what needs it; decided from files, without a cluster."""
+    items: list[Item] = []
+    teachers: dict[Path, str] = {}
+    importances: dict[Path, str] = {}
+    for run in _owners_first(runs):
+        if is_finished(run):
+            continue
+        failed = {trial.name for trial in run.plan.all_trials() if read_failure(run.run_folder, trial.name)}
+        failed |= {name for name in (MAIN_TRIAL, SHARED_TRIAL) if read_failure(run.run_folder, name)}
+        # What the trials share, or the run as a whole: without it nothing of the run can go on.
+        is_held_up = bool(failed & {MAIN_TRIAL, SHARED_TRIAL})
+        if retry_failed != bool(failed) and (retry_failed or is_held_up):
+            continue
+        items += _items_of_run(run, set() if retry_failed else failed, teachers, importances)
+    return items
+
+
+def _owners_first(runs: Sequence[Prepared]) -> list[Prepared]:
+    """The runs in order, but behind one without a sandwich of its own where it would have to make the teacher.
+
+    Those that need no importance come last: what they would make for all would lack it.
+    """
+
+    def place(run: Prepared) -> tuple[bool, bool]:
+        has_importance = any(isinstance(step, ImportanceStep) for step in run.plan.shared)
+        return not has_importance, bool(run.plan.before)
+
+    return sorted(runs, key=place)
+
+
+def _items_of_run(
+    run: Prepared, skipped: set[str], teachers: dict[Path, str], importances: dict[Path, str]
+) -> list[Item]:
+    items: list[Item] = []
+    teacher, importance = teacher_folder(run), importance_folder(run)
+    is_shared_there = all(read_record(folder) is not None for folder in (teacher, importance))
+    shared_title, before = _title(run, SHARED_TRIAL), run.plan.trial(SHARED_TRIAL)
+    needs: set[str] = set()
+    if not is_shared_there and importance not in importances:
+        known = teachers.get(teacher)
+        items.append(Item(run, SHARED_TRIAL, shared_title, True, needs=frozenset({known} if known else ())))
+        importances[importance] = shared_title
+        teachers.setdefault(teacher, shared_title)
+    if not is_shared_there:
+        needs = {importances[importance]}
+    if before is not None and not is_trial_finished(run, before) and shared_title not in needs:
+        items.append(Item(run, SHARED_TRIAL, shared_title, needs=frozenset(needs)))
+        needs = needs | {shared_title}
+    trials = [t for t in run.plan.trials if not is_trial_finished(run, t) and t.name not in skipped]
+    items += [Item(run, trial.name, _title(run, trial.name), needs=frozenset(needs)) for trial in trials]
+    last = run.plan.after
+    if last is not None and not is_trial_finished(run, last) and last.name not in skipped:
+        follows = frozenset(_title(run, trial.name) for trial in trials)
+        items.append(Item(run, last.name, _title(run, last.name), needs=frozenset(needs), follows=follows))
+    return items
+
+
+def _title(run: Prepared, trial: str) -> str:
+    return run.name if trial == MAIN_TRIAL else f"{run.name}.{trial}"
+
+
+def _progress_of(item: Item, since: float) -> list[Progress]:
+    return [
+        progress.model_copy(update={"trial": item.title})
+        for progress in read_progress(item.run.run_folder)
+        if progress.trial == item.trial and progress.updated_at >= since
+    ]
+
+
+class _Finisher:
+    """Writes the result of each run, once, as soon as none of its trials is to come."""
+
+    def __init__(self, runs: Sequence[Prepared], on_result: OnResult) -> None:
+        self.left = {run.name: run for run in runs if not is_finished(run)}
+        self.started_at = time.time()
+        self.on_result = on_result
+
+    def finish(self, open_titles: set[str]) -> None:
+        for run in list(self.left.values()):
+            if any(_title(run, trial.name) in open_titles for trial in run.plan.all_trials()):
+                continue
+            del self.left[run.name]
+            if any(is_trial_finished(run, trial) for trial in run.plan.ends):
+                self.on_result(run, finish_run(run, self.started_at))
+            elif run.run_folder.exists():
+                self._give_up(run)
+            run.encoded.clear()
+
+    def _give_up(self, run: Prepared) -> None:
+        """A run that made no student says why in its own folder, whichever trial it was."""
+        trials = [trial.name for trial in run.plan.all_trials()]
+        reasons = [found for name in (SHARED_TRIAL, *trials) if (found := read_failure(run.run_folder, name))]
+        if reasons and read_failure(run.run_folder, MAIN_TRIAL) is None:
+            leave_failure(run.run_folder, MAIN_TRIAL, reasons[0])
+
+
+def _check_compute(runs: Sequence[Prepared]) -> None:
+    for run in runs[1:]:
+        if run.config.compute != runs[0].config.compute:
+            raise UserError(
+                f"compute: {runs[0].name} and {run.name} ask for different resources; give all runs the same"
+            )

@@ -1,0 +1,38 @@
+"""Work in a thread while the calling one looks on, and what is written down when it is stopped."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from minidisc_ray.pipeline.progress import read_progress, write_progress
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def watched(action: Callable[[], None], look: Callable[[], None]) -> None:
+    """Run an action in a thread and look at its progress from this one.
+
+    So Ctrl-C reaches our own handler at once: Ray installs its own only in main threads.
+    """
+    failures: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            action()
+        except BaseException as error:  # noqa: BLE001 - carried to the calling thread
+            failures.append(error)
+
+    thread = threading.Thread(target=guarded, name="minidisc-run", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_SECONDS_BETWEEN_LOOKS)
+        look()
+    if failures:
+        raise failures[0]
+
+
+def mark_stopped(run_folder: Path) -> None:
+    """A killed worker cannot say that it stopped; say it for the trials that still call themselves running."""
+    for progress in read_progress(run_folder):
+        if progress.status == "running":
+            write_progress(run_folder, progress.model_copy(update={"status": "interrupted"}))

@@ -1,0 +1,58 @@
+"""Scales that only the run itself will know, as they are expected before it: for sizes and closed forms."""
+
+from minidisc_ray.core.grid import TEACHER_PERCENT
+from minidisc_ray.schedules.plan import (
+    TEACHER,
+    CandidateStep,
+    ChooseStep,
+    DistilStep,
+    Place,
+    Plan,
+    PruneStep,
+    SandwichStep,
+    Trial,
+)
+
+
+def expected_percent(plan: Plan, trial: Trial, source: str) -> int:
+    """The scale of the model that a step of a trial will leave; the teacher's is 100."""
+    if source == TEACHER:
+        return TEACHER_PERCENT
+    match trial.step(source):
+        case ChooseStep(name=name):
+            return _of_place(plan, trial, Place(name, 0))
+        case DistilStep(scale=scale):
+            return expected_scale(plan, trial, scale)
+        case PruneStep(scale_percent=percent) | CandidateStep(scale_percent=percent):
+            return percent
+    raise AssertionError(f"{source} leaves no single model")
+
+
+def expected_scale(plan: Plan, trial: Trial, scale: int | Place) -> int:
+    """A scale that is given, or the one that a choice is expected to fall on."""
+    return scale if isinstance(scale, int) else _of_place(plan, trial, scale)
+
+
+def expected_sandwich(plan: Plan, trial: Trial, step: SandwichStep) -> SandwichStep:
+    """A sandwich with the candidates that are expected to be left to it."""
+    return step if step.source == TEACHER else step.below(expected_percent(plan, trial, step.source))
+
+
+def _of_place(plan: Plan, trial: Trial, place: Place) -> int:
+    """Choices are expected to part the grid evenly: one falls on its middle."""
+    choices = [step for step in trial.steps if isinstance(step, ChooseStep)]
+    index = next(number for number, step in enumerate(choices) if step.name == place.choose)
+    choice = choices[index]
+    earlier = sum(step.num_chosen for step in choices[:index])
+    total = earlier + choice.num_chosen + choice.num_below
+    candidates = _candidates(plan, trial, choice)
+    return candidates[len(candidates) * (earlier + place.place + 1) // (total + 1)]
+
+
+def _candidates(plan: Plan, trial: Trial, choice: ChooseStep) -> tuple[int, ...]:
+    """The whole grid that a choice is made from."""
+    if choice.sandwich is None:
+        return tuple(trial.assistant_percent for trial in plan.trials if trial.assistant_percent is not None)
+    step = trial.step(choice.sandwich)
+    assert isinstance(step, SandwichStep)
+    return step.candidates
