@@ -9,7 +9,7 @@ import pandas as pd
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.data import FilesDataConfig
 from minidisc_ray.configs.loader import load_recipe, resolve
-from minidisc_ray.configs.model import PretrainedTeacherConfig
+from minidisc_ray.configs.model import CheckpointStudentConfig, PretrainedTeacherConfig
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.data import load_splits
 from minidisc_ray.evaluation import merge_scores, score
@@ -158,6 +158,9 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     teacher = config.teacher
     if isinstance(teacher, PretrainedTeacherConfig) and teacher.path and _is_folder(teacher.path):
         changed["teacher"] = teacher.model_copy(update={"path": _absolute(teacher.path, "teacher.path")})
+    student = config.student
+    if isinstance(student, CheckpointStudentConfig) and student.path and _is_folder(student.path):
+        changed["student"] = student.model_copy(update={"path": _absolute(student.path, "student.path")})
     return config.model_copy(update=changed)
 
 

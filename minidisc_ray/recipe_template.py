@@ -34,6 +34,7 @@ teacher:
 student:
   scale_percent: 10          # share kept of attention heads and of feed-forward neurons
   # or fewer layers: {{kind: layers, num_layers: 2}}
+  # or a smaller model with the same vocabulary: {{kind: checkpoint, path: ...}}
 
 schedule:
   kind: minidisc             # conventional, assistant (one at schedule.assistant_percent), minidisc, maxidisc

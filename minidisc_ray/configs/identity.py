@@ -15,7 +15,7 @@ NUMERICS_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _NOT_IDENTITY = {"compute", "storage", "name"}
 # Where rows and weights lie says nothing about what they are: their contents' digests stand for them.
-_PLACES = {"data": {"folder", "train", "validation", "selection", "columns"}, "teacher": {"path"}}
+_PLACES = {"data": {"folder", "train", "validation", "selection", "columns"}, "teacher": {"path"}, "student": {"path"}}
 
 
 def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, Any]:
@@ -23,7 +23,8 @@ def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, An
 
     Args:
         config: the resolved recipe.
-        contents: digests of the rows (``data``) and of the model's files (``teacher``).
+        contents: digests of the rows (``data``), of the model's files (``teacher``), and of those of a student with a
+            checkpoint of its own (``student``).
     """
     dumped = config.model_dump(mode="json", exclude=_NOT_IDENTITY)
     for section, keys in _PLACES.items():
@@ -38,6 +39,12 @@ def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, An
             del dumped["schedule"][key]
     dumped["sandwich"] = config.sandwich_training.model_dump(mode="json")
     return {"numerics": NUMERICS_VERSION, "contents": dict(contents), **dumped}
+
+
+def without_student(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Parts of an identity, the student's files no more among the contents: a teacher is the same for every student."""
+    contents = {name: found for name, found in parts["contents"].items() if name != "student"}
+    return {**parts, "contents": contents}
 
 
 def digest(value: Any) -> str:

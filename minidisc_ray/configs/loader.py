@@ -19,7 +19,12 @@ _MAX_RECIPE_BYTES = 1_000_000
 _LONGEST_QUOTE = 80
 # A key that two kinds share by name, though one of them works it out, or means another thing by it: what was written
 # for the other says nothing. MiniDisc's trade-off would make of MaxiDisc an ablation between the two.
-_WORKED_OUT = {"layers": {"scale_percent"}, "law": {"assistant_percent"}, "maxidisc": {"selection"}}
+_WORKED_OUT = {
+    "layers": {"scale_percent"},
+    "checkpoint": {"scale_percent"},
+    "law": {"assistant_percent"},
+    "maxidisc": {"selection"},
+}
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:

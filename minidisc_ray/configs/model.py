@@ -1,6 +1,6 @@
 """The teacher, the student, and how structures are cut."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,7 @@ class BuiltinTeacherConfig(Config):
 class PretrainedTeacherConfig(Config):
     """A model folder or hub name; fine-tuned first unless it comes with a trained classification head."""
 
+    section: ClassVar[str] = "teacher"
     kind: Literal["pretrained"] = "pretrained"
     path: str = Field(description="A folder or a name on the hub.")
     revision: str | None = None
@@ -53,7 +54,29 @@ class LayersStudentConfig(Config):
     )
 
 
-StudentConfig = Annotated[PrunedStudentConfig | LayersStudentConfig, Field(discriminator="kind")]
+class CheckpointStudentConfig(Config):
+    """The student: a smaller pretrained encoder with the teacher's vocabulary, not cut from the model above it."""
+
+    section: ClassVar[str] = "student"
+    kind: Literal["checkpoint"] = "checkpoint"
+    path: str = Field(description="A folder or a name on the hub.")
+    revision: str | None = None
+    fine_tuned: Literal["auto"] | bool = Field(
+        "auto", description="auto: with its own head if its checkpoint is a sequence classifier, else with a new one."
+    )
+    num_layers: int | None = Field(None, ge=1, description="Keep only the first layers.")
+    trust_remote_code: bool = Field(False, description="Run code that comes with the model; off unless you say so.")
+    scale_percent: int | None = Field(
+        None, ge=1, le=99, description="Its encoder's parameters as a share of the teacher's: filled in, not chosen."
+    )
+
+
+StudentConfig = Annotated[
+    PrunedStudentConfig | LayersStudentConfig | CheckpointStudentConfig, Field(discriminator="kind")
+]
+
+# A model that is read from a folder or from the hub, whatever it is used for.
+Checkpoint = PretrainedTeacherConfig | CheckpointStudentConfig
 
 
 class PruningConfig(Config):

@@ -71,9 +71,9 @@ class RunConfig(Config):
 
     @property
     def student_percent(self) -> int:
-        """The student's scale; that of a student of some layers is known once ``prepare`` has read the teacher's."""
+        """The student's scale; unless it is pruned, it is known once ``prepare`` has read the models' sizes."""
         percent = self.student.scale_percent
-        assert percent is not None, "the student's scale is asked for before the teacher's layers are known"
+        assert percent is not None, "the student's scale is asked for before the models' sizes are known"
         return percent
 
     def candidate_scales(self) -> tuple[int, ...]:
@@ -93,7 +93,7 @@ class RunConfig(Config):
     def _scales_fit(self) -> "RunConfig":
         student = self.student.scale_percent
         if student is None:
-            # The whole config is checked again with the student's scale, as soon as the teacher's layers are known.
+            # The whole config is checked again with the student's scale, as soon as the models' sizes are known.
             return self
         for key in ("assistant_percent", "teacher_percent"):
             percent = getattr(self.schedule, key, None)

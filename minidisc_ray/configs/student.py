@@ -1,13 +1,13 @@
-"""A student of fewer layers, once the teacher's number of layers is known."""
+"""A student whose scale is worked out, once the models' sizes are known."""
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
-from minidisc_ray.configs.model import LayersStudentConfig
+from minidisc_ray.configs.model import CheckpointStudentConfig, LayersStudentConfig
 from minidisc_ray.configs.run import RunConfig
 
 
 def with_student_scale(config: RunConfig, teacher_layers: int) -> RunConfig:
-    """The recipe with its student's scale filled in, and checked again as a whole; unchanged for a pruned student.
+    """The recipe with its student's scale filled in, and checked again as a whole; unchanged for other students.
 
     Raises:
         UserError: if the student is not smaller than the teacher, the recipe names another scale, or the scale does not
@@ -35,5 +35,39 @@ def with_student_scale(config: RunConfig, teacher_layers: int) -> RunConfig:
         raise UserError(
             f"student.scale_percent: {student.scale_percent} is not what {count} of {teacher_layers} layers at {width} "
             f"percent of their width are; leave it out, or write {percent}"
+        )
+    return resolve(config.model_dump(mode="json"), [f"student.scale_percent={percent}"])
+
+
+def with_checkpoint_scale(config: RunConfig, student_parameters: int, teacher_parameters: int) -> RunConfig:
+    """The recipe with the scale of a student with its own checkpoint filled in, and checked again as a whole.
+
+    Args:
+        config: a recipe with such a student.
+        student_parameters: of its encoder's layers.
+        teacher_parameters: likewise.
+
+    Raises:
+        UserError: if the student is not smaller than the teacher, the recipe names another scale, or the scale does not
+            fit the rest of the recipe.
+    """
+    student = config.student
+    assert isinstance(student, CheckpointStudentConfig)
+    sizes = f"the encoder of {student.path} has {student_parameters:,} parameters"
+    if student_parameters >= teacher_parameters:
+        raise UserError(
+            f"student.path: {sizes}, which is not smaller than the teacher's {teacher_parameters:,}; use a smaller "
+            "checkpoint, or keep its first layers with student.num_layers"
+        )
+    percent = (200 * student_parameters + teacher_parameters) // (2 * teacher_parameters)
+    if not 1 <= percent <= 99:
+        raise UserError(
+            f"student.path: {sizes}, which is {percent} percent of the teacher's {teacher_parameters:,}; scales lie "
+            "between 1 and 99"
+        )
+    if student.scale_percent not in (None, percent):
+        raise UserError(
+            f"student.scale_percent: {student.scale_percent} is not right, since {sizes} and the teacher's "
+            f"{teacher_parameters:,}; leave it out, or write {percent}"
         )
     return resolve(config.model_dump(mode="json"), [f"student.scale_percent={percent}"])

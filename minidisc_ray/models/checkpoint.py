@@ -2,12 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from minidisc_ray.configs.base import UserError
@@ -37,6 +37,12 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     tokenizer.save_pretrained(temporary)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
+
+
+def note_inputs(config: PreTrainedConfig, columns: Sequence[str], max_length: int) -> None:
+    """Note in a model's config what it reads, so that it predicts from a file by itself; smaller models inherit it."""
+    config.minidisc_text_columns = list(columns)
+    config.minidisc_max_length = max_length
 
 
 def load_model(folder: str | Path) -> PreTrainedModel:

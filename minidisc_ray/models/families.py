@@ -80,8 +80,12 @@ FAMILIES: Mapping[str, Family] = {
 PRUNED_PREFIX = "minidisc_"
 
 
-def family_of(model_type: str) -> Family:
+def family_of(model_type: str, section: str = "teacher") -> Family:
     """The family of a dense or pruned model's ``model_type``.
+
+    Args:
+        model_type: of its config.
+        section: of the recipe that names the model, for the message.
 
     Raises:
         UserError: if it is not supported.
@@ -89,7 +93,7 @@ def family_of(model_type: str) -> Family:
     family = FAMILIES.get(model_type.removeprefix(PRUNED_PREFIX))
     if family is None:
         raise UserError(
-            f"teacher.path: a model of type {model_type!r} is not supported; use one of {', '.join(sorted(FAMILIES))}"
+            f"{section}.path: a model of type {model_type!r} is not supported; use one of {', '.join(sorted(FAMILIES))}"
         )
     return family
 

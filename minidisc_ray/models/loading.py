@@ -1,4 +1,4 @@
-"""Teachers and tokenizers from a folder, from the hub, or built in."""
+"""Teachers, other checkpoints and tokenizers from a folder, from the hub, or built in."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from transformers import (
 from transformers.utils import cached_file
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.model import BuiltinTeacherConfig, PretrainedTeacherConfig
+from minidisc_ray.configs.model import BuiltinTeacherConfig, Checkpoint
 from minidisc_ray.core.task import Task
 from minidisc_ray.models.checkpoint import quiet
 from minidisc_ray.models.families import encoder_layers, family_of
@@ -27,80 +27,82 @@ from minidisc_ray.models.families import encoder_layers, family_of
 _IDENTITY_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json", "tokenizer.json", "vocab.txt")
 
 
-def load_tokenizer(teacher: PretrainedTeacherConfig) -> PreTrainedTokenizerBase:
-    """The teacher's own tokenizer.
+def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
+    """A checkpoint's own tokenizer.
 
     Raises:
         UserError: if it cannot be loaded.
     """
-    _check_place(teacher)
+    _check_place(checkpoint)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            teacher.path, revision=teacher.revision, trust_remote_code=teacher.trust_remote_code
+            checkpoint.path, revision=checkpoint.revision, trust_remote_code=checkpoint.trust_remote_code
         )
     except Exception as error:
         raise UserError(
-            f"teacher.path: no tokenizer could be loaded from {teacher.path} ({_first_line(error)})"
+            f"{checkpoint.section}.path: no tokenizer could be loaded from {checkpoint.path} ({_first_line(error)})"
         ) from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         # transformers makes up an empty vocabulary where a folder has none.
-        raise UserError(f"teacher.path: {teacher.path} has no vocabulary (tokenizer.json or vocab.txt)")
+        raise UserError(f"{checkpoint.section}.path: {checkpoint.path} has no vocabulary (tokenizer.json or vocab.txt)")
     return tokenizer
 
 
-def is_fine_tuned(teacher: PretrainedTeacherConfig) -> bool:
-    """Whether the teacher is used as it is: told by the recipe, else by its checkpoint being a classifier.
+def is_fine_tuned(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint's head is used as it is: told by the recipe, else by its being a classifier.
 
     Raises:
         UserError: if the config cannot be loaded.
     """
-    if teacher.fine_tuned != "auto":
-        return bool(teacher.fine_tuned)
-    architectures = load_config(teacher).architectures
+    if checkpoint.fine_tuned != "auto":
+        return bool(checkpoint.fine_tuned)
+    architectures = load_config(checkpoint).architectures
     names = architectures if isinstance(architectures, list) else []
     return any(str(name).endswith("ForSequenceClassification") for name in names)
 
 
-def load_config(teacher: PretrainedTeacherConfig) -> PreTrainedConfig:
-    """The teacher's config, of a supported family.
+def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
+    """A checkpoint's config, of a supported family.
 
     Raises:
         UserError: if it cannot be loaded, or the family is not supported.
     """
-    _check_place(teacher)
+    _check_place(checkpoint)
     try:
         config = AutoConfig.from_pretrained(
-            teacher.path, revision=teacher.revision, trust_remote_code=teacher.trust_remote_code
+            checkpoint.path, revision=checkpoint.revision, trust_remote_code=checkpoint.trust_remote_code
         )
     except Exception as error:
-        raise UserError(f"teacher.path: no model could be loaded from {teacher.path} ({_first_line(error)})") from error
-    family_of(config.model_type)
+        raise UserError(
+            f"{checkpoint.section}.path: no model could be loaded from {checkpoint.path} ({_first_line(error)})"
+        ) from error
+    family_of(config.model_type, checkpoint.section)
     return config
 
 
-def load_teacher(teacher: PretrainedTeacherConfig, task: Task, seed: int) -> PreTrainedModel:
-    """The teacher in float32, with a head for the task; a new head is drawn from the seed.
+def load_teacher(checkpoint: Checkpoint, task: Task, seed: int) -> PreTrainedModel:
+    """The teacher, or a student with its own checkpoint, in float32; a new head is drawn from the seed.
 
     Raises:
         UserError: if it cannot be loaded, its weights do not fit its config, its labels do not match the task's, or it
             has too few layers.
     """
-    config = load_config(teacher)
-    fine_tuned = is_fine_tuned(teacher)
+    config = load_config(checkpoint)
+    fine_tuned = is_fine_tuned(checkpoint)
     if fine_tuned:
-        check_labels(config, task, teacher.path)
+        check_labels(config, task, checkpoint.path, checkpoint.section)
     else:
         _set_labels(config, task)
     torch.manual_seed(seed)
-    model = load_weights(teacher, config, new_head=not fine_tuned)
+    model = load_weights(checkpoint, config, new_head=not fine_tuned)
     if fine_tuned:
         _set_labels(model.config, task)
-    if teacher.num_layers is not None:
-        _keep_layers(model, teacher.num_layers)
+    if checkpoint.num_layers is not None:
+        _keep_layers(model, checkpoint.num_layers, checkpoint.section)
     return model
 
 
-def load_weights(teacher: PretrainedTeacherConfig, config: PreTrainedConfig, new_head: bool) -> PreTrainedModel:
+def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: bool) -> PreTrainedModel:
     """A classifier with every weight from the checkpoint; only a new head (pooler, classifier) may be random.
 
     Raises:
@@ -109,10 +111,10 @@ def load_weights(teacher: PretrainedTeacherConfig, config: PreTrainedConfig, new
     with quiet():
         try:
             model, told = AutoModelForSequenceClassification.from_pretrained(
-                teacher.path,
+                checkpoint.path,
                 config=config,
-                revision=teacher.revision,
-                trust_remote_code=teacher.trust_remote_code,
+                revision=checkpoint.revision,
+                trust_remote_code=checkpoint.trust_remote_code,
                 dtype=torch.float32,
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,
@@ -120,19 +122,20 @@ def load_weights(teacher: PretrainedTeacherConfig, config: PreTrainedConfig, new
             )
         except Exception as error:
             raise UserError(
-                f"teacher.path: the weights of {teacher.path} could not be loaded ({_first_line(error)})"
+                f"{checkpoint.section}.path: the weights of {checkpoint.path} could not be loaded "
+                f"({_first_line(error)})"
             ) from error
     random = {str(key) for key in told["missing_keys"]} | {str(entry[0]) for entry in told["mismatched_keys"]}
     wrong = sorted(key for key in random if not (new_head and _is_of_head(key)))
     if wrong:
-        hint = "; a checkpoint without a trained head needs teacher.fine_tuned=false" if _is_of_head(wrong[0]) else ""
+        hint = f"; a checkpoint without a trained head needs {checkpoint.section}.fine_tuned=false"
         raise UserError(
-            f"teacher.path: the weights of {teacher.path} do not fit its config.json: {len(wrong)} are missing or of "
-            f"another shape, {wrong[0]} for one{hint}"
+            f"{checkpoint.section}.path: the weights of {checkpoint.path} do not fit its config.json: {len(wrong)} are "
+            f"missing or of another shape, {wrong[0]} for one{hint if _is_of_head(wrong[0]) else ''}"
         )
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
-            raise UserError(f"teacher.path: {name} of {teacher.path} has values that are not finite")
+            raise UserError(f"{checkpoint.section}.path: {name} of {checkpoint.path} has values that are not finite")
     return model
 
 
@@ -171,8 +174,14 @@ def position_limit(config: PreTrainedConfig) -> int:
     return int(config.max_position_embeddings) - reserved
 
 
-def check_labels(config: PreTrainedConfig, task: Task, where: str) -> None:
+def check_labels(config: PreTrainedConfig, task: Task, where: str, section: str = "teacher") -> None:
     """Refuse a trained head that cannot be the task's.
+
+    Args:
+        config: of the model.
+        task: what it is to predict.
+        where: the model lies, for messages.
+        section: of the recipe that names it.
 
     Raises:
         UserError: if the number of outputs or the label names differ.
@@ -180,56 +189,63 @@ def check_labels(config: PreTrainedConfig, task: Task, where: str) -> None:
     found = int(config.num_labels)
     if found != task.num_labels:
         raise UserError(
-            f"teacher.path: the head of {where} has {found} outputs, but {task.name} needs {task.num_labels}; use "
-            "another teacher, or teacher.fine_tuned=false to train a new head"
+            f"{section}.path: the head of {where} has {found} outputs, but {task.name} needs {task.num_labels}; use "
+            f"another {section}, or {section}.fine_tuned=false to train a new head"
         )
     names = [str((config.id2label or {}).get(i, f"LABEL_{i}")).lower() for i in range(found)]
     wanted = [name.lower() for name in task.label_names]
     # Names of its own (LABEL_0, yes, ...) are taken on trust; the task's own names in another order cannot be right.
     if names != wanted and sorted(names) == sorted(wanted):
         raise UserError(
-            f"teacher.path: the head of {where} has its labels in the order {names}, but {task.name} has {wanted}; use "
-            "another teacher, or teacher.fine_tuned=false"
+            f"{section}.path: the head of {where} has its labels in the order {names}, but {task.name} has {wanted}; "
+            f"use another {section}, or {section}.fine_tuned=false"
         )
 
 
-def content_digest(teacher: PretrainedTeacherConfig) -> str:
-    """A digest of the files that make the teacher what it is, wherever they lie.
+def content_digest(checkpoint: Checkpoint) -> str:
+    """A digest of the files that make a model what it is, wherever they lie.
 
     Raises:
         UserError: if a weights file is missing.
     """
     sums: dict[str, str] = {}
     for name in _IDENTITY_FILES:
-        path = _find(teacher, name)
+        path = _find(checkpoint, name)
         if path is not None:
             sums[name] = _sha256(path)
             if name == "model.safetensors":
-                _check_weights_file(path, teacher.path)
-    index_path = _find(teacher, "model.safetensors.index.json")
+                _check_weights_file(path, checkpoint)
+    index_path = _find(checkpoint, "model.safetensors.index.json")
     if index_path is not None:
-        for name in _shards(index_path, teacher.path):
-            path = _find(teacher, name)
+        for name in _shards(index_path, checkpoint):
+            path = _find(checkpoint, name)
             if path is None:
-                raise UserError(f"teacher.path: {name} is named by the index of {teacher.path}, but is not there")
+                raise UserError(
+                    f"{checkpoint.section}.path: {name} is named by the index of {checkpoint.path}, but is not there"
+                )
             sums[name] = _sha256(path)
     if not any(name.endswith(".safetensors") for name in sums):
-        raise UserError(f"teacher.path: {teacher.path} has no model.safetensors; weights are read as safetensors only")
+        raise UserError(
+            f"{checkpoint.section}.path: {checkpoint.path} has no model.safetensors; weights are read as safetensors "
+            "only"
+        )
     return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _check_place(teacher: PretrainedTeacherConfig) -> None:
+def _check_place(checkpoint: Checkpoint) -> None:
     """A path that looks like a folder and is none would be asked of the hub, with an answer that helps nobody."""
-    looks_like_a_folder = teacher.path.startswith(("/", "./", "../", "~")) or teacher.path.count("/") > 1
-    if not teacher.path.strip() or (looks_like_a_folder and not Path(teacher.path).is_dir()):
-        raise UserError(f"teacher.path: {teacher.path!r} is no folder; give a model's folder, or a name on the hub")
+    looks_like_a_folder = checkpoint.path.startswith(("/", "./", "../", "~")) or checkpoint.path.count("/") > 1
+    if not checkpoint.path.strip() or (looks_like_a_folder and not Path(checkpoint.path).is_dir()):
+        raise UserError(
+            f"{checkpoint.section}.path: {checkpoint.path!r} is no folder; give a model's folder, or a name on the hub"
+        )
 
 
-def _find(teacher: PretrainedTeacherConfig, name: str) -> Path | None:
+def _find(checkpoint: Checkpoint, name: str) -> Path | None:
     found = cached_file(
-        teacher.path,
+        checkpoint.path,
         name,
-        revision=teacher.revision,
+        revision=checkpoint.revision,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_gated_repo=False,
         _raise_exceptions_for_connection_errors=False,
@@ -237,22 +253,25 @@ def _find(teacher: PretrainedTeacherConfig, name: str) -> Path | None:
     return Path(found) if found else None
 
 
-def _check_weights_file(path: Path, where: str) -> None:
+def _check_weights_file(path: Path, checkpoint: Checkpoint) -> None:
     """Read the header alone: a cut file is noticed before anything starts."""
     try:
         with safe_open(path, framework="pt") as weights:
             weights.keys()
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"teacher.path: model.safetensors of {where} is damaged ({_first_line(error)}); get it again"
+            f"{checkpoint.section}.path: model.safetensors of {checkpoint.path} is damaged ({_first_line(error)}); get "
+            "it again"
         ) from error
 
 
-def _shards(index_path: Path, where: str) -> list[str]:
+def _shards(index_path: Path, checkpoint: Checkpoint) -> list[str]:
     try:
         return sorted(set(json.loads(index_path.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"teacher.path: the weights' index of {where} cannot be read ({_first_line(error)})") from error
+        raise UserError(
+            f"{checkpoint.section}.path: the weights' index of {checkpoint.path} cannot be read ({_first_line(error)})"
+        ) from error
 
 
 def _sha256(path: Path) -> str:
@@ -267,12 +286,15 @@ def _set_labels(config: PreTrainedConfig, task: Task) -> None:
     config.problem_type = "regression" if task.is_regression else "single_label_classification"
 
 
-def _keep_layers(model: PreTrainedModel, count: int) -> None:
+def _keep_layers(model: PreTrainedModel, count: int, section: str) -> None:
     layers = encoder_layers(model)
     if count > len(layers):
-        raise UserError(f"teacher.num_layers: {count} is more than the model's {len(layers)} layers")
+        raise UserError(f"{section}.num_layers: {count} is more than the model's {len(layers)} layers")
     kept = model.base_model.get_submodule(family_of(model.config.model_type).layers)
     del kept[count:]
+    sizes = model.config.to_dict().get("per_layer_config")
+    if sizes:
+        model.config.per_layer_config = {layer: found for layer, found in sizes.items() if int(layer) < count}
     model.config.num_hidden_layers = count
 
 

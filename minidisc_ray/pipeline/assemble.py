@@ -27,6 +27,7 @@ from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.failures import forget_failure, read_failure, trial_folder
 from minidisc_ray.pipeline.files import read_json, write_text
 from minidisc_ray.pipeline.making import structure_kept
+from minidisc_ray.pipeline.own_student import OwnStudent
 from minidisc_ray.pipeline.predictions import keep_labels
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.records import StageRecord, read_record
@@ -141,7 +142,10 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
             else {}
         ),
         selection_rule=_rule(prepared),
-        student=_model(prepared, structure_kept(prepared, winner, records[winner.name]), student_record),
+        student=_model(
+            prepared, structure_kept(prepared, winner, records[winner.name]), student_record, prepared.own_student
+        ),
+        student_source=prepared.own_student.source if prepared.own_student is not None else None,
         student_step_seconds=student_record.step_seconds,
         student_step_memory_bytes=student_record.step_memory_bytes,
         trials=_trials(prepared, records) if prepared.plan.is_sweep else (),
@@ -164,17 +168,18 @@ def _records(prepared: Prepared, trial: Trial) -> list[StageRecord]:
     return [record for record in found if record is not None]
 
 
-def _model(prepared: Prepared, structure: Structure, record: StageRecord) -> ModelRecord:
-    shape = prepared.shape
+def _model(prepared: Prepared, structure: Structure, record: StageRecord, own: OwnStudent | None = None) -> ModelRecord:
+    shape = prepared.shape if own is None else own.shape
     return ModelRecord(
         scale_percent=structure.scale_percent,
         encoder_parameters=encoder_parameters(shape, structure),
         total_parameters=total_parameters(shape, structure),
         macs_at_128=forward_macs(shape, structure, rows=1, length=128),
-        kept_share=kept_share(shape, structure),
+        # Of the teacher's units; a model that is not cut from it keeps none of them.
+        kept_share=kept_share(shape, structure) if own is None else {},
         heads=structure.heads,
         neurons=structure.neurons,
-        source_layers=prepared.kept_layers if len(structure.heads) < shape.num_layers else (),
+        source_layers=prepared.kept_layers if own is None and len(structure.heads) < shape.num_layers else (),
         selection_metrics=record.selection_metrics.get(structure.scale_percent, {}),
         validation_metrics=record.validation_metrics,
     )
@@ -252,7 +257,8 @@ def _cost(prepared: Prepared, records: dict[str, list[StageRecord]]) -> CostReco
     attempts = ledger.attempts()
     own_stages = {(attempt.trial, attempt.name) for attempt in attempts if attempt.kind == "stage"}
     stages: list[StageCost] = []
-    for name, folder in (("teacher", teacher_folder(prepared)), ("importance", importance_folder(prepared))):
+    folders = {"teacher": teacher_folder(prepared), "importance": importance_folder(prepared)}
+    for name, folder in ((step.name, folders[step.name]) for step in prepared.plan.shared):
         held = held_by_stage(Ledger(folder / "ledger.jsonl").attempts())[name]
         made_here = any(stage == name for _, stage in own_stages)
         stages.append(_stage_cost("shared", name, held, read_record(folder), not made_here, name != "teacher"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from minidisc_ray.core.flops import forward_macs
+from minidisc_ray.core.flops import EncoderShape, forward_macs
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.data import EncodedRows, epoch_batches, evaluation_batches
 from minidisc_ray.pipeline.planned import planned_objective
@@ -88,12 +88,13 @@ class Estimator:
                 return trained + self._teacher("sandwich", trial, step)
             case DistilStep():
                 made = self.prepared.made_structure(trial, step)
-                return self._training("distil", made) + self._teacher("distil", trial, step)
+                trained = self._training("distil", made, self.prepared.shape_made(step.name))
+                return trained + self._teacher("distil", trial, step)
             case ChooseStep() | PruneStep() | CandidateStep():
                 return 0.0
 
-    def _training(self, stage: str, structure: Structure) -> float:
-        return 6 * self._macs(self.sizes[stage], structure) * self.epochs[stage]
+    def _training(self, stage: str, structure: Structure, shape: EncoderShape | None = None) -> float:
+        return 6 * self._macs(self.sizes[stage], structure, shape) * self.epochs[stage]
 
     def _teacher(self, stage: str, trial: Trial, step: SandwichStep | DistilStep) -> float:
         prepared = self.prepared
@@ -106,8 +107,9 @@ class Estimator:
             return 2 * self._macs(self.once, structure)
         return 2 * self._macs(self.sizes[stage], structure) * self.epochs[stage]
 
-    def _macs(self, sizes: Iterable[tuple[int, int]], structure: Structure) -> float:
-        return float(sum(forward_macs(self.prepared.shape, structure, rows, length) for rows, length in sizes))
+    def _macs(self, sizes: Iterable[tuple[int, int]], structure: Structure, shape: EncoderShape | None = None) -> float:
+        shape = shape or self.prepared.shape
+        return float(sum(forward_macs(shape, structure, rows, length) for rows, length in sizes))
 
 
 def _sizes(rows: EncodedRows, batches: Iterable[Tensor]) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut, reorder_, take_layers
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.matching import PARTS
+from minidisc_ray.pipeline.own_student import load_own_student
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.records import StageRecord
 from minidisc_ray.pipeline.shared import load_rankings, load_shared_teacher, structures_of
@@ -70,7 +71,9 @@ def scale_of(scale: int | Place, records: Sequence[StageRecord]) -> int:
 def models_above(context: Context, step: SandwichStep | DistilStep) -> tuple[PreTrainedModel, PreTrainedModel]:
     """The model that a step distils from, and the one that it cuts from: the same weights, but for the units' order."""
     if step.source == TEACHER:
-        return load_shared_teacher(context.prepared), teacher_in_order(context.prepared)
+        teacher = load_shared_teacher(context.prepared)
+        is_own = isinstance(step, DistilStep) and step.makes_student and context.prepared.own_student is not None
+        return teacher, teacher if is_own else teacher_in_order(context.prepared)
     source = load_model(context.folder / "stages" / step.source / "model")
     return source, source
 
@@ -85,13 +88,15 @@ def stage_above(context: Context, trial: Trial, step: SandwichStep | DistilStep)
 def student_structure(prepared: Prepared, source: Structure) -> Structure:
     """The student's structure where it is made from a model of some structure.
 
-    A pruned student's does not depend on it. A student of some layers keeps in each the smaller of its own width and
-    what the source kept there.
+    A pruned student's does not depend on it, nor does that of a student with its own checkpoint. A student of some
+    layers keeps in each the smaller of its own width and what the source kept there.
 
     Raises:
         UserError: if no head is left, as may be where the source lost all of them in the layers taken.
     """
     student, scale = prepared.config.student, prepared.config.student_percent
+    if prepared.own_student is not None:
+        return prepared.own_student.structure
     if not isinstance(student, LayersStudentConfig):
         return structures_of(prepared, (scale,))[scale]
     heads, neurons = load_rankings(prepared)
@@ -123,16 +128,19 @@ def structure_kept(prepared: Prepared, trial: Trial, records: Sequence[StageReco
 def make(
     context: Context, step: DistilStep, source: PreTrainedModel, records: Sequence[StageRecord]
 ) -> tuple[PreTrainedModel, Structure]:
-    """The model that a step trains, cut from another whose units are in order or begun before, and its structure."""
+    """The model that a step trains, and its structure: cut from one whose units are in order, begun or saved before."""
     prepared = context.prepared
+    own = prepared.own_student
     if step.continues is not None:
         begun = load_model(context.folder / "stages" / step.continues / "model")
-        return begun, structure_of(begun.config)
+        return begun, structure_of(begun.config) if own is None else own.structure
     if not step.makes_student:
         scale = scale_of(step.scale, records)
         structure = structures_of(prepared, (scale,))[scale]
         return cut(source, structure), structure
     structure = student_structure(prepared, structure_of(source.config))
+    if own is not None:
+        return load_own_student(prepared), structure
     if isinstance(prepared.config.student, LayersStudentConfig):
         source = take_layers(source, prepared.kept_layers)
     return cut(source, structure), structure

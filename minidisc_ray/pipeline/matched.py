@@ -8,9 +8,9 @@ from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.pipeline.estimate import Estimator
+from minidisc_ray.pipeline.own_student import plan_for
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.sizes import check_structures
-from minidisc_ray.schedules import build_plan
 
 
 def with_matched_epochs(prepared: Prepared) -> Prepared:
@@ -39,7 +39,7 @@ def with_matched_epochs(prepared: Prepared) -> Prepared:
             f"or write {needed}"
         )
     config = _with_epochs(raw, needed)
-    return replace(prepared, config=config, plan=build_plan(config))
+    return replace(prepared, config=config, plan=plan_for(config, prepared.own_student))
 
 
 def _with_epochs(raw: dict[str, object], count: int) -> RunConfig:
@@ -47,5 +47,5 @@ def _with_epochs(raw: dict[str, object], count: int) -> RunConfig:
 
 
 def _flops(prepared: Prepared, config: RunConfig) -> float:
-    stages = Estimator(replace(prepared, config=config, plan=build_plan(config))).stages()
+    stages = Estimator(replace(prepared, config=config, plan=plan_for(config, prepared.own_student))).stages()
     return sum(stage.training_flops for stage in stages if stage.in_ratio)

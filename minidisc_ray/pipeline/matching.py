@@ -26,6 +26,7 @@ def stage_objective(
     above: Structure,
     below: Iterable[Structure],
     was_distilled: bool,
+    below_shape: EncoderShape | None = None,
 ) -> Objective:
     """The recipe's objective between two models; its own parts start the same in every process.
 
@@ -36,6 +37,7 @@ def stage_objective(
         above: the structure of the model that teaches.
         below: those of the models that learn, several in a sandwich.
         was_distilled: whether the model that teaches was made by a stage with this objective.
+        below_shape: the unpruned sizes of the models that learn; by default the teacher's.
 
     Raises:
         UserError: if these models or their task cannot give what the objective needs.
@@ -43,7 +45,7 @@ def stage_objective(
     smallest = min(below, key=lambda structure: structure.scale_percent)
     pair = Pair(
         _side(_teacher_name(config, above), shape, above, was_distilled),
-        _side(f"student at {smallest.scale_percent}%", shape, smallest, was_distilled=False),
+        _side(f"student at {smallest.scale_percent}%", below_shape or shape, smallest, was_distilled=False),
         task,
     )
     with torch.random.fork_rng(devices=[]):

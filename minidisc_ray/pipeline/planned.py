@@ -24,7 +24,8 @@ def planned_objective(prepared: "Prepared", trial: Trial, step: SandwichStep | D
     else:
         below = [prepared.made_structure(trial, step)]
     was_distilled = step.source != TEACHER and not isinstance(trial.step(step.source), PruneStep)
-    return stage_objective(prepared.config, prepared.shape, prepared.task, above, below, was_distilled)
+    below_shape = prepared.shape_made(step.name)
+    return stage_objective(prepared.config, prepared.shape, prepared.task, above, below, was_distilled, below_shape)
 
 
 def check_objective(prepared: "Prepared") -> None:
@@ -66,7 +67,14 @@ def untrained_head_note(prepared: "Prepared") -> str | None:
     if planned_objective(prepared, trial, step).needs().reads_predictions:
         return None
     return (
-        f"{prepared.config.objective.label} never looks at predictions: the student answers through the teacher's "
-        "classifier as it is, and that one's metric picks the kept epoch; put labels, kd or od beside it (kind: sum) "
-        "or after it (kind: sequence)"
+        f"{prepared.config.objective.label} never looks at predictions: the student answers through "
+        f"{_untrained_head(prepared)}, and that one's metric picks the kept epoch; put labels, kd or od beside it "
+        "(kind: sum) or after it (kind: sequence)"
     )
+
+
+def _untrained_head(prepared: "Prepared") -> str:
+    own = prepared.own_student
+    if own is None:
+        return "the teacher's classifier as it is"
+    return "its own classifier as it is" if own.has_trained_head else "a new classifier that nothing trains"

@@ -2,16 +2,10 @@
 
 import json
 import os
-import warnings
 from dataclasses import replace
 
 import torch
-from transformers import (
-    AutoModelForSequenceClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import run_identity, run_name
@@ -22,18 +16,17 @@ from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, loa
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import (
     build_teacher,
-    check_labels,
     content_digest,
     is_fine_tuned,
-    load_config,
     load_tokenizer,
     position_limit,
 )
+from minidisc_ray.models.unfilled import build_unfilled
 from minidisc_ray.pipeline.matched import with_matched_epochs
+from minidisc_ray.pipeline.own_student import plan_for, with_own_student
 from minidisc_ray.pipeline.planned import check_objective
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.sizes import check_structures, with_law_scale
-from minidisc_ray.schedules import build_plan
 
 
 def prepare(config: RunConfig, splits: Splits | None = None) -> Prepared:
@@ -55,39 +48,33 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> Prepared:
         limit = 128
     else:
         tokenizer = load_tokenizer(config.teacher)
-        model_config = load_config(config.teacher)
+        model = build_unfilled(config.teacher, splits.task)
         fine_tuned = is_fine_tuned(config.teacher)
-        if fine_tuned:
-            check_labels(model_config, splits.task, config.teacher.path)
-        layers = int(model_config.num_hidden_layers)
-        if config.teacher.num_layers is not None:
-            if config.teacher.num_layers > layers:
-                raise UserError(
-                    f"teacher.num_layers: {config.teacher.num_layers} is more than the model's {layers} layers"
-                )
-            model_config.num_hidden_layers = config.teacher.num_layers
-        model_config.num_labels = splits.task.num_labels
-        model = _build_unfilled(model_config, config.teacher.path)
-        limit = position_limit(model_config)
+        limit = position_limit(model.config)
         teacher_digest = content_digest(config.teacher)
     _check_tokenizer(tokenizer, model)
     if config.data.max_length > limit:
         raise UserError(f"data.max_length: {config.data.max_length} is more than the teacher's {limit} positions")
     shape = shape_of(model)
-    config = with_law_scale(with_student_scale(config, shape.num_layers), shape)
+    config, own_student = with_own_student(with_student_scale(config, shape.num_layers), splits.task, tokenizer, shape)
+    config = with_law_scale(config, shape, None if own_student is None else own_student.encoder_parameters)
     check_structures(config, shape)
     prepared = Prepared(
         config=config,
         splits=splits,
         tokenizer=tokenizer,
-        plan=build_plan(config),
+        plan=plan_for(config, own_student),
         shape=shape,
         identity={},
         name="",
         teacher_is_fine_tuned=fine_tuned,
+        own_student=own_student,
     )
     prepared = with_matched_epochs(prepared)
-    identity = run_identity(prepared.config, {"data": splits.digest, "teacher": teacher_digest})
+    contents = {"data": splits.digest, "teacher": teacher_digest}
+    if own_student is not None:
+        contents["student"] = own_student.digest
+    identity = run_identity(prepared.config, contents)
     prepared = replace(prepared, identity=identity, name=run_name(prepared.config, identity))
     check_objective(prepared)
     check_storage(prepared)
@@ -132,19 +119,6 @@ def check_storage(prepared: Prepared) -> None:
             f"name: {folder} was made by another config (different: {', '.join(changed) or 'keys'}); choose another "
             "name or remove it"
         )
-
-
-def _build_unfilled(model_config: PreTrainedConfig, where: str) -> PreTrainedModel:
-    """The teacher without its weights, to count its parts."""
-    try:
-        with torch.device("meta"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return AutoModelForSequenceClassification.from_config(model_config)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"teacher.path: config.json of {where} describes no model that can be built ({reason})"
-        ) from error
 
 
 def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:

@@ -5,16 +5,17 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from minidisc_ray.configs.identity import digest
+from minidisc_ray.configs.identity import digest, without_student
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.core.flops import EncoderShape
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
 from minidisc_ray.data import EncodedRows, Rows, Splits, encode
+from minidisc_ray.pipeline.own_student import OwnStudent
 from minidisc_ray.pipeline.sizes import kept_layers, planned_structure, planned_student
 from minidisc_ray.schedules import Plan
 from minidisc_ray.schedules.expected import expected_percent, expected_scale
-from minidisc_ray.schedules.plan import DistilStep, Trial
+from minidisc_ray.schedules.plan import FIRST_STUDENT, STUDENT, DistilStep, Trial
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Prepared:
         identity: everything that can change the numbers.
         name: of the run.
         teacher_is_fine_tuned: whether the teacher came with a trained head.
+        own_student: the student where it has a checkpoint of its own; None where it is cut from the model above it.
         encoded: rows that were asked for, encoded once.
     """
 
@@ -41,6 +43,7 @@ class Prepared:
     identity: dict[str, object]
     name: str
     teacher_is_fine_tuned: bool
+    own_student: OwnStudent | None = None
     encoded: dict[str, EncodedRows] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -72,7 +75,7 @@ class Prepared:
     def teacher_key(self) -> str:
         """Names the teacher: everything that can change it."""
         parts = ("numerics", "contents", "task", "data", "teacher", "finetune", "protocol", "precision", "seed")
-        return digest({part: self.identity[part] for part in parts})
+        return digest(without_student({part: self.identity[part] for part in parts}))
 
     @property
     def importance_key(self) -> str:
@@ -109,12 +112,23 @@ class Prepared:
         return planned_structure(self.config, self.shape, scale_percent)
 
     @property
+    def student_shape(self) -> EncoderShape:
+        """Sizes of the student before any pruning: the teacher's, unless it has a checkpoint of its own."""
+        return self.shape if self.own_student is None else self.own_student.shape
+
+    def shape_made(self, stage: str) -> EncoderShape:
+        """Likewise of the models that a stage trains."""
+        return self.student_shape if stage in (STUDENT, FIRST_STUDENT) else self.shape
+
+    @property
     def kept_layers(self) -> tuple[int, ...]:
         """The teacher's layers that the student is made of; all of them for a pruned student."""
         return kept_layers(self.config, self.shape)
 
     def made_structure(self, trial: Trial, step: DistilStep) -> Structure:
         """Of the model that a step of a trial makes, likewise of the right size for counting."""
+        if step.makes_student and self.own_student is not None:
+            return self.own_student.structure
         if step.continues is not None:
             first = trial.step(step.continues)
             assert isinstance(first, DistilStep)

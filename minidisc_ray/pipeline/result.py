@@ -19,7 +19,9 @@ class ModelRecord(Config):
     encoder_parameters: int
     total_parameters: int
     macs_at_128: int = Field(description="Multiply-adds of one row of 128 tokens: what the papers print as FLOPs.")
-    kept_share: dict[str, float] = Field(description="Share of heads and of neurons really kept.")
+    kept_share: dict[str, float] = Field(
+        description="Share of the teacher's heads and of its neurons really kept; empty for a model not cut from it."
+    )
     heads: tuple[int, ...] = Field(description="Heads kept in each layer.")
     neurons: tuple[int, ...]
     source_layers: tuple[int, ...] = Field(
@@ -118,6 +120,9 @@ class RunResult(Config):
     choice_by_lambda: dict[str, int] = Field(default_factory=dict, description="'0.2' -> the scale chosen.")
     selection_rule: str | None = None
     student: ModelRecord
+    student_source: str | None = Field(
+        None, description="The checkpoint that a student started from; None where it was cut from the model above it."
+    )
     student_step_seconds: float | None = Field(
         None, ge=0, lt=1e9, description="The median step of the distillation that made it."
     )

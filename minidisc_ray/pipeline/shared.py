@@ -17,7 +17,7 @@ from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at
 from minidisc_ray.data import EncodedRows, builtin_vocabulary
 from minidisc_ray.evaluation import merge_scores, score
-from minidisc_ray.models.checkpoint import load_model, save_model
+from minidisc_ray.models.checkpoint import load_model, note_inputs, save_model
 from minidisc_ray.models.loading import build_teacher, load_teacher
 from minidisc_ray.pipeline.context import Context, logger
 from minidisc_ray.pipeline.observer import StageObserver
@@ -67,6 +67,8 @@ def load_rankings(prepared: Prepared) -> tuple[UnitRanking, UnitRanking]:
 
 def structures_of(prepared: Prepared, scales: tuple[int, ...]) -> dict[int, Structure]:
     """The nested structures at some scales."""
+    if not scales:
+        return {}
     heads, neurons = load_rankings(prepared)
     multiple = prepared.config.pruning.neuron_multiple
     return {scale: structure_at(heads, neurons, scale, multiple) for scale in scales}
@@ -117,9 +119,7 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
         model = build_teacher(config.teacher, task, len(builtin_vocabulary()), config.seed)
     else:
         model = load_teacher(config.teacher, task, config.seed)
-    # A student inherits its teacher's config: so it knows what to read, and predicts from a file by itself.
-    model.config.minidisc_text_columns = list(task.text_columns)
-    model.config.minidisc_max_length = config.data.max_length
+    note_inputs(model.config, task.text_columns, config.data.max_length)
     num_epochs, best_epoch, flops = 0, None, 0.0
     if not prepared.teacher_is_fine_tuned:
         observer = StageObserver(context, "teacher", config.finetune.num_epochs, beat)

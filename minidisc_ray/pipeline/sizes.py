@@ -6,7 +6,7 @@ import torch
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
-from minidisc_ray.configs.model import LayersStudentConfig
+from minidisc_ray.configs.model import LayersStudentConfig, PrunedStudentConfig
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import LawConfig, MaxiDiscConfig, MiniDiscConfig
 from minidisc_ray.core.depth import layers_taken
@@ -69,7 +69,7 @@ def check_structures(config: RunConfig, shape: EncoderShape) -> None:
     has_sandwich = isinstance(schedule, MiniDiscConfig) or (
         isinstance(schedule, MaxiDiscConfig) and schedule.assistants == "sandwich"
     )
-    if has_sandwich or not isinstance(student, LayersStudentConfig):
+    if has_sandwich or isinstance(student, PrunedStudentConfig):
         needed.append(("student.scale_percent", planned_structure, config.student_percent))
     for key, planned, percent in needed:
         try:
@@ -78,8 +78,13 @@ def check_structures(config: RunConfig, shape: EncoderShape) -> None:
             raise UserError(f"{key}: {error}") from error
 
 
-def with_law_scale(config: RunConfig, shape: EncoderShape) -> RunConfig:
+def with_law_scale(config: RunConfig, shape: EncoderShape, own_parameters: int | None = None) -> RunConfig:
     """The recipe with its law's assistant filled in; unchanged for every other schedule.
+
+    Args:
+        config: the recipe.
+        shape: sizes of the teacher.
+        own_parameters: of the encoder of a student that is not cut from the teacher.
 
     Raises:
         UserError: if a candidate leaves no head, or the recipe names another scale.
@@ -88,7 +93,8 @@ def with_law_scale(config: RunConfig, shape: EncoderShape) -> RunConfig:
     if not isinstance(schedule, LawConfig):
         return config
     try:
-        wanted = schedule.times_student * encoder_parameters(shape, planned_student(config, shape, WHOLE))
+        student = own_parameters or encoder_parameters(shape, planned_student(config, shape, WHOLE))
+        wanted = schedule.times_student * student
         sizes = {
             scale: encoder_parameters(shape, planned_structure(config, shape, scale))
             for scale in schedule.scales.scales(config.student_percent)

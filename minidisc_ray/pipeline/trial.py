@@ -317,6 +317,7 @@ def _match(
         structure_of(teacher.config),
         structures.values(),
         above is not None,
+        prepared.shape_made(stage),
     )
     if above is not None:
         hand_on(above, objective)

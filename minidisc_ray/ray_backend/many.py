@@ -17,7 +17,7 @@ from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.queue import Item, ItemQueue, fit_items
 from minidisc_ray.ray_backend.resources import trials_at_once
 from minidisc_ray.ray_backend.watching import mark_stopped, watched
-from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
+from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
 
 Watch = Callable[[Sequence[Progress]], None]
 OnResult = Callable[[Prepared, RunResult], None]
@@ -90,8 +90,16 @@ def items_of(runs: Sequence[Prepared], retry_failed: bool = False) -> list[Item]
 
 
 def _owners_first(runs: Sequence[Prepared]) -> list[Prepared]:
-    """The runs in order, but behind one without a sandwich of its own where it would have to make the teacher."""
-    return sorted(runs, key=lambda run: bool(run.plan.before))
+    """The runs in order, but behind one without a sandwich of its own where it would have to make the teacher.
+
+    Those that need no importance come last: what they would make for all would lack it.
+    """
+
+    def place(run: Prepared) -> tuple[bool, bool]:
+        has_importance = any(isinstance(step, ImportanceStep) for step in run.plan.shared)
+        return not has_importance, bool(run.plan.before)
+
+    return sorted(runs, key=place)
 
 
 def _items_of_run(

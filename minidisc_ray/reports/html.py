@@ -111,18 +111,23 @@ def _models(result: RunResult) -> list[tuple[str, ModelRecord]]:
 
 
 def _kept(result: RunResult) -> list[list[tuple[int | None, int | None, float | None]]]:
-    """For each of the teacher's layers every model's heads, neurons and share of neurons; None where it has none."""
+    """For each layer every model's heads, neurons and share of the teacher's neurons; None where it has none.
+
+    Layers are the teacher's. A student that is not cut from it has its own beside them, which are shares of nothing.
+    """
     models = [model for _, model in _models(result)]
+    is_own = [model is result.student and result.student_source is not None for model in models]
     rows = []
-    for layer, whole in enumerate(result.teacher.neurons):
+    for layer in range(max(len(model.heads) for model in models)):
         row: list[tuple[int | None, int | None, float | None]] = []
-        for model in models:
+        for model, own in zip(models, is_own, strict=True):
             layers = model.source_layers or range(len(model.heads))
             if layer not in layers:
                 row.append((None, None, None))
                 continue
             place = layers.index(layer)
             neurons = model.neurons[place]
+            whole = 0 if own else result.teacher.neurons[layer]
             row.append((model.heads[place], neurons, neurons / whole if whole else None))
         rows.append(row)
     return rows

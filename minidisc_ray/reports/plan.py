@@ -47,13 +47,11 @@ def _sizes(prepared: Prepared) -> Table:
     shape = prepared.shape
     config = prepared.config
     between = "sparse teacher" if isinstance(config.schedule, SparseTeacherConfig) else "candidate"
-    structures = [("teacher", shape.full())]
-    structures += [(f"{between} {scale}%", prepared.structure(scale)) for scale in config.candidate_scales()]
+    rows = [("teacher", shape, shape.full())]
+    rows += [(f"{between} {scale}%", shape, prepared.structure(scale)) for scale in config.candidate_scales()]
     student = _student(prepared)
-    layers = ", ".join(str(layer + 1) for layer in prepared.kept_layers)
-    of_layers = f" (layers {layers})" if len(student.heads) < shape.num_layers else ""
-    structures.append((f"student {config.student_percent}%{of_layers}", student))
-    for name, structure in structures:
+    rows.append((f"student {config.student_percent}%{_origin(prepared, student)}", prepared.student_shape, student))
+    for name, shape, structure in rows:
         table.add_row(
             name,
             f"{sum(structure.heads)}",
@@ -63,6 +61,14 @@ def _sizes(prepared: Prepared) -> Table:
             count_text(forward_macs(shape, structure, rows=1, length=128)),
         )
     return table
+
+
+def _origin(prepared: Prepared, student: Structure) -> str:
+    """Where a student comes from that is not the teacher pruned."""
+    if prepared.own_student is not None:
+        return f" ({prepared.own_student.source})"
+    layers = ", ".join(str(layer + 1) for layer in prepared.kept_layers)
+    return f" (layers {layers})" if len(student.heads) < prepared.shape.num_layers else ""
 
 
 def _student(prepared: Prepared) -> Structure:

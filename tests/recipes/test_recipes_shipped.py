@@ -7,7 +7,7 @@ import pytest
 from minidisc_ray.api import plan
 from minidisc_ray.configs import load_recipe
 from minidisc_ray.configs.identity import run_identity, run_name
-from minidisc_ray.configs.student import with_student_scale
+from minidisc_ray.configs.student import with_checkpoint_scale, with_student_scale
 from minidisc_ray.pipeline.estimate import Estimator
 
 ROOT = Path(__file__).parents[2]
@@ -27,12 +27,19 @@ def anywhere(monkeypatch):
     monkeypatch.setenv("MINIDISC_MODELS", "/models/of/anybody")
 
 
+def with_scale(config):
+    """The recipe with its student's scale, as the sizes of the shipped model say; its layers are of one size."""
+    if config.student.kind == "checkpoint":
+        return with_checkpoint_scale(config, config.student.num_layers, MINILM_LAYERS)
+    return with_student_scale(config, MINILM_LAYERS)
+
+
 def test_there_are_recipes():
     assert {path.name for path in RECIPES} >= {"mrpc.yaml", "sst2.yaml"}
 
 
 def test_a_recipe_validates_wherever_data_and_models_lie(anywhere, recipe):
-    config = with_student_scale(load_recipe(recipe), MINILM_LAYERS)
+    config = with_scale(load_recipe(recipe))
     assert recipe.stem.startswith(config.task.name)
     assert config.data.folder.startswith("/data/of/anybody/")
     assert config.teacher.path.startswith("/models/of/anybody/")
@@ -45,7 +52,7 @@ def test_a_recipe_validates_wherever_data_and_models_lie(anywhere, recipe):
 def test_a_recipe_serves_every_schedule(anywhere, recipe, kind):
     # Above the scale of every shipped student.
     above = ["schedule.assistant_percent=60"] if kind == "assistant" else []
-    config = with_student_scale(load_recipe(recipe, [f"schedule.kind={kind}", *above]), MINILM_LAYERS)
+    config = with_scale(load_recipe(recipe, [f"schedule.kind={kind}", *above]))
     assert config.schedule.kind == kind
     assert bool(config.candidate_scales()) == (kind != "conventional")
 
