@@ -17,6 +17,7 @@ from minidisc_ray.configs.task import GlueTask
 __all__ = ["MAX_RUNS", "MethodConfig", "StudyConfig", "StudyRun", "load_study", "resolve_study", "study_runs"]
 
 MAX_RUNS = 10_000
+_PRUNED = "pruned"
 _TASK_NAMES = (*get_args(GlueTask), "builtin")
 _WHY = {
     "storage": "it is the study's own key",
@@ -43,7 +44,7 @@ class StudyRun(NamedTuple):
 
     Attributes:
         teacher: a name on the axis of teachers; None where there is no such axis.
-        scale_percent: the student's scale; None for a student of some layers, which stands once.
+        scale_percent: the student's scale; None for one that has a scale of its own, which stands once.
     """
 
     teacher: str | None
@@ -169,9 +170,9 @@ def _points(study: StudyConfig) -> Iterator[_Point]:
 
 
 def _has_own_scale(study: StudyConfig, teacher: str | None, task: str, method: MethodConfig) -> bool:
-    """Whether the student is of some layers, which are its scale."""
+    """Whether the student's scale is worked out, and not one of the study's."""
     student = _raw(study, teacher, task, method).get("student")
-    return isinstance(student, Mapping) and student.get("kind") == "layers"
+    return isinstance(student, Mapping) and student.get("kind", _PRUNED) != _PRUNED
 
 
 def _raw(study: StudyConfig, teacher: str | None, task: str, method: MethodConfig) -> dict[str, Any]:
@@ -211,7 +212,7 @@ def _conventional(study: StudyConfig, configs: Mapping[str, RunConfig]) -> str |
     """The first method without an assistant whose student has the study's scales, at its own cost."""
     for name in study.methods:
         config = configs.get(name)
-        if config is None or config.student.kind == "layers":
+        if config is None or config.student.kind != _PRUNED:
             continue
         if isinstance(config.schedule, ConventionalConfig) and getattr(config.schedule, "match", None) is None:
             return name
