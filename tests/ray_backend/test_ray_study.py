@@ -48,7 +48,7 @@ def test_a_study_runs_shows_its_failures_and_tries_them_again(capsys, tmp_path):
     assert f"minidisc: {bad.name} failed: " in err
     assert "--retry-failed runs those alone" in err
     assert "(a)" in next(line for line in out.splitlines() if line.startswith("TA10%")), "of one seed, and it says so"
-    assert any(line.startswith("(a)") and bad.name in line for line in out.splitlines())
+    assert f": {bad.name}." in " ".join(out.split()), "the note of (a) names the run"
     assert "5 of 6 runs are finished, 1 failed" in out
 
     code, out, err = call(capsys, *once)
