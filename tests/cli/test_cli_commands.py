@@ -113,10 +113,10 @@ def test_compare_prints_what_programs_read(minidisc, runs):
     }
     for format_, parse in read.items():
         rows = parse(minidisc.well("compare", *runs, "--format", format_))
-        by_method = {row["method"].lower(): row for row in rows}
+        by_method = {row["method"]: row for row in rows}
         for run in runs:
             result = load_result(run)
-            row = by_method[result.method]
+            row = by_method[result.label]
             assert row["student_scale_percent"] == 10
             assert row["total_parameters"] == result.student.total_parameters
             assert row["training_flops"] == pytest.approx(result.cost.training_flops)
@@ -168,7 +168,7 @@ def test_evaluate_prints_exactly_the_score_of_the_result(minidisc, recipe, runs)
 def test_the_same_from_python(recipe, runs, tmp_path):
     result = load_result(runs[0])
     assert minidisc_ray.evaluate(runs[0] / "student", recipe) == result.student.validation_metrics
-    assert set(minidisc_ray.compare(runs).method) >= {"Conventional", "MiniDisc"}
+    assert set(minidisc_ray.compare(runs).method) >= {"Conventional", "MiniDisc (η = 2)"}
     frame = minidisc_ray.predict(runs[0] / "student", write_rows(tmp_path / "new.jsonl", 3, columns=("text",)))
     assert list(frame.columns) == ["text", "prediction", "probability"]
     assert minidisc_ray.plan(recipe, ["schedule.kind=conventional"]).name == result.name

@@ -34,7 +34,10 @@ def own_task(tmp_path, teacher=None, **changes):
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("schedule.tusk=3", "schedule.tusk: unknown key; allowed here: kind, num_sampled, sampling, scales, selection"),
+        (
+            "schedule.tusk=3",
+            "schedule.tusk: unknown key; allowed here: chain, kind, num_assistants, num_sampled, residual",
+        ),
         ("tusk=3", "tusk: unknown key; allowed here: compute, data"),
         ("schedule.kind=tusk", "schedule.kind: tusk is not a kind; use "),
         (
