@@ -183,12 +183,13 @@ def _line(
 
 def _mark_choice(axes: Axes, data: TradeoffData) -> None:
     whose = "MiniDisc's choice" if data.minidisc_seeds else "Kept by the sweep"
+    unanimous = set(data.chosen.values()) == {data.minidisc_seeds or data.maxidisc_seeds}
     for index, scale in enumerate(sorted(data.chosen)):
         label = whose if index == 0 else None
         axes.axvline(scale, color=style.BLACK, linestyle=":", linewidth=1.3, label=label)
         # Two choices may lie close by: their labels stand in two rows.
         row = 11 * (index % 2)
-        count = f" ({data.chosen[scale]}\N{MULTIPLICATION SIGN})" if len(data.chosen) > 1 else ""
+        count = f" ({data.chosen[scale]}\N{MULTIPLICATION SIGN})" if not unanimous else ""
         axes.annotate(
             f"{scale}%{count}", (scale, 1), xycoords=("data", "axes fraction"), xytext=(0, 2 + row),
             textcoords="offset points", ha="center", va="bottom", fontsize=8.5, fontweight="bold",
