@@ -9,7 +9,8 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.study import load_study
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.data import Splits, load_splits
-from minidisc_ray.pipeline.findings import Findings, FinishedRun, findings_of
+from minidisc_ray.pipeline.answers import FinishedRun
+from minidisc_ray.pipeline.findings import Findings, findings_of
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress

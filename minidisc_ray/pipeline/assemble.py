@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from minidisc_ray.accounting.cost import Held, held_by_stage, startup_device_hours
-from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.identity import digest
 from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.configs.schedule import (
@@ -23,6 +21,7 @@ from minidisc_ray.core.flops import encoder_parameters, forward_macs, kept_share
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.tradeoff import lambda_tradeoff, negative_derivative, scan_lambda
 from minidisc_ray.evaluation import majority_scores, merge_scores
+from minidisc_ray.pipeline.costs import cost_record, trial_records
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.failures import forget_failure, read_failure, trial_folder
 from minidisc_ray.pipeline.files import read_json, write_text
@@ -38,11 +37,9 @@ from minidisc_ray.pipeline.result import (
     ModelRecord,
     RunResult,
     SplitRecord,
-    StageCost,
-    TrialRecord,
     load_result,
 )
-from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
+from minidisc_ray.pipeline.shared import structures_of, teacher_folder
 from minidisc_ray.pipeline.trial import stage_folder
 from minidisc_ray.schedules.plan import MAIN_TRIAL, TEACHER, DistilStep, SandwichStep, Trial
 from minidisc_ray.training.loop import TrainingError
@@ -95,7 +92,7 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
     def student_metric(trial: Trial) -> tuple[float, int]:
         last = records[trial.name][-1]
         # Of equal students the one through the smaller assistant, which was cheaper.
-        return last.selection_metrics[_scale(last)][primary], -(trial.assistant_percent or 0)
+        return last.selection_metrics[last.percent][primary], -(trial.assistant_percent or 0)
 
     winner = max(finished, key=student_metric)
     student_record = records[winner.name][-1]
@@ -103,7 +100,7 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
     wanted = {record.scale_percent for found in records.values() for record in found} - {None}
     scales = {*config.candidate_scales(), *(s for s in wanted if s)} - {student_percent}
     structures = structures_of(prepared, tuple(sorted(scales, reverse=True)))
-    cost = _cost(prepared, records)
+    cost = cost_record(prepared, records)
     candidates = _candidates(prepared, records, structures, teacher_record)
     candidate_metrics = {candidate.scale_percent: candidate.metric for candidate in candidates}
     assistants = [r for r in records[winner.name] if r.scale_percent not in (None, student_percent)]
@@ -134,7 +131,7 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
         teacher=_model(prepared, prepared.shape.full(), teacher_record),
         teacher_source=_teacher_source(prepared),
         teacher_may_have_seen_selection=prepared.teacher_is_fine_tuned and config.protocol == "held_out",
-        assistants=tuple(_model(prepared, structures[_scale(r)], r) for r in assistants),
+        assistants=tuple(_model(prepared, structures[r.percent], r) for r in assistants),
         candidates=tuple(candidates),
         choice_by_lambda=(
             {f"{lam:.1f}": scale for lam, scale in scan_lambda(candidate_metrics).items()}
@@ -148,7 +145,7 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
         student_source=prepared.own_student.source if prepared.own_student is not None else None,
         student_step_seconds=student_record.step_seconds,
         student_step_memory_bytes=student_record.step_memory_bytes,
-        trials=_trials(prepared, records) if prepared.plan.is_sweep else (),
+        trials=trial_records(prepared, records) if prepared.plan.is_sweep else (),
         cost=cost,
         splits=_splits(prepared),
         closed_form_training_flops=sum(s.training_flops for s in Estimator(prepared).stages() if s.in_ratio),
@@ -226,77 +223,6 @@ def _candidates(
     ]
 
 
-def _trials(prepared: Prepared, records: dict[str, list[StageRecord]]) -> tuple[TrialRecord, ...]:
-    primary = prepared.task.primary_metric
-    attempts = Ledger(prepared.run_folder / "ledger.jsonl").attempts()
-    found = []
-    for trial in prepared.plan.trials:
-        held = held_by_stage(attempts, trial.name)
-        by_stage = {record.stage: record for record in records[trial.name]}
-        assistant, student = by_stage.get("assistant"), by_stage.get("student")
-        is_finished = trial.steps[-1].name in by_stage
-        failure = read_failure(prepared.run_folder, trial.name) or "it did not finish"
-        found.append(
-            TrialRecord(
-                name=trial.name,
-                assistant_percent=trial.assistant_percent or 0,
-                status="finished" if is_finished else "failed",
-                reason=None if is_finished else failure,
-                assistant_selection=assistant.selection_metrics[_scale(assistant)][primary] if assistant else None,
-                student_selection=student.selection_metrics[_scale(student)][primary] if student else None,
-                student_validation=student.validation_metrics[primary] if student else None,
-                device_hours=sum(stage.device_hours for stage in held.values()),
-                training_flops=sum(record.training_flops for record in records[trial.name]),
-            )
-        )
-    return tuple(found)
-
-
-def _cost(prepared: Prepared, records: dict[str, list[StageRecord]]) -> CostRecord:
-    ledger = Ledger(prepared.run_folder / "ledger.jsonl")
-    attempts = ledger.attempts()
-    own_stages = {(attempt.trial, attempt.name) for attempt in attempts if attempt.kind == "stage"}
-    stages: list[StageCost] = []
-    folders = {"teacher": teacher_folder(prepared), "importance": importance_folder(prepared)}
-    for name, folder in ((step.name, folders[step.name]) for step in prepared.plan.shared):
-        held = held_by_stage(Ledger(folder / "ledger.jsonl").attempts())[name]
-        made_here = any(stage == name for _, stage in own_stages)
-        stages.append(_stage_cost("shared", name, held, read_record(folder), not made_here, name != "teacher"))
-    for trial in prepared.plan.all_trials():
-        by_stage = {record.stage: record for record in records[trial.name]}
-        for name, held in held_by_stage(attempts, trial.name).items():
-            if name not in ("teacher", "importance"):
-                stages.append(_stage_cost(trial.name, name, held, by_stage.get(name), reused=False, in_ratio=True))
-    charged = [stage for stage in stages if stage.in_ratio]
-    teacher = stages[0]
-    return CostRecord(
-        stages=tuple(stages),
-        device_hours=sum(stage.device_hours for stage in charged),
-        training_flops=sum(stage.training_flops for stage in charged),
-        teacher_device_hours=teacher.device_hours,
-        teacher_training_flops=teacher.training_flops,
-        startup_device_hours=startup_device_hours(attempts),
-        device_unit="core-hours" if teacher.device_type == "cpu-core" else "GPU-hours",
-    )
-
-
-def _stage_cost(
-    trial: str, name: str, held: Held, record: StageRecord | None, reused: bool, in_ratio: bool
-) -> StageCost:
-    return StageCost(
-        stage=name,
-        trial=trial,
-        seconds=held.seconds,
-        devices=held.devices,
-        device_type=held.device_type,
-        device_hours=held.device_hours,
-        training_flops=record.training_flops if record else 0.0,
-        num_epochs=record.num_epochs if record else None,
-        reused=reused,
-        in_ratio=in_ratio,
-    )
-
-
 def _splits(prepared: Prepared) -> dict[str, SplitRecord]:
     encoded = {"train": prepared.train, "selection": prepared.selection, **prepared.validation}
     return {name: SplitRecord(rows=len(rows), truncated_rows=rows.truncated_rows) for name, rows in encoded.items()}
@@ -331,11 +257,6 @@ def _teacher_source(prepared: Prepared) -> str:
 def _devices(cost: CostRecord) -> str:
     last = cost.stages[-1]
     return f"{last.devices:g} x {last.device_type}"
-
-
-def _scale(record: StageRecord) -> int:
-    assert record.scale_percent is not None
-    return record.scale_percent
 
 
 def _need(record: StageRecord | None) -> StageRecord:

@@ -28,6 +28,12 @@ class StageRecord(Config):
     chosen_chain: tuple[int, ...] = Field((), description="Every assistant chosen together, largest first.")
     tradeoffs: dict[int, float] = Field(default_factory=dict)
 
+    @property
+    def percent(self) -> int:
+        """The scale of the one model that the stage left."""
+        assert self.scale_percent is not None, f"{self.stage} leaves no single model"
+        return self.scale_percent
+
 
 def read_record(folder: Path) -> StageRecord | None:
     """A stage's record; None if the stage is not finished."""

@@ -9,7 +9,8 @@ from study_kit import study_of
 
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.evaluation.intervals import Resampling
-from minidisc_ray.pipeline.findings import EVERY_TASK, FinishedRun, findings_of
+from minidisc_ray.pipeline.answers import FinishedRun
+from minidisc_ray.pipeline.findings import EVERY_TASK, findings_of
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.study import cells_of

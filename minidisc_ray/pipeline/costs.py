@@ -1,0 +1,86 @@
+"""What a run's trials and stages came to: from records and ledgers to rows of its result."""
+
+from collections.abc import Mapping, Sequence
+
+from minidisc_ray.accounting.cost import Held, held_by_stage, startup_device_hours
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.pipeline.failures import read_failure
+from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.records import StageRecord, read_record
+from minidisc_ray.pipeline.result import CostRecord, StageCost, TrialRecord
+from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
+
+Records = Mapping[str, Sequence[StageRecord]]
+
+
+def trial_records(prepared: Prepared, records: Records) -> tuple[TrialRecord, ...]:
+    """A sweep's trials, in the order in which they were planned."""
+    primary = prepared.task.primary_metric
+    attempts = Ledger(prepared.run_folder / "ledger.jsonl").attempts()
+    found = []
+    for trial in prepared.plan.trials:
+        held = held_by_stage(attempts, trial.name)
+        by_stage = {record.stage: record for record in records[trial.name]}
+        assistant, student = by_stage.get("assistant"), by_stage.get("student")
+        is_finished = trial.steps[-1].name in by_stage
+        failure = read_failure(prepared.run_folder, trial.name) or "it did not finish"
+        found.append(
+            TrialRecord(
+                name=trial.name,
+                assistant_percent=trial.assistant_percent or 0,
+                status="finished" if is_finished else "failed",
+                reason=None if is_finished else failure,
+                assistant_selection=assistant.selection_metrics[assistant.percent][primary] if assistant else None,
+                student_selection=student.selection_metrics[student.percent][primary] if student else None,
+                student_validation=student.validation_metrics[primary] if student else None,
+                device_hours=sum(stage.device_hours for stage in held.values()),
+                training_flops=sum(record.training_flops for record in records[trial.name]),
+            )
+        )
+    return tuple(found)
+
+
+def cost_record(prepared: Prepared, records: Records) -> CostRecord:
+    """What every stage held and computed, shared ones too, whoever ran them."""
+    ledger = Ledger(prepared.run_folder / "ledger.jsonl")
+    attempts = ledger.attempts()
+    own_stages = {(attempt.trial, attempt.name) for attempt in attempts if attempt.kind == "stage"}
+    stages: list[StageCost] = []
+    folders = {"teacher": teacher_folder(prepared), "importance": importance_folder(prepared)}
+    for name, folder in ((step.name, folders[step.name]) for step in prepared.plan.shared):
+        held = held_by_stage(Ledger(folder / "ledger.jsonl").attempts())[name]
+        made_here = any(stage == name for _, stage in own_stages)
+        stages.append(_stage_cost("shared", name, held, read_record(folder), not made_here, name != "teacher"))
+    for trial in prepared.plan.all_trials():
+        by_stage = {record.stage: record for record in records[trial.name]}
+        for name, held in held_by_stage(attempts, trial.name).items():
+            if name not in ("teacher", "importance"):
+                stages.append(_stage_cost(trial.name, name, held, by_stage.get(name), reused=False, in_ratio=True))
+    charged = [stage for stage in stages if stage.in_ratio]
+    teacher = stages[0]
+    return CostRecord(
+        stages=tuple(stages),
+        device_hours=sum(stage.device_hours for stage in charged),
+        training_flops=sum(stage.training_flops for stage in charged),
+        teacher_device_hours=teacher.device_hours,
+        teacher_training_flops=teacher.training_flops,
+        startup_device_hours=startup_device_hours(attempts),
+        device_unit="core-hours" if teacher.device_type == "cpu-core" else "GPU-hours",
+    )
+
+
+def _stage_cost(
+    trial: str, name: str, held: Held, record: StageRecord | None, reused: bool, in_ratio: bool
+) -> StageCost:
+    return StageCost(
+        stage=name,
+        trial=trial,
+        seconds=held.seconds,
+        devices=held.devices,
+        device_type=held.device_type,
+        device_hours=held.device_hours,
+        training_flops=record.training_flops if record else 0.0,
+        num_epochs=record.num_epochs if record else None,
+        reused=reused,
+        in_ratio=in_ratio,
+    )
