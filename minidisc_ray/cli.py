@@ -135,20 +135,13 @@ def study(
 ) -> None:
     """Run methods x tasks x scales x seeds as one experiment, and print one table in the paper's layout."""
     from minidisc_ray import study as room
-    from minidisc_ray.display import watching_trials
+    from minidisc_ray.display import show_study, watching_trials
     from minidisc_ray.reports.study_page import render_whole_study
 
     told = Console(stderr=True) if format_ in ("csv", "json") else console
     prepared = room.prepare_study(file, set_ or [], budget, storage)
-    is_done = {run.name: (run.run_folder / "result.json").is_file() for run in prepared.runs}
-    told.print(
-        f"{prepared.config.name}: {len(is_done)} runs, {sum(is_done.values())} of them finished, in {prepared.folder}",
-        soft_wrap=True,
-        highlight=False,
-    )
+    show_study(told, prepared.config.name, prepared.folder, prepared.runs, with_runs=dry_run)
     if dry_run:
-        for name, done in is_done.items():
-            told.print(f"{name}{'  finished' if done else ''}", soft_wrap=True, highlight=False)
         return
     with watching_trials(told) as watch:
         report = room.run_study(prepared, watch, retry_failed)

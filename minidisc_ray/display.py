@@ -36,6 +36,18 @@ def watching_trials(console: Console) -> Iterator[Watch]:
         yield lambda trials: live.update(_table(trials), refresh=True)
 
 
+def show_study(console: Console, name: str, folder: Path, runs: Sequence[Prepared], with_runs: bool) -> None:
+    """How many runs a study has, and how many are finished; with every one's name if asked."""
+    is_done = {run.name: (run.run_folder / "result.json").is_file() for run in runs}
+    console.print(
+        f"{name}: {len(is_done)} runs, {sum(is_done.values())} of them finished, in {folder}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    for run, done in is_done.items() if with_runs else ():
+        console.print(f"{run}{'  finished' if done else ''}", soft_wrap=True, highlight=False)
+
+
 def show_result(console: Console, folder: Path, result: RunResult) -> None:
     """Candidates or trials, the choice, the score, and where everything is."""
     if result.trials:

@@ -15,8 +15,8 @@ from minidisc_ray.evaluation import score
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut
-from minidisc_ray.pipeline.assemble import trial_folder
 from minidisc_ray.pipeline.estimate import Estimator
+from minidisc_ray.pipeline.failures import trial_folder
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.progress import read_progress
@@ -133,7 +133,7 @@ def test_a_run_tells_its_objective_and_what_a_step_takes(storage, kind):
     stages = {"conventional": ["student"], "minidisc": ["sandwich", "student"]}.get(kind, ["assistant", "student"])
     for trial in prepared.plan.trials:
         for stage in stages:
-            record = read_record(trial_folder(prepared, trial) / "stages" / stage)
+            record = read_record(trial_folder(prepared.run_folder, trial.name) / "stages" / stage)
             assert record.step_seconds > 0, (trial.name, stage)
 
 
@@ -161,7 +161,7 @@ def test_a_teacher_that_came_fine_tuned_is_used_as_it_is(tmp_path, kind):
     winner = next(
         (t for t in prepared.plan.trials if t.assistant_percent == assistant_of(result)), prepared.plan.trials[0]
     )
-    made = trial_folder(prepared, winner) / "stages" / "student" / "model" / "model.safetensors"
+    made = trial_folder(prepared.run_folder, winner.name) / "stages" / "student" / "model" / "model.safetensors"
     assert (prepared.run_folder / "student" / "model.safetensors").read_bytes() == made.read_bytes()
     for assistant in result.assistants:
         assert assistant.validation_metrics.keys() == {"accuracy"}
@@ -451,7 +451,7 @@ def test_clean_refuses_a_storage_that_is_not_there(tmp_path):
 
 def test_trials_of_a_sweep_lie_apart(storage):
     prepared = prepared_run(storage, "maxidisc")
-    folders = [trial_folder(prepared, trial) for trial in prepared.plan.trials]
+    folders = [trial_folder(prepared.run_folder, trial.name) for trial in prepared.plan.trials]
     assert [folder.relative_to(prepared.run_folder).as_posix() for folder in folders] == [
         "trials/scale-60",
         "trials/scale-30",

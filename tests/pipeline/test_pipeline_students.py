@@ -19,7 +19,6 @@ from minidisc_ray.models.families import encoder_layers, shape_of
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.models.gates import gated, gates_of
 from minidisc_ray.models.pruned import structure_of
-from minidisc_ray.pipeline.assemble import trial_folder
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.making import student_structure
@@ -196,7 +195,7 @@ def test_a_sandwichs_lower_end_is_a_slice_of_every_layer(storage):
 def test_a_sparse_teacher_is_the_teacher_with_gates_closed(storage, name):
     prepared = prepared_of(storage, name)
     result = load_result(prepared.run_folder)
-    sparse = load_model(trial_folder(prepared, prepared.plan.trials[0]) / "stages" / "sparse_teacher" / "model")
+    sparse = load_model(prepared.run_folder / "stages" / "sparse_teacher" / "model")
     structure = structures_of(prepared, (80,))[80]
     assert structure_of(sparse.config) == structure
     teacher, rows = load_shared_teacher(prepared), prepared.validation["validation"]
