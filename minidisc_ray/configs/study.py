@@ -38,12 +38,16 @@ _REFUSED = {
 }
 
 
+# Kinds of students that stand once, not once for each of the study's scales.
+_SCALE_IS_WORKED_OUT = ("layers", "checkpoint")
+
+
 class StudyRun(NamedTuple):
     """One run of a study: its place on each axis, and its whole recipe.
 
     Attributes:
         teacher: a name on the axis of teachers; None where there is no such axis.
-        scale_percent: the student's scale; None for a student of some layers, which stands once.
+        scale_percent: the student's scale; None for one whose own is worked out, which stands once.
     """
 
     teacher: str | None
@@ -169,9 +173,9 @@ def _points(study: StudyConfig) -> Iterator[_Point]:
 
 
 def _has_own_scale(study: StudyConfig, teacher: str | None, task: str, method: MethodConfig) -> bool:
-    """Whether the student is of some layers, which are its scale."""
+    """Whether the student's scale is worked out from what it is."""
     student = _raw(study, teacher, task, method).get("student")
-    return isinstance(student, Mapping) and student.get("kind") == "layers"
+    return isinstance(student, Mapping) and student.get("kind") in _SCALE_IS_WORKED_OUT
 
 
 def _raw(study: StudyConfig, teacher: str | None, task: str, method: MethodConfig) -> dict[str, Any]:
@@ -211,7 +215,7 @@ def _conventional(study: StudyConfig, configs: Mapping[str, RunConfig]) -> str |
     """The first method without an assistant whose student has the study's scales, at its own cost."""
     for name in study.methods:
         config = configs.get(name)
-        if config is None or config.student.kind == "layers":
+        if config is None or config.student.kind in _SCALE_IS_WORKED_OUT:
             continue
         if isinstance(config.schedule, ConventionalConfig) and getattr(config.schedule, "match", None) is None:
             return name

@@ -58,9 +58,10 @@ def test_changes_are_laid_over_each_other_from_teacher_to_task_to_method(tmp_pat
     assert flat.distil.early_stop_epochs is None
 
 
-def test_a_student_of_some_layers_stands_once(tmp_path):
+@pytest.mark.parametrize("student", [{"kind": "layers", "num_layers": 1}, {"kind": "checkpoint", "path": "/small"}])
+def test_a_student_with_a_scale_of_its_own_stands_once(tmp_path, student):
     methods = {
-        "KD1L": {"schedule": {"kind": "conventional"}, "student": {"kind": "layers", "num_layers": 1}},
+        "KD1L": {"schedule": {"kind": "conventional"}, "student": student},
         "LTSD": {"schedule": {"kind": "conventional"}},
     }
     study = study_of(tmp_path, methods=methods)
