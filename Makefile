@@ -28,6 +28,9 @@ recipes: setup
 	@set -e; for recipe in recipes/*.yaml; do \
 	  $(BIN)/minidisc plan $$recipe --storage $${TMPDIR:-/tmp}/minidisc-recipes > /dev/null; echo "$$recipe: ok"; \
 	done
+	@set -e; for study in studies/*.yaml; do \
+	  $(BIN)/minidisc study $$study --dry-run --storage $${TMPDIR:-/tmp}/minidisc-recipes > /dev/null; echo "$$study: ok"; \
+	done
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -1,6 +1,5 @@
 """A study from its file to its table: runs as one experiment, what they say, and the files that tell it."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +81,8 @@ def prepare_study(
         config = with_absolute_paths(cell.config)
         key = config.model_dump_json()
         if key not in known:
-            rows = config.model_dump(mode="json", include={"task", "data", "protocol"})
             try:
-                of_rows = json.dumps(rows, sort_keys=True)
+                of_rows = config.model_dump_json(include={"task", "data", "protocol"})
                 if of_rows not in splits:
                     splits[of_rows] = load_splits(config)
                 known[key] = prepare(config, splits[of_rows])

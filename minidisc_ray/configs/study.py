@@ -17,6 +17,7 @@ from minidisc_ray.configs.task import GlueTask
 __all__ = ["MAX_RUNS", "MethodConfig", "StudyConfig", "StudyRun", "load_study", "resolve_study", "study_runs"]
 
 MAX_RUNS = 10_000
+_PRUNED = "pruned"
 _TASK_NAMES = (*get_args(GlueTask), "builtin")
 _WHY = {
     "storage": "it is the study's own key",
@@ -38,16 +39,12 @@ _REFUSED = {
 }
 
 
-# Kinds of students that stand once, not once for each of the study's scales.
-_SCALE_IS_WORKED_OUT = ("layers", "checkpoint")
-
-
 class StudyRun(NamedTuple):
     """One run of a study: its place on each axis, and its whole recipe.
 
     Attributes:
         teacher: a name on the axis of teachers; None where there is no such axis.
-        scale_percent: the student's scale; None for one whose own is worked out, which stands once.
+        scale_percent: the student's scale; None for one that has a scale of its own, which stands once.
     """
 
     teacher: str | None
@@ -173,9 +170,9 @@ def _points(study: StudyConfig) -> Iterator[_Point]:
 
 
 def _has_own_scale(study: StudyConfig, teacher: str | None, task: str, method: MethodConfig) -> bool:
-    """Whether the student's scale is worked out from what it is."""
+    """Whether the student's scale is worked out, and not one of the study's."""
     student = _raw(study, teacher, task, method).get("student")
-    return isinstance(student, Mapping) and student.get("kind") in _SCALE_IS_WORKED_OUT
+    return isinstance(student, Mapping) and student.get("kind", _PRUNED) != _PRUNED
 
 
 def _raw(study: StudyConfig, teacher: str | None, task: str, method: MethodConfig) -> dict[str, Any]:
@@ -215,7 +212,7 @@ def _conventional(study: StudyConfig, configs: Mapping[str, RunConfig]) -> str |
     """The first method without an assistant whose student has the study's scales, at its own cost."""
     for name in study.methods:
         config = configs.get(name)
-        if config is None or config.student.kind in _SCALE_IS_WORKED_OUT:
+        if config is None or config.student.kind != _PRUNED:
             continue
         if isinstance(config.schedule, ConventionalConfig) and getattr(config.schedule, "match", None) is None:
             return name

@@ -1,5 +1,6 @@
 """What runs on a worker: steps of a plan, whoever started the process."""
 
+import functools
 import json
 import logging
 import sys
@@ -14,6 +15,8 @@ import torch
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.data import Splits, load_splits
 from minidisc_ray.pipeline.context import Context, Report
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
@@ -31,7 +34,8 @@ def settings_of(prepared: Prepared, trial: str, with_shared: bool) -> dict[str, 
 def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -> str | None:
     """Execute one trial's steps on this worker; returns the sentence of a failure that no retry can mend."""
     _log_to_stderr()
-    prepared = prepare(resolve(settings["config"]))
+    config = resolve(settings["config"])
+    prepared = prepare(config, _splits_of(_rows_key(config)))
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     name = settings["trial"]
     trial = prepared.plan.trial(name) or Trial(name, ())
@@ -44,6 +48,16 @@ def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -
         return str(error)
     context.progress((trial.steps or shared)[-1].name, "finished")
     return None
+
+
+def _rows_key(config: RunConfig) -> str:
+    return config.model_dump_json(include={"task", "data", "protocol"})
+
+
+@functools.lru_cache(maxsize=2)
+def _splits_of(rows_key: str) -> Splits:
+    """An actor that is used for one trial after another reads a data set once."""
+    return load_splits(resolve(json.loads(rows_key)))
 
 
 def train_worker(settings: dict[str, Any]) -> str | None:

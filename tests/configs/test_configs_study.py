@@ -58,16 +58,16 @@ def test_changes_are_laid_over_each_other_from_teacher_to_task_to_method(tmp_pat
     assert flat.distil.early_stop_epochs is None
 
 
-@pytest.mark.parametrize("student", [{"kind": "layers", "num_layers": 1}, {"kind": "checkpoint", "path": "/small"}])
+@pytest.mark.parametrize("student", [{"kind": "layers", "num_layers": 1}, {"kind": "checkpoint", "path": "a-model"}])
 def test_a_student_with_a_scale_of_its_own_stands_once(tmp_path, student):
     methods = {
-        "KD1L": {"schedule": {"kind": "conventional"}, "student": student},
+        "Other": {"schedule": {"kind": "conventional"}, "student": student},
         "LTSD": {"schedule": {"kind": "conventional"}},
     }
     study = study_of(tmp_path, methods=methods)
-    assert [(run.method, run.scale_percent) for run in study_runs(study) if run.seed == 0] == [
-        ("KD1L", None), ("LTSD", 20), ("LTSD", 10),
-    ]  # fmt: skip
+    runs = [run for run in study_runs(study) if run.seed == 0]
+    assert [(run.method, run.scale_percent) for run in runs] == [("Other", None), ("LTSD", 20), ("LTSD", 10)]
+    assert runs[0].config.student.scale_percent is None, "known once the models' sizes are"
     assert study.conventional == "LTSD", "one at the study's scales, which every other method is measured by"
 
 

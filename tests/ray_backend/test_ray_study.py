@@ -47,7 +47,8 @@ def test_a_study_runs_shows_its_failures_and_tries_them_again(capsys, tmp_path):
     assert code == 1
     assert f"minidisc: {bad.name} failed: " in err
     assert "--retry-failed runs those alone" in err
-    assert "failed" in next(line for line in out.splitlines() if line.startswith("TA10%"))
+    assert "(a)" in next(line for line in out.splitlines() if line.startswith("TA10%")), "of one seed, and it says so"
+    assert f": {bad.name}." in " ".join(out.split()), "the note of (a) names the run"
     assert "5 of 6 runs are finished, 1 failed" in out
 
     code, out, err = call(capsys, *once)
