@@ -22,7 +22,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import BuiltinTeacherConfig, Checkpoint
 from minidisc_ray.core.task import Task
 from minidisc_ray.models.checkpoint import quiet
-from minidisc_ray.models.families import encoder_layers, family_of
+from minidisc_ray.models.families import PRUNED_PREFIX, encoder_layers, family_of
 
 _IDENTITY_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json", "tokenizer.json", "vocab.txt")
 
@@ -77,6 +77,9 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
             f"{checkpoint.section}.path: no model could be loaded from {checkpoint.path} ({_first_line(error)})"
         ) from error
     family_of(config.model_type, checkpoint.section)
+    if not str(config.model_type).startswith(PRUNED_PREFIX):
+        # Its scale beside a teacher that it may have had once; here it stands for itself.
+        vars(config).pop("minidisc_scale_percent", None)
     return config
 
 

@@ -104,9 +104,7 @@ def load_own_student(prepared: "Prepared") -> PreTrainedModel:
     assert isinstance(config.student, CheckpointStudentConfig)
     model = load_teacher(config.student, prepared.task, config.seed)
     note_inputs(model.config, prepared.task.text_columns, config.data.max_length)
-    if hasattr(model.config, "minidisc_scale_percent"):
-        # It was pruned once, beside another teacher.
-        model.config.minidisc_scale_percent = own.structure.scale_percent
+    model.config.minidisc_scale_percent = own.structure.scale_percent
     return model
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 
 import pytest
@@ -19,12 +20,14 @@ from transformers import (
 
 from minidisc_ray import api
 from minidisc_ray.configs import UserError, resolve
+from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.data import builtin_tokenizer, builtin_vocabulary
 from minidisc_ray.data.tasks import BUILTIN_LABEL_NAMES
 from minidisc_ray.evaluation import score
 from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.families import encoder_layers, shape_of
+from minidisc_ray.models.loading import load_teacher
 from minidisc_ray.models.pruned import PRUNED_CLASSES, pruned_config, structure_of
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.in_process import run_in_process
@@ -33,6 +36,7 @@ from minidisc_ray.pipeline.own_student import load_own_student
 from minidisc_ray.pipeline.result import load_result
 from minidisc_ray.pipeline.shared import teacher_folder
 from minidisc_ray.ray_backend.many import items_of
+from minidisc_ray.reports.figures.structure import structure_data
 from minidisc_ray.reports.html import report_page
 from minidisc_ray.reports.plan import plan_renderables
 from minidisc_ray.reports.table import compare
@@ -88,6 +92,7 @@ def test_the_student_has_its_own_sizes_everywhere(prepared, result):
     assert (record.heads, record.neurons, record.source_layers, record.kept_share) == ((2,), (32,), (), {})
     linears = sum(m.weight.numel() for m in encoder_layers(student)[0].modules() if isinstance(m, torch.nn.Linear))
     assert record.macs_at_128 == 128 * linears + 2 * 128 * 128 * 16 + 16 * 16 + 16 * 2
+    assert structure_of(student.config) == Structure(SCALE, (2,), (32,))
     assert result.student_source == "small, a new head"
     assert result.teacher.encoder_parameters == 17_088
 
@@ -133,9 +138,12 @@ def test_plan_table_and_page_tell_the_student(prepared, result):
     assert (row["student_scale_percent"], row["encoder_parameters"]) == (SCALE, ENCODER_PARAMETERS)
     page = report_page(result)
     assert "distilled into a smaller model with its own checkpoint (small, a new head)" in page
-    # The only layer stands in the first row, without a bar: it is a share of nothing.
-    (first,) = [line for line in page.splitlines() if line.startswith("<tr><td>1</td>")]
-    assert first.endswith("<td>2</td><td>32</td></tr>")
+    # Its only layer's neurons stand without a bar: they are a share of nothing.
+    assert len(re.findall(r'<td data-value="32(?:\.0)?">32</td>', page)) == 1
+    # The figure of what was kept of the teacher has nothing of the student.
+    drawn = structure_data(result)
+    assert (drawn is None) == (not result.assistants)
+    assert drawn is None or "S" not in [column.heading for column in drawn.columns]
 
 
 def test_importance_is_measured_only_where_something_is_pruned(tmp_path, kind, result, encoder):
@@ -273,6 +281,12 @@ def test_a_student_that_comes_fine_tuned_keeps_its_head_unless_told_otherwise(tm
     assert fresh.own_student.source.endswith("a new head")
     assert fresh.name != prepared.name
     assert run_in_process(prepared).student.heads == (4,)
+
+
+def test_a_distilled_student_may_be_a_teacher_that_stands_for_itself(storage, encoder):
+    folder = prepared_student(storage, "conventional", encoder).run_folder / "student"
+    teacher = load_teacher(PretrainedTeacherConfig(path=str(folder)), TASK, seed=0)
+    assert structure_of(teacher.config).scale_percent == 100
 
 
 @pytest.mark.parametrize("family", ["roberta", "electra", "distilbert"])

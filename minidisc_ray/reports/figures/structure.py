@@ -42,7 +42,8 @@ class StructureData:
 def structure_data(run: RunResult) -> StructureData | None:
     """The models of one run, largest first: teacher, candidates, assistants that were no candidates, student.
 
-    None where the teacher's structure is not known.
+    A student with a checkpoint of its own keeps none of the teacher's units and is left out. None where the teacher's
+    structure is not known, or nothing was cut from it.
     """
     whole = run.teacher
     if not whole.heads or len(whole.heads) != len(whole.neurons):
@@ -54,8 +55,9 @@ def structure_data(run: RunResult) -> StructureData | None:
     for assistant in run.assistants:
         between.setdefault(assistant.scale_percent, _column(str(assistant.scale_percent), assistant, whole))
     columns = [between[scale] for scale in sorted(between, reverse=True)]
-    ends = _column("T", whole, whole), _column("S", run.student, whole)
-    return StructureData(whole.heads, whole.neurons, (ends[0], *columns, ends[1]))
+    if run.student_source is None:
+        columns.append(_column("S", run.student, whole))
+    return StructureData(whole.heads, whole.neurons, (_column("T", whole, whole), *columns)) if columns else None
 
 
 def structure_figure(data: StructureData) -> Figure:
@@ -101,10 +103,14 @@ def structure_drawings(results: Sequence[RunResult]) -> list[Drawing]:
 def _drawing(data: StructureData, run: RunResult, extra: str) -> Drawing:
     called = plain(extra or label_of(run) or method_name(run))
     title = f"Heads and neurons kept in each layer ({called}): {subject_of([run])}"
-    models = len(data.columns) - 2
-    between = f", {models} model{'s' if models != 1 else ''} between them" if models else ""
+    has_student = run.student_source is None
+    models = len(data.columns) - 1 - has_student
+    count = f"{models} model{'s' if models != 1 else ''}"
+    between = (f", {count} between them" if has_student else f" and {count}") if models else ""
+    ends = "Teacher (T) and student (S)" if has_student else "Teacher (T)"
+    own = "" if has_student else "; the student is not cut from the teacher"
     caption = (
-        f"{title}. Teacher (T) and student (S){between}; one seed ({run.seed}). Each cell is the share of its layer's "
+        f"{title}. {ends}{between}{own}; one seed ({run.seed}). Each cell is the share of its layer's "
         "heads or neurons that the model keeps; layers count from the input."
     )
     if any(count is None for column in data.columns for count in column.heads):
