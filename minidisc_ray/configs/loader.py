@@ -2,21 +2,20 @@
 
 import os
 import re
-import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from minidisc_ray.configs import base
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.sentences import sentence, short
+from minidisc_ray.configs.unions import kinds_of, union_at
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAX_RECIPE_BYTES = 1_000_000
-_LONGEST_QUOTE = 80
 # A key that two kinds share by name, though one of them works it out, or means another thing by it: what was written
 # for the other says nothing. MiniDisc's trade-off would make of MaxiDisc an ablation between the two.
 _WORKED_OUT = {
@@ -123,7 +122,7 @@ def apply_override(
         if child is not None and not isinstance(child, Mapping):
             above = key[: key.index(part) + len(part)]
             raise UserError(
-                f"--set {key}: {above} is {_short(child)} in the recipe, not a mapping whose keys can be set; set "
+                f"--set {key}: {above} is {short(child)} in the recipe, not a mapping whose keys can be set; set "
                 f"{above} as a whole"
             )
         node[part] = dict(child or {})
@@ -138,14 +137,25 @@ def keep_shared_keys(node: dict[str, Any], path: Sequence[str], kind: Any) -> No
 
     So one recipe serves every schedule; keys that no kind has stay, and are refused as unknown.
     """
-    members = {name: set(member.model_fields) for member in _union_at(RunConfig, path) for name in _kinds_of(member)}
+    members = {name: set(member.model_fields) for member in union_at(RunConfig, path) for name in kinds_of(member)}
     if not isinstance(kind, str) or kind not in members:
         return
     foreign = set().union(*members.values()) - members[kind]
     if node.get("kind") != kind:
         foreign |= _WORKED_OUT.get(kind, set())
-    for key in [key for key in node if key in foreign]:
+    for key in [key for key in node if key in foreign or _is_of_another(node[key], (*path, key), kind)]:
         del node[key]
+
+
+def _is_of_another(value: Any, path: Sequence[str], kind: str) -> bool:
+    """Whether a nested section has a kind that only other kinds of the section above it have."""
+    given = value.get("kind") if isinstance(value, Mapping) else None
+    if not isinstance(given, str):
+        return False
+    above = [member for member in union_at(RunConfig, path[:-1]) if kind in kinds_of(member)]
+    allowed = {name for member in above for found in union_at(member, path[-1:]) for name in kinds_of(found)}
+    known = {name for found in union_at(RunConfig, path) for name in kinds_of(found)}
+    return bool(allowed) and given not in allowed and given in known
 
 
 def _fill_kinds(raw: dict[str, Any]) -> None:
@@ -161,35 +171,7 @@ def _fill_kinds(raw: dict[str, Any]) -> None:
         if isinstance(given, dict) and isinstance(selection := given.get("selection"), dict):
             selection.setdefault("kind", "lambda")
         if isinstance(given, dict) and isinstance(scales := given.get("scales"), dict):
-            scales.setdefault("kind", "step")
-
-
-def _kinds_of(member: type[BaseModel]) -> tuple[str, ...]:
-    """The kinds that a config stands for, mostly one."""
-    return get_args(member.model_fields["kind"].annotation)
-
-
-def _union_at(model: type[BaseModel], path: Sequence[str]) -> list[type[BaseModel]]:
-    members: list[type[BaseModel]] = [model]
-    for part in path:
-        members = _members_at(members, part)
-    return [member for member in members if "kind" in member.model_fields]
-
-
-def _members_at(members: Sequence[type[BaseModel]], part: str) -> list[type[BaseModel]]:
-    """The models that a key of some models may hold; a place in a list leads nowhere else."""
-    if part.isdigit():
-        return list(members)
-    found = [member.model_fields[part].annotation for member in members if part in member.model_fields]
-    return [leaf for annotation in found for leaf in _models_in(annotation)]
-
-
-def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
-    if get_origin(annotation) in (Union, types.UnionType, Annotated, tuple):
-        for argument in get_args(annotation):
-            yield from _models_in(argument)
-    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
+            scales.setdefault("kind", "list" if "values" in scales else "slices" if "count" in scales else "step")
 
 
 def expand(value: Any, path: str) -> Any:
@@ -223,76 +205,6 @@ def deep_copy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: deep_copy(item) for key, item in value.items()}
     return [deep_copy(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def sentence(error: ValidationError, model: type[BaseModel] = RunConfig) -> str:
-    """The first mistake that ``model`` found as one sentence; the rest are counted."""
-    errors = error.errors()
-    first = errors[0]
-    parts = [str(part) for part in first["loc"]]
-    key = ".".join(_without_tags(parts, model))
-    prefix = f"{key}: " if key else ""
-    value = first.get("input")
-    match first["type"]:
-        case "extra_forbidden":
-            allowed = _allowed_keys(parts, model)
-            text = f"{key}: unknown key; {'allowed here: ' + ', '.join(allowed) if allowed else 'remove it'}"
-        case "missing":
-            text = f"{key}: missing; {first['msg'].lower()}"
-        case "union_tag_invalid" | "union_tag_not_found":
-            tag = first.get("ctx", {}).get("tag", "missing")
-            kinds = ", ".join(
-                repr(kind) for member in _union_at(model, _without_tags(parts, model)) for kind in _kinds_of(member)
-            )
-            text = f"{prefix.removesuffix(': ')}.kind: {tag} is not a kind; use {kinds}"
-        case "model_attributes_type" | "model_type":
-            text = f"{prefix}{_short(value)} is not allowed; write a mapping{_for_example(parts, model)}"
-        case base.TRUTH_FOR_NUMBER:
-            text = f"{key}." * bool(key) + str(first["msg"])
-        case "value_error":
-            text = prefix + str(first["msg"]).removeprefix("Value error, ")
-        case _:
-            # Lists of YAML are tuples in a frozen config.
-            reason = first["msg"][0].lower() + first["msg"][1:]
-            text = f"{prefix}{_short(value)} is not allowed; {reason.replace('tuple', 'list')}"
-    # A list whose only part is wrong is told to be too short as well.
-    more = sum(error["type"] != "too_short" for error in errors[1:])
-    return text + (f" ({more} more mistake{'s' if more > 1 else ''} after this one)" if more else "")
-
-
-def _for_example(parts: Sequence[str], model: type[BaseModel]) -> str:
-    kinds = [kind for member in _union_at(model, _without_tags(parts, model)) for kind in _kinds_of(member)]
-    return f", for instance {{kind: {kinds[0]}}}" if kinds else ""
-
-
-def _without_tags(parts: Sequence[str], model: type[BaseModel]) -> list[str]:
-    """Drop pydantic's union tags (the kind's name) from an error's path."""
-    kept: list[str] = []
-    members: list[type[BaseModel]] = [model]
-    for part in parts:
-        tagged = [member for member in members if "kind" in member.model_fields and part in _kinds_of(member)]
-        if len(members) > 1 and tagged:
-            members = tagged
-            continue
-        kept.append(part)
-        members = _members_at(members, part)
-    return kept
-
-
-def _allowed_keys(parts: Sequence[str], model: type[BaseModel]) -> list[str]:
-    members: list[type[BaseModel]] = [model]
-    for part in parts[:-1]:
-        tagged = [member for member in members if "kind" in member.model_fields and part in _kinds_of(member)]
-        if tagged:
-            members = tagged
-            continue
-        members = _members_at(members, part)
-    return sorted({name for member in members for name in member.model_fields})
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
 
 
 def _reason(error: BaseException) -> str:

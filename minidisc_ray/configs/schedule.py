@@ -46,6 +46,8 @@ class SlicesGridConfig(Config):
 
 def _list_is_short(value: Any) -> Any:
     """``scales: [60, 40, 20]`` is short for a grid of kind list."""
+    if isinstance(value, int | float | str):
+        raise ValueError(f"{value} is no grid; write a list such as [60, 40, 20], or {{kind: step, step_percent: 5}}")
     return {"kind": "list", "values": value} if isinstance(value, list) else value
 
 
@@ -211,6 +213,17 @@ class ConventionalConfig(_ScheduleConfig):
         None, description="Train until it has cost what this MiniDisc would: as many training FLOPs, in closed form."
     )
     num_epochs: int | None = Field(None, ge=1, description="The epochs that this takes: filled in, not chosen.")
+
+    @model_validator(mode="after")
+    def _match_is_spelled_out(self) -> "ConventionalConfig":
+        missing = {"scales", "num_sampled"} - self.match.model_fields_set if self.match is not None else set()
+        if missing:
+            # A default here would be another MiniDisc than the one beside it, and nobody would see it.
+            raise ValueError(
+                f"match.{min(missing)} is missing; write the scales and the num_sampled of the MiniDisc whose cost is "
+                "to be reached"
+            )
+        return self
 
     @model_validator(mode="after")
     def _epochs_need_a_match(self) -> "ConventionalConfig":

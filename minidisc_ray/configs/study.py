@@ -7,9 +7,10 @@ from typing import Any, NamedTuple, get_args
 from pydantic import ValidationError
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.loader import deep_copy, expand, read_yaml, resolve, sentence
+from minidisc_ray.configs.loader import deep_copy, expand, read_yaml, resolve
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
+from minidisc_ray.configs.sentences import sentence
 from minidisc_ray.configs.study_base import MethodConfig, StudyConfig
 from minidisc_ray.configs.study_merge import merged, override_study, with_budget
 from minidisc_ray.configs.task import GlueTask

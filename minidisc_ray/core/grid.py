@@ -31,7 +31,7 @@ def grid_by_slices(student_percent: int, count: int) -> tuple[int, ...]:
         allowed = [n for n in range(2, span + 1) if span % n == 0]
         raise ValueError(
             f"{count} equal slices between {student_percent} and {TEACHER_PERCENT} percent are not whole percents; "
-            f"use one of {allowed}"
+            + (f"use one of {allowed}" if allowed else "use a smaller student")
         )
     width = span // count
     return grid_of([student_percent + width * i for i in range(1, count)], student_percent)
@@ -55,7 +55,12 @@ def grid_of(scales: Sequence[int], student_percent: int) -> tuple[int, ...]:
         if not student_percent < scale < TEACHER_PERCENT:
             raise ValueError(
                 f"{scale} is not strictly between the student's own scale of {student_percent} percent and the "
-                f"teacher's {TEACHER_PERCENT}; use values between {student_percent + 1} and {TEACHER_PERCENT - 1}"
+                f"teacher's {TEACHER_PERCENT}; use "
+                + (
+                    f"values between {student_percent + 1} and {TEACHER_PERCENT - 1}"
+                    if student_percent < TEACHER_PERCENT - 1
+                    else "a smaller student"
+                )
             )
     return tuple(sorted(scales, reverse=True))
 

@@ -350,3 +350,31 @@ def test_a_section_without_a_kind_is_of_the_default_kind():
 
 def test_an_ampersand_in_a_value_is_no_anchor():
     assert resolve({}, ['storage="R &D"']).storage == "R &D"
+
+
+def test_a_choice_that_another_kind_has_goes_with_it():
+    there_and_back = ["schedule.kind=maxidisc", "schedule.selection.kind=student", "schedule.kind=minidisc"]
+    assert resolve({}, there_and_back).schedule == resolve({}).schedule
+    kept = ["schedule.selection={kind: negative_derivative}", "schedule.num_assistants=1", "schedule.kind=minidisc"]
+    assert resolve({}, kept).schedule.selection.kind == "negative_derivative"
+
+
+def test_a_grid_is_known_by_its_keys():
+    assert resolve({"schedule": {"scales": {"values": [60, 40]}, "num_sampled": 2}}).schedule.scales.kind == "list"
+    assert resolve({"schedule": {"scales": {"count": 9}}}).schedule.scales.kind == "slices"
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("schedule.selection.kind=tusk", "use 'lambda', 'negative_derivative'"),
+        ("schedule.scales=60", "60 is no grid; write a list such as"),
+        ("teacher={kind: pretrained, path: x, fine_tuned: perhaps}", "teacher.pretrained.fine_tuned: 'perhaps' is not"),
+        ("schedule={kind: maxidisc, scales: {count: 2}}", "are not whole percents; use a smaller student"),
+    ],
+)
+def test_a_sentence_names_what_is_allowed_once(override, sentence):
+    with pytest.raises(UserError) as refused:
+        resolve({"student": {"scale_percent": 99}} if "count" in override else {}, [override])
+    assert sentence in str(refused.value)
+    assert "more mistake" not in str(refused.value)

@@ -108,7 +108,10 @@ def test_a_choice_among_trials_is_expected_in_the_middle_of_them():
     ("schedule", "label"),
     [
         ({"kind": "conventional"}, "Conventional"),
-        ({"kind": "conventional", "match": {"kind": "minidisc"}}, "Conventional (compute-matched)"),
+        (
+            {"kind": "conventional", "match": {"kind": "minidisc", "scales": GRID, "num_sampled": 3}},
+            "Conventional (compute-matched)",
+        ),
         ({"kind": "assistant"}, "TA (40%)"),
         ({"kind": "law"}, "TA (2.5\N{MULTIPLICATION SIGN} law)"),
         ({"kind": "law", "assistant_percent": 25}, "TA (2.5\N{MULTIPLICATION SIGN} law, 25%)"),
@@ -135,6 +138,8 @@ def test_every_variant_has_a_name_of_its_own(schedule, label):
         ({"kind": "maxidisc", "assistants": "sandwich", "scales": GRID}, "schedule.num_sampled: 6 is more than"),
         ({"kind": "conventional", "num_epochs": 3}, "num_epochs is 3, but it is worked out from match"),
         ({"kind": "conventional", "match": {"kind": "maxidisc"}}, "schedule.match.kind"),
+        ({"kind": "conventional", "match": {"kind": "minidisc", "scales": GRID}}, "match.num_sampled is missing"),
+        ({"kind": "minidisc", "scales": 60}, "60 is no grid; write a list"),
         ({"kind": "law", "scales": [60, 5]}, "5 is not strictly between"),
         ({"kind": "law", "assistant_percent": 33}, "33 is not among schedule.scales"),
         ({"kind": "law", "times_student": 1}, "schedule.times_student"),

@@ -1,0 +1,63 @@
+"""Which configs may stand at a key, and by which kinds they are told apart."""
+
+import types
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+
+def kinds_of(member: type[BaseModel]) -> tuple[str, ...]:
+    """The kinds that a config stands for, mostly one."""
+    return get_args(member.model_fields["kind"].annotation)
+
+
+def union_at(model: type[BaseModel], path: Sequence[str]) -> list[type[BaseModel]]:
+    """The configs with a kind that may stand at a path below a model."""
+    members: list[type[BaseModel]] = [model]
+    for part in path:
+        members = members_at(members, part)
+    return [member for member in members if "kind" in member.model_fields]
+
+
+def members_at(members: Sequence[type[BaseModel]], part: str) -> list[type[BaseModel]]:
+    """The models that a key of some models may hold; a place in a list leads nowhere else."""
+    if part.isdigit():
+        return list(members)
+    found = [member.model_fields[part].annotation for member in members if part in member.model_fields]
+    return [leaf for annotation in found for leaf in models_in(annotation)]
+
+
+def models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+    """The configs that an annotation is made of."""
+    if get_origin(annotation) in (Union, types.UnionType, Annotated, tuple):
+        for argument in get_args(annotation):
+            yield from models_in(argument)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+
+
+def without_tags(parts: Sequence[str], model: type[BaseModel]) -> list[str]:
+    """Drop pydantic's union tags (the kind's name) from an error's path."""
+    kept: list[str] = []
+    members: list[type[BaseModel]] = [model]
+    for part in parts:
+        tagged = [member for member in members if "kind" in member.model_fields and part in kinds_of(member)]
+        if len(members) > 1 and tagged:
+            members = tagged
+            continue
+        kept.append(part)
+        members = members_at(members, part)
+    return kept
+
+
+def allowed_keys(parts: Sequence[str], model: type[BaseModel]) -> list[str]:
+    """Every key that may stand where an error's path says."""
+    members: list[type[BaseModel]] = [model]
+    for part in parts[:-1]:
+        tagged = [member for member in members if "kind" in member.model_fields and part in kinds_of(member)]
+        if tagged:
+            members = tagged
+            continue
+        members = members_at(members, part)
+    return sorted({name for member in members for name in member.model_fields})
