@@ -59,7 +59,10 @@ def load_model(folder: str | Path) -> PreTrainedModel:
                 folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
             )
     except Exception as error:
-        raise UserError(f"{folder}: the model could not be loaded ({error})") from error
+        reason = " ".join(str(error).split())
+        if "ignore_mismatched_sizes" in reason:
+            reason = "its weights are not of the sizes that its config.json tells"
+        raise UserError(f"{folder}: the model could not be loaded ({reason[:200]})") from error
     if told["missing_keys"]:
         raise UserError(
             f"{folder}: not a trained classifier that fits its config.json: {len(told['missing_keys'])} weights are "

@@ -248,13 +248,24 @@ def _teacher_folder(folder: Path) -> Path:
 
 
 def _assistant(folder: Path, record: ModelRecord) -> PreTrainedModel | None:
-    """An assistant from the stage that made it, or cut from a sandwich; None where ``clean`` has freed it."""
+    """An assistant from the stage that made it, or cut from a sandwich; None where it was freed or is damaged."""
     wanted = Structure(record.scale_percent, record.heads, record.neurons)
     for model in sorted([*folder.glob("stages/*/model"), *folder.glob("trials/*/stages/*/model")]):
-        if structure_of(AutoConfig.from_pretrained(model)) == wanted:
+        if _structure_in(model) == wanted:
             return load_model(model)
     sandwich = folder / "stages" / "sandwich" / "model"
-    return cut(load_model(sandwich), wanted) if (sandwich / "config.json").is_file() else None
+    try:
+        return cut(load_model(sandwich), wanted) if (sandwich / "config.json").is_file() else None
+    except UserError:
+        return None
+
+
+def _structure_in(folder: Path) -> Structure | None:
+    """What a saved model's config says of its layers; None where it is damaged: another stage may hold the same."""
+    try:
+        return structure_of(AutoConfig.from_pretrained(folder))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _device_name(device: torch.device) -> str:

@@ -369,7 +369,10 @@ def test_a_grid_is_known_by_its_keys():
     [
         ("schedule.selection.kind=tusk", "use 'lambda', 'negative_derivative'"),
         ("schedule.scales=60", "60 is no grid; write a list such as"),
-        ("teacher={kind: pretrained, path: x, fine_tuned: perhaps}", "teacher.pretrained.fine_tuned: 'perhaps' is not"),
+        (
+            "teacher={kind: pretrained, path: x, fine_tuned: perhaps}",
+            "'perhaps' is not allowed; use 'auto', true or false",
+        ),
         ("schedule={kind: maxidisc, scales: {count: 2}}", "are not whole percents; use a smaller student"),
     ],
 )

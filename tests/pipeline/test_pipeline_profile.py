@@ -258,3 +258,12 @@ def test_after_clean_teacher_and_student_are_left(minidisc, tmp_path):
     shutil.rmtree(tmp_path / "copy" / "_shared")
     with pytest.raises(UserError, match="its teacher is gone"):
         models_in(folder)
+
+
+def test_a_damaged_config_of_one_stage_costs_no_other_row(minidisc, tmp_path):
+    shutil.copytree(minidisc.storage, tmp_path / "storage")
+    folder = tmp_path / "storage" / minidisc.name
+    names = [found.name for found in models_in(folder)]
+    for config in folder.glob("stages/*/model/config.json"):
+        config.write_text("{")
+    assert [found.name for found in models_in(folder)] == [name for name in names if not name.startswith("assistant")]
