@@ -1,8 +1,10 @@
 """Trials of one run or of many as one Ray Tune experiment: each is handed out once what it needs is finished."""
 
 import json
+import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -183,12 +185,26 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, experiment: str) ->
             verbose=0,
         ),
     )
-    for outcome in tuner.fit():
+    with _quiet_tune():
+        outcomes = tuner.fit()
+    for outcome in outcomes:
         # Tune's own word on what killed a process says more than the queue could know.
         title = (outcome.config or {}).get("title")
         item = next((item for item in items if item.title == title), None)
         if outcome.error is not None and item is not None:
             leave_failure(item.run.run_folder, item.trial, last_line(outcome.error))
+
+
+@contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Tune prints the traceback of every failed trial; each has its sentence here, and Tune's own in ``error.txt``."""
+    logger = logging.getLogger("ray.tune")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _resources(compute: ComputeConfig) -> dict[str, float]:
