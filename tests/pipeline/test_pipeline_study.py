@@ -14,10 +14,15 @@ from minidisc_ray.pipeline.study import cells_of, names_of, read_outcomes, study
 
 @pytest.fixture
 def study(tmp_path):
-    # The same recipe at two rows of the table, one method beside it.
-    conventional = {"schedule": {"kind": "conventional"}}
-    methods = {"LTSD": conventional, "LTSD again": conventional, "TA": {"schedule": {"kind": "assistant"}}}
-    return study_of(tmp_path, methods=methods, scales=[20], seeds=[0], storage="runs")
+    # The same recipe in two columns of the table, one method beside it.
+    data = {"task": "builtin", "data": {"train_rows": 128, "validation_rows": 64}}
+    methods = {
+        "LTSD": {"schedule": {"kind": "conventional"}},
+        "TA": {"schedule": {"kind": "assistant"}, "only": {"tasks": ["again"]}},
+    }
+    return study_of(
+        tmp_path, tasks={"once": data, "again": data}, methods=methods, scales=[20], seeds=[0], storage="runs"
+    )
 
 
 def test_cells_lie_in_the_given_storage_or_in_the_studys_own(study, tmp_path):
@@ -25,7 +30,7 @@ def test_cells_lie_in_the_given_storage_or_in_the_studys_own(study, tmp_path):
     cells = cells_of(study, tmp_path)
     assert {cell.config.storage for cell in cells} == {str(tmp_path)}
     assert [(cell.task, cell.method, cell.scale_percent, cell.seed) for cell in cells] == [
-        ("builtin", "LTSD", 20, 0), ("builtin", "LTSD again", 20, 0), ("builtin", "TA", 20, 0),
+        ("once", "LTSD", 20, 0), ("again", "LTSD", 20, 0), ("again", "TA", 20, 0),
     ]  # fmt: skip
     assert study_folder(tmp_path, study) == tmp_path.resolve() / "study-small"
 

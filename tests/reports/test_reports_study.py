@@ -202,7 +202,12 @@ def test_before_anything_has_run_every_cell_is_a_dash(study, tmp_path):
 
 
 def test_every_teacher_has_its_block(tmp_path):
-    study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, teachers={"big": {}, "small": {}}, scales=[10])
+    study = study_of(
+        tmp_path,
+        tasks={"mrpc": TASKS["mrpc"]},
+        teachers={"big": {}, "small": {"teacher": {"num_layers": 1}}},
+        scales=[10],
+    )
     small = model(100, 0.7, encoder_parameters=10_646_784, heads=(12,) * 6, neurons=(1536,) * 6)
     outcomes = []
     for one in outcomes_of(study, tmp_path):
