@@ -1,5 +1,6 @@
 """A study from its file to its table: runs as one experiment, what they say, and the files that tell it."""
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from minidisc_ray.reports.study_page import write_study
 from minidisc_ray.reports.study_table import StudyTable, study_table
 
 Watch = Callable[[Sequence[Progress]], None]
+# What a study writes into its folder.
+_FILES = ("study.yaml", "table.md", "table.csv", "study.json", "report.html")
+_FOLDERS = ("figures", "ray")
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ def prepare_study(
         UserError: for the first mistake found, in one sentence that names the method and the task.
     """
     study = load_study(path, overrides, budget)
+    _check_folder(study_folder(storage or study.storage, study), storage or study.storage)
     cells, splits, known, found = cells_of(study, storage), dict[str, Splits](), dict[str, Prepared](), []
     for cell in cells:
         config = with_absolute_paths(cell.config)
@@ -92,6 +97,29 @@ def prepare_study(
         found.append(known[key])
     where = found[0].storage
     return PreparedStudy(study, tuple(cells), tuple(found), study_folder(where, study))
+
+
+def _check_folder(folder: Path, storage: str) -> None:
+    """Refuse a study's folder that cannot be written, before anything starts; leaves nothing there.
+
+    Raises:
+        UserError: naming the storage, or what is in the way.
+    """
+    try:
+        for name in _FILES:
+            if (folder / name).is_dir():
+                raise UserError(f"storage: {folder / name} is a folder, and a file of the study belongs there; move it")
+        for path in (folder, *(folder / name for name in _FOLDERS)):
+            if path.exists() and not path.is_dir():
+                raise UserError(f"storage: {path} is a file, and a folder of the study belongs there; move it")
+        existing = folder
+        while not existing.exists():
+            existing = existing.parent
+        # Names that are too long, and places where even the superuser writes nothing, show only in a try.
+        with tempfile.TemporaryDirectory(prefix=".probe.tmp", dir=existing) as probe:
+            (Path(probe) / folder.relative_to(existing)).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"storage: {storage} cannot be written ({error.strerror})") from error
 
 
 def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bool = False) -> StudyReport:

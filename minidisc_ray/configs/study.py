@@ -13,6 +13,8 @@ from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.sentences import sentence
 from minidisc_ray.configs.study_base import MethodConfig, StudyConfig
 from minidisc_ray.configs.study_merge import merged, override_study, with_budget
+from minidisc_ray.configs.study_names import check_columns, check_known, check_names
+from minidisc_ray.configs.study_rows import check_distinct, check_printed
 from minidisc_ray.configs.task import GlueTask
 
 __all__ = ["MAX_RUNS", "MethodConfig", "StudyConfig", "StudyRun", "load_study", "resolve_study", "study_runs"]
@@ -74,18 +76,31 @@ def resolve_study(raw: Mapping[str, Any], overrides: Sequence[str] = (), budget:
     merged_study = _take_budget(raw, budget)
     for override in overrides:
         override_study(merged_study, override)
+    check_names(merged_study)
     try:
         study = StudyConfig.model_validate(expand(merged_study, ""))
     except ValidationError as error:
         raise UserError(sentence(error, StudyConfig)) from error
     _check_keys(study)
+    check_columns(study)
     count = sum(1 for _ in _points(study)) * len(study.seeds)
     if count > MAX_RUNS:
         raise UserError(f"the study has {count:,} runs, more than {MAX_RUNS:,}; take fewer tasks, scales or seeds")
     if count == 0:
         raise UserError("methods: not one of them stands anywhere; loosen what they have under only")
     first_seed = study.model_copy(update={"seeds": study.seeds[:1]})
-    configs = {run.method: run.config for run in reversed(list(study_runs(first_seed)))}
+    runs = list(study_runs(first_seed))
+    check_distinct(
+        {(run.method, run.teacher, run.task, run.scale_percent): run.config.model_dump_json() for run in runs}
+    )
+    check_printed(study, [run.method for run in runs if run.scale_percent is not None], _all_scales(raw, study))
+    configs = {run.method: run.config for run in reversed(runs)}
+    named = configs.get(study.conventional or "")
+    if named is not None and not isinstance(named.schedule, ConventionalConfig):
+        raise UserError(
+            f"conventional: {study.conventional!r} has schedule {named.schedule.kind}; name a method whose schedule is "
+            "conventional, or leave the key out"
+        )
     return study.model_copy(update={"conventional": study.conventional or _conventional(study, configs)})
 
 
@@ -125,6 +140,8 @@ def _take_budget(raw: Mapping[str, Any], wanted: str | None) -> dict[str, Any]:
         if budgets:
             raise UserError(f"budget: missing; name the default one of {', '.join(map(str, budgets))}")
         return study
+    if not isinstance(name, str | int | float):
+        raise UserError(f"budget: {name!r} is no name; write one of {', '.join(map(str, budgets)) or 'none'}")
     if name not in budgets:
         listed = f"use one of {', '.join(map(str, budgets))}" if budgets else "the study has none"
         raise UserError(f"budget: {name!r} is no budget of this study; {listed}")
@@ -138,6 +155,13 @@ def _take_budget(raw: Mapping[str, Any], wanted: str | None) -> dict[str, Any]:
     return with_budget(study, changes) | {"budget": str(name)}
 
 
+def _all_scales(raw: Mapping[str, Any], study: StudyConfig) -> set[int]:
+    """The study's scales, and those that it has with other budgets: a paper's rows are the same for all."""
+    budgets = [budget for budget in (raw.get("budgets") or {}).values() if isinstance(budget, Mapping)]
+    lists = [found for one in (raw, *budgets) if isinstance(found := one.get("scales"), list | tuple)]
+    return {*study.scales, *(scale for found in lists for scale in found if isinstance(scale, int))}
+
+
 def _check_keys(study: StudyConfig) -> None:
     """Refuse what would change under the table's hands, or be overwritten without a word."""
     found: list[tuple[str, str, Mapping[str, Any]]] = [("recipe", "recipe", study.recipe)]
@@ -145,6 +169,7 @@ def _check_keys(study: StudyConfig) -> None:
         entries = getattr(study, axis) or {}
         found += [(axis, f"{axis}.{name}", entry.changes) for name, entry in entries.items()]
     for kind, where, changes in found:
+        check_known(where, changes, _REFUSED[kind], kind == "methods")
         for key, why in _REFUSED[kind].items():
             if key in changes:
                 raise UserError(f"{where}.{key}: not allowed here; {why}")

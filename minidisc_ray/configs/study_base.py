@@ -1,22 +1,36 @@
 """What a study is: the axes that its runs are the product of, and what a paper printed for them."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from minidisc_ray.configs.base import Config
 
-TEACHER_ROW = "Teacher"
+TEACHER_ROW, MAJORITY_ROW = "Teacher", "Majority class"
 # Columns of a paper's table that are no task's.
 AVERAGE, FLOPS, COST = "average", "flops_g", "cost"
 _GLUE_COLUMNS = ("sst2", "mrpc", "stsb", "qqp", "mnli_m", "mnli_mm", "mnli", "qnli", "rte", "cola")
 
-_NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9])?$"
+# Columns of a study's csv and json that are no task's.
+TABLE_COLUMNS = (
+    "study", "budget", "teacher", "group", "label", "method", "student_scale_percent", "encoder_parameters",
+    "total_parameters", "macs_at_128", "device_hours_ratio", "training_flops_ratio", f"paper_{FLOPS}", f"paper_{COST}",
+    "runs",
+)  # fmt: skip
+STUDY_NAME = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9])?$")
 
 
 def _nothing_is_no_change(value: Any) -> Any:
     """``rte:`` with nothing behind it is a task without changes."""
     return {} if value is None else value
+
+
+def _no_truth(value: Any) -> Any:
+    """``yes`` and ``true`` would pass as 1 within a list or mapping of numbers."""
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is not a number")
+    return value
 
 
 def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
@@ -26,8 +40,8 @@ def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
-Scale = Annotated[int, Field(ge=1, le=99)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Scale = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=99)]
+Seed = Annotated[int, BeforeValidator(_no_truth), Field(ge=0, lt=2**31)]
 AxisName = Annotated[str, Field(min_length=1, max_length=80)]
 
 
@@ -47,7 +61,7 @@ class OnlyConfig(Config):
 
     teachers: tuple[str, ...] | None = Field(None, min_length=1)
     tasks: tuple[str, ...] | None = Field(None, min_length=1)
-    scales: tuple[int, ...] | None = Field(None, min_length=1)
+    scales: tuple[Scale, ...] | None = Field(None, min_length=1)
 
 
 class MethodConfig(Changes):
@@ -62,7 +76,7 @@ class MethodConfig(Changes):
 _Entry = Annotated[Changes, BeforeValidator(_nothing_is_no_change)]
 _MethodEntry = Annotated[MethodConfig, BeforeValidator(_nothing_is_no_change)]
 
-PrintedRows = dict[str, dict[int | str, dict[str, float]]]
+PrintedRows = dict[str, dict[int | str, dict[str, Annotated[float, BeforeValidator(_no_truth)]]]]
 
 
 class PaperTeacherConfig(Config):
@@ -106,7 +120,7 @@ class PaperConfig(Config):
 class StudyConfig(Config):
     """A study with one of its budgets taken in: methods x tasks x scales x seeds, for each teacher."""
 
-    name: str = Field(pattern=_NAME, description="Of its folder in the storage.")
+    name: str = Field(pattern=STUDY_NAME.pattern, description="Of its folder in the storage.")
     title: str = Field("", max_length=200)
     recipe: dict[str, Any] = Field(description="What all runs share.")
     teachers: dict[AxisName, _Entry] | None = Field(None, min_length=1)
@@ -143,6 +157,11 @@ class StudyConfig(Config):
     def _printed_rows_have_methods(self) -> "StudyConfig":
         columns = {*_GLUE_COLUMNS, *self.tasks, AVERAGE, FLOPS, COST}
         for table in self.paper.tables.values() if self.paper else ():
+            for column in table.average_of or ():
+                if column not in columns - {AVERAGE, FLOPS, COST}:
+                    raise ValueError(
+                        f"paper.average_of: {column!r} is no task's column; use a task's name, mnli_m or mnli_mm"
+                    )
             for method, by_scale in table.rows.items():
                 if method not in self.methods and method != TEACHER_ROW:
                     raise ValueError(
@@ -155,4 +174,11 @@ class StudyConfig(Config):
                             f"paper.rows.{method}.{scale}: {unknown[0]!r} is no column; use a task's name, mnli_m, "
                             f"mnli_mm, {AVERAGE}, {FLOPS} or {COST}"
                         )
+                    for column, figure in figures.items():
+                        is_metric = column not in (FLOPS, COST)
+                        if figure < (-100 if is_metric else 0) or (is_metric and figure > 100):
+                            allowed = "metrics are percents, from -100 to 100" if is_metric else "it is not below 0"
+                            raise ValueError(
+                                f"paper.rows.{method}.{scale}.{column}: {figure:g} is not allowed; {allowed}"
+                            )
         return self

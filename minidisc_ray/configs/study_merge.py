@@ -37,7 +37,8 @@ def with_budget(study: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     for key, value in changes.items():
         below = result.get(key)
         if key in _AXES and isinstance(value, Mapping) and isinstance(below, Mapping):
-            entries = {name: merged(below.get(name) or {}, entry or {}) for name, entry in _mappings(key, value)}
+            known = dict(_mappings(key, {name: below.get(name) for name in value}))
+            entries = {name: merged(known[name] or {}, entry or {}) for name, entry in _mappings(key, value)}
             result[key] = {**deep_copy(below), **entries}
         elif isinstance(value, Mapping) and isinstance(below, Mapping):
             result[key] = merged(below, value)

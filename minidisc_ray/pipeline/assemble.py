@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import digest
 from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.configs.schedule import (
@@ -24,7 +25,7 @@ from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.pipeline.costs import cost_record, trial_records
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.failures import forget_failure, read_failure, trial_folder
-from minidisc_ray.pipeline.files import read_json, write_text
+from minidisc_ray.pipeline.files import write_text
 from minidisc_ray.pipeline.making import structure_kept
 from minidisc_ray.pipeline.own_student import OwnStudent
 from minidisc_ray.pipeline.predictions import keep_labels
@@ -71,11 +72,12 @@ def is_trial_finished(prepared: Prepared, trial: Trial) -> bool:
 
 
 def is_finished(prepared: Prepared) -> bool:
-    """Whether the run has its result, all its trials finished."""
-    result = read_json(prepared.run_folder / "result.json")
-    if result is None:
+    """Whether the run has its result, all its trials finished; a damaged result does not count, and is made anew."""
+    try:
+        result = load_result(prepared.run_folder)
+    except UserError:
         return False
-    return all(trial.status == "finished" for trial in load_result(prepared.run_folder).trials)
+    return all(trial.status == "finished" for trial in result.trials)
 
 
 def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:

@@ -71,6 +71,7 @@ class Findings:
         hindsights: the best of MaxiDisc's students on validation itself, less MiniDisc's.
         rules: MaxiDisc's pick less what a rule that costs nothing would have picked among the same students.
         agreements: rank correlations over scales.
+        left_out: a sentence for each run that has no part in this, which names the run, the file and what is wrong.
     """
 
     differences: tuple[Finding, ...] = ()
@@ -78,28 +79,27 @@ class Findings:
     hindsights: tuple[Finding, ...] = ()
     rules: tuple[Finding, ...] = ()
     agreements: tuple[TaskAgreement, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def findings_of(runs: Sequence[FinishedRun], resampling: Resampling | None = None) -> Findings:
     """All that the finished runs of a study allow to say.
 
-    Runs that kept no answers, since an older release made them, are left out.
+    Runs that kept no answers, or damaged ones, are left out and told.
 
     Args:
         runs: in the order of the study.
         resampling: of the bootstrap.
-
-    Raises:
-        UserError: if kept answers are damaged.
     """
     drawn = resampling or Resampling()
-    groups = list(groups_of(runs))
+    groups, left_out = groups_of(runs)
     return Findings(
         differences=tuple(_averaged(groups, lambda group: _differences(group, drawn))),
         regrets=tuple(_averaged(groups, lambda group: _against_sweep(group, drawn, regret))),
         hindsights=tuple(_averaged(groups, lambda group: _against_sweep(group, drawn, hindsight))),
         rules=tuple(_averaged(groups, lambda group: _rules(group, drawn))),
         agreements=tuple(found for group in groups for found in _agreements(group, drawn)),
+        left_out=left_out,
     )
 
 

@@ -23,16 +23,21 @@ _FOLDER = "predictions"
 _LABELS = "labels"
 
 
+def predictions_path(run_folder: Path, trial: str | None = None, stage: str | None = None) -> Path:
+    """The file of a stage's logits; without a trial that of the labels."""
+    return run_folder / _FOLDER / (f"{_LABELS}.safetensors" if trial is None else f"{trial}.{stage}.safetensors")
+
+
 def keep_predictions(run_folder: Path, trial: str, stage: str, logits: Mapping[str, np.ndarray]) -> None:
     """Write a stage's logits, (N, C) each, whole or not at all."""
-    _write(run_folder / _FOLDER / f"{trial}.{stage}.safetensors", logits)
+    _write(predictions_path(run_folder, trial, stage), logits)
 
 
 def keep_labels(prepared: Prepared) -> None:
     """Write the labels, (N,) each, that the logits belong to."""
     labels = {SELECTION: prepared.selection.labels.numpy()}
     labels |= {f"{VALIDATION}/{name}": rows.labels.numpy() for name, rows in prepared.validation.items()}
-    _write(prepared.run_folder / _FOLDER / f"{_LABELS}.safetensors", labels)
+    _write(predictions_path(prepared.run_folder), labels)
 
 
 def read_predictions(run_folder: Path, trial: str, stage: str) -> dict[str, np.ndarray] | None:
@@ -41,7 +46,7 @@ def read_predictions(run_folder: Path, trial: str, stage: str) -> dict[str, np.n
     Raises:
         UserError: if the file is damaged.
     """
-    return _read(run_folder / _FOLDER / f"{trial}.{stage}.safetensors")
+    return _read(predictions_path(run_folder, trial, stage))
 
 
 def read_labels(run_folder: Path) -> dict[str, np.ndarray] | None:
@@ -50,7 +55,7 @@ def read_labels(run_folder: Path) -> dict[str, np.ndarray] | None:
     Raises:
         UserError: if the file is damaged.
     """
-    return _read(run_folder / _FOLDER / f"{_LABELS}.safetensors")
+    return _read(predictions_path(run_folder))
 
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -65,6 +70,6 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
         return None
     try:
         return load_file(path)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: not readable as predictions ({reason}); remove the run and run it again") from error

@@ -1,15 +1,19 @@
 """The versioned schema of ``result.json``: what one run found, and what it cost."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from minidisc_ray.configs.base import Config, UserError
 
 SCHEMA_VERSION: Final = 1
 Method = Literal["conventional", "matched", "sparse_teacher", "assistant", "law", "minidisc", "maxidisc"]
+_WITH_ASSISTANT = ("assistant", "law", "minidisc", "maxidisc")
+# Correlations of equal values may come out as one and a last digit.
+_ROUNDING = 1e-6
 
 
 class ModelRecord(Config):
@@ -31,6 +35,14 @@ class ModelRecord(Config):
     validation_metrics: dict[str, float] = Field(
         default_factory=dict, description="'f1', or 'accuracy@validation_mismatched' for a further validation set."
     )
+
+    @model_validator(mode="after")
+    def _has_layers(self) -> "ModelRecord":
+        if not self.heads or len(self.heads) != len(self.neurons):
+            raise ValueError(
+                f"heads of {len(self.heads)} layers and neurons of {len(self.neurons)}, which are no model's"
+            )
+        return self
 
 
 class CandidateRecord(Config):
@@ -139,12 +151,50 @@ class RunResult(Config):
     started_at: str
     finished_at: str
 
+    @model_validator(mode="after")
+    def _is_whole(self) -> "RunResult":
+        for whose, model in (("teacher", self.teacher), ("student", self.student)):
+            if self.primary_metric not in model.validation_metrics:
+                raise ValueError(f"the {whose}'s validation metrics lack {self.primary_metric}, the primary one")
+        for whose, value in self._metrics():
+            if abs(value) > 1 + _ROUNDING:
+                raise ValueError(f"{whose} has a metric of {value:g}, and metrics lie between -1 and 1")
+        if self.method in _WITH_ASSISTANT and not self.assistants:
+            raise ValueError(f"there is no assistant, and {self.method} has one")
+        if self.method in ("minidisc", "maxidisc") and not self.candidates:
+            raise ValueError(f"there are no candidates, and {self.method} chooses among some")
+        if self.method == "maxidisc":
+            self._check_sweep()
+        return self
+
+    def _metrics(self) -> Iterator[tuple[str, float]]:
+        """Every metric, with the model that has it."""
+        models = [("the teacher", self.teacher), *(("an assistant", one) for one in self.assistants)]
+        for whose, model in (*models, ("the student", self.student)):
+            for value in (*model.selection_metrics.values(), *model.validation_metrics.values()):
+                yield whose, value
+        for value in self.majority_metrics.values():
+            yield "the majority class", value
+        for candidate in self.candidates:
+            yield "a candidate", candidate.metric
+        for trial in self.trials:
+            for found in (trial.assistant_selection, trial.student_selection, trial.student_validation):
+                yield f"trial {trial.name}", found or 0.0
+
+    def _check_sweep(self) -> None:
+        finished = {trial.assistant_percent for trial in self.trials if trial.status == "finished"}
+        kept = self.assistants[0].scale_percent
+        if kept not in finished:
+            raise ValueError(f"the assistant's scale is {kept}, and no finished trial has one of that scale")
+        if missing := sorted(finished - {candidate.scale_percent for candidate in self.candidates}):
+            raise ValueError(f"the trial of the assistant at {missing[0]} percent is no candidate")
+
 
 def load_result(folder: str | Path) -> RunResult:
     """Read a run directory's result.
 
     Raises:
-        UserError: if there is none, or it was written by another version.
+        UserError: if there is none, it was written by another version, or it is not whole.
     """
     path = Path(folder) / "result.json"
     try:
@@ -161,4 +211,8 @@ def load_result(folder: str | Path) -> RunResult:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: not a whole result ({key}: {first['msg'].lower()}); run the recipe again") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        where = f"{key}: " if key else ""
+        raise UserError(
+            f"{path}: not a whole result ({where}{reason[0].lower()}{reason[1:]}); remove it and run the recipe again"
+        ) from error

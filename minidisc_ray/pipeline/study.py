@@ -6,7 +6,9 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.study import StudyConfig, study_runs
+from minidisc_ray.configs.task import GlueTaskConfig
 from minidisc_ray.pipeline.files import read_json
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.result import RunResult, load_result
@@ -90,6 +92,8 @@ def names_of(cells: Iterable[Cell]) -> list[str]:
 def read_outcomes(cells: Sequence[Cell], names: Sequence[str]) -> list[Outcome]:
     """What the storage says of each cell's run; reads result.json or failure.json and starts nothing.
 
+    A result that cannot be read, or is another run's, counts as a failure and is told as one.
+
     Args:
         cells: of a study.
         names: of their runs, in the same order.
@@ -99,19 +103,36 @@ def read_outcomes(cells: Sequence[Cell], names: Sequence[str]) -> list[Outcome]:
     for cell, name in zip(cells, names, strict=True):
         folder = Path(cell.config.storage).expanduser().resolve() / name
         if folder not in found:
-            found[folder] = _read(folder)
+            found[folder] = _read(folder, cell.config, name)
         outcomes.append(Outcome(cell, name, *found[folder]))
     return outcomes
 
 
-def _read(folder: Path) -> tuple[RunResult | None, str | None]:
+def _read(folder: Path, config: RunConfig, name: str) -> tuple[RunResult | None, str | None]:
     # A result that a later attempt left says more than the failure before it.
-    if (folder / "result.json").is_file():
+    if (folder / "result.json").exists():
         try:
-            return load_result(folder), None
+            result = load_result(folder)
         except UserError as error:
             return None, str(error)
+        return (None, foreign) if (foreign := _not_its_own(folder, config, name, result)) else (result, None)
     failure = read_json(folder / "failure.json")
     if not isinstance(failure, dict):
         return None, None
-    return None, str(failure.get("reason") or "it does not say why")
+    return None, " ".join(str(failure.get("reason") or "it does not say why").split())
+
+
+def _not_its_own(folder: Path, config: RunConfig, name: str, result: RunResult) -> str | None:
+    """Why a result cannot be that of the run in whose folder it lies; None if it can."""
+    task, schedule = config.task, config.schedule
+    is_matched = isinstance(schedule, ConventionalConfig) and schedule.match is not None
+    wanted = {
+        "name": name,
+        "seed": config.seed,
+        "method": "matched" if is_matched else schedule.kind,
+        "task": task.name if isinstance(task, GlueTaskConfig) else task.kind,
+    }
+    for key, value in wanted.items():
+        if (found := getattr(result, key)) != value:
+            return f"{folder / 'result.json'}: the result of another run (its {key} is {found}, not {value}); remove it"
+    return None

@@ -131,7 +131,7 @@ def markdown_text(found: Sequence[Section], notes: Sequence[str]) -> str:
     lines: list[str] = []
     for section in found:
         lines += [f"**{_escaped(section.title)}**", ""]
-        lines.append(_markdown_row([column.heading for column in section.columns]))
+        lines.append(_markdown_row([_escaped(column.heading) for column in section.columns]))
         lines.append(_markdown_row(["---:" if column.is_number else ":---" for column in section.columns]))
         rows = zip(*(column.cells for column in section.columns), strict=True)
         lines += [_markdown_row([_escaped(cell) for cell in cells]) for cells in rows]

@@ -53,7 +53,7 @@ def finding_notes(findings: Findings) -> list[str]:
         notes.append("With one seed an interval is over examples alone.")
     elif counts and min(counts) <= 5:
         notes.append(_NOTES["few_seeds"])
-    return notes
+    return [*notes, *findings.left_out]
 
 
 def _differences(found: Sequence[Finding]) -> Section:

@@ -153,7 +153,10 @@ MISTAKES = {
         method(schedule={"kind": "assistant", "assistant_percent": 15}),
         ["methods.Other on builtin at 20 percent: schedule.assistant_percent: 15 is not above"],
     ),
-    "an unknown key in a method": (method(shedule={}), ["methods.Other on builtin", "shedule: unknown key"]),
+    "an unknown key in a method": (
+        method(shedule={}),
+        ["methods.Other.shedule: unknown key; allowed here: distil, group, objective, only"],
+    ),
     "compute in a method": (method(compute={"num_workers": 2}), ["methods.Other.compute: not allowed here", "recipe"]),
     "storage in a task": ({"tasks": {"builtin": {"storage": "x"}}}, ["tasks.builtin.storage: not allowed here"]),
     "seed in a method": (method(seed=1), ["methods.Other.seed: not allowed here; write the study's seeds"]),
@@ -167,6 +170,46 @@ MISTAKES = {
     "printed for no method": (paper(FT={10: {"mrpc": 80}}), ["paper.rows: 'FT' is no method", "Teacher"]),
     "printed in no column": (paper(TA={10: {"mprc": 80}}), ["paper.rows.TA.10: 'mprc' is no column", "mnli_m"]),
     "printed without a teacher": ({"paper": {"rows": {"TA": {10: {"mrpc": 80}}}}}, ["paper: give teacher and rows"]),
+    "a name of the storage's own kind": ({"name": "a b"}, ["name: 'a b' names no folder; write", "letters, digits"]),
+    "a name that is empty": ({"methods": {"": {}}}, ["methods: '' is no name; write one line"]),
+    "a name that is blank": ({"methods": {" ": {}}}, ["methods: ' ' is no name"]),
+    "a name of two lines": ({"tasks": {"a\nb": {"task": "builtin"}}}, ["tasks: 'a\\nb' is no name"]),
+    "a name that is no text": ({"methods": {5: {}}}, ["methods: 5 is no text", "quotes"]),
+    "the teacher's row": ({"methods": {"Teacher": {}}}, ["methods: 'Teacher' is a row that every table has"]),
+    "the majority's row": ({"methods": {"Majority class": {}}}, ["methods: 'Majority class' is a row"]),
+    "a column of the table": ({"tasks": {"label": {"task": "builtin"}}}, ["tasks: 'label' would have a column label"]),
+    "the average": ({"tasks": {"average": {"task": "builtin"}}}, ["tasks: 'average' would have", "the average's"]),
+    "another task's column": (
+        {"tasks": {"X": {"task": "builtin"}, "X_std": {"task": "builtin"}}},
+        ["tasks: 'X_std' would have a column X_std, which is that of 'X'"],
+    ),
+    "a matched column": ({"tasks": {"mnli_m": {"task": "rte"}, "mnli": {}}}, ["tasks: 'mnli' would have"]),
+    "a list for a budget": ({"budget": ["a"], "budgets": {"a": {}}}, ["budget: ['a'] is no name; write one of a"]),
+    "a mapping for a budget": ({"budget": {"a": 1}, "budgets": {"a": {}}}, ["budget: {'a': 1} is no name"]),
+    "a number for a method that a budget changes": (
+        {"methods": {"A": 5}, "budget": "a", "budgets": {"a": {"methods": {"A": {"distil": {"num_epochs": 1}}}}}},
+        ["methods.A: 5 is not a mapping"],
+    ),
+    "a word for a task that a budget changes": (
+        {"tasks": {"builtin": "x"}, "budget": "a", "budgets": {"a": {"tasks": {"builtin": {}}}}},
+        ["tasks.builtin: 'x' is not a mapping"],
+    ),
+    "a truth for a scale": ({"scales": [True]}, ["scales.0: true is not a number"]),
+    "a truth for a seed": ({"seeds": [True]}, ["seeds.0: true is not a number"]),
+    "a truth for a figure": (paper(TA={10: {"mrpc": True}}), ["paper.rows.TA.10.mrpc: true is not a number"]),
+    "a figure beyond percents": (paper(TA={10: {"mrpc": 101}}), ["paper.rows.TA.10.mrpc: 101 is not allowed"]),
+    "a cost below nothing": (paper(TA={10: {"cost": -1}}), ["paper.rows.TA.10.cost: -1 is not allowed"]),
+    "printed at no scale": (paper(TA={7: {"mrpc": 80}}), ["paper.rows.TA: 7 is not among the study's scales (10, 20)"]),
+    "an average of no column": (
+        {"paper": {**paper(TA={10: {"mrpc": 80}})["paper"], "average_of": ["mprc"]}},
+        ["paper.average_of: 'mprc' is no task's column"],
+    ),
+    "two methods that are one": (
+        {"methods": {"A": {"schedule": {"kind": "conventional"}}, "B": {"schedule": {"kind": "conventional"}}}},
+        ["methods: 'A' and 'B' have the same recipe everywhere"],
+    ),
+    "two teachers that are one": ({"teachers": {"A": {}, "B": {}}}, ["teachers: 'A' and 'B' have the same recipe"]),
+    "a conventional with an assistant": ({"conventional": "TA"}, ["conventional: 'TA' has schedule assistant"]),
     "too many runs": ({"seeds": list(range(2000))}, ["12,000 runs", "10,000"]),
 }  # fmt: skip
 
@@ -180,6 +223,11 @@ def test_a_mistake_is_one_sentence_that_names_the_key(tmp_path, case):
     assert "\n" not in text
     assert text.startswith(words[0]) or case == "too many runs", text
     assert [word for word in words if word not in text] == [], text
+
+
+def test_figures_may_be_of_another_budgets_scales_and_costs_of_any_size(tmp_path):
+    printed = {**paper(TA={5: {"mrpc": -3, "cost": 1000, "flops_g": 900}, "20": {"mrpc": 100}}), "budget": "small"}
+    assert study_of(tmp_path, **printed, budgets={"small": {}, "large": {"scales": [5]}}).paper
 
 
 @pytest.mark.parametrize("override", ["budget=small", "budgets.small.seeds=[1]"])

@@ -3,8 +3,10 @@
 import shutil
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 from pipeline_kit import random_teacher
+from safetensors.numpy import load_file, save_file
 from study_kit import study_of
 
 from minidisc_ray.configs.loader import resolve
@@ -122,21 +124,89 @@ def test_under_the_papers_protocol_selection_and_validation_are_the_same_rows(tm
     assert "With one seed an interval is over examples alone." in finding_notes(told)
 
 
-def test_runs_without_answers_are_left_out(runs, tmp_path):
-    shutil.copytree(runs[0].prepared.storage, tmp_path / "runs")
-    for folder in (tmp_path / "runs").glob("*/predictions"):
-        shutil.rmtree(folder)
+def moved_runs(runs, folder) -> list[FinishedRun]:
+    """The same runs in a storage of their own, to be damaged there."""
+    shutil.copytree(runs[0].prepared.storage, folder)
     moved = []
     for run in runs:
-        config = resolve(run.prepared.config.model_dump(mode="json"), [f"storage={tmp_path / 'runs'}"])
+        config = resolve(run.prepared.config.model_dump(mode="json"), [f"storage={folder}"])
         moved.append(replace(run, prepared=prepare(config)))
-    assert asdict(findings_of(moved, FEW)) == {
-        "differences": (),
-        "regrets": (),
-        "hindsights": (),
-        "rules": (),
-        "agreements": (),
-    }
+    return moved
+
+
+def test_runs_without_answers_are_left_out(runs, tmp_path):
+    moved = moved_runs(runs, tmp_path / "runs")
+    for folder in (tmp_path / "runs").glob("*/predictions"):
+        shutil.rmtree(folder)
+    found = asdict(findings_of(moved, FEW))
+    (told,) = found.pop("left_out")
+    assert found == {"differences": (), "regrets": (), "hindsights": (), "rules": (), "agreements": ()}
+    assert "no answers were kept" in told
+    assert all(run.prepared.name in told for run in moved)
+
+
+def with_first(name, change):
+    """A damage that changes one array of a file, or takes it out."""
+
+    def damage(path):
+        arrays = load_file(path)
+        (key,) = (key for key in arrays if key.startswith(name))
+        found = change(arrays.pop(key))
+        save_file({**arrays, **({} if found is None else {key: found})}, path)
+
+    return damage
+
+
+def not_finite(logits):
+    logits[0, 0] = np.nan
+    return logits
+
+
+DAMAGES = {
+    "garbage": ("main.student", lambda path: path.write_bytes(b"garbage"), "not readable as predictions"),
+    "empty": ("main.student", lambda path: path.write_bytes(b""), "not readable as predictions"),
+    "cut rows": ("main.student", with_first("validation", lambda logits: logits[:5].copy()), "(5, 2)"),
+    "not a number": ("main.student", with_first("validation", not_finite), "not finite"),
+    "no split": ("main.student", with_first("validation", lambda _: None), "no logits of split 'validation'"),
+    "labels of nothing": ("labels", lambda path: path.write_bytes(b"garbage"), "not readable as predictions"),
+    "a label out of range": ("labels", with_first("validation", lambda labels: labels + 7), "not those of its rows"),
+    "no labels": ("labels", with_first("validation", lambda _: None), "labels of validation/validation are missing"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_a_run_with_damaged_answers_is_left_out_and_told(runs, tmp_path, case):
+    file, damage, words = DAMAGES[case]
+    chosen = [run for run in runs if run.cell.method in ("LTSD", "TA")]
+    moved = moved_runs(chosen, tmp_path / "runs")
+    bad = next(run for run in moved if run.cell.method == "TA" and run.cell.seed == 0)
+    damage(bad.prepared.run_folder / "predictions" / f"{file}.safetensors")
+    found = findings_of(moved, FEW)
+    (told,) = found.left_out
+    assert bad.prepared.name in told
+    assert f"{file}.safetensors" in told
+    assert words in told
+    assert told in finding_notes(found)
+    (difference,) = found.differences
+    assert difference.interval.num_seeds == 1, "the other seed alone"
+
+
+def test_a_sweep_with_a_damaged_trial_is_left_out_and_a_damaged_teacher_costs_one_rule(runs, tmp_path):
+    moved = moved_runs(runs, tmp_path / "runs")
+    of_teacher = next((tmp_path / "runs" / "_shared").glob("teacher-*/predictions/*.safetensors"))
+    of_teacher.write_bytes(b"garbage")
+    found = findings_of(moved, FEW)
+    (told,) = found.left_out
+    assert str(of_teacher) in told
+    assert "negative derivative" not in {each.what for each in found.rules}
+    assert found.regrets[0].interval.num_seeds == 2
+
+    bad = next(run for run in moved if run.cell.method == "MaxiDisc")
+    (trial, *_) = sorted((bad.prepared.run_folder / "predictions").glob("*.assistant.safetensors"))
+    trial.write_bytes(b"garbage")
+    found = findings_of(moved, FEW)
+    assert str(trial) in found.left_out[0]
+    assert found.regrets[0].interval.num_seeds == 1
 
 
 def test_sections_say_what_is_shown_and_what_is_not(findings):

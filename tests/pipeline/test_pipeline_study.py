@@ -6,6 +6,7 @@ import pytest
 from study_kit import study_of
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.pipeline.assemble import is_finished
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.study import cells_of, names_of, read_outcomes, study_folder
@@ -13,10 +14,15 @@ from minidisc_ray.pipeline.study import cells_of, names_of, read_outcomes, study
 
 @pytest.fixture
 def study(tmp_path):
-    # The same recipe at two rows of the table, one method beside it.
-    conventional = {"schedule": {"kind": "conventional"}}
-    methods = {"LTSD": conventional, "LTSD again": conventional, "TA": {"schedule": {"kind": "assistant"}}}
-    return study_of(tmp_path, methods=methods, scales=[20], seeds=[0], storage="runs")
+    # The same recipe in two columns of the table, one method beside it.
+    data = {"task": "builtin", "data": {"train_rows": 128, "validation_rows": 64}}
+    methods = {
+        "LTSD": {"schedule": {"kind": "conventional"}},
+        "TA": {"schedule": {"kind": "assistant"}, "only": {"tasks": ["again"]}},
+    }
+    return study_of(
+        tmp_path, tasks={"once": data, "again": data}, methods=methods, scales=[20], seeds=[0], storage="runs"
+    )
 
 
 def test_cells_lie_in_the_given_storage_or_in_the_studys_own(study, tmp_path):
@@ -24,7 +30,7 @@ def test_cells_lie_in_the_given_storage_or_in_the_studys_own(study, tmp_path):
     cells = cells_of(study, tmp_path)
     assert {cell.config.storage for cell in cells} == {str(tmp_path)}
     assert [(cell.task, cell.method, cell.scale_percent, cell.seed) for cell in cells] == [
-        ("builtin", "LTSD", 20, 0), ("builtin", "LTSD again", 20, 0), ("builtin", "TA", 20, 0),
+        ("once", "LTSD", 20, 0), ("again", "LTSD", 20, 0), ("again", "TA", 20, 0),
     ]  # fmt: skip
     assert study_folder(tmp_path, study) == tmp_path.resolve() / "study-small"
 
@@ -50,6 +56,52 @@ def test_outcomes_are_what_the_run_folders_say(study, tmp_path):
     damaged = read_outcomes(cells, names)[0]
     assert damaged.result is None
     assert "cannot be read as a result" in (damaged.failure or "")
+
+
+def without(key):
+    return lambda raw: raw.pop(key)
+
+
+def in_teacher(**changes):
+    return lambda raw: raw["teacher"].update(changes)
+
+
+DAMAGES = {
+    "a list": (lambda raw: [], "schema version None"),
+    "another version": (lambda raw: raw.update(schema_version=2), "schema version 2"),
+    "no student": (without("student"), "student: field required"),
+    "not a number": (in_teacher(validation_metrics={"accuracy": float("nan")}), "finite"),
+    "out of range": (in_teacher(validation_metrics={"accuracy": 7.0}), "metrics lie between -1 and 1"),
+    "no primary metric": (in_teacher(validation_metrics={"f1": 0.5}), "lack accuracy, the primary one"),
+    "no layers": (in_teacher(heads=[]), "heads of 0 layers"),
+    "an assistant's result": (lambda raw: raw.update(method="assistant"), "there is no assistant"),
+    "another name": (lambda raw: raw.update(name="other"), "the result of another run (its name is other"),
+    "another seed": (lambda raw: raw.update(seed=9), "the result of another run (its seed is 9, not 0)"),
+    "another method": (lambda raw: raw.update(method="matched"), "its method is matched, not conventional"),
+    "another task": (lambda raw: raw.update(task="mrpc"), "its task is mrpc, not builtin"),
+}
+
+
+def test_a_damaged_result_is_told_and_made_anew_where_it_can_be(study, tmp_path):
+    cell = cells_of(study, tmp_path)[0]
+    prepared = prepare(cell.config)
+    result = run_in_process(prepared)
+    path = prepared.run_folder / "result.json"
+    written = path.read_text(encoding="utf-8")
+    for case, (damage, words) in DAMAGES.items():
+        raw = json.loads(written)
+        found = damage(raw)
+        path.write_text(json.dumps(found if isinstance(found, list) else raw), encoding="utf-8")
+        (outcome,) = read_outcomes([cell], [prepared.name])
+        assert outcome.result is None, case
+        assert str(path) in (outcome.failure or ""), case
+        assert words in (outcome.failure or ""), outcome.failure
+        # Another run's whole result is nobody's to overwrite.
+        assert is_finished(prepared) == ("another run" in (outcome.failure or "")), case
+    path.write_text("[]", encoding="utf-8")
+    healed = run_in_process(prepared)
+    assert healed.student == result.student
+    assert read_outcomes([cell], [prepared.name])[0].result == healed
 
 
 def test_a_mistake_that_only_the_model_shows_names_the_method(tmp_path):

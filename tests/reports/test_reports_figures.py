@@ -171,9 +171,10 @@ def test_what_needs_other_runs_is_absent_from_a_run_alone():
 
 
 def test_numbers_that_are_missing_are_left_out():
-    failed = [trial.model_copy(update={"status": "failed"}) for trial in run_result("maxidisc").trials]
-    assert tradeoff_data([run_result("maxidisc", trials=tuple(failed))]) is None
-    unscored = run_result("assistant", student=model(10, 0.8, validation_metrics={}))
+    sweep, scored = run_result("maxidisc"), run_result("assistant")
+    failed = [trial.model_copy(update={"status": "failed"}) for trial in sweep.trials]
+    assert tradeoff_data([sweep.model_copy(update={"trials": tuple(failed)})]) is None
+    unscored = scored.model_copy(update={"student": model(10, 0.8, validation_metrics={})})
     assert accuracy_data([run_result(), unscored]) is None
 
 
@@ -238,8 +239,10 @@ def test_several_figures_share_a_page():
 
 def test_names_from_data_are_drawn_as_they_are(tmp_path):
     odd = {"task": "cost $x_1$ <b>&amp;\x08 表", "objective": r"\frac{$ \$ ^^", "primary_metric": "m$e$t"}
-    students = {"student": model(10, 0.8, "m$e$t"), "majority_metrics": {"m$e$t": 0.5}}
-    runs = [run_result(method, **odd, **students) for method in ("conventional", "maxidisc")]
+    models = {"teacher": model(100, 0.9, "m$e$t"), "student": model(10, 0.8, "m$e$t")}
+    runs = [
+        run_result(method, **odd, **models, majority_metrics={"m$e$t": 0.5}) for method in ("conventional", "maxidisc")
+    ]
     figures = figures_of(runs)
     text = "".join(svg_text(figure) for figure in figures.values())
     assert "m$e$t" in text

@@ -9,10 +9,11 @@ from reports_builder import model, run_result, stage
 from study_kit import study_of
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.study_base import AVERAGE, TABLE_COLUMNS
 from minidisc_ray.pipeline.result import CostRecord, ModelRecord, RunResult, TrialRecord
 from minidisc_ray.pipeline.study import Cell, Outcome, cells_of
 from minidisc_ray.reports.study_paper import hidden_size
-from minidisc_ray.reports.study_render import render_study
+from minidisc_ray.reports.study_render import render_study, study_frame
 from minidisc_ray.reports.study_table import StudyTable, row_label, study_table
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -202,7 +203,12 @@ def test_before_anything_has_run_every_cell_is_a_dash(study, tmp_path):
 
 
 def test_every_teacher_has_its_block(tmp_path):
-    study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, teachers={"big": {}, "small": {}}, scales=[10])
+    study = study_of(
+        tmp_path,
+        tasks={"mrpc": TASKS["mrpc"]},
+        teachers={"big": {}, "small": {"teacher": {"num_layers": 1}}},
+        scales=[10],
+    )
     small = model(100, 0.7, encoder_parameters=10_646_784, heads=(12,) * 6, neurons=(1536,) * 6)
     outcomes = []
     for one in outcomes_of(study, tmp_path):
@@ -258,6 +264,20 @@ def test_csv_has_full_precision_and_the_papers_figures(table):
     assert float(row["mrpc"]) == pytest.approx(0.81)
     assert (row["mrpc_seeds"], row["student_scale_percent"], row["paper_mrpc"]) == ("2", "10", "87.8")
     assert row["runs"].split()[0] == "mrpc-LTSD-10-seed0"
+
+
+def test_every_column_is_a_tasks_or_a_name_that_tasks_may_not_have(table):
+    found = set(study_frame(table).columns)
+    keys = ("mrpc", "mnli_m", "mnli_mm", AVERAGE)
+    scores = {text for key in keys for text in (key, f"{key}_std", f"{key}_seeds", f"paper_{key}")}
+    assert found - scores == set(TABLE_COLUMNS)
+
+
+def test_a_tasks_name_stays_one_heading_in_markdown(tmp_path):
+    study = study_of(tmp_path, tasks={"a|b <i>": {"task": "mrpc", "data": {"kind": "files", "folder": "x"}}})
+    text = render_study(study_table(study, [Outcome(cell, "run", None, None) for cell in cells_of(study)]), "md")
+    heading = next(line for line in text.splitlines() if line.startswith("| Method"))
+    assert r"| a\|b &lt;i> |" in heading
 
 
 @pytest.mark.parametrize(

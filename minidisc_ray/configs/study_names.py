@@ -1,0 +1,90 @@
+"""What names a study may give: a line of text each, and none that its table has for something else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.study_base import (
+    AVERAGE,
+    MAJORITY_ROW,
+    STUDY_NAME,
+    TABLE_COLUMNS,
+    TEACHER_ROW,
+    MethodConfig,
+    StudyConfig,
+)
+
+_LONGEST_NAME = 80
+_AXES = ("teachers", "tasks", "methods")
+
+
+def check_names(raw: Mapping[str, Any]) -> None:
+    """Refuse names that are no line of text, in a study that is not checked yet.
+
+    Raises:
+        UserError: naming the axis and the name.
+    """
+    name = raw.get("name")
+    if isinstance(name, str) and not STUDY_NAME.fullmatch(name):
+        raise UserError(
+            f"name: {name!r} names no folder; write up to {_LONGEST_NAME} letters, digits, dots, dashes and "
+            "underscores, a letter or digit first and last"
+        )
+    for axis in _AXES:
+        entries = raw.get(axis)
+        for key in entries if isinstance(entries, Mapping) else ():
+            if not isinstance(key, str):
+                raise UserError(f"{axis}: {key!r} is no text, which a name is; put it into quotes")
+            if not key or key != key.strip() or not key.isprintable() or len(key) > _LONGEST_NAME:
+                raise UserError(
+                    f"{axis}: {key[:_LONGEST_NAME]!r} is no name; write one line of up to {_LONGEST_NAME} characters, "
+                    "a space neither first nor last"
+                )
+            if axis == "methods" and key in (TEACHER_ROW, MAJORITY_ROW):
+                raise UserError(f"methods: {key!r} is a row that every table has of its own; choose another name")
+
+
+def check_columns(study: StudyConfig) -> None:
+    """Refuse tasks whose scores would stand in another column of the table's csv and json.
+
+    Raises:
+        UserError: naming the task and the column.
+    """
+    taken = dict.fromkeys(TABLE_COLUMNS, "the table's own")
+    taken |= dict.fromkeys(_columns(AVERAGE), f"the {AVERAGE}'s")
+    for name, entry in study.tasks.items():
+        keys = [name, f"{name}_m", f"{name}_mm"] if _is_mnli(name, entry.changes) else [name]
+        columns = [column for key in keys for column in _columns(key)]
+        for column in columns:
+            if column in taken:
+                raise UserError(f"tasks: {name!r} would have a column {column}, which is {taken[column]}; rename it")
+        taken |= dict.fromkeys(columns, f"that of {name!r}")
+
+
+def check_known(where: str, changes: Mapping[str, Any], refused: Mapping[str, str], is_method: bool) -> None:
+    """Refuse keys that no recipe has, and list those that may stand here.
+
+    Args:
+        where: the section, for the sentence.
+        changes: the section.
+        refused: keys of a recipe that must not stand here.
+        is_method: whether keys of a method may stand here too.
+
+    Raises:
+        UserError: naming the key.
+    """
+    own = set(MethodConfig.model_fields) if is_method else set()
+    for key in changes:
+        if key not in RunConfig.model_fields:
+            allowed = sorted((set(RunConfig.model_fields) | own) - refused.keys())
+            raise UserError(f"{where}.{key}: unknown key; allowed here: {', '.join(allowed)}")
+
+
+def _columns(key: str) -> list[str]:
+    return [key, f"{key}_std", f"{key}_seeds", f"paper_{key}"]
+
+
+def _is_mnli(name: str, changes: Mapping[str, Any]) -> bool:
+    task = changes.get("task", name)
+    return bool((task.get("name") if isinstance(task, Mapping) else task) == "mnli")

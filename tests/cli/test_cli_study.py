@@ -1,0 +1,57 @@
+"""``minidisc study`` before and after its runs, without a cluster: what stands in the way, and what is damaged."""
+
+import json
+
+import pytest
+from study_kit import raw_study, write_study
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.study import prepare_study, report_study
+
+
+def in_the_way(storage, name, kind):
+    path = storage / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.write_text("in the way")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("study-small", "file"), ("study-small/report.html", "folder"), ("study-small/figures", "file")],
+)
+def test_what_stands_in_the_way_of_a_studys_files_is_told_first(tmp_path, name, kind):
+    file = write_study(tmp_path, raw_study())
+    in_the_way(tmp_path / "runs", name, kind)
+    with pytest.raises(UserError, match=rf"^storage: .*{name} is a {kind}, and a \w+ of the study belongs there"):
+        prepare_study(file, storage=str(tmp_path / "runs"))
+
+
+@pytest.mark.parametrize("storage", ["/proc/runs", "x" * 300])
+def test_a_dry_run_refuses_a_storage_that_cannot_be_written(minidisc, tmp_path, monkeypatch, storage):
+    monkeypatch.chdir(tmp_path)
+    file = write_study(tmp_path, raw_study())
+    told = minidisc("study", file, "--dry-run", "--storage", storage).sentence
+    assert told.startswith(f"storage: {storage} cannot be written")
+    assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"], "nothing is left there"
+
+
+def test_one_damaged_run_costs_its_own_cell_and_not_the_page(tmp_path):
+    study = prepare_study(write_study(tmp_path, raw_study(scales=[10])), storage=str(tmp_path / "runs"))
+    for run in study.runs:
+        run_in_process(run)
+    broken, cut = (run for run in study.runs if run.config.schedule.kind == "assistant")
+    path = broken.run_folder / "result.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**raw, "seed": 7}), encoding="utf-8")
+    (cut.run_folder / "predictions" / "main.student.safetensors").write_bytes(b"")
+    report = report_study(study)
+    assert list(report.table.failed) == [broken.name]
+    assert "its seed is 7, not 0" in report.table.failed[broken.name]
+    page = report.page.read_text(encoding="utf-8")
+    assert "its seed is 7, not 0" in page
+    assert f"Left out of what is shown here: {cut.name} (" in page
+    assert {found.what for found in report.findings.differences} == {"MiniDisc"}
