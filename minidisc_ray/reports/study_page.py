@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from minidisc_ray.pipeline.files import write_text
 from minidisc_ray.pipeline.findings import Findings
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.pipeline.study import Outcome
+from minidisc_ray.reports.columns import Section
 from minidisc_ray.reports.page import environment, page_figures, write_page
 from minidisc_ray.reports.render import Format, markdown_text, terminal_text
 from minidisc_ray.reports.study_finding_notes import finding_notes
@@ -72,7 +73,7 @@ def write_study(
         .get_template(_TEMPLATE)
         .render(
             study=table,
-            sections=study_sections(table),
+            sections=[_scores_first(section) for section in study_sections(table)],
             findings=finding_sections(findings, table.num_seeds),
             finding_notes=finding_notes(findings, table.num_seeds),
             drawings=page_figures(drawings, *_KINDS),
@@ -84,6 +85,11 @@ def write_study(
         )
     )
     return write_page(folder / "report.html", page)
+
+
+def _scores_first(section: Section) -> Section:
+    """A page scrolls sideways where a terminal leaves columns out: what would be left out first stands last."""
+    return replace(section, columns=tuple(sorted(section.columns, key=lambda column: column.priority)))
 
 
 def _one_of_each_task(results: Sequence[RunResult]) -> list[RunResult]:
