@@ -36,7 +36,7 @@ def test_a_study_runs_shows_its_failures_and_tries_them_again(capsys, tmp_path):
 
     code, out, err = call(capsys, *once, "--dry-run")
     assert (code, err) == (0, "")
-    assert len(out.splitlines()) == 7
+    assert len(out.splitlines()) == 8, "a line of facts, headings, six runs"
     assert not storage.exists()
 
     study = prepare_study(file, ["recipe.compute.max_failures=0"], storage=str(storage))
