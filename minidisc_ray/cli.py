@@ -140,7 +140,8 @@ def study(
 
     told = Console(stderr=True) if format_ in ("csv", "json") else console
     prepared = room.prepare_study(file, set_ or [], budget, storage)
-    show_study(told, prepared.config.name, prepared.folder, prepared.runs, with_runs=dry_run)
+    cells = list(zip(prepared.cells, prepared.prepared, strict=True))
+    show_study(told, prepared.config, prepared.folder, cells, with_runs=dry_run)
     if dry_run:
         return
     with watching_trials(told) as watch:

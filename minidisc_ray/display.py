@@ -1,18 +1,21 @@
 """What a terminal shows while a run is live, and after it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress
 from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.pipeline.study import Cell
 from minidisc_ray.reports.candidates import candidate_table, lambda_scan_line, trial_table
-from minidisc_ray.reports.words import hours_text, percent_text
+from minidisc_ray.reports.words import compute_text, hours_text, percent_text
 
 Watch = Callable[[Sequence[Progress]], None]
 
@@ -36,16 +39,46 @@ def watching_trials(console: Console) -> Iterator[Watch]:
         yield lambda trials: live.update(_table(trials), refresh=True)
 
 
-def show_study(console: Console, name: str, folder: Path, runs: Sequence[Prepared], with_runs: bool) -> None:
-    """How many runs a study has, and how many are finished; with every one's name if asked."""
-    is_done = {run.name: (run.run_folder / "result.json").is_file() for run in runs}
+def show_study(
+    console: Console, study: StudyConfig, folder: Path, cells: Sequence[tuple[Cell, Prepared]], with_runs: bool
+) -> None:
+    """A study's budget, runs and resources in one line; with a table of its runs if asked.
+
+    Args:
+        console: to write on.
+        study: with its budget taken in.
+        folder: of its own files.
+        cells: its runs' places, each with its checked recipe.
+        with_runs: whether to list them.
+    """
+    is_done = {run.name: (run.run_folder / "result.json").is_file() for _, run in cells}
+    budget = f", budget {study.budget}" if study.budget is not None else ""
     console.print(
-        f"{name}: {len(is_done)} runs, {sum(is_done.values())} of them finished, in {folder}",
+        f"{study.name}{budget}: {len(is_done)} runs, {sum(is_done.values())} of them finished, each trial on "
+        f"{compute_text(cells[0][1].config.compute)}, in {folder}",
         soft_wrap=True,
         highlight=False,
+        markup=False,
     )
-    for run, done in is_done.items() if with_runs else ():
-        console.print(f"{run}{'  finished' if done else ''}", soft_wrap=True, highlight=False)
+    if with_runs:
+        console.print(_runs_table(cells, is_done))
+
+
+def _runs_table(cells: Sequence[tuple[Cell, Prepared]], is_done: Mapping[str, bool]) -> Table:
+    has_teachers = any(cell.teacher is not None for cell, _ in cells)
+    table = Table(box=None, pad_edge=False)
+    for title in ("Teacher", "Method", "Task") if has_teachers else ("Method", "Task"):
+        table.add_column(title, overflow="fold")
+    for title in ("Scale", "Seed"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("Run", overflow="fold")
+    table.add_column("", no_wrap=True)
+    for cell, run in cells:
+        names = [cell.teacher or "", cell.method, cell.task]
+        numbers = "" if cell.scale_percent is None else f"{cell.scale_percent}%", str(cell.seed)
+        state = "finished" if is_done[run.name] else "not finished"
+        table.add_row(*(Text(text) for text in (*names[not has_teachers :], *numbers, run.name, state)))
+    return table
 
 
 def show_result(console: Console, folder: Path, result: RunResult) -> None:

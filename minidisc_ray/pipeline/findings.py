@@ -40,6 +40,8 @@ class Finding:
         against: the method that it is measured against.
         interval: of a difference between metrics.
         picks: for a rule the scale that it takes for each seed; None where it takes no assistant.
+        seeds: that both sides have; of several tasks those of the task that has the fewest.
+        smallest_candidate: for a rule the smallest scale that it could take; None where tasks are averaged.
     """
 
     teacher: str | None
@@ -49,6 +51,8 @@ class Finding:
     against: str
     interval: Interval
     picks: tuple[int | None, ...] = ()
+    seeds: tuple[int, ...] = ()
+    smallest_candidate: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Findings:
         differences: each method with assistants less each conventional one.
         regrets: MaxiDisc's student, chosen on the selection split, less MiniDisc's.
         hindsights: the best of MaxiDisc's students on validation itself, less MiniDisc's.
-        rules: MaxiDisc's pick less what a rule that costs nothing would have picked among the same students.
+        rules: MaxiDisc's pick less what a rule would have picked among the same students.
         agreements: rank correlations over scales.
         left_out: a sentence for each run that has no part in this, which names the run, the file and what is wrong.
     """
@@ -115,10 +119,25 @@ def _averaged(groups: Sequence[RunGroup], find: Callable[[RunGroup], _Found]) ->
         for key in dict.fromkeys(key for _, each in here for key in each):
             of_tasks = [(group, *each[key]) for group, each in here if key in each]
             for group, estimate, picks in of_tasks:
-                yield Finding(*place, group.task, *key, estimate.interval(), picks)
+                smallest = _smallest_candidate(group) if picks else None
+                yield Finding(*place, group.task, *key, estimate.interval(), picks, _seeds(estimate), smallest)
             if len(of_tasks) == len(here) > 1:
                 mean = average([estimate for _, estimate, _ in of_tasks])
-                yield Finding(*place, EVERY_TASK, *key, mean.interval())
+                fewest = min((_seeds(estimate) for _, estimate, _ in of_tasks), key=len)
+                yield Finding(*place, EVERY_TASK, *key, mean.interval(), seeds=fewest)
+
+
+def _seeds(estimate: Estimate) -> tuple[int, ...]:
+    """Of one task's estimate: what was drawn from is told as the rows' fingerprint and the seeds."""
+    ((_, *seeds),) = estimate.drawn_from
+    return tuple(seeds)
+
+
+def _smallest_candidate(group: RunGroup) -> int | None:
+    """Of the sweep that rules pick from."""
+    (runs, *_) = (runs for runs in group.of("maxidisc").values() if is_exhaustive(runs))
+    trials = next(iter(runs.values())).prepared.plan.trials
+    return min((trial.assistant_percent for trial in trials if trial.assistant_percent is not None), default=None)
 
 
 def _differences(group: RunGroup, resampling: Resampling) -> _Found:

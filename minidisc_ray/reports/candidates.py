@@ -72,7 +72,7 @@ def candidate_table(result: RunResult) -> Table:
     table = _new_table(f"Assistant candidates, {metric_title(result.primary_metric)} on: {result.selection_split}")
     for heading in ("Scale", metric_title(result.primary_metric), "λ-tradeoff", "Negative derivative"):
         table.add_column(Text(heading), justify="right", overflow="fold")
-    table.add_column("Parameters", overflow="fold")
+    table.add_column("Trained", overflow="fold")
     for heading in ("Heads kept", "Neurons kept"):
         table.add_column(heading, justify="right", overflow="fold")
     table.add_column("", overflow="fold")

@@ -1,18 +1,21 @@
 """What ``minidisc plan`` prints: steps, sizes and closed-form cost, before anything runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
 
-from minidisc_ray.configs.schedule import SparseTeacherConfig
+from minidisc_ray.configs.schedule import ConventionalConfig, SparseTeacherConfig
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, total_parameters
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.planned import untrained_head_note
 from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.reports.words import count_text
-from minidisc_ray.schedules.plan import DistilStep
+from minidisc_ray.reports.words import compute_text, count_text
+from minidisc_ray.schedules.expected import expected_sandwich, expected_scale
+from minidisc_ray.schedules.plan import ChooseStep, DistilStep, Place, SandwichStep
+
+_FEW_ROWS = 50
 
 
 def plan_renderables(prepared: Prepared) -> Iterator[RenderableType]:
@@ -28,14 +31,12 @@ def plan_renderables(prepared: Prepared) -> Iterator[RenderableType]:
     yield f"objective: {prepared.config.objective.label}"
     if (note := untrained_head_note(prepared)) is not None:
         yield f"note: {note}"
+    yield from _few_rows(prepared)
     yield _sizes(prepared)
     yield _steps(prepared)
-    compute = prepared.config.compute
+    yield from _assumed(prepared)
     trials = len(prepared.plan.trials)
-    yield (
-        f"{trials} trial{'s' if trials > 1 else ''}, each on {compute.num_workers} x {compute.cpus_per_worker} CPUs"
-        + (f" and {compute.gpus_per_worker:g} GPUs" if compute.gpus_per_worker else "")
-    )
+    yield f"{trials} trial{'s' if trials > 1 else ''}, each on {compute_text(prepared.config.compute)}"
     yield f"run: {prepared.run_folder}"
 
 
@@ -91,3 +92,44 @@ def _steps(prepared: Prepared) -> Table:
         table.add_row(stage.trial, stage.stage + aside, f"{stage.training_flops / 1e12:,.3f}")
     table.add_row("", "sum", f"{sum(stage.training_flops for stage in stages if stage.in_ratio) / 1e12:,.3f}")
     return table
+
+
+def _few_rows(prepared: Prepared) -> Iterator[str]:
+    """A warning where so few rows choose that neighbouring candidates differ by luck."""
+    rows = len(prepared.splits.selection)
+    chooses = prepared.plan.is_sweep or any(isinstance(step, ChooseStep) for _, step in prepared.plan.own_steps())
+    if chooses and rows < _FEW_ROWS:
+        text = f"warning: {rows} selection row{'s' if rows != 1 else ''} choose{'s' if rows == 1 else ''}"
+        is_share = prepared.task.primary_metric == "accuracy"
+        text += f": metrics move in steps of {100 / rows:.1f} points" if is_share else ", which is few"
+        yield f"{text}; raise data.selection_fraction, or take more rows"
+
+
+def _assumed(prepared: Prepared) -> Iterator[str]:
+    """What steps do and are counted with that their names do not say."""
+    plan = prepared.plan
+    for trial, step in plan.own_steps():
+        if isinstance(step, SandwichStep):
+            sandwich = expected_sandwich(plan, trial, step)
+            if sandwich.trained is None:
+                which = f"{sandwich.num_trained} of {_percents(sandwich.scales)}, drawn anew at each step"
+            elif len(sandwich.trained) == len(sandwich.scales):
+                which = f"{_percents(sandwich.trained)}, every scale"
+            else:
+                which = f"{_percents(sandwich.trained)}; the other candidates are only evaluated"
+            yield f"{step.name} trains: {which}"
+        elif isinstance(step, ChooseStep):
+            places = [expected_scale(plan, trial, Place(step.name, place)) for place in range(step.num_chosen)]
+            where = "the middle of the grid" if len(places) == 1 and not step.num_below else "parting the grid evenly"
+            yield f"{step.name} is assumed to fall on {_percents(places)}, {where}; later steps are counted from there"
+    schedule = prepared.config.schedule
+    if isinstance(schedule, ConventionalConfig) and schedule.match is not None:
+        grid = _percents(schedule.match.scales.scales(prepared.config.student_percent))
+        yield (
+            f"matched: the training FLOPs, in closed form, of {schedule.match.label} over {grid} with "
+            f"eta {schedule.match.num_sampled}; reached in {prepared.config.distil_training.num_epochs} epochs"
+        )
+
+
+def _percents(scales: Sequence[int]) -> str:
+    return ", ".join(f"{scale}%" for scale in scales)

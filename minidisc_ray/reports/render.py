@@ -3,7 +3,7 @@
 import io
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import pandas as pd
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from minidisc_ray.reports.columns import Column, Section, by_task, records, sections, step_ratios
+from minidisc_ray.reports.columns import Column, Row, Section, by_task, records, sections, step_ratios
 
 # Wide enough for every column of the comparison: what is no terminal does not wrap.
 WIDTH_OF_A_PIPE = 160
@@ -51,6 +51,7 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
         "MACs: multiply-adds of one row of 128 tokens. Encoder parameters are what the scale prunes; total adds the "
         "embeddings and the rest.",
     ]
+    notes += _fewer_seeds(rows)
     if any(step_ratios(of_task) for of_task in by_task(rows)):
         notes.append(
             "Step time and step memory: the median step of the student's distillation, and what its largest step adds "
@@ -60,6 +61,22 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     if bool(frame["teacher_may_have_seen_selection"].any()):
         notes.append(seen_warning([row["task"] for row in rows if row["teacher_may_have_seen_selection"]]))
     return notes
+
+
+def _fewer_seeds(rows: list[Row]) -> Iterator[str]:
+    """Which ratios rest on fewer seeds than the means beside them: means divided would contradict those."""
+    for of_task in by_task(rows):
+        of_seeds: dict[str, list[str]] = {}
+        for row in of_task:
+            if row["ratio_seeds"]:
+                names = of_seeds.setdefault(row["ratio_seeds"], [])
+                names += [row["method"]] if row["method"] not in names else []
+        for seeds, names in of_seeds.items():
+            those = f"seeds {seeds}, which" if "," in seeds else f"seed {seeds}, the only one that"
+            yield (
+                f"On {of_task[0]['task']} ratios of {', '.join(names)} are over {those} both rows have; hours and "
+                "FLOPs beside them are means over each row's own seeds, so that their quotients are others."
+            )
 
 
 def selection_note(split: str, protocol: str, has_deviations: bool) -> str:

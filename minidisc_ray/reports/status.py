@@ -11,24 +11,35 @@ from rich.table import Table
 from rich.text import Text
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.pipeline.failures import read_failure
 from minidisc_ray.pipeline.progress import Progress, is_stale, read_progress
 from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.reports.words import age_text, hours_text, metric_title, percent_text
+from minidisc_ray.schedules.plan import MAIN_TRIAL
 
 _STALE_SECONDS = 60.0
-_STYLES = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow", "stale": "yellow"}
+_STYLES = {
+    "waiting": "dim",
+    "running": "cyan",
+    "finished": "green",
+    "failed": "red",
+    "interrupted": "yellow",
+    "stale": "yellow",
+}
 
 
 @dataclass(frozen=True)
 class RunStatus:
     """Where one trial of a run stands; a finished run is one entry, whatever the number of its trials.
 
+    A run without any progress waits for its turn; one whose progress is no longer written is stale.
+
     The metric is on the selection rows while the run is live and on the validation rows once it has finished.
     """
 
     run: str
     trial: str
-    status: Literal["running", "finished", "failed", "interrupted", "stale"]
+    status: Literal["waiting", "running", "finished", "failed", "interrupted", "stale"]
     stage: str
     step: str
     metric_name: str | None
@@ -103,8 +114,12 @@ def _statuses(folder: Path) -> list[RunStatus]:
     if live:
         return [_live(folder.name, entry) for entry in live]
     written_at = _written_at(folder / "config.yaml") or _written_at(folder) or time.time()
-    starting = time.time() - written_at <= _STALE_SECONDS
-    return [_without_progress(folder.name, "running" if starting else "stale", "no progress yet", written_at)]
+    if (reason := read_failure(folder, MAIN_TRIAL)) is not None:
+        return [_without_progress(folder.name, "failed", reason, written_at)]
+    if _has_unreadable_progress(folder):
+        return [_without_progress(folder.name, "stale", "its progress cannot be read", written_at)]
+    # It may be long in a queue: only what has begun and is no longer heard of is stale.
+    return [_without_progress(folder.name, "waiting", "not begun", written_at)]
 
 
 def _finished(run: str, result: RunResult, finished_at: float) -> RunStatus:
@@ -139,7 +154,7 @@ def _live(run: str, progress: Progress) -> RunStatus:
     )
 
 
-def _without_progress(run: str, state: Literal["running", "failed", "stale"], stage: str, at: float) -> RunStatus:
+def _without_progress(run: str, state: Literal["waiting", "failed", "stale"], stage: str, at: float) -> RunStatus:
     return RunStatus(run, "main", state, stage, "", None, None, "selection", None, _age(at))
 
 
@@ -148,6 +163,12 @@ def _progress(folder: Path) -> list[Progress]:
         return read_progress(folder)
     except (OSError, ValueError, RecursionError):
         return []
+
+
+def _has_unreadable_progress(folder: Path) -> bool:
+    """Whether there is progress all the same where :func:`_progress` found none."""
+    path = folder / "progress"
+    return path.is_file() or any(path.glob("*.json"))
 
 
 def _result(folder: Path) -> RunResult | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.study_base import AVERAGE, PaperConfig, StudyConfig
 from minidisc_ray.pipeline.result import ModelRecord
 from minidisc_ray.pipeline.study import Outcome
@@ -30,6 +31,7 @@ def notes_of(study: StudyConfig, outcomes: Sequence[Outcome], marks: Marks, bloc
         split = ", or ".join(dict.fromkeys(result.selection_split for result in results))
         has_deviations = len({result.seed for result in results}) > 1
         notes += [selection_note(split, results[0].protocol, has_deviations) + _metrics(blocks), _costs(study)]
+        notes += _matched(study, outcomes)
     notes += _paper(study.paper, blocks) if study.paper is not None else []
     seen = [result.task for result in results if result.teacher_may_have_seen_selection]
     return notes + ([seen_warning(seen)] if seen else [])
@@ -61,7 +63,23 @@ def _costs(study: StudyConfig) -> str:
         if study.conventional is not None
         else "There is no conventional method, so there are no ratios."
     )
-    return f"FLOPs: multiply-adds of one row of 128 tokens, as the papers print them. {ratios}"
+    return f"MACs: multiply-adds of one row of 128 tokens, what the papers print as FLOPs. {ratios}"
+
+
+def _matched(study: StudyConfig, outcomes: Sequence[Outcome]) -> list[str]:
+    found = {
+        one.cell.method
+        for one in outcomes
+        if isinstance(one.cell.config.schedule, ConventionalConfig) and one.cell.config.schedule.match is not None
+    }
+    methods = [method for method in study.methods if method in found]
+    if not methods:
+        return []
+    verb, whose = ("is", "its") if len(methods) == 1 else ("are", "their")
+    return [
+        f"{' and '.join(methods)} {verb} matched in training FLOPs, in closed form, so {whose} hours may differ from "
+        "those of what is matched."
+    ]
 
 
 def _paper(paper: PaperConfig, blocks: Shown) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from minidisc_ray.pipeline.files import write_text
 from minidisc_ray.pipeline.findings import Findings
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.pipeline.study import Outcome
+from minidisc_ray.reports.columns import Section
 from minidisc_ray.reports.page import environment, page_figures, write_page
 from minidisc_ray.reports.render import Format, markdown_text, terminal_text
-from minidisc_ray.reports.study_findings import finding_notes, finding_sections
+from minidisc_ray.reports.study_finding_notes import finding_notes
+from minidisc_ray.reports.study_findings import finding_sections
 from minidisc_ray.reports.study_render import render_study, study_sections
 from minidisc_ray.reports.study_table import StudyTable
 from minidisc_ray.reports.words import hours_text, percent_text
@@ -39,7 +41,7 @@ def render_whole_study(table: StudyTable, findings: Findings, format: Format, wi
     if format == "json":
         whole = json.loads(text) | {"findings": asdict(findings)}
         return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    sections, notes = finding_sections(findings), finding_notes(findings)
+    sections, notes = finding_sections(findings, table.num_seeds), finding_notes(findings, table.num_seeds)
     if not sections:
         return text
     rest = terminal_text(sections, notes, width) if format == "table" else markdown_text(sections, notes)
@@ -71,9 +73,9 @@ def write_study(
         .get_template(_TEMPLATE)
         .render(
             study=table,
-            sections=study_sections(table),
-            findings=finding_sections(findings),
-            finding_notes=finding_notes(findings),
+            sections=[_scores_first(section) for section in study_sections(table)],
+            findings=finding_sections(findings, table.num_seeds),
+            finding_notes=finding_notes(findings, table.num_seeds),
             drawings=page_figures(drawings, *_KINDS),
             progress=f"{len(results)} of {total} runs finished",
             date=datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -83,6 +85,11 @@ def write_study(
         )
     )
     return write_page(folder / "report.html", page)
+
+
+def _scores_first(section: Section) -> Section:
+    """A page scrolls sideways where a terminal leaves columns out: what would be left out first stands last."""
+    return replace(section, columns=tuple(sorted(section.columns, key=lambda column: column.priority)))
 
 
 def _one_of_each_task(results: Sequence[RunResult]) -> list[RunResult]:

@@ -89,7 +89,7 @@ def _section(table: StudyTable, block: Block) -> Section:
     columns = [
         Column("Method", tuple(map(_label, lines)), is_number=False),
         column(
-            "FLOPs",
+            "MACs",
             lambda row: count_text(row.macs_at_128),
             lambda printed: f"{printed[FLOPS]:g}G" if FLOPS in printed else "",
             priority=1,

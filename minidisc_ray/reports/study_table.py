@@ -9,6 +9,7 @@ from minidisc_ray.pipeline.result import ModelRecord, RunResult
 from minidisc_ray.pipeline.study import Outcome
 from minidisc_ray.reports.checks import check_comparable, check_same
 from minidisc_ray.reports.study_columns import ScoreColumn, columns_of
+from minidisc_ray.reports.study_learning import learning_warnings
 from minidisc_ray.reports.study_marks import Marks
 from minidisc_ray.reports.study_notes import notes_of
 from minidisc_ray.reports.study_paper import printed_for, printed_row, teacher_row
@@ -73,7 +74,8 @@ class StudyTable:
     """A study's whole table, as data.
 
     Attributes:
-        notes: what a reader must know, failed and unfinished runs first.
+        notes: what a reader must know: the warnings, then failed and unfinished runs, then the rest.
+        warnings: where models have learned nothing.
         failed: names of failed runs with their reasons.
         unfinished: names of runs that have neither a result nor failed.
     """
@@ -86,6 +88,7 @@ class StudyTable:
     notes: tuple[str, ...]
     failed: dict[str, str]
     unfinished: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def study_table(study: StudyConfig, outcomes: Sequence[Outcome]) -> StudyTable:
@@ -101,15 +104,18 @@ def study_table(study: StudyConfig, outcomes: Sequence[Outcome]) -> StudyTable:
         here = [outcome for outcome in outcomes if outcome.cell.teacher == teacher]
         if here:
             blocks.append(_block(study, teacher, here, marks))
+    warnings = tuple(learning_warnings(outcomes))
+    shown = [(block.teacher, block.columns) for block in blocks]
     return StudyTable(
         name=study.name,
         title=study.title or study.name,
         budget=study.budget,
         num_seeds=len(study.seeds),
         blocks=tuple(blocks),
-        notes=tuple(notes_of(study, outcomes, marks, [(block.teacher, block.columns) for block in blocks])),
+        notes=(*warnings, *notes_of(study, outcomes, marks, shown)),
         failed={outcome.name: outcome.failure for outcome in outcomes if outcome.failure is not None},
         unfinished=tuple(dict.fromkeys(one.name for one in outcomes if one.result is None and one.failure is None)),
+        warnings=warnings,
     )
 
 

@@ -35,6 +35,7 @@ _TAIL = (
     "training_flops",
     "device_hours_ratio",
     "training_flops_ratio",
+    "ratio_seeds",
     *_STEP,
     "closed_form_training_flops",
     "teacher_device_hours",
@@ -68,7 +69,8 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
 
     Rows are means over seeds. Metrics are shares, hours are in ``device_unit``, ratios of costs are to the conventional
     row of the same recipe, those of a step to LTSD with the same method and student, both averaged over the seeds that
-    the two rows have. Empty cells are missing values.
+    the two rows have: ``ratio_seeds`` names those of costs where one of the rows has more. Empty cells are missing
+    values.
 
     Raises:
         UserError: if the runs cannot stand in one table.
@@ -133,6 +135,7 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
         "training_flops": _mean(run.cost.training_flops for run in runs),
         "device_hours_ratio": _mean_ratio(same_unit, lambda run: run.cost.device_hours),
         "training_flops_ratio": _mean_ratio(pairs, lambda run: run.cost.training_flops),
+        "ratio_seeds": _fewer_seeds([run.seed for run, _ in pairs], [run.seed for run in runs], list(conventional)),
         "step_seconds": _mean_of_all(run.student_step_seconds for run in runs),
         "step_seconds_ratio": _mean_ratio(steps, lambda run: run.student_step_seconds),
         "step_memory_bytes": _mean_of_all(run.student_step_memory_bytes for run in runs),
@@ -143,6 +146,13 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
         "assistant": _assistants(runs),
         "runs": " ".join(run.name for run in runs),
     }
+
+
+def _fewer_seeds(shared: list[int], own: list[int], conventional: list[int]) -> str:
+    """The seeds that a ratio rests on where they are not all of both rows; empty where they are, or there is none."""
+    if not shared or set(shared) == set(own) == set(conventional):
+        return ""
+    return ", ".join(map(str, sorted(shared)))
 
 
 def _ltsd_run(run: RunResult, of_task: list[RunResult]) -> RunResult | None:
@@ -192,6 +202,7 @@ def _teacher_row(runs: list[RunResult]) -> Row:
         "training_flops": _mean(run.cost.teacher_training_flops for run in per_seed),
         "teacher_device_hours": hours,
         "assistant": "",
+        "ratio_seeds": "",
     }
 
 
@@ -204,6 +215,7 @@ def _majority_row(runs: list[RunResult]) -> Row:
         "objective": "",
         **_metrics([first.majority_metrics], first.primary_metric),
         "assistant": "",
+        "ratio_seeds": "",
     }
 
 

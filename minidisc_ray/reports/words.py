@@ -2,6 +2,7 @@
 
 import math
 
+from minidisc_ray.configs.training import ComputeConfig
 from minidisc_ray.pipeline.result import RunResult
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
@@ -83,6 +84,12 @@ def ratio_text(ratio: float | None) -> str:
 def hours_text(hours: float | None) -> str:
     """Hours in three significant digits, all whole digits above that."""
     return "" if hours is None else _three_digits(hours)
+
+
+def compute_text(compute: ComputeConfig) -> str:
+    """What one trial holds: 1 x 4 CPUs and 1 GPUs."""
+    gpus = f" and {compute.gpus_per_worker:g} GPUs" if compute.gpus_per_worker else ""
+    return f"{compute.num_workers} x {compute.cpus_per_worker} CPUs{gpus}"
 
 
 def age_text(seconds: float) -> str:

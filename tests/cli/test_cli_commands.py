@@ -85,6 +85,27 @@ def test_plan_prints_steps_sizes_and_the_sum_and_starts_nothing(minidisc, tmp_pa
     assert not (tmp_path / "storage").exists()
 
 
+def test_plan_says_what_its_steps_and_sums_rest_on(minidisc, tmp_path):
+    path = write_recipe(tmp_path / "r.yaml", tmp_path / "storage")
+    out = minidisc.well("plan", path, "--set", "schedule.scales=[60,45,30]")
+    assert "warning: 13 selection rows choose: metrics move in steps of 7.7 points" in out
+    assert "sandwich trains: 60%, 10%; the other candidates are only evaluated" in out
+    assert "choose is assumed to fall on 45%, the middle of the grid" in out
+    many = minidisc.well("plan", path, "--set", "data.selection_fraction=0.45", "--set", "schedule.num_sampled=3")
+    assert "warning" not in many
+    assert "sandwich trains: 60%, 30%, 10%, every scale" in many
+
+    match = "{kind: conventional, match: {kind: minidisc, scales: [60, 30], num_sampled: 3}}"
+    matched = minidisc.well("plan", path, "--set", f"schedule={match}")
+    assert "warning" not in matched, "nothing is chosen"
+    line = next(line for line in matched.splitlines() if line.startswith("matched: "))
+    assert "of MiniDisc (η = 3) over 60%, 30% with eta 3; reached in " in line
+    again = minidisc.well(
+        "plan", path, "--set", f"schedule={match}", "--set", f"schedule.num_epochs={line.split()[-2]}"
+    )
+    assert line in again
+
+
 def test_plan_counts_the_trials_of_a_sweep(minidisc, tmp_path):
     path = write_recipe(tmp_path / "r.yaml", tmp_path / "storage")
     out = minidisc.well("plan", path, "--set", "schedule.kind=maxidisc", "--set", "compute.num_workers=2")

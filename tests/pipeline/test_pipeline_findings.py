@@ -12,11 +12,12 @@ from study_kit import study_of
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.evaluation.intervals import Resampling
 from minidisc_ray.pipeline.answers import FinishedRun
-from minidisc_ray.pipeline.findings import EVERY_TASK, findings_of
+from minidisc_ray.pipeline.findings import EVERY_TASK, Findings, findings_of
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.study import cells_of
-from minidisc_ray.reports.study_findings import finding_notes, finding_sections
+from minidisc_ray.reports.study_finding_notes import finding_notes
+from minidisc_ray.reports.study_findings import finding_sections
 
 GRID = [60, 40, 20]
 FEW = Resampling(num_replicates=200)
@@ -121,7 +122,7 @@ def test_under_the_papers_protocol_selection_and_validation_are_the_same_rows(tm
         found.append(FinishedRun(cell, prepared, run_in_process(prepared)))
     told = findings_of(found, FEW)
     assert {each.interval.over for each in told.differences} == {"examples"}
-    assert "With one seed an interval is over examples alone." in finding_notes(told)
+    assert "With one seed an interval is over examples alone." in finding_notes(told, num_seeds=1)
 
 
 def moved_runs(runs, folder) -> list[FinishedRun]:
@@ -186,7 +187,7 @@ def test_a_run_with_damaged_answers_is_left_out_and_told(runs, tmp_path, case):
     assert bad.prepared.name in told
     assert f"{file}.safetensors" in told
     assert words in told
-    assert told in finding_notes(found)
+    assert told in finding_notes(found, num_seeds=2)
     (difference,) = found.differences
     assert difference.interval.num_seeds == 1, "the other seed alone"
 
@@ -210,12 +211,11 @@ def test_a_sweep_with_a_damaged_trial_is_left_out_and_a_damaged_teacher_costs_on
 
 
 def test_sections_say_what_is_shown_and_what_is_not(findings):
-    sections = {section.title: section for section in finding_sections(findings)}
+    sections = {section.title: section for section in finding_sections(findings, num_seeds=2)}
     assert list(sections) == [
         "Methods with assistants beside conventional ones",
         "Regret of one trial",
-        "Rules that cost nothing, among MaxiDisc's students",
-        "Does the trade-off order the students?",
+        "Rules judged on MaxiDisc's students",
     ]
     shown = next(
         c for c in sections["Methods with assistants beside conventional ones"].columns if c.heading == "Shown"
@@ -223,4 +223,75 @@ def test_sections_say_what_is_shown_and_what_is_not(findings):
     for verdict, found in zip(shown.cells, findings.differences, strict=True):
         interval = found.interval
         assert verdict == ("no" if interval.low <= 0 <= interval.high else "better" if interval.mean > 0 else "worse")
-    assert any("two to five seeds" in note for note in finding_notes(findings))
+    assert any("two to five seeds" in note for note in finding_notes(findings, num_seeds=2))
+
+
+def section(findings, title, num_seeds=2):
+    found = next(each for each in finding_sections(findings, num_seeds) if each.title == title)
+    return {column.heading: column.cells for column in found.columns}
+
+
+def test_rows_on_fewer_seeds_than_the_study_has_name_them(runs, findings):
+    title = "Methods with assistants beside conventional ones"
+    assert {found.seeds for found in findings.differences} == {(0, 1)}
+    assert "Seeds" not in section(findings, title)
+    assert set(section(findings, title, num_seeds=3)["Seeds"]) == {"0, 1"}, "the study has a third one"
+
+    other = [replace(run, cell=replace(run.cell, task="again")) for run in runs if run.cell.seed == 1]
+    some = findings_of([*runs, *other], FEW)
+    for each in ("Regret of one trial", "Rules judged on MaxiDisc's students", title):
+        columns = section(some, each)
+        found = dict(zip(columns["Task"], columns["Seeds"], strict=True))
+        assert found == {"builtin": "0, 1", "again": "1", EVERY_TASK: "1"}, each
+    assert any(note.startswith("Seeds: those that both") for note in finding_notes(some, 2))
+
+
+def test_the_same_predictions_are_no_certainty(findings):
+    found = findings.differences[0]
+    same = replace(found, interval=replace(found.interval, mean=0.0, low=0.0, high=0.0, excludes_zero=False))
+    told = Findings(differences=(same,))
+    (cells,) = section(told, "Methods with assistants beside conventional ones")["Interval"]
+    assert cells == "the same predictions"
+    assert any("no certainty about methods" in note for note in finding_notes(told, 2))
+    assert not any("no certainty about methods" in note for note in finding_notes(Findings((found,)), 2))
+
+
+def test_rules_say_what_they_need_and_whether_they_looked(findings):
+    columns = section(findings, "Rules judged on MaxiDisc's students")
+    metrics = "every assistant's metric"
+    assert dict(zip(columns["Rule"], columns["Needs"], strict=True)) == {
+        "λ-tradeoff, λ = 0.2": metrics,
+        "negative derivative": metrics,
+        "2.5x law": "nothing",
+        "best assistant on selection": metrics,
+        "no assistant": "nothing",
+    }
+    assert {found.smallest_candidate for found in findings.rules} == {20}
+    rule = next(found for found in findings.rules if found.what.startswith("λ"))
+    blind, law = replace(rule, picks=(20, 20)), replace(rule, what="2.5x law", picks=(20, 20))
+    note = "λ-tradeoff, λ = 0.2 picked the smallest candidate, 20%, on every task and seed: here the same as taking it"
+    told = [each for each in finding_notes(Findings(rules=(blind, law)), 2) if "picked the smallest" in each]
+    assert told == [f"{note} without looking."]
+    looked = finding_notes(Findings(rules=(blind, replace(rule, picks=(20, 40)))), 2)
+    assert not any("picked the smallest" in each for each in looked)
+
+
+def test_rank_correlations_over_few_scales_or_none_are_one_sentence(findings):
+    title = "Does the trade-off order the students?"
+    assert title not in {each.title for each in finding_sections(findings, 2)}
+    assert any(
+        note.startswith("No rank correlations on builtin: over fewer than 4") for note in finding_notes(findings, 2)
+    )
+
+    def agreements(mean):
+        return [
+            replace(each, agreement=replace(each.agreement, num_scales=5, mean=mean)) for each in findings.agreements
+        ]
+
+    same = Findings(agreements=tuple(agreements(None)))
+    assert finding_sections(same, 2) == []
+    assert finding_notes(same, 2) == [
+        "No rank correlations on builtin: the students, or their assistants, score the same at all scales."
+    ]
+    (first, *_), (_, *others) = agreements(None), agreements(0.5)
+    assert section(Findings(agreements=(first, *others)), title)["Mean"] == ("undefined",) + ("+0.50",) * 5

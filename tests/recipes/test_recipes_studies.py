@@ -21,7 +21,7 @@ AT_BUDGETS = [
     for path in STUDIES
     for budget in yaml.safe_load(path.read_text("utf-8")).get("budgets", {None: None})
 ]
-SMALL_ROWS, SMALL_RUNS = 500, 40
+SMALL_ROWS, SMALL_RUNS = 1000, 40
 
 
 @pytest.fixture

@@ -12,9 +12,16 @@ from reports_builder import model, run_result, several_objectives, several_seeds
 
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.reports.figures import drawings_of, figures_of, svg_text, write_figures
-from minidisc_ray.reports.figures.accuracy import MethodPoint, accuracy_data, pareto_front
+from minidisc_ray.reports.figures.accuracy import (
+    AccuracyData,
+    MethodPoint,
+    accuracy_data,
+    accuracy_drawings,
+    accuracy_figure,
+    pareto_front,
+)
 from minidisc_ray.reports.figures.assistants import assistants_data
-from minidisc_ray.reports.figures.cost import cost_data
+from minidisc_ray.reports.figures.cost import cost_data, cost_drawings
 from minidisc_ray.reports.figures.structure import structure_data
 from minidisc_ray.reports.figures.tradeoff import tradeoff_data, tradeoff_drawings
 
@@ -263,3 +270,35 @@ def test_a_users_own_style_changes_nothing():
 def test_neither_a_window_nor_pyplot_is_needed():
     code = "import sys, minidisc_ray.reports.figures; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_captions_name_the_seeds_where_methods_differ():
+    every, some = "seeds 0, 1, 2 of Conventional and 0, 1 of", "TA (40%), MiniDisc, MaxiDisc"
+    for drawings in (accuracy_drawings(several_seeds()), cost_drawings(several_seeds())):
+        (drawing,) = drawings
+        assert f"{every} {some}" in drawing.caption
+    (same,) = accuracy_drawings([run for run in several_seeds() if run.seed < 2])
+    assert "; 2 seeds." in same.caption
+
+
+def test_the_names_of_the_front_hide_no_seed_line():
+    data = AccuracyData(
+        "F1", "core-hours",
+        (
+            MethodPoint("Conventional", 2.0, 0.80, ((2.0, 0.76), (2.0, 0.84))),
+            MethodPoint("MiniDisc", 8.0, 0.83, ((6.0, 0.83), (10.0, 0.83))),
+        ),
+        (0, 1),
+    )  # fmt: skip
+    axes = accuracy_figure(data).axes[0]
+    named = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert named
+    for point in data.points:
+        for hours, metric in point.seeds:
+            for share in range(11):
+                on_line = (
+                    point.hours + (hours - point.hours) * share / 10,
+                    point.metric + (metric - point.metric) * share / 10,
+                )
+                x, y = axes.transData.transform((on_line[0], 100 * on_line[1]))
+                assert not any(box.contains(x, y) for box in named.values()), (point.name, share)

@@ -10,6 +10,7 @@ from reports_builder import run_result
 from rich.console import Console
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.pipeline.failures import leave_failure
 from minidisc_ray.pipeline.progress import Progress, write_progress
 from minidisc_ray.reports.status import status, status_table
 
@@ -42,7 +43,8 @@ def test_every_kind_of_run(tmp_path):
     write_progress(done, progress(state="finished"))
     (done / "result.json").write_text(run_result("maxidisc").model_dump_json())
     run_folder(tmp_path, "new", age=1)
-    run_folder(tmp_path, "silent", age=1000)
+    run_folder(tmp_path, "queued", age=100_000)
+    leave_failure(run_folder(tmp_path, "refused"), "main", "no memory")
     for skipped in ("_cache", ".hidden"):
         run_folder(tmp_path, skipped)
     (tmp_path / "no-run").mkdir()
@@ -54,13 +56,15 @@ def test_every_kind_of_run(tmp_path):
         ("done", "3 trials, 1 failed"): "finished",
         ("live", "main"): "running",
         ("lost", "main"): "stale",
-        ("new", "main"): "running",
-        ("silent", "main"): "stale",
+        ("new", "main"): "waiting",
+        ("queued", "main"): "waiting",
+        ("refused", "main"): "failed",
         ("sweep", "assistant-40"): "running",
         ("sweep", "assistant-55"): "finished",
     }
     live = found["live", "main"]
     assert (live.stage, live.step, live.metric, live.metric_split) == ("2/3 sandwich", "120/400", 0.8412, "selection")
+    assert found["refused", "main"].stage == "no memory"
     finished = found["done", "3 trials, 1 failed"]
     assert (finished.metric, finished.metric_split, finished.device_hours) == (0.84, "validation", 2.0)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 from reports_builder import model, run_result, stage
@@ -10,10 +11,12 @@ from study_kit import study_of
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.study_base import AVERAGE, TABLE_COLUMNS
+from minidisc_ray.pipeline.findings import Findings
 from minidisc_ray.pipeline.result import CostRecord, ModelRecord, RunResult, TrialRecord
 from minidisc_ray.pipeline.study import Cell, Outcome, cells_of
+from minidisc_ray.reports.study_page import write_study
 from minidisc_ray.reports.study_paper import hidden_size
-from minidisc_ray.reports.study_render import render_study, study_frame
+from minidisc_ray.reports.study_render import render_study, study_frame, study_sections
 from minidisc_ray.reports.study_table import StudyTable, row_label, study_table
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -286,3 +289,76 @@ def test_a_tasks_name_stays_one_heading_in_markdown(tmp_path):
 )
 def test_the_scale_follows_the_methods_first_word(method, scale, label):
     assert row_label(method, scale) == label
+
+
+LEARNED = "than always answering the majority class: "
+
+
+def with_scores(outcomes, student, teacher, task="mrpc"):
+    """The outcomes with another student's and teacher's score on one task."""
+    found = []
+    for one in outcomes:
+        if one.cell.task == task:
+            record = model(one.cell.scale_percent, 0.0, validation_metrics=scores(task, student(one)))
+            teachers = model(100, 0.0, validation_metrics=scores(task, teacher(one)), **BASE)
+            result = one.result.model_copy(update={"student": record, "teacher": teachers})
+            one = Outcome(one.cell, one.name, result, None)
+        found.append(one)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "sentence"),
+    [
+        (0.4, 0.4, f"12 of 12 students, and the teacher, are no better on mrpc {LEARNED}nothing about methods can be"),
+        (0.3, 0.9, f"12 of 12 students are no better on mrpc {LEARNED}nothing about methods can be read there."),
+        (0.8, 0.4, f"The teacher is no better on mrpc {LEARNED}nothing about methods can be read there."),
+    ],
+)
+def test_a_dead_task_is_told_before_anything_else(study, tmp_path, student, teacher, sentence):
+    outcomes = with_scores(outcomes_of(study, tmp_path), lambda one: student, lambda one: teacher)
+    table = study_table(study, outcomes)
+    assert table.notes[0].startswith(sentence)
+    assert table.warnings == table.notes[:1], "mnli is well"
+
+
+def test_some_students_that_learned_nothing_are_counted(study, tmp_path):
+    def student(one):
+        return 0.4 if one.cell.method == "TA" and one.cell.seed == 0 else 0.8
+
+    outcomes = outcomes_of(study, tmp_path)
+    table = study_table(study, with_scores(outcomes, student, lambda one: 0.9))
+    assert table.warnings == (
+        f"2 of 12 students are no better on mrpc {LEARNED}what they score shows no method's worth.",
+    )
+    table = study_table(study, with_scores(outcomes, lambda one: 0.8, lambda one: 0.4 if one.cell.seed else 0.9))
+    assert table.warnings[0].startswith(f"The teacher of seed 1 is no better on mrpc {LEARNED}what")
+    assert study_table(study, outcomes).warnings == ()
+
+
+def test_flops_are_of_training_alone(tmp_path):
+    match = {"schedule": {"kind": "conventional", "match": {"kind": "minidisc", "scales": [60, 30], "num_sampled": 2}}}
+    methods = {"LTSD": {"schedule": {"kind": "conventional"}}, "LTSD <long>": match}
+    study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, methods=methods, paper=PAPER)
+    table = study_table(study, outcomes_of(study, tmp_path))
+    (section,) = study_sections(table)
+    assert [column.heading for column in section.columns if {"MACs", "FLOPs"} & set(column.heading.split())] == [
+        "MACs", "FLOPs ratio",
+    ]  # fmt: skip
+    notes = " ".join(table.notes)
+    assert "MACs: multiply-adds of one row of 128 tokens, what the papers print as FLOPs." in notes
+    assert "LTSD <long> is matched in training FLOPs, in closed form, so its hours may differ" in notes
+
+
+def test_the_page_warns_first_escapes_all_and_has_scores_before_sizes(tmp_path):
+    study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, methods={"<b>": {"schedule": {"kind": "conventional"}}})
+    outcomes = with_scores(outcomes_of(study, tmp_path), lambda one: 0.4, lambda one: 0.4)
+    table = study_table(study, outcomes)
+    page = write_study(tmp_path, study, table, Findings(), outcomes).read_text()
+    (warning,) = table.warnings
+    assert page.index('<p class="warning">') < page.index(warning) < page.index("<h2>Table</h2>")
+    assert page.count(warning) == 1
+    headings = re.findall(r"<th[^>]*>([^<]*)</th>", page)
+    assert headings[:6] == ["Method", "MRPC", "Hours ratio", "MACs", "FLOPs ratio", "Encoder params"]
+    assert "&lt;b&gt;10%" in page
+    assert "<b>" not in page

@@ -8,6 +8,7 @@ from reports_builder import model, run_result, several_objectives, several_seeds
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.pipeline.result import load_result
+from minidisc_ray.reports.render import footnotes
 from minidisc_ray.reports.table import compare
 
 
@@ -222,3 +223,16 @@ def test_a_result_of_before_there_were_objectives_is_one_of_ltsd(tmp_path):
     found = load_result(tmp_path)
     assert (found.objective, found.student_step_seconds) == ("LTSD", None)
     assert list(compare([found])["objective"]) == ["", "LTSD", ""]
+
+
+def test_ratios_on_fewer_seeds_than_the_means_beside_them_are_told():
+    frame = compare(several_seeds())
+    assert row(frame, "Conventional")["ratio_seeds"] == ""
+    assert row(frame, "MiniDisc")["ratio_seeds"] == "0, 1", "Conventional has seed 2 too"
+    (note,) = (note for note in footnotes(frame) if "own seeds" in note)
+    assert note.startswith("On mrpc ratios of TA (40%), MiniDisc, MaxiDisc are over seeds 0, 1, which both rows have;")
+    of_one = [run for run in several_seeds() if run.seed == 0]
+    more = [run for run in several_seeds() if run.method == "minidisc" and run.seed == 1]
+    (note,) = (note for note in footnotes(compare([*of_one, *more])) if "own seeds" in note)
+    assert note.startswith("On mrpc ratios of MiniDisc are over seed 0, the only one that both rows have;")
+    assert not any("own seeds" in note for note in footnotes(compare(of_one)))

@@ -133,10 +133,15 @@ def variants(results: Sequence[RunResult]) -> list[Variant]:
 
 
 def seeds_of(found: Iterable[Variant]) -> str:
-    """The number of seeds in words; a range where variants differ."""
-    counts = {len(variant.runs) for variant in found}
-    few, many = min(counts), max(counts)
-    return seeds_text(many) if few == many else f"{few} to {seeds_text(many)}"
+    """The number of seeds in words; where variants differ, which seeds and whose."""
+    variants_of: dict[tuple[int, ...], list[str]] = {}
+    for variant in found:
+        variants_of.setdefault(tuple(run.seed for run in variant.runs), []).append(plain(variant.name))
+    if len(variants_of) == 1:
+        return seeds_text(len(next(iter(variants_of))))
+    return "seeds " + " and ".join(
+        f"{', '.join(map(str, seeds))} of {', '.join(names)}" for seeds, names in variants_of.items()
+    )
 
 
 def _told_apart(names: list[str], marks: list[str]) -> list[str]:

@@ -179,6 +179,7 @@ def _name_front(axes: Axes, data: AccuracyData) -> None:
     """Write the names of the front beside its marks, each where it hides nothing; else the legend alone has it."""
     taken = [_box_around(axes, point.hours, point.metric, 7) for point in data.points]
     taken += [_box_around(axes, *seed, 3) for point in data.points for seed in point.seeds]
+    lines = [box for point in data.points for seed in point.seeds for box in _boxes_along(axes, point, seed)]
     frame = axes.get_window_extent()
     for place in data.front:
         point = data.points[place]
@@ -189,11 +190,20 @@ def _name_front(axes: Axes, data: AccuracyData) -> None:
             )  # fmt: skip
             box = text.get_window_extent()
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            others = [one for index, one in enumerate(taken) if index != place]
+            others = [*(one for index, one in enumerate(taken) if index != place), *lines]
             if inside and not any(box.overlaps(one) for one in others):
                 taken.append(box)
                 break
             text.remove()
+
+
+def _boxes_along(axes: Axes, point: MethodPoint, seed: tuple[float, float]) -> list[Bbox]:
+    """What the line from a method's mark to one of its seeds covers, outside the mark."""
+    ends = [(point.hours, 100 * point.metric), (seed[0], 100 * seed[1])]
+    (x, y), (to_x, to_y) = axes.transData.transform(ends)
+    steps = int(max(abs(to_x - x), abs(to_y - y)) // 4)
+    at = [(x + (to_x - x) * step / steps, y + (to_y - y) * step / steps) for step in range(1, steps)]
+    return [Bbox.from_extents(left - 2, up - 2, left + 2, up + 2) for left, up in at]
 
 
 def _box_around(axes: Axes, hours: float, metric: float, half_size: float) -> Bbox:
