@@ -91,6 +91,16 @@ def test_every_letter_of_a_figure_lies_inside_it(opened: Page):
     assert outside == []
 
 
+def test_tables_that_fit_do_not_scroll_for_an_arrow(opened: Page):
+    too_wide = opened.evaluate(
+        """() => [...document.querySelectorAll(".wide")].filter((box) => {
+            const table = box.querySelector("table");
+            return table.offsetWidth <= box.clientWidth && box.scrollWidth > box.clientWidth;
+        }).map((box) => box.ariaLabel)"""
+    )
+    assert too_wide == []
+
+
 def column(page: Page, table: str, place: int) -> list[str]:
     return (
         page.get_by_role("region", name=table, exact=True).locator(f"tbody tr td:nth-child({place})").all_inner_texts()
