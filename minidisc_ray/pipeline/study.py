@@ -131,6 +131,7 @@ def _not_its_own(folder: Path, config: RunConfig, name: str, result: RunResult) 
         "seed": config.seed,
         "method": "matched" if is_matched else schedule.kind,
         "task": task.name if isinstance(task, GlueTaskConfig) else task.kind,
+        "protocol": config.protocol,
     }
     for key, value in wanted.items():
         if (found := getattr(result, key)) != value:

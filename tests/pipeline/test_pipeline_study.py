@@ -78,6 +78,7 @@ DAMAGES = {
     "another name": (lambda raw: raw.update(name="other"), "the result of another run (its name is other"),
     "another seed": (lambda raw: raw.update(seed=9), "the result of another run (its seed is 9, not 0)"),
     "another method": (lambda raw: raw.update(method="matched"), "its method is matched, not conventional"),
+    "another protocol": (lambda raw: raw.update(protocol="paper"), "its protocol is paper, not held_out"),
     "another task": (lambda raw: raw.update(task="mrpc"), "its task is mrpc, not builtin"),
 }
 
