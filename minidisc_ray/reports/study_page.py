@@ -42,7 +42,7 @@ def render_whole_study(table: StudyTable, findings: Findings, format: Format, wi
         whole = json.loads(text) | {"findings": asdict(findings)}
         return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     sections, notes = finding_sections(findings, table.num_seeds), finding_notes(findings, table.num_seeds)
-    if not sections:
+    if not sections and not notes:
         return text
     rest = terminal_text(sections, notes, width) if format == "table" else markdown_text(sections, notes)
     return f"{text}\n{rest}"
