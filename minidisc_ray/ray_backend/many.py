@@ -83,7 +83,7 @@ def items_of(runs: Sequence[Prepared], retry_failed: bool = False) -> list[Item]
         failed |= {name for name in (MAIN_TRIAL, SHARED_TRIAL) if read_failure(run.run_folder, name)}
         # What the trials share, or the run as a whole: without it nothing of the run can go on.
         is_held_up = bool(failed & {MAIN_TRIAL, SHARED_TRIAL})
-        if retry_failed != bool(failed) and (retry_failed or is_held_up):
+        if (retry_failed and not failed) or (is_held_up and not retry_failed):
             continue
         items += _items_of_run(run, set() if retry_failed else failed, teachers, importances)
     return items
