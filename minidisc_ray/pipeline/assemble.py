@@ -262,5 +262,6 @@ def _devices(cost: CostRecord) -> str:
 
 
 def _need(record: StageRecord | None) -> StageRecord:
-    assert record is not None, "a shared stage must be finished before a run is"
+    if record is None:
+        raise TrainingError("the record of a stage that it shares is missing; run it again")
     return record

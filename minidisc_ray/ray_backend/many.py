@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
@@ -18,6 +19,7 @@ from minidisc_ray.ray_backend.queue import Item, ItemQueue, fit_items
 from minidisc_ray.ray_backend.resources import trials_at_once
 from minidisc_ray.ray_backend.watching import mark_stopped, watched
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
+from minidisc_ray.training.loop import TrainingError
 
 Watch = Callable[[Sequence[Progress]], None]
 OnResult = Callable[[Prepared, RunResult], None]
@@ -155,10 +157,18 @@ class _Finisher:
                 continue
             del self.left[run.name]
             if any(is_trial_finished(run, trial) for trial in run.plan.ends):
-                self.on_result(run, finish_run(run, self.started_at))
+                self._write_result(run)
             elif run.run_folder.exists():
                 self._give_up(run)
             run.encoded.clear()
+
+    def _write_result(self, run: Prepared) -> None:
+        """What keeps one run from its result (a damaged record, a full disk) is that run's failure, not the study's."""
+        try:
+            self.on_result(run, finish_run(run, self.started_at))
+        except (UserError, TrainingError, OSError) as error:
+            with suppress(OSError):
+                leave_failure(run.run_folder, MAIN_TRIAL, f"its result could not be written: {error}")
 
     def _give_up(self, run: Prepared) -> None:
         """A run that made no student says why in its own folder, whichever trial it was."""

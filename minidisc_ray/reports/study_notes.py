@@ -59,7 +59,7 @@ def _metrics(blocks: Shown) -> str:
 def _costs(study: StudyConfig) -> str:
     ratios = (
         f"Ratios of device-hours and of training FLOPs are to {study.conventional} of the same teacher, task, scale "
-        "and seed, averaged over tasks and seeds; teacher fine-tuning and start-up are in neither."
+        "and seed, averaged over the tasks and seeds that both have; teacher fine-tuning and start-up are in neither."
         if study.conventional is not None
         else "There is no conventional method, so there are no ratios."
     )

@@ -68,6 +68,22 @@ def test_again_nothing_is_run(finished):
     assert not (storage / "study" / "tune-002").exists()
 
 
+def test_a_result_that_cannot_be_written_is_that_runs_failure(finished):
+    storage, runs, results, _ = finished
+    file = runs[0].run_folder / "result.json"
+    file.unlink()
+    file.mkdir()
+    names = []
+    run_many(runs, storage / "study", lambda prepared, result: names.append(prepared.name))
+    assert names == []
+    assert "result could not be written" in (read_failure(runs[0].run_folder, "main") or "")
+    file.rmdir()
+    run_many(runs, storage / "study", lambda prepared, result: names.append(prepared.name))
+    assert names == [runs[0].name]
+    assert read_failure(runs[0].run_folder, "main") is None
+    assert load_result(runs[0].run_folder).student == results[runs[0].name].student
+
+
 def test_a_failed_trial_ends_no_other_run_and_is_tried_again_when_asked(finished):
     storage, _, _, _ = finished
     bad, good = (
