@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import ValidationError
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.loader import deep_copy, expand, read_yaml, resolve
+from minidisc_ray.configs.loader import TOO_DEEP, deep_copy, expand, read_yaml, resolve
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.sentences import sentence
@@ -73,14 +73,16 @@ def resolve_study(raw: Mapping[str, Any], overrides: Sequence[str] = (), budget:
     Raises:
         UserError: naming the key, the value and what is allowed.
     """
-    merged_study = _take_budget(raw, budget)
-    for override in overrides:
-        override_study(merged_study, override)
-    check_names(merged_study)
     try:
+        merged_study = _take_budget(raw, budget)
+        for override in overrides:
+            override_study(merged_study, override)
+        check_names(merged_study)
         study = StudyConfig.model_validate(expand(merged_study, ""))
     except ValidationError as error:
         raise UserError(sentence(error, StudyConfig)) from error
+    except RecursionError as error:
+        raise UserError(TOO_DEEP) from error
     _check_keys(study)
     check_columns(study)
     count = sum(1 for _ in _points(study)) * len(study.seeds)
