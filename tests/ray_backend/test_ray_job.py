@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -98,11 +100,38 @@ def ray_job(environment: dict[str, str], *arguments: str) -> subprocess.Complete
     )
 
 
+def without_token(environment: dict[str, str]) -> None:
+    """Nobody without the token, or with another one, is let in by any of the dashboard's ways."""
+    strangers = {
+        "no token": {name: value for name, value in environment.items() if not name.startswith("RAY_AUTH")},
+        "another token": environment | {"RAY_AUTH_TOKEN": secrets.token_hex(32)},
+    }
+    for stranger in strangers.values():
+        with tempfile.TemporaryDirectory() as home:  # where no token of an earlier Ray lies
+            refused = ray_job(stranger | {"HOME": home}, "submit", "--submission-id", "stranger", "--", "true")
+        told = refused.stdout + refused.stderr
+        assert refused.returncode != 0, told
+        assert "401" in told or "Unauthorized" in told or "authentication" in told.lower(), told
+    address = environment["RAY_API_SERVER_ADDRESS"]
+    for path in ("/api/jobs/", "/api/cluster_status", "/nodes?view=summary"):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{address}{path}", timeout=30)
+        assert caught.value.code == 401
+        caught.value.close()
+    request = urllib.request.Request(
+        f"{address}/api/jobs/", headers={"Authorization": f"Bearer {environment['RAY_AUTH_TOKEN']}"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
+        assert b"stranger" not in answer.read()
+
+
 def test_a_submitted_job_leaves_its_result_and_its_logs(tmp_path, head):
     here = tmp_path / "working"
     shutil.copytree(JOBS, here / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
     # The recipe names another schedule: the job's own wins.
     write_recipe(here / "recipe.yaml", tmp_path / "storage", "minidisc")
+    without_token(head)
     options = ["--submission-id", "tiny", "--working-dir", str(here)]
     submitted = ray_job(head, "submit", *options, "--", "python", "jobs/conventional.py", "recipe.yaml")
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr

@@ -11,7 +11,7 @@ from minidisc_ray.configs.identity import run_name
 from minidisc_ray.configs.study import load_study, resolve_study
 from minidisc_ray.models.weight_files import shards
 from minidisc_ray.pipeline.prepare import prepare
-from minidisc_ray.pipeline.profile import models_in
+from minidisc_ray.pipeline.profile import _teacher_folder
 from minidisc_ray.pipeline.run_directory import clean, open_run
 from minidisc_ray.reports.figures._words import slug
 from minidisc_ray.study import prepare_study
@@ -41,7 +41,7 @@ def test_a_name_that_leads_elsewhere_is_refused(case):
     assert str(caught.value).startswith("name: ")
     assert str(caught.value).isprintable()
     if case not in ("a dot at the end", "two dots", "device", "device with an ending", "port"):
-        with pytest.raises(UserError, match="^name: "):
+        with pytest.raises(UserError, match=r"^name: "):
             resolve_study(raw_study(name=name))
 
 
@@ -57,8 +57,7 @@ def test_names_within_a_study_never_become_folders(case):
     raw = raw_study(methods={name: {"schedule": {"kind": "conventional"}}}, tasks={name: {"task": "builtin"}})
     try:
         study = resolve_study(raw)
-    except UserError as error:
-        assert str(error).isprintable()
+    except UserError:
         return
     from minidisc_ray.configs.study import study_runs
 
@@ -72,7 +71,7 @@ def test_a_storage_that_is_no_folder_is_one_sentence(tmp_path, storage, monkeypa
     monkeypatch.chdir(tmp_path)
     from minidisc_ray.api import plan
 
-    with pytest.raises(UserError, match="^storage: "):
+    with pytest.raises(UserError, match=r"^storage: "):
         plan({**TINY, "storage": storage})
     path = write_study(tmp_path, raw_study(storage=storage))
     with pytest.raises(UserError) as caught:
@@ -116,14 +115,9 @@ def test_cleaning_follows_no_link_out_of_the_storage(tmp_path):
 
 
 def test_a_runs_list_of_shared_folders_leads_nowhere_else(tmp_path):
-    from reports_builder import run_result
-
-    run = tmp_path / "storage" / "run"
-    (run / "student").mkdir(parents=True)
-    (run / "result.json").write_text(run_result().model_dump_json())
-    (run / "shared.json").write_text(json.dumps(["teacher-../../../elsewhere", "teacher-/etc"]))
+    (tmp_path / "shared.json").write_text(json.dumps(["teacher-../../../elsewhere", "teacher-/etc"]))
     with pytest.raises(UserError, match="does not say which teacher"):
-        models_in(run)
+        _teacher_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
