@@ -74,15 +74,20 @@ def resolve_study(raw: Mapping[str, Any], overrides: Sequence[str] = (), budget:
         UserError: naming the key, the value and what is allowed.
     """
     try:
-        merged_study = _take_budget(raw, budget)
-        for override in overrides:
-            override_study(merged_study, override)
-        check_names(merged_study)
+        return _resolved(raw, overrides, budget)
+    except RecursionError as error:
+        raise UserError(TOO_DEEP) from error
+
+
+def _resolved(raw: Mapping[str, Any], overrides: Sequence[str], budget: str | None) -> StudyConfig:
+    merged_study = _take_budget(raw, budget)
+    for override in overrides:
+        override_study(merged_study, override)
+    check_names(merged_study)
+    try:
         study = StudyConfig.model_validate(expand(merged_study, ""))
     except ValidationError as error:
         raise UserError(sentence(error, StudyConfig)) from error
-    except RecursionError as error:
-        raise UserError(TOO_DEEP) from error
     _check_keys(study)
     check_columns(study)
     count = sum(1 for _ in _points(study)) * len(study.seeds)
