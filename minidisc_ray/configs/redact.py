@@ -14,7 +14,7 @@ from typing import Any
 MASK = "***"
 _SHORTEST = 8  # of an environment's value: a shorter one would stand in innocent words
 _NAMED_SECRET = re.compile(r"(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|KEY)S?$")
-_PLACES = frozenset({"DIR", "DIRECTORY", "FILE", "FOLDER", "PATH"})
+_PLACES = frozenset({"DIR", "DIRECTORY", "FILE", "FOLDER", "HOME", "PATH"})
 # A value such as "disabled" or "held_out" is no secret, and would be cut out of everything that is written.
 _PLAIN_WORD = re.compile(r"[a-z_-]{1,19}")
 

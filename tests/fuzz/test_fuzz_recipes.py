@@ -179,7 +179,7 @@ CRAFTED = {
 @pytest.mark.parametrize("case", CRAFTED)
 def test_crafted_recipes_are_refused_at_once(tmp_path, case):
     path = written(tmp_path, CRAFTED[case].encode())
-    assert not attempt("recipe: crafted", CRAFTED[case], lambda: load_recipe(path))
+    assert not attempt("recipe: crafted", CRAFTED[case], lambda: run_name(load_recipe(path), {}))
     assert not attempt("study: crafted", CRAFTED[case], lambda: load_study(path))
 
 
