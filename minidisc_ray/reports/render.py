@@ -55,7 +55,11 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 
 def _no_formula(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
+    if not isinstance(cell, str):
+        return cell
+    # A line's end that is not quoted would let a cell begin within another one.
+    lines = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{lines}" if cell.startswith(_FORMULA_STARTS) else lines
 
 
 def footnotes(frame: pd.DataFrame) -> list[str]:

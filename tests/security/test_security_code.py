@@ -197,7 +197,8 @@ def test_code_that_comes_with_a_model_is_not_run_and_nobody_is_asked(folder, mar
             load(teacher)
         except UserError:
             continue
-        assert model_type == "bert", "only a family that transformers has itself is loaded, by its own code"
+        # By transformers' own code; a tokenizer.json needs no other.
+        assert model_type == "bert" or load is load_tokenizer
     assert not marker.exists()
 
 
