@@ -1,5 +1,6 @@
 """Columns of a local file: JSON Lines, CSV, TSV (each also .gz) or Parquet."""
 
+import csv
 import io
 import json
 import re
@@ -19,6 +20,7 @@ from minidisc_ray.data.unpacking import opened
 Columns = dict[str, list[Any]]
 _FORMATS = ("jsonl", "jsonl.gz", "csv", "csv.gz", "tsv", "tsv.gz", "parquet")
 _ALLOWED = ", ".join(f".{ending}" for ending in _FORMATS)
+_MAX_COLUMNS = 10_000
 _MAX_FIELD_LINES = 20  # of a quoted CSV field
 _LINE_END = re.compile(r"\r\n?|\n")
 
@@ -123,13 +125,12 @@ def _read_delimited(path: Path, key: str, wanted: Mapping[str, str], separator: 
             frame: pd.DataFrame = pd.read_csv(binary, encoding="utf-8-sig", **options)
         return frame
 
+    # By itself, as pandas renames the second of two equal columns, and takes minutes over a million of them.
+    refuse_repeated(_header(path, key, separator), key, cut(path.name))
     try:
-        # By itself, as pandas renames the second of two equal columns.
-        header = read(header=None, nrows=1).iloc[0].dropna().tolist()
         frame = read()
     except pd.errors.EmptyDataError:
         return {column: [] for column in wanted}
-    refuse_repeated(header, key, cut(path.name))
     if not isinstance(frame.index, pd.RangeIndex):
         # pandas takes surplus cells for an index, which would shift every column by one.
         raise UserError(f"{key}: {cut(path.name)} has rows with more cells than its header has columns")
@@ -139,6 +140,19 @@ def _read_delimited(path: Path, key: str, wanted: Mapping[str, str], separator: 
         column: frame[source].astype(object).where(frame[source].notna(), None).tolist()
         for column, source in wanted.items()
     }
+
+
+def _header(path: Path, key: str, separator: str) -> list[str]:
+    """The names of the first line that is not blank; columns without one are left out."""
+    with opened(path, key) as binary:
+        lines = csv.reader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""), delimiter=separator)
+        cells = next((cells for cells in lines if len(cells) > 1 or "".join(cells).strip()), [])
+    if len(cells) > _MAX_COLUMNS:
+        raise UserError(
+            f"{key}: {cut(path.name)} has {len(cells):,} columns; take out those that the task does not read, so that "
+            f"at most {_MAX_COLUMNS:,} are left"
+        )
+    return [cell for cell in cells if cell]
 
 
 def _refuse_swallowed_rows(frame: pd.DataFrame, key: str, path: Path, separator: str) -> None:

@@ -124,7 +124,7 @@ def check_strangers_are_refused(environment: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as home:  # where no token of an earlier Ray lies
         refused = ray_job(stranger | {"HOME": home}, "submit", "--submission-id", "stranger", "--", "true")
     assert refused.returncode != 0
-    assert "401" in refused.stdout + refused.stderr, refused.stdout + refused.stderr
+    assert "Unauthorized: Missing authentication token" in refused.stdout + refused.stderr
     assert "stranger" not in ray_job(environment, "list").stdout
 
 
