@@ -4,14 +4,16 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.redact import redact
 from minidisc_ray.reports.render import WIDTH_OF_A_PIPE
 
 app = typer.Typer(
@@ -74,7 +76,8 @@ def plan(recipe: RecipeFile, set_: Set = None, storage: Storage = None, name: Na
 
     prepared = api.plan(recipe, _overrides(set_, storage, name, None))
     for renderable in plan_renderables(prepared):
-        console.print(renderable, soft_wrap=isinstance(renderable, str))
+        told = redact(renderable) if isinstance(renderable, str) else renderable
+        console.print(told, soft_wrap=isinstance(renderable, str))
 
 
 @app.command()
@@ -264,10 +267,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if ended.code == _STOPPED:
             _say_stopped()
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         if os.environ.get("MINIDISC_TRACEBACK"):
-            raise
-        _say(error)
+            sys.stderr.write(redact(traceback.format_exc()))
+            sys.exit(1)
+        # As a user's mistake is told: in one line that can be printed, without secrets.
+        _say(UserError(" ".join(str(error).split()) or type(error).__name__))
         messages.print("minidisc: set MINIDISC_TRACEBACK=1 to see where", soft_wrap=True)
         sys.exit(1)
     sys.exit(0)
@@ -296,9 +301,8 @@ def _say_stopped() -> None:
     messages.print("minidisc: stopped; the same command again goes on where this one stopped", soft_wrap=True)
 
 
-def _say(error: BaseException) -> None:
-    text: Any = " ".join(str(error).split()) or type(error).__name__
-    messages.print(f"minidisc: {text}", soft_wrap=True, markup=False, highlight=False)
+def _say(error: UserError) -> None:
+    messages.print(f"minidisc: {error}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _overrides(set_: list[str] | None, storage: str | None, name: str | None, address: str | None) -> list[str]:

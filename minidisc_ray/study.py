@@ -106,6 +106,10 @@ def _check_folder(folder: Path, storage: str) -> None:
         UserError: naming the storage, or what is in the way.
     """
     try:
+        if folder.resolve() != folder:
+            raise UserError(f"storage: {folder} is a link, and a folder of the study belongs there; remove it")
+        if (folder / "identity.json").exists():
+            raise UserError(f"storage: {folder} is a run's folder, and the study's belongs there; rename the study")
         for name in _FILES:
             if (folder / name).is_dir():
                 raise UserError(f"storage: {folder / name} is a folder, and a file of the study belongs there; move it")

@@ -56,7 +56,7 @@ def load_model(folder: str | Path) -> PreTrainedModel:
     try:
         with quiet():
             model, told = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+                folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
     except Exception as error:
         reason = " ".join(str(error).split())

@@ -9,6 +9,7 @@ from pathlib import Path
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import digest
 from minidisc_ray.configs.model import PretrainedTeacherConfig
+from minidisc_ray.configs.redact import redacted
 from minidisc_ray.configs.schedule import (
     ConventionalConfig,
     LambdaSelectionConfig,
@@ -52,6 +53,7 @@ def finish_run(prepared: Prepared, started_at: float) -> RunResult:
     """Write ``result.json`` and ``student/`` from a run whose trials are over."""
     folder = prepared.run_folder
     result, winner = _result(prepared, started_at)
+    result = RunResult.model_validate(redacted(result.model_dump()))
     source = stage_folder(trial_folder(folder, winner.name), winner.steps[-1]) / "model"
     if source.is_dir():
         incoming = folder / ".student.tmp"

@@ -10,12 +10,14 @@ from pathlib import Path
 import torch
 
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.configs.redact import SecretsFilter
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress, write_progress
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.workers import Workers
 
 logger = logging.getLogger("minidisc_ray")
+logger.addFilter(SecretsFilter())
 
 # Told of metrics by name and of the newest checkpoint's folder after each epoch, on every worker.
 Report = Callable[[dict[str, float], Path], None]

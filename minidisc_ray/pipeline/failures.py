@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from minidisc_ray.configs.redact import redact
 from minidisc_ray.pipeline.files import read_json, write_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
@@ -15,7 +16,7 @@ def trial_folder(run_folder: Path, trial: str) -> Path:
 
 def leave_failure(run_folder: Path, trial: str, reason: str) -> None:
     """Write down why a trial failed."""
-    write_json(trial_folder(run_folder, trial) / _FILE, {"reason": reason})
+    write_json(trial_folder(run_folder, trial) / _FILE, {"reason": redact(reason)})
 
 
 def read_failure(run_folder: Path, trial: str) -> str | None:

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -10,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import run_identity, run_name
 from minidisc_ray.configs.model import BuiltinTeacherConfig
+from minidisc_ray.configs.redact import is_redacted_form
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, load_splits
@@ -92,9 +94,7 @@ def check_storage(prepared: Prepared) -> None:
             f"storage: {prepared.config.storage} is not a folder; give a path that every worker can reach (a shared "
             "file system on a cluster)"
         )
-    existing = prepared.storage
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
+    existing = _existing_part(prepared.storage, prepared.config.storage)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"storage: {prepared.config.storage} cannot be written ({existing} is not a writable folder)")
     folder = prepared.run_folder
@@ -113,12 +113,23 @@ def check_storage(prepared: Prepared) -> None:
         raise UserError(f"name: {marker} cannot be read ({error}); choose another name or remove {folder}") from error
     if not isinstance(found, dict):
         raise UserError(f"name: {marker} is not a run's; choose another name or remove {folder}")
-    if found != json.loads(json.dumps(prepared.identity)):
-        changed = sorted(key for key in prepared.identity if found.get(key) != prepared.identity[key])
+    identity = json.loads(json.dumps(prepared.identity))
+    if not is_redacted_form(found, identity):
+        changed = sorted(key for key in identity if not is_redacted_form(found.get(key), identity[key]))
         raise UserError(
             f"name: {folder} was made by another config (different: {', '.join(changed) or 'keys'}); choose another "
             "name or remove it"
         )
+
+
+def _existing_part(storage: Path, given: str) -> Path:
+    """The longest part of a path that is there."""
+    try:
+        while not storage.exists() and storage != storage.parent:
+            storage = storage.parent
+    except OSError as error:
+        raise UserError(f"storage: {given[:80]!r} cannot be reached ({error.strerror}); give another folder") from error
+    return storage
 
 
 def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:

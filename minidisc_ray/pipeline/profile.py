@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ BATCH_ROWS = 32  # table 11's batch
 MEASURED = "measured"
 NO_GPU = "not measured: no GPU"
 TEACHER = "teacher"
+_TEACHER = re.compile(r"teacher-[0-9a-z]+")  # in the shared folder, and nowhere else
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,7 @@ def _models_of_run(folder: Path) -> list[ProfiledModel]:
 
 def _teacher_folder(folder: Path) -> Path:
     uses = read_json(folder / "shared.json")
-    names = [use for use in uses if str(use).startswith("teacher-")] if isinstance(uses, list) else []
+    names = [use for use in uses if _TEACHER.fullmatch(str(use))] if isinstance(uses, list) else []
     alone = f"give {folder / 'student'} to measure the student alone"
     if not names:
         raise UserError(f"{folder}: its shared.json does not say which teacher it used; {alone}")
@@ -263,7 +265,7 @@ def _assistant(folder: Path, record: ModelRecord) -> PreTrainedModel | None:
 def _structure_in(folder: Path) -> Structure | None:
     """What a saved model's config says of its layers; None where it is damaged: another stage may hold the same."""
     try:
-        return structure_of(AutoConfig.from_pretrained(folder))
+        return structure_of(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.redact import redacted
 from minidisc_ray.pipeline.files import read_json, write_json, write_text
 from minidisc_ray.pipeline.prepare import check_storage
 from minidisc_ray.pipeline.prepared import Prepared
@@ -29,8 +30,9 @@ def open_run(prepared: Prepared) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (prepared.shared_folder / ENCODINGS).mkdir(parents=True, exist_ok=True)
-        write_json(folder / "identity.json", prepared.identity)
-        resolved = prepared.config.model_dump(mode="json")
+        # Nothing reads a config back, and an identity is compared but for its secrets: neither has to hold any.
+        write_json(folder / "identity.json", redacted(prepared.identity))
+        resolved = redacted(prepared.config.model_dump(mode="json"))
         write_text(folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
         uses = [f"teacher-{prepared.teacher_key}", f"importance-{prepared.importance_key}"]
         write_json(folder / "shared.json", uses)
@@ -96,7 +98,9 @@ def clean(storage: str | Path, dry_run: bool = False) -> Freed:
         doomed += shared.glob(f"{ENCODINGS}/encodings-*.safetensors")
         artifacts = (path for kind in ("teacher", "importance") for path in shared.glob(f"{kind}-*"))
         doomed += [path for path in artifacts if is_use_known and path.name not in used]
-    doomed = list(dict.fromkeys(doomed))
+    # A link in a folder's place would lead to what is not ours.
+    inside = root.resolve()
+    doomed = [path for path in dict.fromkeys(doomed) if path.parent.resolve().is_relative_to(inside)]
     freed = sum(_size(path) for path in doomed)
     if not dry_run:
         for path in doomed:

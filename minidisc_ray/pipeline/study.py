@@ -53,8 +53,15 @@ class Outcome:
 
 
 def study_folder(storage: str | Path, study: StudyConfig) -> Path:
-    """Where the study's own files go; its runs lie beside that folder, as all runs of the storage."""
-    return Path(storage).expanduser().resolve() / f"study-{study.name}"
+    """Where the study's own files go; its runs lie beside that folder, as all runs of the storage.
+
+    Raises:
+        UserError: if the storage is no path.
+    """
+    try:
+        return Path(storage).expanduser().resolve() / f"study-{study.name}"
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"storage: {str(storage)[:80]!r} is not a path ({error})") from error
 
 
 def cells_of(study: StudyConfig, storage: str | Path | None = None) -> list[Cell]:

@@ -28,7 +28,9 @@ from minidisc_ray.training.workers import Workers
 
 def settings_of(prepared: Prepared, trial: str, with_shared: bool) -> dict[str, Any]:
     """What a worker has to be told, as plain JSON."""
-    return {"config": prepared.config.model_dump(mode="json"), "trial": trial, "with_shared": with_shared}
+    # Ray writes it down with the trial. Only the driver asks for the cluster's address, which may hold a password.
+    config = prepared.config.model_dump(mode="json", exclude={"compute": {"address"}})
+    return {"config": config, "trial": trial, "with_shared": with_shared}
 
 
 def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -> str | None:

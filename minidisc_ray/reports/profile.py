@@ -12,7 +12,7 @@ from rich.text import Text
 
 from minidisc_ray.pipeline.profile import BATCH_ROWS, MEASURED, ProfileRow
 from minidisc_ray.reports.columns import Column, Row, Section, records
-from minidisc_ray.reports.render import WIDTH_OF_A_PIPE, Format, _escaped, _markdown_row, _table, _that_fit
+from minidisc_ray.reports.render import WIDTH_OF_A_PIPE, Format, _escaped, _markdown_row, _table, _that_fit, csv_text
 from minidisc_ray.reports.words import count_text, ratio_text
 
 # Both count the same matrix products, so they differ only where one of them is wrong.
@@ -34,7 +34,7 @@ def render_profile(frame: pd.DataFrame, format: Format, width: int | None = None
     """
     match format:
         case "csv":
-            return frame.to_csv(index=False, lineterminator="\n")
+            return csv_text(frame)
         case "json":
             return json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         case "md":

@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from rich import box
@@ -16,6 +16,9 @@ from minidisc_ray.reports.columns import Column, Row, Section, by_task, records,
 
 # Wide enough for every column of the comparison: what is no terminal does not wrap.
 WIDTH_OF_A_PIPE = 160
+
+# In spreadsheets; a tab and a carriage return are passed over before them.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 Format = Literal["table", "md", "csv", "json"]
 
@@ -30,7 +33,7 @@ def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str
     """
     match format:
         case "csv":
-            return frame.to_csv(index=False, lineterminator="\n")
+            return csv_text(frame)
         case "json":
             return json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         case "md":
@@ -38,6 +41,25 @@ def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str
         case "table":
             return terminal_text(sections(frame), footnotes(frame), width)
     raise ValueError(f"format is {format!r}; it must be table, md, csv or json")
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """A frame as CSV; a text that a spreadsheet would take for a formula stands behind an apostrophe.
+
+    So it is shown, not run, by whoever opens the file. Numbers stay as they are, negative ones too; json has every
+    text as it was given.
+    """
+    texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    shown = frame.assign(**{name: frame[name].map(_no_formula, na_action="ignore") for name in texts})
+    return shown.rename(columns=_no_formula).to_csv(index=False, lineterminator="\n")
+
+
+def _no_formula(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    # A line's end that is not quoted would let a cell begin within another one.
+    lines = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{lines}" if cell.startswith(_FORMULA_STARTS) else lines
 
 
 def footnotes(frame: pd.DataFrame) -> list[str]:

@@ -157,6 +157,27 @@ def test_the_page_is_whole_without_its_script(browser: Browser, report: Path):
     context.close()
 
 
+def test_the_page_lets_no_other_script_in_and_fetches_nothing(browser: Browser, report: Path, tmp_path: Path):
+    """Even where a text had become an element: the page's policy forbids what it would do."""
+    evil = (
+        "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'><img src='https://pwned.example/x.png'>"
+        "<form action='https://pwned.example'><button id='send'></button></form>"
+    )
+    broken = tmp_path / "broken.html"
+    broken.write_text(report.read_text(encoding="utf-8").replace("<main>", f"<main>{evil}"), encoding="utf-8")
+    page = browser.new_page(viewport=DESK)
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(broken.as_uri())
+    page.locator("#send").click()
+    assert page.evaluate("window.pwned") is None
+    assert requests == [broken.as_uri()]
+    assert page.url == broken.as_uri()
+    # Its own script still runs.
+    assert page.get_by_role("button", name="Core-hours").count() > 0
+    page.close()
+
+
 def test_dark_pages_have_light_figures_and_light_paper(opened: Page):
     def background(selector: str) -> str:
         return opened.evaluate(f"getComputedStyle(document.querySelector('{selector}')).backgroundColor")
