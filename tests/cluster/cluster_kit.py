@@ -110,7 +110,9 @@ def _simple(line: str) -> Iterator[tuple[str, ...]]:
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     for word in [*lexer, ";"]:
-        if word in {"&&", "||", "|", ";", "(", ")", "do", "done"}:
+        if words[-1:] == [">"]:
+            words.pop()
+        elif word in {"&&", "||", "|", ";", "(", ")", "do", "done"}:
             if words:
                 yield from _with_inner(tuple(words))
             words = []

@@ -186,6 +186,9 @@ def test_the_base_opens_ssh_to_named_addresses_and_nothing_else():
     assert allowed.fullmatch("198.51.100.7/32")
     assert not allowed.fullmatch("0.0.0.0/0")
     among = resources["AmongNodes"]["Properties"]
+    # CloudFormation knows no aliases, however well YAML does.
+    text = (CLUSTER / "aws-base.yaml").read_text("utf-8")
+    assert not re.search(r": [&*]\w", text)
     assert among["GroupId"] == among["SourceSecurityGroupId"] == {"Ref": "Nodes"}
     assert "CidrIp" not in among
     referred = set(re.findall(r"'(?:Ref|GetAtt)': '(\w+)", str(template)))
