@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 import ray
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.util.placement_group import placement_group, remove_placement_group
 
 
@@ -40,12 +41,16 @@ def main(arguments: Sequence[str]) -> None:
         parser.error("needs --nodes of 1 or more, --cpus or --gpus above 0, and a command after --")
     wanted = f"{options.nodes} x {options.cpus:g} CPUs and {options.gpus:g} GPUs"
     print(f"waiting for {wanted}", flush=True)
-    # The job's own cluster, and its token, are in the environment.
+    # Cluster and token are in the environment. So is the job's working directory, which Ray deletes as soon as a driver
+    # that has it ends: this one goes without.
+    job_config = os.environ.pop(RAY_JOB_CONFIG_JSON_ENV_VAR, None)
     ray.init(address="auto", log_to_driver=False)
     try:
         came = wait_for_nodes(options.nodes, options.cpus, options.gpus, options.minutes)
     finally:
         ray.shutdown()
+    if job_config is not None:
+        os.environ[RAY_JOB_CONFIG_JSON_ENV_VAR] = job_config
     if not came:
         sys.exit(
             f"the cluster did not grow to {wanted} in {options.minutes:g} minutes; see `ray status`, ask for less, or "

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,15 @@ def test_every_install_is_held_to_the_constraints():
     (base,) = [rest for word, rest in steps() if word == "FROM"]
     assert base.startswith("python:3.11-slim")
     assert f"minidisc-ray:{RAY_VERSION}-" in TEXT
+
+
+def test_what_the_launcher_needs_is_pinned_too():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {re.split(r"[<>=]", need)[0] for need in project["optional-dependencies"]["cluster"]}
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pinned = set(re.findall(r"^(\S+)==", constraints, re.MULTILINE))
+    assert needed == {"boto3", "google-api-python-client"}
+    assert needed <= pinned
 
 
 def test_it_ends_as_a_user_without_rights_and_with_a_token_asked_for():
