@@ -14,6 +14,8 @@ NUMERICS_VERSION = 1
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _NOT_IDENTITY = {"compute", "storage", "name"}
+# How often a stage writes checkpoints changes none of its numbers.
+_NOT_TRAINING = {"checkpoint_steps"}
 # Where rows and weights lie says nothing about what they are: their contents' digests stand for them.
 _PLACES = {"data": {"folder", "train", "validation", "selection", "columns"}, "teacher": {"path"}, "student": {"path"}}
 
@@ -38,6 +40,8 @@ def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, An
         if dumped["schedule"][key] == defaults[key]:
             del dumped["schedule"][key]
     dumped["sandwich"] = config.sandwich_training.model_dump(mode="json")
+    for stage in ("finetune", "sandwich", "distil"):
+        dumped[stage] = {key: value for key, value in dumped[stage].items() if key not in _NOT_TRAINING}
     return {"numerics": NUMERICS_VERSION, "contents": dict(contents), **dumped}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from minidisc_ray.configs.study_base import StudyConfig
-from minidisc_ray.pipeline.files import write_text
+from minidisc_ray.files.writing import write_text
 from minidisc_ray.pipeline.findings import Findings
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.pipeline.study import Outcome
