@@ -28,7 +28,7 @@ def name_of(overrides=(), contents=CONTENTS, raw=FILES):
         "compute.teacher_cache_gib=0",
         "compute.storage_patience_seconds=1",
         "distil.checkpoint_steps=5",
-        "finetune.checkpoint_steps=5",
+        "finetune={num_epochs: 3, checkpoint_steps: 5}",
         "compute.address=ray://head",
         "data.folder=/moved",
         "teacher.path=/moved/a",
