@@ -1,9 +1,16 @@
 """Fixtures that several rooms share; models and rows themselves are made in ``tiny_models``."""
 
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
 import torch
+from storage_kit import mount, unmount
 from tiny_models import FAMILY_NAMES, tiny_model
 from transformers import PreTrainedModel
+
+from minidisc_ray.files.patience import use_storage
 
 torch.set_num_threads(1)
 
@@ -17,3 +24,34 @@ def family(request: pytest.FixtureRequest) -> str:
 def model(family: str) -> PreTrainedModel:
     """A tiny model in eval mode, fresh for each test."""
     return tiny_model(family)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_power_cuts() -> Iterator[None]:
+    """Syncing to the disk takes most of a tiny run's time, and no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_storage() -> Iterator[None]:
+    """A run's storage is the process's: the next test's is another one."""
+    yield
+    use_storage(None, 0.0)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a storage of some size (``2m``), where the system lets us."""
+    mounted: list[Path] = []
+
+    def make(size: str) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        mount(folder, size)
+        mounted.append(folder)
+        return folder
+
+    yield make
+    for folder in mounted:
+        unmount(folder)

@@ -5,7 +5,6 @@ beat stands for it. Seconds are seconds *held*.
 """
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from minidisc_ray.files.writing import append_line
 
 Kind = Literal["stage", "hold"]
 
@@ -53,13 +54,7 @@ class Ledger:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Add one line; concurrent writers do not mix, since one short write in append mode is atomic."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = (json.dumps(entry, sort_keys=True) + "\n").encode()
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(descriptor, line)
-        finally:
-            os.close(descriptor)
+        append_line(self.path, json.dumps(entry, sort_keys=True))
 
     def start(
         self, kind: Kind, name: str, trial: str, devices: float, device_type: str, started_at: float | None = None

@@ -19,6 +19,8 @@ _RESERVED = frozenset(
     {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 )
 _NOT_IDENTITY = {"compute", "storage", "name"}
+# How often a stage writes checkpoints changes none of its numbers.
+_NOT_TRAINING = {"checkpoint_steps"}
 # Where rows and weights lie says nothing about what they are: their contents' digests stand for them.
 _PLACES = {"data": {"folder", "train", "validation", "selection", "columns"}, "teacher": {"path"}, "student": {"path"}}
 
@@ -43,6 +45,8 @@ def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, An
         if dumped["schedule"][key] == defaults[key]:
             del dumped["schedule"][key]
     dumped["sandwich"] = config.sandwich_training.model_dump(mode="json")
+    for stage in ("finetune", "sandwich", "distil"):
+        dumped[stage] = {key: value for key, value in dumped[stage].items() if key not in _NOT_TRAINING}
     return {"numerics": NUMERICS_VERSION, "contents": dict(contents), **dumped}
 
 

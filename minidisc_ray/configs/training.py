@@ -19,6 +19,9 @@ class TrainingConfig(Config):
     max_gradient_norm: float = Field(1.0, gt=0.0, le=1e12)
     early_stop_epochs: int | None = Field(5, ge=1, description="Epochs without a better metric; null trains them all.")
     dropout: float | None = Field(None, ge=0.0, lt=1.0, description="By default the model's own.")
+    checkpoint_steps: int | None = Field(
+        None, ge=1, description="Steps from one checkpoint to the next within epochs; null writes them between epochs."
+    )
 
     @model_validator(mode="after")
     def _parts_have_rows(self) -> "TrainingConfig":
@@ -39,6 +42,9 @@ class ComputeConfig(Config):
     max_failures: int = Field(1, ge=0, le=100, description="Times that Ray restarts a failed trial.")
     teacher_cache_gib: float = Field(
         2.0, ge=0.0, le=100_000.0, description="Teacher outputs up to this size stay in memory."
+    )
+    storage_patience_seconds: float = Field(
+        180.0, ge=0.0, le=86_400.0, description="How long a storage that is away or full is waited for."
     )
     address: str | None = Field(None, description="A Ray cluster's address; by default RAY_ADDRESS, else a local Ray.")
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import torch
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.redact import SecretsFilter
+from minidisc_ray.files.patience import StorageError, use_storage
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress, write_progress
 from minidisc_ray.training.loop import TrainingError
+from minidisc_ray.training.notice import Preempted, must_stop
 from minidisc_ray.training.workers import Workers
 
 logger = logging.getLogger("minidisc_ray")
@@ -42,6 +44,9 @@ class Context:
     report: Report | None = None
     stage_index: int = 0
     started_at: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        use_storage(self.prepared.storage, self.prepared.config.compute.storage_patience_seconds)
 
     @property
     def folder(self) -> Path:
@@ -74,7 +79,13 @@ class Context:
         Args:
             stage: its name.
             ledgers: further ledgers to write to, that of a shared artifact for instance.
+
+        Raises:
+            Preempted: if a worker was asked to stop before the stage began.
         """
+        if must_stop(self.workers):
+            self.progress(stage, "interrupted")
+            raise Preempted(stage, 0)
         self.stage_index += 1
         if not self.workers.is_first:
             yield lambda: None
@@ -93,6 +104,8 @@ class Context:
         try:
             yield beat
             status = "finished"
+        except Preempted:
+            raise
         except TrainingError as error:
             status = "failed"
             raise TrainingError(f"stage {stage}: {error}") from error
@@ -100,10 +113,29 @@ class Context:
             status = "failed"
             raise
         finally:
-            for book, attempt_id in open_attempts:
-                book.end(attempt_id, status)
+            # A storage that was waited for in vain is what the caller has to hear of, whatever the ledger lacks.
+            with suppress(StorageError) if status == "failed" else nullcontext():
+                for book, attempt_id in open_attempts:
+                    book.end(attempt_id, status)
             if status != "finished":
                 self.progress(stage, "failed" if status == "failed" else "interrupted")
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Meter the time for which this process holds the trial's devices."""
+        attempt_id = self.ledger.start("hold", "process", self.trial, self.devices, self.device_type)
+        status = "interrupted"
+        try:
+            yield
+            status = "finished"
+        except Preempted:
+            raise
+        except Exception:
+            status = "failed"
+            raise
+        finally:
+            with suppress(StorageError) if status == "failed" else nullcontext():
+                self.ledger.end(attempt_id, status)
 
     def progress(
         self,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from minidisc_ray.configs.redact import redact
-from minidisc_ray.pipeline.files import read_json, write_json
+from minidisc_ray.files.writing import read_json, write_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
 _FILE = "failure.json"

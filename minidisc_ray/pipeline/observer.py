@@ -9,6 +9,7 @@ from tensorboardX import SummaryWriter
 from torch import Tensor
 
 from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.pipeline.tensorboard import summary_writer
 from minidisc_ray.training.state import EpochRecord
 
 _SECONDS_BETWEEN_UPDATES = 1.0
@@ -29,7 +30,7 @@ class StageObserver:
         self._writer: SummaryWriter | None = None
         if context.workers.is_first:
             folder = context.prepared.run_folder / "tensorboard" / context.trial / stage
-            self._writer = SummaryWriter(str(folder))
+            self._writer = summary_writer(folder)
 
     def on_step(self, step: int, num_steps: int, epoch: int, losses: dict[str, Tensor]) -> None:
         """Update the progress file and TensorBoard, at most about once a second."""

@@ -13,6 +13,7 @@ from transformers import AutoConfig, PreTrainedModel
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.structure import Structure
+from minidisc_ray.files.writing import read_json
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.families import PRUNED_PREFIX, shape_of
 from minidisc_ray.models.inference_cost import (
@@ -27,7 +28,6 @@ from minidisc_ray.models.inference_cost import (
 from minidisc_ray.models.loading import position_limit
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut
-from minidisc_ray.pipeline.files import read_json
 from minidisc_ray.pipeline.result import ModelRecord, load_result
 
 BATCH_ROWS = 32  # table 11's batch

@@ -1,7 +1,7 @@
 """``progress/TRIAL.json`` in a run directory: what ``minidisc status`` reads while a run is live."""
 
+import errno
 import json
-import os
 import time
 from pathlib import Path
 from typing import Literal
@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from minidisc_ray.configs.base import Config
+from minidisc_ray.files.patience import TRANSIENT
+from minidisc_ray.files.writing import make_folder, remove, temporary_beside
 
 
 class Progress(Config):
@@ -30,13 +32,20 @@ class Progress(Config):
 
 
 def write_progress(run_folder: Path, progress: Progress) -> None:
-    """Replace a trial's progress file; a reader never sees half of it."""
-    folder = run_folder / "progress"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{progress.trial}.json"
-    temporary = path.with_suffix(f".tmp{os.getpid()}")
-    temporary.write_text(progress.model_dump_json(), encoding="utf-8")
-    temporary.replace(path)
+    """Replace a trial's progress file; a reader never sees half of it.
+
+    It is for whoever looks, so nothing waits for it: while the storage is away or full, what it last said stays.
+    """
+    path = run_folder / "progress" / f"{progress.trial}.json"
+    temporary = temporary_beside(path)
+    try:
+        make_folder(path.parent)
+        temporary.write_text(progress.model_dump_json(), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        remove(temporary)
+        if error.errno not in (*TRANSIENT, errno.ENOENT):
+            raise
 
 
 def read_progress(run_folder: Path) -> list[Progress]:

@@ -1,11 +1,25 @@
-"""What a finished stage leaves behind: ``record.json``, and a model beside it where it made one."""
+"""What a finished stage leaves behind: ``record.json``, and a model beside it where it made one.
 
+The record is a sealed document that lists the tensors beside it; the model's folder has a seal of its own.
+"""
+
+import json
+import logging
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 
 from minidisc_ray.configs.base import Config
-from minidisc_ray.pipeline.files import read_json, write_text
+from minidisc_ray.files.patience import patiently
+from minidisc_ray.files.sealing import check_seal, entry_flaw, entry_of, open_document, sealed_document
+from minidisc_ray.files.writing import is_there, read_json, remove, write_text
+
+logger = logging.getLogger("minidisc_ray")
+
+_RECORD, MODEL = "record.json", "model"
+_told: set[tuple[Path, str]] = set()
 
 
 class StageRecord(Config):
@@ -35,17 +49,56 @@ class StageRecord(Config):
         return self.scale_percent
 
 
-def read_record(folder: Path) -> StageRecord | None:
-    """A stage's record; None if the stage is not finished."""
-    raw = read_json(folder / "record.json")
-    if raw is None:
+def read_record(folder: Path, verify: bool = True) -> StageRecord | None:
+    """A stage's record; None if the stage is not finished, or what it left is damaged, which is logged.
+
+    Args:
+        folder: of the stage.
+        verify: also check what the stage left beside its record; a model that is gone was freed by ``clean``.
+    """
+    if not is_there(folder / _RECORD):
         return None
-    try:
-        return StageRecord.model_validate(raw)
-    except ValidationError:
+    record, flaw = _read(folder, verify)
+    if flaw is None and verify:
+        flaw = check_seal(folder / MODEL)
+    if flaw is not None:
+        if (folder, flaw) not in _told:
+            _told.add((folder, flaw))
+            logger.warning("%s: this finished stage is damaged (%s) and counts as not finished", folder, flaw)
         return None
+    return record
+
+
+def find_finished(folder: Path, left: str = MODEL) -> StageRecord | None:
+    """Likewise, but None also where what the stage has to leave is gone: for who needs it next."""
+    return read_record(folder) if is_there(folder / left) else None
 
 
 def write_record(folder: Path, record: StageRecord) -> None:
     """Mark a stage as finished; the last thing that it does."""
-    write_text(folder / "record.json", record.model_dump_json(indent=2) + "\n")
+    value: dict[str, Any] = json.loads(record.model_dump_json())
+    tensors = patiently(lambda: sorted(folder.glob("*.safetensors")), folder)
+    value["files"] = {path.name: patiently(partial(entry_of, path), path) for path in tensors}
+    write_text(folder / _RECORD, json.dumps(sealed_document(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def remove_record(folder: Path) -> None:
+    """Mark a stage as not finished; the first thing that is done to make it again."""
+    remove(folder / _RECORD)
+
+
+def _read(folder: Path, verify: bool) -> tuple[StageRecord | None, str | None]:
+    """A record, and what is wrong with it or, where that is verified, with the files that it lists."""
+    raw = read_json(folder / _RECORD)
+    if not isinstance(raw, dict):
+        return None, f"{_RECORD} cannot be read"
+    value, flaw = open_document(raw)
+    files = value.pop("files", {})
+    try:
+        record = StageRecord.model_validate(value)
+        flaws = (entry_flaw(folder / name, entry) for name, entry in files.items() if verify)
+        return record, flaw or next((found for found in flaws if found is not None), None)
+    except ValidationError:
+        return None, f"{_RECORD} is no record"
+    except (AttributeError, KeyError, TypeError):
+        return None, f"{_RECORD} lists no files"

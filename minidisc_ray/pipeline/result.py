@@ -8,8 +8,11 @@ from typing import Final, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from minidisc_ray.configs.base import Config, UserError
+from minidisc_ray.files.sealing import open_document, sealed_document
+from minidisc_ray.files.writing import write_text
 
 SCHEMA_VERSION: Final = 1
+_RESULT = "result.json"
 Method = Literal["conventional", "matched", "sparse_teacher", "assistant", "law", "minidisc", "maxidisc"]
 _WITH_ASSISTANT = ("assistant", "law", "minidisc", "maxidisc")
 # Correlations of equal values may come out as one and a last digit.
@@ -196,7 +199,7 @@ def load_result(folder: str | Path) -> RunResult:
     Raises:
         UserError: if there is none, it was written by another version, or it is not whole.
     """
-    path = Path(folder) / "result.json"
+    path = Path(folder) / _RESULT
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -206,8 +209,9 @@ def load_result(folder: str | Path) -> RunResult:
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version is True or version != SCHEMA_VERSION:
         raise UserError(f"{path}: schema version {version}; this release reads version {SCHEMA_VERSION}")
+    value, flaw = open_document(raw)
     try:
-        return RunResult.model_validate(raw)
+        found = RunResult.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
@@ -216,3 +220,16 @@ def load_result(folder: str | Path) -> RunResult:
         raise UserError(
             f"{path}: not a whole result ({where}{reason[0].lower()}{reason[1:]}); remove it and run the recipe again"
         ) from error
+    if flaw is not None:
+        raise UserError(f"{path}: damaged ({flaw}); remove it and run the recipe again")
+    return found
+
+
+def write_result(folder: Path, result: RunResult) -> None:
+    """Write a run directory's result, whole or not at all, with the digest of its values.
+
+    Raises:
+        StorageError: if the storage does not come back in time.
+    """
+    document = sealed_document(json.loads(result.model_dump_json()))
+    write_text(folder / _RESULT, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

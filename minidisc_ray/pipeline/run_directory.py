@@ -10,7 +10,8 @@ import yaml
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redacted
-from minidisc_ray.pipeline.files import read_json, write_json, write_text
+from minidisc_ray.files.patience import StorageError, use_storage
+from minidisc_ray.files.writing import read_json, write_json, write_text
 from minidisc_ray.pipeline.prepare import check_storage
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import load_result
@@ -27,6 +28,8 @@ def open_run(prepared: Prepared) -> Path:
     """
     check_storage(prepared)
     folder = prepared.run_folder
+    # Until there is something in the root, an empty one is new and not away.
+    use_storage(None, 0.0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (prepared.shared_folder / ENCODINGS).mkdir(parents=True, exist_ok=True)
@@ -36,8 +39,11 @@ def open_run(prepared: Prepared) -> Path:
         write_text(folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
         uses = [f"teacher-{prepared.teacher_key}", f"importance-{prepared.importance_key}"]
         write_json(folder / "shared.json", uses)
+    except StorageError as error:
+        raise UserError(f"storage: {error}") from error
     except OSError as error:
         raise UserError(f"storage: {prepared.storage} cannot be written ({error.strerror})") from error
+    use_storage(prepared.storage, prepared.config.compute.storage_patience_seconds)
     return folder
 
 

@@ -9,7 +9,7 @@ from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.study import StudyConfig, study_runs
 from minidisc_ray.configs.task import GlueTaskConfig
-from minidisc_ray.pipeline.files import read_json
+from minidisc_ray.files.writing import read_json
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.result import RunResult, load_result
 

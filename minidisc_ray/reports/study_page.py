@@ -10,7 +10,7 @@ import yaml
 
 from minidisc_ray.configs.redact import redact, redacted
 from minidisc_ray.configs.study_base import StudyConfig
-from minidisc_ray.pipeline.files import write_text
+from minidisc_ray.files.writing import write_text
 from minidisc_ray.pipeline.findings import Findings
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.pipeline.study import Outcome

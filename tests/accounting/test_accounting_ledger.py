@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from minidisc_ray.accounting import ledger as ledger_module
 from minidisc_ray.accounting.cost import held_by_stage, startup_device_hours
 from minidisc_ray.accounting.ledger import Attempt, Ledger
+
+PACKAGE = str(Path(ledger_module.__file__).parents[1])
 
 
 def write(ledger, name, start, end=None, beats=(), devices=1.0, kind="stage", trial="main", status="finished"):
@@ -105,12 +108,15 @@ def test_the_context_writes_how_it_ended(ledger):
 
 def test_a_process_that_is_killed_leaves_its_beats(ledger):
     code = (
-        "import os, runpy, sys, time; from pathlib import Path\n"
-        "ledger = runpy.run_path(sys.argv[2])['Ledger'](Path(sys.argv[1]))\n"  # the file alone: no torch to import
+        "import os, sys, time, types; from pathlib import Path\n"
+        # The package's folder without what importing the package does: no torch to import.
+        "package = sys.modules['minidisc_ray'] = types.ModuleType('minidisc_ray'); package.__path__ = [sys.argv[2]]\n"
+        "from minidisc_ray.accounting.ledger import Ledger\n"
+        "ledger = Ledger(Path(sys.argv[1]))\n"
         "attempt = ledger.start('stage', 'teacher', 'main', 1, 'cpu-core')\n"
         "time.sleep(0.05); ledger.beat(attempt); os.kill(os.getpid(), 9)"
     )
-    killed = subprocess.run([sys.executable, "-c", code, str(ledger.path), ledger_module.__file__], check=False)
+    killed = subprocess.run([sys.executable, "-c", code, str(ledger.path), PACKAGE], check=False)
     assert killed.returncode == -9
     (attempt,) = ledger.attempts()
     assert attempt.status == "open"
