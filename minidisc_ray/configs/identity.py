@@ -13,7 +13,7 @@ from minidisc_ray.configs.run import RunConfig
 NUMERICS_VERSION = 1
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
-_NOT_IDENTITY = {"compute", "storage", "name"}
+_NOT_IDENTITY = {"compute", "track", "storage", "name"}
 # Where rows and weights lie says nothing about what they are: their contents' digests stand for them.
 _PLACES = {"data": {"folder", "train", "validation", "selection", "columns"}, "teacher": {"path"}, "student": {"path"}}
 

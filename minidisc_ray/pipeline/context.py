@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.pipeline.metering import StageMeter
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress, write_progress
 from minidisc_ray.training.loop import TrainingError
@@ -31,6 +32,7 @@ class Context:
         trial: its name; ``main`` for schedules of one trial, ``shared`` for what a sweep's trials share.
         num_stages: for display.
         report: called after each epoch, Ray Train's hook among others.
+        node: what the ledger calls the place where this runs; by default the machine's name.
     """
 
     prepared: Prepared
@@ -38,8 +40,10 @@ class Context:
     trial: str
     num_stages: int
     report: Report | None = None
+    node: str | None = None
     stage_index: int = 0
     started_at: float = field(default_factory=time.time)
+    _meter: StageMeter | None = field(default=None, init=False, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -74,22 +78,21 @@ class Context:
             ledgers: further ledgers to write to, that of a shared artifact for instance.
         """
         self.stage_index += 1
-        if not self.workers.is_first:
-            yield lambda: None
-            return
         self.progress(stage, "running")
-        books = [self.ledger, *ledgers]
-        open_attempts = [
-            (book, book.start("stage", stage, self.trial, self.devices, self.device_type)) for book in books
-        ]
-
-        def beat() -> None:
-            for book, attempt_id in open_attempts:
-                book.beat(attempt_id)
-
+        compute = self.prepared.config.compute
+        self._meter = meter = StageMeter(
+            (self.ledger, *ledgers),
+            stage,
+            self.trial,
+            self.devices,
+            self.device_type,
+            self.node,
+            self.workers,
+            compute,
+        )
         status = "interrupted"
         try:
-            yield beat
+            yield meter.beat
             status = "finished"
         except TrainingError as error:
             status = "failed"
@@ -98,10 +101,15 @@ class Context:
             status = "failed"
             raise
         finally:
-            for book, attempt_id in open_attempts:
-                book.end(attempt_id, status)
+            self._meter = None
+            meter.end(status)
             if status != "finished":
                 self.progress(stage, "failed" if status == "failed" else "interrupted")
+
+    def checkpoint(self, step: int) -> None:
+        """Write to the ledgers that the stage's work up to a step is safe; what comes after it may still be lost."""
+        if self._meter is not None:
+            self._meter.checkpoint(step)
 
     def progress(
         self,

@@ -27,6 +27,10 @@ def name_of(overrides=(), contents=CONTENTS, raw=FILES):
         "compute.gpus_per_worker=1",
         "compute.teacher_cache_gib=0",
         "compute.address=ray://head",
+        "compute.price_per_device_hour=2.5",
+        "compute.currency=EUR",
+        "compute.measure_energy=true",
+        "track={kind: mlflow, uri: sqlite:///runs.db}",
         "data.folder=/moved",
         "teacher.path=/moved/a",
         "schedule.num_sampled=6",  # the default, written out
