@@ -37,7 +37,7 @@ def energy_reader(uuid: str | None, share: float = 1.0) -> Reader:
         first = pynvml.nvmlDeviceGetTotalEnergyConsumption(card)
     except pynvml.NVMLError as error:
         raise NoEnergyError(f"compute.measure_energy: NVML cannot tell ({error}); no energy is written down") from error
-    latest = 0.0
+    latest: float = 0.0
 
     def read() -> float:
         nonlocal latest
@@ -45,7 +45,7 @@ def energy_reader(uuid: str | None, share: float = 1.0) -> Reader:
             used = pynvml.nvmlDeviceGetTotalEnergyConsumption(card) - first
         except pynvml.NVMLError:
             return latest
-        latest = max(latest, used * _JOULES_A_MILLIJOULE * share)
+        latest = max(latest, float(used) * _JOULES_A_MILLIJOULE * share)
         return latest
 
     return read

@@ -112,12 +112,11 @@ def _tell(track: MLflowTrackingConfig, prepared: Prepared, result: RunResult) ->
 def _forget(client: Any, prepared: Prepared) -> None:
     """Remove what this very run folder told before; somebody else's run may have the same name."""
     known = read_json(prepared.run_folder / _FILE)
-    run_id = known.get("run_id") if isinstance(known, dict) else None
-    if isinstance(run_id, str) and prepared.name in [
-        found.info.run_name
-        for found in client.search_runs([str(known["experiment_id"])], f"attributes.run_id = '{run_id}'")
-    ]:
-        client.delete_run(run_id)
+    if not isinstance(known, dict) or not {"run_id", "experiment_id"} <= known.keys():
+        return
+    which = f"attributes.run_id = '{known['run_id']}'"
+    if any(one.info.run_name == prepared.name for one in client.search_runs([str(known["experiment_id"])], which)):
+        client.delete_run(str(known["run_id"]))
 
 
 def result_metrics(result: RunResult) -> dict[str, float]:

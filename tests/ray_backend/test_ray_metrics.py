@@ -7,14 +7,16 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+import ray
 import yaml
-from ray_kit import RAY, wait_until
+from ray_kit import RAY_WARNINGS, wait_until
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.pipeline.progress import Progress, write_progress
 from minidisc_ray.ray_backend import metrics
 from minidisc_ray.ray_backend.metrics import METRICS, PREFIX, publish, samples
 
+pytestmark = list(RAY_WARNINGS)
 DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana" / "minidisc.json"
 
 
@@ -73,29 +75,26 @@ def test_a_run_without_files_has_no_costs_and_no_trials(tmp_path):
     assert all(sample.value == 0 for sample in found)
 
 
-class TestPrometheus:
-    pytestmark = RAY
+@pytest.mark.ray
+@pytest.mark.timeout(400)
+def test_a_scrape_has_every_metric_with_its_labels(run, local_ray):
+    assert publish(run)
+    assert not publish(run), "rate-limited"
+    node = ray.nodes()[0]
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
 
-    def test_a_scrape_has_every_metric_with_its_labels(self, run, local_ray):
-        import ray
+    def scraped():
+        text = urlopen(address, timeout=5).read().decode()
+        return text if f"{PREFIX}{metrics.TRIALS.name}{{" in text else ""
 
-        assert publish(run)
-        assert not publish(run), "rate-limited"
-        node = ray.nodes()[0]
-        address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-
-        def scraped():
-            text = urlopen(address, timeout=5).read().decode()
-            return text if f"{PREFIX}{metrics.TRIALS.name}{{" in text else ""
-
-        text = wait_until(scraped, 60, "the metrics are exported", every=0.5)
-        for metric in METRICS:
-            if metric is metrics.ENERGY:
-                continue  # no card, no energy
-            (line, *_) = [line for line in text.splitlines() if line.startswith(f"{PREFIX}{metric.name}{{")]
-            assert set(metric.labels) <= set(re.findall(r'(\w+)="', line)), line
-        lost = next(line for line in text.splitlines() if PREFIX in line and 'kind="lost"' in line and "hours" in line)
-        assert float(lost.rpartition(" ")[2]) == pytest.approx(1.0)
+    text = wait_until(scraped, 60, "the metrics are exported", every=0.5)
+    for metric in METRICS:
+        if metric is metrics.ENERGY:
+            continue  # no card, no energy
+        (line, *_) = [line for line in text.splitlines() if line.startswith(f"{PREFIX}{metric.name}{{")]
+        assert set(metric.labels) <= set(re.findall(r'(\w+)="', line)), line
+    lost = next(line for line in text.splitlines() if PREFIX in line and 'kind="lost"' in line and "hours" in line)
+    assert float(lost.rpartition(" ")[2]) == pytest.approx(1.0)
 
 
 def test_the_dashboard_draws_these_metrics_and_no_other():
