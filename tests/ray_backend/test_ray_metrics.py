@@ -84,7 +84,10 @@ def test_a_scrape_has_every_metric_with_its_labels(run, local_ray):
     address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
 
     def scraped():
-        text = urlopen(address, timeout=5).read().decode()
+        try:
+            text = urlopen(address, timeout=5).read().decode()
+        except OSError:  # the agent is not up yet
+            return ""
         return text if f"{PREFIX}{metrics.TRIALS.name}{{" in text else ""
 
     text = wait_until(scraped, 60, "the metrics are exported", every=0.5)
