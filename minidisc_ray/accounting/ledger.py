@@ -179,8 +179,12 @@ class Ledger:
         *,
         node: str | None = None,
         device_model: str | None = None,
+        interrupted_by: tuple[type[Exception], ...] = (),
     ) -> Iterator[str]:
-        """An attempt that beats by itself and ends with the context, whatever ends it."""
+        """An attempt that beats by itself and ends with the context, whatever ends it.
+
+        ``interrupted_by`` are exceptions that tell of a stop and not of a failure; Ctrl-C always is one.
+        """
         # Here and not above: the ledger alone is imported by whoever only reads it.
         from minidisc_ray.accounting.beating import beat_while_open, stop_beating
 
@@ -190,8 +194,9 @@ class Ledger:
         try:
             yield attempt_id
             status = "finished"
-        except Exception:
-            status = "failed"
+        except Exception as error:
+            if not isinstance(error, interrupted_by):
+                status = "failed"
             raise
         finally:
             stop_beating(attempt_id)

@@ -102,8 +102,13 @@ def test_the_context_writes_how_it_ended(ledger):
         raise RuntimeError
     with pytest.raises(KeyboardInterrupt), ledger.attempt("stage", "student", "main", 1, "cpu-core"):
         raise KeyboardInterrupt
+    stopped = {"interrupted_by": (TimeoutError,)}
+    with pytest.raises(TimeoutError), ledger.attempt("hold", "process", "main", 1, "cpu-core", **stopped):
+        raise TimeoutError
     found = [(attempt.name, attempt.status) for attempt in ledger.attempts()]
-    assert found == [("teacher", "finished"), ("sandwich", "failed"), ("student", "interrupted")]
+    assert found == [
+        ("teacher", "finished"), ("sandwich", "failed"), ("student", "interrupted"), ("process", "interrupted"),
+    ]  # fmt: skip
     assert all(0 <= attempt.seconds < 60 for attempt in ledger.attempts())
 
 
