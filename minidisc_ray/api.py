@@ -21,6 +21,7 @@ from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.profile import profile_folder
 from minidisc_ray.pipeline.progress import Progress
 from minidisc_ray.pipeline.result import RunResult, load_result
+from minidisc_ray.pipeline.tracking import check_tracking
 from minidisc_ray.reports.html import write_report
 from minidisc_ray.reports.profile import profile_frame
 from minidisc_ray.reports.table import compare as _compare_results
@@ -39,7 +40,9 @@ def plan(recipe: Recipe, overrides: Sequence[str] = ()) -> Prepared:
     Raises:
         UserError: for the first mistake found, in one sentence.
     """
-    return prepare(with_absolute_paths(_config_of(recipe, overrides)))
+    prepared = prepare(with_absolute_paths(_config_of(recipe, overrides)))
+    check_tracking(prepared)
+    return prepared
 
 
 def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = None) -> RunResult:

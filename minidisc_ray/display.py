@@ -15,7 +15,7 @@ from minidisc_ray.pipeline.progress import Progress
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.pipeline.study import Cell
 from minidisc_ray.reports.candidates import candidate_table, lambda_scan_line, trial_table
-from minidisc_ray.reports.words import compute_text, hours_text, percent_text
+from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
 
 Watch = Callable[[Sequence[Progress]], None]
 
@@ -104,10 +104,13 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
     )
     if result.student.validation_metrics[metric] <= result.majority_metrics[metric]:
         console.print("the student is no better than the majority class: it has learned nothing", highlight=False)
+    cost = result.cost
+    lost = f" ({hours_text(cost.lost_device_hours)} of them lost and done again)" if cost.lost_device_hours else ""
+    price = f"; {price_text(cost.price)} {cost.currency} for both" if cost.price is not None else ""
     console.print(
-        f"cost: {hours_text(result.cost.device_hours)} {result.cost.device_unit}, and "
-        f"{hours_text(result.cost.startup_device_hours)} for start-up; "
-        f"{result.cost.training_flops / 1e12:.3g} training TFLOPs",
+        f"cost: {hours_text(cost.device_hours)} {cost.device_unit}{lost}, and "
+        f"{hours_text(cost.startup_device_hours)} for start-up{price}; "
+        f"{cost.training_flops / 1e12:.3g} training TFLOPs",
         highlight=False,
         soft_wrap=True,
     )

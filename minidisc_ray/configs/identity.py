@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _RESERVED = frozenset(
     {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 )
-_NOT_IDENTITY = {"compute", "storage", "name"}
+_NOT_IDENTITY = {"compute", "track", "storage", "name"}
 # How often a stage writes checkpoints changes none of its numbers.
 _NOT_TRAINING = {"checkpoint_steps"}
 # Where rows and weights lie says nothing about what they are: their contents' digests stand for them.

@@ -153,7 +153,7 @@ def _is_of_another(value: Any, path: Sequence[str], kind: str) -> bool:
 def _fill_kinds(raw: dict[str, Any]) -> None:
     """A section that leaves out its ``kind`` is of the default one, as if it had been left out itself."""
     defaults = RunConfig.model_construct()
-    for section in ("task", "data", "teacher", "student", "schedule", "objective"):
+    for section in ("task", "data", "teacher", "student", "schedule", "objective", "track"):
         given = raw.get(section)
         if isinstance(given, dict) and "kind" not in given:
             given["kind"] = getattr(defaults, section).kind

@@ -47,6 +47,13 @@ class ComputeConfig(Config):
         180.0, ge=0.0, le=86_400.0, description="How long a storage that is away or full is waited for."
     )
     address: str | None = Field(None, description="A Ray cluster's address; by default RAY_ADDRESS, else a local Ray.")
+    price_per_device_hour: float | None = Field(
+        None, ge=0.0, le=1e9, description="Of a core, or of a GPU where there are any; results then tell what was paid."
+    )
+    currency: str = Field("USD", min_length=1, max_length=12, description="Of that price.")
+    measure_energy: bool = Field(
+        False, description="Sum the energy that GPUs use, as NVML counts it; needs minidisc_ray[energy]."
+    )
 
 
 Precision = Literal["auto", "float32", "bfloat16"]

@@ -90,15 +90,20 @@ def read_json(path: Path) -> Any | None:
         return None
 
 
-def append_line(path: Path, line: str) -> None:
+def append_line(path: Path, line: str, makes_file: bool = True) -> None:
     """Add a line to a file, on a line of its own even where a kill or a full disk cut the one before.
 
     Concurrent writers do not mix, since one short write in append mode is atomic.
+
+    Raises:
+        FileNotFoundError: if there is no such file and none may be made.
     """
 
     def attempt() -> None:
-        make_folder(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        if makes_file:
+            make_folder(path.parent)
+        flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if makes_file else 0)
+        descriptor = os.open(path, flags, 0o644)
         try:
             size = os.fstat(descriptor).st_size
             is_cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

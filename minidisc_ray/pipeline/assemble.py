@@ -44,6 +44,7 @@ from minidisc_ray.pipeline.result import (
     write_result,
 )
 from minidisc_ray.pipeline.shared import structures_of, teacher_folder
+from minidisc_ray.pipeline.tracking import track_result
 from minidisc_ray.pipeline.trial import stage_folder
 from minidisc_ray.schedules.plan import MAIN_TRIAL, TEACHER, DistilStep, SandwichStep, Trial
 from minidisc_ray.training.loop import TrainingError
@@ -67,6 +68,7 @@ def finish_run(prepared: Prepared, started_at: float) -> RunResult:
     keep_labels(prepared)
     forget_failure(folder, MAIN_TRIAL)
     write_result(folder, result)
+    track_result(prepared, result)
     return result
 
 

@@ -12,6 +12,7 @@ import torch
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.redact import SecretsFilter
 from minidisc_ray.files.patience import StorageError, use_storage
+from minidisc_ray.pipeline.metering import StageMeter
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress, write_progress
 from minidisc_ray.training.loop import TrainingError
@@ -35,6 +36,7 @@ class Context:
         trial: its name; ``main`` for schedules of one trial, ``shared`` for what a sweep's trials share.
         num_stages: for display.
         report: called after each epoch, Ray Train's hook among others.
+        node: what the ledger calls the place where this runs; by default the machine's name.
     """
 
     prepared: Prepared
@@ -42,8 +44,10 @@ class Context:
     trial: str
     num_stages: int
     report: Report | None = None
+    node: str | None = None
     stage_index: int = 0
     started_at: float = field(default_factory=time.time)
+    _meter: StageMeter | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         use_storage(self.prepared.storage, self.prepared.config.compute.storage_patience_seconds)
@@ -87,22 +91,21 @@ class Context:
             self.progress(stage, "interrupted")
             raise Preempted(stage, 0)
         self.stage_index += 1
-        if not self.workers.is_first:
-            yield lambda: None
-            return
         self.progress(stage, "running")
-        books = [self.ledger, *ledgers]
-        open_attempts = [
-            (book, book.start("stage", stage, self.trial, self.devices, self.device_type)) for book in books
-        ]
-
-        def beat() -> None:
-            for book, attempt_id in open_attempts:
-                book.beat(attempt_id)
-
+        compute = self.prepared.config.compute
+        self._meter = meter = StageMeter(
+            (self.ledger, *ledgers),
+            stage,
+            self.trial,
+            self.devices,
+            self.device_type,
+            self.node,
+            self.workers,
+            compute,
+        )
         status = "interrupted"
         try:
-            yield beat
+            yield meter.beat
             status = "finished"
         except Preempted:
             raise
@@ -113,12 +116,15 @@ class Context:
             status = "failed"
             raise
         finally:
-            # A storage that was waited for in vain is what the caller has to hear of, whatever the ledger lacks.
-            with suppress(StorageError) if status == "failed" else nullcontext():
-                for book, attempt_id in open_attempts:
-                    book.end(attempt_id, status)
+            self._meter = None
+            meter.end(status)
             if status != "finished":
                 self.progress(stage, "failed" if status == "failed" else "interrupted")
+
+    def checkpoint(self, step: int) -> None:
+        """Write to the ledgers that the stage's work up to a step is safe; what comes after it may still be lost."""
+        if self._meter is not None:
+            self._meter.checkpoint(step)
 
     @contextmanager
     def hold(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -62,7 +62,7 @@ class CandidateRecord(Config):
 
 
 class StageCost(Config):
-    """What one stage held and computed, all attempts together."""
+    """What one stage held and computed, all attempts together; hours are useful or lost, and idle ones stand apart."""
 
     stage: str
     trial: str = "main"
@@ -70,22 +70,84 @@ class StageCost(Config):
     devices: float
     device_type: str = Field(description="cpu-core, or a GPU's name.")
     device_hours: float
+    useful_device_hours: float = Field(description="Of attempts that finished, and of others up to what they had safe.")
+    lost_device_hours: float = Field(0.0, ge=0.0, description="Of work that had to be done again.")
+    idle_device_hours: float = Field(
+        0.0, ge=0.0, description="Held outside every stage, before this one began; after it where it was the last."
+    )
+    attempts: int = Field(1, ge=0)
+    energy_joules: float | None = Field(None, ge=0.0, description="Of the GPUs of all attempts, where it was measured.")
     training_flops: float
     num_epochs: int | None = None
     reused: bool = Field(False, description="Run for another schedule before, charged all the same.")
     in_ratio: bool = Field(True, description="False for teacher fine-tuning, a column of its own.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before_losses_were_told(cls, given: Any) -> Any:
+        return _all_useful(given)
+
+
+class AttemptCost(Config):
+    """What became of what one attempt held, in device-hours."""
+
+    stage: str = Field(description="The stage's name; the hold's where no stage was ever begun in it.")
+    trial: str
+    number: int = Field(description="Its place among the trial's attempts at the stage, from 1.")
+    status: str
+    node: str
+    device_type: str
+    device_model: str
+    devices: float
+    seconds: float
+    useful_device_hours: float
+    lost_device_hours: float
+    idle_device_hours: float
+    energy_joules: float | None = None
 
 
 class CostRecord(Config):
     """Costs by stage; sums leave out teacher fine-tuning and start-up, which stand apart."""
 
     stages: tuple[StageCost, ...]
-    device_hours: float
+    device_hours: float = Field(description="Useful and lost ones, of every stage that counts in ratios.")
+    useful_device_hours: float
+    lost_device_hours: float = Field(0.0, ge=0.0)
     training_flops: float
     teacher_device_hours: float
     teacher_training_flops: float
-    startup_device_hours: float = Field(description="Held before the first stage began and after the last one ended.")
+    startup_device_hours: float = Field(
+        description="Idle: held before the first stage began, between stages and attempts, and after the last one."
+    )
     device_unit: Literal["core-hours", "GPU-hours"]
+    attempts: tuple[AttemptCost, ...] = Field((), description="Of this run's own ledger, reused stages not among them.")
+    energy_joules: float | None = Field(None, ge=0.0, description="Of the stages that count in ratios.")
+    price_per_device_hour: float | None = Field(None, ge=0.0)
+    price: float | None = Field(None, ge=0.0, description="Of what was held: useful, lost and idle device-hours.")
+    currency: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before_losses_were_told(cls, given: Any) -> Any:
+        return _all_useful(given)
+
+    @property
+    def idle_device_hours(self) -> float:
+        """Start-up by its other name: what was held outside every stage."""
+        return self.startup_device_hours
+
+    @property
+    def held_device_hours(self) -> float:
+        """Useful, lost and idle ones."""
+        return self.useful_device_hours + self.lost_device_hours + self.idle_device_hours
+
+
+def _all_useful(given: Any) -> Any:
+    """Costs of before losses were told apart: nothing of them is known to be lost."""
+    hours = given.get("device_hours") if isinstance(given, dict) else None
+    if isinstance(hours, int | float) and "useful_device_hours" not in given:
+        return {**given, "useful_device_hours": hours - given.get("lost_device_hours", 0.0)}
+    return given
 
 
 class TrialRecord(Config):

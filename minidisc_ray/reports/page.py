@@ -52,6 +52,7 @@ def environment() -> Environment:
         hours=words.hours_text,
         metric=words.metric_title,
         percent=words.percent_text,
+        price=words.price_text,
         share=words.share_text,
         sort_value=sort_value,
         trained=trained_text,

@@ -74,6 +74,15 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
         "embeddings and the rest.",
     ]
     notes += _fewer_seeds(rows)
+    if any(row["lost_device_hours"] for row in rows):
+        notes.append(
+            "Lost hours: what attempts that failed or were killed did after their last checkpoint, and others did "
+            "again. They are in the device-hours and in their ratio."
+        )
+    if any(row["price"] is not None for row in rows):
+        notes.append(
+            "Price: of all that was held, lost hours and start-up with it; teacher fine-tuning is left out of it too."
+        )
     if any(step_ratios(of_task) for of_task in by_task(rows)):
         notes.append(
             "Step time and step memory: the median step of the student's distillation, and what its largest step adds "

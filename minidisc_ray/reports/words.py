@@ -86,6 +86,13 @@ def hours_text(hours: float | None) -> str:
     return "" if hours is None else _three_digits(hours)
 
 
+def price_text(price: float | None) -> str:
+    """A price in cents, in three significant digits where it is less than a unit."""
+    if price is None:
+        return ""
+    return f"{price:,.2f}" if price >= 1 or price == 0 else _three_digits(price)
+
+
 def compute_text(compute: ComputeConfig) -> str:
     """What one trial holds: 1 x 4 CPUs and 1 GPUs."""
     gpus = f" and {compute.gpus_per_worker:g} GPUs" if compute.gpus_per_worker else ""

@@ -30,6 +30,10 @@ def name_of(overrides=(), contents=CONTENTS, raw=FILES):
         "distil.checkpoint_steps=5",
         "finetune={num_epochs: 3, checkpoint_steps: 5}",
         "compute.address=ray://head",
+        "compute.price_per_device_hour=2.5",
+        "compute.currency=EUR",
+        "compute.measure_energy=true",
+        "track={kind: mlflow, uri: sqlite:///runs.db}",
         "data.folder=/moved",
         "teacher.path=/moved/a",
         "schedule.num_sampled=6",  # the default, written out
