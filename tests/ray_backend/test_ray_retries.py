@@ -71,7 +71,7 @@ def test_a_trial_that_stands_still_is_ended_once_in_a_while(tmp_path):
     place.parent.mkdir()
     place.write_text('{"node_id": "abc", "pid": 7}')
     watch = StallWatch(20.0, ended.append, clock=lambda: now[0])
-    for second in range(0, 100):
+    for second in range(100):
         now[0] = float(second)
         watch.look([(tmp_path, progress(updated_at=min(second, 40)))])
     assert ended == [Place("abc", 7)], "40 s of moving, then 30 s of standing still, and a new 30 s"
@@ -86,7 +86,7 @@ def test_a_trial_that_stands_still_is_ended_once_in_a_while(tmp_path):
 
 @pytest.mark.parametrize("value", ["1", "never", "-5"])
 def test_a_stall_must_be_a_number_of_seconds_that_training_can_keep(value):
-    with pytest.raises(UserError, match="compute.stall_seconds"):
+    with pytest.raises(UserError, match=r"compute\.stall_seconds"):
         resolve({}, [f"compute.stall_seconds={value}"])
 
 
