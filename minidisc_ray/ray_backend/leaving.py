@@ -66,6 +66,8 @@ def at_work(progress_file: Path, stall_seconds: float | None) -> Iterator[None]:
         target=_watch, args=(progress_file, stall_seconds, is_over), name="minidisc-watch", daemon=True
     )
     if stall_seconds is not None:
+        # Armed before anything runs: what takes the interpreter's lock and keeps it lets no watcher begin.
+        faulthandler.dump_traceback_later(stall_seconds, exit=True, file=_log_file())
         watcher.start()
     try:
         yield
