@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint recipes clean
+.PHONY: setup demo test chaos lint recipes clean
 
 setup: $(VENV)/.installed
 
@@ -17,6 +17,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+chaos: setup
+	$(BIN)/python -m pytest -m "chaos" -s tests/chaos
 
 lint: setup
 	$(BIN)/ruff check .

@@ -39,7 +39,13 @@ class ComputeConfig(Config):
     cpus_per_worker: int = Field(1, ge=1, le=1024, description="Cores, and torch threads, of a worker.")
     gpus_per_worker: float = Field(0.0, ge=0.0, le=1.0, description="1, or a fraction shared between trials.")
     max_concurrent_trials: int | None = Field(None, ge=1, description="By default as many as the cluster holds.")
-    max_failures: int = Field(1, ge=0, le=100, description="Times that Ray restarts a failed trial.")
+    max_failures: int = Field(3, ge=0, le=100, description="Times that a trial whose process died is tried again.")
+    retry_wait_seconds: float = Field(
+        5.0, ge=0.0, le=300.0, description="Before the first retry; each further one waits twice as long."
+    )
+    stall_seconds: float | None = Field(
+        1800.0, ge=5.0, description="A trial without progress for so long is stopped and tried again; null: never."
+    )
     teacher_cache_gib: float = Field(
         2.0, ge=0.0, le=100_000.0, description="Teacher outputs up to this size stay in memory."
     )

@@ -4,16 +4,46 @@ Ray Train's own callback interface for worker groups is a developer interface, s
 test holds this against the ledger.
 """
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
+from ray.util.state import get_placement_group
 
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.ray_backend.leaving import heed_sigterm
 
-_SECONDS_BETWEEN_BEATS = 15.0
+_SECONDS_BETWEEN_BEATS = 1.0
+
+
+class Hold:
+    """One time that devices are held: open from now or earlier on, beating in a thread of its own, until closed."""
+
+    def __init__(
+        self, ledger_path: Path, holder: str, trial: str, devices: float, device_type: str, since: float | None = None
+    ) -> None:
+        self._ledger = Ledger(ledger_path)
+        self._attempt = self._ledger.start("hold", holder, trial, devices, device_type, since)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="minidisc-hold", daemon=True)
+        self._thread.start()
+
+    def close(self, status: str) -> None:
+        """Devices are given back."""
+        self._is_over.set()
+        self._thread.join()
+        self._ledger.end(self._attempt, status)
+
+    def _beat(self) -> None:
+        while not self._is_over.wait(_SECONDS_BETWEEN_BEATS):
+            try:
+                self._ledger.beat(self._attempt)
+            except OSError:
+                # The storage is away for a moment; the next beat, or the end, tells as much.
+                continue
 
 
 class HoldingCallback(WorkerGroupCallback):
@@ -24,9 +54,8 @@ class HoldingCallback(WorkerGroupCallback):
         self.trial = trial
         self.devices = devices
         self.device_type = device_type
-        self._attempt: str | None = None
+        self._hold: Hold | None = None
         self._asked_at = 0.0
-        self._beat_at = 0.0
 
     def before_worker_group_start(self, worker_group_context: Any) -> None:  # noqa: ARG002
         """Note when the placement group was asked for."""
@@ -35,15 +64,15 @@ class HoldingCallback(WorkerGroupCallback):
     def after_worker_group_start(self, worker_group: Any) -> None:
         """Count from the moment at which the placement group was granted; before that it waited for others."""
         granted_at = self._asked_at + _creation_seconds(worker_group)
-        self._attempt = Ledger(Path(self.ledger_path)).start(
-            "hold", "placement-group", self.trial, self.devices, self.device_type, min(granted_at, time.time())
+        self._hold = Hold(
+            Path(self.ledger_path),
+            "placement-group",
+            self.trial,
+            self.devices,
+            self.device_type,
+            min(granted_at, time.time()),
         )
-
-    def after_worker_group_poll_status(self, worker_group_status: Any) -> None:  # noqa: ARG002
-        """Beat, so that a killed controller's hold is counted nearly to its end."""
-        if self._attempt is not None and time.monotonic() - self._beat_at > _SECONDS_BETWEEN_BEATS:
-            self._beat_at = time.monotonic()
-            Ledger(Path(self.ledger_path)).beat(self._attempt)
+        worker_group.execute(heed_sigterm)
 
     def after_worker_group_shutdown(self, worker_group_context: Any) -> None:  # noqa: ARG002
         """Close the hold."""
@@ -54,9 +83,23 @@ class HoldingCallback(WorkerGroupCallback):
         self._close("interrupted")
 
     def _close(self, status: str) -> None:
-        if self._attempt is not None:
-            Ledger(Path(self.ledger_path)).end(self._attempt, status)
-            self._attempt = None
+        if self._hold is not None:
+            self._hold.close(status)
+            self._hold = None
+
+
+def granted_at() -> float | None:
+    """When the placement group of this process's actor was granted, in seconds since the epoch; None if not known."""
+    group = ray.util.get_current_placement_group()
+    if group is None:
+        return None
+    try:
+        found = get_placement_group(group.id.hex(), timeout=5)
+        stats = getattr(found, "stats", None) or {}
+        asked_ns, took_us = stats["creation_request_received_ns"], stats["end_to_end_creation_latency_us"]
+    except Exception:  # noqa: BLE001 - a dashboard that is off or slow costs a second of accuracy, no trial
+        return None
+    return float(asked_ns) / 1e9 + float(took_us) / 1e6
 
 
 def _creation_seconds(worker_group: Any) -> float:

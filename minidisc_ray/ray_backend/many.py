@@ -15,8 +15,11 @@ from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.pipeline.run_directory import open_run, probe_storage
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.ray_backend.cluster import cluster
-from minidisc_ray.ray_backend.queue import Item, ItemQueue, fit_items
+from minidisc_ray.ray_backend.experiment import fit_items
+from minidisc_ray.ray_backend.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.resources import trials_at_once
+from minidisc_ray.ray_backend.retries import RetryPolicy
+from minidisc_ray.ray_backend.stalls import StallWatch, end_on_its_node
 from minidisc_ray.ray_backend.watching import mark_stopped, watched
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
 from minidisc_ray.training.loop import TrainingError
@@ -50,9 +53,10 @@ def run_many(
     if not items:
         finisher.finish(set())
         return
-    queue = ItemQueue(items)
     probe_storage(items[0].run)
     compute = items[0].run.config.compute
+    queue = ItemQueue(items, RetryPolicy.of(compute))
+    stalls = StallWatch(compute.stall_seconds, end_on_its_node)
     touched = list({item.run.name: item.run for item in items}.values())
     with cluster(compute.address) as nodes:
         at_once = trials_at_once(nodes, compute)
@@ -60,8 +64,10 @@ def run_many(
             open_run(run)
 
         def look() -> None:
+            running = [(item, p) for item in queue.running() for p in _progress_of(item, finisher.started_at)]
+            stalls.look((item.run.run_folder, progress) for item, progress in running)
             if watch is not None:
-                watch([progress for item in queue.running() for progress in _progress_of(item, finisher.started_at)])
+                watch([progress.model_copy(update={"trial": item.title}) for item, progress in running])
             finisher.finish(queue.open_titles())
 
         try:
@@ -137,7 +143,7 @@ def _title(run: Prepared, trial: str) -> str:
 
 def _progress_of(item: Item, since: float) -> list[Progress]:
     return [
-        progress.model_copy(update={"trial": item.title})
+        progress
         for progress in read_progress(item.run.run_folder)
         if progress.trial == item.trial and progress.updated_at >= since
     ]

@@ -13,6 +13,7 @@ from minidisc_ray.pipeline.run_directory import open_run, probe_storage
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.resources import trials_at_once
+from minidisc_ray.ray_backend.stalls import StallWatch, end_on_its_node
 from minidisc_ray.ray_backend.sweep import fit_sweep
 from minidisc_ray.ray_backend.trainer import fit_trial
 from minidisc_ray.ray_backend.watching import mark_stopped, watched
@@ -40,8 +41,9 @@ def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
     with cluster(prepared.config.compute.address) as nodes:
         at_once = trials_at_once(nodes, prepared.config.compute)
         folder = open_run(prepared)
+        stalls = StallWatch(prepared.config.compute.stall_seconds, end_on_its_node)
         try:
-            watched(lambda: _execute(prepared, at_once), lambda: _show(folder, started_at, watch))
+            watched(lambda: _execute(prepared, at_once), lambda: _look(folder, started_at, stalls, watch))
         except BaseException:
             mark_stopped(prepared.run_folder)
             raise
@@ -65,7 +67,9 @@ def _execute(prepared: Prepared, at_once: int) -> None:
         fit_trial(prepared, plan.after.name, with_shared=False)
 
 
-def _show(folder: Path, since: float, watch: Watch | None) -> None:
-    """Show what is going on now; what an interrupted run left is not."""
+def _look(folder: Path, since: float, stalls: StallWatch, watch: Watch | None) -> None:
+    """See what is going on now; what an interrupted run left is not."""
+    found = [progress for progress in read_progress(folder) if progress.updated_at >= since]
+    stalls.look((folder, progress) for progress in found)
     if watch is not None:
-        watch([progress for progress in read_progress(folder) if progress.updated_at >= since])
+        watch(found)

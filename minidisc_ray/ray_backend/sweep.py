@@ -2,7 +2,9 @@
 
 from minidisc_ray.pipeline.assemble import is_trial_finished
 from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.ray_backend.queue import Item, ItemQueue, fit_items
+from minidisc_ray.ray_backend.experiment import fit_items
+from minidisc_ray.ray_backend.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.retries import RetryPolicy
 
 
 def fit_sweep(prepared: Prepared, at_once: int) -> None:
@@ -14,4 +16,5 @@ def fit_sweep(prepared: Prepared, at_once: int) -> None:
     """
     names = [trial.name for trial in prepared.plan.trials if not is_trial_finished(prepared, trial)]
     items = [Item(prepared, name, title=name) for name in names]
-    fit_items(ItemQueue(items), at_once, prepared.run_folder / "ray", "sweep")
+    policy = RetryPolicy.of(prepared.config.compute)
+    fit_items(ItemQueue(items, policy), at_once, prepared.run_folder / "ray", "sweep")

@@ -21,6 +21,8 @@ from minidisc_ray.pipeline.context import Context, Report
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.trial import run_shared, run_trial
+from minidisc_ray.ray_backend.leaving import at_work
+from minidisc_ray.ray_backend.stalls import note_place
 from minidisc_ray.schedules.plan import Trial
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.workers import Workers
@@ -43,9 +45,13 @@ def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -
     trial = prepared.plan.trial(name) or Trial(name, ())
     shared = prepared.plan.shared if settings["with_shared"] else ()
     context = Context(prepared, workers, name, num_stages=len(shared) + len(trial.steps), report=report)
+    if workers.is_first:
+        note_place(prepared.run_folder, name)
+    progress_file = prepared.run_folder / "progress" / f"{name}.json"
     try:
-        run_shared(context, shared)
-        run_trial(context, trial)
+        with at_work(progress_file, prepared.config.compute.stall_seconds):
+            run_shared(context, shared)
+            run_trial(context, trial)
     except (UserError, TrainingError) as error:
         return str(error)
     context.progress((trial.steps or shared)[-1].name, "finished")

@@ -1,0 +1,139 @@
+"""Faults, each as a function that does it for real, and what was at risk when it was done."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaos_kit import Nodes, Sweep, signal_one
+
+from minidisc_ray.pipeline.progress import Progress
+
+
+@dataclass
+class Fault:
+    """One fault that was done.
+
+    Attributes:
+        name: its kind.
+        stages: what was running.
+        steps_redone: steps taken since the newest checkpoints of what was running; an upper bound, since a fault may
+            hit one trial of several.
+        note: what it hit.
+    """
+
+    name: str
+    stages: str
+    steps_redone: int
+    note: str = ""
+
+
+Inject = Callable[[Nodes, Sweep, random.Random], str]
+
+
+def inject(name: str, nodes: Nodes, sweep: Sweep, rng: random.Random) -> Fault:
+    """Do a fault; what it hits is written down just before."""
+    live = sweep.live()
+    stages = ", ".join(sorted({progress.stage for _, progress in live})) or "none"
+    redone = sum(_steps_at_risk(path, progress) for path, progress in live)
+    return Fault(name, stages, redone, FAULTS[name](nodes, sweep, rng))
+
+
+def _steps_at_risk(run: Path, progress: Progress) -> int:
+    trial = run if progress.trial in ("main", "shared") else run / "trials" / progress.trial
+    try:
+        state = json.loads((trial / "stages" / progress.stage / "newest" / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return progress.step
+    return max(0, progress.step - int(state.get("steps_done", 0)))
+
+
+def kill_worker(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    return signal_one(signal.SIGKILL, rng) or "nothing was running"
+
+
+def tell_worker_to_leave(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    return signal_one(signal.SIGTERM, rng) or "nothing was running"
+
+
+def freeze_worker(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    return signal_one(signal.SIGSTOP, rng) or "nothing was running"
+
+
+def starve_worker(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    """The kernel's choice when memory is short: what is killed is killed with SIGKILL, after it could get no page."""
+    pid = int(subprocess.check_output(["pgrep", "-f", "^ray::TrialActor"], text=True).split()[0])
+    subprocess.run(["prlimit", "--pid", str(pid), f"--as={512 * 2**20}"], check=True)
+    return f"process {pid} may hold 512 MiB of addresses"
+
+
+def kill_driver(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    assert sweep.process is not None
+    sweep.process.send_signal(signal.SIGKILL)
+    sweep.process.wait()
+    time.sleep(1)
+    sweep.start()
+    return "and the command given again"
+
+
+def stop_driver(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    assert sweep.process is not None
+    sweep.process.send_signal(signal.SIGTERM)
+    code = sweep.process.wait(timeout=60)
+    sweep.start()
+    return f"ended with {code}, and the command given again"
+
+
+def kill_node(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    nodes.lose_one()
+    nodes.join_one()
+    return "and another one joins"
+
+
+def make_storage_read_only(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    """For six seconds; what is open for writing keeps a mount busy, so try again."""
+    for _ in range(50):
+        if subprocess.run(
+            ["mount", "-o", "remount,ro", str(sweep.storage)], capture_output=True, check=False
+        ).returncode:
+            time.sleep(0.1)
+            continue
+        time.sleep(6)
+        subprocess.run(["mount", "-o", "remount,rw", str(sweep.storage)], check=True)
+        return "for 6 s"
+    return "the storage was always busy"
+
+
+def fill_disk(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    """For six seconds there is no byte left."""
+    filler = sweep.storage / "filler"
+    with filler.open("wb") as file:
+        try:
+            while True:
+                file.write(b"\0" * 2**16)
+        except OSError:
+            pass
+    time.sleep(6)
+    filler.unlink()
+    return "for 6 s"
+
+
+FAULTS: dict[str, Inject] = {
+    "worker killed (-9)": kill_worker,
+    "worker told to leave (SIGTERM)": tell_worker_to_leave,
+    "worker frozen": freeze_worker,
+    "worker out of memory": starve_worker,
+    "driver killed (-9)": kill_driver,
+    "driver stopped (SIGTERM)": stop_driver,
+    "node killed": kill_node,
+    "storage read-only": make_storage_read_only,
+    "disk full": fill_disk,
+}
+# Only root can mount what these need.
+NEED_A_DISK = {"storage read-only", "disk full"}
+IS_ROOT = os.geteuid() == 0
