@@ -20,6 +20,8 @@ from typing import Any
 
 import psutil
 import ray
+from ray import tune
+from ray.tune.result import RESULT_DUPLICATE
 from rich.console import Console
 
 from minidisc_ray.accounting.ledger import Ledger
@@ -56,6 +58,8 @@ class ShortTrial(TrialActor):  # type: ignore[misc]
                 )  # fmt: skip
                 write_progress(folder, progress)
         finish(None)
+        # As Ray's own function actor ends.
+        tune.report({RESULT_DUPLICATE: True})
 
 
 def measure(num_trials: int, num_cpus: int, storage: Path) -> dict[str, float]:
@@ -122,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--cpus", type=int, default=os.cpu_count() or 1, help="as many trials run at once")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="one line for a program")
     arguments = parser.parse_args()
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     ray.init(address="local", num_cpus=arguments.cpus, log_to_driver=False, logging_level=logging.ERROR)

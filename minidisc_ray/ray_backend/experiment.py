@@ -39,7 +39,7 @@ class _QueueSearcher(Searcher):
         super().__init__()
         self.queue = queue
         self.turn = turn
-        self.has_given_way = False
+        self.has_begun = self.has_given_way = False
         self.titles: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -50,11 +50,12 @@ class _QueueSearcher(Searcher):
         if self.queue.is_over or self.has_given_way:
             return Searcher.FINISHED
         if (held := self.turn.held_seconds) is not None:
-            self.has_given_way = held > _SECONDS_HELD_WITH_ACTORS
+            self.has_given_way = self.has_begun and held > _SECONDS_HELD_WITH_ACTORS
             return None
         item = self.queue.next_item()
         if item is None:
             return None
+        self.has_begun = True
         self.titles[trial_id] = item.title
         forget_failure(item.run.run_folder, item.trial)
         return {

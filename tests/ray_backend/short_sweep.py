@@ -14,6 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ray import tune
+from ray.tune.result import RESULT_DUPLICATE
+
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.pipeline.lease import leased
@@ -45,6 +48,7 @@ class WaitingTrial(TrialActor):  # type: ignore[misc]
             time.sleep(settings["config"]["finetune"]["learning_rate"] * 1000)
             write_progress(folder, progress.model_copy(update={"status": "finished"}))
         finish(None)
+        tune.report({RESULT_DUPLICATE: True})
 
 
 def start_cluster(nodes: list[list[float]]) -> Any:
