@@ -12,6 +12,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
+from minidisc_ray import cli_storage
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redact
 from minidisc_ray.reports.render import WIDTH_OF_A_PIPE
@@ -158,25 +159,8 @@ def study(
         raise typer.Exit(1)
 
 
-@app.command()
-def status(
-    storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
-    watch: Annotated[bool, typer.Option("--watch", help="Repeat every two seconds until Ctrl-C.")] = False,
-) -> None:
-    """Show runs and trials: stage, step, metric, device-hours, live."""
-    from minidisc_ray.reports import status as room
-
-    if not watch:
-        console.print(room.status_table(room.status(storage)))
-        return
-    import time
-
-    from rich.live import Live
-
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            live.update(room.status_table(room.status(storage)), refresh=True)
-            time.sleep(2)
+for command in (cli_storage.status, cli_storage.ls, cli_storage.stop):
+    app.command()(command)
 
 
 @app.command()

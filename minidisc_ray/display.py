@@ -18,6 +18,7 @@ from minidisc_ray.reports.candidates import candidate_table, lambda_scan_line, t
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
 
 Watch = Callable[[Sequence[Progress]], None]
+_MOST_ROWS = 40
 
 
 @contextmanager
@@ -139,8 +140,13 @@ def _table(trials: Sequence[Progress]) -> Table:
         table.add_column(title, no_wrap=True)
     if not trials:
         table.add_row("", "starting Ray", "", "", "", "")
-    for trial in trials:
+    # A terminal shows no thousand rows, and drawing them twice a second would keep a core busy.
+    shown = trials if len(trials) <= _MOST_ROWS else [trial for trial in trials if trial.status != "finished"]
+    for trial in shown[:_MOST_ROWS]:
         table.add_row(*_cells(trial))
+    if len(trials) > _MOST_ROWS:
+        finished = len(trials) - len(shown)
+        table.add_row(f"{finished} finished, {len(shown)} not", "", "", "", "", "")
     return table
 
 

@@ -144,7 +144,7 @@ def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bo
     def on_result(prepared: Prepared, result: RunResult) -> None:
         write_report(prepared.run_folder, result)
 
-    run_many(study.runs, study.folder / "ray", on_result, watch, retry_failed)
+    run_many(study.runs, study.folder / "ray", on_result, watch, retry_failed, home=study.folder)
     return report_study(study)
 
 

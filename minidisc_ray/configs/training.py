@@ -39,6 +39,16 @@ class ComputeConfig(Config):
     cpus_per_worker: int = Field(1, ge=1, le=1024, description="Cores, and torch threads, of a worker.")
     gpus_per_worker: float = Field(0.0, ge=0.0, le=1.0, description="1, or a fraction shared between trials.")
     max_concurrent_trials: int | None = Field(None, ge=1, description="By default as many as the cluster holds.")
+    max_cpus: float | None = Field(
+        None, gt=0.0, le=1e6, description="CPUs that the run's trials never exceed together."
+    )
+    max_gpus: float | None = Field(None, ge=0.0, le=1e6, description="GPUs likewise.")
+    priority: int = Field(
+        0, ge=-100, le=100, description="Below that of another run that waits for room, this one starts no trial."
+    )
+    autoscaling: bool = Field(
+        False, description="Nodes come when they are asked for: max_concurrent_trials alone says how many trials ask."
+    )
     max_failures: int = Field(3, ge=0, le=100, description="Times that a trial whose process died is tried again.")
     retry_wait_seconds: float = Field(
         5.0, ge=0.0, le=300.0, description="Before the first retry; each further one waits twice as long."
@@ -60,6 +70,25 @@ class ComputeConfig(Config):
     measure_energy: bool = Field(
         False, description="Sum the energy that GPUs use, as NVML counts it; needs minidisc_ray[energy]."
     )
+
+    @model_validator(mode="after")
+    def _caps_hold_a_trial(self) -> "ComputeConfig":
+        caps = (
+            ("max_cpus", self.max_cpus, self.cpus_per_worker, "CPUs", "cpus_per_worker"),
+            ("max_gpus", self.max_gpus, self.gpus_per_worker, "GPUs", "gpus_per_worker"),
+        )
+        for key, cap, of_worker, unit, lower in caps:
+            need = self.num_workers * of_worker
+            if cap is not None and need > cap * (1 + 1e-9):
+                raise ValueError(
+                    f"{key} is {cap:g}, less than the {need:g} {unit} of one trial; raise it, or lower num_workers or "
+                    f"{lower}"
+                )
+        if self.autoscaling and self.max_concurrent_trials is None:
+            raise ValueError(
+                "autoscaling is true, and max_concurrent_trials is missing; say how many trials may ask for nodes"
+            )
+        return self
 
 
 Precision = Literal["auto", "float32", "bfloat16"]

@@ -106,7 +106,8 @@ def check_storage(prepared: Prepared) -> None:
     try:
         found = json.loads(marker.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if any(folder.iterdir()):
+        # A driver marks the folder as its own before it makes the run; what is hidden are such marks, and leftovers.
+        if any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(f"name: {folder} exists and is not a run's folder; choose another name") from None
         return
     except (OSError, ValueError, RecursionError) as error:

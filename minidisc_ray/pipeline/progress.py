@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.files.patience import TRANSIENT
@@ -50,13 +50,49 @@ def write_progress(run_folder: Path, progress: Progress) -> None:
 
 def read_progress(run_folder: Path) -> list[Progress]:
     """Every trial's progress, by trial name; unreadable files are left out."""
-    found = []
-    for path in sorted((run_folder / "progress").glob("*.json")):
+    found = (_read(path) for path in sorted((run_folder / "progress").glob("*.json")))
+    return [progress for progress in found if progress is not None]
+
+
+def read_trial_progress(run_folder: Path, trial: str) -> Progress | None:
+    """One trial's progress; None if there is none, or it is unreadable."""
+    return _read(run_folder / "progress" / f"{trial}.json")
+
+
+class ProgressReader:
+    """Reads a run's progress again and again, and each file only when it was replaced: most of a long sweep is over."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self._folder = run_folder / "progress"
+        self._known: dict[str, tuple[tuple[int, int, int], Progress | None]] = {}
+
+    def read(self) -> list[Progress]:
+        """As :func:`read_progress`."""
         try:
-            found.append(Progress.model_validate(json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, ValidationError):
-            continue
-    return found
+            with os.scandir(self._folder) as entries:
+                found = {entry.name: _stamp(entry.stat()) for entry in entries if entry.name.endswith(".json")}
+        except OSError:
+            # A file that was replaced while it was looked at, or a storage that is away for a moment.
+            return [progress for _, (_, progress) in sorted(self._known.items()) if progress is not None]
+        self._known = {
+            name: self._known[name]
+            if name in self._known and self._known[name][0] == stamp
+            else (stamp, _read(self._folder / name))
+            for name, stamp in sorted(found.items())
+            if not name.startswith(".")
+        }
+        return [progress for _, progress in self._known.values() if progress is not None]
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _read(path: Path) -> Progress | None:
+    try:
+        return Progress.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def is_stale(progress: Progress, seconds: float = 60.0) -> bool:

@@ -15,8 +15,9 @@ from ray.tune.search import Searcher
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.training import ComputeConfig
 from minidisc_ray.pipeline.failures import forget_failure, leave_failure
-from minidisc_ray.pipeline.progress import read_progress
+from minidisc_ray.pipeline.progress import read_trial_progress
 from minidisc_ray.ray_backend.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.sharing import Turn
 from minidisc_ray.ray_backend.trainer import last_line
 from minidisc_ray.ray_backend.trial_actor import TrialActor, trial_with_workers
 from minidisc_ray.ray_backend.worker import settings_of
@@ -27,13 +28,18 @@ logger = logging.getLogger("minidisc_ray")
 # would keep workers that need every CPU of a cluster from ever starting.
 _WAITING = {"memory": 1.0}
 
+# An actor between two trials keeps what it holds, so a sweep that must wait for longer gives its actors up.
+_SECONDS_HELD_WITH_ACTORS = 5.0
+
 
 class _QueueSearcher(Searcher):
     """Tune asks it for trials; it hands out what is ready, and says to wait while something else must end first."""
 
-    def __init__(self, queue: ItemQueue) -> None:
+    def __init__(self, queue: ItemQueue, turn: Turn) -> None:
         super().__init__()
         self.queue = queue
+        self.turn = turn
+        self.has_begun = self.has_given_way = False
         self.titles: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -41,11 +47,15 @@ class _QueueSearcher(Searcher):
         return {"titles": dict(self.titles)}
 
     def suggest(self, trial_id: str) -> Any:
-        if self.queue.is_over:
+        if self.queue.is_over or self.has_given_way:
             return Searcher.FINISHED
+        if (held := self.turn.held_seconds) is not None:
+            self.has_given_way = self.has_begun and held > _SECONDS_HELD_WITH_ACTORS
+            return None
         item = self.queue.next_item()
         if item is None:
             return None
+        self.has_begun = True
         self.titles[trial_id] = item.title
         forget_failure(item.run.run_folder, item.trial)
         return {
@@ -75,7 +85,8 @@ class _QueueSearcher(Searcher):
         """A process that died without a sentence is nobody's mistake; one that was told to leave left a checkpoint."""
         folder = item.run.run_folder
         Ledger(folder / "ledger.jsonl").close_open(item.trial, "lost")
-        was_preempted = any(p.trial == item.trial and p.status == "interrupted" for p in read_progress(folder))
+        progress = read_trial_progress(folder, item.trial)
+        was_preempted = progress is not None and progress.status == "interrupted"
         wait = self.queue.try_again(item.title, was_preempted)
         if wait is not None:
             what = "was told to leave" if was_preempted else "lost its process"
@@ -90,46 +101,57 @@ class _QueueSearcher(Searcher):
         raise NotImplementedError(f"{checkpoint_path}: runs resume from their stages' records, not from Tune's")
 
 
-def fit_items(queue: ItemQueue, at_once: int, storage: Path, experiment: str) -> None:
+def fit_items(
+    queue: ItemQueue, at_once: int, storage: Path, experiment: str, turn: Turn, trainable: Any | None = None
+) -> None:
     """Run items, each in an actor that is used again; one that fails leaves its reason and ends none but its own heirs.
+
+    Where another sweep goes first, the experiment ends with what is running, and another one goes on from there.
 
     Args:
         queue: the items, all with the same resources.
         at_once: trials that the cluster holds beside each other.
         storage: where Tune keeps its files.
         experiment: the first part of the experiment's name there.
+        turn: this sweep among the cluster's others.
+        trainable: what a trial's actor is; by default what the recipe asks for.
     """
-    items = list(queue.waiting.values())
+    items = dict(queue.waiting)
     if not items:
         return
-    compute = items[0].run.config.compute
-    tuner = tune.Tuner(
-        tune.with_resources(_trainable(compute), _resources(compute)),
-        tune_config=tune.TuneConfig(
-            # No metric for Tune to miss, no scheduler to drop scales: the exhaustive baseline is exhaustive.
-            search_alg=_QueueSearcher(queue),
-            num_samples=len(items) * queue.waits.policy.max_attempts,
-            max_concurrent_trials=at_once,
-            reuse_actors=True,
-            trial_name_creator=_trial_name,
-            trial_dirname_creator=_trial_name,
-        ),
-        run_config=tune.RunConfig(
-            name=_experiment_name(storage, experiment),
-            storage_path=str(storage),
-            # Tune would try again at once and for any reason; the queue waits, and knows whose fault it was.
-            failure_config=tune.FailureConfig(max_failures=0),
-            verbose=0,
-        ),
-    )
-    with _quiet_tune():
-        outcomes = tuner.fit()
-    for outcome in outcomes:
-        # Tune's own word on what killed a process says more than the queue could know.
-        title = (outcome.config or {}).get("title")
-        item = next((item for item in items if item.title == title), None)
-        if outcome.error is not None and item is not None and title in queue.failed:
-            leave_failure(item.run.run_folder, item.trial, last_line(outcome.error))
+    compute = next(iter(items.values())).run.config.compute
+    turn.is_about(queue, at_once)
+    while True:
+        turn.wait()
+        searcher = _QueueSearcher(queue, turn)
+        tuner = tune.Tuner(
+            tune.with_resources(trainable or _trainable(compute), _resources(compute)),
+            tune_config=tune.TuneConfig(
+                # No metric for Tune to miss, no scheduler to drop scales: the exhaustive baseline is exhaustive.
+                search_alg=searcher,
+                num_samples=len(items) * queue.waits.policy.max_attempts,
+                max_concurrent_trials=at_once,
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=_experiment_name(storage, experiment),
+                storage_path=str(storage),
+                # Tune would try again at once and for any reason; the queue waits, and knows whose fault it was.
+                failure_config=tune.FailureConfig(max_failures=0),
+                verbose=0,
+            ),
+        )
+        with _quiet_tune():
+            outcomes = tuner.fit()
+        for outcome in outcomes:
+            # Tune's own word on what killed a process says more than the queue could know.
+            item = items.get((outcome.config or {}).get("title", ""))
+            if outcome.error is not None and item is not None and item.title in queue.failed:
+                leave_failure(item.run.run_folder, item.trial, last_line(outcome.error))
+        if queue.is_over or not searcher.has_given_way:
+            return
 
 
 @contextmanager

@@ -41,6 +41,8 @@ class ItemQueue:
         self.waits = Waits(policy, clock)
         self.waiting = {item.title: item for item in items}
         self.out: dict[str, Item] = {}
+        # When each was last handed out, in seconds since the epoch: what was written before is an earlier attempt's.
+        self.out_since: dict[str, float] = {}
         self.succeeded: set[str] = set()
         self.failed: dict[str, str] = {}
         # Tune's thread moves items while another one looks at them.
@@ -49,14 +51,23 @@ class ItemQueue:
     def next_item(self) -> Item | None:
         """The first item in order that may start, now out; None if there is none."""
         with self._lock:
-            known = {*self.waiting, *self.out}
             for title, item in self.waiting.items():
-                # What is not in the queue was finished before it.
-                if not (item.needs | item.follows) & known and self.waits.is_due(title):
+                if self._is_ready(item):
                     del self.waiting[title]
                     self.out[title] = item
+                    self.out_since[title] = time.time()
                     return item
             return None
+
+    def num_ready(self) -> int:
+        """How many items may start."""
+        with self._lock:
+            return sum(self._is_ready(item) for item in self.waiting.values())
+
+    def _is_ready(self, item: Item) -> bool:
+        # What is not in the queue was finished before it.
+        is_free = not any(title in self.waiting or title in self.out for title in (*item.needs, *item.follows))
+        return is_free and self.waits.is_due(item.title)
 
     def try_again(self, title: str, was_preempted: bool = False) -> float | None:
         """An attempt at an item ended without its fault; seconds until the next one, None if that was the last.
@@ -74,6 +85,7 @@ class ItemQueue:
         """An item is over; returns those that can now never start, which count as failed too."""
         with self._lock:
             self.out.pop(title)
+            self.out_since.pop(title, None)
             if failure is None:
                 self.succeeded.add(title)
                 return []

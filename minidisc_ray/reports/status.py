@@ -61,7 +61,7 @@ def status(storage: Path) -> list[RunStatus]:
         raise UserError(
             f"storage: {storage} is not a folder that can be read; give the folder that runs were written to"
         ) from error
-    return [entry for folder in folders for entry in _statuses(folder)]
+    return [entry for folder in folders for entry in look_at(folder)[0]]
 
 
 def status_table(statuses: Iterable[RunStatus]) -> Table:
@@ -100,7 +100,8 @@ def _is_run(folder: Path) -> bool:
     return (folder / "config.yaml").exists() or (folder / "progress").is_dir()
 
 
-def _statuses(folder: Path) -> list[RunStatus]:
+def look_at(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
+    """Where one run stands, trial by trial, and the result of a finished one; damaged files are told as such."""
     live = _progress(folder)
     finished_at = _written_at(folder / "result.json")
     if finished_at is not None:
@@ -108,18 +109,18 @@ def _statuses(folder: Path) -> list[RunStatus]:
         # A run that was started anew over an older result is live again.
         started_anew = any(entry.status == "running" and entry.updated_at > finished_at for entry in live)
         if result is not None and not started_anew:
-            return [_finished(folder.name, result, finished_at)]
+            return [_finished(folder.name, result, finished_at)], result
         if result is None and not live:
-            return [_without_progress(folder.name, "failed", "result.json cannot be read", finished_at)]
+            return [_without_progress(folder.name, "failed", "result.json cannot be read", finished_at)], None
     if live:
-        return [_live(folder.name, entry) for entry in live]
+        return [_live(folder.name, entry) for entry in live], None
     written_at = _written_at(folder / "config.yaml") or _written_at(folder) or time.time()
     if (reason := read_failure(folder, MAIN_TRIAL)) is not None:
-        return [_without_progress(folder.name, "failed", reason, written_at)]
+        return [_without_progress(folder.name, "failed", reason, written_at)], None
     if _has_unreadable_progress(folder):
-        return [_without_progress(folder.name, "stale", "its progress cannot be read", written_at)]
+        return [_without_progress(folder.name, "stale", "its progress cannot be read", written_at)], None
     # It may be long in a queue: only what has begun and is no longer heard of is stale.
-    return [_without_progress(folder.name, "waiting", "not begun", written_at)]
+    return [_without_progress(folder.name, "waiting", "not begun", written_at)], None
 
 
 def _finished(run: str, result: RunResult, finished_at: float) -> RunStatus:

@@ -1,0 +1,132 @@
+"""``.driver.json`` in a folder of a run or a study: which process is at work on it, and whether it still lives."""
+
+import getpass
+import os
+import socket
+import uuid
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from minidisc_ray.configs.base import Config
+from minidisc_ray.pipeline.files import read_json
+
+DRIVER_FILE = ".driver.json"
+SECONDS_BETWEEN_BEATS = 5.0
+# Twelve beats: a file server that is slow for a while ends nobody's run.
+EXPIRY_SECONDS = 60.0
+
+
+class Driver(Config):
+    """The process that drives a run or a study."""
+
+    token: str = Field(description="Tells this one from every other.")
+    user: str
+    host: str
+    pid: int
+    started_at: float = Field(description="Seconds since the epoch, as all times here.")
+    beat_at: float
+    machine: str = Field(description="The boot and the process namespace in which the pid means something.")
+    process_start: str = Field(description="Tells the process from a later one of the same pid.")
+    beats_in: str | None = Field(None, description="The folder beside this one whose file is renewed; None is this.")
+
+    @property
+    def title(self) -> str:
+        """Who, where, and since when, for a sentence."""
+        since = datetime.fromtimestamp(self.started_at).strftime("%Y-%m-%d %H:%M")
+        return f"{self.user} on {self.host} (process {self.pid}) since {since}"
+
+
+def this_driver(now: float, beats_in: str | None = None) -> Driver:
+    """What this process says of itself.
+
+    Args:
+        now: seconds since the epoch.
+        beats_in: see :class:`Driver`.
+    """
+    return Driver(
+        token=uuid.uuid4().hex,
+        user=user_name(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started_at=now,
+        beat_at=now,
+        machine=this_machine(),
+        process_start=_process_start(os.getpid()),
+        beats_in=beats_in,
+    )
+
+
+def user_name() -> str:
+    """Who runs this process; containers may have a user without a name."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def this_machine() -> str:
+    """Equal where a pid means the same process: containers of one host have names, and process tables, of their own."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return f"{socket.gethostname()}/{uuid.getnode():x}"
+
+
+def written_driver(folder: Path) -> Driver | None:
+    """What a folder's own file says; None if there is none, or it is damaged."""
+    try:
+        return Driver.model_validate(read_json(folder / DRIVER_FILE))
+    except ValidationError:
+        return None
+
+
+def driver_of(folder: Path) -> Driver | None:
+    """The driver that a folder may have; None if it has none, or one that is certainly gone.
+
+    The runs of a study name the study's file, the only one that is renewed; it tells when they were last heard of.
+    """
+    found = written_driver(folder)
+    if found is not None and found.beats_in is not None:
+        renewed = written_driver(folder.parent / found.beats_in)
+        if renewed is None or renewed.token != found.token:
+            return None
+        found = found.model_copy(update={"beat_at": renewed.beat_at})
+    return None if found is None or life_of(found) == "dead" else found
+
+
+def life_of(driver: Driver) -> Literal["alive", "dead", "unknown"]:
+    """Whether a driver lives; unknown where its process is another machine's, and only its beats can tell."""
+    if driver.machine != this_machine():
+        return "unknown"
+    try:
+        os.kill(driver.pid, 0)
+    except ProcessLookupError:
+        return "dead"
+    except OSError:
+        pass  # another user's
+    start = _process_start(driver.pid)
+    is_other = bool(start and driver.process_start) and start != driver.process_start
+    return "dead" if is_other or start == _ZOMBIE else "alive"
+
+
+def is_heard_of(driver: Driver, now: float) -> bool:
+    """Whether a driver seems to live, at one look: by its process, else by this machine's clock beside its beat."""
+    life = life_of(driver)
+    return life == "alive" or (life == "unknown" and now - driver.beat_at < EXPIRY_SECONDS)
+
+
+_ZOMBIE = "zombie"
+
+
+def _process_start(pid: int) -> str:
+    """When a process started, in the kernel's ticks; empty where that cannot be read."""
+    try:
+        # The name in brackets may hold anything, brackets too.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return _ZOMBIE if fields[0] in "ZX" else fields[19]
+    except (OSError, IndexError):
+        return ""

@@ -1,0 +1,88 @@
+"""What ``minidisc ls`` prints: a table for a terminal, csv and json for another program."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from minidisc_ray.reports.listing import Listed
+from minidisc_ray.reports.words import age_text, hours_text, metric_title, percent_text
+
+_STYLES = {
+    "finished": "green",
+    "running": "cyan",
+    "waiting": "dim",
+    "interrupted": "yellow",
+    "stale": "yellow",
+    "failed": "red",
+    "not begun": "dim",
+    "damaged": "red",
+}
+
+
+def listing_text(entries: Sequence[Listed], format: str) -> str:  # noqa: A002 the option's name
+    """The listing as csv or json: every value in full, times in UTC."""
+    rows = [_record(entry) for entry in entries]
+    if format == "json":
+        return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, [field.name for field in fields(Listed)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def _record(entry: Listed) -> dict[str, Any]:
+    changed_at = datetime.fromtimestamp(entry.changed_at, UTC).isoformat(timespec="seconds")
+    return asdict(entry) | {"changed_at": changed_at}
+
+
+def listing_table(entries: Sequence[Listed]) -> Table:
+    """For a terminal; metrics in percent, those on selection rows in brackets."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for heading, justify in (
+        ("Name", "left"),
+        ("State", "left"),
+        ("Method", "left"),
+        ("Task", "left"),
+        ("Scale", "right"),
+        ("Seed", "right"),
+        ("Metric", "right"),
+        ("Device-\nhours", "right"),
+        ("Changed", "right"),
+        ("Size", "right"),
+        ("Driver, or why", "left"),
+    ):
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    now = time.time()
+    for entry in entries:
+        metric = "" if entry.metric is None else f"{metric_title(entry.metric_name or '')} {percent_text(entry.metric)}"
+        table.add_row(
+            Text(entry.name),
+            Text(entry.state, style=_STYLES[entry.state]),
+            Text("study" if entry.kind == "study" else entry.method or ""),
+            Text(entry.task or ""),
+            "" if entry.scale_percent is None else f"{entry.scale_percent}%",
+            "" if entry.seed is None else str(entry.seed),
+            Text(f"({metric})" if metric and entry.metric_split == "selection" else metric),
+            hours_text(entry.device_hours),
+            f"{age_text(max(0.0, now - entry.changed_at))} ago",
+            _size_text(entry.size_bytes),
+            Text(entry.driver or entry.note),
+        )
+    return table
+
+
+def _size_text(size: int) -> str:
+    for power, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size >= 2**power:
+            return f"{size / 2**power:.1f} {unit}"
+    return f"{size} B"
