@@ -61,11 +61,9 @@ def change_record(folder):
 
 STAGE_DAMAGES = {
     "weights": lambda folder: flip(folder / "model" / "model.safetensors"),
-    "weights cut": lambda folder: (folder / "model" / "model.safetensors").write_bytes(b""),
     "config": lambda folder: (folder / "model" / "config.json").unlink(),
     "model": lambda folder: shutil.rmtree(folder / "model"),
     "record": change_record,
-    "record cut": lambda folder: (folder / "record.json").write_text('{"stage": "assist'),
 }
 
 
