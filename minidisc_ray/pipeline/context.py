@@ -31,6 +31,7 @@ class Context:
         trial: its name; ``main`` for schedules of one trial, ``shared`` for what a sweep's trials share.
         num_stages: for display.
         report: called after each epoch, Ray Train's hook among others.
+        on_step: called after each optimiser step, on every worker; what times steps listens here.
     """
 
     prepared: Prepared
@@ -40,6 +41,7 @@ class Context:
     report: Report | None = None
     stage_index: int = 0
     started_at: float = field(default_factory=time.time)
+    on_step: Callable[[], None] | None = None
 
     @property
     def folder(self) -> Path:
