@@ -201,7 +201,12 @@ def test_hours_start_up_duration_and_price_add_up(planned):
     alone = predict_costs(found, planned, made_up(planned), over.model_copy(update={"slowdown": 1.0})).methods[2]
     assert sum(trials) == approx(1.5 * sum(stage.seconds for stage in alone.stages if stage.trial != "shared"))
     table = render_estimate(estimate, "table", 160)
-    for words in ("MiniDisc (η = 2), this recipe", "Teacher", "early stopping", "2 trials of a sweep run beside each other"):
+    for words in (
+        "MiniDisc (η = 2), this recipe",
+        "Teacher",
+        "early stopping",
+        "2 trials of a sweep run beside each other",
+    ):
         assert words in table
     assert "Price" not in table
 
