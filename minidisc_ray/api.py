@@ -15,6 +15,7 @@ from minidisc_ray.data import load_splits
 from minidisc_ray.evaluation import merge_scores, score
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.loading import check_labels, load_tokenizer
+from minidisc_ray.pipeline.estimated import Estimate
 from minidisc_ray.pipeline.prediction import logits_of, predict_file
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
@@ -43,6 +44,22 @@ def plan(recipe: Recipe, overrides: Sequence[str] = ()) -> Prepared:
     prepared = prepare(with_absolute_paths(_config_of(recipe, overrides)))
     check_tracking(prepared)
     return prepared
+
+
+def estimate(recipe: Recipe, overrides: Sequence[str] = ()) -> Estimate:
+    """Time a few real steps where a run would take them, and predict what each schedule will cost; keeps no file.
+
+    Args:
+        recipe: a config, a mapping, or a recipe file's path.
+        overrides: ``key.sub=value``, as after ``--set``.
+
+    Raises:
+        UserError: for a mistake in the recipe, or a plan that no node can hold.
+        TrainingError: if a step failed.
+    """
+    from minidisc_ray.ray_backend.timing import estimate_on_ray
+
+    return estimate_on_ray(plan(recipe, overrides))
 
 
 def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = None) -> RunResult:

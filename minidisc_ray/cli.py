@@ -70,12 +70,34 @@ def init(
 
 
 @app.command()
-def plan(recipe: RecipeFile, set_: Set = None, storage: Storage = None, name: Name = None) -> None:
+def plan(
+    recipe: RecipeFile,
+    set_: Set = None,
+    storage: Storage = None,
+    name: Name = None,
+    address: Annotated[str | None, typer.Option("--address", help="For --estimate: a Ray cluster, as of run.")] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Time a few real steps; predict hours, duration, price of each schedule.")
+    ] = False,
+    format_: Annotated[Literal["table", "json"], typer.Option("--format", help="Of --estimate: table or json.")] = (
+        "table"
+    ),
+) -> None:
     """Check a recipe against its data and model, and print steps, sizes and closed-form cost; starts nothing."""
     from minidisc_ray import api
     from minidisc_ray.reports.plan import plan_renderables
 
-    prepared = api.plan(recipe, _overrides(set_, storage, name, None))
+    overrides = _overrides(set_, storage, name, address)
+    if estimate:
+        from minidisc_ray.reports.estimate import render_estimate
+
+        if messages.is_terminal:
+            messages.print("timing a few real steps of every stage; about a minute or two", soft_wrap=True)
+        print(render_estimate(api.estimate(recipe, overrides), format_), end="")  # noqa: T201 - json must not be wrapped
+        return
+    if format_ != "table":
+        raise UserError("--format: json goes with --estimate; add it, or leave --format out")
+    prepared = api.plan(recipe, overrides)
     for renderable in plan_renderables(prepared):
         told = redact(renderable) if isinstance(renderable, str) else renderable
         console.print(told, soft_wrap=isinstance(renderable, str))

@@ -37,6 +37,7 @@ class Context:
         num_stages: for display.
         report: called after each epoch, Ray Train's hook among others.
         node: what the ledger calls the place where this runs; by default the machine's name.
+        on_step: called after each optimiser step, on every worker; what times steps listens here.
     """
 
     prepared: Prepared
@@ -47,6 +48,7 @@ class Context:
     node: str | None = None
     stage_index: int = 0
     started_at: float = field(default_factory=time.time)
+    on_step: Callable[[], None] | None = None
     _meter: StageMeter | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -38,6 +38,8 @@ class StageObserver:
     def on_step(self, step: int, num_steps: int, epoch: int, losses: dict[str, Tensor]) -> None:
         """Update the progress file and TensorBoard, at most about once a second."""
         self.step = step
+        if self.context.on_step is not None:
+            self.context.on_step()
         now = time.monotonic()
         if self._writer is None or now - self._updated_at < _SECONDS_BETWEEN_UPDATES:
             return
