@@ -49,11 +49,11 @@ def equal_rows(path: Path, rows: int, text: str) -> Path:
 
 def test_bombs_are_refused_and_memory_stays_bounded(tmp_path):
     bombs = [
-        packed(tmp_path / "line.jsonl.gz", b'{"text": "', b"x", 400),
-        packed(tmp_path / "rows.jsonl.gz", b"", b'{"text": "a", "label": 0}\n', 400),
-        packed(tmp_path / "header.csv.gz", b"", b"text", 400),
-        packed(tmp_path / "rows.csv.gz", b"text,label\n", b"a,0\n", 400),
-        packed(tmp_path / "field.tsv.gz", b'text\tlabel\n"', b"a", 400),
+        packed(tmp_path / "line.jsonl.gz", b'{"text": "', b"x", 80),
+        packed(tmp_path / "rows.jsonl.gz", b"", b'{"text": "a", "label": 0}\n', 80),
+        packed(tmp_path / "header.csv.gz", b"", b"text", 80),
+        packed(tmp_path / "rows.csv.gz", b"text,label\n", b"a,0\n", 80),
+        packed(tmp_path / "field.tsv.gz", b'text\tlabel\n"', b"a", 80),
         equal_rows(tmp_path / "rows.parquet", 5_000_000, "a"),
         equal_rows(tmp_path / "texts.parquet", 100_000, "x" * 100_000),
     ]
