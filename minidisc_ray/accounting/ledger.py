@@ -20,8 +20,6 @@ from minidisc_ray.files.writing import append_line
 
 __all__ = ["Attempt", "Kind", "Ledger"]
 
-_TRIES_TO_END = 3
-_SECONDS_BETWEEN_TRIES = 0.3
 # What this process opened, by the monotonic time at which it began: wall clocks are set back now and then.
 _began: dict[str, float] = {}
 
@@ -40,7 +38,9 @@ class Ledger:
         Raises:
             OSError: if the storage refuses, or takes half a line.
         """
-        append_line(self.path, json.dumps(entry, sort_keys=True), makes_file=entry.get("event") == "start")
+        event, line = entry.get("event"), json.dumps(entry, sort_keys=True)
+        # A beat comes again; whoever waited for the storage with it would beat no more.
+        append_line(self.path, line, makes_file=event == "start", is_vital=event in ("start", "end", "close"))
 
     def start(
         self,
@@ -106,16 +106,9 @@ class Ledger:
         """Close an attempt; the first end that its own process writes counts.
 
         Raises:
-            OSError: if the storage refuses several times.
+            OSError: if the storage refuses for longer than a run waits for it.
         """
-        for tries_left in reversed(range(_TRIES_TO_END)):
-            try:
-                self._say(attempt_id, "end", status=status)
-                break
-            except OSError:
-                if tries_left == 0:
-                    raise
-                time.sleep(_SECONDS_BETWEEN_TRIES)
+        self._say(attempt_id, "end", status=status)
         _began.pop(attempt_id, None)
 
     def close_open(

@@ -90,13 +90,20 @@ def read_json(path: Path) -> Any | None:
         return None
 
 
-def append_line(path: Path, line: str, makes_file: bool = True) -> None:
+def append_line(path: Path, line: str, makes_file: bool = True, is_vital: bool = True) -> None:
     """Add a line to a file, on a line of its own even where a kill or a full disk cut the one before.
 
     Concurrent writers do not mix, since one short write in append mode is atomic.
 
+    Args:
+        path: of the file.
+        line: without its end.
+        makes_file: whether it may be the first one.
+        is_vital: whether it is waited for, and on the disk, before this returns; else one try must do.
+
     Raises:
         FileNotFoundError: if there is no such file and none may be made.
+        OSError: if the storage refuses.
     """
 
     def attempt() -> None:
@@ -110,11 +117,15 @@ def append_line(path: Path, line: str, makes_file: bool = True) -> None:
             content = b"\n" * is_cut + line.encode() + b"\n"
             if os.write(descriptor, content) < len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-            _sync(descriptor)
+            if is_vital:
+                _sync(descriptor)
         finally:
             os.close(descriptor)
 
-    patiently(attempt, path)
+    if is_vital:
+        patiently(attempt, path)
+    else:
+        attempt()
 
 
 def put_in_place(temporary: Path, folder: Path) -> None:

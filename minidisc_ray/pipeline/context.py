@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.redact import SecretsFilter
-from minidisc_ray.files.patience import StorageError, use_storage
+from minidisc_ray.files.patience import use_storage
 from minidisc_ray.pipeline.metering import StageMeter
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress, write_progress
@@ -131,19 +131,11 @@ class Context:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Meter the time for which this process holds the trial's devices."""
-        attempt_id = self.ledger.start("hold", "process", self.trial, self.devices, self.device_type)
-        status = "interrupted"
-        try:
+        held = self.ledger.attempt(
+            "hold", "process", self.trial, self.devices, self.device_type, node=self.node, interrupted_by=(Preempted,)
+        )
+        with held:
             yield
-            status = "finished"
-        except Preempted:
-            raise
-        except Exception:
-            status = "failed"
-            raise
-        finally:
-            with suppress(StorageError) if status == "failed" else nullcontext():
-                self.ledger.end(attempt_id, status)
 
     def progress(
         self,

@@ -84,7 +84,7 @@ class _QueueSearcher(Searcher):
     def _is_tried_again(self, item: Item) -> bool:
         """A process that died without a sentence is nobody's mistake; one that was told to leave left a checkpoint."""
         folder = item.run.run_folder
-        Ledger(folder / "ledger.jsonl").close_open(item.trial, "lost")
+        Ledger(folder / "ledger.jsonl").close_open(item.trial, "failed")
         progress = read_trial_progress(folder, item.trial)
         was_preempted = progress is not None and progress.status == "interrupted"
         wait = self.queue.try_again(item.title, was_preempted)

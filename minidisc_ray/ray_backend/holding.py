@@ -4,8 +4,8 @@ Ray Train's own callback interface for worker groups is a developer interface, s
 test holds this against the ledger.
 """
 
-import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +13,31 @@ import ray
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.util.state import get_placement_group
 
+from minidisc_ray.accounting.beating import beat_while_open, stop_beating
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.ray_backend.leaving import heed_sigterm
 
-_SECONDS_BETWEEN_BEATS = 1.0
-
 
 class Hold:
-    """One time that devices are held: open from now or earlier on, beating in a thread of its own, until closed."""
+    """One time that devices are held: open from now or earlier on, beating by itself, until closed."""
 
     def __init__(
         self, ledger_path: Path, holder: str, trial: str, devices: float, device_type: str, since: float | None = None
     ) -> None:
         self._ledger = Ledger(ledger_path)
-        self._attempt = self._ledger.start("hold", holder, trial, devices, device_type, since)
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="minidisc-hold", daemon=True)
-        self._thread.start()
+        self._attempt = self._ledger.start("hold", holder, trial, devices, device_type, since, node=node_id())
+        beat_while_open(self._ledger, self._attempt)
 
     def close(self, status: str) -> None:
-        """Devices are given back."""
-        self._is_over.set()
-        self._thread.join()
-        self._ledger.end(self._attempt, status)
+        """Devices are given back; where the storage refuses to take that down, the beats stand for it."""
+        stop_beating(self._attempt)
+        with suppress(OSError):
+            self._ledger.end(self._attempt, status)
 
-    def _beat(self) -> None:
-        while not self._is_over.wait(_SECONDS_BETWEEN_BEATS):
-            try:
-                self._ledger.beat(self._attempt)
-            except OSError:
-                # The storage is away for a moment; the next beat, or the end, tells as much.
-                continue
+
+def node_id() -> str:
+    """The Ray node that this process runs on."""
+    return str(ray.get_runtime_context().get_node_id())
 
 
 class HoldingCallback(WorkerGroupCallback):

@@ -17,6 +17,7 @@ from minidisc_ray.pipeline.run_directory import open_run, probe_storage
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.experiment import fit_items
+from minidisc_ray.ray_backend.metrics import publish
 from minidisc_ray.ray_backend.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.resources import trials_at_once
 from minidisc_ray.ray_backend.retries import RetryPolicy
@@ -83,6 +84,8 @@ def _execute(
             seen = ((item, read_trial_progress(item.run.run_folder, item.trial)) for item in queue.running())
             running = [(item, p) for item, p in seen if p is not None and p.updated_at >= finisher.started_at]
             stalls.look((item.run.run_folder, progress) for item, progress in running)
+            for item, _ in running:
+                publish(item.run)
             if watch is not None:
                 watch([progress.model_copy(update={"trial": item.title}) for item, progress in running])
             finisher.finish(queue.open_titles())

@@ -13,6 +13,7 @@ from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.pipeline.run_directory import open_run, probe_storage
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.ray_backend.cluster import cluster
+from minidisc_ray.ray_backend.metrics import publish
 from minidisc_ray.ray_backend.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.resources import trials_at_once
 from minidisc_ray.ray_backend.sharing import Turn, taking_turns
@@ -102,5 +103,6 @@ class Looker:
         self.lease.look()
         found = [progress for progress in self._reader.read() if progress.updated_at >= self.since]
         self.stalls.look((self.folder, progress) for progress in found)
+        publish(self.folder)
         if self.watch is not None:
             self.watch(found)

@@ -33,7 +33,7 @@ def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
         try:
             failure = _trainer(prepared, trial, with_shared).fit().return_value
         except (TrainingFailedError, ray.exceptions.RayActorError) as error:
-            Ledger(prepared.run_folder / "ledger.jsonl").close_open(trial, "lost")
+            Ledger(prepared.run_folder / "ledger.jsonl").close_open(trial, "failed")
             was_preempted = any(
                 found.trial == trial and found.status == "interrupted" for found in read_progress(prepared.run_folder)
             )

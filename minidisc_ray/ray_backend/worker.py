@@ -21,6 +21,7 @@ from minidisc_ray.pipeline.context import Context, Report
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.trial import run_shared, run_trial
+from minidisc_ray.ray_backend.holding import node_id
 from minidisc_ray.ray_backend.leaving import at_work
 from minidisc_ray.ray_backend.stalls import note_place
 from minidisc_ray.schedules.plan import Trial
@@ -44,7 +45,8 @@ def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -
     name = settings["trial"]
     trial = prepared.plan.trial(name) or Trial(name, ())
     shared = prepared.plan.shared if settings["with_shared"] else ()
-    context = Context(prepared, workers, name, num_stages=len(shared) + len(trial.steps), report=report)
+    num_stages = len(shared) + len(trial.steps)
+    context = Context(prepared, workers, name, num_stages, report, node=node_id())
     if workers.is_first:
         note_place(prepared.run_folder, name)
     progress_file = prepared.run_folder / "progress" / f"{name}.json"
