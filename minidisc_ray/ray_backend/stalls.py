@@ -84,10 +84,10 @@ class StallWatch:
 
 def end_on_its_node(place: Place) -> None:
     """Kill a worker from a task on its node; what is gone already needs no killing."""
-    _kill.options(scheduling_strategy=NodeAffinitySchedulingStrategy(place.node_id, soft=False)).remote(place.pid)
+    there = NodeAffinitySchedulingStrategy(place.node_id, soft=False)
+    ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_kill).remote(place.pid)
 
 
-@ray.remote(num_cpus=0, max_retries=0)
 def _kill(pid: int) -> None:
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()

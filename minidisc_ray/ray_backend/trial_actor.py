@@ -57,7 +57,7 @@ def _report_to_tune(metrics: dict[str, float], checkpoint: Path) -> None:  # noq
 _Function: Any = wrap_function(_one_process)
 
 
-class TrialActor(_Function):  # type: ignore[misc]
+class TrialActor(_Function):
     """Ray's own function actor, with SIGTERM heeded and a hold for each trial: the gaps between them are held too."""
 
     def setup(self, config: dict[str, Any]) -> None:
