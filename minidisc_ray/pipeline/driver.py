@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from minidisc_ray.configs.base import Config
-from minidisc_ray.pipeline.files import read_json
+from minidisc_ray.files.writing import read_json
 
 DRIVER_FILE = ".driver.json"
 SECONDS_BETWEEN_BEATS = 5.0

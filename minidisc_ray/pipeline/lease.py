@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.writing import read_json
 from minidisc_ray.pipeline.driver import (
     DRIVER_FILE,
     EXPIRY_SECONDS,
@@ -24,7 +25,6 @@ from minidisc_ray.pipeline.driver import (
     this_driver,
     written_driver,
 )
-from minidisc_ray.pipeline.files import read_json
 
 STOP_FILE = ".stop.json"
 _SECONDS_BETWEEN_LOOKS = 1.0

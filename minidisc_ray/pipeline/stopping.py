@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.writing import write_json
 from minidisc_ray.pipeline.driver import Driver, driver_of, this_driver
-from minidisc_ray.pipeline.files import write_json
 from minidisc_ray.pipeline.lease import STOP_FILE
 
 _SECONDS_BETWEEN_LOOKS = 0.2

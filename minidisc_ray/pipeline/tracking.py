@@ -12,8 +12,8 @@ from typing import Any
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.tracking import MLflowTrackingConfig, without_password
+from minidisc_ray.files.writing import read_json, write_json
 from minidisc_ray.pipeline.context import logger
-from minidisc_ray.pipeline.files import read_json, write_json
 from minidisc_ray.pipeline.history import EpochNote, read_history
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import CostRecord, RunResult

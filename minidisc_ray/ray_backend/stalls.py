@@ -13,7 +13,7 @@ from pathlib import Path
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from minidisc_ray.pipeline.files import read_json, write_json
+from minidisc_ray.files.writing import read_json, write_json
 from minidisc_ray.pipeline.progress import Progress
 
 # The worker's own watch comes first: it leaves a traceback.

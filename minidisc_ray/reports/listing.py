@@ -10,9 +10,9 @@ from typing import Any, Literal
 from minidisc_ray.accounting.cost import held_by_stage
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.writing import read_json
 from minidisc_ray.pipeline.driver import Driver, driver_of, is_heard_of
 from minidisc_ray.pipeline.failures import read_failure
-from minidisc_ray.pipeline.files import read_json
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.reports.status import RunStatus, look_at
 from minidisc_ray.schedules.plan import MAIN_TRIAL

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from minidisc_ray.pipeline.files import write_json
 
 from minidisc_ray.configs import UserError
+from minidisc_ray.files.writing import write_json
 from minidisc_ray.pipeline.driver import DRIVER_FILE, driver_of, is_heard_of, this_driver, written_driver
 from minidisc_ray.pipeline.lease import STOP_FILE, Lease, LeaseLostError, leased
 from minidisc_ray.pipeline.stopping import stop

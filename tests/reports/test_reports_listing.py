@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from minidisc_ray.pipeline.files import write_json
 from reports_builder import run_result
 from rich.console import Console
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.writing import write_json
 from minidisc_ray.pipeline.driver import DRIVER_FILE, this_driver
 from minidisc_ray.pipeline.failures import leave_failure
 from minidisc_ray.pipeline.lease import leased
