@@ -97,6 +97,23 @@ def patiently(action: Callable[[], _Found], path: Path) -> _Found:
             return found
 
 
+def wait_for_storage() -> None:
+    """Return once the storage of :func:`use_storage` is there and can be written.
+
+    Raises:
+        StorageError: if it does not come back within the patience.
+    """
+    root = _Storage.root
+    if root is not None:
+        patiently(lambda: _refuse_unwritable(root), root)
+
+
+def _refuse_unwritable(root: Path) -> None:
+    check_storage_is_there(root)
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(root))
+
+
 def check_storage_is_there(path: Path) -> None:
     """Refuse to make folders below a storage root that is gone: they would land on whatever lies below its mount.
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from minidisc_ray.files.patience import use_storage
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.lease import Lease, LeaseLostError, leased
 from minidisc_ray.pipeline.prepared import Prepared
@@ -50,6 +51,7 @@ def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
         with cluster(compute.address) as nodes, taking_turns(prepared.name, compute.priority) as turn:
             at_once = trials_at_once(nodes, compute)
             folder = open_run(prepared)
+            use_storage(prepared.storage, compute.storage_patience_seconds)
             looker = Looker(folder, started_at, lease, StallWatch(compute.stall_seconds, end_on_its_node), watch)
             try:
                 watched(lambda: _execute(prepared, at_once, turn), looker.look)

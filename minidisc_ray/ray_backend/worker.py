@@ -17,6 +17,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.data import Splits, load_splits
+from minidisc_ray.files.patience import use_storage, wait_for_storage
 from minidisc_ray.pipeline.context import Context, Report
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
@@ -40,6 +41,9 @@ def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -
     """Execute one trial's steps on this worker; returns the sentence of a failure that no retry can mend."""
     _log_to_stderr()
     config = resolve(settings["config"])
+    # A worker that is started again while the storage is away must not take that for a mistake in the recipe.
+    use_storage(Path(config.storage), config.compute.storage_patience_seconds)
+    wait_for_storage()
     prepared = prepare(config, _splits_of(_rows_key(config)))
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     name = settings["trial"]
