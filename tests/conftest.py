@@ -15,6 +15,16 @@ from minidisc_ray.files.patience import use_storage
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Over several processes tests go file by file, but those that start a Ray all to one of them, and first."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+    for item in items:
+        has_ray = item.get_closest_marker("ray") is not None
+        item.add_marker(pytest.mark.xdist_group("ray" if has_ray else item.path.name))
+
+
 @pytest.fixture(params=FAMILY_NAMES)
 def family(request: pytest.FixtureRequest) -> str:
     return request.param
