@@ -15,6 +15,7 @@ from minidisc_ray.files.patience import use_storage
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Over several processes tests go file by file, but those that start a Ray all to one of them, and first."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
