@@ -2,7 +2,7 @@
 
 import getpass
 import os
-import socket
+import platform
 import uuid
 from datetime import datetime
 from pathlib import Path
@@ -49,7 +49,7 @@ def this_driver(now: float, beats_in: str | None = None) -> Driver:
     return Driver(
         token=uuid.uuid4().hex,
         user=user_name(),
-        host=socket.gethostname(),
+        host=platform.node(),
         pid=os.getpid(),
         started_at=now,
         beat_at=now,
@@ -73,7 +73,7 @@ def this_machine() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
     except OSError:
-        return f"{socket.gethostname()}/{uuid.getnode():x}"
+        return f"{platform.node()}/{uuid.getnode():x}"
 
 
 def written_driver(folder: Path) -> Driver | None:

@@ -169,7 +169,7 @@ def test_the_page_lets_no_other_script_in_and_fetches_nothing(browser: Browser, 
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
     page.goto(broken.as_uri())
-    page.locator("#send").click()
+    page.locator("#send").dispatch_event("click")
     assert page.evaluate("window.pwned") is None
     assert requests == [broken.as_uri()]
     assert page.url == broken.as_uri()
