@@ -173,7 +173,7 @@ def test_a_formula_is_no_formula_in_csv_and_numbers_stay_numbers():
         "'-1+1",
         "'@SUM(A1)",
         "'\t=1",
-        "'\r=1",
+        "'\n=1",  # a lone carriage return would begin a line of its own
         "plain",
         " =1",
         "1-1",
