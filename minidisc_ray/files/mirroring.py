@@ -5,22 +5,21 @@ nodes the URI is handed on (:func:`place_of`), since homes differ. What the writ
 put under a mirror is published by them; nothing is brought here unless it is asked for.
 """
 
-import atexit
 import functools
 import logging
 import math
 import os
 import re
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from minidisc_ray.files.remote import SEAL, Entry, PlaceError, Remote, check_uri, endpoint_of, is_temporary, is_whole
+from minidisc_ray.files.pushing import Pusher
+from minidisc_ray.files.remote import SEAL, Entry, Remote, is_temporary, is_whole
+from minidisc_ray.files.uris import PlaceError, check_uri, endpoint_of
 
-SECONDS_BETWEEN_PUSHES = 5.0
 SECONDS_BETWEEN_LOOKS = 5.0
 
 logger = logging.getLogger("minidisc_ray")
@@ -73,8 +72,8 @@ def published(path: Path) -> None:
         StorageError: if it cannot be sent in time.
     """
     if (found := _remote_of(path)) is not None:
-        _pusher.forget(path)
-        found[0].push(path, found[1])
+        with _pusher.instead(path):
+            found[0].push(path, found[1])
 
 
 def published_soon(path: Path) -> None:
@@ -86,8 +85,8 @@ def published_soon(path: Path) -> None:
 def unpublished(path: Path) -> None:
     """Remove there what was removed here."""
     if (found := _remote_of(path)) is not None:
-        _pusher.forget(path)
-        found[0].remove(found[1])
+        with _pusher.instead(path):
+            found[0].remove(found[1])
 
 
 def refreshed(path: Path) -> None:
@@ -109,34 +108,37 @@ def fetched(folder: Path, wanted: Callable[[str], bool] = _every, is_exclusive: 
         return
     remote, base = found
     there = {name: entry for name, entry in remote.entries(base).items() if wanted(name)}
-    seals = {name: remote.read(f"{base}/{name}") for name in there if Path(name).name == SEAL}
-    open_folders = [name[: -len(SEAL)] for name, content in seals.items() if not is_whole(content)]
-    there = {name: e for name, e in there.items() if not any(name.startswith(prefix) for prefix in open_folders)}
-    same = {
-        name[: -len(SEAL)]
-        for name, content in seals.items()
-        if content is not None and _content(folder / name) == content
+    seals = {name[: -len(SEAL)]: remote.read(_below(base, name)) for name in there if Path(name).name == SEAL}
+    there = {
+        name: entry
+        for name, entry in there.items()
+        if not any(name.startswith(prefix) and not is_whole(content) for prefix, content in seals.items())
     }
-    for name, entry in there.items():
-        path = folder / name
-        is_sealed = Path(name).name != SEAL and any(name.startswith(prefix) for prefix in same)
-        if is_sealed and _size(path) == entry.bytes:
-            continue
-        # What grows here is newer than what was sent of it.
-        if path.suffix == ".jsonl" and _size(path) >= entry.bytes:
-            continue
-        if Path(name).name != SEAL and _is_as_sent(path, entry):
-            continue
-        if remote.pull_file(f"{base}/{name}", path):
-            os.utime(path, (entry.modified_at, entry.modified_at))
+    same = [prefix for prefix, content in seals.items() if content == _content(folder / prefix / SEAL)]
+    brought = [name for name, entry in there.items() if not _is_here(folder, name, entry, same)]
+    for name in brought:
+        _bring_file(remote, base, folder, name, there[name])
+    for prefix in seals:
+        sealed = [name for name in there if name.startswith(prefix)]
+        if any(name.startswith(prefix) for name in brought) and not _is_undamaged(folder / prefix):
+            logger.warning("%s: came damaged and is fetched again", place_of(folder / prefix))
+            for name in sealed:
+                _bring_file(remote, base, folder, name, there[name])
+            if not _is_undamaged(folder / prefix):
+                for name in sealed:
+                    (folder / name).unlink(missing_ok=True)
     if is_exclusive and folder.is_dir():
+        _forget_others(folder, wanted, there)
+
+
+def fetched_whole(folder: Path) -> None:
+    """Bring a sealed folder for who loads it now; what is damaged here goes."""
+    if not is_mirrored(folder):
+        return
+    if folder.is_dir() and not _is_undamaged(folder):
         for path in [path for path in folder.rglob("*") if path.is_file()]:
-            name = path.relative_to(folder).as_posix()
-            if wanted(name) and name not in there and not any(is_temporary(part) for part in Path(name).parts):
-                path.unlink(missing_ok=True)
-        for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
-            with suppress(OSError):
-                path.rmdir()
+            path.unlink(missing_ok=True)
+    fetched(folder)
 
 
 def refreshed_now_and_then(path: Path) -> None:
@@ -153,27 +155,6 @@ def fetched_now_and_then(folder: Path) -> None:
             fetched(folder)
 
 
-def fetched_whole(folder: Path, check: Callable[[Path], str | None]) -> None:
-    """Bring a sealed folder for who loads it now; what came damaged is brought once more, then removed here.
-
-    Args:
-        folder: of a mirror; nothing happens to another one.
-        check: says what is wrong with it.
-    """
-    if not is_mirrored(folder):
-        return
-    fetched(folder)
-    if not folder.is_dir() or check(folder) is None:
-        return
-    logger.warning("%s: came damaged (%s) and is fetched again", place_of(folder), check(folder))
-    for path in [path for path in folder.rglob("*") if path.is_file()]:
-        path.unlink(missing_ok=True)
-    fetched(folder)
-    if check(folder) is not None:
-        for path in [path for path in folder.rglob("*") if path.is_file()]:
-            path.unlink(missing_ok=True)
-
-
 def probe(place: str) -> None:
     """Try to write, read and remove an object below a URI.
 
@@ -183,49 +164,12 @@ def probe(place: str) -> None:
     Remote(place).probe()
 
 
-class _Pusher:
-    """Sends what was added some seconds ago, the latest content of each; a send that fails comes again."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[Path, None] = {}
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._is_told = False
-
-    def add(self, path: Path) -> None:
-        with self._lock:
-            self._waiting[path] = None
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="minidisc-mirror", daemon=True)
-                self._thread.start()
-
-    def forget(self, path: Path) -> None:
-        with self._lock:
-            self._waiting.pop(path, None)
-
-    def flush(self) -> None:
-        with self._lock:
-            paths, self._waiting = list(self._waiting), {}
-        for path in paths:
-            try:
-                if path.exists() and (found := _remote_of(path)) is not None:
-                    found[0].push(path, found[1])
-            except OSError as error:
-                if not self._is_told:
-                    self._is_told = True
-                    logger.warning("%s: not sent for now (%s)", path, error)
-
-    def _run(self) -> None:
-        while True:
-            time.sleep(SECONDS_BETWEEN_PUSHES)
-            self.flush()
-            with self._lock:
-                if not self._waiting:
-                    self._thread = None
-                    return
+def _send(path: Path) -> None:
+    if path.exists() and (found := _remote_of(path)) is not None:
+        found[0].push(path, found[1])
 
 
-_pusher = _Pusher()
+_pusher = Pusher(_send)
 _looked_at: dict[Path, float] = {}
 
 
@@ -237,11 +181,10 @@ def flush() -> None:
 def _begin_anew() -> None:
     """A forked process has no thread, and nothing of its own to send."""
     global _pusher
-    _pusher = _Pusher()
+    _pusher = Pusher(_send)
 
 
 os.register_at_fork(after_in_child=_begin_anew)
-atexit.register(flush)
 
 
 def _mirrors() -> Path:
@@ -279,6 +222,42 @@ def _is_as_sent(path: Path, entry: Entry) -> bool:
     if path.parent.name == "progress" and found.st_mtime > entry.modified_at + 1:
         return True
     return found.st_size == entry.bytes and abs(found.st_mtime - entry.modified_at) < 1e-3
+
+
+def _is_here(folder: Path, name: str, entry: Entry, same: Sequence[str]) -> bool:
+    path = folder / name
+    if any(name.startswith(prefix) for prefix in same):
+        return _size(path) == entry.bytes
+    # What grows here is newer than what was sent of it.
+    if path.suffix == ".jsonl" and _size(path) >= entry.bytes:
+        return True
+    return path.name != SEAL and _is_as_sent(path, entry)
+
+
+def _bring_file(remote: Remote, base: str, folder: Path, name: str, entry: Entry) -> None:
+    if remote.pull_file(_below(base, name), folder / name):
+        os.utime(folder / name, (entry.modified_at, entry.modified_at))
+
+
+def _forget_others(folder: Path, wanted: Callable[[str], bool], there: Container[str]) -> None:
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        name = path.relative_to(folder).as_posix()
+        if wanted(name) and name not in there and not any(is_temporary(part) for part in Path(name).parts):
+            path.unlink(missing_ok=True)
+    for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+        with suppress(OSError):
+            path.rmdir()
+
+
+def _is_undamaged(folder: Path) -> bool:
+    # Here and not above: seals are set by the writers, which publish.
+    from minidisc_ray.files.sealing import check_seal
+
+    return check_seal(folder) is None
+
+
+def _below(base: str, name: str) -> str:
+    return f"{base}/{name}" if base else name
 
 
 def _size(path: Path) -> int:

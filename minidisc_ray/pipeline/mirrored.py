@@ -17,8 +17,7 @@ from minidisc_ray.files.mirroring import (
     probe,
     refreshed,
 )
-from minidisc_ray.files.remote import PlaceError
-from minidisc_ray.files.sealing import check_seal
+from minidisc_ray.files.uris import PlaceError
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
 _CHECKPOINTS = {"newest", "before", "best", "best-before"}
@@ -118,7 +117,7 @@ def bring_for_trial(run_folder: Path, trial: str, artifacts: tuple[Path, ...]) -
 
 def bring_model(folder: Path) -> None:
     """Bring a sealed folder for who loads it now, if it is a mirrored one and differs here."""
-    fetched_whole(folder, check_seal)
+    fetched_whole(folder)
 
 
 def bring_to_show(place: str | Path, depth: int = 1) -> Path:

@@ -24,6 +24,7 @@ from minidisc_ray.files.writing import make_folder, put_in_place, remove, tempor
 from minidisc_ray.models.checkpoint import load_model, note_inputs, save_model
 from minidisc_ray.models.loading import build_teacher, load_teacher
 from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.pipeline.mirrored import bring_small
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.predictions import SELECTION, VALIDATION, keep_predictions
 from minidisc_ray.pipeline.prepared import Prepared
@@ -69,6 +70,7 @@ def load_rankings(prepared: Prepared) -> tuple[UnitRanking, UnitRanking]:
         UserError: if it is damaged.
     """
     folder = importance_folder(prepared)
+    bring_small(folder)
     if (folder / _IMPORTANCE).exists() and read_record(folder) is None:
         raise UserError(f"{folder}: the measured importance is damaged; run again, which measures it anew")
     tensors = load_file(folder / _IMPORTANCE)

@@ -117,7 +117,7 @@ def read_checkpoint(folder: Path, parameters: Mapping[str, Tensor], optimizer: o
         DamageError: if it is not whole, or not theirs, saying why.
         StorageError: if the storage does not come back in time.
     """
-    fetched_whole(folder, check_seal)
+    fetched_whole(folder)
     if (flaw := check_seal(folder)) is not None:
         raise DamageError(flaw)
     try:

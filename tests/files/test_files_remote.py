@@ -7,11 +7,11 @@ from safetensors.torch import save_file
 
 from minidisc_ray.accounting.ledger import _OWN as OWN
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.files import mirroring
-from minidisc_ray.files.mirroring import fetched, local_path, place_of
+from minidisc_ray.files.mirroring import fetched, fetched_whole, local_path, place_of
 from minidisc_ray.files.patience import StorageError, use_storage
-from minidisc_ray.files.remote import PlaceError, Remote
+from minidisc_ray.files.remote import Remote
 from minidisc_ray.files.sealing import check_seal, write_folder
+from minidisc_ray.files.uris import PlaceError
 from minidisc_ray.files.writing import put_in_place, remove, write_json
 from minidisc_ray.training.checkpoints import Checkpoints
 from minidisc_ray.training.state import TrainingState
@@ -135,16 +135,27 @@ def test_a_bucket_that_is_missing_and_a_store_that_is_away_are_told(bucket, tmp_
         Remote(bucket).probe()
 
 
-def test_a_damaged_file_is_fetched_again_once(bucket, tmp_path, monkeypatch, caplog):
+def test_what_comes_damaged_is_fetched_again_once_and_then_is_missing(bucket, tmp_path, monkeypatch, caplog):
     write_folder(local_path(bucket) / "model", lambda folder: (folder / "weights").write_text("whole"))
     another_node(tmp_path, monkeypatch)
     folder = local_path(bucket) / "model"
+    pull, flaws = Remote.pull_file, ["wrong"]
+
+    def damaging(self, relative, path):
+        is_there = pull(self, relative, path)
+        if path.name == "weights" and flaws:
+            path.write_text(flaws.pop())
+        return is_there
+
+    monkeypatch.setattr(Remote, "pull_file", damaging)
     fetched(folder)
-    (folder / "weights").write_text("wrong")
-    mirroring.fetched_whole(folder, check_seal)
     assert (folder / "weights").read_text() == "whole"
-    assert "is fetched again" in caplog.text
-    Remote(bucket).write("model/weights", b"other")
+    assert caplog.text.count("is fetched again") == 1
     (folder / "weights").write_text("wrong")
-    mirroring.fetched_whole(folder, check_seal)
+    fetched_whole(folder)
+    assert (folder / "weights").read_text() == "whole"
+    flaws += ["wrong", "wrong"]
+    (folder / "weights").unlink()
+    fetched(folder)
     assert not (folder / "weights").exists()
+    assert not (folder / "seal.json").exists()
