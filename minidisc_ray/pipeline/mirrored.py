@@ -21,9 +21,10 @@ from minidisc_ray.files.uris import PlaceError
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
 _CHECKPOINTS = {"newest", "before", "best", "best-before"}
-# A run's small files: what a driver decides from and what a reader is shown.
 _LIVE = ("progress", "ledger")
-_NOT_SMALL = {"model", "student", "ray", "tensorboard", *_CHECKPOINTS}
+_NOT_SMALL = {"model", *_CHECKPOINTS}
+# Folders of a run itself; a stage may have the same name.
+_NOT_OF_DRIVER = ("student/", "ray/", "tensorboard/")
 # A live driver's own file is its own; a request to stop is looked for by itself.
 _OWN = {".driver.json", ".stop.json"}
 
@@ -59,14 +60,14 @@ def bring(folder: Path, is_exclusive: bool = False) -> None:
     """Bring what a driver decides from: everything of a run but models, checkpoints and logs.
 
     Args:
-        folder: of the run, or a part of it.
+        folder: of the run.
         is_exclusive: this driver alone works on it, so what was never sent is forgotten.
 
     Raises:
         UserError: if it cannot be brought.
     """
     try:
-        fetched(folder, _is_small, is_exclusive)
+        fetched(folder, lambda name: _is_small(name) and not name.startswith(_NOT_OF_DRIVER), is_exclusive)
         if is_mirrored(folder):
             # Without it there the run is not finished, whatever a killed driver left here.
             refreshed(folder / "result.json")
