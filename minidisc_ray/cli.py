@@ -133,11 +133,12 @@ def compare(
 ) -> None:
     """Print finished runs as one table, costs beside conventional's."""
     from minidisc_ray import api
+    from minidisc_ray.pipeline.mirrored import bring_to_show
     from minidisc_ray.pipeline.result import load_result
     from minidisc_ray.reports.candidates import lambda_scan_line
     from minidisc_ray.reports.render import render
 
-    results = [load_result(folder) for folder in _finished_runs(runs)]
+    results = [load_result(folder) for folder in _finished_runs([bring_to_show(place) for place in runs])]
     print(render(api.compare(results), format_), end="")  # noqa: T201 - csv and json must not be wrapped
     if scan:
         for result in results:

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.render import WIDTH_OF_A_PIPE
 
 console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
@@ -21,10 +20,11 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Repeat every two seconds until Ctrl-C.")] = False,
 ) -> None:
     """Show runs and trials: stage, step, metric, device-hours, live."""
+    from minidisc_ray.pipeline.mirrored import bring_to_show
     from minidisc_ray.reports import status as room
 
     if not watch:
-        console.print(room.status_table(room.status(storage)))
+        console.print(room.status_table(room.status(bring_to_show(storage))))
         return
     import time
 
@@ -32,7 +32,7 @@ def status(
 
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(room.status_table(room.status(storage)), refresh=True)
+            live.update(room.status_table(room.status(bring_to_show(storage))), refresh=True)
             time.sleep(2)
 
 
@@ -77,7 +77,6 @@ def stop(
 
 
 def _folder(storage: Path) -> Path:
-    # A path has one slash where an address had two.
-    if ":/" in str(storage):
-        raise UserError(f"--storage: {storage} is not a folder; give the path that the runs were written to")
-    return storage.expanduser()
+    from minidisc_ray.pipeline.mirrored import bring_to_show
+
+    return bring_to_show(storage)

@@ -12,6 +12,7 @@ from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.data import Splits, load_splits
 from minidisc_ray.pipeline.answers import FinishedRun
 from minidisc_ray.pipeline.findings import Findings, findings_of
+from minidisc_ray.pipeline.mirrored import bring
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress
@@ -154,6 +155,8 @@ def report_study(study: PreparedStudy) -> StudyReport:
     Raises:
         UserError: if finished runs cannot stand in one table.
     """
+    for run in study.runs:
+        bring(run.run_folder)
     outcomes = read_outcomes(study.cells, [prepared.name for prepared in study.prepared])
     table = study_table(study.config, outcomes)
     finished = [

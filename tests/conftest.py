@@ -1,15 +1,18 @@
 """Fixtures that several rooms share; models and rows themselves are made in ``tiny_models``."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from bucket_kit import make_bucket, s3_server
 from storage_kit import mount, unmount
 from tiny_models import FAMILY_NAMES, tiny_model
 from transformers import PreTrainedModel
 
+from minidisc_ray.files.mirroring import flush
 from minidisc_ray.files.patience import use_storage
 
 torch.set_num_threads(1)
@@ -66,3 +69,26 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield make
     for folder in mounted:
         unmount(folder)
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[dict[str, str]]:
+    """The environment of an S3 server on loopback."""
+    pytest.importorskip("moto")
+    pytest.importorskip("flask_cors")
+    with s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture
+def bucket(
+    store: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """The URI of a storage in a bucket of the test's own, with a cache of its own."""
+    for key, value in store.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("MINIDISC_CACHE", str(tmp_path / "cache"))
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-")
+    make_bucket(name)
+    yield f"s3://{name}/team/runs"
+    flush()

@@ -7,7 +7,10 @@ by the clock that never goes back where the process that opened the attempt wrot
 
 import json
 import math
+import os
 import platform
+import re
+import secrets
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,19 +19,36 @@ from pathlib import Path
 from typing import Any
 
 from minidisc_ray.accounting.attempts import Attempt, Kind, attempts_of
+from minidisc_ray.files.mirroring import fetched, is_mirrored
 from minidisc_ray.files.writing import append_line
 
 __all__ = ["Attempt", "Kind", "Ledger"]
 
 # What this process opened, by the monotonic time at which it began: wall clocks are set back now and then.
 _began: dict[str, float] = {}
+# Of two nodes' processes of one number.
+_OWN = secrets.token_hex(3)
 
 
 class Ledger:
-    """Appends to, and reads, one ledger file; several processes may write to one."""
+    """Appends to, and reads, one ledger file; several processes may write to one.
+
+    A bucket has no appending: there each process has a segment of its own, ``ledger/HOST-PID-RANDOM.jsonl`` beside the
+    file's name, and the ledger is all of them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.segments = path.with_suffix("")
+        self._is_mirrored = is_mirrored(path)
+
+    @property
+    def own_path(self) -> Path:
+        """The file that this process appends to."""
+        if not self._is_mirrored:
+            return self.path
+        host = re.sub(r"[^A-Za-z0-9.-]", "_", platform.node())
+        return self.segments / f"{host}-{os.getpid()}-{_OWN}.jsonl"
 
     def append(self, entry: dict[str, Any]) -> None:
         """Add one line; concurrent writers do not mix, since one short write in append mode is atomic.
@@ -40,7 +60,8 @@ class Ledger:
         """
         event, line = entry.get("event"), json.dumps(entry, sort_keys=True)
         # A beat comes again; whoever waited for the storage with it would beat no more.
-        append_line(self.path, line, makes_file=event == "start", is_vital=event in ("start", "end", "close"))
+        makes_file = event == "start" or (self._is_mirrored and self.segments.is_dir())
+        append_line(self.own_path, line, makes_file, is_vital=event in ("start", "end", "close"))
 
     def start(
         self,
@@ -133,6 +154,7 @@ class Ledger:
             node: only what ran there.
         """
         known_at = time.time() if at is None else at
+        self.bring()
         left = [
             one.attempt_id
             for one in self.attempts()
@@ -186,6 +208,21 @@ class Ledger:
         """Every attempt, in the order of starting; a torn or foreign line is passed over."""
         return attempts_of(self._entries())
 
+    def bring(self) -> None:
+        """Bring what other nodes wrote, for a ledger in a bucket.
+
+        Raises:
+            StorageError: if it cannot be brought in time.
+        """
+        if self._is_mirrored:
+            fetched(self.segments)
+
+    def copy_to(self, path: Path) -> None:
+        """Add all lines to another ledger."""
+        other = Ledger(path)
+        for entry in self._entries():
+            append_line(other.own_path, json.dumps(entry, sort_keys=True), is_vital=False)
+
     def _say(self, attempt_id: str, event: str, **more: Any) -> None:
         entry = {"attempt": attempt_id, "event": event, "time": round(time.time(), 3), **more}
         if attempt_id in _began:
@@ -193,17 +230,26 @@ class Ledger:
         self.append(entry)
 
     def _entries(self) -> Iterator[dict[str, Any]]:
+        found = _entries_of(self.path)
+        if self._is_mirrored:
+            # A stable order of several clocks' lines; each process's own stay in theirs.
+            every = [*found, *(entry for path in sorted(self.segments.glob("*.jsonl")) for entry in _entries_of(path))]
+            found = iter(sorted(every, key=lambda entry: float(entry["time"])))
+        return found
+
+
+def _entries_of(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
         try:
-            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(entry, dict) and isinstance(entry.get("attempt"), str) and _is_time(entry.get("time")):
-                yield entry
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("attempt"), str) and _is_time(entry.get("time")):
+            yield entry
 
 
 def _is_time(value: Any) -> bool:

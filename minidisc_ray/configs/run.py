@@ -55,7 +55,9 @@ class RunConfig(Config):
     seed: int = Field(0, ge=0, lt=2**31)
     compute: ComputeConfig = ComputeConfig()
     track: TrackingConfig = NoTrackingConfig()
-    storage: str = Field("minidisc-runs", description="A folder that every worker can reach.")
+    storage: str = Field(
+        "minidisc-runs", description="A folder that every worker can reach; or s3:// or gs://BUCKET/PREFIX."
+    )
     name: str | None = Field(None, description="The run's name; by default derived from the config.")
 
     @property

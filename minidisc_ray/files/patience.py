@@ -60,7 +60,7 @@ def use_storage(root: Path | None, patience_seconds: float) -> None:
     _Storage.root, _Storage.patience_seconds, _Storage.was_given_up = root, patience_seconds, False
 
 
-def patiently(action: Callable[[], _Found], path: Path) -> _Found:
+def patiently(action: Callable[[], _Found], path: Path | str) -> _Found:
     """What an action returns, tried again while the storage below it is away, read-only or full.
 
     Args:
@@ -156,7 +156,7 @@ def _reason(number: int) -> str:
     return os.strerror(number)
 
 
-def _sentence(path: Path, reason: str) -> str:
+def _sentence(path: Path | str, reason: str) -> str:
     waited = f" for {_Storage.patience_seconds:g} s (compute.storage_patience_seconds)" if _Storage.root else ""
     return (
         f"{path}: the storage could not be used{waited}: {reason}; make room or bring it back, and run again, which "

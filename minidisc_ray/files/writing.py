@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from minidisc_ray.files.mirroring import published, published_soon, unpublished
 from minidisc_ray.files.patience import check_storage_is_there, patiently
 
 # Two nodes may have processes of one number.
@@ -70,6 +71,7 @@ def write_file(path: Path, fill: Callable[[Path], object]) -> None:
             remove(temporary)
 
     patiently(attempt, path)
+    published(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -124,8 +126,10 @@ def append_line(path: Path, line: str, makes_file: bool = True, is_vital: bool =
 
     if is_vital:
         patiently(attempt, path)
+        published(path)
     else:
         attempt()
+        published_soon(path)
 
 
 def put_in_place(temporary: Path, folder: Path) -> None:
@@ -142,10 +146,20 @@ def put_in_place(temporary: Path, folder: Path) -> None:
         raise
     sync(folder.parent)
     remove(aside)
+    # What is given another name loses its old one last: there it is copied, not renamed.
+    published(folder)
+    unpublished(temporary)
 
 
 def remove(path: Path) -> None:
     """Remove a file or folder as far as that is possible; what is not there is removed already."""
+    was_there = os.path.lexists(path)
+    _remove_here(path)
+    if was_there:
+        unpublished(path)
+
+
+def _remove_here(path: Path) -> None:
     with suppress(OSError):
         if not path.is_dir() or path.is_symlink():
             path.unlink(missing_ok=True)

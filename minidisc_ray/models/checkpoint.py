@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 from transformers.utils import logging as transformers_logging
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.mirroring import fetched_whole
 from minidisc_ray.files.sealing import SEAL, check_seal, write_folder
 
 
@@ -53,6 +54,7 @@ def load_model(folder: str | Path) -> PreTrainedModel:
     Raises:
         UserError: if the folder holds none, or is not what was written there.
     """
+    fetched_whole(Path(folder))
     if not (Path(folder) / "config.json").is_file():
         raise UserError(f"{folder}: no model there (config.json is missing); give a student's folder")
     if (flaw := check_seal(Path(folder))) is not None:

@@ -29,6 +29,7 @@ from minidisc_ray.pipeline.costs import cost_record, trial_records
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.failures import forget_failure, read_failure, trial_folder
 from minidisc_ray.pipeline.making import copy_model, structure_kept
+from minidisc_ray.pipeline.mirrored import bring, bring_model, bring_small
 from minidisc_ray.pipeline.own_student import OwnStudent
 from minidisc_ray.pipeline.predictions import keep_labels
 from minidisc_ray.pipeline.prepared import Prepared
@@ -43,7 +44,7 @@ from minidisc_ray.pipeline.result import (
     load_result,
     write_result,
 )
-from minidisc_ray.pipeline.shared import structures_of, teacher_folder
+from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
 from minidisc_ray.pipeline.tracking import track_result
 from minidisc_ray.pipeline.trial import stage_folder
 from minidisc_ray.schedules.plan import MAIN_TRIAL, TEACHER, DistilStep, SandwichStep, Trial
@@ -55,9 +56,12 @@ _LAMBDA = 0.2
 def finish_run(prepared: Prepared, started_at: float) -> RunResult:
     """Write ``result.json`` and ``student/`` from a run whose trials are over."""
     folder = prepared.run_folder
+    bring(folder)
+    bring_small(teacher_folder(prepared), importance_folder(prepared))
     result, winner = _result(prepared, started_at)
     result = RunResult.model_validate(redacted(result.model_dump()))
     source = stage_folder(trial_folder(folder, winner.name), winner.steps[-1]) / "model"
+    bring_model(source)
     if is_there(source):
         copy_model(source, folder / "student")
     elif (flaw := check_seal(folder / "student")) is not None:
@@ -75,6 +79,7 @@ def finish_run(prepared: Prepared, started_at: float) -> RunResult:
 def is_trial_finished(prepared: Prepared, trial: Trial) -> bool:
     """Whether every step of a trial left its record, and nothing that they left is damaged; the last one first."""
     folder = trial_folder(prepared.run_folder, trial.name)
+    bring_small(folder / "stages")
     return all(read_record(stage_folder(folder, step)) is not None for step in reversed(trial.steps))
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from minidisc_ray.configs.base import Config
+from minidisc_ray.files.mirroring import refreshed
 from minidisc_ray.files.writing import read_json
 
 DRIVER_FILE = ".driver.json"
@@ -78,6 +79,7 @@ def this_machine() -> str:
 
 def written_driver(folder: Path) -> Driver | None:
     """What a folder's own file says; None if there is none, or it is damaged."""
+    refreshed(folder / DRIVER_FILE)
     try:
         return Driver.model_validate(read_json(folder / DRIVER_FILE))
     except ValidationError:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from minidisc_ray.configs.redact import redact
-from minidisc_ray.files.writing import read_json, write_json
+from minidisc_ray.files.writing import read_json, remove, write_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
 _FILE = "failure.json"
@@ -28,4 +28,4 @@ def read_failure(run_folder: Path, trial: str) -> str | None:
 
 def forget_failure(run_folder: Path, trial: str) -> None:
     """Take back what :func:`leave_failure` wrote."""
-    (trial_folder(run_folder, trial) / _FILE).unlink(missing_ok=True)
+    remove(trial_folder(run_folder, trial) / _FILE)

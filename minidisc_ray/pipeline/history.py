@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from minidisc_ray.configs.base import Config
+from minidisc_ray.files.mirroring import published_soon
 from minidisc_ray.training.state import EpochRecord
 
 _FOLDER = "history"
@@ -32,6 +33,7 @@ def note_epoch(run_folder: Path, trial: str, stage: str, step: int, epoch: Epoch
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(note.model_dump_json() + "\n")
+        published_soon(path)
 
 
 def read_history(run_folder: Path) -> list[EpochNote]:

@@ -7,9 +7,11 @@ import torch
 from minidisc_ray.files.patience import use_storage
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.context import Context
+from minidisc_ray.pipeline.mirrored import bring, bring_for_trial, probe_bucket
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.pipeline.trial import run_shared, run_trial
 from minidisc_ray.schedules.plan import Trial
 from minidisc_ray.training.notice import heeding_sigterm
@@ -22,6 +24,8 @@ def run_in_process(prepared: Prepared, device: str = "cpu") -> RunResult:
     Raises:
         Preempted: after a SIGTERM, where this is the main thread: the run stops at its next step with a checkpoint.
     """
+    probe_bucket(prepared.config.storage)
+    bring(prepared.run_folder, is_exclusive=True)
     if is_finished(prepared):
         return load_result(prepared.run_folder)
     started_at = time.time()
@@ -40,6 +44,9 @@ def run_in_process(prepared: Prepared, device: str = "cpu") -> RunResult:
 
 
 def _run_trial(context: Context, trial: Trial) -> None:
+    prepared = context.prepared
+    artifacts = (teacher_folder(prepared), importance_folder(prepared))
+    bring_for_trial(prepared.run_folder, context.trial, artifacts)
     with context.hold():
         run_shared(context, context.prepared.plan.shared)
         run_trial(context, trial)

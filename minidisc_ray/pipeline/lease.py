@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.writing import read_json
+from minidisc_ray.files.mirroring import published, refreshed, refreshed_now_and_then
+from minidisc_ray.files.writing import read_json, remove
 from minidisc_ray.pipeline.driver import (
     DRIVER_FILE,
     EXPIRY_SECONDS,
@@ -74,7 +75,8 @@ class Lease:
             self._give_back(taken)
             raise UserError(f"storage: {self.folder.parent} cannot be written ({error.strerror})") from error
         # Whoever is addressed by an older request is gone.
-        (self.folder / STOP_FILE).unlink(missing_ok=True)
+        refreshed(self.folder / STOP_FILE)
+        remove(self.folder / STOP_FILE)
         self._thread.start()
 
     def look(self) -> None:
@@ -91,9 +93,10 @@ class Lease:
                 f"{EXPIRY_SECONDS:g} s; it goes on there"
             )
         request = self.folder / STOP_FILE
+        refreshed_now_and_then(request)
         if request.exists():
             asked = read_json(request)
-            request.unlink(missing_ok=True)
+            remove(request)
             if isinstance(asked, dict) and asked.get("token") == self.own.token:
                 raise KeyboardInterrupt
 
@@ -109,9 +112,9 @@ class Lease:
             if found is None or found.token != self.own.token:
                 continue
             with suppress(OSError):
-                (folder / DRIVER_FILE).unlink(missing_ok=True)
+                remove(folder / DRIVER_FILE)
                 # A request that came too late is for nobody.
-                (folder / STOP_FILE).unlink(missing_ok=True)
+                remove(folder / STOP_FILE)
                 # What was refused before it began leaves nothing.
                 folder.rmdir()
 
@@ -131,6 +134,7 @@ class Lease:
                         self._lost_to = (folder, found)
                         return
                 _write(self.folder, self.own.model_copy(update={"beat_at": now})).replace(self.folder / DRIVER_FILE)
+                published(self.folder / DRIVER_FILE)
                 beat_at = now
             except OSError:
                 # The storage is away for a moment.
@@ -226,6 +230,7 @@ def _claim(folder: Path, own: Driver, judged: Driver | None) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    published(path)
 
 
 def _write(folder: Path, own: Driver) -> Path:
@@ -237,6 +242,7 @@ def _write(folder: Path, own: Driver) -> Path:
 
 def _owner(folder: Path) -> Driver | None:
     """As :func:`written_driver`, but a storage that is away is no missing file."""
+    refreshed(folder / DRIVER_FILE)
     try:
         return Driver.model_validate_json((folder / DRIVER_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

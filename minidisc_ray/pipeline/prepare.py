@@ -15,6 +15,7 @@ from minidisc_ray.configs.redact import is_redacted_form
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, load_splits
+from minidisc_ray.files.mirroring import refreshed
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import (
     build_teacher,
@@ -89,11 +90,6 @@ def check_storage(prepared: Prepared) -> None:
     Raises:
         UserError: saying which.
     """
-    if "://" in prepared.config.storage:
-        raise UserError(
-            f"storage: {prepared.config.storage} is not a folder; give a path that every worker can reach (a shared "
-            "file system on a cluster)"
-        )
     existing = _existing_part(prepared.storage, prepared.config.storage)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"storage: {prepared.config.storage} cannot be written ({existing} is not a writable folder)")
@@ -101,6 +97,10 @@ def check_storage(prepared: Prepared) -> None:
     if folder.resolve().parent != prepared.storage:
         raise UserError(f"name: {prepared.name!r} leaves the storage root {prepared.storage}; choose another name")
     marker = folder / "identity.json"
+    try:
+        refreshed(marker)
+    except OSError as error:
+        raise UserError(f"storage: {error}") from error
     if not folder.exists():
         return
     try:

@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import Field
 
 from minidisc_ray.configs.base import Config
-from minidisc_ray.files.patience import TRANSIENT
+from minidisc_ray.files.mirroring import published, published_soon
+from minidisc_ray.files.patience import TRANSIENT, StorageError
 from minidisc_ray.files.writing import make_folder, remove, temporary_beside
 
 
@@ -43,9 +44,12 @@ def write_progress(run_folder: Path, progress: Progress) -> None:
         make_folder(path.parent)
         temporary.write_text(progress.model_dump_json(), encoding="utf-8")
         temporary.replace(path)
+        published_soon(path)
+        if progress.status != "running":
+            published(path)
     except OSError as error:
         remove(temporary)
-        if error.errno not in (*TRANSIENT, errno.ENOENT):
+        if not isinstance(error, StorageError) and error.errno not in (*TRANSIENT, errno.ENOENT):
             raise
 
 

@@ -12,6 +12,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redacted
 from minidisc_ray.files.patience import StorageError, use_storage
 from minidisc_ray.files.writing import read_json, write_json, write_text
+from minidisc_ray.pipeline.mirrored import probe_bucket
 from minidisc_ray.pipeline.prepare import check_storage
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import load_result
@@ -53,6 +54,7 @@ def probe_storage(prepared: Prepared) -> None:
     Raises:
         UserError: if that fails.
     """
+    probe_bucket(prepared.config.storage)
     probe = prepared.storage / f".probe.tmp{os.getpid()}"
     try:
         prepared.storage.mkdir(parents=True, exist_ok=True)

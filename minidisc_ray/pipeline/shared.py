@@ -18,11 +18,13 @@ from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at
 from minidisc_ray.data import EncodedRows, builtin_vocabulary
 from minidisc_ray.evaluation import merge_scores, score
+from minidisc_ray.files.mirroring import is_mirrored, unpublished
 from minidisc_ray.files.patience import patiently
 from minidisc_ray.files.writing import make_folder, put_in_place, remove, temporary_beside, write_file
 from minidisc_ray.models.checkpoint import load_model, note_inputs, save_model
 from minidisc_ray.models.loading import build_teacher, load_teacher
 from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.pipeline.mirrored import bring_small
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.predictions import SELECTION, VALIDATION, keep_predictions
 from minidisc_ray.pipeline.prepared import Prepared
@@ -68,6 +70,7 @@ def load_rankings(prepared: Prepared) -> tuple[UnitRanking, UnitRanking]:
         UserError: if it is damaged.
     """
     folder = importance_folder(prepared)
+    bring_small(folder)
     if (folder / _IMPORTANCE).exists() and read_record(folder) is None:
         raise UserError(f"{folder}: the measured importance is damaged; run again, which measures it anew")
     tensors = load_file(folder / _IMPORTANCE)
@@ -128,7 +131,10 @@ def _ensure(
 
 def _carry_ledger(folder: Path, work: Path) -> None:
     """What was held for an artifact that is damaged now was held all the same."""
-    if (folder / _LEDGER).exists() and not (work / _LEDGER).exists():
+    if is_mirrored(folder):
+        if not Ledger(work / _LEDGER).attempts():
+            Ledger(folder / _LEDGER).copy_to(work / _LEDGER)
+    elif (folder / _LEDGER).exists() and not (work / _LEDGER).exists():
         write_file(work / _LEDGER, lambda temporary: shutil.copyfile(folder / _LEDGER, temporary))
 
 
@@ -143,6 +149,7 @@ def _publish(work: Path, folder: Path, left: str) -> None:
         remove(incoming)
         shutil.move(work, incoming)
     put_in_place(incoming, folder)
+    unpublished(work)
 
 
 def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> StageRecord:

@@ -14,7 +14,9 @@ from ray.tune.search import Searcher
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.training import ComputeConfig
+from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.pipeline.failures import forget_failure, leave_failure
+from minidisc_ray.pipeline.mirrored import bring_progress
 from minidisc_ray.pipeline.progress import read_trial_progress
 from minidisc_ray.ray_backend.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.sharing import Turn
@@ -61,7 +63,7 @@ class _QueueSearcher(Searcher):
         return {
             "title": item.title,
             "attempt": self.queue.waits.number(item.title),
-            "run_folder": str(item.run.run_folder),
+            "run_folder": place_of(item.run.run_folder),
             "settings": json.dumps(settings_of(item.run, item.trial, item.with_shared)),
         }
 
@@ -85,6 +87,7 @@ class _QueueSearcher(Searcher):
         """A process that died without a sentence is nobody's mistake; one that was told to leave left a checkpoint."""
         folder = item.run.run_folder
         Ledger(folder / "ledger.jsonl").close_open(item.trial, "failed")
+        bring_progress(folder)
         progress = read_trial_progress(folder, item.trial)
         was_preempted = progress is not None and progress.status == "interrupted"
         wait = self.queue.try_again(item.title, was_preempted)

@@ -15,6 +15,7 @@ from ray.util.state import get_placement_group
 
 from minidisc_ray.accounting.beating import beat_while_open, stop_beating
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.files.mirroring import local_path
 from minidisc_ray.ray_backend.leaving import heed_sigterm
 
 
@@ -59,7 +60,7 @@ class HoldingCallback(WorkerGroupCallback):
         """Count from the moment at which the placement group was granted; before that it waited for others."""
         granted_at = self._asked_at + _creation_seconds(worker_group)
         self._hold = Hold(
-            Path(self.ledger_path),
+            local_path(self.ledger_path),
             "placement-group",
             self.trial,
             self.devices,

@@ -10,6 +10,7 @@ from minidisc_ray.files.patience import use_storage
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.failures import leave_failure, read_failure
 from minidisc_ray.pipeline.lease import Lease, LeaseLostError, leased
+from minidisc_ray.pipeline.mirrored import bring, bring_live, bring_small, probe_bucket
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress, read_trial_progress
 from minidisc_ray.pipeline.records import read_record
@@ -55,6 +56,9 @@ def run_many(
         KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
     """
     _check_compute(runs)
+    probe_bucket(runs[0].config.storage)
+    for run in runs:
+        bring(run.run_folder)
     finisher, items = _Finisher(runs, on_result), items_of(runs, retry_failed)
     if not items:
         finisher.finish(set())
@@ -62,6 +66,8 @@ def run_many(
     probe_storage(items[0].run)
     touched = list({item.run.name: item.run for item in items}.values())
     with leased(home or folder, [run.run_folder for run in touched]) as lease:
+        for run in touched:
+            bring(run.run_folder, is_exclusive=True)
         # Another driver may have finished some of it until now.
         if items := items_of(runs, retry_failed):
             _execute(items, folder, home or folder, finisher, lease, watch)
@@ -84,6 +90,8 @@ def _execute(
 
         def look() -> None:
             lease.look()
+            for run in {item.run.name: item.run for item in queue.running()}.values():
+                bring_live(run.run_folder)
             seen = ((item, read_trial_progress(item.run.run_folder, item.trial)) for item in queue.running())
             running = [(item, p) for item, p in seen if p is not None and p.updated_at >= finisher.started_at]
             stalls.look((item.run.run_folder, progress) for item, progress in running)
@@ -140,6 +148,7 @@ def _items_of_run(
 ) -> list[Item]:
     items: list[Item] = []
     teacher, importance = teacher_folder(run), importance_folder(run)
+    bring_small(teacher, importance)
     is_shared_there = all(read_record(folder) is not None for folder in (teacher, importance))
     shared_title, before = _title(run, SHARED_TRIAL), run.plan.trial(SHARED_TRIAL)
     needs: set[str] = set()

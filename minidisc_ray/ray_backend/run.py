@@ -7,6 +7,7 @@ from pathlib import Path
 from minidisc_ray.files.patience import use_storage
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.lease import Lease, LeaseLostError, leased
+from minidisc_ray.pipeline.mirrored import bring, bring_live, bring_small, probe_bucket
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress, ProgressReader
 from minidisc_ray.pipeline.records import read_record
@@ -39,12 +40,15 @@ def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
         TrainingError: if the run, or every trial of a sweep, failed.
         KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
     """
+    probe_bucket(prepared.config.storage)
+    bring(prepared.run_folder)
     if is_finished(prepared):
         return load_result(prepared.run_folder)
     started_at = time.time()
     probe_storage(prepared)
     compute = prepared.config.compute
     with leased(prepared.run_folder) as lease:
+        bring(prepared.run_folder, is_exclusive=True)
         if is_finished(prepared):
             # Another driver was at it until now.
             return load_result(prepared.run_folder)
@@ -71,6 +75,7 @@ def _execute(prepared: Prepared, at_once: int, turn: Turn) -> None:
             _fit_alone(prepared, trial.name, True, turn)
         return
     shared = (teacher_folder(prepared), importance_folder(prepared))
+    bring_small(*shared)
     before = plan.trial(SHARED_TRIAL)
     is_before_finished = before is None or is_trial_finished(prepared, before)
     if not is_before_finished or any(read_record(folder) is None for folder in shared):
@@ -103,6 +108,7 @@ class Looker:
     def look(self) -> None:
         """See whether to go on, and what is going on now; what an interrupted run left is not."""
         self.lease.look()
+        bring_live(self.folder)
         found = [progress for progress in self._reader.read() if progress.updated_at >= self.since]
         self.stalls.look((self.folder, progress) for progress in found)
         publish(self.folder)

@@ -10,6 +10,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.pipeline.mirrored import bring_progress
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import read_progress
 from minidisc_ray.ray_backend.holding import HoldingCallback
@@ -34,6 +36,7 @@ def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
             failure = _trainer(prepared, trial, with_shared).fit().return_value
         except (TrainingFailedError, ray.exceptions.RayActorError) as error:
             Ledger(prepared.run_folder / "ledger.jsonl").close_open(trial, "failed")
+            bring_progress(prepared.run_folder)
             was_preempted = any(
                 found.trial == trial and found.status == "interrupted" for found in read_progress(prepared.run_folder)
             )
@@ -77,7 +80,7 @@ def _trainer(prepared: Prepared, trial: str, with_shared: bool) -> TorchTrainer:
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             callbacks=[
                 HoldingCallback(
-                    str(prepared.run_folder / "ledger.jsonl"), trial, devices, "gpu" if use_gpu else "cpu-core"
+                    place_of(prepared.run_folder / "ledger.jsonl"), trial, devices, "gpu" if use_gpu else "cpu-core"
                 )
             ],
         ),

@@ -10,6 +10,7 @@ from ray import tune
 from ray.tune.trainable import wrap_function
 
 from minidisc_ray.configs.loader import resolve
+from minidisc_ray.files.mirroring import local_path
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.ray_backend.holding import Hold, granted_at
 from minidisc_ray.ray_backend.leaving import heed_sigterm, leave
@@ -88,7 +89,7 @@ def _open_hold(config: dict[str, Any], since: float) -> None:
     compute = settings["config"]["compute"]
     has_gpu = compute["gpus_per_worker"] > 0
     devices = compute["gpus_per_worker"] if has_gpu else compute["cpus_per_worker"]
-    ledger = Path(config["run_folder"]) / "ledger.jsonl"
+    ledger = local_path(config["run_folder"]) / "ledger.jsonl"
     _hold = Hold(ledger, "tune-trial", settings["trial"], devices, "gpu" if has_gpu else "cpu-core", since)
 
 

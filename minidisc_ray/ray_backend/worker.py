@@ -17,10 +17,13 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.data import Splits, load_splits
+from minidisc_ray.files.mirroring import is_mirrored
 from minidisc_ray.files.patience import use_storage, wait_for_storage
 from minidisc_ray.pipeline.context import Context, Report
+from minidisc_ray.pipeline.mirrored import bring_for_trial, storage_root
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.pipeline.trial import run_shared, run_trial
 from minidisc_ray.ray_backend.holding import node_id
 from minidisc_ray.ray_backend.leaving import at_work
@@ -41,12 +44,16 @@ def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -
     """Execute one trial's steps on this worker; returns the sentence of a failure that no retry can mend."""
     _log_to_stderr()
     config = resolve(settings["config"])
-    # A worker that is started again while the storage is away must not take that for a mistake in the recipe.
-    use_storage(Path(config.storage), config.compute.storage_patience_seconds)
-    wait_for_storage()
+    root = storage_root(config.storage)
+    if not is_mirrored(root):
+        # A worker that is started again while the storage is away must not take that for a mistake in the recipe.
+        use_storage(root, config.compute.storage_patience_seconds)
+        wait_for_storage()
     prepared = prepare(config, _splits_of(_rows_key(config)))
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     name = settings["trial"]
+    artifacts = (teacher_folder(prepared), importance_folder(prepared))
+    bring_for_trial(prepared.run_folder, name, artifacts)
     trial = prepared.plan.trial(name) or Trial(name, ())
     shared = prepared.plan.shared if settings["with_shared"] else ()
     num_stages = len(shared) + len(trial.steps)
@@ -76,9 +83,11 @@ def _splits_of(rows_key: str) -> Splits:
 
 def train_worker(settings: dict[str, Any]) -> str | None:
     """The training function of a ``TorchTrainer``."""
+    # Ray would keep its pointer to a checkpoint on the driver's node, where no other one can write.
+    has_pointers = not is_mirrored(storage_root(settings["config"]["storage"]))
     place = ray.train.get_context()
     workers = Workers(place.get_world_rank(), place.get_world_size(), ray.train.torch.get_device())
-    return work(settings, workers, _report_to_train if workers.is_first else _report_metrics)
+    return work(settings, workers, _report_to_train if workers.is_first and has_pointers else _report_metrics)
 
 
 def _report_to_train(metrics: dict[str, float], checkpoint: Path) -> None:

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from minidisc_ray.configs.redact import redact
+from minidisc_ray.files.mirroring import published
 from minidisc_ray.reports import words
 from minidisc_ray.reports.candidates import trained_text
 
@@ -98,4 +99,5 @@ def write_page(path: Path, page: str) -> Path:
     temporary = path.with_suffix(f".tmp{os.getpid()}")
     temporary.write_text(page, encoding="utf-8")
     temporary.replace(path)
+    published(path)
     return path

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn, optim
 
 from minidisc_ray.configs.base import Config
+from minidisc_ray.files.mirroring import fetched_whole
 from minidisc_ray.files.patience import StorageError, patiently
 from minidisc_ray.files.sealing import DamageError, check_seal, write_folder
 from minidisc_ray.files.writing import put_in_place
@@ -116,6 +117,7 @@ def read_checkpoint(folder: Path, parameters: Mapping[str, Tensor], optimizer: o
         DamageError: if it is not whole, or not theirs, saying why.
         StorageError: if the storage does not come back in time.
     """
+    fetched_whole(folder)
     if (flaw := check_seal(folder)) is not None:
         raise DamageError(flaw)
     try:

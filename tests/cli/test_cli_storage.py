@@ -41,7 +41,7 @@ def test_ls_of_nothing(minidisc, tmp_path):
     assert minidisc.well("ls", "--storage", tmp_path / "empty").startswith("no runs in ")
     assert minidisc.well("ls", "--storage", tmp_path / "empty", "--format", "json") == "[]\n"
     assert "storage: " in minidisc("ls", "--storage", tmp_path / "nowhere").sentence
-    assert "is not a folder" in minidisc("ls", "--storage", "s3://bucket/runs").sentence
+    assert "ftp:// is not supported" in minidisc("ls", "--storage", "ftp://host/runs").sentence
     assert minidisc("ls", "--storage", tmp_path, "--format", "md").code == 2
 
 

@@ -364,8 +364,8 @@ def test_a_storage_that_cannot_be_written_is_refused(tmp_path):
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(UserError, match=r"^storage: .*cannot be written.*not a writable folder"):
             prepared_run(place, "conventional")
-    with pytest.raises(UserError, match=r"^storage: s3://bucket/x is not a folder"):
-        prepared_run(tmp_path, "conventional", ("storage=s3://bucket/x",))
+    with pytest.raises(UserError, match=r"^storage: ftp://host/x: ftp:// is not supported"):
+        prepared_run(tmp_path, "conventional", ("storage=ftp://host/x",))
     with pytest.raises(UserError, match=r"^name: .*(leaves|use letters)"):
         prepared_run(tmp_path, "conventional", ("name=../x",))
     assert [path.name for path in tmp_path.iterdir()] == ["file"], "a check makes nothing"
