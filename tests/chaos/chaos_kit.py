@@ -1,5 +1,6 @@
 """A cluster of several nodes on this machine, a sweep on it as a user starts one, and a meter of its own."""
 
+import json
 import os
 import random
 import signal
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import yaml
 from ray.cluster_utils import Cluster
 from ray.util.state import list_actors, list_placement_groups
 from ray_kit import clean_environment, command_of, processes_below
@@ -146,16 +146,16 @@ class Sweep:
 
     def start(self) -> None:
         file = self.folder / "study.yaml"
-        file.write_text(yaml.safe_dump({**STUDY, **self.changes}, sort_keys=False), encoding="utf-8")
+        file.write_text(json.dumps({**STUDY, **self.changes}), encoding="utf-8")  # which is YAML as well
         self.starts += 1
-        log = (self.folder / f"driver-{self.starts:03d}.log").open("w")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, "study", str(file), "--storage", str(self.storage), "--format", "json"],
-            env=clean_environment(RAY_ADDRESS=self.address, **FAST),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with (self.folder / f"driver-{self.starts:03d}.log").open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", MAIN, "study", str(file), "--storage", str(self.storage), "--format", "json"],
+                env=clean_environment(RAY_ADDRESS=self.address, **FAST),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
 
     @property
     def is_running(self) -> bool:
