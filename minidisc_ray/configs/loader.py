@@ -18,6 +18,7 @@ from minidisc_ray.configs.yaml_text import load_yaml
 TOO_DEEP = "nested too deeply: a recipe's keys are a handful of levels deep"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAX_RECIPE_BYTES = 100_000  # parsed within a second or two
+_TOO_LARGE = 10**400  # and what has over 4,300 digits Python does not print at all
 # A key that two kinds share by name, though one of them works it out, or means another thing by it: what was written
 # for the other says nothing. MiniDisc's trade-off would make of MaxiDisc an ablation between the two.
 _WORKED_OUT = {
@@ -170,12 +171,15 @@ def expand(value: Any, path: str) -> Any:
     """Expand ``${NAME}`` in strings; YAML's ``1e-4`` (a string in YAML 1.1) becomes a number.
 
     Raises:
-        UserError: naming the key below ``path`` and the variable that is not set.
+        UserError: naming the key below ``path`` and the variable that is not set, or a number that cannot be printed.
     """
     if isinstance(value, Mapping):
+        for key in value:
+            _check_size(key, path or "a key")
         return {key: expand(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [expand(item, path) for item in value]
+    _check_size(value, path)
     if not isinstance(value, str):
         return value
 
@@ -191,6 +195,11 @@ def expand(value: Any, path: str) -> Any:
         return os.environ[name]
 
     return _number(_VARIABLE.sub(variable, value))
+
+
+def _check_size(value: Any, path: str) -> None:
+    if isinstance(value, int) and abs(value) >= _TOO_LARGE:
+        raise UserError(f"{path}: an integer of over 400 digits; no key takes a number so large")
 
 
 def _number(text: str) -> Any:

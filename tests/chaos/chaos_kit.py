@@ -100,7 +100,7 @@ class Meter(threading.Thread):
     def __init__(self, every_seconds: float = 0.5) -> None:
         super().__init__(name="meter", daemon=True)
         self.every_seconds = every_seconds
-        self.lives: dict[str, Life] = {}
+        self.lives: dict[str, list[Life]] = {}
         self._is_over = threading.Event()
 
     def run(self) -> None:
@@ -113,15 +113,19 @@ class Meter(threading.Thread):
 
     def _look(self, groups: dict[str, Any], now: float) -> None:
         for name, group in groups.items():
-            stats = group.stats or {}
-            took_us = stats.get("end_to_end_creation_latency_us", 0)
-            if name not in self.lives and took_us:
-                granted_at = stats["creation_request_received_ns"] / 1e9 + took_us / 1e6
-                cpus = sum(float(bundle["unit_resources"].get("CPU", 0.0)) for bundle in group.bundles or ())
-                self.lives[name] = Life(granted_at, cpus)
-        for name, life in self.lives.items():
-            is_gone = name not in groups or groups[name].state in ("REMOVED", "RESCHEDULING")
-            if is_gone and life.ended_at is None:
+            if group.state != "CREATED" or (name in self.lives and self.lives[name][-1].ended_at is None):
+                continue
+            stats = group.stats
+            granted_at = int(stats["creation_request_received_ns"]) / 1e9 + (
+                int(stats["end_to_end_creation_latency_us"]) / 1e6
+            )
+            cpus = sum(float(bundle["unit_resources"].get("CPU", 0.0)) for bundle in group.bundles)
+            lives = self.lives.setdefault(name, [])
+            # A group that lost its node is granted anew, and its statistics may still tell of the first time.
+            lives.append(Life(now - self.every_seconds / 2 if lives else granted_at, cpus))
+        for name, (*_, life) in self.lives.items():
+            is_held = name in groups and groups[name].state == "CREATED"
+            if not is_held and life.ended_at is None:
                 life.ended_at = now - self.every_seconds / 2
 
     def stop(self) -> None:
@@ -130,7 +134,8 @@ class Meter(threading.Thread):
 
     def cpu_seconds(self) -> float:
         now = time.time()
-        return sum((life.ended_at or now) - life.granted_at for life in self.lives.values() if life.cpus)
+        lives = [life for lives in self.lives.values() for life in lives if life.cpus]
+        return sum((life.ended_at or now) - life.granted_at for life in lives)
 
 
 @dataclass
@@ -175,14 +180,15 @@ class Sweep:
     def attempts(self) -> list[Attempt]:
         return [attempt for path in self.runs() for attempt in Ledger(path / "ledger.jsonl").attempts()]
 
-    def live(self, stage: str | None = None) -> list[tuple[Path, Progress]]:
-        """Runs that are in a stage now, as far as their files tell."""
+    def live(self, stage: str | None = None, step: int = 0) -> list[tuple[Path, Progress]]:
+        """Runs that are in a stage now, at some step or later, as far as their files tell."""
         young = time.time() - 5
         return [
             (path, progress)
             for path in self.runs()
             for progress in read_progress(path)
             if progress.status == "running" and progress.updated_at > young and stage in (None, progress.stage)
+            if progress.step >= step
         ]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos_kit import Nodes, Sweep, signal_one
+from chaos_kit import Nodes, Sweep, signal_one, trial_processes
 
 from minidisc_ray.pipeline.progress import Progress
 
@@ -22,8 +22,8 @@ class Fault:
     Attributes:
         name: its kind.
         stages: what was running.
-        steps_redone: steps taken since the newest checkpoints of what was running; an upper bound, since a fault may
-            hit one trial of several.
+        steps_redone: steps since its newest checkpoint of that running trial which had most; an upper bound, since the
+            fault may have hit another.
         note: what it hit.
     """
 
@@ -40,7 +40,7 @@ def inject(name: str, nodes: Nodes, sweep: Sweep, rng: random.Random) -> Fault:
     """Do a fault; what it hits is written down just before."""
     live = sweep.live()
     stages = ", ".join(sorted({progress.stage for _, progress in live})) or "none"
-    redone = sum(_steps_at_risk(path, progress) for path, progress in live)
+    redone = max((_steps_at_risk(path, progress) for path, progress in live), default=0)
     return Fault(name, stages, redone, FAULTS[name](nodes, sweep, rng))
 
 
@@ -66,8 +66,11 @@ def freeze_worker(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
 
 
 def starve_worker(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
-    """The kernel's choice when memory is short: what is killed is killed with SIGKILL, after it could get no page."""
-    pid = int(subprocess.check_output(["pgrep", "-f", "^ray::TrialActor"], text=True).split()[0])
+    """No further page for a process, as where memory is short: it fails at whatever asks for one next."""
+    found = sorted(trial_processes())
+    if not found:
+        return "nothing was running"
+    pid = rng.choice(found)
     subprocess.run(["prlimit", "--pid", str(pid), f"--as={512 * 2**20}"], check=True)
     return f"process {pid} may hold 512 MiB of addresses"
 

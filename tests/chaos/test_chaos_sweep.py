@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,20 @@ from ray_kit import RAY_WARNINGS, numbers
 from rich.console import Console
 from rich.table import Table
 
+from minidisc_ray.accounting.cost import shares
+
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600), *RAY_WARNINGS]
 
 SEED = int(os.environ.get("MINIDISC_CHAOS_SEED", "0"))
 NUM_FAULTS = int(os.environ.get("MINIDISC_CHAOS_FAULTS", "50"))
 STAGES = ("teacher", "importance", "sandwich", "assistant", "student")
+# An epoch.
+STEPS_PER_CHECKPOINT = 8
+# A disturbed sweep takes a minute or two; faults are spread over it.
+SECONDS_BETWEEN = 12.0
+# Within a stage's 96 or 192.
+STEPS_TO_HIT = (10, 80)
+TRAINED = ("teacher", "sandwich", "assistant", "student")
 _rows: list[tuple[str, ...]] = []
 
 
@@ -38,7 +48,7 @@ def undisturbed(nodes, tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def summary():
     yield
-    table = Table("Fault", "While in", "Survived", "Steps redone", "Lost, s", "Ledger, s", "Meter, s", title="Chaos")
+    table = Table("Fault", "While in", "Survived", "Steps redone", "Lost, s", "Held, s", "Ledger error, s", "Holds")
     for row in _rows:
         table.add_row(*row)
     Console(width=160).print(table)
@@ -51,20 +61,24 @@ def check(sweep: Sweep, undisturbed, meter: Meter, faults: list[Fault]) -> None:
     holds = [attempt for attempt in sweep.attempts() if attempt.kind == "hold"]
     held, metered = sum(a.seconds * a.devices for a in holds), meter.cpu_seconds()
     is_same = found == undisturbed
-    lost = sum(a.seconds for a in sweep.attempts() if a.kind == "stage" and a.status != "finished")
+    lost = sum(share.lost for share in shares(sweep.attempts()))
     for number, fault in enumerate(faults):
         last = number == len(faults) - 1
-        ends = (f"{lost:.1f}", f"{held:.1f}", f"{metered:.1f}") if last else ("", "", "")
+        ends = (f"{lost:.1f}", f"{held:.1f}", f"{held - metered:+.1f}", str(len(holds))) if last else ("",) * 4
         _rows.append((fault.name, fault.stages, "yes" if is_same else "NO", str(fault.steps_redone), *ends))
     assert found == undisturbed
+    assert all(fault.steps_redone <= STEPS_PER_CHECKPOINT for fault in faults), faults
     assert abs(held - metered) <= max(0.02 * metered, 2.0 * len(holds)), f"{held:.1f} s held, {metered:.1f} s metered"
     assert poll(lambda: not leftovers(sweep.storage), 30), leftovers(sweep.storage)
 
 
 def disturbed(sweep: Sweep, nodes: Nodes, names: list[str], rng: random.Random, stage: str | None) -> list[Fault]:
     faults = []
-    for name in names:
-        if not poll(lambda: sweep.live(stage) or not sweep.is_running, 300) or not sweep.is_running:
+    for number, name in enumerate(names):
+        if number:
+            time.sleep(rng.uniform(0, SECONDS_BETWEEN))
+        step = rng.randint(*STEPS_TO_HIT) if stage in TRAINED else 0
+        if not poll(lambda step=step: sweep.live(stage, step) or not sweep.is_running, 300) or not sweep.is_running:
             break
         faults.append(inject(name, nodes, sweep, rng))
     return faults

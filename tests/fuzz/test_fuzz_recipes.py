@@ -211,6 +211,9 @@ def test_values_from_python_are_refused_at_once():
             (depth, other),
             lambda one=one, other=other, depth=depth: resolve({other: one(depth)}),
         )
+    # What Python itself refuses to print.
+    for raw in ({"seed": 10**5000}, {"finetune": {"num_epochs": -(10**5000)}}, {"finetune": {10**5000: 1}}):
+        assert not attempt("recipe: values from Python", "10**5000", lambda raw=raw: resolve(raw))
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path):
