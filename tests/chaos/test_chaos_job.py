@@ -1,0 +1,101 @@
+"""A sweep submitted with a token to two nodes, one of which dies half-way."""
+
+import csv
+import io
+import json
+import shutil
+import signal
+
+import psutil
+import pytest
+from chaos_kit import STUDY, Sweep, poll
+from office_kit import ROOT, Office, start_office
+from ray_kit import numbers
+from rich.console import Console
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
+
+_CLOCKS = ("hours", "seconds", "cost", "price", "ratio", "device")
+
+
+@pytest.fixture
+def office():
+    made = start_office(head_cpus=1, worker_cpus=1)
+    yield made
+    made.end()
+
+
+def submit(office: Office, name: str, folder, storage) -> None:
+    """Copy what travels, and submit; returns at once."""
+    here = folder / name
+    shutil.copytree(ROOT / "jobs", here / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
+    (here / "study.yaml").write_text(json.dumps(STUDY), encoding="utf-8")
+    options = ["--submission-id", name, "--no-wait", "--working-dir", str(here)]
+    job = ["python", "jobs/study.py", "study.yaml", "--storage", str(storage), "--format", "json"]
+    done = office.ray("job", "submit", *options, "--", *job)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def wait_for(office: Office, name: str) -> str:
+    """The job's logs, when it has succeeded."""
+    followed = office.ray("job", "logs", name, "--follow")
+    status = office.ray("job", "status", name)
+    assert "SUCCEEDED" in status.stdout, followed.stdout + status.stdout
+    return followed.stdout
+
+
+def table(office: Office, name: str, folder, storage) -> list[dict[str, str]]:
+    """The comparison of all runs of a storage, by a job of its own, without what a clock says."""
+    here = folder / f"{name}-table"
+    shutil.copytree(ROOT / "jobs", here / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
+    runs = [str(path) for path in sorted(storage.iterdir()) if (path / "identity.json").is_file()]
+    options = ["--submission-id", f"{name}-table", "--working-dir", str(here)]
+    done = office.ray("job", "submit", *options, "--", "python", "jobs/compare.py", *runs, "--format", "csv")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.count(",") > 5]
+    rows = list(csv.DictReader(io.StringIO("\n".join(lines))))
+    assert len(rows) >= len(STUDY["methods"]), done.stdout
+    return [{k: v for k, v in row.items() if not any(word in k.lower() for word in _CLOCKS)} for row in rows]
+
+
+def kill_worker_node(office: Office) -> int:
+    """Its raylet, without notice, as a machine goes whose power is cut."""
+    (raylet,) = [
+        process
+        for process in psutil.Process(office.nodes[1].pid).children(recursive=True)
+        if process.name() == "raylet"
+    ]
+    raylet.send_signal(signal.SIGKILL)
+    return raylet.pid
+
+
+def test_a_submitted_sweep_that_loses_a_node_ends_with_the_same_table(office, tmp_path):
+    calm, rough = tmp_path / "calm-runs", tmp_path / "rough-runs"
+    submit(office, "calm", tmp_path, calm)
+    wait_for(office, "calm")
+    expected = {path.name: numbers(result) for path, result in _results(calm)}
+    assert len(expected) == len(STUDY["methods"])
+    undisturbed = table(office, "calm", tmp_path, calm)
+
+    submit(office, "rough", tmp_path, rough)
+    half = len(expected) // 2
+    watched = Sweep(tmp_path, "", rough)
+
+    def is_half_way() -> bool:
+        finished = sum((run / "result.json").exists() for run in watched.runs())
+        return finished >= half and len(watched.live()) >= 2
+
+    assert poll(is_half_way, 600), office.ray("job", "logs", "rough").stdout
+    kill_worker_node(office)
+    wait_for(office, "rough")
+    assert {path.name: numbers(result) for path, result in _results(rough)} == expected
+    disturbed = table(office, "rough", tmp_path, rough)
+    assert disturbed == undisturbed
+    ends = [attempt.status for attempt in watched.attempts() if attempt.kind == "stage"]
+    assert "failed" in ends or "interrupted" in ends or "open" in ends, "nothing was running on the node that died"
+    Console(width=160).print(disturbed)
+
+
+def _results(storage):
+    sweep = Sweep(storage, "", storage)
+    return [(run, sweep.results()[run.name]) for run in sweep.runs()]
