@@ -89,7 +89,8 @@ def granted_at() -> float | None:
     if group is None:
         return None
     try:
-        found = get_placement_group(group.id.hex(), timeout=5)
+        # Left to itself, it would ask the newest Ray of this machine, which may be somebody else's.
+        found = get_placement_group(group.id.hex(), address=ray.get_runtime_context().gcs_address, timeout=5)
         stats = getattr(found, "stats", None) or {}
         asked_ns, took_us = stats["creation_request_received_ns"], stats["end_to_end_creation_latency_us"]
     except Exception:  # noqa: BLE001 - a dashboard that is off or slow costs a second of accuracy, no trial

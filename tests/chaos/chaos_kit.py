@@ -97,8 +97,9 @@ class Life:
 class Meter(threading.Thread):
     """Looks at the cluster's placement groups, as Ray's state API tells of them; knows nothing of ledgers."""
 
-    def __init__(self, every_seconds: float = 0.5) -> None:
+    def __init__(self, address: str, every_seconds: float = 0.5) -> None:
         super().__init__(name="meter", daemon=True)
+        self.address = address
         self.every_seconds = every_seconds
         self.lives: dict[str, list[Life]] = {}
         self._is_over = threading.Event()
@@ -106,7 +107,7 @@ class Meter(threading.Thread):
     def run(self) -> None:
         while not self._is_over.wait(self.every_seconds):
             try:
-                found = list_placement_groups(detail=True, limit=10_000, timeout=10)
+                found = list_placement_groups(self.address, detail=True, limit=10_000, timeout=10)
             except Exception:  # noqa: BLE001 - while a head is away there is nothing to be read
                 continue
             self._look({str(group.placement_group_id): group for group in found}, time.time())
@@ -211,12 +212,14 @@ def signal_one(number: int, rng: random.Random) -> str | None:
     return command_of(pid)
 
 
-def leftovers(storage: Path) -> list[str]:
+def leftovers(address: str, storage: Path) -> list[str]:
     """What a sweep that is over should not have left: actors, placement groups, temporary files."""
-    found = [f"actor {actor.class_name}" for actor in list_actors(filters=[("state", "=", "ALIVE")], limit=10_000)]
+    found = [
+        f"actor {actor.class_name}" for actor in list_actors(address, filters=[("state", "=", "ALIVE")], limit=10_000)
+    ]
     found += [
         f"placement group {group.placement_group_id}"
-        for group in list_placement_groups(limit=10_000)
+        for group in list_placement_groups(address, limit=10_000)
         if group.state not in ("REMOVED",)
     ]
     return found + [str(path) for path in storage.rglob("*.tmp[0-9]*")]

@@ -69,7 +69,7 @@ def check(sweep: Sweep, undisturbed, meter: Meter, faults: list[Fault]) -> None:
     assert found == undisturbed
     assert all(fault.steps_redone <= STEPS_PER_CHECKPOINT for fault in faults), faults
     assert abs(held - metered) <= max(0.02 * metered, 2.0 * len(holds)), f"{held:.1f} s held, {metered:.1f} s metered"
-    assert poll(lambda: not leftovers(sweep.storage), 30), leftovers(sweep.storage)
+    assert poll(lambda: not leftovers(sweep.address, sweep.storage), 30), leftovers(sweep.address, sweep.storage)
 
 
 def disturbed(sweep: Sweep, nodes: Nodes, names: list[str], rng: random.Random, stage: str | None) -> list[Fault]:
@@ -93,7 +93,7 @@ def run(folder: Path, nodes: Nodes, undisturbed, names: list[str], rng: random.R
 
 
 def _run(folder, storage, nodes, undisturbed, names, rng, stage):
-    sweep, meter = Sweep(folder, nodes.address, storage), Meter()
+    sweep, meter = Sweep(folder, nodes.address, storage), Meter(nodes.address)
     meter.start()
     sweep.start()
     try:
