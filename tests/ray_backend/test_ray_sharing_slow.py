@@ -33,9 +33,11 @@ MAIN = "from minidisc_ray.cli import main; main()"
 
 def sweep(storage, name, trials, seconds, **more):
     settings = {"storage": str(storage), "name": name, "trials": trials, "seconds": seconds, "compute": {}, **more}
+    # A local Ray, as tests share one, asks those who come from outside for its token.
+    mode = {"RAY_AUTH_MODE": "token"} if "address" in settings["compute"] else {}
     return subprocess.Popen(
         [sys.executable, str(HERE / "short_sweep.py"), json.dumps(settings)],
-        env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=clean_environment(**mode), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
