@@ -1,6 +1,5 @@
 """The command line: parse, call, print. A user's mistake is one sentence and exit code 2; a failure of ours is 1."""
 
-import json
 import os
 import signal
 import sys
@@ -12,10 +11,10 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from minidisc_ray import cli_storage
+from minidisc_ray import cli_models, cli_storage
+from minidisc_ray.cli_options import Format, Name, RecipeFile, Set, Storage, console, messages, overrides_of
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redact
-from minidisc_ray.reports.render import WIDTH_OF_A_PIPE
 
 app = typer.Typer(
     name="minidisc",
@@ -25,14 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
-messages = Console(stderr=True)
-
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file; `minidisc init` writes one.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, a.b=c; repeatable.")]
-Storage = Annotated[str | None, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
-Name = Annotated[str | None, typer.Option("--name", help="The run's name; by default derived from the config.")]
-Format = Literal["table", "md", "csv", "json"]
 _STOPPED = 130
 
 
@@ -87,7 +78,7 @@ def plan(
     from minidisc_ray import api
     from minidisc_ray.reports.plan import plan_renderables
 
-    overrides = _overrides(set_, storage, name, address)
+    overrides = overrides_of(set_, storage, name, address)
     if estimate:
         from minidisc_ray.reports.estimate import render_estimate
 
@@ -117,7 +108,7 @@ def run(
     from minidisc_ray import api
     from minidisc_ray.display import show_result, watching
 
-    prepared = api.plan(recipe, _overrides(set_, storage, name, address))
+    prepared = api.plan(recipe, overrides_of(set_, storage, name, address))
     with watching(console, prepared) as watch:
         result = api.run_prepared(prepared, watch)
     show_result(console, prepared.run_folder, result)
@@ -182,79 +173,16 @@ def study(
         raise typer.Exit(1)
 
 
-for command in (cli_storage.status, cli_storage.ls, cli_storage.stop):
+for command in (
+    cli_storage.status,
+    cli_storage.ls,
+    cli_storage.stop,
+    cli_models.predict,
+    cli_models.evaluate,
+    cli_models.profile,
+    cli_storage.clean,
+):
     app.command()(command)
-
-
-@app.command()
-def predict(
-    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines, CSV, TSV or Parquet.")],
-    columns: Annotated[list[str] | None, typer.Option("--columns", help="A column of text; repeat for a pair.")] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="JSON Lines; by default stdout.")
-    ] = None,
-) -> None:
-    """Label a file."""
-    from minidisc_ray import api
-
-    if output is not None and output.exists():
-        raise UserError(f"--output: {output} exists; choose another name")
-    text = api.predict(student, file, columns).to_json(orient="records", lines=True, force_ascii=False)
-    if output is None:
-        sys.stdout.write(text)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
-
-
-@app.command()
-def evaluate(
-    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder.")],
-    recipe: RecipeFile,
-    set_: Set = None,
-) -> None:
-    """Score a student on a recipe's validation rows."""
-    from minidisc_ray import api
-
-    for metric, value in api.evaluate(student, recipe, _overrides(set_, None, None, None)).items():
-        console.print(f"{metric} {value:.6f}")
-
-
-@app.command()
-def profile(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run, or a student's folder.")],
-    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads; by default PyTorch's own.")] = None,
-    repeats: Annotated[int, typer.Option("--repeats", help="Timed passes of each model.")] = 20,
-    length: Annotated[int, typer.Option("--length", help="Tokens of a row.")] = 128,
-    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
-) -> None:
-    """Measure a run's models: parameters, MACs, latency and throughput, teacher beside student."""
-    from minidisc_ray import api
-    from minidisc_ray.reports.profile import render_profile
-
-    if messages.is_terminal:
-        # A line and no moving bar, whose thread would be measured along.
-        messages.print(f"measuring; larger models take minutes with {repeats} repeats", soft_wrap=True)
-    frame = api.profile(folder, threads, repeats, length)
-    print(render_profile(frame, format_), end="")  # noqa: T201 - csv and json must not be wrapped
-
-
-@app.command()
-def clean(
-    storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-) -> None:
-    """Free what no result needs: finished runs' stages, encodings, leftovers, artifacts that no run uses."""
-    from minidisc_ray.pipeline.run_directory import clean as clean_storage
-
-    freed = clean_storage(storage, dry_run)
-    for path in freed.paths:
-        console.print(str(path), soft_wrap=True, highlight=False)
-    verb = "would free" if dry_run else "freed"
-    console.print(f"{verb} {freed.bytes / 2**20:.1f} MiB in {len(freed.paths)} places")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -310,9 +238,3 @@ def _say_stopped() -> None:
 
 def _say(error: UserError) -> None:
     messages.print(f"minidisc: {error}", soft_wrap=True, markup=False, highlight=False)
-
-
-def _overrides(set_: list[str] | None, storage: str | None, name: str | None, address: str | None) -> list[str]:
-    named = {"storage": storage, "name": name, "compute.address": address}
-    quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in named.items() if value is not None}
-    return [*(set_ or []), *(f"{key}={value}" for key, value in quoted.items())]

@@ -1,15 +1,12 @@
-"""Commands over a storage root: what is there, where it stands, and stopping it."""
+"""Commands over a storage root: what is there, where it stands, stopping it, and making room."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from minidisc_ray.reports.render import WIDTH_OF_A_PIPE
+from minidisc_ray.cli_options import console
 
-console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
 StorageFolder = Annotated[Path, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
 _DEFAULT_STORAGE = Path("minidisc-runs")
 _STILL_RUNNING = 1
@@ -74,6 +71,20 @@ def stop(
     console.print(f"{stopped.folder.name}: {told}", soft_wrap=True, highlight=False, markup=False)
     if stopped.outcome == "still running":
         raise typer.Exit(_STILL_RUNNING)
+
+
+def clean(
+    storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Free what no result needs: finished runs' stages, encodings, leftovers, artifacts that no run uses."""
+    from minidisc_ray.pipeline.run_directory import clean as clean_storage
+
+    freed = clean_storage(storage, dry_run)
+    for path in freed.paths:
+        console.print(str(path), soft_wrap=True, highlight=False)
+    verb = "would free" if dry_run else "freed"
+    console.print(f"{verb} {freed.bytes / 2**20:.1f} MiB in {len(freed.paths)} places")
 
 
 def _folder(storage: Path) -> Path:
