@@ -15,6 +15,7 @@ from minidisc_ray import cli_models, cli_storage
 from minidisc_ray.cli_options import Format, Name, RecipeFile, Set, Storage, console, messages, overrides_of
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redact
+from minidisc_ray.files.mirroring import place_of
 
 app = typer.Typer(
     name="minidisc",
@@ -223,7 +224,7 @@ def _finished_runs(folders: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for folder in folders:
         if (folder / "identity.json").is_file() and not (folder / "result.json").is_file() and len(folders) > 1:
-            messages.print(f"minidisc: {folder} is not finished, left out", soft_wrap=True, highlight=False)
+            messages.print(f"minidisc: {place_of(folder)} is not finished, left out", soft_wrap=True, highlight=False)
         elif (folder / "result.json").is_file():
             found.append(folder)
         else:

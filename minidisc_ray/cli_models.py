@@ -8,10 +8,11 @@ import typer
 
 from minidisc_ray.cli_options import Format, RecipeFile, Set, console, messages, overrides_of
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.mirroring import is_uri
 
 
 def predict(
-    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder.")],
+    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder or URI.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines, CSV, TSV or Parquet.")],
     columns: Annotated[list[str] | None, typer.Option("--columns", help="A column of text; repeat for a pair.")] = None,
     output: Annotated[
@@ -21,6 +22,10 @@ def predict(
     """Label a file."""
     from minidisc_ray import api
 
+    if output is not None and is_uri(output):
+        raise UserError(
+            f"--output: {output.name} is written on this machine alone; give a path, and copy it from there"
+        )
     if output is not None and output.exists():
         raise UserError(f"--output: {output} exists; choose another name")
     text = api.predict(student, file, columns).to_json(orient="records", lines=True, force_ascii=False)
@@ -34,7 +39,7 @@ def predict(
 
 
 def evaluate(
-    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder.")],
+    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder or URI.")],
     recipe: RecipeFile,
     set_: Set = None,
 ) -> None:
@@ -46,7 +51,7 @@ def evaluate(
 
 
 def profile(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run, or a student's folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run, or a student's folder; or a URI.")],
     threads: Annotated[int | None, typer.Option("--threads", help="CPU threads; by default PyTorch's own.")] = None,
     repeats: Annotated[int, typer.Option("--repeats", help="Timed passes of each model.")] = 20,
     length: Annotated[int, typer.Option("--length", help="Tokens of a row.")] = 128,
