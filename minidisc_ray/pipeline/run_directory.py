@@ -11,7 +11,7 @@ import yaml
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redacted
 from minidisc_ray.files.mirroring import is_mirrored, is_uri, place_of
-from minidisc_ray.files.patience import StorageError, use_storage
+from minidisc_ray.files.patience import StorageError, storage_put_back, use_storage
 from minidisc_ray.files.writing import read_json, write_json, write_text
 from minidisc_ray.pipeline.mirrored import probe_bucket, storage_root
 from minidisc_ray.pipeline.prepare import check_storage
@@ -22,6 +22,7 @@ ENCODINGS = "encodings"
 _LEFTOVER_AGE_SECONDS = 600.0
 
 
+@storage_put_back()
 def open_run(prepared: Prepared) -> Path:
     """Make the run directory, or take up one that the same config made.
 
@@ -45,7 +46,6 @@ def open_run(prepared: Prepared) -> Path:
         raise UserError(f"storage: {error}") from error
     except OSError as error:
         raise UserError(f"storage: {prepared.storage} cannot be written ({error.strerror})") from error
-    use_storage(prepared.storage, prepared.config.compute.storage_patience_seconds)
     return folder
 
 
