@@ -12,7 +12,20 @@ import typer
 from rich.console import Console
 
 from minidisc_ray import cli_models, cli_storage
-from minidisc_ray.cli_options import Format, Name, RecipeFile, Set, Storage, console, messages, overrides_of
+from minidisc_ray.cli_options import (
+    GOES_ON,
+    STOPPED,
+    Format,
+    Name,
+    RecipeFile,
+    Set,
+    Stopped,
+    Storage,
+    console,
+    messages,
+    overrides_of,
+    when_stopped,
+)
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redact
 from minidisc_ray.files.mirroring import place_of
@@ -25,7 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_STOPPED = 130
+
+_AFTER_RETRIES = "without --retry-failed the command goes on with what it had begun, and with it tries the rest"
 
 
 @app.command()
@@ -36,7 +50,8 @@ def demo(
     """Run conventional, MiniDisc and a MaxiDisc sweep on the built-in task, and print the comparison."""
     from minidisc_ray.demo import run_demo
 
-    run_demo(storage, address, console)
+    with when_stopped(GOES_ON):
+        run_demo(storage, address, console)
 
 
 @app.command()
@@ -85,7 +100,9 @@ def plan(
 
         if messages.is_terminal:
             messages.print("timing a few real steps of every stage; about a minute or two", soft_wrap=True)
-        print(render_estimate(api.estimate(recipe, overrides), format_), end="")  # noqa: T201 - json must not be wrapped
+        with when_stopped("an estimate keeps nothing, so the same command begins anew"):
+            found = api.estimate(recipe, overrides)
+        print(render_estimate(found, format_), end="")  # noqa: T201 - json must not be wrapped
         return
     if format_ != "table":
         raise UserError("--format: json goes with --estimate; add it, or leave --format out")
@@ -106,12 +123,13 @@ def run(
     ] = None,
 ) -> None:
     """Run a recipe; the same command again resumes, or shows the result."""
-    from minidisc_ray import api
-    from minidisc_ray.display import show_result, watching
+    with when_stopped(GOES_ON):
+        from minidisc_ray import api
+        from minidisc_ray.display import show_result, watching
 
-    prepared = api.plan(recipe, overrides_of(set_, storage, name, address))
-    with watching(console, prepared) as watch:
-        result = api.run_prepared(prepared, watch)
+        prepared = api.plan(recipe, overrides_of(set_, storage, name, address))
+        with watching(console, prepared) as watch:
+            result = api.run_prepared(prepared, watch)
     show_result(console, prepared.run_folder, result)
 
 
@@ -153,18 +171,20 @@ def study(
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
 ) -> None:
     """Run methods x tasks x scales x seeds as one experiment, and print one table in the paper's layout."""
-    from minidisc_ray import study as room
-    from minidisc_ray.display import show_study, watching_trials
-    from minidisc_ray.reports.study_page import render_whole_study
-
+    leaves = "nothing was started" if dry_run else _AFTER_RETRIES if retry_failed else GOES_ON
     told = Console(stderr=True) if format_ in ("csv", "json") else console
-    prepared = room.prepare_study(file, set_ or [], budget, storage)
-    cells = list(zip(prepared.cells, prepared.prepared, strict=True))
-    show_study(told, prepared.config, prepared.folder, cells, with_runs=dry_run)
-    if dry_run:
-        return
-    with watching_trials(told) as watch:
-        report = room.run_study(prepared, watch, retry_failed)
+    with when_stopped(leaves):
+        from minidisc_ray import study as room
+        from minidisc_ray.display import show_study, watching_trials
+        from minidisc_ray.reports.study_page import render_whole_study
+
+        prepared = room.prepare_study(file, set_ or [], budget, storage)
+        cells = list(zip(prepared.cells, prepared.prepared, strict=True))
+        show_study(told, prepared.config, prepared.folder, cells, with_runs=dry_run)
+        if dry_run:
+            return
+        with watching_trials(told) as watch:
+            report = room.run_study(prepared, watch, retry_failed)
     print(render_whole_study(report.table, report.findings, format_), end="")  # noqa: T201 - csv and json must not be wrapped
     told.print(f"page: {report.page}", soft_wrap=True, highlight=False)
     for name, reason in report.table.failed.items():
@@ -196,12 +216,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _say(error)
         sys.exit(2)
     except KeyboardInterrupt:
-        _say_stopped()
-        sys.exit(_STOPPED)
+        messages.print("minidisc: stopped")
+        sys.exit(STOPPED)
+    except Stopped as ended:
+        messages.print(f"minidisc: stopped; {ended.leaves}", soft_wrap=True)
+        raise
     except SystemExit as ended:
         # Typer makes this of a KeyboardInterrupt in a command, and says nothing.
-        if ended.code == _STOPPED:
-            _say_stopped()
+        if ended.code == STOPPED:
+            messages.print("minidisc: stopped")
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         if os.environ.get("MINIDISC_TRACEBACK"):
@@ -231,10 +254,6 @@ def _finished_runs(folders: Sequence[Path]) -> list[Path]:
             inside = sorted(path.parent for path in folder.glob("*/result.json"))
             found += inside or [folder]
     return found
-
-
-def _say_stopped() -> None:
-    messages.print("minidisc: stopped; the same command again goes on where this one stopped", soft_wrap=True)
 
 
 def _say(error: UserError) -> None:
