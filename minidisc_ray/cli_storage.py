@@ -1,15 +1,12 @@
-"""Commands over a storage root: what is there, where it stands, and stopping it."""
+"""Commands over a storage root: what is there, where it stands, stopping it, and making room."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from minidisc_ray.reports.render import WIDTH_OF_A_PIPE
+from minidisc_ray.cli_options import console, when_stopped
 
-console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
 StorageFolder = Annotated[Path, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
 _DEFAULT_STORAGE = Path("minidisc-runs")
 _STILL_RUNNING = 1
@@ -58,13 +55,15 @@ def stop(
         float, typer.Option("--wait-seconds", min=0.0, max=86_400.0, help="How long to wait for its end.")
     ] = 60.0,
 ) -> None:
-    """Stop a run or a study, wherever it is driven from, as Ctrl-C there would; the same command goes on with it."""
+    """Stop a run or a study, wherever it is driven from, as Ctrl-C there would; its own command goes on with it."""
     from minidisc_ray.pipeline.stopping import stop as stop_driver
 
-    stopped = stop_driver(_folder(storage), name, wait_seconds)
+    folder = _folder(storage)
+    with when_stopped("the request stays, and the run ends as soon as its driver sees it"):
+        stopped = stop_driver(folder, name, wait_seconds)
     who = f": {stopped.driver.title}" if stopped.driver is not None else ""
     told = {
-        "stopped": f"stopped{who}; the same command again goes on where it stopped",
+        "stopped": f"stopped{who}; its own command again goes on where it stopped",
         "finished": f"finished before it could be stopped{who}",
         "not running": "not running",
         "still running": f"still running after {wait_seconds:g} s{who}; it stops as soon as it sees the request",
@@ -74,6 +73,21 @@ def stop(
     console.print(f"{stopped.folder.name}: {told}", soft_wrap=True, highlight=False, markup=False)
     if stopped.outcome == "still running":
         raise typer.Exit(_STILL_RUNNING)
+
+
+def clean(
+    storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Free what no result needs: finished runs' stages, encodings, leftovers, artifacts that no run uses."""
+    from minidisc_ray.pipeline.run_directory import clean as clean_storage
+
+    with when_stopped("the same command again frees what is left" if not dry_run else "nothing was freed"):
+        freed = clean_storage(storage, dry_run)
+    for path in freed.paths:
+        console.print(str(path), soft_wrap=True, highlight=False)
+    verb = "would free" if dry_run else "freed"
+    console.print(f"{verb} {freed.bytes / 2**20:.1f} MiB in {len(freed.paths)} places")
 
 
 def _folder(storage: Path) -> Path:

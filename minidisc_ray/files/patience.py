@@ -5,7 +5,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,6 +61,16 @@ def use_storage(root: Path | None, patience_seconds: float) -> None:
     _Storage.root, _Storage.patience_seconds, _Storage.was_given_up = root, patience_seconds, False
 
 
+@contextmanager
+def storage_put_back() -> Iterator[None]:
+    """End what :func:`use_storage` says within it: what the process does next has the storage that it had before."""
+    before = _Storage.root, _Storage.patience_seconds, _Storage.was_given_up
+    try:
+        yield
+    finally:
+        _Storage.root, _Storage.patience_seconds, _Storage.was_given_up = before
+
+
 def patiently(action: Callable[[], _Found], path: Path | str) -> _Found:
     """What an action returns, tried again while the storage below it is away, read-only or full.
 
@@ -97,14 +108,14 @@ def patiently(action: Callable[[], _Found], path: Path | str) -> _Found:
             return found
 
 
-def wait_for_storage() -> None:
-    """Return once the storage of :func:`use_storage` is there and can be written.
+def wait_for_storage(path: Path) -> None:
+    """Return once the storage of :func:`use_storage`, if it holds a path, is there and can be written.
 
     Raises:
         StorageError: if it does not come back within the patience.
     """
     root = _Storage.root
-    if root is not None:
+    if root is not None and path.is_relative_to(root):
         patiently(lambda: _refuse_unwritable(root), root)
 
 
@@ -157,7 +168,9 @@ def _reason(number: int) -> str:
 
 
 def _sentence(path: Path | str, reason: str) -> str:
-    waited = f" for {_Storage.patience_seconds:g} s (compute.storage_patience_seconds)" if _Storage.root else ""
+    waited = (
+        f" for {_Storage.patience_seconds:g} s (compute.storage_patience_seconds)" if _Storage.patience_seconds else ""
+    )
     return (
         f"{path}: the storage could not be used{waited}: {reason}; make room or bring it back, and run again, which "
         "goes on from the last checkpoint"

@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 from transformers.utils import logging as transformers_logging
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.mirroring import fetched_whole
+from minidisc_ray.files.mirroring import fetched_whole, place_of
 from minidisc_ray.files.sealing import SEAL, check_seal, write_folder
 
 
@@ -55,11 +55,12 @@ def load_model(folder: str | Path) -> PreTrainedModel:
         UserError: if the folder holds none, or is not what was written there.
     """
     fetched_whole(Path(folder))
+    place = place_of(Path(folder))
     if not (Path(folder) / "config.json").is_file():
-        raise UserError(f"{folder}: no model there (config.json is missing); give a student's folder")
+        raise UserError(f"{place}: no model there (config.json is missing); give a student's folder")
     if (flaw := check_seal(Path(folder))) is not None:
         raise UserError(
-            f"{folder}: the model is damaged ({flaw}); copy it again, or remove the folder and run its recipe again, "
+            f"{place}: the model is damaged ({flaw}); copy it again, or remove the folder and run its recipe again, "
             f"or remove its {SEAL} if the change was meant"
         )
     try:
@@ -71,10 +72,10 @@ def load_model(folder: str | Path) -> PreTrainedModel:
         reason = " ".join(str(error).split())
         if "ignore_mismatched_sizes" in reason:
             reason = "its weights are not of the sizes that its config.json tells"
-        raise UserError(f"{folder}: the model could not be loaded ({reason[:200]})") from error
+        raise UserError(f"{place}: the model could not be loaded ({reason[:200]})") from error
     if told["missing_keys"]:
         raise UserError(
-            f"{folder}: not a trained classifier that fits its config.json: {len(told['missing_keys'])} weights are "
+            f"{place}: not a trained classifier that fits its config.json: {len(told['missing_keys'])} weights are "
             f"missing, {min(map(str, told['missing_keys']))} for one"
         )
     return model

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.patience import storage_put_back
 from minidisc_ray.pipeline.estimated import Estimate
 from minidisc_ray.pipeline.predicted_costs import alternatives, load_average, predict_costs
 from minidisc_ray.pipeline.prepare import prepare
@@ -21,6 +22,7 @@ from minidisc_ray.pipeline.timings import Overheads
 from minidisc_ray.training.workers import Workers
 
 
+@storage_put_back()
 def estimate_in_process(prepared: Prepared, budget_seconds: float, device: str = "cpu") -> Estimate:
     """Time a few real steps here, and predict runs in this process, one trial after another."""
     load = load_average()

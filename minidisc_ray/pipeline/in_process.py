@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from minidisc_ray.files.patience import use_storage
+from minidisc_ray.files.patience import storage_put_back, use_storage
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.mirrored import bring, bring_for_trial, probe_bucket
@@ -18,6 +18,7 @@ from minidisc_ray.training.notice import heeding_sigterm
 from minidisc_ray.training.workers import Workers
 
 
+@storage_put_back()
 def run_in_process(prepared: Prepared, device: str = "cpu") -> RunResult:
     """Execute every trial, one after another, resuming what is there.
 
@@ -30,17 +31,14 @@ def run_in_process(prepared: Prepared, device: str = "cpu") -> RunResult:
         return load_result(prepared.run_folder)
     started_at = time.time()
     open_run(prepared)
+    use_storage(prepared.storage, prepared.config.compute.storage_patience_seconds)
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     workers = Workers(device=torch.device(device))
-    try:
-        with heeding_sigterm():
-            for trial in prepared.plan.all_trials():
-                if not is_trial_finished(prepared, trial):
-                    _run_trial(Context(prepared, workers, trial.name, _count_stages(prepared, trial)), trial)
-        return finish_run(prepared, started_at)
-    finally:
-        # What the process does next is not to wait for this storage.
-        use_storage(None, 0.0)
+    with heeding_sigterm():
+        for trial in prepared.plan.all_trials():
+            if not is_trial_finished(prepared, trial):
+                _run_trial(Context(prepared, workers, trial.name, _count_stages(prepared, trial)), trial)
+    return finish_run(prepared, started_at)
 
 
 def _run_trial(context: Context, trial: Trial) -> None:

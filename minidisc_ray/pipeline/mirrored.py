@@ -4,6 +4,7 @@ The driver decides from records, results and ledgers, and brings no model but th
 what its own trial goes on from.
 """
 
+import re
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
@@ -18,6 +19,7 @@ from minidisc_ray.files.mirroring import (
     refreshed,
 )
 from minidisc_ray.files.uris import PlaceError
+from minidisc_ray.files.writing import read_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
 _CHECKPOINTS = {"newest", "before", "best", "best-before"}
@@ -35,12 +37,7 @@ def storage_root(storage: str | Path) -> Path:
     Raises:
         UserError: if it is nothing that runs can be kept in.
     """
-    try:
-        return local_path(storage)
-    except PlaceError as error:
-        raise UserError(f"storage: {error}") from error
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"storage: {str(storage)[:80]!r} is not a path ({error})") from error
+    return _lying(storage, "storage: ")
 
 
 def probe_bucket(storage: str) -> None:
@@ -121,6 +118,42 @@ def bring_model(folder: Path) -> None:
     fetched_whole(folder)
 
 
+def bring_to_load(place: str | Path) -> Path:
+    """Bring one model's folder, a student's for instance; returns where it lies.
+
+    Raises:
+        UserError: if the place is none, or cannot be read.
+    """
+    if not is_uri(place):
+        return Path(place)
+    folder = _lying(place)
+    try:
+        fetched_whole(folder)
+    except OSError as error:
+        raise UserError(str(error)) from error
+    return folder
+
+
+def bring_to_measure(place: str | Path) -> Path:
+    """Bring all models of a run, its teacher among them, or one model's folder; returns where it lies.
+
+    Raises:
+        UserError: if the place is none, or cannot be read.
+    """
+    if not is_uri(place):
+        return Path(place)
+    folder = _lying(place)
+    try:
+        fetched(folder, lambda name: _is_measured(name.split("/")))
+        uses = read_json(folder / "shared.json")
+        for use in uses if isinstance(uses, list) else []:
+            if re.fullmatch(r"teacher-[0-9a-z]+", str(use)):
+                fetched(folder.parent / "_shared" / str(use) / "model")
+    except OSError as error:
+        raise UserError(str(error)) from error
+    return folder
+
+
 def bring_to_show(place: str | Path, depth: int = 1) -> Path:
     """Bring what ``status`` and ``compare`` show of a run or of all runs of a storage; returns where it lies.
 
@@ -137,9 +170,23 @@ def bring_to_show(place: str | Path, depth: int = 1) -> Path:
     return folder
 
 
+def _lying(place: str | Path, key: str = "") -> Path:
+    try:
+        return local_path(place)
+    except PlaceError as error:
+        raise UserError(f"{key}{error}") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{key}{str(place)[:80]!r} is not a path ({error})") from error
+
+
 def _is_small(name: str) -> bool:
     parts = name.split("/")
     return not _NOT_SMALL.intersection(parts) and parts[-1] not in _OWN
+
+
+def _is_measured(parts: list[str]) -> bool:
+    """Whether a file is a run's or a model's own, or of a model that one of its stages made."""
+    return len(parts) == 1 or parts[0] == "student" or (parts[0] in ("stages", "trials") and parts[-2] == "model")
 
 
 def _is_shown(parts: list[str], depth: int) -> bool:

@@ -16,6 +16,7 @@ from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, load_splits
 from minidisc_ray.files.mirroring import refreshed
+from minidisc_ray.files.patience import StorageError, patiently, wait_for_storage
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import (
     build_teacher,
@@ -87,9 +88,15 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> Prepared:
 def check_storage(prepared: Prepared) -> None:
     """Refuse a storage that cannot be written and a run directory that another config made.
 
+    Where this process is at work on a run its storage was there before, and is waited for; elsewhere nobody waits.
+
     Raises:
         UserError: saying which.
     """
+    try:
+        wait_for_storage(prepared.storage)
+    except StorageError as error:
+        raise UserError(f"storage: {error}") from error
     existing = _existing_part(prepared.storage, prepared.config.storage)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"storage: {prepared.config.storage} cannot be written ({existing} is not a writable folder)")
@@ -104,7 +111,9 @@ def check_storage(prepared: Prepared) -> None:
     if not folder.exists():
         return
     try:
-        found = json.loads(marker.read_text(encoding="utf-8"))
+        found = json.loads(patiently(lambda: marker.read_text(encoding="utf-8"), marker))
+    except StorageError as error:
+        raise UserError(f"storage: {error}") from error
     except FileNotFoundError:
         # A driver marks the folder as its own before it makes the run; what is hidden are such marks, and leftovers.
         if any(not path.name.startswith(".") for path in folder.iterdir()):

@@ -13,6 +13,7 @@ from transformers import AutoConfig, PreTrainedModel
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.structure import Structure
+from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.families import PRUNED_PREFIX, shape_of
@@ -127,10 +128,12 @@ def models_in(folder: Path) -> list[ProfiledModel]:
         return _models_of_run(folder)
     if (folder / "identity.json").is_file():
         raise UserError(
-            f"{folder}: this run is not finished (no result.json); run its recipe again, so that it goes on"
+            f"{place_of(folder)}: this run is not finished (no result.json); run its recipe again, so that it goes on"
         )
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no run and no model there; give the folder of a finished run, or a student's")
+        raise UserError(
+            f"{place_of(folder)}: no run and no model there; give the folder of a finished run, or a student's"
+        )
     model = load_model(folder)
     return [ProfiledModel("student" if model.config.model_type.startswith(PRUNED_PREFIX) else "model", model)]
 
@@ -240,12 +243,12 @@ def _models_of_run(folder: Path) -> list[ProfiledModel]:
 def _teacher_folder(folder: Path) -> Path:
     uses = read_json(folder / "shared.json")
     names = [use for use in uses if _TEACHER.fullmatch(str(use))] if isinstance(uses, list) else []
-    alone = f"give {folder / 'student'} to measure the student alone"
+    alone = f"give {place_of(folder / 'student')} to measure the student alone"
     if not names:
-        raise UserError(f"{folder}: its shared.json does not say which teacher it used; {alone}")
+        raise UserError(f"{place_of(folder)}: its shared.json does not say which teacher it used; {alone}")
     teacher = folder.resolve().parent / "_shared" / str(names[0]) / "model"
     if not (teacher / "config.json").is_file():
-        raise UserError(f"{folder}: its teacher is gone (looked in {teacher}); {alone}")
+        raise UserError(f"{place_of(folder)}: its teacher is gone (looked in {place_of(teacher)}); {alone}")
     return teacher
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from minidisc_ray.configs.base import Config, UserError
+from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.files.sealing import open_document, sealed_document
 from minidisc_ray.files.writing import write_text
 
@@ -261,16 +262,16 @@ def load_result(folder: str | Path) -> RunResult:
     Raises:
         UserError: if there is none, it was written by another version, or it is not whole.
     """
-    path = Path(folder) / _RESULT
+    path, place = Path(folder) / _RESULT, place_of(Path(folder) / _RESULT)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{folder}: no result.json there; give the folder of a finished run") from error
+        raise UserError(f"{place_of(Path(folder))}: no result.json there; give the folder of a finished run") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as a result ({error})") from error
+        raise UserError(f"{place}: cannot be read as a result ({error})") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version is True or version != SCHEMA_VERSION:
-        raise UserError(f"{path}: schema version {version}; this release reads version {SCHEMA_VERSION}")
+        raise UserError(f"{place}: schema version {version}; this release reads version {SCHEMA_VERSION}")
     value, flaw = open_document(raw)
     try:
         found = RunResult.model_validate(value)
@@ -280,10 +281,10 @@ def load_result(folder: str | Path) -> RunResult:
         reason = first["msg"].removeprefix("Value error, ")
         where = f"{key}: " if key else ""
         raise UserError(
-            f"{path}: not a whole result ({where}{reason[0].lower()}{reason[1:]}); remove it and run the recipe again"
+            f"{place}: not a whole result ({where}{reason[0].lower()}{reason[1:]}); remove it and run the recipe again"
         ) from error
     if flaw is not None:
-        raise UserError(f"{path}: damaged ({flaw}); remove it and run the recipe again")
+        raise UserError(f"{place}: damaged ({flaw}); remove it and run the recipe again")
     return found
 
 

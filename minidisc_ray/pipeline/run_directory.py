@@ -10,9 +10,10 @@ import yaml
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redacted
-from minidisc_ray.files.patience import StorageError, use_storage
+from minidisc_ray.files.mirroring import is_mirrored, is_uri, place_of
+from minidisc_ray.files.patience import StorageError, storage_put_back, use_storage
 from minidisc_ray.files.writing import read_json, write_json, write_text
-from minidisc_ray.pipeline.mirrored import probe_bucket
+from minidisc_ray.pipeline.mirrored import probe_bucket, storage_root
 from minidisc_ray.pipeline.prepare import check_storage
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import load_result
@@ -21,6 +22,7 @@ ENCODINGS = "encodings"
 _LEFTOVER_AGE_SECONDS = 600.0
 
 
+@storage_put_back()
 def open_run(prepared: Prepared) -> Path:
     """Make the run directory, or take up one that the same config made.
 
@@ -44,7 +46,6 @@ def open_run(prepared: Prepared) -> Path:
         raise UserError(f"storage: {error}") from error
     except OSError as error:
         raise UserError(f"storage: {prepared.storage} cannot be written ({error.strerror})") from error
-    use_storage(prepared.storage, prepared.config.compute.storage_patience_seconds)
     return folder
 
 
@@ -78,18 +79,25 @@ def clean(storage: str | Path, dry_run: bool = False) -> Freed:
     Results, students, reports, ledgers and unfinished runs stay as they are.
 
     Raises:
-        UserError: if there is no storage with runs.
+        UserError: if there is no storage with runs, or it is a bucket.
     """
-    root = Path(storage).expanduser()
+    if is_uri(storage) and is_mirrored(root := storage_root(storage)):
+        uri = place_of(root)
+        client = "aws s3" if uri.startswith("s3:") else "gcloud storage"
+        raise UserError(
+            f"{uri}: clean frees folders, not buckets; remove what you need no more of a finished run with the store's "
+            f"own client, for instance `{client} rm --recursive {uri}/NAME/stages`"
+        )
+    root = storage_root(storage) if is_uri(storage) else Path(storage).expanduser()
     if not root.is_dir():
-        raise UserError(f"{storage}: no such storage folder")
+        raise UserError(f"{root}: no such storage folder")
     doomed: list[Path] = []
     used: set[str] = set()
     is_use_known = True
     runs = sorted(path for path in root.iterdir() if _is_run(path))
     if not runs:
         # Nothing is ever removed from a folder that is not certainly ours.
-        raise UserError(f"{storage}: no runs there; give the storage root, the folder that holds the runs")
+        raise UserError(f"{root}: no runs there; give the storage root, the folder that holds the runs")
     for folder in runs:
         uses = read_json(folder / "shared.json")
         if isinstance(uses, list) and all(isinstance(use, str) for use in uses):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.files.writing import write_json
 from minidisc_ray.pipeline.driver import Driver, driver_of, this_driver
 from minidisc_ray.pipeline.lease import STOP_FILE
@@ -49,14 +50,14 @@ def stop(storage: Path, name: str, wait_seconds: float) -> Stopped:
     if driver.beats_in is not None:
         raise UserError(
             f"{name}: it is run as part of {driver.beats_in} by {driver.title}; `minidisc stop {driver.beats_in} "
-            f"--storage {storage}` stops all of that"
+            f"--storage {place_of(storage)}` stops all of that"
         )
     me = this_driver(time.time())
     try:
         write_json(folder / STOP_FILE, {"token": driver.token, "asked_by": me.title, "asked_at": me.started_at})
     except OSError as error:
         raise UserError(
-            f"{name}: {folder} cannot be written ({error.strerror}), so nothing was asked to stop"
+            f"{name}: {place_of(folder)} cannot be written ({error.strerror}), so nothing was asked to stop"
         ) from error
     result_before = _result_time(folder)
     deadline = time.monotonic() + wait_seconds
@@ -75,7 +76,8 @@ def _find(storage: Path, name: str) -> Path:
     there = [folder for folder in folders if folder.parent == root and folder.is_dir()]
     if not there:
         raise UserError(
-            f"{name}: no run or study of that name in {storage}; `minidisc ls --storage {storage}` lists them"
+            f"{name}: no run or study of that name in {place_of(storage)}; `minidisc ls --storage {place_of(storage)}` "
+            "lists them"
         )
     live = [folder for folder in there if driver_of(folder) is not None]
     if len(live) > 1:

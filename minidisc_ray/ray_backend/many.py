@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.patience import use_storage
+from minidisc_ray.files.patience import storage_put_back, use_storage
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.failures import leave_failure, read_failure
 from minidisc_ray.pipeline.lease import Lease, LeaseLostError, leased
@@ -33,6 +33,7 @@ Watch = Callable[[Sequence[Progress]], None]
 OnResult = Callable[[Prepared, RunResult], None]
 
 
+@storage_put_back()
 def run_many(
     runs: Sequence[Prepared],
     folder: Path,
@@ -85,7 +86,6 @@ def _execute(
         at_once = trials_at_once(nodes, compute)
         for run in touched:
             open_run(run)
-
         use_storage(touched[0].storage, compute.storage_patience_seconds)
 
         def look() -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from minidisc_ray.files.patience import use_storage
+from minidisc_ray.files.patience import storage_put_back, use_storage
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.lease import Lease, LeaseLostError, leased
 from minidisc_ray.pipeline.mirrored import bring, bring_live, bring_small, probe_bucket
@@ -28,6 +28,7 @@ from minidisc_ray.schedules.plan import SHARED_TRIAL
 Watch = Callable[[Sequence[Progress]], None]
 
 
+@storage_put_back()
 def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
     """Execute a plan on the cluster that the recipe names, or on a local Ray, resuming what is there.
 

@@ -15,7 +15,7 @@ from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.ray_backend.holding import Hold, granted_at
 from minidisc_ray.ray_backend.leaving import heed_sigterm, leave
 from minidisc_ray.ray_backend.trainer import fit_trial
-from minidisc_ray.ray_backend.worker import work
+from minidisc_ray.ray_backend.worker import be_patient, work
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.notice import Preempted
 from minidisc_ray.training.workers import Workers
@@ -40,7 +40,9 @@ def trial_with_workers(config: dict[str, Any]) -> None:
     settings = json.loads(config["settings"])
     failure: str | None = None
     try:
-        fit_trial(prepare(resolve(settings["config"])), settings["trial"], settings["with_shared"])
+        resolved = resolve(settings["config"])
+        be_patient(resolved)
+        fit_trial(prepare(resolved), settings["trial"], settings["with_shared"])
     except TrainingError as error:
         failure = str(error)
     finish(failure)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from minidisc_ray.accounting.cost import held_by_stage
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.pipeline.driver import Driver, driver_of, is_heard_of
 from minidisc_ray.pipeline.failures import read_failure
@@ -69,7 +70,7 @@ def listing(storage: Path) -> list[Listed]:
             names = [entry.name for entry in entries if not entry.name.startswith(("_", "."))]
     except OSError as error:
         raise UserError(
-            f"storage: {storage} is not a folder that can be read; give the folder that runs were written to"
+            f"storage: {place_of(storage)} is not a folder that can be read; give the folder that runs were written to"
         ) from error
     found = [listed for name in names if (listed := _listed(storage / name)) is not None]
     return sorted(found, key=lambda entry: (-entry.changed_at, entry.name))

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.pipeline.failures import read_failure
 from minidisc_ray.pipeline.progress import Progress, is_stale, read_progress
 from minidisc_ray.pipeline.result import RunResult, load_result
@@ -59,7 +60,7 @@ def status(storage: Path) -> list[RunStatus]:
         folders = sorted(entry for entry in storage.iterdir() if _is_run(entry))
     except OSError as error:
         raise UserError(
-            f"storage: {storage} is not a folder that can be read; give the folder that runs were written to"
+            f"storage: {place_of(storage)} is not a folder that can be read; give the folder that runs were written to"
         ) from error
     return [entry for folder in folders for entry in look_at(folder)[0]]
 

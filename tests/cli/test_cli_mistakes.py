@@ -169,18 +169,6 @@ def test_a_failure_of_ours_is_exit_code_1_and_says_how_to_see_more(minidisc, rec
     ]
 
 
-def test_ctrl_c_is_exit_code_130_and_one_sentence(minidisc, recipe, monkeypatch):
-    import minidisc_ray.api
-
-    def stopped(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(minidisc_ray.api, "plan", stopped)
-    done = minidisc("plan", recipe)
-    assert (done.code, done.out) == (130, "")
-    assert done.err == "minidisc: stopped; the same command again goes on where this one stopped\n"
-
-
 def test_the_commands_are_those_of_the_contract():
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
     assert names >= {"demo", "init", "plan", "run", "compare", "status", "predict", "evaluate", "clean"}

@@ -65,7 +65,7 @@ def test_stop(minidisc, storage):
     told = minidisc.well("stop", "waits", "--storage", storage)
     thread.join()
     assert told.startswith("waits: stopped: ")
-    assert told.endswith("; the same command again goes on where it stopped\n")
+    assert told.endswith("; its own command again goes on where it stopped\n")
     with leased(storage / "waits"):
         done = minidisc("stop", "waits", "--storage", storage, "--wait-seconds", "0.3")
         assert (done.code, done.err) == (1, "")

@@ -240,7 +240,7 @@ def test_a_real_estimate_leaves_nothing_behind(tmp_path):
     assert 0 < hours["conventional"] < min(hours["minidisc"], hours["maxidisc"])
     for method in estimate.methods:
         assert all(stage.seconds > 0 for stage in method.stages)
-        assert method.duration_seconds >= sum(stage.seconds for stage in method.stages)
+        assert method.duration_seconds >= sum(stage.seconds for stage in method.stages) * (1 - 1e-9)
     assert not estimate.teacher.is_there
     assert not estimate.stops_early
 
