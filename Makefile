@@ -16,7 +16,7 @@ demo: setup
 	$(BIN)/minidisc demo --storage minidisc-runs
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 chaos: setup
 	$(BIN)/python -m pytest -m "chaos" -s tests/chaos

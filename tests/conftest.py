@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,15 +19,23 @@ from minidisc_ray.files.patience import use_storage
 torch.set_num_threads(1)
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Over several processes tests go file by file, but those that start a Ray all to one of them."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneProcessForRay(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, *_ = nodeid.split("::")
+            return "ray" if "/ray_backend/" in file else file
+
+    return OneProcessForRay(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Over several processes tests go file by file, but those that start a Ray all to one of them, and first."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
-    for item in items:
-        has_ray = item.get_closest_marker("ray") is not None
-        item.add_marker(pytest.mark.xdist_group("ray" if has_ray else item.path.name))
+    """The longest first: in the order of their collection whoever ends last would end alone."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: "/ray_backend/" not in item.nodeid)
 
 
 @pytest.fixture(params=FAMILY_NAMES)
