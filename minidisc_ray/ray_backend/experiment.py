@@ -22,6 +22,7 @@ from minidisc_ray.ray_backend.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.sharing import Turn
 from minidisc_ray.ray_backend.trainer import last_line
 from minidisc_ray.ray_backend.trial_actor import TrialActor, trial_with_workers
+from minidisc_ray.ray_backend.watching import is_stopped
 from minidisc_ray.ray_backend.worker import settings_of
 
 logger = logging.getLogger("minidisc_ray")
@@ -85,6 +86,8 @@ class _QueueSearcher(Searcher):
 
     def _is_tried_again(self, item: Item) -> bool:
         """A process that died without a sentence is nobody's mistake; one that was told to leave left a checkpoint."""
+        if is_stopped():
+            return True  # by the same command, given again
         folder = item.run.run_folder
         Ledger(folder / "ledger.jsonl").close_open(item.trial, "failed")
         bring_progress(folder)

@@ -16,6 +16,7 @@ from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import read_progress
 from minidisc_ray.ray_backend.holding import HoldingCallback
 from minidisc_ray.ray_backend.retries import Attempts, RetryPolicy
+from minidisc_ray.ray_backend.watching import is_stopped
 from minidisc_ray.ray_backend.worker import settings_of, train_worker
 from minidisc_ray.training.loop import TrainingError
 
@@ -35,6 +36,8 @@ def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
         try:
             failure = _trainer(prepared, trial, with_shared).fit().return_value
         except (TrainingFailedError, ray.exceptions.RayActorError) as error:
+            if is_stopped():
+                raise
             Ledger(prepared.run_folder / "ledger.jsonl").close_open(trial, "failed")
             bring_progress(prepared.run_folder)
             was_preempted = any(

@@ -7,6 +7,7 @@ from pathlib import Path
 from minidisc_ray.pipeline.progress import read_progress, write_progress
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+_stopped = threading.Event()
 
 
 def watched(action: Callable[[], None], look: Callable[[], None]) -> None:
@@ -22,13 +23,23 @@ def watched(action: Callable[[], None], look: Callable[[], None]) -> None:
         except BaseException as error:  # noqa: BLE001 - carried to the calling thread
             failures.append(error)
 
+    _stopped.clear()
     thread = threading.Thread(target=guarded, name="minidisc-run", daemon=True)
     thread.start()
-    while thread.is_alive():
-        thread.join(_SECONDS_BETWEEN_LOOKS)
-        look()
+    try:
+        while thread.is_alive():
+            thread.join(_SECONDS_BETWEEN_LOOKS)
+            look()
+    except BaseException:
+        _stopped.set()
+        raise
     if failures:
         raise failures[0]
+
+
+def is_stopped() -> bool:
+    """Whether this process's run was stopped by Ctrl-C or a look: what then loses its workers lost them to us."""
+    return _stopped.is_set()
 
 
 def mark_stopped(run_folder: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 from reports_builder import several_seeds
 
 from minidisc_ray.reports.html import write_report
@@ -166,12 +166,13 @@ def test_the_page_lets_no_other_script_in_and_fetches_nothing(browser: Browser, 
     broken = tmp_path / "broken.html"
     broken.write_text(report.read_text(encoding="utf-8").replace("<main>", f"<main>{evil}"), encoding="utf-8")
     page = browser.new_page(viewport=DESK)
-    requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
+    asked: list[Request] = []
+    page.on("request", lambda request: asked.append(request))
     page.goto(broken.as_uri())
     page.locator("#send").dispatch_event("click")
     assert page.evaluate("window.pwned") is None
-    assert requests == [broken.as_uri()]
+    # What the policy stops is told of as well, with its reason, before it leaves.
+    assert {request.url: request.failure for request in asked if request.failure != "csp"} == {broken.as_uri(): None}
     assert page.url == broken.as_uri()
     # Its own script still runs.
     assert page.get_by_role("button", name="Core-hours").count() > 0
