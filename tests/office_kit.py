@@ -44,6 +44,10 @@ class Office:
     def dashboard(self) -> str:
         return f"http://127.0.0.1:{self.ports['dashboard']}"
 
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.ports['gcs']}"
+
     def ray(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["ray", *words],

@@ -146,18 +146,18 @@ class Sweep:
     folder: Path
     address: str
     storage: Path
-    changes: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
     starts: int = 0
 
     def start(self) -> None:
         file = self.folder / "study.yaml"
-        file.write_text(json.dumps({**STUDY, **self.changes}), encoding="utf-8")  # which is YAML as well
+        file.write_text(json.dumps(STUDY), encoding="utf-8")  # which is YAML as well
         self.starts += 1
         with (self.folder / f"driver-{self.starts:03d}.log").open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", MAIN, "study", str(file), "--storage", str(self.storage), "--format", "json"],
-                env=clean_environment(RAY_ADDRESS=self.address, **FAST),
+                env={**clean_environment(**FAST), **self.environment, "RAY_ADDRESS": self.address},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
