@@ -40,7 +40,7 @@ def wait_for(office: Office, name: str) -> str:
     """The job's logs, when it has succeeded."""
     followed = office.ray("job", "logs", name, "--follow")
     status = office.ray("job", "status", name)
-    assert "SUCCEEDED" in status.stdout, followed.stdout + status.stdout
+    assert f"Job '{name}' succeeded" in status.stdout + status.stderr, followed.stdout + status.stdout + status.stderr
     return followed.stdout
 
 
