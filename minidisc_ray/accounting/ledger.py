@@ -168,6 +168,19 @@ class Ledger:
             self.append({"attempt": attempt_id, "event": "close", "status": status, "time": known_at})
         return left
 
+    def close_abandoned(self) -> None:
+        """Close what former drivers left open, each at its own last beat: nobody held anything in between.
+
+        Only for a driver that has the run to itself, before it starts anything.
+
+        Raises:
+            OSError: if the storage refuses for longer than a run waits for it.
+        """
+        for one in self.attempts():
+            if one.status == "open":
+                entry = {"attempt": one.attempt_id, "event": "close", "status": "interrupted", "seconds": one.seconds}
+                self.append({**entry, "time": time.time()})
+
     @contextmanager
     def attempt(
         self,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redacted
 from minidisc_ray.files.mirroring import is_mirrored, is_uri, place_of
@@ -24,7 +25,7 @@ _LEFTOVER_AGE_SECONDS = 600.0
 
 @storage_put_back()
 def open_run(prepared: Prepared) -> Path:
-    """Make the run directory, or take up one that the same config made.
+    """Make the run directory, or take up one that the same config made, which is this process's alone from now on.
 
     Raises:
         UserError: if it cannot be written, or another config made it.
@@ -42,6 +43,7 @@ def open_run(prepared: Prepared) -> Path:
         write_text(folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
         uses = [f"teacher-{prepared.teacher_key}", f"importance-{prepared.importance_key}"]
         write_json(folder / "shared.json", uses)
+        Ledger(folder / "ledger.jsonl").close_abandoned()
     except StorageError as error:
         raise UserError(f"storage: {error}") from error
     except OSError as error:

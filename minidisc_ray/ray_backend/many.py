@@ -25,7 +25,7 @@ from minidisc_ray.ray_backend.resources import trials_at_once
 from minidisc_ray.ray_backend.retries import RetryPolicy
 from minidisc_ray.ray_backend.sharing import taking_turns
 from minidisc_ray.ray_backend.stalls import StallWatch, end_on_its_node
-from minidisc_ray.ray_backend.watching import mark_stopped, watched
+from minidisc_ray.ray_backend.watching import closing_what_is_stopped, mark_stopped, watched
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
 from minidisc_ray.training.loop import TrainingError
 
@@ -82,7 +82,11 @@ def _execute(
     queue = ItemQueue(items, RetryPolicy.of(compute))
     stalls = StallWatch(compute.stall_seconds, end_on_its_node)
     touched = list({item.run.name: item.run for item in items}.values())
-    with cluster(compute.address) as nodes, taking_turns(home.name, compute.priority) as turn:
+    with (
+        closing_what_is_stopped(*(run.run_folder for run in touched)),
+        cluster(compute.address) as nodes,
+        taking_turns(home.name, compute.priority) as turn,
+    ):
         at_once = trials_at_once(nodes, compute)
         for run in touched:
             open_run(run)

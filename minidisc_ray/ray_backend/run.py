@@ -22,7 +22,7 @@ from minidisc_ray.ray_backend.sharing import Turn, taking_turns
 from minidisc_ray.ray_backend.stalls import StallWatch, end_on_its_node
 from minidisc_ray.ray_backend.sweep import fit_sweep
 from minidisc_ray.ray_backend.trainer import fit_trial
-from minidisc_ray.ray_backend.watching import mark_stopped, watched
+from minidisc_ray.ray_backend.watching import closing_what_is_stopped, mark_stopped, watched
 from minidisc_ray.schedules.plan import SHARED_TRIAL
 
 Watch = Callable[[Sequence[Progress]], None]
@@ -53,7 +53,11 @@ def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
         if is_finished(prepared):
             # Another driver was at it until now.
             return load_result(prepared.run_folder)
-        with cluster(compute.address) as nodes, taking_turns(prepared.name, compute.priority) as turn:
+        with (
+            closing_what_is_stopped(prepared.run_folder),
+            cluster(compute.address) as nodes,
+            taking_turns(prepared.name, compute.priority) as turn,
+        ):
             at_once = trials_at_once(nodes, compute)
             folder = open_run(prepared)
             use_storage(prepared.storage, compute.storage_patience_seconds)

@@ -43,6 +43,14 @@ def test_a_killed_attempt_counts_up_to_its_last_beat(ledger):
     assert held_by_stage([attempt])["student"].device_hours == pytest.approx(90 / 3600)
 
 
+def test_what_a_former_driver_left_open_ends_at_its_last_beat_whenever_the_next_one_comes(ledger):
+    write(ledger, "student", 1000.0, beats=(1015.0, 1030.0), devices=4)
+    ledger.close_abandoned()
+    ledger.close_open("main", "failed")  # a worker of the next driver's, lost a weekend later
+    (attempt,) = ledger.attempts()
+    assert (attempt.seconds, attempt.status) == (30.0, "interrupted")
+
+
 def test_failed_and_interrupted_attempts_are_charged_with_the_one_that_finished(ledger):
     write(ledger, "student", 0.0, 10.0, status="failed")
     write(ledger, "student", 20.0, 25.0, status="interrupted")
