@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 import signal
 
 import psutil
@@ -25,15 +24,23 @@ def office():
     made.end()
 
 
-def submit(office: Office, name: str, folder, storage) -> None:
-    """Copy what travels, and submit; returns at once."""
-    here = folder / name
-    shutil.copytree(ROOT / "jobs", here / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
-    (here / "study.yaml").write_text(json.dumps(STUDY), encoding="utf-8")
-    options = ["--submission-id", name, "--no-wait", "--working-dir", str(here)]
-    job = ["python", "jobs/study.py", "study.yaml", "--storage", str(storage), "--format", "json"]
-    done = office.ray("job", "submit", *options, "--", *job)
+def job(office: Office, name: str, script: str, *words: str, wait: bool = False) -> str:
+    """Submit one of the jobs; what was said by its end, or at once.
+
+    Nothing travels with it: two raylets on one machine share the folder that it would travel to, and the one whose
+    trials are over removes it from below the driver of the other.
+    """
+    options = ["--submission-id", name, *(() if wait else ("--no-wait",))]
+    done = office.ray("job", "submit", *options, "--", "python", str(ROOT / "jobs" / script), *words)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def submit(office: Office, name: str, folder, storage) -> None:
+    """Submit the study; returns at once."""
+    study = folder / f"{name}.yaml"
+    study.write_text(json.dumps(STUDY), encoding="utf-8")
+    job(office, name, "study.py", str(study), "--storage", str(storage), "--format", "json")
 
 
 def wait_for(office: Office, name: str) -> str:
@@ -44,17 +51,13 @@ def wait_for(office: Office, name: str) -> str:
     return followed.stdout
 
 
-def table(office: Office, name: str, folder, storage) -> list[dict[str, str]]:
+def table(office: Office, name: str, storage) -> list[dict[str, str]]:
     """The comparison of all runs of a storage, by a job of its own, without what a clock says."""
-    here = folder / f"{name}-table"
-    shutil.copytree(ROOT / "jobs", here / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
     runs = [str(path) for path in sorted(storage.iterdir()) if (path / "identity.json").is_file()]
-    options = ["--submission-id", f"{name}-table", "--working-dir", str(here)]
-    done = office.ray("job", "submit", *options, "--", "python", "jobs/compare.py", *runs, "--format", "csv")
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.count(",") > 5]
+    said = job(office, f"{name}-table", "compare.py", *runs, "--format", "csv", wait=True)
+    lines = [line for line in said.splitlines() if line.count(",") > 5]
     rows = list(csv.DictReader(io.StringIO("\n".join(lines))))
-    assert len(rows) >= len(STUDY["methods"]), done.stdout
+    assert len(rows) >= len(STUDY["methods"]), said
     return [{k: v for k, v in row.items() if not any(word in k.lower() for word in _CLOCKS)} for row in rows]
 
 
@@ -75,7 +78,7 @@ def test_a_submitted_sweep_that_loses_a_node_ends_with_the_same_table(office, tm
     wait_for(office, "calm")
     expected = {path.name: numbers(result) for path, result in _results(calm)}
     assert len(expected) == len(STUDY["methods"])
-    undisturbed = table(office, "calm", tmp_path, calm)
+    undisturbed = table(office, "calm", calm)
 
     submit(office, "rough", tmp_path, rough)
     half = len(expected) // 2
@@ -89,7 +92,7 @@ def test_a_submitted_sweep_that_loses_a_node_ends_with_the_same_table(office, tm
     kill_worker_node(office)
     wait_for(office, "rough")
     assert {path.name: numbers(result) for path, result in _results(rough)} == expected
-    disturbed = table(office, "rough", tmp_path, rough)
+    disturbed = table(office, "rough", rough)
     assert disturbed == undisturbed
     ends = [attempt.status for attempt in watched.attempts() if attempt.kind == "stage"]
     assert "failed" in ends or "interrupted" in ends or "open" in ends, "nothing was running on the node that died"
