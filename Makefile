@@ -19,7 +19,7 @@ test: setup
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 chaos: setup
-	$(BIN)/python -m pytest -m "chaos" -s tests/chaos
+	$(BIN)/python -m pytest -m chaos_long -s tests/chaos
 
 lint: setup
 	$(BIN)/ruff check .

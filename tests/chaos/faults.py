@@ -3,10 +3,12 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,16 +116,13 @@ def make_storage_read_only(nodes: Nodes, sweep: Sweep, rng: random.Random) -> st
 
 def fill_disk(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
     """For six seconds there is no byte left."""
-    filler = sweep.storage / "filler"
-    with filler.open("wb") as file:
-        try:
-            while True:
-                file.write(b"\0" * 2**16)
-        except OSError:
-            pass
+    filler, before = sweep.storage / "filler", shutil.disk_usage(sweep.storage).used
+    with suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(b"\0" * 2**16)
     time.sleep(6)
-    filler.unlink()
-    return "for 6 s"
+    filler.unlink(missing_ok=True)
+    return f"for 6 s; {before / 2**20:.0f} MiB were in use"
 
 
 FAULTS: dict[str, Inject] = {
