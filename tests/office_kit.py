@@ -123,19 +123,20 @@ def free_ports(names: list[str]) -> dict[str, int]:
         return {name: one.getsockname()[1] for name, one in sockets.items()}
 
 
-def start_office(head_cpus: int = 0, worker_cpus: int = 2) -> Office:
+def start_office(head_cpus: int = 0, worker_cpus: int = 2, num_workers: int = 1) -> Office:
     """A started office; tries thrice, for Ray gives a node 30 s, which a machine with much other work does not keep."""
     for attempt in range(3):
         try:
-            return _started(head_cpus, worker_cpus)
+            return _started(head_cpus, worker_cpus, num_workers)
         except AssertionError as error:
             if attempt == 2 or "a node ended" not in str(error):
                 raise
     raise AssertionError("unreachable")
 
 
-def _started(head_cpus: int, worker_cpus: int) -> Office:
-    of_nodes = [f"{node}_{what}" for node in ("head", "worker") for what in ("agent", "agent_grpc", "metrics")]
+def _started(head_cpus: int, worker_cpus: int, num_workers: int) -> Office:
+    workers = ["worker", *(f"worker{number}" for number in range(2, num_workers + 1))]
+    of_nodes = [f"{node}_{what}" for node in ("head", *workers) for what in ("agent", "agent_grpc", "metrics")]
     # Short, since Ray's sockets lie below it.
     made = Office(Path(mkdtemp(prefix="mdo", dir="/tmp")), free_ports(["gcs", "dashboard", "client", *of_nodes]))
     try:
@@ -153,8 +154,10 @@ def _started(head_cpus: int, worker_cpus: int) -> Office:
             f"--temp-dir={made.home / 'ray'}",
         )
         made.wait_until(lambda: asked(made.dashboard) > 0 and made.is_healthy("head"), "the head answers")
-        made.start("worker", f"--address=127.0.0.1:{made.ports['gcs']}", f"--num-cpus={worker_cpus}")
-        made.wait_until(lambda: made.is_healthy("worker"), "the worker answers")
+        for worker in workers:
+            made.start(worker, f"--address={made.address}", f"--num-cpus={worker_cpus}")
+        for worker in workers:
+            made.wait_until(lambda worker=worker: made.is_healthy(worker), f"{worker} answers")
     except BaseException:
         made.end()
         raise

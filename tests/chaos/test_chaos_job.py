@@ -1,4 +1,4 @@
-"""A sweep submitted with a token to two nodes, one of which dies half-way."""
+"""A sweep submitted with a token to two nodes and a head that runs no trial; one of the two dies half-way."""
 
 import csv
 import io
@@ -12,6 +12,8 @@ from office_kit import ROOT, Office, start_office
 from ray_kit import numbers
 from rich.console import Console
 
+from minidisc_ray.ray_backend.stalls import place_of
+
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 
 _CLOCKS = ("hours", "seconds", "cost", "price", "ratio", "device")
@@ -19,7 +21,7 @@ _CLOCKS = ("hours", "seconds", "cost", "price", "ratio", "device")
 
 @pytest.fixture
 def office():
-    made = start_office(head_cpus=1, worker_cpus=1)
+    made = start_office(head_cpus=0, worker_cpus=1, num_workers=2)
     yield made
     made.end()
 
@@ -61,15 +63,15 @@ def table(office: Office, name: str, storage) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if not any(word in k.lower() for word in _CLOCKS)} for row in rows]
 
 
-def kill_worker_node(office: Office) -> int:
-    """Its raylet, without notice, as a machine goes whose power is cut."""
-    (raylet,) = [
-        process
-        for process in psutil.Process(office.nodes[1].pid).children(recursive=True)
-        if process.name() == "raylet"
-    ]
-    raylet.send_signal(signal.SIGKILL)
-    return raylet.pid
+def kill_node_of(office: Office, pid: int) -> bool:
+    """The raylet of the node that a process runs on, without notice, as a machine goes whose power is cut."""
+    for node in office.nodes[1:]:
+        below = psutil.Process(node.pid).children(recursive=True)
+        if pid in {process.pid for process in below}:
+            (raylet,) = [process for process in below if process.name() == "raylet"]
+            raylet.send_signal(signal.SIGKILL)
+            return True
+    return False
 
 
 def test_a_submitted_sweep_that_loses_a_node_ends_with_the_same_table(office, tmp_path):
@@ -84,12 +86,16 @@ def test_a_submitted_sweep_that_loses_a_node_ends_with_the_same_table(office, tm
     half = len(expected) // 2
     watched = Sweep(tmp_path, "", rough)
 
-    def is_half_way() -> bool:
+    def at_work() -> int | None:
+        """Half-way: the process of a trial that has begun to train."""
         finished = sum((run / "result.json").exists() for run in watched.runs())
-        return finished >= half and len(watched.live()) >= 2
+        live = watched.live(step=20) if finished >= half else []
+        place = place_of(live[0][0], live[0][1].trial) if live else None
+        return None if place is None else place.pid
 
-    assert poll(is_half_way, 600), office.ray("job", "logs", "rough").stdout
-    kill_worker_node(office)
+    pid = poll(at_work, 600)
+    assert pid, office.ray("job", "logs", "rough").stdout
+    assert kill_node_of(office, pid)
     wait_for(office, "rough")
     assert {path.name: numbers(result) for path, result in _results(rough)} == expected
     disturbed = table(office, "rough", rough)
