@@ -76,6 +76,7 @@ class Estimate(Config):
     student_percent: int
     devices: float
     device_unit: str
+    currency: str
     num_workers: int
     teacher: PredictedTeacher
     methods: tuple[PredictedMethod, ...]

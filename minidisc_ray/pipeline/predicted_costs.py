@@ -91,7 +91,7 @@ def predict_costs(found: Alternatives, recipe: Prepared, timings: Timings, overh
     forecaster = Forecaster(found.timed, timings)
     compute = recipe.config.compute
     devices = compute.num_workers * (compute.gpus_per_worker or compute.cpus_per_worker)
-    price: float | None = getattr(compute, "price_per_device_hour", None)
+    price = compute.price_per_device_hour
     drafts = [_method(kind, run, run is recipe, forecaster, overheads, devices) for kind, run in found.runs.items()]
     base = next(draft.device_hours for draft in drafts if draft.kind == "conventional")
     methods = [
@@ -110,6 +110,7 @@ def predict_costs(found: Alternatives, recipe: Prepared, timings: Timings, overh
         student_percent=recipe.config.student_percent,
         devices=devices,
         device_unit="GPU-hours" if compute.gpus_per_worker else "core-hours",
+        currency=compute.currency,
         num_workers=compute.num_workers,
         teacher=PredictedTeacher(
             device_hours=teacher_hours,

@@ -51,7 +51,7 @@ def _methods(estimate: Estimate) -> Section:
     rows.insert(0, ("Teacher", hours_text(teacher.device_hours), "", "", there, _price(teacher.price)))
     headings = ["Method", unit[0].upper() + unit[1:], "Hours ratio", "Start-up hours", "Duration"]
     if teacher.price is not None:
-        headings.append("Price")
+        headings.append(f"Price ({estimate.currency})")
     columns = [
         Column(heading, tuple(row[place] for row in rows), is_number=place > 0)
         for place, heading in enumerate(headings)
