@@ -3,8 +3,8 @@
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 # A result of ten thousand trials has a few of them.
 SMALL_FILE_BYTES = 64 * 2**20
@@ -14,7 +14,7 @@ class NotAFileError(OSError):
     """There is something of a file's name that is a pipe, a device, a socket, or far too large."""
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file to read bytes; a pipe without a writer, or a device, is never waited for.
 
     Raises:
@@ -52,7 +52,9 @@ def read_regular(path: Path, limit_bytes: int = SMALL_FILE_BYTES) -> bytes:
         OSError: if it cannot be read.
     """
     with open_regular(path) as file:
-        content = file.read(limit_bytes + 1)
-    if len(content) > limit_bytes:
+        is_larger = os.fstat(file.fileno()).st_size > limit_bytes
+        # It may grow, and some file systems do not know sizes.
+        content = b"" if is_larger else file.read(limit_bytes + 1)
+    if is_larger or len(content) > limit_bytes:
         raise NotAFileError(errno.EFBIG, f"larger than {limit_bytes / 2**20:g} MiB", str(path))
     return content
