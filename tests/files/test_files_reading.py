@@ -9,7 +9,7 @@ import pytest
 from minidisc_ray.configs import UserError
 from minidisc_ray.files.reading import NotAFileError, read_regular
 from minidisc_ray.files.sealing import check_seal, seal
-from minidisc_ray.files.writing import read_json
+from minidisc_ray.files.writing import read_json, write_json
 from minidisc_ray.pipeline.driver import DRIVER_FILE, driver_of, unreadable_driver
 from minidisc_ray.pipeline.failures import read_failure
 from minidisc_ray.pipeline.progress import read_progress
@@ -70,6 +70,20 @@ def test_what_is_no_file_of_ours_is_damage(tmp_path, kind):
     assert read_progress(run) == []
     assert [entry.state for entry in listing(tmp_path)] == ["damaged"]
     assert [entry.status for entry in status(tmp_path)] == ["failed"]
+
+
+@pytest.mark.parametrize("kind", [pipe, zeros])
+def test_a_ledger_that_is_no_file_hides_nothing(tmp_path, kind):
+    kind(tmp_path / "run" / "ledger.jsonl")
+    (found,) = listing(tmp_path)
+    assert found.state == "damaged"
+    assert "not a regular file" in found.note
+
+
+def test_a_driver_that_cannot_be_read_is_told(tmp_path):
+    write_json(tmp_path / "run" / "identity.json", {})
+    (tmp_path / "run" / DRIVER_FILE).symlink_to(DRIVER_FILE)
+    assert listing(tmp_path)[0].note.startswith("who drives it cannot be read (")
 
 
 @pytest.mark.parametrize("kind", KINDS)
