@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from minidisc_ray.files.pushing import Pusher
+from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.remote import SEAL, Entry, Remote, is_temporary, is_whole
 from minidisc_ray.files.uris import PlaceError, check_uri, endpoint_of
 
@@ -269,6 +270,6 @@ def _size(path: Path) -> int:
 
 def _content(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError:
         return None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minidisc_ray.files.patience import patiently
+from minidisc_ray.files.reading import NotAFileError, open_regular, read_regular
 from minidisc_ray.files.writing import make_folder, put_in_place, remove, sync, temporary_beside
 
 SEAL = "seal.json"
@@ -47,10 +48,10 @@ def check_seal(folder: Path) -> str | None:
     Reads every file once: a file that this process has read, and that was not changed since, is not read again.
     """
     try:
-        text = patiently(lambda: (folder / SEAL).read_text(encoding="utf-8"), folder)
+        text = patiently(lambda: read_regular(folder / SEAL), folder).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (PermissionError, UnicodeDecodeError):
+    except (PermissionError, IsADirectoryError, NotAFileError, UnicodeDecodeError):
         return f"{SEAL} cannot be read"
     try:
         entries = json.loads(text)["files"]
@@ -75,7 +76,7 @@ def entry_flaw(path: Path, entry: Mapping[str, Any]) -> str | None:
             return f"the content of {path.name} is not what was written"
     except (FileNotFoundError, NotADirectoryError):
         return f"{path.name} is missing"
-    except (PermissionError, IsADirectoryError) as error:
+    except (PermissionError, IsADirectoryError, NotAFileError) as error:
         return f"{path.name} cannot be read ({error.strerror})"
     return None
 
@@ -143,6 +144,6 @@ def _digest_of(path: Path) -> str:
     found = path.stat()
     key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
     if key not in _digests or time.time() - found.st_mtime < _SECONDS_OF_DOUBT:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
     return _digests[key]

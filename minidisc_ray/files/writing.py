@@ -12,6 +12,7 @@ from typing import Any
 
 from minidisc_ray.files.mirroring import published, published_soon, unpublished
 from minidisc_ray.files.patience import check_storage_is_there, patiently
+from minidisc_ray.files.reading import read_regular
 
 # Two nodes may have processes of one number.
 _OWN = secrets.token_hex(3)
@@ -85,9 +86,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any | None:
-    """A JSON file's value; None if it is missing or damaged."""
+    """A small JSON file's value; None if it is missing or damaged, or no file."""
     try:
-        return json.loads(patiently(lambda: path.read_text(encoding="utf-8"), path))
+        return json.loads(patiently(lambda: read_regular(path), path).decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -10,6 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import fetched_whole, place_of
+from minidisc_ray.files.patience import TRANSIENT
 from minidisc_ray.files.sealing import SEAL, check_seal, write_folder
 
 
@@ -56,7 +57,16 @@ def load_model(folder: str | Path) -> PreTrainedModel:
     """
     fetched_whole(Path(folder))
     place = place_of(Path(folder))
-    if not (Path(folder) / "config.json").is_file():
+    try:
+        is_model = (Path(folder) / "config.json").is_file()
+    except OSError as error:
+        # A storage that is away for a moment is nobody's mistake.
+        if error.errno in TRANSIENT:
+            raise
+        raise UserError(
+            f"{place}: cannot be read ({error.strerror}); give a student's folder that you may read"
+        ) from error
+    if not is_model:
         raise UserError(f"{place}: no model there (config.json is missing); give a student's folder")
     if (flaw := check_seal(Path(folder))) is not None:
         raise UserError(

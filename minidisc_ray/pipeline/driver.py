@@ -6,18 +6,21 @@ import platform
 import uuid
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.files.mirroring import refreshed
+from minidisc_ray.files.reading import NotAFileError, read_regular
 from minidisc_ray.files.writing import read_json
 
 DRIVER_FILE = ".driver.json"
 SECONDS_BETWEEN_BEATS = 5.0
 # Twelve beats: a file server that is slow for a while ends nobody's run.
 EXPIRY_SECONDS = 60.0
+# What a date can be made of in every time zone: the year 9892 is the last one.
+_Time = Annotated[float, Field(ge=0.0, lt=2.5e11)]
 
 
 class Driver(Config):
@@ -26,12 +29,16 @@ class Driver(Config):
     token: str = Field(description="Tells this one from every other.")
     user: str
     host: str
-    pid: int
-    started_at: float = Field(description="Seconds since the epoch, as all times here.")
-    beat_at: float
+    pid: int = Field(gt=0, lt=2**31, description="0 and less are groups of processes.")
+    started_at: _Time = Field(description="Seconds since the epoch, as all times here.")
+    beat_at: _Time
     machine: str = Field(description="The boot and the process namespace in which the pid means something.")
     process_start: str = Field(description="Tells the process from a later one of the same pid.")
-    beats_in: str | None = Field(None, description="The folder beside this one whose file is renewed; None is this.")
+    beats_in: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="The folder beside this one whose file is renewed; None is this.",
+    )
 
     @property
     def title(self) -> str:
@@ -55,7 +62,7 @@ def this_driver(now: float, beats_in: str | None = None) -> Driver:
         started_at=now,
         beat_at=now,
         machine=this_machine(),
-        process_start=_process_start(os.getpid()),
+        process_start=process_start(os.getpid()),
         beats_in=beats_in,
     )
 
@@ -86,6 +93,20 @@ def written_driver(folder: Path) -> Driver | None:
         return None
 
 
+def unreadable_driver(folder: Path) -> str | None:
+    """Why a folder's own file cannot be read though it is there, so that nobody can tell; None where that is not so.
+
+    What is damaged, or is no file, can be told: no driver wrote it.
+    """
+    try:
+        read_regular(folder / DRIVER_FILE)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, NotAFileError):
+        return None
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return None
+
+
 def driver_of(folder: Path) -> Driver | None:
     """The driver that a folder may have; None if it has none, or one that is certainly gone.
 
@@ -101,7 +122,7 @@ def driver_of(folder: Path) -> Driver | None:
 
 
 def life_of(driver: Driver) -> Literal["alive", "dead", "unknown"]:
-    """Whether a driver lives; unknown where its process is another machine's, and only its beats can tell."""
+    """Whether a driver lives; unknown where only its beats can tell: its process is another machine's."""
     if driver.machine != this_machine():
         return "unknown"
     try:
@@ -110,8 +131,11 @@ def life_of(driver: Driver) -> Literal["alive", "dead", "unknown"]:
         return "dead"
     except OSError:
         pass  # another user's
-    start = _process_start(driver.pid)
-    is_other = bool(start and driver.process_start) and start != driver.process_start
+    start = process_start(driver.pid)
+    if start and not driver.process_start:
+        # Any process may have the number; whoever beats is alive.
+        return "unknown"
+    is_other = bool(start) and start != driver.process_start
     return "dead" if is_other or start == _ZOMBIE else "alive"
 
 
@@ -124,7 +148,7 @@ def is_heard_of(driver: Driver, now: float) -> bool:
 _ZOMBIE = "zombie"
 
 
-def _process_start(pid: int) -> str:
+def process_start(pid: int) -> str:
     """When a process started, in the kernel's ticks; empty where that cannot be read."""
     try:
         # The name in brackets may hold anything, brackets too.

@@ -10,9 +10,12 @@ from pydantic import Field, ValidationError
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.files.mirroring import published_soon
+from minidisc_ray.files.reading import read_regular
 from minidisc_ray.training.state import EpochRecord
 
 _FOLDER = "history"
+# Of a few hundred bytes an epoch.
+_HISTORY_BYTES = 2**30
 
 
 class EpochNote(Config):
@@ -41,7 +44,7 @@ def read_history(run_folder: Path) -> list[EpochNote]:
     found: dict[tuple[str, str, int], EpochNote] = {}
     for path in sorted((run_folder / _FOLDER).glob("*.jsonl")):
         with suppress(OSError):
-            for note in _notes(path.read_text(encoding="utf-8", errors="replace").splitlines()):
+            for note in _notes(read_regular(path, _HISTORY_BYTES).decode("utf-8", errors="replace").splitlines()):
                 found[note.trial, note.stage, note.epoch.epoch] = note
     return list(found.values())
 

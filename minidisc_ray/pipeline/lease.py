@@ -15,6 +15,7 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import published, refreshed, refreshed_now_and_then
+from minidisc_ray.files.reading import NotAFileError, read_regular
 from minidisc_ray.files.writing import read_json, remove
 from minidisc_ray.pipeline.driver import (
     DRIVER_FILE,
@@ -24,6 +25,7 @@ from minidisc_ray.pipeline.driver import (
     driver_of,
     life_of,
     this_driver,
+    unreadable_driver,
     written_driver,
 )
 
@@ -171,8 +173,14 @@ def _judge(folders: Sequence[Path], wait_seconds: float) -> dict[Path, Driver]:
     """The drivers that may be followed, by folder: those that did not renew their file while it was watched.
 
     Raises:
-        UserError: for the first one that lives.
+        UserError: for the first one that lives, or of which nobody can tell.
     """
+    for folder in folders:
+        if (flaw := unreadable_driver(folder)) is not None:
+            raise UserError(
+                f"name: {DRIVER_FILE} in {folder} cannot be read ({flaw}), so {folder.name} may be being run; ask its "
+                "owner, or choose another name"
+            )
     found = {folder: driver for folder in folders if (driver := driver_of(folder)) is not None}
     for folder, driver in found.items():
         if life_of(driver) == "alive":
@@ -244,6 +252,6 @@ def _owner(folder: Path) -> Driver | None:
     """As :func:`written_driver`, but a storage that is away is no missing file."""
     refreshed(folder / DRIVER_FILE)
     try:
-        return Driver.model_validate_json((folder / DRIVER_FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return Driver.model_validate_json(read_regular(folder / DRIVER_FILE))
+    except (FileNotFoundError, NotAFileError, ValueError):
         return None

@@ -17,6 +17,7 @@ from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, load_splits
 from minidisc_ray.files.mirroring import refreshed
 from minidisc_ray.files.patience import StorageError, patiently, wait_for_storage
+from minidisc_ray.files.reading import read_regular
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import (
     build_teacher,
@@ -111,7 +112,7 @@ def check_storage(prepared: Prepared) -> None:
     if not folder.exists():
         return
     try:
-        found = json.loads(patiently(lambda: marker.read_text(encoding="utf-8"), marker))
+        found = json.loads(patiently(lambda: read_regular(marker), marker).decode("utf-8"))
     except StorageError as error:
         raise UserError(f"storage: {error}") from error
     except FileNotFoundError:

@@ -12,6 +12,7 @@ from pydantic import Field
 from minidisc_ray.configs.base import Config
 from minidisc_ray.files.mirroring import published, published_soon
 from minidisc_ray.files.patience import TRANSIENT, StorageError
+from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.writing import make_folder, remove, temporary_beside
 
 
@@ -95,7 +96,7 @@ def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
 
 def _read(path: Path) -> Progress | None:
     try:
-        return Progress.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Progress.model_validate(json.loads(read_regular(path).decode("utf-8")))
     except (OSError, ValueError, RecursionError):
         return None
 

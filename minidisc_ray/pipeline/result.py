@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from minidisc_ray.configs.base import Config, UserError
 from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.sealing import open_document, sealed_document
 from minidisc_ray.files.writing import write_text
 
@@ -264,7 +265,7 @@ def load_result(folder: str | Path) -> RunResult:
     """
     path, place = Path(folder) / _RESULT, place_of(Path(folder) / _RESULT)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_regular(path).decode("utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{place_of(Path(folder))}: no result.json there; give the folder of a finished run") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """Asking the driver of a run or a study to stop, through a file in its folder, and seeing what comes of it."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,7 +9,7 @@ from typing import Literal
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.files.writing import write_json
-from minidisc_ray.pipeline.driver import Driver, driver_of, this_driver
+from minidisc_ray.pipeline.driver import DRIVER_FILE, Driver, driver_of, this_driver, unreadable_driver
 from minidisc_ray.pipeline.lease import STOP_FILE
 
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -40,12 +41,19 @@ def stop(storage: Path, name: str, wait_seconds: float) -> Stopped:
         wait_seconds: how long to wait.
 
     Raises:
-        UserError: if there is no such run, it is a part of a study that runs, or its folder cannot be written.
+        UserError: if there is no such run, it is a part of a study that runs, or its folder cannot be read or written.
     """
     folder = _find(storage, name)
     driver = driver_of(folder)
     if driver is None:
-        (folder / STOP_FILE).unlink(missing_ok=True)
+        if (flaw := unreadable_driver(folder)) is not None:
+            raise UserError(
+                f"{name}: {DRIVER_FILE} in {place_of(folder)} cannot be read ({flaw}), so it may be running; ask its "
+                "owner to stop it, or make the file readable"
+            )
+        # What is left there is an older request, and addressed to one that is gone.
+        with suppress(OSError):
+            (folder / STOP_FILE).unlink(missing_ok=True)
         return Stopped(folder, "not running")
     if driver.beats_in is not None:
         raise UserError(
@@ -72,8 +80,10 @@ def stop(storage: Path, name: str, wait_seconds: float) -> Stopped:
 
 def _find(storage: Path, name: str) -> Path:
     root = storage.expanduser().resolve()
-    folders = [root / name, root / f"study-{name}"]
-    there = [folder for folder in folders if folder.parent == root and folder.is_dir()]
+    # Whatever is written is written inside the root: no name leads out of it, and no link is followed.
+    is_name = Path(name).name == name and not name.startswith((".", "_"))
+    names = [name, f"study-{name}"] if is_name and name else []
+    there = [folder for folder in (root / one for one in names) if _is_own_folder(folder)]
     if not there:
         raise UserError(
             f"{name}: no run or study of that name in {place_of(storage)}; `minidisc ls --storage {place_of(storage)}` "
@@ -85,6 +95,14 @@ def _find(storage: Path, name: str) -> Path:
             f"{name}: both a run and a study of that name are running; give study-{name}, or stop it by Ctrl-C"
         )
     return (live or there)[0]
+
+
+def _is_own_folder(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and not folder.is_symlink()
+    except OSError:
+        # A name that is too long, for instance.
+        return False
 
 
 def _result_time(folder: Path) -> int | None:

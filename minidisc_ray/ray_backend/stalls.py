@@ -7,13 +7,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from minidisc_ray.files.writing import read_json, write_json
+from minidisc_ray.pipeline.driver import process_start
 from minidisc_ray.pipeline.progress import Progress
 
 # The worker's own watch comes first: it leaves a traceback.
@@ -22,25 +23,30 @@ _MARGIN_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where a trial's first worker runs."""
+    """Where a trial's first worker runs; its start tells it from a later process of the same number."""
 
     node_id: str
     pid: int
+    process_start: str = ""
 
 
 def note_place(run_folder: Path, trial: str) -> None:
     """Write down that this process works on a trial."""
-    place = {"node_id": ray.get_runtime_context().get_node_id(), "pid": os.getpid()}
-    write_json(_file(run_folder, trial), place)
+    pid = os.getpid()
+    place = Place(ray.get_runtime_context().get_node_id(), pid, process_start(pid))
+    write_json(_file(run_folder, trial), asdict(place))
 
 
 def place_of(run_folder: Path, trial: str) -> Place | None:
     """Where a trial was last at work; None if that is not known."""
     found = read_json(_file(run_folder, trial))
-    try:
-        return Place(str(found["node_id"]), int(found["pid"])) if isinstance(found, dict) else None
-    except (KeyError, TypeError, ValueError):
+    if not isinstance(found, dict):
         return None
+    try:
+        place = Place(str(found["node_id"]), int(found["pid"]), str(found.get("process_start", "")))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return place if 0 < place.pid < 2**31 else None
 
 
 def _file(run_folder: Path, trial: str) -> Path:
@@ -85,14 +91,14 @@ class StallWatch:
 def end_on_its_node(place: Place) -> None:
     """Kill a worker from a task on its node; what is gone already needs no killing."""
     there = NodeAffinitySchedulingStrategy(place.node_id, soft=False)
-    ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_kill).remote(place.pid)
+    ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_kill).remote(place)
 
 
-def _kill(pid: int) -> None:
+def _kill(place: Place) -> None:
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        # The number may be another process's by now.
-        if command.startswith(b"ray::"):
-            os.kill(pid, signal.SIGKILL)
+        command = Path(f"/proc/{place.pid}/cmdline").read_bytes()
+        # The number may be another process's by now, another worker's too.
+        if command.startswith(b"ray::") and process_start(place.pid) == place.process_start:
+            os.kill(place.pid, signal.SIGKILL)
     except OSError:
         return

@@ -11,8 +11,9 @@ from minidisc_ray.accounting.cost import held_by_stage
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.reading import open_regular
 from minidisc_ray.files.writing import read_json
-from minidisc_ray.pipeline.driver import Driver, driver_of, is_heard_of
+from minidisc_ray.pipeline.driver import DRIVER_FILE, Driver, driver_of, is_heard_of, unreadable_driver
 from minidisc_ray.pipeline.failures import read_failure
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.reports.status import RunStatus, look_at
@@ -95,6 +96,8 @@ def _listed(folder: Path) -> Listed | None:
         entry = _run(folder, driver) if is_run else _study(folder, driver)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         entry = Listed(folder.name, "run" if is_run else "study", "damaged", note=f"cannot be read ({error})")
+    if driver is None and not entry.note and DRIVER_FILE in inside and (flaw := unreadable_driver(folder)) is not None:
+        entry = replace(entry, note=f"who drives it cannot be read ({flaw})")
     title = f"{driver.user}@{driver.host} {driver.pid}" if driver is not None else None
     return replace(entry, changed_at=changed_at, size_bytes=size, driver=title, note=" ".join(entry.note.split())[:300])
 
@@ -126,7 +129,11 @@ def _run(folder: Path, driver: Driver | None) -> Listed:
         state, note = "damaged", "result.json cannot be read"
     metrics = [(entry.metric, entry.metric_name) for entry in statuses if entry.metric is not None]
     best = max(metrics, key=lambda found: found[0], default=None)
-    held = held_by_stage(Ledger(folder / "ledger.jsonl").attempts())
+    ledger = folder / "ledger.jsonl"
+    if ledger.exists():
+        # A pipe in its place would be waited for.
+        open_regular(ledger).close()
+    held = held_by_stage(Ledger(ledger).attempts())
     hours = sum(stage.device_hours for name, stage in held.items() if name != "teacher")
     return Listed(
         folder.name,

@@ -57,12 +57,13 @@ def status(storage: Path) -> list[RunStatus]:
         UserError: if there is no such folder.
     """
     try:
-        folders = sorted(entry for entry in storage.iterdir() if _is_run(entry))
+        # Underscores and dots mark what is shared between runs, such as caches.
+        folders = sorted(entry for entry in storage.iterdir() if not entry.name.startswith(("_", ".")))
     except OSError as error:
         raise UserError(
             f"storage: {place_of(storage)} is not a folder that can be read; give the folder that runs were written to"
         ) from error
-    return [entry for folder in folders for entry in look_at(folder)[0]]
+    return [entry for folder in folders for entry in _statuses(folder)]
 
 
 def status_table(statuses: Iterable[RunStatus]) -> Table:
@@ -94,9 +95,16 @@ def status_table(statuses: Iterable[RunStatus]) -> Table:
     return table
 
 
+def _statuses(folder: Path) -> list[RunStatus]:
+    try:
+        return look_at(folder)[0] if _is_run(folder) else []
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+        return [_without_progress(folder.name, "stale", reason, _written_at(folder) or time.time())]
+
+
 def _is_run(folder: Path) -> bool:
-    # Underscores and dots mark what is shared between runs, such as caches.
-    if folder.name.startswith(("_", ".")) or not folder.is_dir():
+    if not folder.is_dir():
         return False
     return (folder / "config.yaml").exists() or (folder / "progress").is_dir()
 

@@ -135,6 +135,8 @@ def test_predict_and_evaluate_on_what_is_not_there(minidisc, recipe, tmp_path):
     file = write_rows(tmp_path / "new.jsonl", 4)
     assert "no model there" in minidisc("predict", tmp_path / "none", file).sentence
     assert "no model there" in minidisc("evaluate", tmp_path / "none", recipe).sentence
+    told = minidisc("predict", tmp_path / ("x" * 300), file).sentence
+    assert "cannot be read (File name too long); give a student's folder" in told
     student = write_teacher(tmp_path / "student")
     assert "does not say which columns it reads" in minidisc("predict", student, file).sentence
     told = minidisc("predict", student, file, "--columns", "review").sentence

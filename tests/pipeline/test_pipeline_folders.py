@@ -1,11 +1,14 @@
 """Run directories: what is refused as one, and what is freed of them."""
 
+import json
+
 import pytest
 from pipeline_kit import Interrupted, interrupt, prepared_run, run
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.lease import leased
 from minidisc_ray.pipeline.run_directory import clean, open_run
 
 
@@ -101,6 +104,35 @@ def test_clean_keeps_results_and_unfinished_runs_and_frees_the_rest(tmp_path, mo
     result = run_in_process(stopped)
     assert result.cost.stages[0].reused
     load_model(finished[0] / "student")
+
+
+def test_clean_leaves_a_run_that_somebody_drives(tmp_path):
+    run(tmp_path, "conventional")
+    folder = prepared_run(tmp_path, "conventional").run_folder
+    with leased(folder):
+        clean(tmp_path)
+        assert (folder / "stages").is_dir()
+    (folder / ".driver.json").symlink_to(".driver.json")
+    clean(tmp_path)
+    assert (folder / "stages").is_dir(), "who drives it cannot be read"
+    (folder / ".driver.json").unlink()
+    clean(tmp_path)
+    assert not (folder / "stages").exists()
+
+
+@pytest.mark.parametrize("damage", ["identity.json", "shared.json", "both"])
+def test_clean_keeps_what_a_damaged_run_uses(tmp_path, damage):
+    used, damaged = (open_run(prepared_run(tmp_path, "conventional", (f"seed={seed}",))) for seed in (0, 1))
+    uses = {path: json.loads((path / "shared.json").read_text()) for path in (used, damaged)}
+    shared = [tmp_path / "_shared" / name for name in (*uses[used], *uses[damaged], "teacher-0000")]
+    for path in shared:
+        path.mkdir(exist_ok=True)
+    for name in ("identity.json", "shared.json") if damage == "both" else (damage,):
+        (damaged / name).write_text("{")
+    clean(tmp_path)
+    kept = {path for path in shared if path.is_dir()}
+    # Who does not say what it uses may use all of it.
+    assert kept == set(shared[:-1] if damage == "identity.json" else shared)
 
 
 def test_clean_refuses_a_storage_that_is_not_there(tmp_path):

@@ -12,11 +12,12 @@ import pytest
 from ray_kit import prepared_run
 
 from minidisc_ray.configs import UserError, resolve
+from minidisc_ray.pipeline.driver import process_start
 from minidisc_ray.pipeline.progress import Progress
 from minidisc_ray.ray_backend.leaving import EXIT_PREEMPTED
 from minidisc_ray.ray_backend.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.retries import Attempts, RetryPolicy
-from minidisc_ray.ray_backend.stalls import Place, StallWatch
+from minidisc_ray.ray_backend.stalls import Place, StallWatch, _kill, place_of
 
 
 def test_waits_double_and_attempts_are_bounded():
@@ -89,6 +90,30 @@ def test_a_trial_that_stands_still_is_ended_once_in_a_while(tmp_path):
 def test_a_stall_must_be_a_number_of_seconds_that_training_can_keep(value):
     with pytest.raises(UserError, match=r"compute\.stall_seconds"):
         resolve({}, [f"compute.stall_seconds={value}"])
+
+
+def test_only_the_worker_that_wrote_its_place_is_ended_there():
+    worker = subprocess.Popen(["ray::trial", "60"], executable="sleep")
+    try:
+        started = process_start(worker.pid)
+        for other in ("1", "", "zombie"):
+            _kill(Place("abc", worker.pid, other))
+        _kill(Place("abc", os.getpid(), process_start(os.getpid())))
+        assert worker.poll() is None
+        _kill(Place("abc", worker.pid, started))
+        assert worker.wait(timeout=10) == -signal.SIGKILL
+        _kill(Place("abc", worker.pid, started))
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+@pytest.mark.parametrize("pid", ["1e400", "1e300", "0", "-1", "2147483648", "NaN", '"x"', "null", "1" * 400])
+def test_a_place_that_cannot_be_is_none(tmp_path, pid):
+    place = tmp_path / "progress" / ".main.place.json"
+    place.parent.mkdir()
+    place.write_text(f'{{"node_id": "abc", "pid": {pid}}}')
+    assert place_of(tmp_path, "main") is None
 
 
 WORK = """
