@@ -7,6 +7,8 @@ from pydantic import ValidationError
 
 # FLOPs are the largest of a run's numbers: some 1e26 for the largest models of our day.
 _LARGEST_FLOAT = 1e40
+# A ratio to a smaller one would not be finite.
+_SMALLEST_FLOAT = 1e-200
 _LARGEST_INTEGER = 2**63
 
 
@@ -21,9 +23,11 @@ def impossible_number(value: Any, place: str = "") -> str | None:
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         found = (impossible_number(item, f"{place}.{key}" if place else str(key)) for key, item in items)
         return next((flaw for flaw in found if flaw is not None), None)
-    is_float, is_integer = isinstance(value, float), isinstance(value, int) and not isinstance(value, bool)
-    # Of NaN every comparison is false.
-    is_possible = abs(value) < (_LARGEST_FLOAT if is_float else _LARGEST_INTEGER) if is_float or is_integer else True
+    if isinstance(value, float):
+        # Of NaN every comparison is false.
+        is_possible = value == 0 or _SMALLEST_FLOAT < abs(value) < _LARGEST_FLOAT
+    else:
+        is_possible = not isinstance(value, int) or abs(value) < _LARGEST_INTEGER
     return None if is_possible else f"{place}: a number that no run has"
 
 

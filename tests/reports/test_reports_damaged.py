@@ -24,6 +24,7 @@ DAMAGES = {
     "float": (cost({"device_hours": 1e308}), "cost.device_hours"),
     "integer for a float": (cost({"training_flops": 10**400}), "cost.training_flops"),
     "in a list": (lambda raw: raw["candidates"][1].update(lambda_tradeoff=1e300), "candidates.1.lambda_tradeoff"),
+    "next to nothing": (cost({"device_hours": 5e-324}), "cost.device_hours"),
     "no number": (cost({"price": float("nan")}), "cost.price"),
     "text": (lambda raw: (raw["cost"].update(lost_device_hours="x"), raw["cost"].pop("useful_device_hours")), "cost"),
 }
