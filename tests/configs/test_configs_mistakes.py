@@ -45,6 +45,19 @@ MISTAKES = {
         {"schedule": {"kind": "sparse_teacher", "teacher_percent": 10}},
         ["schedule.teacher_percent", "10", "between 11 and 99"],
     ),
+    "a stall of three hundred years": (
+        {"compute": {"stall_seconds": 1e10}},
+        ["compute.stall_seconds", "10000000000", "31622400"],
+    ),
+    "a price of nothing but zeros": (
+        {"compute": {"price_per_device_hour": 5e-324}},
+        ["compute.price_per_device_hour", "use 0", "0.000001"],
+    ),
+    "a currency that a terminal obeys": (
+        {"compute": {"currency": "\x1b[31mX"}},
+        ["compute.currency", r"\x1b[31mX", "EUR"],
+    ),
+    "a currency that a spreadsheet runs": ({"compute": {"currency": "=1+1"}}, ["compute.currency", "=1+1", "EUR"]),
     "layers of a pruned student": (
         {"student": {"num_layers": 4}},
         ["student.num_layers", "unknown key", "kind, scale_percent"],
