@@ -18,7 +18,7 @@ _RESULT = "result.json"
 Method = Literal["conventional", "matched", "sparse_teacher", "assistant", "law", "minidisc", "maxidisc"]
 _WITH_ASSISTANT = ("assistant", "law", "minidisc", "maxidisc")
 # Correlations of equal values may come out as one and a last digit.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 
 
 class ModelRecord(Config):
@@ -225,7 +225,7 @@ class RunResult(Config):
             if self.primary_metric not in model.validation_metrics:
                 raise ValueError(f"the {whose}'s validation metrics lack {self.primary_metric}, the primary one")
         for whose, value in self._metrics():
-            if abs(value) > 1 + _ROUNDING:
+            if abs(value) > 1 + ROUNDING:
                 raise ValueError(f"{whose} has a metric of {value:g}, and metrics lie between -1 and 1")
         if self.method in _WITH_ASSISTANT and not self.assistants:
             raise ValueError(f"there is no assistant, and {self.method} has one")
