@@ -175,3 +175,25 @@ def test_a_sentence_names_what_is_allowed_once(override, sentence):
         resolve({"student": {"scale_percent": 99}} if "count" in override else {}, [override])
     assert sentence in str(refused.value)
     assert "more mistake" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("storage", "told"),
+    [
+        ("", "empty"),
+        (" \n", "empty"),
+        ("file://", "file:///FOLDER"),
+        ("runs\x1b[31m", "cannot be written"),
+        ("s3:/AKSECRET:word@bucket/runs", "two slashes"),
+        ("s3://bucket/AKSECRET:word@runs", "no credentials"),
+        ("gs://bucket/runs#AKSECRET", "neither # nor ?"),
+        ("s3://bucket/runs?key=AKSECRET", "neither # nor ?"),
+    ],
+)
+def test_a_storage_that_is_none_is_refused_and_its_secrets_are_not_told(storage, told):
+    with pytest.raises(UserError, match=r"^storage: ") as caught:
+        resolve({"storage": storage})
+    assert told in str(caught.value)
+    assert "AKSECRET" not in str(caught.value)
+    assert "word" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
