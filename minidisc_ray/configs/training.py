@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from minidisc_ray.configs.base import Config
 
-# The clock that is asked to wake somebody counts no longer times than some of these.
+# The clock that watches for stalls counts up to some three hundred of these.
 _A_YEAR = 366 * 86_400.0
 _IN_NAMES = " ._-"  # of currencies, beside letters, digits and signs such as €
 _SMALLEST_PRICE, _LARGEST_PRICE = 1e-6, 1e9
