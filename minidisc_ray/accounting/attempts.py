@@ -1,9 +1,10 @@
 """From the lines of a ledger to its attempts."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from minidisc_ray.accounting.lines import number_of
 
 Kind = Literal["stage", "hold"]
 Entry = Mapping[str, Any]
@@ -85,7 +86,7 @@ def _attempt(start: Entry, lines: Sequence[Entry], ordinal: int) -> Attempt:
         if event == "checkpoint":
             safe = _seconds(start, line), _whole(line.get("step"))
         elif event == "energy":
-            worker, used = _whole(line.get("worker")) or 0, _number(line.get("joules"))
+            worker, used = _whole(line.get("worker")) or 0, number_of(line.get("joules"))
             joules[worker] = max(joules.get(worker, 0.0), used or 0.0)
         elif event == "end":
             # Its own word on when and how it ended; a beat that was on its way comes too late.
@@ -97,7 +98,7 @@ def _attempt(start: Entry, lines: Sequence[Entry], ordinal: int) -> Attempt:
         name=str(start["name"]),
         trial=str(start["trial"]),
         seconds=seconds,
-        devices=max(0.0, _number(start["devices"]) or 0.0),
+        devices=max(0.0, number_of(start["devices"]) or 0.0),
         device_type=str(start["device_type"]),
         status=status,
         started_at=float(start["time"]),
@@ -113,15 +114,10 @@ def _attempt(start: Entry, lines: Sequence[Entry], ordinal: int) -> Attempt:
 
 def _seconds(start: Entry, line: Entry) -> float:
     """From the start to a line: as its own process measured it, else by the clocks of whoever wrote the two."""
-    measured = _number(line.get("seconds"))
+    measured = number_of(line.get("seconds"))
     return max(0.0, float(line["time"]) - float(start["time"]) if measured is None else measured)
 
 
-def _number(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
-
-
 def _whole(value: Any) -> int | None:
-    number = _number(value)
+    number = number_of(value)
     return None if number is None else int(number)

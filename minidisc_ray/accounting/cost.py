@@ -1,6 +1,7 @@
 """Sums over a ledger: what was held, and how much of it was useful, lost or idle (docs/notation.md, "True costs")."""
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -123,10 +124,13 @@ def _shares_of_trial(attempts: Sequence[Attempt], live_at: float | None) -> list
     held = [(hold.started_at - began_at, hold.started_at - began_at + hold.seconds, hold.devices) for hold in holds]
     order = sorted(stages, key=lambda share: share.attempt.started_at)
     idle_alone = Share(holds[0]) if holds and not stages else None
-    ends = {piece.begin for piece in pieces} | {piece.end for piece in pieces}
-    for begin, end in pairwise(sorted(ends | {time for start, stop, _ in held for time in (start, stop)})):
-        active = [piece for piece in pieces if piece.begin <= begin and end <= piece.end]
-        devices = sum(count for start, stop, count in held if start <= begin and end <= stop)
+    begins = [share.attempt.started_at - began_at for share in order]
+    stretches, holding = [(piece.begin, piece.end) for piece in pieces], [(start, stop) for start, stop, _ in held]
+    times = sorted({time for span in (*stretches, *holding) for time in span})
+    spans = zip(pairwise(times), _covering(stretches, times), _covering(holding, times), strict=True)
+    for (begin, end), of_pieces, of_holds in spans:
+        active = [pieces[index] for index in of_pieces]
+        devices = sum(held[index][2] for index in of_holds)
         left = max(devices, max((piece.share.attempt.devices for piece in active), default=0.0))
         for piece in sorted(active, key=lambda one: (not one.is_useful, -one.share.attempt.started_at)):
             taken = min(left, piece.share.attempt.devices)
@@ -136,11 +140,20 @@ def _shares_of_trial(attempts: Sequence[Attempt], live_at: float | None) -> list
             else:
                 piece.share.lost += taken * (end - begin)
         if left > 0:
-            waiting = idle_alone or next(
-                (share for share in order if share.attempt.started_at - began_at >= end), order[-1]
-            )
+            waiting = idle_alone or order[min(bisect_left(begins, end), len(order) - 1)]
             waiting.idle += left * (end - begin)
     return [*stages, *([idle_alone] if idle_alone is not None else [])]
+
+
+def _covering(spans: Sequence[tuple[float, float]], times: Sequence[float]) -> Iterator[list[int]]:
+    """For each time but the last, the spans that hold what follows it, in their order; ``times`` has all their ends."""
+    arriving = sorted(range(len(spans)), key=lambda index: spans[index][0], reverse=True)
+    active: list[int] = []
+    for begin in times[:-1]:
+        while arriving and spans[arriving[-1]][0] <= begin:
+            insort(active, arriving.pop())
+        active = [index for index in active if spans[index][1] > begin]
+        yield active
 
 
 def _pieces(share: Share, begin: float, live_at: float | None) -> list[_Piece]:

@@ -6,7 +6,6 @@ by the clock that never goes back where the process that opened the attempt wrot
 """
 
 import json
-import math
 import os
 import platform
 import re
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from minidisc_ray.accounting.attempts import Attempt, Kind, attempts_of
+from minidisc_ray.accounting.lines import is_sound
 from minidisc_ray.files.mirroring import fetched, is_mirrored
 from minidisc_ray.files.writing import append_line
 
@@ -218,7 +218,7 @@ class Ledger:
                 self.end(attempt_id, status)
 
     def attempts(self) -> list[Attempt]:
-        """Every attempt, in the order of starting; a torn or foreign line is passed over."""
+        """Every attempt, in the order of starting; a torn, foreign or damaged line is passed over."""
         return attempts_of(self._entries())
 
     def bring(self) -> None:
@@ -261,9 +261,5 @@ def _entries_of(path: Path) -> Iterator[dict[str, Any]]:
             entry = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict) and isinstance(entry.get("attempt"), str) and _is_time(entry.get("time")):
+        if is_sound(entry):
             yield entry
-
-
-def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

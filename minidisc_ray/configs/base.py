@@ -6,6 +6,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
+from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.redact import redact
 
 TRUTH_FOR_NUMBER = "truth_for_number"
@@ -44,8 +45,7 @@ def _one_line(text: str) -> str:
         text = f"{text[:half]} ... {text[-half:]}"
     if text.isprintable():
         return text
-    joined = " ".join(text.splitlines())
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in joined)
+    return printable(" ".join(text.splitlines()), kept="")
 
 
 def _is_numeric(annotation: Any) -> bool:

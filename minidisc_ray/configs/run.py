@@ -23,6 +23,7 @@ from minidisc_ray.configs.schedule import (
     ScheduleConfig,
     SparseTeacherConfig,
 )
+from minidisc_ray.configs.storage import Storage
 from minidisc_ray.configs.task import BuiltinTaskConfig, GlueTaskConfig, TaskConfig
 from minidisc_ray.configs.tracking import NoTrackingConfig, TrackingConfig
 from minidisc_ray.configs.training import ComputeConfig, Precision, TrainingConfig
@@ -55,7 +56,7 @@ class RunConfig(Config):
     seed: int = Field(0, ge=0, lt=2**31)
     compute: ComputeConfig = ComputeConfig()
     track: TrackingConfig = NoTrackingConfig()
-    storage: str = Field(
+    storage: Storage = Field(
         "minidisc-runs", description="A folder that every worker can reach; or s3:// or gs://BUCKET/PREFIX."
     )
     name: str | None = Field(None, description="The run's name; by default derived from the config.")

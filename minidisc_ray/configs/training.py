@@ -1,10 +1,16 @@
 """How a stage trains, and on what."""
 
+import unicodedata
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from minidisc_ray.configs.base import Config
+
+# The clock that watches for stalls counts up to some three hundred of these.
+_A_YEAR = 366 * 86_400.0
+_IN_NAMES = " ._-"  # of currencies, beside letters, digits and signs such as €
+_SMALLEST_PRICE, _LARGEST_PRICE = 1e-6, 1e9
 
 
 class TrainingConfig(Config):
@@ -54,7 +60,10 @@ class ComputeConfig(Config):
         5.0, ge=0.0, le=300.0, description="Before the first retry; each further one waits twice as long."
     )
     stall_seconds: float | None = Field(
-        1800.0, ge=5.0, description="A trial without progress for so long is stopped and tried again; null: never."
+        1800.0,
+        ge=5.0,
+        le=_A_YEAR,
+        description="A trial without progress for so long is stopped and tried again; null: never.",
     )
     teacher_cache_gib: float = Field(
         2.0, ge=0.0, le=100_000.0, description="Teacher outputs up to this size stay in memory."
@@ -64,12 +73,30 @@ class ComputeConfig(Config):
     )
     address: str | None = Field(None, description="A Ray cluster's address; by default RAY_ADDRESS, else a local Ray.")
     price_per_device_hour: float | None = Field(
-        None, ge=0.0, le=1e9, description="Of a core, or of a GPU where there are any; results then tell what was paid."
+        None,
+        ge=0.0,
+        le=_LARGEST_PRICE,
+        description="Of a core, or of a GPU where there are any; results then tell what was paid.",
     )
     currency: str = Field("USD", min_length=1, max_length=12, description="Of that price.")
     measure_energy: bool = Field(
         False, description="Sum the energy that GPUs use, as NVML counts it; needs minidisc_ray[energy]."
     )
+
+    @field_validator("price_per_device_hour")
+    @classmethod
+    def _price_can_be_written(cls, price: float | None) -> float | None:
+        if price is not None and 0 < price < _SMALLEST_PRICE:
+            raise ValueError(f"{price:g} is next to nothing; use 0, or a value from {_SMALLEST_PRICE:f} on")
+        return price
+
+    @field_validator("currency")
+    @classmethod
+    def _currency_is_one(cls, currency: str) -> str:
+        is_name = all(one.isalnum() or one in _IN_NAMES or unicodedata.category(one) == "Sc" for one in currency)
+        if not is_name or currency[0] in _IN_NAMES:
+            raise ValueError(f"{currency!r} is no currency; use its code or its sign, for instance EUR")
+        return currency
 
     @model_validator(mode="after")
     def _caps_hold_a_trial(self) -> "ComputeConfig":

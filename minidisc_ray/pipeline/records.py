@@ -5,6 +5,7 @@ The record is a sealed document that lists the tensors beside it; the model's fo
 
 import json
 import logging
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,14 @@ from minidisc_ray.configs.base import Config
 from minidisc_ray.files.patience import patiently
 from minidisc_ray.files.sealing import check_seal, entry_flaw, entry_of, open_document, sealed_document
 from minidisc_ray.files.writing import is_there, read_json, remove, write_text
+from minidisc_ray.pipeline.result import ROUNDING
+from minidisc_ray.pipeline.result_flaws import impossible_number
 
 logger = logging.getLogger("minidisc_ray")
 
 _RECORD, MODEL = "record.json", "model"
+# As stages name them; nothing else is looked for, least of all outside of the folder.
+_TENSORS = re.compile(r"[A-Za-z0-9_-]{1,100}\.safetensors")
 _told: set[tuple[Path, str]] = set()
 
 
@@ -96,9 +101,38 @@ def _read(folder: Path, verify: bool) -> tuple[StageRecord | None, str | None]:
     files = value.pop("files", {})
     try:
         record = StageRecord.model_validate(value)
+        flaw = flaw or _flaw_of(value, record)
+    except (ValidationError, UnicodeEncodeError):
+        return None, f"{_RECORD} is no record"
+    try:
+        if not all(map(_TENSORS.fullmatch, files)):
+            return None, f"{_RECORD} lists files that no stage leaves"
         flaws = (entry_flaw(folder / name, entry) for name, entry in files.items() if verify)
         return record, flaw or next((found for found in flaws if found is not None), None)
-    except ValidationError:
-        return None, f"{_RECORD} is no record"
     except (AttributeError, KeyError, TypeError):
         return None, f"{_RECORD} lists no files"
+
+
+def _flaw_of(value: Any, record: StageRecord) -> str | None:
+    """What no stage writes though its types are right: the run's result could not be made of it.
+
+    Raises:
+        UnicodeEncodeError: if one of its texts can be written nowhere.
+    """
+    json.dumps(value, ensure_ascii=False).encode()
+    if (number := impossible_number(value)) is not None:
+        return f"{_RECORD}: {number}"
+    chosen = () if record.chosen_percent is None else (record.chosen_percent,)
+    own = () if record.scale_percent is None else (record.scale_percent,)
+    if not all(1 <= scale <= 100 for scale in (*own, *chosen, *record.chosen_chain, *record.selection_metrics)):
+        return f"{_RECORD} has a scale that is not between 1 and 100 percent"
+    metrics = [*record.selection_metrics.values(), record.validation_metrics]
+    if any(abs(metric) > 1 + ROUNDING for scores in metrics for metric in scores.values()):
+        return f"{_RECORD} has a metric that is not between -1 and 1"
+    if own and not (record.selection_metrics.get(own[0]) and record.validation_metrics):
+        return f"{_RECORD} lacks the metrics of its model"
+    if not all(record.selection_metrics.values()):
+        return f"{_RECORD} lacks the metrics of a candidate"
+    if record.training_flops < 0 or (record.step_seconds or 0) < 0 or (record.step_memory_bytes or 0) < 0:
+        return f"{_RECORD} has a cost below nothing"
+    return None

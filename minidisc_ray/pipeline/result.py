@@ -12,13 +12,14 @@ from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.sealing import open_document, sealed_document
 from minidisc_ray.files.writing import write_text
+from minidisc_ray.pipeline.result_flaws import first_flaw, impossible_number
 
 SCHEMA_VERSION: Final = 1
 _RESULT = "result.json"
 Method = Literal["conventional", "matched", "sparse_teacher", "assistant", "law", "minidisc", "maxidisc"]
 _WITH_ASSISTANT = ("assistant", "law", "minidisc", "maxidisc")
 # Correlations of equal values may come out as one and a last digit.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 
 
 class ModelRecord(Config):
@@ -146,10 +147,11 @@ class CostRecord(Config):
 
 def _all_useful(given: Any) -> Any:
     """Costs of before losses were told apart: nothing of them is known to be lost."""
-    hours = given.get("device_hours") if isinstance(given, dict) else None
-    if isinstance(hours, int | float) and "useful_device_hours" not in given:
-        return {**given, "useful_device_hours": hours - given.get("lost_device_hours", 0.0)}
-    return given
+    if not isinstance(given, dict):
+        return given
+    hours, lost = given.get("device_hours"), given.get("lost_device_hours", 0.0)
+    are_numbers = isinstance(hours, int | float) and isinstance(lost, int | float)
+    return {"useful_device_hours": hours - lost, **given} if are_numbers else given
 
 
 class TrialRecord(Config):
@@ -224,7 +226,7 @@ class RunResult(Config):
             if self.primary_metric not in model.validation_metrics:
                 raise ValueError(f"the {whose}'s validation metrics lack {self.primary_metric}, the primary one")
         for whose, value in self._metrics():
-            if abs(value) > 1 + _ROUNDING:
+            if abs(value) > 1 + ROUNDING:
                 raise ValueError(f"{whose} has a metric of {value:g}, and metrics lie between -1 and 1")
         if self.method in _WITH_ASSISTANT and not self.assistants:
             raise ValueError(f"there is no assistant, and {self.method} has one")
@@ -274,18 +276,15 @@ def load_result(folder: str | Path) -> RunResult:
     if version is True or version != SCHEMA_VERSION:
         raise UserError(f"{place}: schema version {version}; this release reads version {SCHEMA_VERSION}")
     value, flaw = open_document(raw)
+    again = "remove it and run the recipe again"
+    if (number := impossible_number(value)) is not None:
+        raise UserError(f"{place}: not a whole result ({number}); {again}")
     try:
         found = RunResult.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        where = f"{key}: " if key else ""
-        raise UserError(
-            f"{place}: not a whole result ({where}{reason[0].lower()}{reason[1:]}); remove it and run the recipe again"
-        ) from error
+        raise UserError(f"{place}: not a whole result ({first_flaw(error)}); {again}") from error
     if flaw is not None:
-        raise UserError(f"{place}: damaged ({flaw}); remove it and run the recipe again")
+        raise UserError(f"{place}: damaged ({flaw}); {again}")
     return found
 
 

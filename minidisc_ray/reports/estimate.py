@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Literal
 
+from minidisc_ray.configs.printable import printable_json
 from minidisc_ray.pipeline.estimated import Estimate, Timed
 from minidisc_ray.reports.columns import Column, Section
 from minidisc_ray.reports.render import WIDTH_OF_A_PIPE, terminal_text
@@ -19,7 +20,7 @@ def render_estimate(estimate: Estimate, format: Literal["table", "json"], width:
         width: columns of the terminal, for ``table`` alone; by default the terminal's own.
     """
     if format == "json":
-        return estimate.model_dump_json(indent=2) + "\n"
+        return printable_json(estimate.model_dump_json(indent=2)) + "\n"
     width = width or shutil.get_terminal_size((WIDTH_OF_A_PIPE, 24)).columns
     return terminal_text([_methods(estimate), _timed(estimate)], list(_notes(estimate)), width)
 

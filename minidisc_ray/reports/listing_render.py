@@ -11,9 +11,10 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
+from minidisc_ray.configs.printable import printable_json
 from minidisc_ray.reports.listing import Listed
+from minidisc_ray.reports.render import csv_cell, text_cell
 from minidisc_ray.reports.words import age_text, hours_text, metric_title, percent_text
 
 _STYLES = {
@@ -26,22 +27,27 @@ _STYLES = {
     "not begun": "dim",
     "damaged": "red",
 }
+# Of the year 9999.
+_LAST_SECOND = 253402300799.0
 
 
 def listing_text(entries: Sequence[Listed], format: str) -> str:  # noqa: A002 the option's name
-    """The listing as csv or json: every value in full, times in UTC."""
+    """The listing as csv or json: every value in full, times in UTC; no text of csv is a formula."""
     rows = [_record(entry) for entry in entries]
     if format == "json":
-        return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return printable_json(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
     stream = io.StringIO()
     writer = csv.DictWriter(stream, [field.name for field in fields(Listed)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
     return stream.getvalue()
 
 
 def _record(entry: Listed) -> dict[str, Any]:
-    changed_at = datetime.fromtimestamp(entry.changed_at, UTC).isoformat(timespec="seconds")
+    # A file may say that it is of any year.
+    changed_at = datetime.fromtimestamp(min(max(entry.changed_at, 0.0), _LAST_SECOND), UTC).isoformat(
+        timespec="seconds"
+    )
     return asdict(entry) | {"changed_at": changed_at}
 
 
@@ -66,17 +72,17 @@ def listing_table(entries: Sequence[Listed]) -> Table:
     for entry in entries:
         metric = "" if entry.metric is None else f"{metric_title(entry.metric_name or '')} {percent_text(entry.metric)}"
         table.add_row(
-            Text(entry.name),
-            Text(entry.state, style=_STYLES[entry.state]),
-            Text("study" if entry.kind == "study" else entry.method or ""),
-            Text(entry.task or ""),
+            text_cell(entry.name),
+            text_cell(entry.state, _STYLES[entry.state]),
+            text_cell("study" if entry.kind == "study" else entry.method or ""),
+            text_cell(entry.task or ""),
             "" if entry.scale_percent is None else f"{entry.scale_percent}%",
             "" if entry.seed is None else str(entry.seed),
-            Text(f"({metric})" if metric and entry.metric_split == "selection" else metric),
+            text_cell(f"({metric})" if metric and entry.metric_split == "selection" else metric),
             hours_text(entry.device_hours),
             f"{age_text(max(0.0, now - entry.changed_at))} ago",
             _size_text(entry.size_bytes),
-            Text(entry.driver or entry.note),
+            text_cell(entry.driver or entry.note),
         )
     return table
 

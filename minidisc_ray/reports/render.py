@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from minidisc_ray.configs.printable import printable, printable_json
 from minidisc_ray.reports.columns import Column, Row, Section, by_task, records, sections, step_ratios
 
 # Wide enough for every column of the comparison: what is no terminal does not wrap.
@@ -35,7 +36,7 @@ def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str
         case "csv":
             return csv_text(frame)
         case "json":
-            return json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            return printable_json(json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
         case "md":
             return markdown_text(sections(frame), footnotes(frame))
         case "table":
@@ -50,16 +51,22 @@ def csv_text(frame: pd.DataFrame) -> str:
     text as it was given.
     """
     texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
-    shown = frame.assign(**{name: frame[name].map(_no_formula, na_action="ignore") for name in texts})
-    return shown.rename(columns=_no_formula).to_csv(index=False, lineterminator="\n")
+    shown = frame.assign(**{name: frame[name].map(csv_cell, na_action="ignore") for name in texts})
+    return shown.rename(columns=csv_cell).to_csv(index=False, lineterminator="\n")
 
 
-def _no_formula(cell: Any) -> Any:
+def csv_cell(cell: Any) -> Any:
+    """A cell as CSV may hold it: a text that no spreadsheet runs and no terminal obeys; all else as it is."""
     if not isinstance(cell, str):
         return cell
     # A line's end that is not quoted would let a cell begin within another one.
     lines = cell.replace("\r\n", "\n").replace("\r", "\n")
-    return f"'{lines}" if cell.startswith(_FORMULA_STARTS) else lines
+    return printable(f"'{lines}" if cell.startswith(_FORMULA_STARTS) else lines)
+
+
+def text_cell(text: str, style: str = "") -> Text:
+    """A text for a terminal as it is: no markup, and no character that a terminal obeys."""
+    return Text(printable(text), style=style)
 
 
 def footnotes(frame: pd.DataFrame) -> list[str]:
@@ -139,13 +146,17 @@ def terminal_text(found: Sequence[Section], notes: Sequence[str], width: int | N
     for section in found:
         columns = _that_fit(section, width)
         left_out += [column.heading for column in section.columns if column not in columns]
-        console.print(Text(section.title, style="bold"))
+        console.print(text_cell(section.title, "bold"))
         console.print(_table(columns))
         console.print()
     for note in notes:
-        console.print(Text(note))
+        console.print(text_cell(note))
     if left_out:
-        console.print(Text(f"Left out at this width: {', '.join(dict.fromkeys(left_out))}; csv and json have them."))
+        console.print(
+            Text(
+                f"Left out at this width: {', '.join(map(printable, dict.fromkeys(left_out)))}; csv and json have them."
+            )
+        )
     lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     return "\n".join(lines) + "\n"
 
@@ -167,10 +178,10 @@ def _table(columns: tuple[Column, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for column in columns:
         # Headings of two words stand on two lines, so that numbers set the width.
-        heading = Text(column.heading.replace("-hours", "-\nhours").replace(" ", "\n", 1))
+        heading = Text(printable(column.heading).replace("-hours", "-\nhours").replace(" ", "\n", 1))
         table.add_column(heading, justify="right" if column.is_number else "left", overflow="fold")
     for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*map(text_cell, cells))
     return table
 
 
@@ -193,4 +204,4 @@ def _markdown_row(cells: list[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return printable(" ".join(text.split())).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

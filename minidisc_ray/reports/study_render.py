@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from minidisc_ray.configs.printable import printable_json
 from minidisc_ray.configs.study_base import AVERAGE, COST, FLOPS
 from minidisc_ray.reports.columns import Column, Section, records
 from minidisc_ray.reports.render import Format, csv_text, markdown_text, terminal_text
@@ -31,7 +32,7 @@ def render_study(table: StudyTable, format: Format, width: int | None = None) ->
         case "csv":
             return csv_text(study_frame(table))
         case "json":
-            return json.dumps(_as_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            return printable_json(json.dumps(_as_json(table), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
         case "md":
             return markdown_text(study_sections(table), table.notes)
         case "table":

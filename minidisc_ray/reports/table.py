@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from minidisc_ray.configs.printable import encodable
 from minidisc_ray.pipeline.result import CostRecord, Method, RunResult
 from minidisc_ray.reports.checks import check_comparable, distinct_runs
 from minidisc_ray.reports.words import FIXED_METHODS, method_name, scales_text
@@ -94,6 +95,7 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
         rows.append(_teacher_row(of_task))
         rows.extend(_method_row(group, of_task) for group in _method_groups(of_task))
         rows.append(_majority_row(of_task))
+    rows = [{encodable(key): _encodable(value) for key, value in row.items()} for row in rows]
     named = {*_HEAD, *_TAIL}
     other_metrics = list(dict.fromkeys(key for row in rows for key in row if key not in named))
     frame = pd.DataFrame(rows, columns=[*_HEAD, *other_metrics, *_TAIL])
@@ -106,6 +108,10 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
         if bool((frame[column].dropna() % 1 == 0).all()):
             frame[column] = frame[column].astype("Int64")
     return frame
+
+
+def _encodable(value: Any) -> Any:
+    return encodable(value) if isinstance(value, str) else value
 
 
 def _method_groups(runs: list[RunResult]) -> list[list[RunResult]]:

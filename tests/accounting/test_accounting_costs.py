@@ -1,5 +1,6 @@
 """Useful, lost and idle: by hand, and as properties of whatever a ledger may hold."""
 
+import time
 from fractions import Fraction
 
 import pytest
@@ -69,6 +70,17 @@ def test_energy_is_summed_where_it_is_known():
     ledger = [attempt("student", 0.0, 5.0, energy_joules=100.0), attempt("student", 5.0, 5.0)]
     assert held_by_stage(ledger)["student"].energy_joules == 100.0
     assert held_by_stage(ledger[1:])["student"].energy_joules is None
+
+
+def test_ten_thousand_attempts_are_summed_in_a_moment():
+    ledger = [attempt("student", 2.0 * number, 1.0, status="failed", safe=0.5) for number in range(10_000)]
+    ledger.append(attempt("group", 0.0, 20_000.0, kind="hold"))
+    # Of this process alone, so that a busy machine is no slow program.
+    begun = time.process_time()
+    student = held_by_stage(ledger)["student"]
+    assert time.process_time() - begun < 2.0
+    hours = (student.useful_device_hours, student.lost_device_hours, student.idle_device_hours)
+    assert hours == pytest.approx((5000 / 3600, 5000 / 3600, 10_000 / 3600))
 
 
 # Sixteenths of a second: floats hold them and their sums exactly.

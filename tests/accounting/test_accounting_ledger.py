@@ -79,6 +79,40 @@ def test_torn_and_foreign_lines_are_passed_over(ledger, torn):
     assert [(attempt.name, attempt.seconds) for attempt in ledger.attempts()] == [("teacher", 5.0), ("student", 4.0)]
 
 
+HUGE = "1" + "0" * 400
+START = '{"attempt": "x", "event": "start", "kind": "stage", "name": "student", "trial": "main", "devices": 1, '
+DAMAGED = [
+    START + f'"device_type": "cpu-core", "time": {HUGE}}}',
+    START + f'"device_type": "cpu-core", "time": 5.0, "number": {HUGE}}}',
+    START + '"device_type": "cpu-core", "time": 5.0, "devices": 1e308}',
+    START + '"device_type": "cpu-core", "time": 5.0, "name": ["student"]}',
+    START + '"device_type": "cpu-core", "time": 5.0, "node": "\\ud800"}',
+    *(
+        f'{{"attempt": "stage-teacher-0.0-main", "event": "{event}", "time": 3.0, {more}}}'
+        for event, more in (
+            ("beat", f'"seconds": {HUGE}'),
+            ("beat", '"seconds": 1e308'),
+            ("beat", '"seconds": NaN'),
+            ("checkpoint", f'"step": {HUGE}'),
+            ("energy", '"joules": 1e400'),
+            ("beat", '"time": 1e300'),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("damaged", DAMAGED)
+def test_a_line_whose_numbers_cannot_be_costs_that_line_only(ledger, damaged):
+    write(ledger, "teacher", 0.0)
+    with ledger.path.open("a", encoding="utf-8") as file:
+        file.write(damaged + "\n")
+    ledger.append({"attempt": "stage-teacher-0.0-main", "event": "end", "status": "finished", "time": 5.0})
+    write(ledger, "student", 5.0, 9.0)
+    found = [(one.name, one.seconds, one.safe_step, one.energy_joules) for one in ledger.attempts()]
+    assert found == [("teacher", 5.0, None, None), ("student", 4.0, None, None)]
+    assert sum(held.device_hours for held in held_by_stage(ledger.attempts()).values()) == pytest.approx(9 / 3600)
+
+
 def test_a_last_line_cut_by_a_kill_leaves_the_attempt_open(ledger):
     write(ledger, "teacher", 0.0, beats=(7.0,))
     with ledger.path.open("a", encoding="utf-8") as file:

@@ -45,6 +45,19 @@ MISTAKES = {
         {"schedule": {"kind": "sparse_teacher", "teacher_percent": 10}},
         ["schedule.teacher_percent", "10", "between 11 and 99"],
     ),
+    "a stall of three hundred years": (
+        {"compute": {"stall_seconds": 1e10}},
+        ["compute.stall_seconds", "10000000000", "31622400"],
+    ),
+    "a price of nothing but zeros": (
+        {"compute": {"price_per_device_hour": 5e-324}},
+        ["compute.price_per_device_hour", "use 0", "0.000001"],
+    ),
+    "a currency that a terminal obeys": (
+        {"compute": {"currency": "\x1b[31mX"}},
+        ["compute.currency", r"\x1b[31mX", "EUR"],
+    ),
+    "a currency that a spreadsheet runs": ({"compute": {"currency": "=1+1"}}, ["compute.currency", "=1+1", "EUR"]),
     "layers of a pruned student": (
         {"student": {"num_layers": 4}},
         ["student.num_layers", "unknown key", "kind, scale_percent"],
@@ -162,3 +175,25 @@ def test_a_sentence_names_what_is_allowed_once(override, sentence):
         resolve({"student": {"scale_percent": 99}} if "count" in override else {}, [override])
     assert sentence in str(refused.value)
     assert "more mistake" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("storage", "told"),
+    [
+        ("", "empty"),
+        (" \n", "empty"),
+        ("file://", "file:///FOLDER"),
+        ("runs\x1b[31m", "cannot be written"),
+        ("s3:/AKSECRET:word@bucket/runs", "two slashes"),
+        ("s3://bucket/AKSECRET:word@runs", "no credentials"),
+        ("gs://bucket/runs#AKSECRET", "neither # nor ?"),
+        ("s3://bucket/runs?key=AKSECRET", "neither # nor ?"),
+    ],
+)
+def test_a_storage_that_is_none_is_refused_and_its_secrets_are_not_told(storage, told):
+    with pytest.raises(UserError, match=r"^storage: ") as caught:
+        resolve({"storage": storage})
+    assert told in str(caught.value)
+    assert "AKSECRET" not in str(caught.value)
+    assert "word" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)

@@ -15,11 +15,13 @@ from transformers import AutoModelForSequenceClassification
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs import UserError
 from minidisc_ray.files.patience import StorageError
+from minidisc_ray.files.sealing import open_document, sealed_document
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.pipeline.assemble import is_finished
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.progress import read_progress
+from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import load_result
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.training.notice import Preempted
@@ -64,7 +66,44 @@ STAGE_DAMAGES = {
     "config": lambda folder: (folder / "model" / "config.json").unlink(),
     "model": lambda folder: shutil.rmtree(folder / "model"),
     "record": change_record,
+    "record of another world": lambda folder: sealed_record(folder, scale_percent=-3),
 }
+
+
+def sealed_record(folder, **changes):
+    """A record of the right types and the right digest, and of what no stage writes."""
+    raw, _ = open_document(json.loads((folder / "record.json").read_text()))
+    (folder / "record.json").write_text(json.dumps(sealed_document(raw | changes)))
+
+
+ENTRY = {"bytes": 1, "sha256": "x"}
+IMPOSSIBLE = {
+    "a file's name with a zero": {"files": {"a\0b.safetensors": ENTRY}},
+    "half of a surrogate pair in a file's name": {"files": {"\ud800": ENTRY}},
+    "a file's name that is too long": {"files": {"x" * 5000: ENTRY}},
+    "a file outside": {"files": {"../../result.json": ENTRY}},
+    "half of a surrogate pair": {"validation_metrics": {"\ud800": 0.5}},
+    "a negative scale": {"scale_percent": -3},
+    "no metrics": {"selection_metrics": {}},
+    "metrics of nothing": {"selection_metrics": {"40": {}}},
+    "no validation metrics": {"validation_metrics": {}},
+    "a metric of two": {"validation_metrics": {"accuracy": 2.0}},
+    "an integer of 400 digits": {"num_epochs": 10**400},
+    "more FLOPs than there are": {"training_flops": 1e308},
+    "a negative time": {"step_seconds": -1.0},
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_record_of_what_no_stage_writes_is_a_damaged_one(finished, tmp_path, name, caplog):
+    folder = tmp_path / "assistant"
+    shutil.copytree(prepared_run(finished[0], KIND).run_folder / "stages" / "assistant", folder)
+    sealed_record(folder)
+    assert read_record(folder) is not None
+    sealed_record(folder, **IMPOSSIBLE[name])
+    with caplog.at_level(logging.WARNING, "minidisc_ray"):
+        assert read_record(folder) is None
+    assert f"{folder}: this finished stage is damaged (record.json" in caplog.text
 
 
 @pytest.mark.parametrize("damage", STAGE_DAMAGES)
