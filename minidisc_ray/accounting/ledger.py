@@ -20,6 +20,7 @@ from typing import Any
 from minidisc_ray.accounting.attempts import Attempt, Kind, attempts_of
 from minidisc_ray.accounting.lines import is_sound
 from minidisc_ray.files.mirroring import fetched, is_mirrored
+from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.writing import append_line
 
 __all__ = ["Attempt", "Kind", "Ledger"]
@@ -28,6 +29,8 @@ __all__ = ["Attempt", "Kind", "Ledger"]
 _began: dict[str, float] = {}
 # Of two nodes' processes of one number.
 _OWN = secrets.token_hex(3)
+# Of a year's beats there are some 2 GB; more is nobody's ledger.
+_MOST_BYTES = 8 * 2**30
 
 
 class Ledger:
@@ -253,7 +256,7 @@ class Ledger:
 
 def _entries_of(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_regular(path, _MOST_BYTES).decode("utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return
     for line in lines:
