@@ -1,5 +1,6 @@
 """What is wrong with a ``result.json``, in words for a sentence."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +25,8 @@ def impossible_number(value: Any, place: str = "") -> str | None:
         found = (impossible_number(item, f"{place}.{key}" if place else str(key)) for key, item in items)
         return next((flaw for flaw in found if flaw is not None), None)
     if isinstance(value, float):
-        # Of NaN every comparison is false.
-        is_possible = value == 0 or _SMALLEST_FLOAT < abs(value) < _LARGEST_FLOAT
+        # The schema has words of its own for what is not finite.
+        is_possible = value == 0 or not math.isfinite(value) or _SMALLEST_FLOAT < abs(value) < _LARGEST_FLOAT
     else:
         is_possible = not isinstance(value, int) or abs(value) < _LARGEST_INTEGER
     return None if is_possible else f"{place}: a number that no run has"
