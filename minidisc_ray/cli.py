@@ -27,6 +27,7 @@ from minidisc_ray.cli_options import (
     when_stopped,
 )
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.redact import redact
 from minidisc_ray.files.mirroring import place_of
 
@@ -153,7 +154,7 @@ def compare(
     if scan:
         for result in results:
             if result.choice_by_lambda:
-                console.print(f"{result.name}: {lambda_scan_line(result)}", soft_wrap=True)
+                console.print(printable(f"{result.name}: {lambda_scan_line(result)}"), soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -188,7 +189,7 @@ def study(
     print(render_whole_study(report.table, report.findings, format_), end="")  # noqa: T201 - csv and json must not be wrapped
     told.print(f"page: {report.page}", soft_wrap=True, highlight=False)
     for name, reason in report.table.failed.items():
-        messages.print(f"minidisc: {name} failed: {reason}", soft_wrap=True, markup=False, highlight=False)
+        messages.print(printable(f"minidisc: {name} failed: {reason}"), soft_wrap=True, markup=False, highlight=False)
     if report.table.failed:
         messages.print("minidisc: --retry-failed runs those alone", soft_wrap=True)
         raise typer.Exit(1)

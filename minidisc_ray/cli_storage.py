@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from minidisc_ray.cli_options import console, when_stopped
+from minidisc_ray.configs.printable import printable
 
 StorageFolder = Annotated[Path, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
 _DEFAULT_STORAGE = Path("minidisc-runs")
@@ -43,7 +44,7 @@ def ls(
 
     found = listing(_folder(storage))
     if format_ == "table":
-        console.print(listing_table(found) if found else f"no runs in {storage}", soft_wrap=not found)
+        console.print(listing_table(found) if found else printable(f"no runs in {storage}"), soft_wrap=not found)
     else:
         print(listing_text(found, format_), end="")  # noqa: T201 - csv and json must not be wrapped
 
@@ -70,7 +71,7 @@ def stop(
     }[stopped.outcome]
     if not stopped.was_heard_of:
         told += ", but it was not heard of meanwhile, and may be gone"
-    console.print(f"{stopped.folder.name}: {told}", soft_wrap=True, highlight=False, markup=False)
+    console.print(printable(f"{stopped.folder.name}: {told}"), soft_wrap=True, highlight=False, markup=False)
     if stopped.outcome == "still running":
         raise typer.Exit(_STILL_RUNNING)
 
@@ -85,7 +86,7 @@ def clean(
     with when_stopped("the same command again frees what is left" if not dry_run else "nothing was freed"):
         freed = clean_storage(storage, dry_run)
     for path in freed.paths:
-        console.print(str(path), soft_wrap=True, highlight=False)
+        console.print(printable(str(path)), soft_wrap=True, highlight=False, markup=False)
     verb = "would free" if dry_run else "freed"
     console.print(f"{verb} {freed.bytes / 2**20:.1f} MiB in {len(freed.paths)} places")
 

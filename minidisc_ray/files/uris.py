@@ -23,11 +23,14 @@ def check_uri(uri: str) -> tuple[str, str, str]:
         raise PlaceError(
             f"{scheme}://...@{authority.rpartition('@')[2]}: a URI may hold no credentials; set them in the environment"
         )
+    if "@" in rest:
+        raise PlaceError(f"{scheme}://...: a URI may hold no credentials, and no @; set them in the environment")
     if scheme not in SCHEMES:
         raise PlaceError(f"{uri[:80]}: {scheme}:// is not supported; give a folder, file:///, s3:// or gs://")
     found = urlsplit(uri)
     if found.query or found.fragment or "?" in uri or "#" in uri:
-        raise PlaceError(f"{uri[:80]}: give a bucket and a prefix alone; AWS_ENDPOINT_URL and AWS_REGION say the rest")
+        place = f"{scheme}://{found.netloc}{found.path}"[:80]
+        raise PlaceError(f"{place}: give a bucket and a prefix alone; AWS_ENDPOINT_URL and AWS_REGION say the rest")
     parts = [part for part in found.path.split("/") if part]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]+", found.netloc) or any(part in (".", "..") for part in parts):
         raise PlaceError(f"{uri[:80]}: not a bucket and a prefix; give {scheme}://BUCKET/PREFIX")

@@ -43,6 +43,20 @@ def _leave_late() -> None:
     os._exit(EXIT_PREEMPTED)
 
 
+def expect_work(stall_seconds: float | None) -> None:
+    """End this process unless its training begins, or :func:`expect_nothing` is called, in time.
+
+    What comes before training hangs as well: a thread that finds no memory to begin in is waited for for ever.
+    """
+    if stall_seconds is not None:
+        faulthandler.dump_traceback_later(stall_seconds, exit=True, file=_log_file())
+
+
+def expect_nothing() -> None:
+    """This process may stand still from now on."""
+    faulthandler.cancel_dump_traceback_later()
+
+
 def leave() -> None:
     """End this process, its checkpoint written: no retry of Ray's own, no other trial in it."""
     sys.stderr.flush()

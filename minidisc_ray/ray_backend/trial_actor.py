@@ -13,7 +13,7 @@ from minidisc_ray.configs.loader import resolve
 from minidisc_ray.files.mirroring import local_path
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.ray_backend.holding import Hold, granted_at
-from minidisc_ray.ray_backend.leaving import heed_sigterm, leave
+from minidisc_ray.ray_backend.leaving import expect_nothing, expect_work, heed_sigterm, leave
 from minidisc_ray.ray_backend.trainer import fit_trial
 from minidisc_ray.ray_backend.worker import be_patient, work
 from minidisc_ray.training.loop import TrainingError
@@ -32,6 +32,8 @@ def _one_process(config: dict[str, Any]) -> None:
     except Preempted:
         _close_hold("interrupted")
         leave()
+    finally:
+        expect_nothing()
     finish(failure)
 
 
@@ -66,6 +68,7 @@ class TrialActor(_Function):
     def setup(self, config: dict[str, Any]) -> None:
         """The first trial; held since the placement group was granted."""
         heed_sigterm()
+        _expect_work(config)
         _open_hold(config, granted_at() or _STARTED_AT)
         super().setup(config)
 
@@ -73,6 +76,7 @@ class TrialActor(_Function):
         """The next trial in the same process."""
         is_reset = bool(super().reset_config(new_config))
         if is_reset:
+            _expect_work(new_config)
             _close_hold("finished")
             _open_hold(new_config, time.time())
         return is_reset
@@ -83,6 +87,12 @@ class TrialActor(_Function):
             super().cleanup()
         finally:
             _close_hold("finished")
+
+
+def _expect_work(config: dict[str, Any]) -> None:
+    compute = json.loads(config["settings"])["config"]["compute"]
+    if compute["num_workers"] == 1:
+        expect_work(compute["stall_seconds"])
 
 
 def _open_hold(config: dict[str, Any], since: float) -> None:

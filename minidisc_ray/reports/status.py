@@ -15,6 +15,7 @@ from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.pipeline.failures import read_failure
 from minidisc_ray.pipeline.progress import Progress, is_stale, read_progress
 from minidisc_ray.pipeline.result import RunResult, load_result
+from minidisc_ray.reports.render import text_cell
 from minidisc_ray.reports.words import age_text, hours_text, metric_title, percent_text
 from minidisc_ray.schedules.plan import MAIN_TRIAL
 
@@ -83,12 +84,12 @@ def status_table(statuses: Iterable[RunStatus]) -> Table:
     for entry in statuses:
         metric = "" if entry.metric is None else f"{metric_title(entry.metric_name or '')} {percent_text(entry.metric)}"
         table.add_row(
-            Text(entry.run),
-            Text(entry.trial),
+            text_cell(entry.run),
+            text_cell(entry.trial),
             Text(entry.status, style=_STYLES[entry.status]),
-            Text(entry.stage),
+            text_cell(entry.stage),
             entry.step,
-            Text(metric),
+            text_cell(metric),
             hours_text(entry.device_hours),
             age_text(entry.age_seconds),
         )

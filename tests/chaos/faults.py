@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos_kit import Nodes, Sweep, signal_one, trial_processes
+from ray_kit import command_of
 
 from minidisc_ray.pipeline.progress import Progress
+from minidisc_ray.ray_backend.stalls import place_of
 
 
 @dataclass
@@ -64,7 +66,13 @@ def tell_worker_to_leave(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
 
 
 def freeze_worker(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
-    return signal_one(signal.SIGSTOP, rng) or "nothing was running"
+    places = [place_of(run, progress.trial) for run, progress in sweep.live(step=1)]
+    found = sorted({place.pid for place in places if place is not None} & trial_processes().keys())
+    if not found:
+        return "nothing was training"
+    pid = rng.choice(found)
+    os.kill(pid, signal.SIGSTOP)
+    return command_of(pid)
 
 
 def starve_worker(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
