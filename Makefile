@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint recipes clean
+.PHONY: setup demo test chaos lint recipes clean
 
 setup: $(VENV)/.installed
 
@@ -16,7 +16,10 @@ demo: setup
 	$(BIN)/minidisc demo --storage minidisc-runs
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+
+chaos: setup
+	$(BIN)/python -m pytest -m chaos_long -s tests/chaos
 
 lint: setup
 	$(BIN)/ruff check .

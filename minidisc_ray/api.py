@@ -15,12 +15,15 @@ from minidisc_ray.data import load_splits
 from minidisc_ray.evaluation import merge_scores, score
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.loading import check_labels, load_tokenizer
+from minidisc_ray.pipeline.estimated import Estimate
+from minidisc_ray.pipeline.mirrored import bring_to_load, bring_to_measure, bring_to_show
 from minidisc_ray.pipeline.prediction import logits_of, predict_file
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.profile import profile_folder
 from minidisc_ray.pipeline.progress import Progress
 from minidisc_ray.pipeline.result import RunResult, load_result
+from minidisc_ray.pipeline.tracking import check_tracking
 from minidisc_ray.reports.html import write_report
 from minidisc_ray.reports.profile import profile_frame
 from minidisc_ray.reports.table import compare as _compare_results
@@ -39,7 +42,25 @@ def plan(recipe: Recipe, overrides: Sequence[str] = ()) -> Prepared:
     Raises:
         UserError: for the first mistake found, in one sentence.
     """
-    return prepare(with_absolute_paths(_config_of(recipe, overrides)))
+    prepared = prepare(with_absolute_paths(_config_of(recipe, overrides)))
+    check_tracking(prepared)
+    return prepared
+
+
+def estimate(recipe: Recipe, overrides: Sequence[str] = ()) -> Estimate:
+    """Time a few real steps where a run would take them, and predict what each schedule will cost; keeps no file.
+
+    Args:
+        recipe: a config, a mapping, or a recipe file's path.
+        overrides: ``key.sub=value``, as after ``--set``.
+
+    Raises:
+        UserError: for a mistake in the recipe, or a plan that no node can hold.
+        TrainingError: if a step failed.
+    """
+    from minidisc_ray.ray_backend.timing import estimate_on_ray
+
+    return estimate_on_ray(plan(recipe, overrides))
 
 
 def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = None) -> RunResult:
@@ -73,21 +94,21 @@ def compare(runs: Sequence[str | Path | RunResult]) -> pd.DataFrame:
     Raises:
         UserError: if a folder holds no result, or runs cannot stand in one table.
     """
-    return _compare_results([run if isinstance(run, RunResult) else load_result(run) for run in runs])
+    return _compare_results([run if isinstance(run, RunResult) else load_result(bring_to_show(run)) for run in runs])
 
 
 def predict(student: str | Path, file: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Label a file: its rows with a ``prediction`` column, and for classes their probability.
 
     Args:
-        student: a folder with a saved student.
+        student: a folder with a saved student, or its URI in a bucket.
         file: JSON Lines, CSV, TSV or Parquet.
         columns: the one or two columns of text; by default those of the run that the student came from.
 
     Raises:
         UserError: if student, file or columns are not there.
     """
-    return predict_file(Path(student), Path(file), columns)
+    return predict_file(bring_to_load(student), Path(file), columns)
 
 
 def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -98,7 +119,8 @@ def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ())
     """
     config = with_absolute_paths(_config_of(recipe, overrides))
     splits = load_splits(config)
-    model = load_model(student)
+    folder = bring_to_load(student)
+    model = load_model(folder)
     check_labels(model.config, splits.task, str(student))
     names = [str(name) for name in (model.config.id2label or {}).values()]
     if not splits.task.is_regression and names != list(splits.task.label_names):
@@ -106,7 +128,7 @@ def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ())
         raise UserError(
             f"task: {student} tells {', '.join(names)} apart, but the recipe's task {wanted}; use the student's own"
         )
-    tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(student)))
+    tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(folder)))
     by_split = {
         name: score(splits.task, logits_of(model, tokenizer, rows, config.data.max_length), rows.labels)
         for name, rows in splits.validation.items()
@@ -120,7 +142,7 @@ def profile(run: str | Path, threads: int | None = None, repeats: int = 20, leng
     One row for each model and device: the CPU, and cuda, whose latencies are empty where there is no GPU.
 
     Args:
-        run: a finished run's folder, or a plain folder of a student or teacher, which then stands alone.
+        run: a finished run's folder, or a plain folder of a student or teacher, which then stands alone; or its URI.
         threads: CPU threads; those that PyTorch has by default.
         repeats: timed forward passes of each model, with one row and with 32.
         length: tokens of a row.
@@ -128,7 +150,7 @@ def profile(run: str | Path, threads: int | None = None, repeats: int = 20, leng
     Raises:
         UserError: if the run is not finished, a model is not there, or a number is out of range.
     """
-    return profile_frame(profile_folder(Path(run), threads, repeats, length))
+    return profile_frame(profile_folder(bring_to_measure(run), threads, repeats, length))
 
 
 def _config_of(recipe: Recipe, overrides: Sequence[str]) -> RunConfig:

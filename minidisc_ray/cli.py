@@ -1,18 +1,35 @@
 """The command line: parse, call, print. A user's mistake is one sentence and exit code 2; a failure of ours is 1."""
 
-import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
+from minidisc_ray import cli_models, cli_storage
+from minidisc_ray.cli_options import (
+    GOES_ON,
+    STOPPED,
+    Format,
+    Name,
+    RecipeFile,
+    Set,
+    Stopped,
+    Storage,
+    console,
+    messages,
+    overrides_of,
+    when_stopped,
+)
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.reports.render import WIDTH_OF_A_PIPE
+from minidisc_ray.configs.printable import printable
+from minidisc_ray.configs.redact import redact
+from minidisc_ray.files.mirroring import place_of
 
 app = typer.Typer(
     name="minidisc",
@@ -22,15 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
-messages = Console(stderr=True)
 
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file; `minidisc init` writes one.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, a.b=c; repeatable.")]
-Storage = Annotated[str | None, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
-Name = Annotated[str | None, typer.Option("--name", help="The run's name; by default derived from the config.")]
-Format = Literal["table", "md", "csv", "json"]
-_STOPPED = 130
+_AFTER_RETRIES = "without --retry-failed the command goes on with what it had begun, and with it tries the rest"
 
 
 @app.command()
@@ -41,7 +51,8 @@ def demo(
     """Run conventional, MiniDisc and a MaxiDisc sweep on the built-in task, and print the comparison."""
     from minidisc_ray.demo import run_demo
 
-    run_demo(storage, address, console)
+    with when_stopped(GOES_ON):
+        run_demo(storage, address, console)
 
 
 @app.command()
@@ -67,14 +78,39 @@ def init(
 
 
 @app.command()
-def plan(recipe: RecipeFile, set_: Set = None, storage: Storage = None, name: Name = None) -> None:
+def plan(
+    recipe: RecipeFile,
+    set_: Set = None,
+    storage: Storage = None,
+    name: Name = None,
+    address: Annotated[str | None, typer.Option("--address", help="For --estimate: a Ray cluster, as of run.")] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Time a few real steps; predict hours, duration, price of each schedule.")
+    ] = False,
+    format_: Annotated[Literal["table", "json"], typer.Option("--format", help="Of --estimate: table or json.")] = (
+        "table"
+    ),
+) -> None:
     """Check a recipe against its data and model, and print steps, sizes and closed-form cost; starts nothing."""
     from minidisc_ray import api
     from minidisc_ray.reports.plan import plan_renderables
 
-    prepared = api.plan(recipe, _overrides(set_, storage, name, None))
+    overrides = overrides_of(set_, storage, name, address)
+    if estimate:
+        from minidisc_ray.reports.estimate import render_estimate
+
+        if messages.is_terminal:
+            messages.print("timing a few real steps of every stage; about a minute or two", soft_wrap=True)
+        with when_stopped("an estimate keeps nothing, so the same command begins anew"):
+            found = api.estimate(recipe, overrides)
+        print(render_estimate(found, format_), end="")  # noqa: T201 - json must not be wrapped
+        return
+    if format_ != "table":
+        raise UserError("--format: json goes with --estimate; add it, or leave --format out")
+    prepared = api.plan(recipe, overrides)
     for renderable in plan_renderables(prepared):
-        console.print(renderable, soft_wrap=isinstance(renderable, str))
+        told = redact(renderable) if isinstance(renderable, str) else renderable
+        console.print(told, soft_wrap=isinstance(renderable, str))
 
 
 @app.command()
@@ -88,12 +124,13 @@ def run(
     ] = None,
 ) -> None:
     """Run a recipe; the same command again resumes, or shows the result."""
-    from minidisc_ray import api
-    from minidisc_ray.display import show_result, watching
+    with when_stopped(GOES_ON):
+        from minidisc_ray import api
+        from minidisc_ray.display import show_result, watching
 
-    prepared = api.plan(recipe, _overrides(set_, storage, name, address))
-    with watching(console, prepared) as watch:
-        result = api.run_prepared(prepared, watch)
+        prepared = api.plan(recipe, overrides_of(set_, storage, name, address))
+        with watching(console, prepared) as watch:
+            result = api.run_prepared(prepared, watch)
     show_result(console, prepared.run_folder, result)
 
 
@@ -107,16 +144,17 @@ def compare(
 ) -> None:
     """Print finished runs as one table, costs beside conventional's."""
     from minidisc_ray import api
+    from minidisc_ray.pipeline.mirrored import bring_to_show
     from minidisc_ray.pipeline.result import load_result
     from minidisc_ray.reports.candidates import lambda_scan_line
     from minidisc_ray.reports.render import render
 
-    results = [load_result(folder) for folder in _finished_runs(runs)]
+    results = [load_result(folder) for folder in _finished_runs([bring_to_show(place) for place in runs])]
     print(render(api.compare(results), format_), end="")  # noqa: T201 - csv and json must not be wrapped
     if scan:
         for result in results:
             if result.choice_by_lambda:
-                console.print(f"{result.name}: {lambda_scan_line(result)}", soft_wrap=True)
+                console.print(printable(f"{result.name}: {lambda_scan_line(result)}"), soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -134,117 +172,39 @@ def study(
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
 ) -> None:
     """Run methods x tasks x scales x seeds as one experiment, and print one table in the paper's layout."""
-    from minidisc_ray import study as room
-    from minidisc_ray.display import show_study, watching_trials
-    from minidisc_ray.reports.study_page import render_whole_study
-
+    leaves = "nothing was started" if dry_run else _AFTER_RETRIES if retry_failed else GOES_ON
     told = Console(stderr=True) if format_ in ("csv", "json") else console
-    prepared = room.prepare_study(file, set_ or [], budget, storage)
-    cells = list(zip(prepared.cells, prepared.prepared, strict=True))
-    show_study(told, prepared.config, prepared.folder, cells, with_runs=dry_run)
-    if dry_run:
-        return
-    with watching_trials(told) as watch:
-        report = room.run_study(prepared, watch, retry_failed)
+    with when_stopped(leaves):
+        from minidisc_ray import study as room
+        from minidisc_ray.display import show_study, watching_trials
+        from minidisc_ray.reports.study_page import render_whole_study
+
+        prepared = room.prepare_study(file, set_ or [], budget, storage)
+        cells = list(zip(prepared.cells, prepared.prepared, strict=True))
+        show_study(told, prepared.config, prepared.folder, cells, with_runs=dry_run)
+        if dry_run:
+            return
+        with watching_trials(told) as watch:
+            report = room.run_study(prepared, watch, retry_failed)
     print(render_whole_study(report.table, report.findings, format_), end="")  # noqa: T201 - csv and json must not be wrapped
     told.print(f"page: {report.page}", soft_wrap=True, highlight=False)
     for name, reason in report.table.failed.items():
-        messages.print(f"minidisc: {name} failed: {reason}", soft_wrap=True, markup=False, highlight=False)
+        messages.print(printable(f"minidisc: {name} failed: {reason}"), soft_wrap=True, markup=False, highlight=False)
     if report.table.failed:
         messages.print("minidisc: --retry-failed runs those alone", soft_wrap=True)
         raise typer.Exit(1)
 
 
-@app.command()
-def status(
-    storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
-    watch: Annotated[bool, typer.Option("--watch", help="Repeat every two seconds until Ctrl-C.")] = False,
-) -> None:
-    """Show runs and trials: stage, step, metric, device-hours, live."""
-    from minidisc_ray.reports import status as room
-
-    if not watch:
-        console.print(room.status_table(room.status(storage)))
-        return
-    import time
-
-    from rich.live import Live
-
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            live.update(room.status_table(room.status(storage)), refresh=True)
-            time.sleep(2)
-
-
-@app.command()
-def predict(
-    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines, CSV, TSV or Parquet.")],
-    columns: Annotated[list[str] | None, typer.Option("--columns", help="A column of text; repeat for a pair.")] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="JSON Lines; by default stdout.")
-    ] = None,
-) -> None:
-    """Label a file."""
-    from minidisc_ray import api
-
-    if output is not None and output.exists():
-        raise UserError(f"--output: {output} exists; choose another name")
-    text = api.predict(student, file, columns).to_json(orient="records", lines=True, force_ascii=False)
-    if output is None:
-        sys.stdout.write(text)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
-
-
-@app.command()
-def evaluate(
-    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder.")],
-    recipe: RecipeFile,
-    set_: Set = None,
-) -> None:
-    """Score a student on a recipe's validation rows."""
-    from minidisc_ray import api
-
-    for metric, value in api.evaluate(student, recipe, _overrides(set_, None, None, None)).items():
-        console.print(f"{metric} {value:.6f}")
-
-
-@app.command()
-def profile(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run, or a student's folder.")],
-    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads; by default PyTorch's own.")] = None,
-    repeats: Annotated[int, typer.Option("--repeats", help="Timed passes of each model.")] = 20,
-    length: Annotated[int, typer.Option("--length", help="Tokens of a row.")] = 128,
-    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
-) -> None:
-    """Measure a run's models: parameters, MACs, latency and throughput, teacher beside student."""
-    from minidisc_ray import api
-    from minidisc_ray.reports.profile import render_profile
-
-    if messages.is_terminal:
-        # A line and no moving bar, whose thread would be measured along.
-        messages.print(f"measuring; larger models take minutes with {repeats} repeats", soft_wrap=True)
-    frame = api.profile(folder, threads, repeats, length)
-    print(render_profile(frame, format_), end="")  # noqa: T201 - csv and json must not be wrapped
-
-
-@app.command()
-def clean(
-    storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-) -> None:
-    """Free what no result needs: finished runs' stages, encodings, leftovers, artifacts that no run uses."""
-    from minidisc_ray.pipeline.run_directory import clean as clean_storage
-
-    freed = clean_storage(storage, dry_run)
-    for path in freed.paths:
-        console.print(str(path), soft_wrap=True, highlight=False)
-    verb = "would free" if dry_run else "freed"
-    console.print(f"{verb} {freed.bytes / 2**20:.1f} MiB in {len(freed.paths)} places")
+for command in (
+    cli_storage.status,
+    cli_storage.ls,
+    cli_storage.stop,
+    cli_models.predict,
+    cli_models.evaluate,
+    cli_models.profile,
+    cli_storage.clean,
+):
+    app.command()(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -257,17 +217,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _say(error)
         sys.exit(2)
     except KeyboardInterrupt:
-        _say_stopped()
-        sys.exit(_STOPPED)
+        messages.print("minidisc: stopped")
+        sys.exit(STOPPED)
+    except Stopped as ended:
+        messages.print(f"minidisc: stopped; {ended.leaves}", soft_wrap=True)
+        raise
     except SystemExit as ended:
         # Typer makes this of a KeyboardInterrupt in a command, and says nothing.
-        if ended.code == _STOPPED:
-            _say_stopped()
+        if ended.code == STOPPED:
+            messages.print("minidisc: stopped")
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         if os.environ.get("MINIDISC_TRACEBACK"):
-            raise
-        _say(error)
+            sys.stderr.write(redact(traceback.format_exc()))
+            sys.exit(1)
+        # As a user's mistake is told: in one line that can be printed, without secrets.
+        _say(UserError(" ".join(str(error).split()) or type(error).__name__))
         messages.print("minidisc: set MINIDISC_TRACEBACK=1 to see where", soft_wrap=True)
         sys.exit(1)
     sys.exit(0)
@@ -283,7 +248,7 @@ def _finished_runs(folders: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for folder in folders:
         if (folder / "identity.json").is_file() and not (folder / "result.json").is_file() and len(folders) > 1:
-            messages.print(f"minidisc: {folder} is not finished, left out", soft_wrap=True, highlight=False)
+            messages.print(f"minidisc: {place_of(folder)} is not finished, left out", soft_wrap=True, highlight=False)
         elif (folder / "result.json").is_file():
             found.append(folder)
         else:
@@ -292,16 +257,5 @@ def _finished_runs(folders: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _say_stopped() -> None:
-    messages.print("minidisc: stopped; the same command again goes on where this one stopped", soft_wrap=True)
-
-
-def _say(error: BaseException) -> None:
-    text: Any = " ".join(str(error).split()) or type(error).__name__
-    messages.print(f"minidisc: {text}", soft_wrap=True, markup=False, highlight=False)
-
-
-def _overrides(set_: list[str] | None, storage: str | None, name: str | None, address: str | None) -> list[str]:
-    named = {"storage": storage, "name": name, "compute.address": address}
-    quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in named.items() if value is not None}
-    return [*(set_ or []), *(f"{key}={value}" for key, value in quoted.items())]
+def _say(error: UserError) -> None:
+    messages.print(f"minidisc: {error}", soft_wrap=True, markup=False, highlight=False)

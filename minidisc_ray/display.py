@@ -7,23 +7,29 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
+from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.pipeline.study import Cell
 from minidisc_ray.reports.candidates import candidate_table, lambda_scan_line, trial_table
-from minidisc_ray.reports.words import compute_text, hours_text, percent_text
+from minidisc_ray.reports.render import text_cell
+from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
 
 Watch = Callable[[Sequence[Progress]], None]
+_MOST_ROWS = 40
 
 
 @contextmanager
 def watching(console: Console, prepared: Prepared) -> Iterator[Watch]:
     """A watch function for one run."""
-    console.print(f"{prepared.name}: {prepared.config.schedule.kind}, in {prepared.run_folder}", soft_wrap=True)
+    console.print(
+        printable(f"{prepared.name}: {prepared.config.schedule.kind}, in {prepared.run_folder}"),
+        soft_wrap=True,
+        markup=False,
+    )
     with watching_trials(console) as watch:
         yield watch
 
@@ -55,7 +61,7 @@ def show_study(
     budget = f", budget {study.budget}" if study.budget is not None else ""
     console.print(
         f"{study.name}{budget}: {len(is_done)} runs, {sum(is_done.values())} of them finished, each trial on "
-        f"{compute_text(cells[0][1].config.compute)}, in {folder}",
+        f"{compute_text(cells[0][1].config.compute)}, in {printable(str(folder))}",
         soft_wrap=True,
         highlight=False,
         markup=False,
@@ -77,7 +83,7 @@ def _runs_table(cells: Sequence[tuple[Cell, Prepared]], is_done: Mapping[str, bo
         names = [cell.teacher or "", cell.method, cell.task]
         numbers = "" if cell.scale_percent is None else f"{cell.scale_percent}%", str(cell.seed)
         state = "finished" if is_done[run.name] else "not finished"
-        table.add_row(*(Text(text) for text in (*names[not has_teachers :], *numbers, run.name, state)))
+        table.add_row(*(text_cell(text) for text in (*names[not has_teachers :], *numbers, run.name, state)))
     return table
 
 
@@ -90,29 +96,35 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
     chosen = ", ".join(f"{model.scale_percent}%" for model in result.assistants)
     if chosen:
         between = "sparse teacher" if result.method == "sparse_teacher" else "assistant"
-        console.print(f"{between}: {chosen} ({result.selection_rule or 'given'})", highlight=False)
+        _tell(console, f"{between}: {chosen} ({result.selection_rule or 'given'})")
     if result.choice_by_lambda:
-        console.print(lambda_scan_line(result), highlight=False)
+        _tell(console, lambda_scan_line(result))
     metric = result.primary_metric
-    console.print(
+    _tell(
+        console,
         f"student at {result.student.scale_percent}%: {metric} "
         f"{percent_text(result.student.validation_metrics[metric])} on validation; teacher "
         f"{percent_text(result.teacher.validation_metrics[metric])}, majority class "
         f"{percent_text(result.majority_metrics[metric])}",
-        highlight=False,
-        soft_wrap=True,
     )
     if result.student.validation_metrics[metric] <= result.majority_metrics[metric]:
         console.print("the student is no better than the majority class: it has learned nothing", highlight=False)
-    console.print(
-        f"cost: {hours_text(result.cost.device_hours)} {result.cost.device_unit}, and "
-        f"{hours_text(result.cost.startup_device_hours)} for start-up; "
-        f"{result.cost.training_flops / 1e12:.3g} training TFLOPs",
-        highlight=False,
-        soft_wrap=True,
+    cost = result.cost
+    lost = f" ({hours_text(cost.lost_device_hours)} of them lost and done again)" if cost.lost_device_hours else ""
+    price = f"; {price_text(cost.price)} {cost.currency} for both" if cost.price is not None else ""
+    _tell(
+        console,
+        f"cost: {hours_text(cost.device_hours)} {cost.device_unit}{lost}, and "
+        f"{hours_text(cost.startup_device_hours)} for start-up{price}; "
+        f"{cost.training_flops / 1e12:.3g} training TFLOPs",
     )
-    console.print(f"student: {folder / 'student'}", soft_wrap=True, highlight=False)
-    console.print(f"report:  {folder / 'report.html'}", soft_wrap=True, highlight=False)
+    _tell(console, f"student: {folder / 'student'}")
+    _tell(console, f"report:  {folder / 'report.html'}")
+
+
+def _tell(console: Console, line: str) -> None:
+    """One line, whatever is in the texts of which it is made."""
+    console.print(text_cell(line), soft_wrap=True)
 
 
 class _Lines:
@@ -127,7 +139,7 @@ class _Lines:
             key = (trial.stage, trial.epoch, trial.status)
             if self.seen.get(trial.trial) != key:
                 self.seen[trial.trial] = key
-                self.console.print("  ".join(_cells(trial)), soft_wrap=True, highlight=False)
+                _tell(self.console, "  ".join(_cells(trial)))
 
 
 def _table(trials: Sequence[Progress]) -> Table:
@@ -136,8 +148,13 @@ def _table(trials: Sequence[Progress]) -> Table:
         table.add_column(title, no_wrap=True)
     if not trials:
         table.add_row("", "starting Ray", "", "", "", "")
-    for trial in trials:
-        table.add_row(*_cells(trial))
+    # A terminal shows no thousand rows, and drawing them twice a second would keep a core busy.
+    shown = trials if len(trials) <= _MOST_ROWS else [trial for trial in trials if trial.status != "finished"]
+    for trial in shown[:_MOST_ROWS]:
+        table.add_row(*map(text_cell, _cells(trial)))
+    if len(trials) > _MOST_ROWS:
+        finished = len(trials) - len(shown)
+        table.add_row(f"{finished} finished, {len(shown)} not", "", "", "", "", "")
     return table
 
 

@@ -12,6 +12,7 @@ from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.data import Splits, load_splits
 from minidisc_ray.pipeline.answers import FinishedRun
 from minidisc_ray.pipeline.findings import Findings, findings_of
+from minidisc_ray.pipeline.mirrored import bring
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress
@@ -106,6 +107,10 @@ def _check_folder(folder: Path, storage: str) -> None:
         UserError: naming the storage, or what is in the way.
     """
     try:
+        if folder.resolve() != folder:
+            raise UserError(f"storage: {folder} is a link, and a folder of the study belongs there; remove it")
+        if (folder / "identity.json").exists():
+            raise UserError(f"storage: {folder} is a run's folder, and the study's belongs there; rename the study")
         for name in _FILES:
             if (folder / name).is_dir():
                 raise UserError(f"storage: {folder / name} is a folder, and a file of the study belongs there; move it")
@@ -140,7 +145,7 @@ def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bo
     def on_result(prepared: Prepared, result: RunResult) -> None:
         write_report(prepared.run_folder, result)
 
-    run_many(study.runs, study.folder / "ray", on_result, watch, retry_failed)
+    run_many(study.runs, study.folder / "ray", on_result, watch, retry_failed, home=study.folder)
     return report_study(study)
 
 
@@ -150,6 +155,8 @@ def report_study(study: PreparedStudy) -> StudyReport:
     Raises:
         UserError: if finished runs cannot stand in one table.
     """
+    for run in study.runs:
+        bring(run.run_folder)
     outcomes = read_outcomes(study.cells, [prepared.name for prepared in study.prepared])
     table = study_table(study.config, outcomes)
     finished = [

@@ -1,11 +1,41 @@
 """Fixtures that several rooms share; models and rows themselves are made in ``tiny_models``."""
 
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from bucket_kit import make_bucket, s3_server
+from storage_kit import mount, unmount
 from tiny_models import FAMILY_NAMES, tiny_model
 from transformers import PreTrainedModel
 
+from minidisc_ray.files.mirroring import flush
+from minidisc_ray.files.patience import use_storage
+
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Over several processes tests go file by file, but those that start a Ray all to one of them."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneProcessForRay(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, *_ = nodeid.split("::")
+            return "ray" if "/ray_backend/" in file else file
+
+    return OneProcessForRay(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: in the order of their collection whoever ends last would end alone."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: "/ray_backend/" not in item.nodeid)
 
 
 @pytest.fixture(params=FAMILY_NAMES)
@@ -17,3 +47,57 @@ def family(request: pytest.FixtureRequest) -> str:
 def model(family: str) -> PreTrainedModel:
     """A tiny model in eval mode, fresh for each test."""
     return tiny_model(family)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_power_cuts() -> Iterator[None]:
+    """Syncing to the disk takes most of a tiny run's time, and no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_storage() -> Iterator[None]:
+    """A run's storage is the process's: the next test's is another one."""
+    yield
+    use_storage(None, 0.0)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a storage of some size (``2m``), where the system lets us."""
+    mounted: list[Path] = []
+
+    def make(size: str) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        mount(folder, size)
+        mounted.append(folder)
+        return folder
+
+    yield make
+    for folder in mounted:
+        unmount(folder)
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[dict[str, str]]:
+    """The environment of an S3 server on loopback."""
+    pytest.importorskip("moto")
+    pytest.importorskip("flask_cors")
+    with s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture
+def bucket(
+    store: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """The URI of a storage in a bucket of the test's own, with a cache of its own."""
+    for key, value in store.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("MINIDISC_CACHE", str(tmp_path / "cache"))
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-")
+    make_bucket(name)
+    yield f"s3://{name}/team/runs"
+    flush()

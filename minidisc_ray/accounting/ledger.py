@@ -1,142 +1,268 @@
 """An append-only record of every attempt, the failed ones too: one JSON object a line.
 
-An attempt writes when it starts, now and then while it runs, and when it ends. One that was killed has no end: its last
-beat stands for it. Seconds are seconds *held*.
+An attempt writes when it starts, now and then while it runs, what it has safe, and when it ends. One that was killed
+has no end of its own: whoever saw it die closes it, else its last beat stands for it. Seconds are seconds *held*,
+by the clock that never goes back where the process that opened the attempt wrote the line.
 """
 
 import json
 import os
+import platform
+import re
+import secrets
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-Kind = Literal["stage", "hold"]
+from minidisc_ray.accounting.attempts import Attempt, Kind, attempts_of
+from minidisc_ray.accounting.lines import is_sound
+from minidisc_ray.files.mirroring import fetched, is_mirrored
+from minidisc_ray.files.reading import read_regular
+from minidisc_ray.files.writing import append_line
 
+__all__ = ["Attempt", "Kind", "Ledger"]
 
-@dataclass(frozen=True)
-class Attempt:
-    """One attempt at a stage, or one time that resources were held.
-
-    Attributes:
-        kind: ``stage`` for work, ``hold`` for a placement group from granted to released.
-        name: the stage's, or the holder's.
-        trial: which trial it belongs to.
-        seconds: held, up to the end or the last beat.
-        devices: how many, in units of ``device_type``.
-        status: ``finished``, ``failed``, ``interrupted``, or ``open`` where no end was written.
-    """
-
-    kind: Kind
-    name: str
-    trial: str
-    seconds: float
-    devices: float
-    device_type: str
-    status: str
-    started_at: float
-
-    @property
-    def device_hours(self) -> float:
-        """Seconds held times devices, in hours."""
-        return self.seconds * self.devices / 3600
+# What this process opened, by the monotonic time at which it began: wall clocks are set back now and then.
+_began: dict[str, float] = {}
+# Of two nodes' processes of one number.
+_OWN = secrets.token_hex(3)
+# Of a year's beats there are some 2 GB; more is nobody's ledger.
+_MOST_BYTES = 8 * 2**30
 
 
 class Ledger:
-    """Appends to, and reads, one ledger file."""
+    """Appends to, and reads, one ledger file; several processes may write to one.
+
+    A bucket has no appending: there each process has a segment of its own, ``ledger/HOST-PID-RANDOM.jsonl`` beside the
+    file's name, and the ledger is all of them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.segments = path.with_suffix("")
+        self._is_mirrored = is_mirrored(path)
+
+    @property
+    def own_path(self) -> Path:
+        """The file that this process appends to."""
+        if not self._is_mirrored:
+            return self.path
+        host = re.sub(r"[^A-Za-z0-9.-]", "_", platform.node())
+        return self.segments / f"{host}-{os.getpid()}-{_OWN}.jsonl"
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Add one line; concurrent writers do not mix, since one short write in append mode is atomic."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = (json.dumps(entry, sort_keys=True) + "\n").encode()
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(descriptor, line)
-        finally:
-            os.close(descriptor)
+        """Add one line; concurrent writers do not mix, since one short write in append mode is atomic.
+
+        Only a start makes the file: nothing else may bring a run back that was removed.
+
+        Raises:
+            OSError: if the storage refuses, or takes half a line.
+        """
+        event, line = entry.get("event"), json.dumps(entry, sort_keys=True)
+        # A beat comes again; whoever waited for the storage with it would beat no more.
+        makes_file = event == "start" or (self._is_mirrored and self.segments.is_dir())
+        append_line(self.own_path, line, makes_file, is_vital=event in ("start", "end", "close"))
 
     def start(
-        self, kind: Kind, name: str, trial: str, devices: float, device_type: str, started_at: float | None = None
+        self,
+        kind: Kind,
+        name: str,
+        trial: str,
+        devices: float,
+        device_type: str,
+        started_at: float | None = None,
+        *,
+        node: str | None = None,
+        device_model: str | None = None,
+        number: int | None = None,
     ) -> str:
-        """Open an attempt, now or since a time (seconds since the epoch); returns its id."""
+        """Open an attempt, now or since a time (seconds since the epoch); returns its id.
+
+        Args:
+            kind: ``stage`` or ``hold``.
+            name: the stage's, or the holder's.
+            trial: which trial it belongs to.
+            devices: how many are held.
+            device_type: their unit, ``cpu-core`` or a GPU's name.
+            started_at: since when, seconds since the epoch.
+            node: where; by default this machine's name.
+            device_model: what exactly a device is, for instance the processor's name.
+            number: the ordinal among this trial's attempts of that name; by default counted from the file.
+        """
+        now = time.time()
         attempt_id = uuid.uuid4().hex[:12]
-        self.append(
-            {
-                "attempt": attempt_id,
-                "event": "start",
-                "kind": kind,
-                "name": name,
-                "trial": trial,
-                "devices": devices,
-                "device_type": device_type,
-                "time": time.time() if started_at is None else started_at,
-            }
-        )
+        if number is None:
+            number = 1 + sum((one.kind, one.name, one.trial) == (kind, name, trial) for one in self.attempts())
+        entry = {
+            "attempt": attempt_id,
+            "event": "start",
+            "kind": kind,
+            "name": name,
+            "trial": trial,
+            "number": number,
+            "devices": devices,
+            "device_type": device_type,
+            "node": platform.node() if node is None else node,
+            "time": now if started_at is None else started_at,
+        }
+        if device_model is not None:
+            entry["device_model"] = device_model
+        self.append(entry)
+        _began[attempt_id] = time.monotonic() - (0.0 if started_at is None else max(0.0, now - started_at))
         return attempt_id
 
     def beat(self, attempt_id: str) -> None:
         """Say that an attempt still holds its devices."""
-        self.append({"attempt": attempt_id, "event": "beat", "time": time.time()})
+        self._say(attempt_id, "beat")
+
+    def checkpoint(self, attempt_id: str, step: int) -> None:
+        """Say that what an attempt did so far is safe: another one would go on from this step."""
+        self._say(attempt_id, "checkpoint", step=step)
+
+    def energy(self, attempt_id: str, worker: int, joules: float) -> None:
+        """Say what one worker's devices have used since the attempt began."""
+        self._say(attempt_id, "energy", worker=worker, joules=round(joules, 3))
 
     def end(self, attempt_id: str, status: str) -> None:
-        """Close an attempt."""
-        self.append({"attempt": attempt_id, "event": "end", "status": status, "time": time.time()})
+        """Close an attempt; the first end that its own process writes counts.
+
+        Raises:
+            OSError: if the storage refuses for longer than a run waits for it.
+        """
+        self._say(attempt_id, "end", status=status)
+        _began.pop(attempt_id, None)
+
+    def close_open(
+        self,
+        trial: str | None,
+        status: str,
+        at: float | None = None,
+        *,
+        kind: Kind | None = None,
+        node: str | None = None,
+    ) -> list[str]:
+        """Close what a process or a node left open when it died; returns the ids of what was closed.
+
+        What began after ``at`` stays open: it belongs to those who came after the dead. An attempt that lives on all
+        the same is counted on by its beats, and its own end replaces this one.
+
+        Args:
+            trial: whose attempts; None for those of every trial.
+            status: ``failed`` or ``interrupted``.
+            at: seconds since the epoch at which it was known to be dead; by default now.
+            kind: only stages, or only holds.
+            node: only what ran there.
+        """
+        known_at = time.time() if at is None else at
+        self.bring()
+        left = [
+            one.attempt_id
+            for one in self.attempts()
+            if one.status == "open"
+            and one.started_at <= known_at
+            and trial in (None, one.trial)
+            and kind in (None, one.kind)
+            and node in (None, one.node)
+        ]
+        for attempt_id in left:
+            self.append({"attempt": attempt_id, "event": "close", "status": status, "time": known_at})
+        return left
+
+    def close_abandoned(self) -> None:
+        """Close what former drivers left open, each at its own last beat: nobody held anything in between.
+
+        Only for a driver that has the run to itself, before it starts anything.
+
+        Raises:
+            OSError: if the storage refuses for longer than a run waits for it.
+        """
+        for one in self.attempts():
+            if one.status == "open":
+                entry = {"attempt": one.attempt_id, "event": "close", "status": "interrupted", "seconds": one.seconds}
+                self.append({**entry, "time": time.time()})
 
     @contextmanager
-    def attempt(self, kind: Kind, name: str, trial: str, devices: float, device_type: str) -> Iterator[str]:
-        """An attempt that ends with the context, whatever ends it."""
-        attempt_id = self.start(kind, name, trial, devices, device_type)
+    def attempt(
+        self,
+        kind: Kind,
+        name: str,
+        trial: str,
+        devices: float,
+        device_type: str,
+        *,
+        node: str | None = None,
+        device_model: str | None = None,
+        interrupted_by: tuple[type[Exception], ...] = (),
+    ) -> Iterator[str]:
+        """An attempt that beats by itself and ends with the context, whatever ends it.
+
+        ``interrupted_by`` are exceptions that tell of a stop and not of a failure; Ctrl-C always is one.
+        """
+        # Here and not above: the ledger alone is imported by whoever only reads it.
+        from minidisc_ray.accounting.beating import beat_while_open, stop_beating
+
+        attempt_id = self.start(kind, name, trial, devices, device_type, node=node, device_model=device_model)
+        beat_while_open(self, attempt_id)
+        status = "interrupted"  # Ctrl-C, or a worker told to exit
         try:
             yield attempt_id
-        except Exception:
-            self.end(attempt_id, "failed")
+            status = "finished"
+        except Exception as error:
+            if not isinstance(error, interrupted_by):
+                status = "failed"
             raise
-        except BaseException:  # Ctrl-C, or a worker told to exit
-            self.end(attempt_id, "interrupted")
-            raise
-        self.end(attempt_id, "finished")
+        finally:
+            stop_beating(attempt_id)
+            # Work that is done must not fail because its clock cannot be stopped: its beats stand for its end.
+            with suppress(OSError):
+                self.end(attempt_id, status)
 
     def attempts(self) -> list[Attempt]:
-        """Every attempt, in the order of starting; a torn or foreign line is passed over."""
-        starts: dict[str, dict[str, Any]] = {}
-        last: dict[str, float] = {}
-        status: dict[str, str] = {}
+        """Every attempt, in the order of starting; a torn, foreign or damaged line is passed over."""
+        return attempts_of(self._entries())
+
+    def bring(self) -> None:
+        """Bring what other nodes wrote, for a ledger in a bucket.
+
+        Raises:
+            StorageError: if it cannot be brought in time.
+        """
+        if self._is_mirrored:
+            fetched(self.segments)
+
+    def copy_to(self, path: Path) -> None:
+        """Add all lines to another ledger."""
+        other = Ledger(path)
         for entry in self._entries():
-            attempt_id = entry["attempt"]
-            if entry["event"] == "start":
-                starts[attempt_id] = entry
-            last[attempt_id] = max(float(entry["time"]), last.get(attempt_id, 0.0))
-            if entry["event"] == "end":
-                status[attempt_id] = str(entry["status"])
-        return [
-            Attempt(
-                kind=start["kind"],
-                name=start["name"],
-                trial=start["trial"],
-                seconds=max(0.0, last[attempt_id] - float(start["time"])),
-                devices=float(start["devices"]),
-                device_type=start["device_type"],
-                status=status.get(attempt_id, "open"),
-                started_at=float(start["time"]),
-            )
-            for attempt_id, start in starts.items()
-        ]
+            append_line(other.own_path, json.dumps(entry, sort_keys=True), is_vital=False)
+
+    def _say(self, attempt_id: str, event: str, **more: Any) -> None:
+        entry = {"attempt": attempt_id, "event": event, "time": round(time.time(), 3), **more}
+        if attempt_id in _began:
+            entry["seconds"] = round(time.monotonic() - _began[attempt_id], 3)
+        self.append(entry)
 
     def _entries(self) -> Iterator[dict[str, Any]]:
+        found = _entries_of(self.path)
+        if self._is_mirrored:
+            # A stable order of several clocks' lines; each process's own stay in theirs.
+            every = [*found, *(entry for path in sorted(self.segments.glob("*.jsonl")) for entry in _entries_of(path))]
+            found = iter(sorted(every, key=lambda entry: float(entry["time"])))
+        return found
+
+
+def _entries_of(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        lines = read_regular(path, _MOST_BYTES).decode("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
         try:
-            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict) and {"attempt", "event", "time"} <= entry.keys():
-                yield entry
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if is_sound(entry):
+            yield entry

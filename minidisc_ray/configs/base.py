@@ -6,7 +6,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
+from minidisc_ray.configs.printable import printable
+from minidisc_ray.configs.redact import redact
+
 TRUTH_FOR_NUMBER = "truth_for_number"
+_LONGEST_SENTENCE = 2000
 
 
 class Config(BaseModel):
@@ -26,7 +30,22 @@ class Config(BaseModel):
 
 
 class UserError(ValueError):
-    """A user's mistake, told in one sentence: the key, the value, what is allowed, the next step."""
+    """A user's mistake, told in one sentence: the key, the value, what is allowed, the next step.
+
+    Whatever it quotes, it is one printable line of a length that can be read, and has no secret in it.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(_one_line(redact(sentence)))
+
+
+def _one_line(text: str) -> str:
+    if len(text) > _LONGEST_SENTENCE:
+        half = _LONGEST_SENTENCE // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    if text.isprintable():
+        return text
+    return printable(" ".join(text.splitlines()), kept="")
 
 
 def _is_numeric(annotation: Any) -> bool:

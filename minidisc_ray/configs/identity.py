@@ -7,13 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.redact import redact
 from minidisc_ray.configs.run import RunConfig
 
 # Raised by hand whenever the same config and data would give other numbers than before.
 NUMERICS_VERSION = 1
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
-_NOT_IDENTITY = {"compute", "storage", "name"}
+# Devices in Windows, whatever ending they have; a shared file system may be one of its.
+_RESERVED = frozenset(
+    {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
+)
+_NOT_IDENTITY = {"compute", "track", "storage", "name"}
+# How often a stage writes checkpoints changes none of its numbers.
+_NOT_TRAINING = {"checkpoint_steps"}
 # Where rows and weights lie says nothing about what they are: their contents' digests stand for them.
 _PLACES = {"data": {"folder", "train", "validation", "selection", "columns"}, "teacher": {"path"}, "student": {"path"}}
 
@@ -38,6 +45,8 @@ def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, An
         if dumped["schedule"][key] == defaults[key]:
             del dumped["schedule"][key]
     dumped["sandwich"] = config.sandwich_training.model_dump(mode="json")
+    for stage in ("finetune", "sandwich", "distil"):
+        dumped[stage] = {key: value for key, value in dumped[stage].items() if key not in _NOT_TRAINING}
     return {"numerics": NUMERICS_VERSION, "contents": dict(contents), **dumped}
 
 
@@ -63,6 +72,12 @@ def run_name(config: RunConfig, identity: Mapping[str, Any]) -> str:
             raise UserError(
                 f"name: {config.name[:80]!r} is not a run's name; use letters, digits, dots, dashes and underscores, a "
                 "letter or digit first"
+            )
+        if config.name.endswith(".") or config.name.split(".")[0].upper() in _RESERVED:
+            raise UserError(f"name: {config.name!r} cannot be a folder's name on every system; choose another one")
+        if redact(config.name) != config.name:
+            raise UserError(
+                f"name: {config.name!r} holds a secret, and names stand in every report; choose another one"
             )
         return config.name
     task = getattr(config.task, "name", config.task.kind)

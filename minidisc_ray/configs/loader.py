@@ -6,16 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.redact import is_secret_name
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.sentences import sentence, short
 from minidisc_ray.configs.unions import kinds_of, union_at
+from minidisc_ray.configs.yaml_text import load_yaml
 
+TOO_DEEP = "nested too deeply: a recipe's keys are a handful of levels deep"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_MAX_RECIPE_BYTES = 1_000_000
+_MAX_RECIPE_BYTES = 100_000  # parsed within a second or two
+_TOO_LARGE = 10**400  # and what has over 4,300 digits Python does not print at all
 # A key that two kinds share by name, though one of them works it out, or means another thing by it: what was written
 # for the other says nothing. MiniDisc's trade-off would make of MaxiDisc an ablation between the two.
 _WORKED_OUT = {
@@ -41,14 +44,16 @@ def resolve(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         UserError: naming the key, the value and what is allowed.
     """
-    merged = deep_copy(raw)
-    for override in overrides:
-        apply_override(merged, override)
-    _fill_kinds(merged)
     try:
+        merged = deep_copy(raw)
+        for override in overrides:
+            apply_override(merged, override)
+        _fill_kinds(merged)
         return RunConfig.model_validate(expand(merged, ""))
     except ValidationError as error:
         raise UserError(sentence(error)) from error
+    except RecursionError as error:
+        raise UserError(TOO_DEEP) from error
 
 
 def read_yaml(path: Path, what: str, keys: str) -> dict[str, Any]:
@@ -58,35 +63,23 @@ def read_yaml(path: Path, what: str, keys: str) -> dict[str, Any]:
         UserError: if it cannot be read, is not safe YAML without aliases, repeats a key, or is no mapping.
     """
     try:
-        if path.stat().st_size > _MAX_RECIPE_BYTES:
+        with path.open("rb") as file:
+            # Not by its size: a device has none, and never ends.
+            content = file.read(_MAX_RECIPE_BYTES + 1)
+        if len(content) > _MAX_RECIPE_BYTES:
             raise UserError(f"{path}: larger than {_MAX_RECIPE_BYTES:,} bytes, which no {what} is")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = content.decode()
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a {what} ({_reason(error)})") from error
     try:
-        raw = _RecipeLoader(text).get_single_data()
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{path}: not valid YAML ({_reason(error)})") from error
+        raw = load_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{path}: not valid YAML ({error})") from error
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise UserError(f"{path}: a {what} is a mapping of keys such as {keys}")
     return raw
-
-
-class _RecipeLoader(yaml.SafeLoader):
-    """Safe YAML without aliases, in which a key that stands twice is a mistake, not the last one's victory."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        # A few lines of aliases can stand for billions of values, or for themselves.
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not used here; write the value out")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def apply_override(
@@ -109,8 +102,8 @@ def apply_override(
     if not equals or not all(parts):
         raise UserError(f"--set {override}: write key.sub=value, for instance --set schedule.kind=maxidisc")
     try:
-        value = _RecipeLoader(text).get_single_data()
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        value = load_yaml(text)
+    except ValueError as error:
         raise UserError(f"--set {key}: {text!r} is not a YAML value") from error
     if isinstance(value, str):
         value = _number(value)
@@ -161,7 +154,7 @@ def _is_of_another(value: Any, path: Sequence[str], kind: str) -> bool:
 def _fill_kinds(raw: dict[str, Any]) -> None:
     """A section that leaves out its ``kind`` is of the default one, as if it had been left out itself."""
     defaults = RunConfig.model_construct()
-    for section in ("task", "data", "teacher", "student", "schedule", "objective"):
+    for section in ("task", "data", "teacher", "student", "schedule", "objective", "track"):
         given = raw.get(section)
         if isinstance(given, dict) and "kind" not in given:
             given["kind"] = getattr(defaults, section).kind
@@ -178,22 +171,35 @@ def expand(value: Any, path: str) -> Any:
     """Expand ``${NAME}`` in strings; YAML's ``1e-4`` (a string in YAML 1.1) becomes a number.
 
     Raises:
-        UserError: naming the key below ``path`` and the variable that is not set.
+        UserError: naming the key below ``path`` and the variable that is not set, or a number that cannot be printed.
     """
     if isinstance(value, Mapping):
+        for key in value:
+            _check_size(key, path or "a key")
         return {key: expand(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [expand(item, path) for item in value]
+    _check_size(value, path)
     if not isinstance(value, str):
         return value
 
     def variable(match: re.Match[str]) -> str:
         name = match.group(1)
+        if is_secret_name(name):
+            raise UserError(
+                f"{path}: the variable {name} has the name of a secret, and a recipe is written down with its run; "
+                "leave it in the environment, where the libraries that need it look for it"
+            )
         if not os.environ.get(name):
             raise UserError(f"{path}: {value} needs the environment variable {name}, which is not set; export it")
         return os.environ[name]
 
     return _number(_VARIABLE.sub(variable, value))
+
+
+def _check_size(value: Any, path: str) -> None:
+    if isinstance(value, int) and abs(value) >= _TOO_LARGE:
+        raise UserError(f"{path}: an integer of over 400 digits; no key takes a number so large")
 
 
 def _number(text: str) -> Any:

@@ -23,7 +23,9 @@ from minidisc_ray.configs.schedule import (
     ScheduleConfig,
     SparseTeacherConfig,
 )
+from minidisc_ray.configs.storage import Storage
 from minidisc_ray.configs.task import BuiltinTaskConfig, GlueTaskConfig, TaskConfig
+from minidisc_ray.configs.tracking import NoTrackingConfig, TrackingConfig
 from minidisc_ray.configs.training import ComputeConfig, Precision, TrainingConfig
 
 
@@ -53,7 +55,10 @@ class RunConfig(Config):
     precision: Precision = Field("auto", description="auto: bfloat16 autocast on GPUs, float32 elsewhere.")
     seed: int = Field(0, ge=0, lt=2**31)
     compute: ComputeConfig = ComputeConfig()
-    storage: str = Field("minidisc-runs", description="A folder that every worker can reach.")
+    track: TrackingConfig = NoTrackingConfig()
+    storage: Storage = Field(
+        "minidisc-runs", description="A folder that every worker can reach; or s3:// or gs://BUCKET/PREFIX."
+    )
     name: str | None = Field(None, description="The run's name; by default derived from the config.")
 
     @property

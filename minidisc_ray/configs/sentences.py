@@ -57,5 +57,9 @@ def _for_example(parts: Sequence[str], model: type[BaseModel]) -> str:
 
 def short(value: Any) -> str:
     """A value as it is quoted, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # Python writes out no integer of thousands of digits, and nothing of thousands of levels.
+        text = f"a {type(value).__name__} that is too large to be shown"
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import ValidationError
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.loader import deep_copy, expand, read_yaml, resolve
+from minidisc_ray.configs.loader import TOO_DEEP, deep_copy, expand, read_yaml, resolve
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.sentences import sentence
@@ -73,6 +73,13 @@ def resolve_study(raw: Mapping[str, Any], overrides: Sequence[str] = (), budget:
     Raises:
         UserError: naming the key, the value and what is allowed.
     """
+    try:
+        return _resolved(raw, overrides, budget)
+    except RecursionError as error:
+        raise UserError(TOO_DEEP) from error
+
+
+def _resolved(raw: Mapping[str, Any], overrides: Sequence[str], budget: str | None) -> StudyConfig:
     merged_study = _take_budget(raw, budget)
     for override in overrides:
         override_study(merged_study, override)

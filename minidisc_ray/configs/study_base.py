@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from minidisc_ray.configs.base import Config
+from minidisc_ray.configs.storage import Storage
 
 TEACHER_ROW, MAJORITY_ROW = "Teacher", "Majority class"
 # Columns of a paper's table that are no task's.
@@ -130,7 +131,7 @@ class StudyConfig(Config):
     methods: dict[AxisName, _MethodEntry] = Field(min_length=1)
     conventional: str | None = Field(None, description="The method that costs 1x.")
     budget: str | None = Field(None, description="The budget that was taken in.")
-    storage: str = "minidisc-runs"
+    storage: Storage = "minidisc-runs"
     paper: PaperConfig | None = None
 
     @property

@@ -1,25 +1,26 @@
 """Columns of a local file: JSON Lines, CSV, TSV (each also .gz) or Parquet."""
 
-import gzip
+import csv
 import io
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import pandas as pd
-import pyarrow.parquet
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.data.parquet import read_parquet
 from minidisc_ray.data.paths import is_file, is_folder, shown
 from minidisc_ray.data.quoting import cut
-from minidisc_ray.data.table import Table, require_columns
+from minidisc_ray.data.table import Table, refuse_repeated, require_columns
+from minidisc_ray.data.unpacking import opened
 
 Columns = dict[str, list[Any]]
 _FORMATS = ("jsonl", "jsonl.gz", "csv", "csv.gz", "tsv", "tsv.gz", "parquet")
 _ALLOWED = ", ".join(f".{ending}" for ending in _FORMATS)
+_MAX_COLUMNS = 10_000
 _MAX_FIELD_LINES = 20  # of a quoted CSV field
 _LINE_END = re.compile(r"\r\n?|\n")
 
@@ -41,11 +42,9 @@ def read_file(path: Path, key: str, wanted: Mapping[str, str]) -> Table:
         columns = _READERS[ending.removesuffix(".gz")](path, key, wanted)
     except UserError:
         raise
-    except MemoryError:
-        raise
     except Exception as error:
-        # Everything, as gzip, zlib, pandas and Arrow raise unrelated classes for a file that is damaged.
-        reason = " ".join(str(error).split())[:200]
+        # Everything, as gzip, zlib, pandas and Arrow raise unrelated classes for a file that is damaged, or too large.
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{key}: {cut(path.name)} cannot be read as {ending} ({reason})") from error
     return Table(key, cut(path.name), columns)
 
@@ -87,8 +86,8 @@ def _ending(path: Path) -> str | None:
 def _read_json_lines(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
     # Parsed line by line: pandas would turn texts that look like numbers or dates into such.
     rows: list[dict[str, Any]] = []
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as binary:
-        lines = io.TextIOWrapper(cast(BinaryIO, binary), encoding="utf-8-sig")
+    with opened(path, key) as binary:
+        lines = io.TextIOWrapper(binary, encoding="utf-8-sig")
         for line_number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -121,18 +120,17 @@ def _read_tsv(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
 
 def _read_delimited(path: Path, key: str, wanted: Mapping[str, str], separator: str) -> Columns:
     def read(**options: Any) -> pd.DataFrame:
-        frame: pd.DataFrame = pd.read_csv(
-            path, sep=separator, dtype=object, keep_default_na=False, na_values=[""], encoding="utf-8-sig", **options
-        )
+        options |= {"sep": separator, "dtype": object, "keep_default_na": False, "na_values": [""]}
+        with opened(path, key) as binary:
+            frame: pd.DataFrame = pd.read_csv(binary, encoding="utf-8-sig", **options)
         return frame
 
+    # By itself, as pandas renames the second of two equal columns, and takes minutes over a million of them.
+    refuse_repeated(_header(path, key, separator), key, cut(path.name))
     try:
-        # By itself, as pandas renames the second of two equal columns.
-        header = read(header=None, nrows=1).iloc[0].dropna().tolist()
         frame = read()
     except pd.errors.EmptyDataError:
         return {column: [] for column in wanted}
-    _refuse_repeated(header, key, path)
     if not isinstance(frame.index, pd.RangeIndex):
         # pandas takes surplus cells for an index, which would shift every column by one.
         raise UserError(f"{key}: {cut(path.name)} has rows with more cells than its header has columns")
@@ -144,28 +142,36 @@ def _read_delimited(path: Path, key: str, wanted: Mapping[str, str], separator: 
     }
 
 
-def _refuse_repeated(names: Sequence[str], key: str, path: Path) -> None:
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise UserError(
-                f'{key}: {cut(path.name)} has {count} columns called "{cut(name)}"; give each column a name of its own'
-            )
+def _header(path: Path, key: str, separator: str) -> list[str]:
+    """The names of the first line that is not blank; columns without one are left out."""
+    with opened(path, key) as binary:
+        lines = csv.reader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""), delimiter=separator)
+        cells = next((cells for cells in lines if len(cells) > 1 or "".join(cells).strip()), [])
+    if len(cells) > _MAX_COLUMNS:
+        raise UserError(
+            f"{key}: {cut(path.name)} has {len(cells):,} columns; take out those that the task does not read, so that "
+            f"at most {_MAX_COLUMNS:,} are left"
+        )
+    return [cell for cell in cells if cell]
 
 
 def _refuse_swallowed_rows(frame: pd.DataFrame, key: str, path: Path, separator: str) -> None:
     """Refuse fields in which a stray quotation mark has hidden the lines up to the next mark."""
+    firsts, lasts = (frozenset(frame.iloc[:, place].dropna()) - {""} for place in (0, -1))
     for place, column in enumerate(frame.columns):
         values = frame[column]
         for row in values.index[values.str.contains(r"[\r\n]", na=False)]:
             lines = _LINE_END.split(values[row])
-            if separator == "\t" or _swallows_rows(lines, frame, place, separator):
+            if separator == "\t" or _swallows_rows(lines, firsts, lasts, place, len(frame.columns), separator):
                 raise UserError(
                     f'{key}: "{cut(str(column))}" runs over several lines in row {row + 1} of {cut(path.name)}; '
                     "close or remove its quotation mark, or use .jsonl"
                 )
 
 
-def _swallows_rows(lines: list[str], frame: pd.DataFrame, place: int, separator: str) -> bool:
+def _swallows_rows(
+    lines: list[str], firsts: frozenset[str], lasts: frozenset[str], place: int, width: int, separator: str
+) -> bool:
     """Whether the lines of one field are rows rather than a text.
 
     A line break within quotation marks is legal in CSV, so there are two signs only: more lines than a text has, and
@@ -173,29 +179,16 @@ def _swallows_rows(lines: list[str], frame: pd.DataFrame, place: int, separator:
     """
     if len(lines) > _MAX_FIELD_LINES:
         return True
-    last, width = len(frame.columns) - 1, len(frame.columns)
-    ends = place < last and lines[0].count(separator) >= width - 1 - place
-    begins = place == last > 0
-    return (ends and all(_has(frame.iloc[:, last], *line.rpartition(separator)[1:]) for line in lines[:-1])) or (
-        begins and all(_has(frame.iloc[:, 0], *line.partition(separator)[1::-1]) for line in lines[1:])
+    ends = place < width - 1 and lines[0].count(separator) >= width - 1 - place
+    begins = place == width - 1 > 0
+    return (ends and all(separator in line and line.rpartition(separator)[2] in lasts for line in lines[:-1])) or (
+        begins and all(separator in line and line.partition(separator)[0] in firsts for line in lines[1:])
     )
-
-
-def _has(values: pd.Series, separator: str, value: str) -> bool:
-    return bool(separator and value and (values == value).any())
-
-
-def _read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
-    with pyarrow.parquet.ParquetFile(path) as file:
-        _refuse_repeated(file.schema_arrow.names, key, path)
-        require_columns(wanted, file.schema_arrow.names, key, cut(path.name))
-        table = file.read(columns=list(dict.fromkeys(wanted.values())))
-    return {column: table.column(source).to_pylist() for column, source in wanted.items()}
 
 
 _READERS: dict[str, Callable[[Path, str, Mapping[str, str]], Columns]] = {
     "jsonl": _read_json_lines,
     "csv": _read_csv,
     "tsv": _read_tsv,
-    "parquet": _read_parquet,
+    "parquet": read_parquet,
 }

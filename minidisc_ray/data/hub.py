@@ -8,6 +8,10 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.data.quoting import cut
 from minidisc_ray.data.table import Table, require_columns
 
+_READS_PICKLES = (
+    "pandas"  # a builder of datasets itself; older releases unpickle with it whatever lies beside the recipe
+)
+
 
 class MissingSplitError(UserError):
     """The data set was reached, but has no such split."""
@@ -32,6 +36,8 @@ def read_hub_split(
         MissingSplitError: if the data set has no such split.
         UserError: if the data set cannot be reached or read, or lacks a column.
     """
+    if path == _READS_PICKLES:
+        raise UserError(f"data.path: {path} is no data set but a reader of pickles, which are never loaded here")
     import datasets  # slow to import, and needed by this source only
 
     where = f"{cut(path)}{f' ({cut(name)})' if name else ''}, split {cut(split)}"

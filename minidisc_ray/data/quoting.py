@@ -12,4 +12,8 @@ def cut(text: str, limit: int = _LIMIT) -> str:
 
 def quoted(value: object) -> str:
     """The value as Python writes it, cut likewise."""
-    return cut(repr(value[:_LIMIT] if isinstance(value, str | bytes) and len(value) > _LIMIT else value))
+    try:
+        return cut(repr(value[:_LIMIT] if isinstance(value, str | bytes) and len(value) > _LIMIT else value))
+    except (RecursionError, ValueError):
+        # Nothing of thousands of levels is written out, and no integer of thousands of digits.
+        return f"a {type(value).__name__} that is too large to be shown"

@@ -1,5 +1,6 @@
 """Columns as a source gave them, and the checks that turn them into rows."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,19 @@ def require_columns(wanted: Mapping[str, str], present: Sequence[str], key: str,
         told = ", ".join(names[:_MAX_COLUMNS]) + (", ..." if len(names) > _MAX_COLUMNS else "")
         hint = "" if alike is None else f'; "{cut(alike)}" differs by blanks only, so remove them or name it so'
         raise UserError(f'{key}: column "{cut(column)}" is not in {where}, which has: {told or "none"}{hint}')
+
+
+def refuse_repeated(names: Sequence[str], key: str, where: str) -> None:
+    """Check that no column of a source has the name of another one.
+
+    Raises:
+        UserError: naming the first that has.
+    """
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise UserError(
+                f'{key}: {where} has {count} columns called "{cut(name)}"; give each column a name of its own'
+            )
 
 
 def to_rows(table: Table, task: Task) -> Rows:

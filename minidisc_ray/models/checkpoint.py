@@ -1,7 +1,5 @@
-"""Model folders: weights in safetensors, structure in the config, tokenizer and label names beside them."""
+"""Model folders: weights in safetensors, structure in the config, tokenizer and label names beside them; sealed."""
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +9,9 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 from transformers.utils import logging as transformers_logging
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.mirroring import fetched_whole, place_of
+from minidisc_ray.files.patience import TRANSIENT
+from minidisc_ray.files.sealing import SEAL, check_seal, write_folder
 
 
 @contextmanager
@@ -28,15 +29,18 @@ def quiet() -> Iterator[None]:
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a folder that the Auto classes load; it appears whole or not at all."""
-    temporary = folder.with_name(f".{folder.name}.tmp{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    with quiet():
-        model.save_pretrained(temporary)
-    tokenizer.save_pretrained(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.replace(folder)
+    """Write a sealed folder that the Auto classes load; it appears whole or not at all.
+
+    Raises:
+        StorageError: if the storage does not come back in time.
+    """
+
+    def fill(temporary: Path) -> None:
+        with quiet():
+            model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+
+    write_folder(folder, fill)
 
 
 def note_inputs(config: PreTrainedConfig, columns: Sequence[str], max_length: int) -> None:
@@ -49,23 +53,39 @@ def load_model(folder: str | Path) -> PreTrainedModel:
     """A saved dense or pruned classifier, in float32.
 
     Raises:
-        UserError: if the folder holds none.
+        UserError: if the folder holds none, or is not what was written there.
     """
-    if not (Path(folder) / "config.json").is_file():
-        raise UserError(f"{folder}: no model there (config.json is missing); give a student's folder")
+    fetched_whole(Path(folder))
+    place = place_of(Path(folder))
+    try:
+        is_model = (Path(folder) / "config.json").is_file()
+    except OSError as error:
+        # A storage that is away for a moment is nobody's mistake.
+        if error.errno in TRANSIENT:
+            raise
+        raise UserError(
+            f"{place}: cannot be read ({error.strerror}); give a student's folder that you may read"
+        ) from error
+    if not is_model:
+        raise UserError(f"{place}: no model there (config.json is missing); give a student's folder")
+    if (flaw := check_seal(Path(folder))) is not None:
+        raise UserError(
+            f"{place}: the model is damaged ({flaw}); copy it again, or remove the folder and run its recipe again, "
+            f"or remove its {SEAL} if the change was meant"
+        )
     try:
         with quiet():
             model, told = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+                folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
     except Exception as error:
         reason = " ".join(str(error).split())
         if "ignore_mismatched_sizes" in reason:
             reason = "its weights are not of the sizes that its config.json tells"
-        raise UserError(f"{folder}: the model could not be loaded ({reason[:200]})") from error
+        raise UserError(f"{place}: the model could not be loaded ({reason[:200]})") from error
     if told["missing_keys"]:
         raise UserError(
-            f"{folder}: not a trained classifier that fits its config.json: {len(told['missing_keys'])} weights are "
+            f"{place}: not a trained classifier that fits its config.json: {len(told['missing_keys'])} weights are "
             f"missing, {min(map(str, told['missing_keys']))} for one"
         )
     return model

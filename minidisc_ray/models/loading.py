@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -23,6 +22,7 @@ from minidisc_ray.configs.model import BuiltinTeacherConfig, Checkpoint
 from minidisc_ray.core.task import Task
 from minidisc_ray.models.checkpoint import quiet
 from minidisc_ray.models.families import PRUNED_PREFIX, encoder_layers, family_of
+from minidisc_ray.models.weight_files import ENDING, check_weights_file, first_line, shards
 
 _IDENTITY_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json", "tokenizer.json", "vocab.txt")
 
@@ -40,7 +40,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
         )
     except Exception as error:
         raise UserError(
-            f"{checkpoint.section}.path: no tokenizer could be loaded from {checkpoint.path} ({_first_line(error)})"
+            f"{checkpoint.section}.path: no tokenizer could be loaded from {checkpoint.path} ({first_line(error)})"
         ) from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         # transformers makes up an empty vocabulary where a folder has none.
@@ -74,7 +74,7 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
         )
     except Exception as error:
         raise UserError(
-            f"{checkpoint.section}.path: no model could be loaded from {checkpoint.path} ({_first_line(error)})"
+            f"{checkpoint.section}.path: no model could be loaded from {checkpoint.path} ({first_line(error)})"
         ) from error
     family_of(config.model_type, checkpoint.section)
     if not str(config.model_type).startswith(PRUNED_PREFIX):
@@ -125,8 +125,7 @@ def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: boo
             )
         except Exception as error:
             raise UserError(
-                f"{checkpoint.section}.path: the weights of {checkpoint.path} could not be loaded "
-                f"({_first_line(error)})"
+                f"{checkpoint.section}.path: the weights of {checkpoint.path} could not be loaded ({first_line(error)})"
             ) from error
     random = {str(key) for key in told["missing_keys"]} | {str(entry[0]) for entry in told["mismatched_keys"]}
     wrong = sorted(key for key in random if not (new_head and _is_of_head(key)))
@@ -217,17 +216,17 @@ def content_digest(checkpoint: Checkpoint) -> str:
         if path is not None:
             sums[name] = _sha256(path)
             if name == "model.safetensors":
-                _check_weights_file(path, checkpoint)
+                check_weights_file(path, checkpoint)
     index_path = _find(checkpoint, "model.safetensors.index.json")
     if index_path is not None:
-        for name in _shards(index_path, checkpoint):
+        for name in shards(index_path, checkpoint):
             path = _find(checkpoint, name)
             if path is None:
                 raise UserError(
                     f"{checkpoint.section}.path: {name} is named by the index of {checkpoint.path}, but is not there"
                 )
             sums[name] = _sha256(path)
-    if not any(name.endswith(".safetensors") for name in sums):
+    if not any(name.endswith(ENDING) for name in sums):
         raise UserError(
             f"{checkpoint.section}.path: {checkpoint.path} has no model.safetensors; weights are read as safetensors "
             "only"
@@ -256,27 +255,6 @@ def _find(checkpoint: Checkpoint, name: str) -> Path | None:
     return Path(found) if found else None
 
 
-def _check_weights_file(path: Path, checkpoint: Checkpoint) -> None:
-    """Read the header alone: a cut file is noticed before anything starts."""
-    try:
-        with safe_open(path, framework="pt") as weights:
-            weights.keys()
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{checkpoint.section}.path: model.safetensors of {checkpoint.path} is damaged ({_first_line(error)}); get "
-            "it again"
-        ) from error
-
-
-def _shards(index_path: Path, checkpoint: Checkpoint) -> list[str]:
-    try:
-        return sorted(set(json.loads(index_path.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{checkpoint.section}.path: the weights' index of {checkpoint.path} cannot be read ({_first_line(error)})"
-        ) from error
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -299,8 +277,3 @@ def _keep_layers(model: PreTrainedModel, count: int, section: str) -> None:
     if sizes:
         model.config.per_layer_config = {layer: found for layer, found in sizes.items() if int(layer) < count}
     model.config.num_hidden_layers = count
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -1,7 +1,6 @@
 """From the records that stages left to ``result.json``, the student and the report's facts."""
 
 import platform
-import shutil
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import digest
 from minidisc_ray.configs.model import PretrainedTeacherConfig
+from minidisc_ray.configs.redact import redacted
 from minidisc_ray.configs.schedule import (
     ConventionalConfig,
     LambdaSelectionConfig,
@@ -22,11 +22,14 @@ from minidisc_ray.core.flops import encoder_parameters, forward_macs, kept_share
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.tradeoff import lambda_tradeoff, negative_derivative, scan_lambda
 from minidisc_ray.evaluation import majority_scores, merge_scores
+from minidisc_ray.files.sealing import check_seal
+from minidisc_ray.files.writing import is_there
+from minidisc_ray.pipeline.context import logger
 from minidisc_ray.pipeline.costs import cost_record, trial_records
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.failures import forget_failure, read_failure, trial_folder
-from minidisc_ray.pipeline.files import write_text
-from minidisc_ray.pipeline.making import structure_kept
+from minidisc_ray.pipeline.making import copy_model, structure_kept
+from minidisc_ray.pipeline.mirrored import bring, bring_model, bring_small
 from minidisc_ray.pipeline.own_student import OwnStudent
 from minidisc_ray.pipeline.predictions import keep_labels
 from minidisc_ray.pipeline.prepared import Prepared
@@ -39,8 +42,10 @@ from minidisc_ray.pipeline.result import (
     RunResult,
     SplitRecord,
     load_result,
+    write_result,
 )
-from minidisc_ray.pipeline.shared import structures_of, teacher_folder
+from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
+from minidisc_ray.pipeline.tracking import track_result
 from minidisc_ray.pipeline.trial import stage_folder
 from minidisc_ray.schedules.plan import MAIN_TRIAL, TEACHER, DistilStep, SandwichStep, Trial
 from minidisc_ray.training.loop import TrainingError
@@ -51,31 +56,44 @@ _LAMBDA = 0.2
 def finish_run(prepared: Prepared, started_at: float) -> RunResult:
     """Write ``result.json`` and ``student/`` from a run whose trials are over."""
     folder = prepared.run_folder
+    bring(folder)
+    bring_small(teacher_folder(prepared), importance_folder(prepared))
     result, winner = _result(prepared, started_at)
+    result = RunResult.model_validate(redacted(result.model_dump()))
     source = stage_folder(trial_folder(folder, winner.name), winner.steps[-1]) / "model"
-    if source.is_dir():
-        incoming = folder / ".student.tmp"
-        shutil.rmtree(incoming, ignore_errors=True)
-        shutil.copytree(source, incoming)
-        shutil.rmtree(folder / "student", ignore_errors=True)
-        incoming.replace(folder / "student")
+    bring_model(source)
+    if is_there(source):
+        copy_model(source, folder / "student")
+    elif (flaw := check_seal(folder / "student")) is not None:
+        raise UserError(
+            f"{folder / 'student'}: the model is damaged ({flaw}), and that of {source.parent} was freed; remove that "
+            "folder and run again, which makes it anew"
+        )
     keep_labels(prepared)
     forget_failure(folder, MAIN_TRIAL)
-    write_text(folder / "result.json", result.model_dump_json(indent=2) + "\n")
+    write_result(folder, result)
+    track_result(prepared, result)
     return result
 
 
 def is_trial_finished(prepared: Prepared, trial: Trial) -> bool:
-    """Whether a trial's last step left its record."""
+    """Whether every step of a trial left its record, and nothing that they left is damaged; the last one first."""
     folder = trial_folder(prepared.run_folder, trial.name)
-    return read_record(stage_folder(folder, trial.steps[-1])) is not None
+    bring_small(folder / "stages")
+    return all(read_record(stage_folder(folder, step)) is not None for step in reversed(trial.steps))
 
 
 def is_finished(prepared: Prepared) -> bool:
-    """Whether the run has its result, all its trials finished; a damaged result does not count, and is made anew."""
+    """Whether the run has its result, all its trials finished.
+
+    A damaged result or student does not count, and is made anew.
+    """
     try:
         result = load_result(prepared.run_folder)
     except UserError:
+        return False
+    if (flaw := check_seal(prepared.run_folder / "student")) is not None:
+        logger.warning("%s: the student is damaged (%s) and is made again", prepared.run_folder, flaw)
         return False
     return all(trial.status == "finished" for trial in result.trials)
 

@@ -10,12 +10,17 @@ from pathlib import Path
 import torch
 
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.configs.redact import SecretsFilter
+from minidisc_ray.files.patience import use_storage
+from minidisc_ray.pipeline.metering import StageMeter
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress, write_progress
 from minidisc_ray.training.loop import TrainingError
+from minidisc_ray.training.notice import Preempted, must_stop
 from minidisc_ray.training.workers import Workers
 
 logger = logging.getLogger("minidisc_ray")
+logger.addFilter(SecretsFilter())
 
 # Told of metrics by name and of the newest checkpoint's folder after each epoch, on every worker.
 Report = Callable[[dict[str, float], Path], None]
@@ -31,6 +36,8 @@ class Context:
         trial: its name; ``main`` for schedules of one trial, ``shared`` for what a sweep's trials share.
         num_stages: for display.
         report: called after each epoch, Ray Train's hook among others.
+        node: what the ledger calls the place where this runs; by default the machine's name.
+        on_step: called after each optimiser step, on every worker; what times steps listens here.
     """
 
     prepared: Prepared
@@ -38,8 +45,14 @@ class Context:
     trial: str
     num_stages: int
     report: Report | None = None
+    node: str | None = None
     stage_index: int = 0
     started_at: float = field(default_factory=time.time)
+    on_step: Callable[[], None] | None = None
+    _meter: StageMeter | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        use_storage(self.prepared.storage, self.prepared.config.compute.storage_patience_seconds)
 
     @property
     def folder(self) -> Path:
@@ -72,25 +85,32 @@ class Context:
         Args:
             stage: its name.
             ledgers: further ledgers to write to, that of a shared artifact for instance.
+
+        Raises:
+            Preempted: if a worker was asked to stop before the stage began.
         """
+        if must_stop(self.workers):
+            self.progress(stage, "interrupted")
+            raise Preempted(stage, 0)
         self.stage_index += 1
-        if not self.workers.is_first:
-            yield lambda: None
-            return
         self.progress(stage, "running")
-        books = [self.ledger, *ledgers]
-        open_attempts = [
-            (book, book.start("stage", stage, self.trial, self.devices, self.device_type)) for book in books
-        ]
-
-        def beat() -> None:
-            for book, attempt_id in open_attempts:
-                book.beat(attempt_id)
-
+        compute = self.prepared.config.compute
+        self._meter = meter = StageMeter(
+            (self.ledger, *ledgers),
+            stage,
+            self.trial,
+            self.devices,
+            self.device_type,
+            self.node,
+            self.workers,
+            compute,
+        )
         status = "interrupted"
         try:
-            yield beat
+            yield meter.beat
             status = "finished"
+        except Preempted:
+            raise
         except TrainingError as error:
             status = "failed"
             raise TrainingError(f"stage {stage}: {error}") from error
@@ -98,10 +118,24 @@ class Context:
             status = "failed"
             raise
         finally:
-            for book, attempt_id in open_attempts:
-                book.end(attempt_id, status)
+            self._meter = None
+            meter.end(status)
             if status != "finished":
                 self.progress(stage, "failed" if status == "failed" else "interrupted")
+
+    def checkpoint(self, step: int) -> None:
+        """Write to the ledgers that the stage's work up to a step is safe; what comes after it may still be lost."""
+        if self._meter is not None:
+            self._meter.checkpoint(step)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Meter the time for which this process holds the trial's devices."""
+        held = self.ledger.attempt(
+            "hold", "process", self.trial, self.devices, self.device_type, node=self.node, interrupted_by=(Preempted,)
+        )
+        with held:
+            yield
 
     def progress(
         self,

@@ -1,15 +1,19 @@
 """What a run's trials and stages came to: from records and ledgers to rows of its result."""
 
+import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from minidisc_ray.accounting.cost import Held, held_by_stage, startup_device_hours
+from minidisc_ray.accounting.attempts import Attempt
+from minidisc_ray.accounting.cost import Held, add_known, held_by_stage, shares, startup_device_hours
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.pipeline.failures import read_failure
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.records import StageRecord, read_record
-from minidisc_ray.pipeline.result import CostRecord, StageCost, TrialRecord
+from minidisc_ray.pipeline.result import AttemptCost, CostRecord, StageCost, TrialRecord
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 
+_SECONDS_AN_HOUR = 3600.0
 Records = Mapping[str, Sequence[StageRecord]]
 
 
@@ -44,13 +48,15 @@ def cost_record(prepared: Prepared, records: Records) -> CostRecord:
     """What every stage held and computed, shared ones too, whoever ran them."""
     ledger = Ledger(prepared.run_folder / "ledger.jsonl")
     attempts = ledger.attempts()
-    own_stages = {(attempt.trial, attempt.name) for attempt in attempts if attempt.kind == "stage"}
+    made = held_by_stage(attempts)
     stages: list[StageCost] = []
     folders = {"teacher": teacher_folder(prepared), "importance": importance_folder(prepared)}
     for name, folder in ((step.name, folders[step.name]) for step in prepared.plan.shared):
         held = held_by_stage(Ledger(folder / "ledger.jsonl").attempts())[name]
-        made_here = any(stage == name for _, stage in own_stages)
-        stages.append(_stage_cost("shared", name, held, read_record(folder), not made_here, name != "teacher"))
+        if name in made:
+            # The artifact's own ledger knows nothing of what was held around it.
+            held = replace(held, idle_device_hours=made[name].idle_device_hours)
+        stages.append(_stage_cost("shared", name, held, read_record(folder), name not in made, name != "teacher"))
     for trial in prepared.plan.all_trials():
         by_stage = {record.stage: record for record in records[trial.name]}
         for name, held in held_by_stage(attempts, trial.name).items():
@@ -58,14 +64,47 @@ def cost_record(prepared: Prepared, records: Records) -> CostRecord:
                 stages.append(_stage_cost(trial.name, name, held, by_stage.get(name), reused=False, in_ratio=True))
     charged = [stage for stage in stages if stage.in_ratio]
     teacher = stages[0]
+    idle = startup_device_hours(attempts)
+    worked = sum(stage.device_hours for stage in charged)
+    compute = prepared.config.compute
+    price = compute.price_per_device_hour
     return CostRecord(
         stages=tuple(stages),
-        device_hours=sum(stage.device_hours for stage in charged),
+        device_hours=worked,
+        useful_device_hours=sum(stage.useful_device_hours for stage in charged),
+        lost_device_hours=sum(stage.lost_device_hours for stage in charged),
         training_flops=sum(stage.training_flops for stage in charged),
         teacher_device_hours=teacher.device_hours,
         teacher_training_flops=teacher.training_flops,
-        startup_device_hours=startup_device_hours(attempts),
+        startup_device_hours=idle,
         device_unit="core-hours" if teacher.device_type == "cpu-core" else "GPU-hours",
+        attempts=attempt_costs(attempts),
+        energy_joules=functools.reduce(add_known, (stage.energy_joules for stage in charged), None),
+        price_per_device_hour=price,
+        price=None if price is None else price * (worked + idle),
+        currency=None if price is None else compute.currency,
+    )
+
+
+def attempt_costs(attempts: Sequence[Attempt]) -> tuple[AttemptCost, ...]:
+    """What became of what each attempt of a ledger held."""
+    return tuple(
+        AttemptCost(
+            stage=share.attempt.name,
+            trial=share.attempt.trial,
+            number=share.attempt.number,
+            status=share.attempt.status,
+            node=share.attempt.node,
+            device_type=share.attempt.device_type,
+            device_model=share.attempt.device_model,
+            devices=share.attempt.devices,
+            seconds=share.attempt.seconds,
+            useful_device_hours=share.useful / _SECONDS_AN_HOUR,
+            lost_device_hours=share.lost / _SECONDS_AN_HOUR,
+            idle_device_hours=share.idle / _SECONDS_AN_HOUR,
+            energy_joules=share.attempt.energy_joules,
+        )
+        for share in shares(attempts)
     )
 
 
@@ -79,6 +118,11 @@ def _stage_cost(
         devices=held.devices,
         device_type=held.device_type,
         device_hours=held.device_hours,
+        useful_device_hours=held.useful_device_hours,
+        lost_device_hours=held.lost_device_hours,
+        idle_device_hours=held.idle_device_hours,
+        attempts=held.attempts,
+        energy_joules=held.energy_joules,
         training_flops=record.training_flops if record else 0.0,
         num_epochs=record.num_epochs if record else None,
         reused=reused,

@@ -83,7 +83,7 @@ class Estimator:
             case SandwichStep():
                 trained = sum(
                     weight * self._training("sandwich", self.prepared.structure(scale))
-                    for scale, weight in _weights(expected_sandwich(plan, trial, step)).items()
+                    for scale, weight in weights_of_scales(expected_sandwich(plan, trial, step)).items()
                 )
                 return trained + self._teacher("sandwich", trial, step)
             case DistilStep():
@@ -116,7 +116,7 @@ def _sizes(rows: EncodedRows, batches: Iterable[Tensor]) -> list[tuple[int, int]
     return [(len(indices), int(rows.lengths[indices].max())) for indices in batches]
 
 
-def _weights(step: SandwichStep) -> dict[int, float]:
+def weights_of_scales(step: SandwichStep) -> dict[int, float]:
     """How often a step trains each scale."""
     if step.trained is not None:
         return dict.fromkeys(step.trained, 1.0)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from minidisc_ray.pipeline.files import read_json, write_json
+from minidisc_ray.configs.redact import redact
+from minidisc_ray.files.writing import read_json, remove, write_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
 _FILE = "failure.json"
@@ -15,7 +16,7 @@ def trial_folder(run_folder: Path, trial: str) -> Path:
 
 def leave_failure(run_folder: Path, trial: str, reason: str) -> None:
     """Write down why a trial failed."""
-    write_json(trial_folder(run_folder, trial) / _FILE, {"reason": reason})
+    write_json(trial_folder(run_folder, trial) / _FILE, {"reason": redact(reason)})
 
 
 def read_failure(run_folder: Path, trial: str) -> str | None:
@@ -27,4 +28,4 @@ def read_failure(run_folder: Path, trial: str) -> str | None:
 
 def forget_failure(run_folder: Path, trial: str) -> None:
     """Take back what :func:`leave_failure` wrote."""
-    (trial_folder(run_folder, trial) / _FILE).unlink(missing_ok=True)
+    remove(trial_folder(run_folder, trial) / _FILE)

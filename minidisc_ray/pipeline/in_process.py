@@ -4,29 +4,52 @@ import time
 
 import torch
 
+from minidisc_ray.files.patience import storage_put_back, use_storage
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.context import Context
+from minidisc_ray.pipeline.mirrored import bring, bring_for_trial, probe_bucket
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.pipeline.trial import run_shared, run_trial
+from minidisc_ray.schedules.plan import Trial
+from minidisc_ray.training.notice import heeding_sigterm
 from minidisc_ray.training.workers import Workers
 
 
+@storage_put_back()
 def run_in_process(prepared: Prepared, device: str = "cpu") -> RunResult:
-    """Execute every trial, one after another, resuming what is there."""
+    """Execute every trial, one after another, resuming what is there.
+
+    Raises:
+        Preempted: after a SIGTERM, where this is the main thread: the run stops at its next step with a checkpoint.
+    """
+    probe_bucket(prepared.config.storage)
+    bring(prepared.run_folder, is_exclusive=True)
     if is_finished(prepared):
         return load_result(prepared.run_folder)
     started_at = time.time()
     open_run(prepared)
+    use_storage(prepared.storage, prepared.config.compute.storage_patience_seconds)
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     workers = Workers(device=torch.device(device))
-    for trial in prepared.plan.all_trials():
-        if is_trial_finished(prepared, trial):
-            continue
-        context = Context(prepared, workers, trial.name, num_stages=len(prepared.plan.shared) + len(trial.steps))
-        with context.ledger.attempt("hold", "process", trial.name, context.devices, context.device_type):
-            run_shared(context, prepared.plan.shared)
-            run_trial(context, trial)
-        context.progress(trial.steps[-1].name, "finished")
+    with heeding_sigterm():
+        for trial in prepared.plan.all_trials():
+            if not is_trial_finished(prepared, trial):
+                _run_trial(Context(prepared, workers, trial.name, _count_stages(prepared, trial)), trial)
     return finish_run(prepared, started_at)
+
+
+def _run_trial(context: Context, trial: Trial) -> None:
+    prepared = context.prepared
+    artifacts = (teacher_folder(prepared), importance_folder(prepared))
+    bring_for_trial(prepared.run_folder, context.trial, artifacts)
+    with context.hold():
+        run_shared(context, context.prepared.plan.shared)
+        run_trial(context, trial)
+    context.progress(trial.steps[-1].name, "finished")
+
+
+def _count_stages(prepared: Prepared, trial: Trial) -> int:
+    return len(prepared.plan.shared) + len(trial.steps)

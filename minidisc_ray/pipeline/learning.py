@@ -1,6 +1,7 @@
 """Steps of a trial that train: a sandwich of candidates, and one smaller model."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -151,20 +152,19 @@ def _match(
         hand_on(above, objective)
     if context.workers.is_first and stage == STUDENT and (note := untrained_head_note(prepared)) is not None:
         logger.warning("[%s] %s", context.trial, note)
-    observer = StageObserver(context, stage, training.num_epochs, beat)
-    state = distil(
-        student,
-        structures,
-        teacher,
-        objective,
-        scales_of_step,
-        goodness,
-        training,
-        _surroundings(context),
-        folder,
-        observer,
-    )
-    observer.close()
+    with closing(StageObserver(context, stage, training.num_epochs, beat)) as observer:
+        state = distil(
+            student,
+            structures,
+            teacher,
+            objective,
+            scales_of_step,
+            goodness,
+            training,
+            _surroundings(context),
+            folder,
+            observer,
+        )
     if context.workers.is_first:
         save_model(student.to("cpu"), prepared.tokenizer, folder / "model")
         save_parts(objective, folder)

@@ -9,6 +9,8 @@ from transformers import PreTrainedModel
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import LayersStudentConfig
 from minidisc_ray.core.structure import Structure, narrowed, structure_of_layers
+from minidisc_ray.files.sealing import DamageError, copy_folder
+from minidisc_ray.files.writing import write_file
 from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut, reorder_, take_layers
@@ -48,17 +50,28 @@ def take_candidate(context: Context, sandwich: Path, scale: int, folder: Path) -
 def take_model(context: Context, stage: Path, folder: Path) -> PreTrainedModel:
     """Another stage's model, copied to where a later step finds it."""
     if context.workers.is_first:
-        shutil.rmtree(folder / "model", ignore_errors=True)
-        shutil.copytree(stage / "model", folder / "model")
+        copy_model(stage / "model", folder / "model")
         take_parts(stage, folder)
     context.workers.wait()
     return load_model(folder / "model")
 
 
+def copy_model(source: Path, folder: Path) -> None:
+    """Copy a saved model, whole or not at all.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    try:
+        copy_folder(source, folder)
+    except DamageError as error:
+        raise UserError(f"{source}: the model is damaged ({error}); remove {source.parent} and run again") from error
+
+
 def take_parts(stage: Path, folder: Path) -> None:
     """The objective's own parts go where the model goes that they were trained with."""
     if (stage / PARTS).exists():
-        shutil.copyfile(stage / PARTS, folder / PARTS)
+        write_file(folder / PARTS, lambda temporary: shutil.copyfile(stage / PARTS, temporary))
 
 
 def scale_of(scale: int | Place, records: Sequence[StageRecord]) -> int:

@@ -14,6 +14,8 @@ from minidisc_ray.core.flops import EncoderShape
 from minidisc_ray.core.pair import Pair, Side
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
+from minidisc_ray.files.mirroring import refreshed
+from minidisc_ray.files.writing import write_file
 from minidisc_ray.objectives import Objective, build_objective
 
 PARTS = "objective.safetensors"
@@ -57,7 +59,7 @@ def save_parts(objective: Objective, folder: Path) -> None:
     """Keep the objective's trained parts beside the stage's model, never in it."""
     parts = {name: part.detach().cpu() for name, part in objective.named_parameters() if part.requires_grad}
     if parts:
-        save_file(parts, folder / PARTS)
+        write_file(folder / PARTS, lambda temporary: save_file(parts, temporary))
 
 
 def hand_on(folder: Path, objective: Objective) -> None:
@@ -71,6 +73,7 @@ def hand_on(folder: Path, objective: Objective) -> None:
         UserError: if its file is damaged, or lacks what the objective needs.
     """
     path = folder / PARTS
+    refreshed(path)
     try:
         objective.follow(load_file(path) if path.exists() else {})
     except (OSError, ValueError, SafetensorError) as error:

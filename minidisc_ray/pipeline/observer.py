@@ -1,4 +1,4 @@
-"""Watches a training stage: progress file, log lines, TensorBoard, the ledger's beat, Ray's report."""
+"""Watches a training stage: progress file, log lines, TensorBoard, what the ledger calls safe, Ray's report."""
 
 import math
 import time
@@ -8,11 +8,15 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 from torch import Tensor
 
+from minidisc_ray.accounting.cost import held_by_stage
 from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.pipeline.history import note_epoch
+from minidisc_ray.pipeline.tensorboard import summary_writer
 from minidisc_ray.training.state import EpochRecord
 
 _SECONDS_BETWEEN_UPDATES = 1.0
 _SECONDS_BETWEEN_BEATS = 15.0
+_SECONDS_BETWEEN_COSTS = 10.0
 
 
 class StageObserver:
@@ -25,15 +29,17 @@ class StageObserver:
         self.beat = beat
         self.metric: float | None = None
         self.step = 0
-        self._updated_at = self._beat_at = 0.0
+        self._updated_at = self._beat_at = self._costs_at = 0.0
         self._writer: SummaryWriter | None = None
         if context.workers.is_first:
             folder = context.prepared.run_folder / "tensorboard" / context.trial / stage
-            self._writer = SummaryWriter(str(folder))
+            self._writer = summary_writer(folder)
 
     def on_step(self, step: int, num_steps: int, epoch: int, losses: dict[str, Tensor]) -> None:
         """Update the progress file and TensorBoard, at most about once a second."""
         self.step = step
+        if self.context.on_step is not None:
+            self.context.on_step()
         now = time.monotonic()
         if self._writer is None or now - self._updated_at < _SECONDS_BETWEEN_UPDATES:
             return
@@ -51,13 +57,16 @@ class StageObserver:
         values = {scale: metrics[primary] for scale, metrics in record.metrics.items()}
         self.metric = values[max(values)] if len(values) == 1 else max(values.values())
         if self._writer is not None:
-            self.beat()
+            self.on_checkpoint(self.step)
             for name, value in record.losses.items():
                 self._writer.add_scalar(f"epoch_loss/{name}", value, self.step)
             for scale, value in values.items():
                 self._writer.add_scalar(f"selection/{primary}/scale_{scale:03d}", value, self.step)
             self._writer.add_scalar("selection/goodness", record.goodness, self.step)
+            self._write_costs(_SECONDS_BETWEEN_COSTS)
             self._writer.flush()
+            if self.context.prepared.config.track.kind != "none":
+                note_epoch(self.context.prepared.run_folder, self.context.trial, self.stage, self.step, record)
             losses = ", ".join(f"{name} {value:.4f}" for name, value in record.losses.items())
             shown = f"{self.metric:.4f}" if len(values) == 1 else f"{min(values.values()):.4f} to {self.metric:.4f}"
             logger.info(
@@ -74,7 +83,36 @@ class StageObserver:
             metrics = {"epoch": float(record.epoch), "goodness": record.goodness, primary: self.metric}
             self.context.report({name: v for name, v in metrics.items() if math.isfinite(v)}, checkpoint)
 
+    def on_checkpoint(self, step: int) -> None:
+        """All work up to a step lies on the storage: what an attempt loses, if it is lost, begins after it."""
+        self.context.checkpoint(step)
+
     def close(self) -> None:
-        """Close the TensorBoard file."""
+        """Write what the stage has cost, and close the TensorBoard file."""
         if self._writer is not None:
+            self._write_costs(0.0)
             self._writer.close()
+
+    def _write_costs(self, seconds_between: float) -> None:
+        """The trial's device-hours at this stage, all attempts together: this one has lost nothing yet."""
+        now = time.monotonic()
+        if self._writer is None or now - self._costs_at < seconds_between:
+            return
+        self._costs_at = now
+        attempts = self.context.ledger.attempts()
+        held = held_by_stage(attempts, self.context.trial, live_at=time.time()).get(self.stage)
+        if held is None:
+            return
+        compute = self.context.prepared.config.compute
+        hours = {
+            "useful": held.useful_device_hours,
+            "lost": held.lost_device_hours,
+            "idle": held.idle_device_hours,
+        }
+        for name, value in hours.items():
+            self._writer.add_scalar(f"device_hours/{name}", value, self.step)
+        if compute.price_per_device_hour is not None:
+            price = compute.price_per_device_hour * sum(hours.values())
+            self._writer.add_scalar(f"price/{compute.currency}", price, self.step)
+        if held.energy_joules is not None:
+            self._writer.add_scalar("energy/joules", held.energy_joules, self.step)

@@ -13,6 +13,7 @@ from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.core.task import Task
 from minidisc_ray.data import Rows, encode, read_texts
 from minidisc_ray.evaluation import predicted_labels
+from minidisc_ray.files.mirroring import is_uri
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.loading import load_tokenizer, position_limit
 from minidisc_ray.training.score import score_model
@@ -36,6 +37,8 @@ def predict_file(student: Path, file: Path, columns: Sequence[str] | None) -> pd
     Raises:
         UserError: if student, file or columns are not there.
     """
+    if is_uri(file):
+        raise UserError(f"file: {file.name} is read from this machine alone; copy it here, and give its path")
     model = load_model(student)
     columns = columns or getattr(model.config, "minidisc_text_columns", None)
     if not columns or not all(isinstance(column, str) for column in columns):

@@ -6,21 +6,23 @@ model at 40 percent, ``validation/SET``; ``predictions/labels.safetensors`` the 
 N rows, C classes.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.pipeline.files import temporary_beside
+from minidisc_ray.files.writing import write_file
 from minidisc_ray.pipeline.prepared import Prepared
 
 SELECTION = "selection"
 VALIDATION = "validation"
 _FOLDER = "predictions"
 _LABELS = "labels"
+_DIGEST = "sha256"
 
 
 def predictions_path(run_folder: Path, trial: str | None = None, stage: str | None = None) -> Path:
@@ -59,17 +61,29 @@ def read_labels(run_folder: Path) -> dict[str, np.ndarray] | None:
 
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_beside(path)
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
-    temporary.replace(path)
+    kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    metadata = {_DIGEST: _digest(kept)}
+    write_file(path, lambda temporary: save_file(kept, temporary, metadata))
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        return load_file(path)
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if metadata.get(_DIGEST, found := _digest(arrays)) != found:
+            raise ValueError("its values are not those that were written")
+        return arrays
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: not readable as predictions ({reason}); remove the run and run it again") from error
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        sha.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        sha.update(arrays[name].tobytes())
+    return sha.hexdigest()

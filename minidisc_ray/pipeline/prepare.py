@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -10,9 +11,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import run_identity, run_name
 from minidisc_ray.configs.model import BuiltinTeacherConfig
+from minidisc_ray.configs.redact import is_redacted_form
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, load_splits
+from minidisc_ray.files.mirroring import refreshed
+from minidisc_ray.files.patience import StorageError, patiently, wait_for_storage
+from minidisc_ray.files.reading import read_regular
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import (
     build_teacher,
@@ -84,41 +89,58 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> Prepared:
 def check_storage(prepared: Prepared) -> None:
     """Refuse a storage that cannot be written and a run directory that another config made.
 
+    Where this process is at work on a run its storage was there before, and is waited for; elsewhere nobody waits.
+
     Raises:
         UserError: saying which.
     """
-    if "://" in prepared.config.storage:
-        raise UserError(
-            f"storage: {prepared.config.storage} is not a folder; give a path that every worker can reach (a shared "
-            "file system on a cluster)"
-        )
-    existing = prepared.storage
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
+    try:
+        wait_for_storage(prepared.storage)
+    except StorageError as error:
+        raise UserError(f"storage: {error}") from error
+    existing = _existing_part(prepared.storage, prepared.config.storage)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"storage: {prepared.config.storage} cannot be written ({existing} is not a writable folder)")
     folder = prepared.run_folder
     if folder.resolve().parent != prepared.storage:
         raise UserError(f"name: {prepared.name!r} leaves the storage root {prepared.storage}; choose another name")
     marker = folder / "identity.json"
+    try:
+        refreshed(marker)
+    except OSError as error:
+        raise UserError(f"storage: {error}") from error
     if not folder.exists():
         return
     try:
-        found = json.loads(marker.read_text(encoding="utf-8"))
+        found = json.loads(patiently(lambda: read_regular(marker), marker).decode("utf-8"))
+    except StorageError as error:
+        raise UserError(f"storage: {error}") from error
     except FileNotFoundError:
-        if any(folder.iterdir()):
+        # A driver marks the folder as its own before it makes the run; what is hidden are such marks, and leftovers.
+        if any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(f"name: {folder} exists and is not a run's folder; choose another name") from None
         return
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"name: {marker} cannot be read ({error}); choose another name or remove {folder}") from error
     if not isinstance(found, dict):
         raise UserError(f"name: {marker} is not a run's; choose another name or remove {folder}")
-    if found != json.loads(json.dumps(prepared.identity)):
-        changed = sorted(key for key in prepared.identity if found.get(key) != prepared.identity[key])
+    identity = json.loads(json.dumps(prepared.identity))
+    if not is_redacted_form(found, identity):
+        changed = sorted(key for key in identity if not is_redacted_form(found.get(key), identity[key]))
         raise UserError(
             f"name: {folder} was made by another config (different: {', '.join(changed) or 'keys'}); choose another "
             "name or remove it"
         )
+
+
+def _existing_part(storage: Path, given: str) -> Path:
+    """The longest part of a path that is there."""
+    try:
+        while not storage.exists() and storage != storage.parent:
+            storage = storage.parent
+    except OSError as error:
+        raise UserError(f"storage: {given[:80]!r} cannot be reached ({error.strerror}); give another folder") from error
+    return storage
 
 
 def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:

@@ -11,6 +11,7 @@ from minidisc_ray.core.flops import EncoderShape
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
 from minidisc_ray.data import EncodedRows, Rows, Splits, encode
+from minidisc_ray.pipeline.mirrored import storage_root
 from minidisc_ray.pipeline.own_student import OwnStudent
 from minidisc_ray.pipeline.sizes import kept_layers, planned_structure, planned_student
 from minidisc_ray.schedules import Plan
@@ -53,8 +54,8 @@ class Prepared:
 
     @property
     def storage(self) -> Path:
-        """The storage root."""
-        return Path(self.config.storage).expanduser().resolve()
+        """The storage root; for a URI its copy on this node."""
+        return storage_root(self.config.storage)
 
     @property
     def run_folder(self) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from transformers import AutoConfig, PreTrainedModel
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.structure import Structure
+from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.writing import read_json
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.families import PRUNED_PREFIX, shape_of
 from minidisc_ray.models.inference_cost import (
@@ -26,13 +29,13 @@ from minidisc_ray.models.inference_cost import (
 from minidisc_ray.models.loading import position_limit
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut
-from minidisc_ray.pipeline.files import read_json
 from minidisc_ray.pipeline.result import ModelRecord, load_result
 
 BATCH_ROWS = 32  # table 11's batch
 MEASURED = "measured"
 NO_GPU = "not measured: no GPU"
 TEACHER = "teacher"
+_TEACHER = re.compile(r"teacher-[0-9a-z]+")  # in the shared folder, and nowhere else
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,12 @@ def models_in(folder: Path) -> list[ProfiledModel]:
         return _models_of_run(folder)
     if (folder / "identity.json").is_file():
         raise UserError(
-            f"{folder}: this run is not finished (no result.json); run its recipe again, so that it goes on"
+            f"{place_of(folder)}: this run is not finished (no result.json); run its recipe again, so that it goes on"
         )
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no run and no model there; give the folder of a finished run, or a student's")
+        raise UserError(
+            f"{place_of(folder)}: no run and no model there; give the folder of a finished run, or a student's"
+        )
     model = load_model(folder)
     return [ProfiledModel("student" if model.config.model_type.startswith(PRUNED_PREFIX) else "model", model)]
 
@@ -237,13 +242,13 @@ def _models_of_run(folder: Path) -> list[ProfiledModel]:
 
 def _teacher_folder(folder: Path) -> Path:
     uses = read_json(folder / "shared.json")
-    names = [use for use in uses if str(use).startswith("teacher-")] if isinstance(uses, list) else []
-    alone = f"give {folder / 'student'} to measure the student alone"
+    names = [use for use in uses if _TEACHER.fullmatch(str(use))] if isinstance(uses, list) else []
+    alone = f"give {place_of(folder / 'student')} to measure the student alone"
     if not names:
-        raise UserError(f"{folder}: its shared.json does not say which teacher it used; {alone}")
+        raise UserError(f"{place_of(folder)}: its shared.json does not say which teacher it used; {alone}")
     teacher = folder.resolve().parent / "_shared" / str(names[0]) / "model"
     if not (teacher / "config.json").is_file():
-        raise UserError(f"{folder}: its teacher is gone (looked in {teacher}); {alone}")
+        raise UserError(f"{place_of(folder)}: its teacher is gone (looked in {place_of(teacher)}); {alone}")
     return teacher
 
 
@@ -263,7 +268,7 @@ def _assistant(folder: Path, record: ModelRecord) -> PreTrainedModel | None:
 def _structure_in(folder: Path) -> Structure | None:
     """What a saved model's config says of its layers; None where it is damaged: another stage may hold the same."""
     try:
-        return structure_of(AutoConfig.from_pretrained(folder))
+        return structure_of(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -3,17 +3,23 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from minidisc_ray.configs.base import Config, UserError
+from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.reading import read_regular
+from minidisc_ray.files.sealing import open_document, sealed_document
+from minidisc_ray.files.writing import write_text
+from minidisc_ray.pipeline.result_flaws import first_flaw, impossible_number
 
 SCHEMA_VERSION: Final = 1
+_RESULT = "result.json"
 Method = Literal["conventional", "matched", "sparse_teacher", "assistant", "law", "minidisc", "maxidisc"]
 _WITH_ASSISTANT = ("assistant", "law", "minidisc", "maxidisc")
 # Correlations of equal values may come out as one and a last digit.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 
 
 class ModelRecord(Config):
@@ -59,7 +65,7 @@ class CandidateRecord(Config):
 
 
 class StageCost(Config):
-    """What one stage held and computed, all attempts together."""
+    """What one stage held and computed, all attempts together; hours are useful or lost, and idle ones stand apart."""
 
     stage: str
     trial: str = "main"
@@ -67,22 +73,85 @@ class StageCost(Config):
     devices: float
     device_type: str = Field(description="cpu-core, or a GPU's name.")
     device_hours: float
+    useful_device_hours: float = Field(description="Of attempts that finished, and of others up to what they had safe.")
+    lost_device_hours: float = Field(0.0, ge=0.0, description="Of work that had to be done again.")
+    idle_device_hours: float = Field(
+        0.0, ge=0.0, description="Held outside every stage, before this one began; after it where it was the last."
+    )
+    attempts: int = Field(1, ge=0)
+    energy_joules: float | None = Field(None, ge=0.0, description="Of the GPUs of all attempts, where it was measured.")
     training_flops: float
     num_epochs: int | None = None
     reused: bool = Field(False, description="Run for another schedule before, charged all the same.")
     in_ratio: bool = Field(True, description="False for teacher fine-tuning, a column of its own.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before_losses_were_told(cls, given: Any) -> Any:
+        return _all_useful(given)
+
+
+class AttemptCost(Config):
+    """What became of what one attempt held, in device-hours."""
+
+    stage: str = Field(description="The stage's name; the hold's where no stage was ever begun in it.")
+    trial: str
+    number: int = Field(description="Its place among the trial's attempts at the stage, from 1.")
+    status: str
+    node: str
+    device_type: str
+    device_model: str
+    devices: float
+    seconds: float
+    useful_device_hours: float
+    lost_device_hours: float
+    idle_device_hours: float
+    energy_joules: float | None = None
 
 
 class CostRecord(Config):
     """Costs by stage; sums leave out teacher fine-tuning and start-up, which stand apart."""
 
     stages: tuple[StageCost, ...]
-    device_hours: float
+    device_hours: float = Field(description="Useful and lost ones, of every stage that counts in ratios.")
+    useful_device_hours: float
+    lost_device_hours: float = Field(0.0, ge=0.0)
     training_flops: float
     teacher_device_hours: float
     teacher_training_flops: float
-    startup_device_hours: float = Field(description="Held before the first stage began and after the last one ended.")
+    startup_device_hours: float = Field(
+        description="Idle: held before the first stage began, between stages and attempts, and after the last one."
+    )
     device_unit: Literal["core-hours", "GPU-hours"]
+    attempts: tuple[AttemptCost, ...] = Field((), description="Of this run's own ledger, reused stages not among them.")
+    energy_joules: float | None = Field(None, ge=0.0, description="Of the stages that count in ratios.")
+    price_per_device_hour: float | None = Field(None, ge=0.0)
+    price: float | None = Field(None, ge=0.0, description="Of what was held: useful, lost and idle device-hours.")
+    currency: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before_losses_were_told(cls, given: Any) -> Any:
+        return _all_useful(given)
+
+    @property
+    def idle_device_hours(self) -> float:
+        """Start-up by its other name: what was held outside every stage."""
+        return self.startup_device_hours
+
+    @property
+    def held_device_hours(self) -> float:
+        """Useful, lost and idle ones."""
+        return self.useful_device_hours + self.lost_device_hours + self.idle_device_hours
+
+
+def _all_useful(given: Any) -> Any:
+    """Costs of before losses were told apart: nothing of them is known to be lost."""
+    if not isinstance(given, dict):
+        return given
+    hours, lost = given.get("device_hours"), given.get("lost_device_hours", 0.0)
+    are_numbers = isinstance(hours, int | float) and isinstance(lost, int | float)
+    return {"useful_device_hours": hours - lost, **given} if are_numbers else given
 
 
 class TrialRecord(Config):
@@ -157,7 +226,7 @@ class RunResult(Config):
             if self.primary_metric not in model.validation_metrics:
                 raise ValueError(f"the {whose}'s validation metrics lack {self.primary_metric}, the primary one")
         for whose, value in self._metrics():
-            if abs(value) > 1 + _ROUNDING:
+            if abs(value) > 1 + ROUNDING:
                 raise ValueError(f"{whose} has a metric of {value:g}, and metrics lie between -1 and 1")
         if self.method in _WITH_ASSISTANT and not self.assistants:
             raise ValueError(f"there is no assistant, and {self.method} has one")
@@ -196,23 +265,34 @@ def load_result(folder: str | Path) -> RunResult:
     Raises:
         UserError: if there is none, it was written by another version, or it is not whole.
     """
-    path = Path(folder) / "result.json"
+    path, place = Path(folder) / _RESULT, place_of(Path(folder) / _RESULT)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_regular(path).decode("utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{folder}: no result.json there; give the folder of a finished run") from error
+        raise UserError(f"{place_of(Path(folder))}: no result.json there; give the folder of a finished run") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as a result ({error})") from error
+        raise UserError(f"{place}: cannot be read as a result ({error})") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version is True or version != SCHEMA_VERSION:
-        raise UserError(f"{path}: schema version {version}; this release reads version {SCHEMA_VERSION}")
+        raise UserError(f"{place}: schema version {version}; this release reads version {SCHEMA_VERSION}")
+    value, flaw = open_document(raw)
+    again = "remove it and run the recipe again"
+    if (number := impossible_number(value)) is not None:
+        raise UserError(f"{place}: not a whole result ({number}); {again}")
     try:
-        return RunResult.model_validate(raw)
+        found = RunResult.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        where = f"{key}: " if key else ""
-        raise UserError(
-            f"{path}: not a whole result ({where}{reason[0].lower()}{reason[1:]}); remove it and run the recipe again"
-        ) from error
+        raise UserError(f"{place}: not a whole result ({first_flaw(error)}); {again}") from error
+    if flaw is not None:
+        raise UserError(f"{place}: damaged ({flaw}); {again}")
+    return found
+
+
+def write_result(folder: Path, result: RunResult) -> None:
+    """Write a run directory's result, whole or not at all, with the digest of its values.
+
+    Raises:
+        StorageError: if the storage does not come back in time.
+    """
+    document = sealed_document(json.loads(result.model_dump_json()))
+    write_text(folder / _RESULT, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -8,32 +8,48 @@ from pathlib import Path
 
 import yaml
 
+from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.pipeline.files import read_json, write_json, write_text
+from minidisc_ray.configs.redact import redacted
+from minidisc_ray.files.mirroring import is_mirrored, is_uri, place_of
+from minidisc_ray.files.patience import StorageError, storage_put_back, use_storage
+from minidisc_ray.files.writing import read_json, write_json, write_text
+from minidisc_ray.pipeline.driver import driver_of, is_heard_of, unreadable_driver
+from minidisc_ray.pipeline.mirrored import probe_bucket, storage_root
 from minidisc_ray.pipeline.prepare import check_storage
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import load_result
 
 ENCODINGS = "encodings"
+_SHARED = "_shared"
+# Any of these makes a folder a run's, whatever else it has lost.
+_RUN_FILES = ("shared.json", "identity.json", "config.yaml", "result.json", "ledger.jsonl", "progress")
 _LEFTOVER_AGE_SECONDS = 600.0
 
 
+@storage_put_back()
 def open_run(prepared: Prepared) -> Path:
-    """Make the run directory, or take up one that the same config made.
+    """Make the run directory, or take up one that the same config made, which is this process's alone from now on.
 
     Raises:
         UserError: if it cannot be written, or another config made it.
     """
     check_storage(prepared)
     folder = prepared.run_folder
+    # Until there is something in the root, an empty one is new and not away.
+    use_storage(None, 0.0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (prepared.shared_folder / ENCODINGS).mkdir(parents=True, exist_ok=True)
-        write_json(folder / "identity.json", prepared.identity)
-        resolved = prepared.config.model_dump(mode="json")
+        # Nothing reads a config back, and an identity is compared but for its secrets: neither has to hold any.
+        write_json(folder / "identity.json", redacted(prepared.identity))
+        resolved = redacted(prepared.config.model_dump(mode="json"))
         write_text(folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
         uses = [f"teacher-{prepared.teacher_key}", f"importance-{prepared.importance_key}"]
         write_json(folder / "shared.json", uses)
+        Ledger(folder / "ledger.jsonl").close_abandoned()
+    except StorageError as error:
+        raise UserError(f"storage: {error}") from error
     except OSError as error:
         raise UserError(f"storage: {prepared.storage} cannot be written ({error.strerror})") from error
     return folder
@@ -45,6 +61,7 @@ def probe_storage(prepared: Prepared) -> None:
     Raises:
         UserError: if that fails.
     """
+    probe_bucket(prepared.config.storage)
     probe = prepared.storage / f".probe.tmp{os.getpid()}"
     try:
         prepared.storage.mkdir(parents=True, exist_ok=True)
@@ -65,38 +82,44 @@ class Freed:
 def clean(storage: str | Path, dry_run: bool = False) -> Freed:
     """Remove stages and trials' models of finished runs, encodings, leftovers, and shared artifacts that no run uses.
 
-    Results, students, reports, ledgers and unfinished runs stay as they are.
+    Results, students, reports, ledgers, unfinished runs and those that somebody drives stay as they are. Where one run
+    does not say what it uses, everything that is shared stays.
 
     Raises:
-        UserError: if there is no storage with runs.
+        UserError: if there is no storage with runs, or it is a bucket.
     """
-    root = Path(storage).expanduser()
+    if is_uri(storage) and is_mirrored(root := storage_root(storage)):
+        uri = place_of(root)
+        client = "aws s3" if uri.startswith("s3:") else "gcloud storage"
+        raise UserError(
+            f"{uri}: clean frees folders, not buckets; remove what you need no more of a finished run with the store's "
+            f"own client, for instance `{client} rm --recursive {uri}/NAME/stages`"
+        )
+    root = storage_root(storage) if is_uri(storage) else Path(storage).expanduser()
     if not root.is_dir():
-        raise UserError(f"{storage}: no such storage folder")
+        raise UserError(f"{root}: no such storage folder")
     doomed: list[Path] = []
-    used: set[str] = set()
-    is_use_known = True
     runs = sorted(path for path in root.iterdir() if _is_run(path))
     if not runs:
         # Nothing is ever removed from a folder that is not certainly ours.
-        raise UserError(f"{storage}: no runs there; give the storage root, the folder that holds the runs")
+        raise UserError(f"{root}: no runs there; give the storage root, the folder that holds the runs")
     for folder in runs:
-        uses = read_json(folder / "shared.json")
-        if isinstance(uses, list) and all(isinstance(use, str) for use in uses):
-            used.update(uses)
-        else:
-            is_use_known = False
+        if _may_be_driven(folder):
+            continue
         doomed += _leftovers(folder)
         if _is_finished(folder):
             doomed += [path for name in ("stages", "ray") if (path := folder / name).exists()]
             doomed += [path for path in folder.glob("trials/*/stages/*/model") if path.is_dir()]
-    shared = root / "_shared"
+    shared = root / _SHARED
     if shared.is_dir():
+        used = _used(root)
         doomed += _leftovers(shared)
         doomed += shared.glob(f"{ENCODINGS}/encodings-*.safetensors")
         artifacts = (path for kind in ("teacher", "importance") for path in shared.glob(f"{kind}-*"))
-        doomed += [path for path in artifacts if is_use_known and path.name not in used]
-    doomed = list(dict.fromkeys(doomed))
+        doomed += [path for path in artifacts if used is not None and path.name not in used]
+    # A link in a folder's place would lead to what is not ours.
+    inside = root.resolve()
+    doomed = [path for path in dict.fromkeys(doomed) if path.parent.resolve().is_relative_to(inside)]
     freed = sum(_size(path) for path in doomed)
     if not dry_run:
         for path in doomed:
@@ -105,6 +128,30 @@ def clean(storage: str | Path, dry_run: bool = False) -> Freed:
             else:
                 path.unlink(missing_ok=True)
     return Freed(tuple(doomed), freed)
+
+
+def _used(root: Path) -> set[str] | None:
+    """What any run of a storage root uses, damaged ones too; None if one may use what it does not say."""
+    used: set[str] = set()
+    for folder in root.iterdir():
+        try:
+            if folder.name == _SHARED or not folder.is_dir():
+                continue
+            inside = {path.name for path in folder.iterdir()}
+        except OSError:
+            return None
+        if inside.isdisjoint(_RUN_FILES) and not _may_be_driven(folder):
+            continue
+        uses = read_json(folder / "shared.json")
+        if not isinstance(uses, list) or not all(isinstance(use, str) for use in uses):
+            return None
+        used.update(uses)
+    return used
+
+
+def _may_be_driven(folder: Path) -> bool:
+    driver = driver_of(folder)
+    return unreadable_driver(folder) is not None if driver is None else is_heard_of(driver, time.time())
 
 
 def _is_run(folder: Path) -> bool:

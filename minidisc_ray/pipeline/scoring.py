@@ -50,6 +50,6 @@ def metric_above(context: Context, before: Sequence[StageRecord]) -> tuple[float
         scale = chosen[-1].chosen_percent
         assert scale is not None
         return chosen[-1].selection_metrics[scale][primary], scale
-    record = read_record(teacher_folder(context.prepared))
+    record = read_record(teacher_folder(context.prepared), verify=False)
     assert record is not None
     return record.selection_metrics[TEACHER_PERCENT][primary], TEACHER_PERCENT

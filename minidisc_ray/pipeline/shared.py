@@ -1,8 +1,8 @@
 """Stages that several runs share: the teacher, and importance. Each is computed once for a storage root."""
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +12,30 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at
 from minidisc_ray.data import EncodedRows, builtin_vocabulary
 from minidisc_ray.evaluation import merge_scores, score
+from minidisc_ray.files.mirroring import is_mirrored, unpublished
+from minidisc_ray.files.patience import patiently
+from minidisc_ray.files.writing import make_folder, put_in_place, remove, temporary_beside, write_file
 from minidisc_ray.models.checkpoint import load_model, note_inputs, save_model
 from minidisc_ray.models.loading import build_teacher, load_teacher
 from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.pipeline.mirrored import bring_small
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.predictions import SELECTION, VALIDATION, keep_predictions
 from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.records import StageRecord, read_record, write_record
+from minidisc_ray.pipeline.records import MODEL, StageRecord, find_finished, read_record, write_record
 from minidisc_ray.schedules.plan import MAIN_TRIAL
+from minidisc_ray.training.checkpoints import drop_checkpoints
 from minidisc_ray.training.finetune import finetune
 from minidisc_ray.training.importance import measure_importance
 from minidisc_ray.training.score import score_model
+
+_IMPORTANCE, _LEDGER = "importance.safetensors", "ledger.jsonl"
 
 
 def teacher_folder(prepared: Prepared) -> Path:
@@ -42,12 +50,12 @@ def importance_folder(prepared: Prepared) -> Path:
 
 def ensure_teacher(context: Context) -> StageRecord:
     """The fine-tuned, scored teacher; made now unless another run made the same one."""
-    return _ensure(context, "teacher", teacher_folder(context.prepared), _make_teacher)
+    return _ensure(context, "teacher", teacher_folder(context.prepared), MODEL, _make_teacher)
 
 
 def ensure_importance(context: Context) -> StageRecord:
     """Importance scores of the teacher; measured now unless another run did."""
-    return _ensure(context, "importance", importance_folder(context.prepared), _make_importance)
+    return _ensure(context, "importance", importance_folder(context.prepared), _IMPORTANCE, _make_importance)
 
 
 def load_shared_teacher(prepared: Prepared) -> PreTrainedModel:
@@ -56,8 +64,16 @@ def load_shared_teacher(prepared: Prepared) -> PreTrainedModel:
 
 
 def load_rankings(prepared: Prepared) -> tuple[UnitRanking, UnitRanking]:
-    """Rankings of heads and neurons from the measured importance."""
-    tensors = load_file(importance_folder(prepared) / "importance.safetensors")
+    """Rankings of heads and neurons from the measured importance.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    folder = importance_folder(prepared)
+    bring_small(folder)
+    if (folder / _IMPORTANCE).exists() and read_record(folder) is None:
+        raise UserError(f"{folder}: the measured importance is damaged; run again, which measures it anew")
+    tensors = load_file(folder / _IMPORTANCE)
     scope = prepared.config.pruning.ranking
     layers = range(prepared.shape.num_layers)
     heads = rank_units([tensors[f"heads.{layer:03d}"] for layer in layers], scope)
@@ -75,41 +91,65 @@ def structures_of(prepared: Prepared, scales: tuple[int, ...]) -> dict[int, Stru
 
 
 def _ensure(
-    context: Context, name: str, folder: Path, make: Callable[[Context, Path, Callable[[], None]], StageRecord]
+    context: Context,
+    name: str,
+    folder: Path,
+    left: str,
+    make: Callable[[Context, Path, Callable[[], None]], StageRecord],
 ) -> StageRecord:
-    """Make a shared artifact in this run's own folder, then publish it whole; the first one published stays."""
+    """Make a shared artifact in this run's own folder, then publish it whole; the first whole one published stays.
+
+    Args:
+        context: of the trial that needs it.
+        name: the stage's.
+        folder: where it is published.
+        left: the file or folder in it that others use.
+        make: makes it in the folder that it is given.
+    """
     workers = context.workers
-    if workers.agree(float(read_record(folder) is not None)):
-        record = read_record(folder)
+    if workers.agree(float(workers.is_first and find_finished(folder, left) is not None)):
+        record = read_record(folder, verify=False)
         assert record is not None
         context.stage_index += 1
         if workers.is_first:
             logger.info("[%s] %s: taken from %s", context.trial, name, folder.name)
         return record
     work = context.folder / "stages" / name
-    with context.attempt(name, (Ledger(work / "ledger.jsonl"),)) as beat:
+    if workers.is_first:
+        _carry_ledger(folder, work)
+    with context.attempt(name, (Ledger(work / _LEDGER),)) as beat:
         record = make(context, work, beat)
         if workers.is_first:
             write_record(work, record)
     workers.wait()
     if workers.is_first:
-        _publish(work, folder)
+        drop_checkpoints(work)
+        patiently(lambda: _publish(work, folder, left), folder)
     workers.wait()
     return record
 
 
-def _publish(work: Path, folder: Path) -> None:
-    for leftover in ("newest", "best"):
-        shutil.rmtree(work / leftover, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if read_record(folder) is not None:
-        shutil.rmtree(work)
+def _carry_ledger(folder: Path, work: Path) -> None:
+    """What was held for an artifact that is damaged now was held all the same."""
+    if is_mirrored(folder):
+        if not Ledger(work / _LEDGER).attempts():
+            Ledger(folder / _LEDGER).copy_to(work / _LEDGER)
+    elif (folder / _LEDGER).exists() and not (work / _LEDGER).exists():
+        write_file(work / _LEDGER, lambda temporary: shutil.copyfile(folder / _LEDGER, temporary))
+
+
+def _publish(work: Path, folder: Path, left: str) -> None:
+    make_folder(folder.parent)
+    if find_finished(folder, left) is not None:
+        remove(work)
         return
-    incoming = folder.with_name(f".{folder.name}.tmp{os.getpid()}")
-    shutil.rmtree(incoming, ignore_errors=True)
-    shutil.move(work, incoming)
-    shutil.rmtree(folder, ignore_errors=True)
-    incoming.replace(folder)
+    incoming = temporary_beside(folder)
+    # A try before this one may have come as far as here.
+    if work.exists():
+        remove(incoming)
+        shutil.move(work, incoming)
+    put_in_place(incoming, folder)
+    unpublished(work)
 
 
 def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> StageRecord:
@@ -123,20 +163,20 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
     num_epochs, best_epoch, flops = 0, None, 0.0
     if not prepared.teacher_is_fine_tuned:
         observer = StageObserver(context, "teacher", config.finetune.num_epochs, beat)
-        state = finetune(
-            model.to(workers.device),
-            prepared.train,
-            prepared.selection,
-            task,
-            config.finetune,
-            config.precision,
-            config.seed,
-            prepared.pad_token_id,
-            workers,
-            work,
-            observer,
-        )
-        observer.close()
+        with closing(observer):
+            state = finetune(
+                model.to(workers.device),
+                prepared.train,
+                prepared.selection,
+                task,
+                config.finetune,
+                config.precision,
+                config.seed,
+                prepared.pad_token_id,
+                workers,
+                work,
+                observer,
+            )
         num_epochs, best_epoch, flops = state.epochs_done, state.best_epoch, state.training_flops
     if workers.is_first:
         save_model(model, prepared.tokenizer, work / "model")
@@ -204,10 +244,9 @@ def _make_importance(context: Context, work: Path, beat: Callable[[], None]) -> 
         on_batch,
     )
     if context.workers.is_first:
-        work.mkdir(parents=True, exist_ok=True)
         tensors = {f"heads.{layer:03d}": scores for layer, scores in enumerate(importance.heads)}
         tensors |= {f"neurons.{layer:03d}": scores for layer, scores in enumerate(importance.neurons)}
-        save_file(tensors, work / "importance.safetensors")
+        write_file(work / _IMPORTANCE, lambda temporary: save_file(tensors, temporary))
     return StageRecord(stage="importance", trial=context.trial, training_flops=importance.flops)
 
 

@@ -9,7 +9,8 @@ from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.study import StudyConfig, study_runs
 from minidisc_ray.configs.task import GlueTaskConfig
-from minidisc_ray.pipeline.files import read_json
+from minidisc_ray.files.writing import read_json
+from minidisc_ray.pipeline.mirrored import storage_root
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.result import RunResult, load_result
 
@@ -53,8 +54,15 @@ class Outcome:
 
 
 def study_folder(storage: str | Path, study: StudyConfig) -> Path:
-    """Where the study's own files go; its runs lie beside that folder, as all runs of the storage."""
-    return Path(storage).expanduser().resolve() / f"study-{study.name}"
+    """Where the study's own files go; its runs lie beside that folder, as all runs of the storage.
+
+    Raises:
+        UserError: if the storage is no path.
+    """
+    try:
+        return storage_root(storage) / f"study-{study.name}"
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"storage: {str(storage)[:80]!r} is not a path ({error})") from error
 
 
 def cells_of(study: StudyConfig, storage: str | Path | None = None) -> list[Cell]:
@@ -101,7 +109,7 @@ def read_outcomes(cells: Sequence[Cell], names: Sequence[str]) -> list[Outcome]:
     found: dict[Path, tuple[RunResult | None, str | None]] = {}
     outcomes = []
     for cell, name in zip(cells, names, strict=True):
-        folder = Path(cell.config.storage).expanduser().resolve() / name
+        folder = storage_root(cell.config.storage) / name
         if folder not in found:
             found[folder] = _read(folder, cell.config, name)
         outcomes.append(Outcome(cell, name, *found[folder]))

@@ -1,12 +1,11 @@
 """Executes one trial: its shared steps, then its own, each skipped where it is finished already."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.learning import learn_by_distillation, learn_sandwich
-from minidisc_ray.pipeline.records import StageRecord, read_record, write_record
+from minidisc_ray.pipeline.records import StageRecord, find_finished, read_record, remove_record, write_record
 from minidisc_ray.pipeline.shared import ensure_importance, ensure_teacher
 from minidisc_ray.pipeline.taking import choose_assistant, prune_teacher, take_assistant
 from minidisc_ray.schedules.plan import (
@@ -21,6 +20,7 @@ from minidisc_ray.schedules.plan import (
     TeacherStep,
     Trial,
 )
+from minidisc_ray.training.checkpoints import drop_checkpoints
 
 
 def run_shared(context: Context, steps: Sequence[Step]) -> None:
@@ -51,11 +51,13 @@ def stage_folder(trial_folder: Path, step: Step) -> Path:
 def _once(context: Context, trial: Trial, step: OwnStep, before: Sequence[StageRecord]) -> StageRecord:
     folder = stage_folder(context.folder, step)
     workers = context.workers
-    if workers.agree(float(read_record(folder) is not None)):
-        record = read_record(folder)
+    if workers.agree(float(workers.is_first and find_finished(folder) is not None)):
+        record = read_record(folder, verify=False)
         assert record is not None
         context.stage_index += 1
         return record
+    if workers.is_first:
+        remove_record(folder)
     with context.attempt(step.name) as beat:
         match step:
             case PruneStep():
@@ -70,7 +72,6 @@ def _once(context: Context, trial: Trial, step: OwnStep, before: Sequence[StageR
                 record = learn_by_distillation(context, trial, step, before, folder, beat)
         if workers.is_first:
             write_record(folder, record)
-            for checkpoint in ("newest", "best"):
-                shutil.rmtree(folder / checkpoint, ignore_errors=True)
+            drop_checkpoints(folder)
     workers.wait()
     return record

@@ -56,7 +56,8 @@ def cluster(address: str | None) -> Iterator[list[Node]]:
         )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         where = f"the cluster at {address}" if address else "a local Ray"
-        raise UserError(f"compute.address: {where} could not be reached ({_first_line(error)})") from error
+        hint = "; if it asks for a token, set RAY_AUTH_MODE=token" if address and not _has_token_mode() else ""
+        raise UserError(f"compute.address: {where} could not be reached ({_first_line(error)}){hint}") from error
     except Exception as error:
         # A dashboard that does not start ends in a bare Exception with its whole log for a message.
         raise RuntimeError(f"Ray did not start: {_first_line(error)}") from error
@@ -66,6 +67,10 @@ def cluster(address: str | None) -> Iterator[list[Node]]:
         yield _nodes()
     finally:
         ray.shutdown()
+
+
+def _has_token_mode() -> bool:
+    return os.environ.get("RAY_AUTH_MODE") == "token"
 
 
 def _first_line(error: BaseException) -> str:

@@ -5,15 +5,40 @@ test holds this against the ledger.
 """
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
+from ray.util.state import get_placement_group
 
+from minidisc_ray.accounting.beating import beat_while_open, stop_beating
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.files.mirroring import local_path
+from minidisc_ray.ray_backend.leaving import heed_sigterm
 
-_SECONDS_BETWEEN_BEATS = 15.0
+
+class Hold:
+    """One time that devices are held: open from now or earlier on, beating by itself, until closed."""
+
+    def __init__(
+        self, ledger_path: Path, holder: str, trial: str, devices: float, device_type: str, since: float | None = None
+    ) -> None:
+        self._ledger = Ledger(ledger_path)
+        self._attempt = self._ledger.start("hold", holder, trial, devices, device_type, since, node=node_id())
+        beat_while_open(self._ledger, self._attempt)
+
+    def close(self, status: str) -> None:
+        """Devices are given back; where the storage refuses to take that down, the beats stand for it."""
+        stop_beating(self._attempt)
+        with suppress(OSError):
+            self._ledger.end(self._attempt, status)
+
+
+def node_id() -> str:
+    """The Ray node that this process runs on."""
+    return str(ray.get_runtime_context().get_node_id())
 
 
 class HoldingCallback(WorkerGroupCallback):
@@ -24,9 +49,8 @@ class HoldingCallback(WorkerGroupCallback):
         self.trial = trial
         self.devices = devices
         self.device_type = device_type
-        self._attempt: str | None = None
+        self._hold: Hold | None = None
         self._asked_at = 0.0
-        self._beat_at = 0.0
 
     def before_worker_group_start(self, worker_group_context: Any) -> None:  # noqa: ARG002
         """Note when the placement group was asked for."""
@@ -35,15 +59,15 @@ class HoldingCallback(WorkerGroupCallback):
     def after_worker_group_start(self, worker_group: Any) -> None:
         """Count from the moment at which the placement group was granted; before that it waited for others."""
         granted_at = self._asked_at + _creation_seconds(worker_group)
-        self._attempt = Ledger(Path(self.ledger_path)).start(
-            "hold", "placement-group", self.trial, self.devices, self.device_type, min(granted_at, time.time())
+        self._hold = Hold(
+            local_path(self.ledger_path),
+            "placement-group",
+            self.trial,
+            self.devices,
+            self.device_type,
+            min(granted_at, time.time()),
         )
-
-    def after_worker_group_poll_status(self, worker_group_status: Any) -> None:  # noqa: ARG002
-        """Beat, so that a killed controller's hold is counted nearly to its end."""
-        if self._attempt is not None and time.monotonic() - self._beat_at > _SECONDS_BETWEEN_BEATS:
-            self._beat_at = time.monotonic()
-            Ledger(Path(self.ledger_path)).beat(self._attempt)
+        worker_group.execute(heed_sigterm)
 
     def after_worker_group_shutdown(self, worker_group_context: Any) -> None:  # noqa: ARG002
         """Close the hold."""
@@ -54,9 +78,24 @@ class HoldingCallback(WorkerGroupCallback):
         self._close("interrupted")
 
     def _close(self, status: str) -> None:
-        if self._attempt is not None:
-            Ledger(Path(self.ledger_path)).end(self._attempt, status)
-            self._attempt = None
+        if self._hold is not None:
+            self._hold.close(status)
+            self._hold = None
+
+
+def granted_at() -> float | None:
+    """When the placement group of this process's actor was granted, in seconds since the epoch; None if not known."""
+    group = ray.util.get_current_placement_group()
+    if group is None:
+        return None
+    try:
+        # Left to itself, it would ask the newest Ray of this machine, which may be somebody else's.
+        found = get_placement_group(group.id.hex(), address=ray.get_runtime_context().gcs_address, timeout=5)
+        stats = getattr(found, "stats", None) or {}
+        asked_ns, took_us = stats["creation_request_received_ns"], stats["end_to_end_creation_latency_us"]
+    except Exception:  # noqa: BLE001 - a dashboard that is off or slow costs a second of accuracy, no trial
+        return None
+    return float(asked_ns) / 1e9 + float(took_us) / 1e6
 
 
 def _creation_seconds(worker_group: Any) -> float:

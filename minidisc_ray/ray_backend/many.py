@@ -6,18 +6,26 @@ from contextlib import suppress
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.patience import storage_put_back, use_storage
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.failures import leave_failure, read_failure
+from minidisc_ray.pipeline.lease import Lease, LeaseLostError, leased
+from minidisc_ray.pipeline.mirrored import bring, bring_live, bring_small, probe_bucket
 from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.progress import Progress, read_progress
+from minidisc_ray.pipeline.progress import Progress, read_trial_progress
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.pipeline.run_directory import open_run, probe_storage
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.ray_backend.cluster import cluster
-from minidisc_ray.ray_backend.queue import Item, ItemQueue, fit_items
+from minidisc_ray.ray_backend.experiment import fit_items
+from minidisc_ray.ray_backend.metrics import publish
+from minidisc_ray.ray_backend.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.resources import trials_at_once
-from minidisc_ray.ray_backend.watching import mark_stopped, watched
+from minidisc_ray.ray_backend.retries import RetryPolicy
+from minidisc_ray.ray_backend.sharing import taking_turns
+from minidisc_ray.ray_backend.stalls import StallWatch, end_on_its_node
+from minidisc_ray.ray_backend.watching import closing_what_is_stopped, mark_stopped, watched
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
 from minidisc_ray.training.loop import TrainingError
 
@@ -25,12 +33,14 @@ Watch = Callable[[Sequence[Progress]], None]
 OnResult = Callable[[Prepared, RunResult], None]
 
 
+@storage_put_back()
 def run_many(
     runs: Sequence[Prepared],
     folder: Path,
     on_result: OnResult,
     watch: Watch | None = None,
     retry_failed: bool = False,
+    home: Path | None = None,
 ) -> None:
     """Execute runs that are not finished; a trial that fails leaves its reason and ends no other run.
 
@@ -40,33 +50,66 @@ def run_many(
         on_result: called in the calling thread for each run as soon as it has its result.
         watch: called about twice a second with the progress of what is running, in the calling thread.
         retry_failed: execute what failed before, and that alone; otherwise what failed is left as it is.
+        home: the folder in which this driver says that it is at work; by default ``folder``.
 
     Raises:
-        UserError: if no node can hold a trial, or runs ask for different resources.
+        UserError: if no node can hold a trial, runs ask for different resources, or another driver is at work.
         KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
     """
     _check_compute(runs)
+    probe_bucket(runs[0].config.storage)
+    for run in runs:
+        bring(run.run_folder)
     finisher, items = _Finisher(runs, on_result), items_of(runs, retry_failed)
     if not items:
         finisher.finish(set())
         return
-    queue = ItemQueue(items)
     probe_storage(items[0].run)
-    compute = items[0].run.config.compute
     touched = list({item.run.name: item.run for item in items}.values())
-    with cluster(compute.address) as nodes:
+    with leased(home or folder, [run.run_folder for run in touched]) as lease:
+        for run in touched:
+            bring(run.run_folder, is_exclusive=True)
+        # Another driver may have finished some of it until now.
+        if items := items_of(runs, retry_failed):
+            _execute(items, folder, home or folder, finisher, lease, watch)
+        finisher.finish(set())
+
+
+def _execute(
+    items: Sequence[Item], folder: Path, home: Path, finisher: "_Finisher", lease: Lease, watch: Watch | None
+) -> None:
+    compute = items[0].run.config.compute
+    queue = ItemQueue(items, RetryPolicy.of(compute))
+    stalls = StallWatch(compute.stall_seconds, end_on_its_node)
+    touched = list({item.run.name: item.run for item in items}.values())
+    with (
+        closing_what_is_stopped(*(run.run_folder for run in touched)),
+        cluster(compute.address) as nodes,
+        taking_turns(home.name, compute.priority) as turn,
+    ):
         at_once = trials_at_once(nodes, compute)
         for run in touched:
             open_run(run)
+        use_storage(touched[0].storage, compute.storage_patience_seconds)
 
         def look() -> None:
+            lease.look()
+            for run in {item.run.name: item.run for item in queue.running()}.values():
+                bring_live(run.run_folder)
+            seen = ((item, read_trial_progress(item.run.run_folder, item.trial)) for item in queue.running())
+            running = [(item, p) for item, p in seen if p is not None and p.updated_at >= finisher.started_at]
+            stalls.look((item.run.run_folder, progress) for item, progress in running)
+            for item, _ in running:
+                publish(item.run)
             if watch is not None:
-                watch([progress for item in queue.running() for progress in _progress_of(item, finisher.started_at)])
+                watch([progress.model_copy(update={"trial": item.title}) for item, progress in running])
             finisher.finish(queue.open_titles())
 
         try:
-            watched(lambda: fit_items(queue, at_once, folder, "tune"), look)
+            watched(lambda: fit_items(queue, at_once, folder, "tune", turn), look)
             finisher.finish(set())
+        except LeaseLostError:
+            raise
         except BaseException:
             for run in touched:
                 mark_stopped(run.run_folder)
@@ -109,6 +152,7 @@ def _items_of_run(
 ) -> list[Item]:
     items: list[Item] = []
     teacher, importance = teacher_folder(run), importance_folder(run)
+    bring_small(teacher, importance)
     is_shared_there = all(read_record(folder) is not None for folder in (teacher, importance))
     shared_title, before = _title(run, SHARED_TRIAL), run.plan.trial(SHARED_TRIAL)
     needs: set[str] = set()
@@ -133,14 +177,6 @@ def _items_of_run(
 
 def _title(run: Prepared, trial: str) -> str:
     return run.name if trial == MAIN_TRIAL else f"{run.name}.{trial}"
-
-
-def _progress_of(item: Item, since: float) -> list[Progress]:
-    return [
-        progress.model_copy(update={"trial": item.title})
-        for progress in read_progress(item.run.run_folder)
-        if progress.trial == item.trial and progress.updated_at >= since
-    ]
 
 
 class _Finisher:

@@ -1,5 +1,6 @@
 """What a plan needs and what a cluster has, as plain numbers: decided here, without a cluster."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ def workers_on(node: Node, compute: ComputeConfig) -> int:
 
 
 def trials_at_once(nodes: Sequence[Node], compute: ComputeConfig) -> int:
-    """How many whole trials the cluster holds beside each other.
+    """How many whole trials the cluster holds beside each other, within the run's own caps.
 
     Never more than this may run when a trial waits for workers of its own: trials that hold what each other's workers
     wait for would wait for ever.
@@ -35,6 +36,10 @@ def trials_at_once(nodes: Sequence[Node], compute: ComputeConfig) -> int:
     Raises:
         UserError: if it holds none, saying what is missing.
     """
+    if compute.autoscaling:
+        # Nodes that are not there yet do not count, and Ray asks for them when trials wait.
+        assert compute.max_concurrent_trials is not None
+        return min(compute.max_concurrent_trials, most_within_caps(compute))
     places = [workers_on(node, compute) for node in nodes]
     if not any(places):
         _refuse_worker(nodes, compute)
@@ -44,7 +49,17 @@ def trials_at_once(nodes: Sequence[Node], compute: ComputeConfig) -> int:
             f"this plan needs {compute.num_workers} workers at once, each with {_worker(compute)}; the cluster holds "
             f"{sum(places)}. Lower compute.num_workers, or add nodes."
         )
-    return min(count, compute.max_concurrent_trials or count)
+    return min(count, compute.max_concurrent_trials or count, most_within_caps(compute))
+
+
+def most_within_caps(compute: ComputeConfig) -> int:
+    """How many trials ``max_cpus`` and ``max_gpus`` allow at once; at least one, which the config has checked."""
+    of_trial = (
+        (compute.max_cpus, compute.num_workers * compute.cpus_per_worker),
+        (compute.max_gpus, compute.num_workers * compute.gpus_per_worker),
+    )
+    counts = [int(cap / need + _ROUNDING) for cap, need in of_trial if cap is not None and need > 0]
+    return max(1, min(counts, default=sys.maxsize))
 
 
 def _refuse_worker(nodes: Sequence[Node], compute: ComputeConfig) -> None:

@@ -4,23 +4,31 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from minidisc_ray.files.patience import storage_put_back, use_storage
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
+from minidisc_ray.pipeline.lease import Lease, LeaseLostError, leased
+from minidisc_ray.pipeline.mirrored import bring, bring_live, bring_small, probe_bucket
 from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.progress import Progress, read_progress
+from minidisc_ray.pipeline.progress import Progress, ProgressReader
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.pipeline.run_directory import open_run, probe_storage
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.ray_backend.cluster import cluster
+from minidisc_ray.ray_backend.metrics import publish
+from minidisc_ray.ray_backend.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.resources import trials_at_once
+from minidisc_ray.ray_backend.sharing import Turn, taking_turns
+from minidisc_ray.ray_backend.stalls import StallWatch, end_on_its_node
 from minidisc_ray.ray_backend.sweep import fit_sweep
 from minidisc_ray.ray_backend.trainer import fit_trial
-from minidisc_ray.ray_backend.watching import mark_stopped, watched
+from minidisc_ray.ray_backend.watching import closing_what_is_stopped, mark_stopped, watched
 from minidisc_ray.schedules.plan import SHARED_TRIAL
 
 Watch = Callable[[Sequence[Progress]], None]
 
 
+@storage_put_back()
 def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
     """Execute a plan on the cluster that the recipe names, or on a local Ray, resuming what is there.
 
@@ -29,43 +37,85 @@ def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
         watch: called about twice a second with every trial's progress, in the calling thread.
 
     Raises:
-        UserError: if no node can hold the plan.
+        UserError: if no node can hold the plan, or another driver is at work on the run.
         TrainingError: if the run, or every trial of a sweep, failed.
         KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
     """
+    probe_bucket(prepared.config.storage)
+    bring(prepared.run_folder)
     if is_finished(prepared):
         return load_result(prepared.run_folder)
     started_at = time.time()
     probe_storage(prepared)
-    with cluster(prepared.config.compute.address) as nodes:
-        at_once = trials_at_once(nodes, prepared.config.compute)
-        folder = open_run(prepared)
-        try:
-            watched(lambda: _execute(prepared, at_once), lambda: _show(folder, started_at, watch))
-        except BaseException:
-            mark_stopped(prepared.run_folder)
-            raise
-    return finish_run(prepared, started_at)
+    compute = prepared.config.compute
+    with leased(prepared.run_folder) as lease:
+        bring(prepared.run_folder, is_exclusive=True)
+        if is_finished(prepared):
+            # Another driver was at it until now.
+            return load_result(prepared.run_folder)
+        with (
+            closing_what_is_stopped(prepared.run_folder),
+            cluster(compute.address) as nodes,
+            taking_turns(prepared.name, compute.priority) as turn,
+        ):
+            at_once = trials_at_once(nodes, compute)
+            folder = open_run(prepared)
+            use_storage(prepared.storage, compute.storage_patience_seconds)
+            looker = Looker(folder, started_at, lease, StallWatch(compute.stall_seconds, end_on_its_node), watch)
+            try:
+                watched(lambda: _execute(prepared, at_once, turn), looker.look)
+            except LeaseLostError:
+                raise
+            except BaseException:
+                mark_stopped(prepared.run_folder)
+                raise
+        return finish_run(prepared, started_at)
 
 
-def _execute(prepared: Prepared, at_once: int) -> None:
+def _execute(prepared: Prepared, at_once: int, turn: Turn) -> None:
     plan = prepared.plan
     if not plan.is_sweep:
         (trial,) = plan.trials
         if not is_trial_finished(prepared, trial):
-            fit_trial(prepared, trial.name, with_shared=True)
+            _fit_alone(prepared, trial.name, True, turn)
         return
     shared = (teacher_folder(prepared), importance_folder(prepared))
+    bring_small(*shared)
     before = plan.trial(SHARED_TRIAL)
     is_before_finished = before is None or is_trial_finished(prepared, before)
     if not is_before_finished or any(read_record(folder) is None for folder in shared):
-        fit_trial(prepared, SHARED_TRIAL, with_shared=True)
-    fit_sweep(prepared, at_once)
+        _fit_alone(prepared, SHARED_TRIAL, True, turn)
+    fit_sweep(prepared, at_once, turn)
     if plan.after is not None and not is_trial_finished(prepared, plan.after):
-        fit_trial(prepared, plan.after.name, with_shared=False)
+        _fit_alone(prepared, plan.after.name, False, turn)
 
 
-def _show(folder: Path, since: float, watch: Watch | None) -> None:
-    """Show what is going on now; what an interrupted run left is not."""
-    if watch is not None:
-        watch([progress for progress in read_progress(folder) if progress.updated_at >= since])
+def _fit_alone(prepared: Prepared, trial: str, with_shared: bool, turn: Turn) -> None:
+    queue = ItemQueue([Item(prepared, trial, trial, with_shared)])
+    turn.is_about(queue, at_once=1)
+    turn.wait()
+    queue.next_item()
+    fit_trial(prepared, trial, with_shared)
+    queue.close(trial, None)
+
+
+class Looker:
+    """What is seen to while trials run."""
+
+    def __init__(self, folder: Path, since: float, lease: Lease, stalls: StallWatch, watch: Watch | None) -> None:
+        self.folder = folder
+        self.since = since
+        self.lease = lease
+        self.stalls = stalls
+        self.watch = watch
+        self._reader = ProgressReader(folder)
+
+    def look(self) -> None:
+        """See whether to go on, and what is going on now; what an interrupted run left is not."""
+        self.lease.look()
+        bring_live(self.folder)
+        found = [progress for progress in self._reader.read() if progress.updated_at >= self.since]
+        self.stalls.look((self.folder, progress) for progress in found)
+        publish(self.folder)
+        if self.watch is not None:
+            self.watch(found)

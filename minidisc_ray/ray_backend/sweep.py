@@ -2,16 +2,21 @@
 
 from minidisc_ray.pipeline.assemble import is_trial_finished
 from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.ray_backend.queue import Item, ItemQueue, fit_items
+from minidisc_ray.ray_backend.experiment import fit_items
+from minidisc_ray.ray_backend.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.retries import RetryPolicy
+from minidisc_ray.ray_backend.sharing import Turn
 
 
-def fit_sweep(prepared: Prepared, at_once: int) -> None:
+def fit_sweep(prepared: Prepared, at_once: int, turn: Turn) -> None:
     """Run every unfinished trial; one that fails leaves its reason and does not end the others.
 
     Args:
         prepared: the checked recipe, its shared steps finished.
         at_once: trials that the cluster holds beside each other.
+        turn: this sweep among the cluster's others.
     """
     names = [trial.name for trial in prepared.plan.trials if not is_trial_finished(prepared, trial)]
     items = [Item(prepared, name, title=name) for name in names]
-    fit_items(ItemQueue(items), at_once, prepared.run_folder / "ray", "sweep")
+    policy = RetryPolicy.of(prepared.config.compute)
+    fit_items(ItemQueue(items, policy), at_once, prepared.run_folder / "ray", "sweep", turn)

@@ -1,5 +1,7 @@
 """One trial, or what a sweep's trials share, as a Ray Train job."""
 
+import logging
+import time
 from pathlib import Path
 
 import ray.exceptions
@@ -7,20 +9,58 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.pipeline.mirrored import bring_progress
 from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.progress import read_progress
 from minidisc_ray.ray_backend.holding import HoldingCallback
+from minidisc_ray.ray_backend.retries import Attempts, RetryPolicy
+from minidisc_ray.ray_backend.watching import is_stopped
 from minidisc_ray.ray_backend.worker import settings_of, train_worker
 from minidisc_ray.training.loop import TrainingError
+
+logger = logging.getLogger("minidisc_ray")
 
 _CONTROLLER_FAILURES = 3
 
 
 def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
-    """Run a trial's steps on its workers and wait for them.
+    """Run a trial's steps on its workers and wait for them; a group that lost a worker is made anew, after a while.
 
     Raises:
-        TrainingError: if the trial failed, saying why.
+        TrainingError: if the trial failed, or lost its workers too often, saying why.
     """
+    attempts = Attempts(RetryPolicy.of(prepared.config.compute))
+    while True:
+        try:
+            failure = _trainer(prepared, trial, with_shared).fit().return_value
+        except (TrainingFailedError, ray.exceptions.RayActorError) as error:
+            if is_stopped():
+                raise
+            Ledger(prepared.run_folder / "ledger.jsonl").close_open(trial, "failed")
+            bring_progress(prepared.run_folder)
+            was_preempted = any(
+                found.trial == trial and found.status == "interrupted" for found in read_progress(prepared.run_folder)
+            )
+            wait = attempts.wait_after(was_preempted)
+            if wait is None:
+                raise TrainingError(f"trial {trial} failed: {last_line(error)}") from error
+            logger.warning(
+                "%s: trial %s lost a worker (%s) and goes on from its newest checkpoint in %g s",
+                prepared.name,
+                trial,
+                last_line(error),
+                wait,
+            )
+            time.sleep(wait)
+            continue
+        if failure is not None:
+            raise TrainingError(f"trial {trial} failed: {failure}")
+        return
+
+
+def _trainer(prepared: Prepared, trial: str, with_shared: bool) -> TorchTrainer:
     compute = prepared.config.compute
     use_gpu = compute.gpus_per_worker > 0
     resources = {"CPU": float(compute.cpus_per_worker)}
@@ -28,7 +68,7 @@ def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
         resources["GPU"] = compute.gpus_per_worker
     devices = compute.num_workers * (compute.gpus_per_worker if use_gpu else compute.cpus_per_worker)
     storage = prepared.run_folder / "ray"
-    trainer = TorchTrainer(
+    return TorchTrainer(
         train_worker,
         train_loop_config=settings_of(prepared, trial, with_shared),
         scaling_config=ScalingConfig(num_workers=compute.num_workers, use_gpu=use_gpu, resources_per_worker=resources),
@@ -36,23 +76,18 @@ def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
         run_config=RunConfig(
             name=_next_name(storage, trial),
             storage_path=str(storage),
+            # Ray would start the group again at once; here it waits, and is bounded for preemptions too.
             failure_config=FailureConfig(
-                max_failures=compute.max_failures, controller_failure_limit=_CONTROLLER_FAILURES
+                max_failures=0, max_preemption_failures=0, controller_failure_limit=_CONTROLLER_FAILURES
             ),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             callbacks=[
                 HoldingCallback(
-                    str(prepared.run_folder / "ledger.jsonl"), trial, devices, "gpu" if use_gpu else "cpu-core"
+                    place_of(prepared.run_folder / "ledger.jsonl"), trial, devices, "gpu" if use_gpu else "cpu-core"
                 )
             ],
         ),
     )
-    try:
-        failure = trainer.fit().return_value
-    except (TrainingFailedError, ray.exceptions.RayActorError) as error:
-        raise TrainingError(f"trial {trial} failed: {last_line(error)}") from error
-    if failure is not None:
-        raise TrainingError(f"trial {trial} failed: {failure}")
 
 
 def last_line(error: BaseException) -> str:

@@ -17,10 +17,17 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.data import Splits, load_splits
+from minidisc_ray.files.mirroring import is_mirrored
+from minidisc_ray.files.patience import use_storage
 from minidisc_ray.pipeline.context import Context, Report
+from minidisc_ray.pipeline.mirrored import bring_for_trial, storage_root
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.pipeline.trial import run_shared, run_trial
+from minidisc_ray.ray_backend.holding import node_id
+from minidisc_ray.ray_backend.leaving import at_work
+from minidisc_ray.ray_backend.stalls import note_place
 from minidisc_ray.schedules.plan import Trial
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.workers import Workers
@@ -28,26 +35,46 @@ from minidisc_ray.training.workers import Workers
 
 def settings_of(prepared: Prepared, trial: str, with_shared: bool) -> dict[str, Any]:
     """What a worker has to be told, as plain JSON."""
-    return {"config": prepared.config.model_dump(mode="json"), "trial": trial, "with_shared": with_shared}
+    # Ray writes it down with the trial. Only the driver asks for the cluster's address, which may hold a password.
+    config = prepared.config.model_dump(mode="json", exclude={"compute": {"address"}})
+    return {"config": config, "trial": trial, "with_shared": with_shared}
 
 
 def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -> str | None:
     """Execute one trial's steps on this worker; returns the sentence of a failure that no retry can mend."""
     _log_to_stderr()
     config = resolve(settings["config"])
+    be_patient(config)
     prepared = prepare(config, _splits_of(_rows_key(config)))
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     name = settings["trial"]
+    artifacts = (teacher_folder(prepared), importance_folder(prepared))
+    bring_for_trial(prepared.run_folder, name, artifacts)
     trial = prepared.plan.trial(name) or Trial(name, ())
     shared = prepared.plan.shared if settings["with_shared"] else ()
-    context = Context(prepared, workers, name, num_stages=len(shared) + len(trial.steps), report=report)
+    num_stages = len(shared) + len(trial.steps)
+    context = Context(prepared, workers, name, num_stages, report, node=node_id())
+    if workers.is_first:
+        note_place(prepared.run_folder, name)
+    progress_file = prepared.run_folder / "progress" / f"{name}.json"
     try:
-        run_shared(context, shared)
-        run_trial(context, trial)
+        with at_work(progress_file, prepared.config.compute.stall_seconds):
+            run_shared(context, shared)
+            run_trial(context, trial)
     except (UserError, TrainingError) as error:
         return str(error)
     context.progress((trial.steps or shared)[-1].name, "finished")
     return None
+
+
+def be_patient(config: RunConfig) -> None:
+    """From here on this process waits for the run's storage, which the driver has found there.
+
+    A worker that is started again while it is away must not take that for a mistake in the recipe.
+    """
+    root = storage_root(config.storage)
+    # The copy of a bucket may have nothing in it, on a node that has seen nothing of it.
+    use_storage(None if is_mirrored(root) else root, config.compute.storage_patience_seconds)
 
 
 def _rows_key(config: RunConfig) -> str:
@@ -62,9 +89,11 @@ def _splits_of(rows_key: str) -> Splits:
 
 def train_worker(settings: dict[str, Any]) -> str | None:
     """The training function of a ``TorchTrainer``."""
+    # Ray would keep its pointer to a checkpoint on the driver's node, where no other one can write.
+    has_pointers = not is_mirrored(storage_root(settings["config"]["storage"]))
     place = ray.train.get_context()
     workers = Workers(place.get_world_rank(), place.get_world_size(), ray.train.torch.get_device())
-    return work(settings, workers, _report_to_train if workers.is_first else _report_metrics)
+    return work(settings, workers, _report_to_train if workers.is_first and has_pointers else _report_metrics)
 
 
 def _report_to_train(metrics: dict[str, float], checkpoint: Path) -> None:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
+from minidisc_ray.configs.printable import printable
 from minidisc_ray.pipeline.result import RunResult, TrialRecord
+from minidisc_ray.reports.render import text_cell
 from minidisc_ray.reports.words import hours_text, metric_title, percent_text, share_text
 
 CHOSEN_MARK = "◀ chosen"
@@ -64,14 +65,14 @@ def trial_rows(result: RunResult) -> list[TrialRow]:
 def lambda_scan_line(result: RunResult) -> str:
     """What each lambda would choose, as one line; empty where nothing was chosen."""
     by_value = sorted(result.choice_by_lambda.items(), key=lambda item: _number(item[0]))
-    return f"λ {', '.join(f'{lam} → {scale}%' for lam, scale in by_value)}" if by_value else ""
+    return printable(f"λ {', '.join(f'{lam} → {scale}%' for lam, scale in by_value)}", kept="") if by_value else ""
 
 
 def candidate_table(result: RunResult) -> Table:
     """The candidates for a terminal; metrics are of the selection rows, in percent."""
     table = _new_table(f"Assistant candidates, {metric_title(result.primary_metric)} on: {result.selection_split}")
     for heading in ("Scale", metric_title(result.primary_metric), "λ-tradeoff", "Negative derivative"):
-        table.add_column(Text(heading), justify="right", overflow="fold")
+        table.add_column(text_cell(heading), justify="right", overflow="fold")
     table.add_column("Trained", overflow="fold")
     for heading in ("Heads kept", "Neurons kept"):
         table.add_column(heading, justify="right", overflow="fold")
@@ -87,7 +88,7 @@ def candidate_table(result: RunResult) -> Table:
             share_text(row.neurons_share),
             CHOSEN_MARK if row.chosen else "",
         )
-        table.add_row(*(Text(cell) for cell in cells), style="bold" if row.chosen else None)
+        table.add_row(*map(text_cell, cells), style="bold" if row.chosen else None)
     return table
 
 
@@ -99,7 +100,7 @@ def trial_table(result: RunResult) -> Table:
     table.add_column("Status", overflow="fold")
     unit = result.cost.device_unit
     for heading in ("Assistant selection", "Student selection", "Student validation", unit[0].upper() + unit[1:]):
-        table.add_column(Text(heading), justify="right", overflow="fold")
+        table.add_column(text_cell(heading), justify="right", overflow="fold")
     table.add_column("", overflow="fold")
     for row in trial_rows(result):
         trial = row.trial
@@ -112,7 +113,7 @@ def trial_table(result: RunResult) -> Table:
             hours_text(trial.device_hours),
             BEST_MARK if row.best else trial.reason or "",
         )
-        table.add_row(*(Text(cell) for cell in cells), style="bold" if row.best else None)
+        table.add_row(*map(text_cell, cells), style="bold" if row.best else None)
     return table
 
 
@@ -123,7 +124,7 @@ def trained_text(trained: bool) -> str:
 
 def _new_table(title: str) -> Table:
     return Table(
-        title=Text(title),
+        title=text_cell(title),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,

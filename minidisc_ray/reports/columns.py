@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from minidisc_ray.reports.table import LTSD, MAJORITY, TEACHER
-from minidisc_ray.reports.words import count_text, hours_text, metric_title, percent_text, ratio_text
+from minidisc_ray.reports.words import count_text, hours_text, metric_title, percent_text, price_text, ratio_text
 
 _STEP_RATIOS = {"Step time": "step_seconds_ratio", "Step memory": "step_memory_ratio"}
 Row = dict[str, Any]
@@ -100,12 +100,28 @@ def _section(rows: list[Row]) -> Section:
         column("Hours ratio", ratio("device_hours_ratio")),
         column("FLOPs ratio", ratio("training_flops_ratio"), priority=1),
         *(column(heading, ratio(name)) for heading, name in step_ratios(rows).items()),
+        *([column("Lost hours", hours("lost_device_hours"))] if any(row["lost_device_hours"] for row in rows) else []),
+        *_price(rows),
         column("Assistant", lambda row: _optional(row["assistant"] or None, "%")),
         column("Teacher hours", hours("teacher_device_hours"), priority=3),
         column("Start-up hours", hours("startup_device_hours"), priority=4),
         column("Training FLOPs", lambda row: count_text(row["training_flops"]), priority=2),
     ]
     return Section(" · ".join(title), tuple(columns))
+
+
+def _price(rows: list[Row]) -> list[Column]:
+    """What was held at its price, where somebody gave one."""
+    currencies = {row["currency"] for row in rows} - {None}
+    if not currencies:
+        return []
+    is_one = len(currencies) == 1
+    heading = f"Price ({next(iter(currencies))})" if is_one else "Price"
+    cells = [
+        price_text(row["price"]) if is_one or row["price"] is None else f"{price_text(row['price'])} {row['currency']}"
+        for row in rows
+    ]
+    return [Column(heading, tuple(cells))]
 
 
 def _other_metrics(rows: list[Row]) -> list[str]:

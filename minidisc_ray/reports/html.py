@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minidisc_ray.pipeline.result import ModelRecord, RunResult, StageCost
+from minidisc_ray.pipeline.result import AttemptCost, ModelRecord, RunResult, StageCost
 from minidisc_ray.reports import words
 from minidisc_ray.reports.candidates import candidate_rows, trial_rows
 from minidisc_ray.reports.columns import sections
@@ -100,6 +100,7 @@ def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:
         "choices": sorted(result.choice_by_lambda.items()),
         "trials": trial_rows(result),
         "stages": [(stage, _note(stage)) for stage in result.cost.stages],
+        "attempts": _attempts(result),
         "exact": _exact(result),
     }
 
@@ -147,6 +148,12 @@ def _note(stage: StageCost) -> str:
     return "; ".join(notes if stage.in_ratio else [*notes, "outside the sums and ratios"])
 
 
+def _attempts(result: RunResult) -> tuple[AttemptCost, ...]:
+    """Every attempt where they say more than the stages do: where one did not finish."""
+    attempts = result.cost.attempts
+    return attempts if any(attempt.status != "finished" for attempt in attempts) else ()
+
+
 def _exact(result: RunResult) -> list[tuple[str, str]]:
     """Every number of the page that was rounded above, unrounded."""
     found: list[tuple[str, object]] = []
@@ -171,6 +178,8 @@ def _exact(result: RunResult) -> list[tuple[str, str]]:
         ("Teacher device-hours", result.cost.teacher_device_hours),
         ("Teacher training FLOPs", result.cost.teacher_training_flops),
         ("Start-up device-hours", result.cost.startup_device_hours),
+        ("Useful device-hours", result.cost.useful_device_hours),
+        ("Lost device-hours", result.cost.lost_device_hours),
         *((f"Candidate at {row.scale_percent}%, metric", row.metric) for row in candidate_rows(result)),
     ]
     return [(name, repr(value)) for name, value in found]

@@ -1,5 +1,7 @@
 """What every HTML page shares: templates, how numbers are written and sorted, and whole files."""
 
+import base64
+import hashlib
 import os
 import re
 from collections.abc import Iterable
@@ -10,12 +12,15 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from minidisc_ray.configs.redact import redact
+from minidisc_ray.files.mirroring import published
 from minidisc_ray.reports import words
 from minidisc_ray.reports.candidates import trained_text
 
 if TYPE_CHECKING:
     from minidisc_ray.reports.figures import Drawing
 
+_SCRIPT = "page.js.jinja"
 _FACTORS = {"K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _NUMBER = re.compile(r"(-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)([KMGBTPE]\b)?")
 
@@ -29,13 +34,15 @@ class PageFigure:
 
 
 def environment() -> Environment:
-    """Templates of this folder; whatever comes from a recipe or a data set is escaped.
+    """Templates of this folder; whatever comes from a recipe or a data set is escaped, and its secrets taken out.
 
-    A page extends ``page.html.jinja``, which brings the style and the script, and imports ``page.macros.jinja``.
+    A page extends ``page.html.jinja``, which brings the style and the script, and imports ``page.macros.jinja``. No
+    script but that one may run, known by its digest, and nothing may be fetched.
     """
     found = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=_without_secrets,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -46,11 +53,20 @@ def environment() -> Environment:
         hours=words.hours_text,
         metric=words.metric_title,
         percent=words.percent_text,
+        price=words.price_text,
         share=words.share_text,
         sort_value=sort_value,
         trained=trained_text,
     )
+    script = found.get_template(_SCRIPT).render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    found.globals.update(page_script=Markup(script), page_script_digest=digest)  # noqa: S704 our own, as it stands
     return found
+
+
+def _without_secrets(value: object) -> object:
+    """Every expression of a template passes here before it is escaped; markup is escaped already."""
+    return redact(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def sort_value(cell: object) -> str:
@@ -83,4 +99,5 @@ def write_page(path: Path, page: str) -> Path:
     temporary = path.with_suffix(f".tmp{os.getpid()}")
     temporary.write_text(page, encoding="utf-8")
     temporary.replace(path)
+    published(path)
     return path

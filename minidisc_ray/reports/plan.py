@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 from rich.table import Table
 
+from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.schedule import ConventionalConfig, SparseTeacherConfig
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, total_parameters
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.planned import untrained_head_note
 from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.reports.render import text_cell
 from minidisc_ray.reports.words import compute_text, count_text
 from minidisc_ray.schedules.expected import expected_sandwich, expected_scale
 from minidisc_ray.schedules.plan import ChooseStep, DistilStep, Place, SandwichStep
@@ -20,6 +22,11 @@ _FEW_ROWS = 50
 
 def plan_renderables(prepared: Prepared) -> Iterator[RenderableType]:
     """A line of facts, a table of sizes, a table of steps with training FLOPs, and where the run will be."""
+    for found in _renderables(prepared):
+        yield printable(found) if isinstance(found, str) else found
+
+
+def _renderables(prepared: Prepared) -> Iterator[RenderableType]:
     splits = prepared.splits
     rows = ", ".join(f"{name} {len(found):,}" for name, found in splits.validation.items())
     yield (
@@ -54,7 +61,7 @@ def _sizes(prepared: Prepared) -> Table:
     rows.append((f"student {config.student_percent}%{_origin(prepared, student)}", prepared.student_shape, student))
     for name, shape, structure in rows:
         table.add_row(
-            name,
+            text_cell(name),
             f"{sum(structure.heads)}",
             f"{sum(structure.neurons):,}",
             count_text(encoder_parameters(shape, structure)),

@@ -8,11 +8,20 @@ from dataclasses import asdict
 
 import pandas as pd
 from rich.console import Console
-from rich.text import Text
 
+from minidisc_ray.configs.printable import printable_json
 from minidisc_ray.pipeline.profile import BATCH_ROWS, MEASURED, ProfileRow
 from minidisc_ray.reports.columns import Column, Row, Section, records
-from minidisc_ray.reports.render import WIDTH_OF_A_PIPE, Format, _escaped, _markdown_row, _table, _that_fit
+from minidisc_ray.reports.render import (
+    WIDTH_OF_A_PIPE,
+    Format,
+    _escaped,
+    _markdown_row,
+    _table,
+    _that_fit,
+    csv_text,
+    text_cell,
+)
 from minidisc_ray.reports.words import count_text, ratio_text
 
 # Both count the same matrix products, so they differ only where one of them is wrong.
@@ -34,9 +43,9 @@ def render_profile(frame: pd.DataFrame, format: Format, width: int | None = None
     """
     match format:
         case "csv":
-            return frame.to_csv(index=False, lineterminator="\n")
+            return csv_text(frame)
         case "json":
-            return json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            return printable_json(json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
         case "md":
             return _markdown(records(frame))
         case "table":
@@ -134,7 +143,7 @@ def _terminal(rows: list[Row], width: int) -> str:
     )
     left_out: list[str] = []
     for section in _sections(rows):
-        console.print(Text(section.title))
+        console.print(text_cell(section.title))
         if section.columns:
             columns = _that_fit(section, width)
             left_out += [column.heading for column in section.columns if column not in columns]
@@ -144,7 +153,7 @@ def _terminal(rows: list[Row], width: int) -> str:
     if left_out:
         notes.append(f"Left out at this width: {', '.join(dict.fromkeys(left_out))}; csv and json have them.")
     for note in notes:
-        console.print(Text(note))
+        console.print(text_cell(note))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 

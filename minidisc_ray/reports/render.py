@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from rich import box
@@ -12,10 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from minidisc_ray.configs.printable import printable, printable_json
 from minidisc_ray.reports.columns import Column, Row, Section, by_task, records, sections, step_ratios
 
 # Wide enough for every column of the comparison: what is no terminal does not wrap.
 WIDTH_OF_A_PIPE = 160
+
+# In spreadsheets; a tab and a carriage return are passed over before them.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 Format = Literal["table", "md", "csv", "json"]
 
@@ -30,14 +34,39 @@ def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str
     """
     match format:
         case "csv":
-            return frame.to_csv(index=False, lineterminator="\n")
+            return csv_text(frame)
         case "json":
-            return json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            return printable_json(json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
         case "md":
             return markdown_text(sections(frame), footnotes(frame))
         case "table":
             return terminal_text(sections(frame), footnotes(frame), width)
     raise ValueError(f"format is {format!r}; it must be table, md, csv or json")
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """A frame as CSV; a text that a spreadsheet would take for a formula stands behind an apostrophe.
+
+    So it is shown, not run, by whoever opens the file. Numbers stay as they are, negative ones too; json has every
+    text as it was given.
+    """
+    texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    shown = frame.assign(**{name: frame[name].map(csv_cell, na_action="ignore") for name in texts})
+    return shown.rename(columns=csv_cell).to_csv(index=False, lineterminator="\n")
+
+
+def csv_cell(cell: Any) -> Any:
+    """A cell as CSV may hold it: a text that no spreadsheet runs and no terminal obeys; all else as it is."""
+    if not isinstance(cell, str):
+        return cell
+    # A line's end that is not quoted would let a cell begin within another one.
+    lines = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return printable(f"'{lines}" if cell.startswith(_FORMULA_STARTS) else lines)
+
+
+def text_cell(text: str, style: str = "") -> Text:
+    """A text for a terminal as it is: no markup, and no character that a terminal obeys."""
+    return Text(printable(text), style=style)
 
 
 def footnotes(frame: pd.DataFrame) -> list[str]:
@@ -52,6 +81,15 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
         "embeddings and the rest.",
     ]
     notes += _fewer_seeds(rows)
+    if any(row["lost_device_hours"] for row in rows):
+        notes.append(
+            "Lost hours: what attempts that failed or were killed did after their last checkpoint, and others did "
+            "again. They are in the device-hours and in their ratio."
+        )
+    if any(row["price"] is not None for row in rows):
+        notes.append(
+            "Price: of all that was held, lost hours and start-up with it; teacher fine-tuning is left out of it too."
+        )
     if any(step_ratios(of_task) for of_task in by_task(rows)):
         notes.append(
             "Step time and step memory: the median step of the student's distillation, and what its largest step adds "
@@ -108,13 +146,17 @@ def terminal_text(found: Sequence[Section], notes: Sequence[str], width: int | N
     for section in found:
         columns = _that_fit(section, width)
         left_out += [column.heading for column in section.columns if column not in columns]
-        console.print(Text(section.title, style="bold"))
+        console.print(text_cell(section.title, "bold"))
         console.print(_table(columns))
         console.print()
     for note in notes:
-        console.print(Text(note))
+        console.print(text_cell(note))
     if left_out:
-        console.print(Text(f"Left out at this width: {', '.join(dict.fromkeys(left_out))}; csv and json have them."))
+        console.print(
+            Text(
+                f"Left out at this width: {', '.join(map(printable, dict.fromkeys(left_out)))}; csv and json have them."
+            )
+        )
     lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     return "\n".join(lines) + "\n"
 
@@ -136,10 +178,10 @@ def _table(columns: tuple[Column, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for column in columns:
         # Headings of two words stand on two lines, so that numbers set the width.
-        heading = Text(column.heading.replace("-hours", "-\nhours").replace(" ", "\n", 1))
+        heading = Text(printable(column.heading).replace("-hours", "-\nhours").replace(" ", "\n", 1))
         table.add_column(heading, justify="right" if column.is_number else "left", overflow="fold")
     for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*map(text_cell, cells))
     return table
 
 
@@ -162,4 +204,4 @@ def _markdown_row(cells: list[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return printable(" ".join(text.split())).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -11,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.pipeline.failures import read_failure
 from minidisc_ray.pipeline.progress import Progress, is_stale, read_progress
 from minidisc_ray.pipeline.result import RunResult, load_result
+from minidisc_ray.reports.render import text_cell
 from minidisc_ray.reports.words import age_text, hours_text, metric_title, percent_text
 from minidisc_ray.schedules.plan import MAIN_TRIAL
 
@@ -56,10 +58,11 @@ def status(storage: Path) -> list[RunStatus]:
         UserError: if there is no such folder.
     """
     try:
-        folders = sorted(entry for entry in storage.iterdir() if _is_run(entry))
+        # Underscores and dots mark what is shared between runs, such as caches.
+        folders = sorted(entry for entry in storage.iterdir() if not entry.name.startswith(("_", ".")))
     except OSError as error:
         raise UserError(
-            f"storage: {storage} is not a folder that can be read; give the folder that runs were written to"
+            f"storage: {place_of(storage)} is not a folder that can be read; give the folder that runs were written to"
         ) from error
     return [entry for folder in folders for entry in _statuses(folder)]
 
@@ -81,26 +84,34 @@ def status_table(statuses: Iterable[RunStatus]) -> Table:
     for entry in statuses:
         metric = "" if entry.metric is None else f"{metric_title(entry.metric_name or '')} {percent_text(entry.metric)}"
         table.add_row(
-            Text(entry.run),
-            Text(entry.trial),
+            text_cell(entry.run),
+            text_cell(entry.trial),
             Text(entry.status, style=_STYLES[entry.status]),
-            Text(entry.stage),
+            text_cell(entry.stage),
             entry.step,
-            Text(metric),
+            text_cell(metric),
             hours_text(entry.device_hours),
             age_text(entry.age_seconds),
         )
     return table
 
 
+def _statuses(folder: Path) -> list[RunStatus]:
+    try:
+        return look_at(folder)[0] if _is_run(folder) else []
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+        return [_without_progress(folder.name, "stale", reason, _written_at(folder) or time.time())]
+
+
 def _is_run(folder: Path) -> bool:
-    # Underscores and dots mark what is shared between runs, such as caches.
-    if folder.name.startswith(("_", ".")) or not folder.is_dir():
+    if not folder.is_dir():
         return False
     return (folder / "config.yaml").exists() or (folder / "progress").is_dir()
 
 
-def _statuses(folder: Path) -> list[RunStatus]:
+def look_at(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
+    """Where one run stands, trial by trial, and the result of a finished one; damaged files are told as such."""
     live = _progress(folder)
     finished_at = _written_at(folder / "result.json")
     if finished_at is not None:
@@ -108,18 +119,18 @@ def _statuses(folder: Path) -> list[RunStatus]:
         # A run that was started anew over an older result is live again.
         started_anew = any(entry.status == "running" and entry.updated_at > finished_at for entry in live)
         if result is not None and not started_anew:
-            return [_finished(folder.name, result, finished_at)]
+            return [_finished(folder.name, result, finished_at)], result
         if result is None and not live:
-            return [_without_progress(folder.name, "failed", "result.json cannot be read", finished_at)]
+            return [_without_progress(folder.name, "failed", "result.json cannot be read", finished_at)], None
     if live:
-        return [_live(folder.name, entry) for entry in live]
+        return [_live(folder.name, entry) for entry in live], None
     written_at = _written_at(folder / "config.yaml") or _written_at(folder) or time.time()
     if (reason := read_failure(folder, MAIN_TRIAL)) is not None:
-        return [_without_progress(folder.name, "failed", reason, written_at)]
+        return [_without_progress(folder.name, "failed", reason, written_at)], None
     if _has_unreadable_progress(folder):
-        return [_without_progress(folder.name, "stale", "its progress cannot be read", written_at)]
+        return [_without_progress(folder.name, "stale", "its progress cannot be read", written_at)], None
     # It may be long in a queue: only what has begun and is no longer heard of is stale.
-    return [_without_progress(folder.name, "waiting", "not begun", written_at)]
+    return [_without_progress(folder.name, "waiting", "not begun", written_at)], None
 
 
 def _finished(run: str, result: RunResult, finished_at: float) -> RunStatus:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import yaml
 
+from minidisc_ray.configs.printable import printable_json
+from minidisc_ray.configs.redact import redact, redacted
 from minidisc_ray.configs.study_base import StudyConfig
-from minidisc_ray.pipeline.files import write_text
+from minidisc_ray.files.writing import write_text
 from minidisc_ray.pipeline.findings import Findings
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.pipeline.study import Outcome
@@ -27,7 +29,7 @@ _KINDS = ("tradeoff", "assistants", "cost", "accuracy", "structure")
 
 
 def render_whole_study(table: StudyTable, findings: Findings, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
-    """The table, then what was found; csv is the table alone, json has both in full precision.
+    """The table, then what was found, without secrets; csv is the table alone, json has both in full precision.
 
     Args:
         table: of the study.
@@ -37,15 +39,15 @@ def render_whole_study(table: StudyTable, findings: Findings, format: Format, wi
     """
     text = render_study(table, format, width)
     if format == "csv":
-        return text
+        return redact(text)
     if format == "json":
-        whole = json.loads(text) | {"findings": asdict(findings)}
-        return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        whole = redacted(json.loads(text) | {"findings": asdict(findings)})
+        return printable_json(json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
     sections, notes = finding_sections(findings, table.num_seeds), finding_notes(findings, table.num_seeds)
     if not sections and not notes:
-        return text
+        return redact(text)
     rest = terminal_text(sections, notes, width) if format == "table" else markdown_text(sections, notes)
-    return f"{text}\n{rest}"
+    return redact(f"{text}\n{rest}")
 
 
 def write_study(
@@ -59,7 +61,7 @@ def write_study(
     # Here and not above: nothing but a page should pay for importing matplotlib.
     from minidisc_ray.reports.figures import drawings_of, write_figures
 
-    config_text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    config_text = yaml.safe_dump(redacted(study.model_dump(mode="json")), sort_keys=False, allow_unicode=True)
     write_text(folder / "study.yaml", config_text)
     write_text(folder / "table.md", render_whole_study(table, findings, "md"))
     write_text(folder / "table.csv", render_whole_study(table, findings, "csv"))

@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from minidisc_ray.configs.printable import printable_json
 from minidisc_ray.configs.study_base import AVERAGE, COST, FLOPS
 from minidisc_ray.reports.columns import Column, Section, records
-from minidisc_ray.reports.render import Format, markdown_text, terminal_text
+from minidisc_ray.reports.render import Format, csv_text, markdown_text, terminal_text
 from minidisc_ray.reports.study_paper import size_text
 from minidisc_ray.reports.study_table import Block, StudyRow, StudyTable
 from minidisc_ray.reports.words import count_text, ratio_text
@@ -29,9 +30,9 @@ def render_study(table: StudyTable, format: Format, width: int | None = None) ->
     """
     match format:
         case "csv":
-            return study_frame(table).to_csv(index=False, lineterminator="\n")
+            return csv_text(study_frame(table))
         case "json":
-            return json.dumps(_as_json(table), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            return printable_json(json.dumps(_as_json(table), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
         case "md":
             return markdown_text(study_sections(table), table.notes)
         case "table":

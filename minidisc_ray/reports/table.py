@@ -6,7 +6,8 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from minidisc_ray.pipeline.result import Method, RunResult
+from minidisc_ray.configs.printable import encodable
+from minidisc_ray.pipeline.result import CostRecord, Method, RunResult
 from minidisc_ray.reports.checks import check_comparable, distinct_runs
 from minidisc_ray.reports.words import FIXED_METHODS, method_name, scales_text
 
@@ -16,6 +17,14 @@ LTSD = "LTSD"
 
 _METHOD_ORDER = get_args(Method)
 _STEP = ("step_seconds", "step_seconds_ratio", "step_memory_bytes", "step_memory_ratio")
+_COSTS = (
+    "useful_device_hours",
+    "lost_device_hours",
+    "idle_device_hours",
+    "attempts",
+    "energy_joules",
+    "price",
+)
 _HEAD = (
     "task",
     "method",
@@ -40,6 +49,8 @@ _TAIL = (
     "closed_form_training_flops",
     "teacher_device_hours",
     "startup_device_hours",
+    *_COSTS,
+    "currency",
     "assistant",
     "selection_split",
     "protocol",
@@ -60,6 +71,7 @@ _NUMBERS = (
     "closed_form_training_flops",
     "teacher_device_hours",
     "startup_device_hours",
+    *_COSTS,
 )
 Row = dict[str, Any]
 
@@ -83,6 +95,7 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
         rows.append(_teacher_row(of_task))
         rows.extend(_method_row(group, of_task) for group in _method_groups(of_task))
         rows.append(_majority_row(of_task))
+    rows = [{encodable(key): _encodable(value) for key, value in row.items()} for row in rows]
     named = {*_HEAD, *_TAIL}
     other_metrics = list(dict.fromkeys(key for row in rows for key in row if key not in named))
     frame = pd.DataFrame(rows, columns=[*_HEAD, *other_metrics, *_TAIL])
@@ -95,6 +108,10 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
         if bool((frame[column].dropna() % 1 == 0).all()):
             frame[column] = frame[column].astype("Int64")
     return frame
+
+
+def _encodable(value: Any) -> Any:
+    return encodable(value) if isinstance(value, str) else value
 
 
 def _method_groups(runs: list[RunResult]) -> list[list[RunResult]]:
@@ -143,8 +160,24 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
         "closed_form_training_flops": _mean(run.closed_form_training_flops for run in runs),
         "teacher_device_hours": _mean(run.cost.teacher_device_hours for run in runs),
         "startup_device_hours": _mean(run.cost.startup_device_hours for run in runs),
+        **_true_costs([run.cost for run in runs]),
         "assistant": _assistants(runs),
         "runs": " ".join(run.name for run in runs),
+    }
+
+
+def _true_costs(costs: list[CostRecord]) -> Row:
+    """What device-hours came to; a price only where every seed has one, in one currency."""
+    currencies = {cost.currency for cost in costs}
+    has_price = len(currencies) == 1
+    return {
+        "useful_device_hours": _mean(cost.useful_device_hours for cost in costs),
+        "lost_device_hours": _mean(cost.lost_device_hours for cost in costs),
+        "idle_device_hours": _mean(cost.idle_device_hours for cost in costs),
+        "attempts": _mean(sum(stage.attempts for stage in cost.stages if stage.in_ratio) for cost in costs),
+        "energy_joules": _mean_of_all(cost.energy_joules for cost in costs),
+        "price": _mean_of_all(cost.price for cost in costs) if has_price else None,
+        "currency": currencies.pop() if has_price else None,
     }
 
 

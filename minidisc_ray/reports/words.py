@@ -15,6 +15,8 @@ _METHODS = {
     "minidisc": "MiniDisc",
     "maxidisc": "MaxiDisc",
 }
+# Beyond these a number's zeros tell nobody anything.
+_EXPONENT_BELOW, _EXPONENT_ABOVE = 1e-9, 1e18
 # Those whose model between teacher and student is given by the recipe.
 FIXED_METHODS = ("sparse_teacher", "assistant", "law")
 _METRICS = {"f1": "F1", "matthews": "Matthews", "accuracy": "Accuracy", "spearman": "Spearman", "pearson": "Pearson"}
@@ -86,6 +88,16 @@ def hours_text(hours: float | None) -> str:
     return "" if hours is None else _three_digits(hours)
 
 
+def price_text(price: float | None) -> str:
+    """A price in cents, in three significant digits where it is less than a unit."""
+    if price is None:
+        return ""
+    if price >= _EXPONENT_ABOVE:
+        return f"{price:.3g}"
+    # Rounded first, so that 0.9999 becomes 1.00.
+    return f"{price:,.2f}" if float(f"{price:.3g}") >= 1 or price == 0 else _three_digits(price)
+
+
 def compute_text(compute: ComputeConfig) -> str:
     """What one trial holds: 1 x 4 CPUs and 1 GPUs."""
     gpus = f" and {compute.gpus_per_worker:g} GPUs" if compute.gpus_per_worker else ""
@@ -103,5 +115,9 @@ def age_text(seconds: float) -> str:
 def _three_digits(value: float) -> str:
     if value == 0:
         return "0"
-    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    # Rounded first, so that 9.999 becomes 10.0.
+    rounded = abs(float(f"{value:.3g}"))
+    if not _EXPONENT_BELOW <= rounded < _EXPONENT_ABOVE:
+        return f"{value:.3g}"
+    decimals = max(0, 2 - math.floor(math.log10(rounded)))
     return f"{value:,.{decimals}f}"

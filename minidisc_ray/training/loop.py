@@ -1,9 +1,7 @@
 """The one training loop; every stage that learns runs it."""
 
-import functools
 import math
-import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,12 +13,14 @@ from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.core.trace import Totals
 from minidisc_ray.data import EncodedRows, collate, epoch_batches, shard
 from minidisc_ray.models.dropout import seed_dropout
+from minidisc_ray.training.checkpoints import Checkpoints
 from minidisc_ray.training.learner import Learner, Scores
+from minidisc_ray.training.notice import Preempted, must_stop
 from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
 from minidisc_ray.training.predict import to_device
-from minidisc_ray.training.state import EpochRecord, TrainingState, load_checkpoint, save_checkpoint
+from minidisc_ray.training.state import EpochRecord, LossSum, TrainingState
 from minidisc_ray.training.step_meter import StepMeter
-from minidisc_ray.training.workers import Workers
+from minidisc_ray.training.sums import LossSums
 
 
 class TrainingError(RuntimeError):
@@ -40,47 +40,65 @@ class Observer(Protocol):
 def train(
     learner: Learner, rows: EncodedRows, training: TrainingConfig, seed: int, folder: Path, observer: Observer
 ) -> TrainingState:
-    """Train to the end, or from the newest checkpoint in ``folder`` on, and leave the best state in the weights.
+    """Train to the end, or from the newest whole checkpoint in ``folder`` on, and leave the best state in the weights.
 
     Args:
         learner: what to train.
         rows: the training split.
         training: the stage's config.
         seed: of row order and dropout.
-        folder: of the stage; holds ``newest`` and ``best``.
+        folder: of the stage, whose name it has; holds its checkpoints.
         observer: told of every step and epoch.
 
     Raises:
         TrainingError: if a gradient is not finite.
+        Preempted: if a worker was asked to stop; what is done is in the newest checkpoint.
+        StorageError: if the storage is away or full for too long.
     """
     workers, trained = learner.workers, learner.trained()
     optimizer = build_optimizer(trained.values(), training)
-    state, best = _resume(trained, optimizer, folder)
+    checkpoints = Checkpoints(folder, workers)
+    state, best = checkpoints.resume(trained, optimizer)
     # What filling the teacher's cache costs was counted before the interruption already.
-    flops_before = state.training_flops - (workers.sum_number(learner.total_flops()) if state.history else 0.0)
+    flops_before = state.training_flops - (workers.sum_number(learner.total_flops()) if state.steps_done else 0.0)
     num_steps = math.ceil(len(rows) / training.batch_size) * training.num_epochs
     settled_epoch = math.floor(learner.objective.settles_at() * training.num_epochs)
     meter = StepMeter(workers.device)
 
     while state.epochs_done < training.num_epochs and not _is_patience_over(state, training, settled_epoch):
-        epoch, step = state.epochs_done + 1, state.steps_done
+        epoch, step, in_epoch = state.epochs_done + 1, state.steps_done, state.step_in_epoch
         batches = epoch_batches(rows.lengths, training.batch_size, seed, state.epochs_done)
+        sums, is_asked = LossSums(workers, state.partial_losses), False
         learner.elastic.train()
-        seen: list[dict[str, Tensor]] = []
-        for indices in meter.watch(batches):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, num_steps, training)
-            learner.objective.set_progress(step / num_steps)
-            losses = _take_step(learner, rows, indices, training, seed, step)
-            _clip_(learner, training, step)
-            optimizer.step()
-            step += 1
-            observer.on_step(step, num_steps, epoch, losses)
-            seen.append(losses)
+        for part in _between_checkpoints(batches, in_epoch, step, training.checkpoint_steps):
+            for indices in meter.watch(part):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate_at(step, num_steps, training)
+                learner.objective.set_progress(step / num_steps)
+                losses = _take_step(learner, rows, indices, training, seed, step)
+                _clip_(learner, training, step)
+                optimizer.step()
+                step, in_epoch = step + 1, in_epoch + 1
+                observer.on_step(step, num_steps, epoch, losses)
+                sums.add(losses)
+                if is_asked := must_stop(workers):
+                    break
+            if is_asked or in_epoch < len(batches):
+                within = {
+                    "steps_done": step,
+                    "step_in_epoch": in_epoch,
+                    "partial_losses": _finite_sums(sums, training, epoch),
+                    "training_flops": flops_before + workers.sum_number(learner.total_flops()),
+                    "step_seconds": meter.seconds,
+                    "step_memory_bytes": meter.memory_bytes,
+                }
+                checkpoints.save(trained, optimizer, state.model_copy(update=within), is_best=False)
+            if is_asked:
+                raise Preempted(folder.name, step)
         metrics = _evaluate(learner, training, epoch)
         record = EpochRecord(
             epoch=epoch,
-            losses=_mean_losses(seen, workers, training, epoch),
+            losses=_mean_losses(sums, training, epoch),
             metrics=metrics,
             goodness=learner.goodness(metrics),
         )
@@ -98,29 +116,28 @@ def train(
         )
         if is_best:
             best = _copy(trained)
-        if workers.is_first:
-            if is_best:
-                save_checkpoint(folder / "best", trained, None, state)
-            save_checkpoint(folder / "newest", trained, optimizer, state)
-        workers.wait()
-        observer.on_epoch(record, folder / "newest")
+        checkpoints.save(trained, optimizer, state, is_best)
+        observer.on_epoch(record, checkpoints.newest)
 
     _restore_(trained, best)
     return state
 
 
-def _resume(
-    trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, folder: Path
-) -> tuple[TrainingState, list[Tensor]]:
-    """Load the newest checkpoint, and the best weights so far; from the start if either is missing or damaged."""
-    initial = _copy(trained)
-    if load_checkpoint(folder / "best", trained, None) is not None:
-        best = _copy(trained)
-        state = load_checkpoint(folder / "newest", trained, optimizer)
-        if state is not None:
-            return state, best
-    _restore_(trained, initial)
-    return TrainingState(), initial
+def _between_checkpoints(
+    batches: Sequence[Tensor], done: int, step: int, every: int | None
+) -> Iterator[Sequence[Tensor]]:
+    """An epoch's batches that are left, in parts that end where a checkpoint is due: every so many steps of the stage.
+
+    Args:
+        batches: all of the epoch's.
+        done: batches that are done already.
+        step: steps of the stage that are done.
+        every: steps from one checkpoint to the next; None for one part.
+    """
+    while done < len(batches):
+        count = len(batches) if every is None else every - step % every
+        yield batches[done : done + count]
+        done, step = done + count, step + count
 
 
 def _take_step(
@@ -162,22 +179,26 @@ def _clip_(learner: Learner, training: TrainingConfig, step: int) -> None:
             gradients.buffer.mul_(training.max_gradient_norm / norm)
 
 
-def _mean_losses(
-    seen: list[dict[str, Tensor]], workers: Workers, training: TrainingConfig, epoch: int
-) -> dict[str, float]:
-    """Each term's mean over the steps of an epoch that had it: an objective of several phases changes its terms.
-
-    A worker may have had no row in some steps, and so no terms; the first worker always has one.
-    """
-    means: dict[str, float] = {}
-    for name in workers.agree_on_names(dict.fromkeys(name for losses in seen for name in losses)):
-        values = [losses[name] for losses in seen if name in losses]
-        count = workers.agree(float(len(values)))
-        total = functools.reduce(operator.add, values) if values else 0.0
-        means[name] = workers.sum_number(float(total) / count)
-        if not math.isfinite(means[name]):
-            raise TrainingError(f"the loss ({name}) is not finite in epoch {epoch}; {_remedy(training)}")
+def _mean_losses(sums: LossSums, training: TrainingConfig, epoch: int) -> dict[str, float]:
+    """Each term's mean over the epoch's steps that had it."""
+    means = sums.means()
+    for name, mean in means.items():
+        _check_finite(name, mean, training, epoch)
     return means
+
+
+def _finite_sums(sums: LossSums, training: TrainingConfig, epoch: int) -> tuple[dict[str, LossSum], ...]:
+    """Each worker's sums so far, which a checkpoint holds as JSON."""
+    kept = sums.kept()
+    for share in kept:
+        for name, (total, _) in share.items():
+            _check_finite(name, total, training, epoch)
+    return kept
+
+
+def _check_finite(name: str, value: float, training: TrainingConfig, epoch: int) -> None:
+    if not math.isfinite(value):
+        raise TrainingError(f"the loss ({name}) is not finite in epoch {epoch}; {_remedy(training)}")
 
 
 def _evaluate(learner: Learner, training: TrainingConfig, epoch: int) -> Scores:

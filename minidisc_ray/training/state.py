@@ -1,24 +1,30 @@
-"""Checkpoints of a training stage: the newest, to resume from, and the best, to end with.
+"""Where a training stage stands, and its checkpoints as sealed folders.
 
 Weights and optimiser moments are safetensors, everything else is JSON; a folder appears whole or not at all.
 """
 
 import json
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn, optim
 
 from minidisc_ray.configs.base import Config
+from minidisc_ray.files.mirroring import fetched_whole
+from minidisc_ray.files.patience import StorageError, patiently
+from minidisc_ray.files.sealing import DamageError, check_seal, write_folder
+from minidisc_ray.files.writing import put_in_place
 
 Metrics = dict[int, dict[str, float]]
+# A loss term's sum over steps, and over how many.
+LossSum = tuple[float, int]
+
+_STATE, _WEIGHTS, _MOMENTS = "state.json", "model.safetensors", "optimizer.safetensors"
 
 
 class EpochRecord(Config):
@@ -31,13 +37,16 @@ class EpochRecord(Config):
 
 
 class TrainingState(Config):
-    """Where a stage stands after a whole epoch.
+    """Where a stage stands after a whole epoch, or after a step within one.
 
     ``step_seconds`` and ``step_memory_bytes`` are of the steps that the first worker's process took itself.
+    ``partial_losses`` has, for each worker, the sums over the steps of the epoch that is not over.
     """
 
     epochs_done: int = 0
     steps_done: int = 0
+    step_in_epoch: int = 0
+    partial_losses: tuple[dict[str, LossSum], ...] = ()
     best_epoch: int = 0
     history: tuple[EpochRecord, ...] = ()
     training_flops: float = 0.0
@@ -50,47 +59,114 @@ class TrainingState(Config):
         return self.history[self.best_epoch - 1] if self.history else None
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and found whole: nothing of it is in the model yet."""
+
+    state: TrainingState
+    weights: Mapping[str, Tensor]
+    moments: Mapping[int, Mapping[str, Tensor]]
+
+    def load_into(self, parameters: Mapping[str, nn.Parameter], optimizer: optim.Optimizer | None) -> None:
+        """Give parameters, and an optimiser where there is one, what they had when it was written."""
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(self.weights[name])
+        if optimizer is not None:
+            # Copies: what was read may be a view of the file, which goes with the storage.
+            moments = {
+                place: {name: tensor.clone() for name, tensor in entry.items()} for place, entry in self.moments.items()
+            }
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
 def save_checkpoint(
-    folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: optim.Optimizer | None, state: TrainingState
+    folder: Path,
+    parameters: Mapping[str, Tensor],
+    optimizer: optim.Optimizer | None,
+    state: TrainingState,
+    place: Callable[[Path, Path], None] = put_in_place,
 ) -> None:
-    """Write a checkpoint; without an optimiser it is one to end with."""
-    temporary = folder.with_name(f".{folder.name}.tmp{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file(_tensors_of(parameters), temporary / "model.safetensors")
-    if optimizer is not None:
-        save_file(_moments_of(optimizer), temporary / "optimizer.safetensors")
-    (temporary / "state.json").write_text(state.model_dump_json(), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.replace(folder)
+    """Write a checkpoint, sealed; without an optimiser it is one to end with.
+
+    Args:
+        folder: its name once it is whole.
+        parameters: the weights by name.
+        optimizer: its moments are kept along.
+        state: where the stage stands.
+        place: gives the whole folder its name.
+
+    Raises:
+        StorageError: if the storage does not come back in time.
+    """
+
+    def fill(temporary: Path) -> None:
+        save_file(_tensors_of(parameters), temporary / _WEIGHTS)
+        if optimizer is not None:
+            save_file(_moments_of(optimizer), temporary / _MOMENTS)
+        (temporary / _STATE).write_text(state.model_dump_json(), encoding="utf-8")
+
+    write_folder(folder, fill, place)
+
+
+def read_checkpoint(folder: Path, parameters: Mapping[str, Tensor], optimizer: optim.Optimizer | None) -> Checkpoint:
+    """Read a checkpoint of these parameters, and of this optimiser where one is given; changes neither.
+
+    Raises:
+        DamageError: if it is not whole, or not theirs, saying why.
+        StorageError: if the storage does not come back in time.
+    """
+    fetched_whole(folder)
+    if (flaw := check_seal(folder)) is not None:
+        raise DamageError(flaw)
+    try:
+        text, weights, moments = patiently(lambda: _read(folder, optimizer is not None), folder)
+        state = TrainingState.model_validate(json.loads(text))
+    except StorageError:
+        raise
+    except (OSError, ValueError, SafetensorError, RecursionError) as error:
+        raise DamageError(" ".join(str(error).split())[:160]) from error
+    shapes = {name: parameter.shape for name, parameter in parameters.items()}
+    if shapes != {name: tensor.shape for name, tensor in weights.items()}:
+        raise DamageError(f"the weights in {_WEIGHTS} are not those of this model")
+    if not _is_whole(state):
+        raise DamageError(f"{_STATE} contradicts itself")
+    return Checkpoint(state, weights, {} if optimizer is None else _checked_moments(optimizer, moments))
 
 
 def load_checkpoint(
     folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: optim.Optimizer | None
 ) -> TrainingState | None:
-    """Load a checkpoint into parameters and an optimiser; None if there is none that is whole."""
+    """Load a checkpoint into parameters and an optimiser; None, and nothing is loaded, if there is none that is whole.
+
+    Raises:
+        StorageError: if the storage does not come back in time.
+    """
     try:
-        state = TrainingState.model_validate(json.loads((folder / "state.json").read_text(encoding="utf-8")))
-        tensors = load_file(folder / "model.safetensors")
-        moments = load_file(folder / "optimizer.safetensors") if optimizer is not None else {}
-    except (OSError, ValueError, ValidationError, SafetensorError):
+        checkpoint = read_checkpoint(folder, parameters, optimizer)
+    except DamageError:
         return None
-    shapes = {name: parameter.shape for name, parameter in parameters.items()}
-    if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
-        return None
-    if not _is_whole(state) or (optimizer is not None and not _load_moments(optimizer, moments)):
-        return None
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[name])
-    return state
+    checkpoint.load_into(parameters, optimizer)
+    return checkpoint.state
+
+
+def _read(folder: Path, with_moments: bool) -> tuple[str, dict[str, Tensor], dict[str, Tensor]]:
+    text = (folder / _STATE).read_text(encoding="utf-8")
+    moments = load_file(folder / _MOMENTS) if with_moments else {}
+    return text, load_file(folder / _WEIGHTS), moments
 
 
 def _is_whole(state: TrainingState) -> bool:
-    return 1 <= state.best_epoch <= state.epochs_done == len(state.history) <= state.steps_done
+    epochs = state.epochs_done
+    is_begun = epochs > 0 or state.step_in_epoch > 0
+    is_best_known = 1 <= state.best_epoch <= epochs or state.best_epoch == epochs == 0
+    has_sums = bool(state.partial_losses) == (state.step_in_epoch > 0)
+    has_steps = 0 <= state.step_in_epoch <= state.steps_done - epochs
+    return is_begun and is_best_known and has_sums and has_steps and epochs == len(state.history)
 
 
-def _tensors_of(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+def _tensors_of(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: parameter.detach().contiguous() for name, parameter in parameters.items()}
 
 
@@ -99,23 +175,26 @@ def _moments_of(optimizer: optim.Optimizer) -> dict[str, Tensor]:
     return {f"{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
 
 
-def _load_moments(optimizer: optim.Optimizer, moments: Mapping[str, Tensor]) -> bool:
-    """Load moments; False, and nothing loaded, if they are not those of these parameters."""
-    whole = optimizer.state_dict()
+def _checked_moments(optimizer: optim.Optimizer, moments: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """Moments by the parameter's place.
+
+    Raises:
+        DamageError: if they are not those of an optimiser's parameters.
+    """
+    foreign = DamageError(f"the moments in {_MOMENTS} are not those of this model")
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in moments.items():
         index, _, name = key.partition(".")
         if not index.isdecimal():
-            return False
+            raise foreign
         state.setdefault(int(index), {})[name] = tensor
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if sorted(state) != list(range(len(parameters))):
-        return False
+        raise foreign
     for place, parameter in enumerate(parameters):
         known = state[place]
         if set(known) != {"step", "exp_avg", "exp_avg_sq"} or known["exp_avg"].shape != parameter.shape:
-            return False
+            raise foreign
         if known["exp_avg_sq"].shape != parameter.shape:
-            return False
-    optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
-    return True
+            raise foreign
+    return state

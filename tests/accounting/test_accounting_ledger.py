@@ -1,13 +1,17 @@
+import platform
+import shutil
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from minidisc_ray.accounting import ledger as ledger_module
+import minidisc_ray
+from minidisc_ray.accounting.beating import SECONDS_BETWEEN_BEATS, Beating
 from minidisc_ray.accounting.cost import held_by_stage, startup_device_hours
-from minidisc_ray.accounting.ledger import Attempt, Ledger
+from minidisc_ray.accounting.ledger import Ledger
 
 
 def write(ledger, name, start, end=None, beats=(), devices=1.0, kind="stage", trial="main", status="finished"):
@@ -39,6 +43,14 @@ def test_a_killed_attempt_counts_up_to_its_last_beat(ledger):
     assert held_by_stage([attempt])["student"].device_hours == pytest.approx(90 / 3600)
 
 
+def test_what_a_former_driver_left_open_ends_at_its_last_beat_whenever_the_next_one_comes(ledger):
+    write(ledger, "student", 1000.0, beats=(1015.0, 1030.0), devices=4)
+    ledger.close_abandoned()
+    ledger.close_open("main", "failed")  # a worker of the next driver's, lost a weekend later
+    (attempt,) = ledger.attempts()
+    assert (attempt.seconds, attempt.status) == (30.0, "interrupted")
+
+
 def test_failed_and_interrupted_attempts_are_charged_with_the_one_that_finished(ledger):
     write(ledger, "student", 0.0, 10.0, status="failed")
     write(ledger, "student", 20.0, 25.0, status="interrupted")
@@ -65,6 +77,40 @@ def test_torn_and_foreign_lines_are_passed_over(ledger, torn):
         file.write(torn + "\n")
     write(ledger, "student", 5.0, 9.0)
     assert [(attempt.name, attempt.seconds) for attempt in ledger.attempts()] == [("teacher", 5.0), ("student", 4.0)]
+
+
+HUGE = "1" + "0" * 400
+START = '{"attempt": "x", "event": "start", "kind": "stage", "name": "student", "trial": "main", "devices": 1, '
+DAMAGED = [
+    START + f'"device_type": "cpu-core", "time": {HUGE}}}',
+    START + f'"device_type": "cpu-core", "time": 5.0, "number": {HUGE}}}',
+    START + '"device_type": "cpu-core", "time": 5.0, "devices": 1e308}',
+    START + '"device_type": "cpu-core", "time": 5.0, "name": ["student"]}',
+    START + '"device_type": "cpu-core", "time": 5.0, "node": "\\ud800"}',
+    *(
+        f'{{"attempt": "stage-teacher-0.0-main", "event": "{event}", "time": 3.0, {more}}}'
+        for event, more in (
+            ("beat", f'"seconds": {HUGE}'),
+            ("beat", '"seconds": 1e308'),
+            ("beat", '"seconds": NaN'),
+            ("checkpoint", f'"step": {HUGE}'),
+            ("energy", '"joules": 1e400'),
+            ("beat", '"time": 1e300'),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("damaged", DAMAGED)
+def test_a_line_whose_numbers_cannot_be_costs_that_line_only(ledger, damaged):
+    write(ledger, "teacher", 0.0)
+    with ledger.path.open("a", encoding="utf-8") as file:
+        file.write(damaged + "\n")
+    ledger.append({"attempt": "stage-teacher-0.0-main", "event": "end", "status": "finished", "time": 5.0})
+    write(ledger, "student", 5.0, 9.0)
+    found = [(one.name, one.seconds, one.safe_step, one.energy_joules) for one in ledger.attempts()]
+    assert found == [("teacher", 5.0, None, None), ("student", 4.0, None, None)]
+    assert sum(held.device_hours for held in held_by_stage(ledger.attempts()).values()) == pytest.approx(9 / 3600)
 
 
 def test_a_last_line_cut_by_a_kill_leaves_the_attempt_open(ledger):
@@ -98,30 +144,160 @@ def test_the_context_writes_how_it_ended(ledger):
         raise RuntimeError
     with pytest.raises(KeyboardInterrupt), ledger.attempt("stage", "student", "main", 1, "cpu-core"):
         raise KeyboardInterrupt
+    stopped = {"interrupted_by": (TimeoutError,)}
+    with pytest.raises(TimeoutError), ledger.attempt("hold", "process", "main", 1, "cpu-core", **stopped):
+        raise TimeoutError
     found = [(attempt.name, attempt.status) for attempt in ledger.attempts()]
-    assert found == [("teacher", "finished"), ("sandwich", "failed"), ("student", "interrupted")]
+    assert found == [
+        ("teacher", "finished"), ("sandwich", "failed"), ("student", "interrupted"), ("process", "interrupted"),
+    ]  # fmt: skip
     assert all(0 <= attempt.seconds < 60 for attempt in ledger.attempts())
 
 
-def test_a_process_that_is_killed_leaves_its_beats(ledger):
+def test_a_torn_line_does_not_take_the_next_one_with_it(ledger):
+    write(ledger, "teacher", 0.0, 5.0)
+    with ledger.path.open("a", encoding="utf-8") as file:
+        file.write('{"attempt": "stage-teacher-0.0-main", "event": "be')
+    write(ledger, "student", 5.0, 9.0)
+    assert [(attempt.name, attempt.seconds) for attempt in ledger.attempts()] == [("teacher", 5.0), ("student", 4.0)]
+
+
+def test_attempts_are_numbered_within_their_stage_and_trial_and_say_where_they_ran(ledger):
+    for name, trial, kind in (("student", "a", "stage"), ("student", "b", "stage"), ("student", "a", "stage")):
+        ledger.start(kind, name, trial, 2, "cpu-core", node="node-7", device_model="Xeon")
+    ledger.start("hold", "student", "a", 2, "cpu-core")
+    found = ledger.attempts()
+    assert [(one.kind, one.trial, one.number) for one in found] == [
+        ("stage", "a", 1), ("stage", "b", 1), ("stage", "a", 2), ("hold", "a", 1),
+    ]  # fmt: skip
+    assert {(one.node, one.device_model) for one in found[:3]} == {("node-7", "Xeon")}
+    assert (found[3].node, found[3].device_model) == (platform.node(), "")
+
+
+def test_lines_of_the_first_release_are_read_and_numbered_by_their_order(ledger):
+    write(ledger, "student", 0.0, 10.0, status="failed")
+    write(ledger, "student", 20.0, 25.0)
+    assert [(one.number, one.node, one.safe_seconds) for one in ledger.attempts()] == [(1, "", 0.0), (2, "", 0.0)]
+
+
+def test_a_checkpoint_says_what_is_safe(ledger):
+    write(ledger, "student", 100.0, 110.0, status="failed")
+    for at, step in ((103.0, 30), (106.5, 60)):
+        ledger.append({"attempt": "stage-student-100.0-main", "event": "checkpoint", "step": step, "time": at})
+    (attempt,) = ledger.attempts()
+    assert (attempt.safe_seconds, attempt.safe_step) == (0.0, None), "what comes after its end is not its own"
+    write(ledger, "teacher", 200.0)
+    for at, step in ((203.0, 30), (206.5, 60)):
+        ledger.append({"attempt": "stage-teacher-200.0-main", "event": "checkpoint", "step": step, "time": at})
+    attempt = ledger.attempts()[1]
+    assert (attempt.safe_seconds, attempt.safe_step, attempt.seconds) == (6.5, 60, 6.5)
+
+
+def test_whoever_sees_a_death_closes_what_was_left_open_once(ledger):
+    write(ledger, "student", 100.0, beats=(104.0,), trial="a")
+    write(ledger, "placement", 99.0, beats=(104.0,), trial="a", kind="hold")
+    write(ledger, "student", 100.0, beats=(104.0,), trial="b")
+    write(ledger, "student", 108.0, beats=(109.0,), trial="a")
+    assert len(ledger.close_open("a", "failed", at=106.0, kind="stage")) == 1
+    assert len(ledger.close_open("a", "interrupted", at=107.0)) == 1, "the stage is closed already"
+    assert ledger.close_open("a", "interrupted", at=107.0) == []
+    found = [(one.kind, one.trial, one.seconds, one.status) for one in ledger.attempts()]
+    assert found == [
+        ("stage", "a", 6.0, "failed"),
+        ("hold", "a", 8.0, "interrupted"),
+        ("stage", "b", 4.0, "open"),
+        ("stage", "a", 1.0, "open"),  # began after the dead: its successor
+    ]
+
+
+def test_an_attempt_that_was_thought_dead_tells_its_own_end(ledger):
+    write(ledger, "student", 100.0, beats=(104.0,))
+    ledger.close_open(None, "failed", at=120.0)
+    assert ledger.attempts()[0].seconds == 20.0
+    ledger.append({"attempt": "stage-student-100.0-main", "event": "end", "status": "finished", "time": 110.0})
+    ledger.append({"attempt": "stage-student-100.0-main", "event": "beat", "time": 111.0})
+    assert [(one.seconds, one.status) for one in ledger.attempts()] == [(10.0, "finished")]
+
+
+def test_only_what_ran_on_a_dead_node_is_closed(ledger):
+    for node in ("n1", "n2"):
+        ledger.start("stage", "student", node, 1, "cpu-core", node=node)
+    ledger.close_open(None, "interrupted", node="n2")
+    assert [one.status for one in ledger.attempts()] == ["open", "interrupted"]
+
+
+def test_a_clock_that_is_set_back_changes_no_seconds(ledger, monkeypatch):
+    attempt = ledger.start("stage", "student", "main", 1, "cpu-core")
+    ledger.beat(attempt)
+    true_time = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: true_time() - 3600)
+        ledger.checkpoint(attempt, 5)
+        ledger.end(attempt, "finished")
+    (found,) = ledger.attempts()
+    assert 0 <= found.safe_seconds <= found.seconds < 60
+
+
+def test_a_run_that_was_removed_stays_removed(ledger):
+    attempt = ledger.start("stage", "student", "main", 1, "cpu-core")
+    shutil.rmtree(ledger.path.parent)
+    with pytest.raises(OSError, match="No such file"):
+        ledger.beat(attempt)
+    assert not ledger.path.parent.exists()
+
+
+@pytest.mark.parametrize("beats", [False, True])
+def test_a_process_that_is_killed_leaves_its_beats(ledger, beats):
     code = (
-        "import os, runpy, sys, time; from pathlib import Path\n"
-        "ledger = runpy.run_path(sys.argv[2])['Ledger'](Path(sys.argv[1]))\n"  # the file alone: no torch to import
+        "import os, sys, time, types\n"
+        "package = types.ModuleType('minidisc_ray')\n"  # the ledger's room alone: no torch to import
+        "package.__path__ = [sys.argv[2]]; sys.modules['minidisc_ray'] = package\n"
+        "from pathlib import Path\n"
+        "from minidisc_ray.accounting.beating import beat_while_open\n"
+        "from minidisc_ray.accounting.ledger import Ledger\n"
+        "ledger = Ledger(Path(sys.argv[1]))\n"
         "attempt = ledger.start('stage', 'teacher', 'main', 1, 'cpu-core')\n"
-        "time.sleep(0.05); ledger.beat(attempt); os.kill(os.getpid(), 9)"
+        "beat_while_open(ledger, attempt) if sys.argv[3] == 'True' else time.sleep(0.05) or ledger.beat(attempt)\n"
+        "began = time.monotonic(); time.sleep(2.5 if sys.argv[3] == 'True' else 0)\n"
+        "print(time.monotonic() - began); sys.stdout.flush(); os.kill(os.getpid(), 9)"
     )
-    killed = subprocess.run([sys.executable, "-c", code, str(ledger.path), ledger_module.__file__], check=False)
-    assert killed.returncode == -9
+    command = [sys.executable, "-c", code, str(ledger.path), str(Path(minidisc_ray.__file__).parent), str(beats)]
+    killed = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
     (attempt,) = ledger.attempts()
     assert attempt.status == "open"
-    assert 0.04 < attempt.seconds < 30
+    if beats:
+        assert 0 <= float(killed.stdout) - attempt.seconds < 2
+    else:
+        assert 0.04 < attempt.seconds < 30
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 1e5), st.integers(1, 64)), min_size=1))
-def test_the_sum_over_stages_is_the_sum_of_seconds_times_devices(entries):
-    attempts = [
-        Attempt("stage", name, "main", seconds, devices, "cpu-core", "finished", 0.0)
-        for name, seconds, devices in entries
-    ]
-    total = sum(held.device_hours for held in held_by_stage(attempts).values())
-    assert total == pytest.approx(sum(seconds * devices for _, seconds, devices in entries) / 3600)
+def test_a_storage_that_refuses_beats_ends_nothing(ledger, monkeypatch):
+    beaten, refusals = threading.Event(), []
+    original = Ledger.append
+
+    def append(self, entry):
+        if entry["event"] == "beat" and len(refusals) < 2:
+            refusals.append(entry)
+            raise OSError("the storage is away")
+        original(self, entry)
+        if entry["event"] == "beat":
+            beaten.set()
+
+    monkeypatch.setattr(Ledger, "append", append)
+    beating = Beating(first=0.02)
+    attempt = ledger.start("stage", "student", "main", 1, "cpu-core")
+    beating.add(attempt, lambda: ledger.beat(attempt))
+    assert beaten.wait(10)
+    assert len(refusals) == 2
+    beating.remove(attempt)
+    ledger.end(attempt, "finished")
+    assert ledger.attempts()[0].status == "finished"
+
+
+def test_beats_grow_a_ledger_as_its_module_says(ledger):
+    attempt = ledger.start("stage", "student", "main", 1, "cpu-core", time.time() - 36000)
+    before = ledger.path.stat().st_size
+    ledger.beat(attempt)
+    bytes_an_hour = (ledger.path.stat().st_size - before) * 3600 / SECONDS_BETWEEN_BEATS
+    assert bytes_an_hour == pytest.approx(190_000, rel=0.1)

@@ -48,7 +48,7 @@ def own_task(tmp_path, teacher=None, **changes):
         ("student.scale_percent=0", "student.scale_percent: 0 is not allowed"),
         ("student.scale_percent=5", "student.scale_percent: at 5 percent no attention head is left"),
         ("distil.num_epochs=none", "distil.num_epochs: 'none' is not allowed"),
-        ("storage=s3://bucket/runs", "storage: s3://bucket/runs is not a folder"),
+        ("storage=ftp://host/runs", "storage: ftp://host/runs: ftp:// is not supported"),
         ("name=../elsewhere", "name: '../elsewhere' is not a run's name"),
         ("name=a/b", "name: 'a/b' is not a run's name"),
         ("name=/tmp/x", "name: '/tmp/x' is not a run's name"),
@@ -135,6 +135,8 @@ def test_predict_and_evaluate_on_what_is_not_there(minidisc, recipe, tmp_path):
     file = write_rows(tmp_path / "new.jsonl", 4)
     assert "no model there" in minidisc("predict", tmp_path / "none", file).sentence
     assert "no model there" in minidisc("evaluate", tmp_path / "none", recipe).sentence
+    told = minidisc("predict", tmp_path / ("x" * 300), file).sentence
+    assert "cannot be read (File name too long); give a student's folder" in told
     student = write_teacher(tmp_path / "student")
     assert "does not say which columns it reads" in minidisc("predict", student, file).sentence
     told = minidisc("predict", student, file, "--columns", "review").sentence
@@ -167,18 +169,6 @@ def test_a_failure_of_ours_is_exit_code_1_and_says_how_to_see_more(minidisc, rec
         "minidisc: a wheel came off",
         "minidisc: set MINIDISC_TRACEBACK=1 to see where",
     ]
-
-
-def test_ctrl_c_is_exit_code_130_and_one_sentence(minidisc, recipe, monkeypatch):
-    import minidisc_ray.api
-
-    def stopped(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(minidisc_ray.api, "plan", stopped)
-    done = minidisc("plan", recipe)
-    assert (done.code, done.out) == (130, "")
-    assert done.err == "minidisc: stopped; the same command again goes on where this one stopped\n"
 
 
 def test_the_commands_are_those_of_the_contract():

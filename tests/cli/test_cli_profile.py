@@ -25,7 +25,7 @@ def run(tmp_path_factory):
 
 def test_profile_prints_a_table_and_what_programs_read(minidisc, run):
     table = minidisc.well("profile", run, *QUICK, "--threads", "1")
-    for word in ("Teacher", "Student (10%)", "tokens/ms", "1 CPU thread;", "median of 2 repeats", run.name):
+    for word in ("Teacher", "Student", "(10%)", "tokens/ms", "1 CPU thread;", "median of 2 repeats", run.name):
         assert word in table, word
     rows = json.loads(minidisc.well("profile", run, *QUICK, "--format", "json"))
     frame = pd.read_csv(io.StringIO(minidisc.well("profile", run, *QUICK, "--format", "csv")))

@@ -51,6 +51,9 @@ def test_a_checkpoint_without_a_head_is_not_taken_for_a_fine_tuned_one(tmp_path)
     change_config(tmp_path, id2label=dict(enumerate(TASK.label_names)))
     with pytest.raises(UserError, match=r"classifier\.\w+ for one; .* needs teacher.fine_tuned=false"):
         load_teacher(teacher_at(tmp_path, fine_tuned=True), TASK, seed=0)
+    with pytest.raises(UserError, match=r"the model is damaged \(config\.json has \d+ bytes instead of \d+\)"):
+        load_model(tmp_path)
+    (tmp_path / "seal.json").unlink()  # as the sentence says, since the change was meant
     with pytest.raises(UserError, match="not a trained classifier"):
         load_model(tmp_path)
     assert load_teacher(teacher_at(tmp_path, fine_tuned=False), TASK, seed=0).config.num_labels == 3

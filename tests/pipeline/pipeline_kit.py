@@ -3,20 +3,25 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tiny_models import tiny_config
-from transformers import BertForSequenceClassification
+from transformers import BertForSequenceClassification, PreTrainedModel
 
 from minidisc_ray.accounting.ledger import Attempt, Ledger
 from minidisc_ray.configs import resolve
 from minidisc_ray.core.task import Task
-from minidisc_ray.data import builtin_tokenizer, builtin_vocabulary
+from minidisc_ray.data import EncodedRows, builtin_tokenizer, builtin_vocabulary
 from minidisc_ray.data.tasks import BUILTIN_LABEL_NAMES
+from minidisc_ray.evaluation import score
 from minidisc_ray.models.checkpoint import save_model
 from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.training.score import score_model
+from minidisc_ray.training.workers import Workers
 
 GRID = {"kind": "list", "values": [60, 30]}
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -75,3 +80,29 @@ def numbers(result: RunResult) -> dict[str, Any]:
         trial.model_dump(mode="json", exclude={"device_hours", "training_flops"}) for trial in result.trials
     ]
     return dumped
+
+
+def metrics_of(prepared: Prepared, model: PreTrainedModel, rows: EncodedRows) -> dict[str, float]:
+    logits = score_model(model, rows, prepared.pad_token_id, Workers(), "float32")
+    return score(prepared.task, logits, rows.labels.numpy())
+
+
+def attempts_in(folder: Path) -> list[Attempt]:
+    return Ledger(folder / "ledger.jsonl").attempts()
+
+
+class Interrupted(Exception):  # noqa: N818 - stands for whatever ends a process
+    pass
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, stage: str, epoch: int) -> None:
+    """The process ends after an epoch of a stage: its checkpoint is written, nothing after it is."""
+    original = StageObserver.on_epoch
+
+    def on_epoch(self: StageObserver, record: Any, checkpoint: Any) -> None:
+        original(self, record, checkpoint)
+        if (self.stage, record.epoch) == (stage, epoch):
+            self.close()
+            raise Interrupted
+
+    monkeypatch.setattr(StageObserver, "on_epoch", on_epoch)

@@ -1,10 +1,11 @@
 """Objectives in whole tiny runs: every schedule, what they leave behind, and what is refused before anything starts."""
 
+import json
 import shutil
 
 import pytest
 import torch
-from pipeline_kit import prepared_run, run
+from pipeline_kit import numbers, prepared_run, run
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
@@ -64,13 +65,21 @@ def test_a_finished_run_is_not_run_again_and_an_interrupted_one_ends_the_same(tm
     assert run(tmp_path / "b", "assistant", (OBJECTIVES["sequence"],)) == again
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign"])
-def test_lost_parts_of_the_assistant_are_told_and_never_replaced_by_random_ones(tmp_path, damage):
-    run(tmp_path, "assistant", (RELATIONS,))
+@pytest.mark.parametrize(
+    ("damage", "is_sealed"),
+    [("missing", True), ("foreign", True), ("missing", False), ("truncated", False), ("foreign", False)],
+)
+def test_lost_parts_of_the_assistant_are_never_replaced_by_random_ones(tmp_path, damage, is_sealed):
+    """They are made again with it; a record of before it listed them cannot know, and the next stage tells."""
+    whole = run(tmp_path, "assistant", (RELATIONS,))
     prepared = prepared_run(tmp_path, "assistant", (RELATIONS,))
     stages = prepared.run_folder / "stages"
     shutil.rmtree(stages / "student")
     (prepared.run_folder / "result.json").unlink()
+    if not is_sealed:
+        path = stages / "assistant" / "record.json"
+        raw = json.loads(path.read_text())
+        path.write_text(json.dumps({key: value for key, value in raw.items() if key not in ("sha256", "files")}))
     parts = stages / "assistant" / "objective.safetensors"
     if damage == "missing":
         parts.unlink()
@@ -78,6 +87,9 @@ def test_lost_parts_of_the_assistant_are_told_and_never_replaced_by_random_ones(
         parts.write_bytes(parts.read_bytes()[:5])
     else:
         save_file({"something.else": torch.zeros(3)}, parts)
+    if is_sealed:
+        assert numbers(run(tmp_path, "assistant", (RELATIONS,))) == numbers(whole)
+        return
     with pytest.raises(UserError, match=r"missing or damaged .*; remove .*assistant and run again") as caught:
         run(tmp_path, "assistant", (RELATIONS,))
     assert "\n" not in str(caught.value)

@@ -1,28 +1,34 @@
+"""Whole runs in one process: what they leave, what they say, and that the same again gives the same."""
+
 import json
 import sys
 
 import pytest
 import torch
 import yaml
-from pipeline_kit import SCHEDULES, numbers, prepared_run, random_teacher, run, stages_of
-from safetensors.torch import load_file
+from pipeline_kit import (
+    SCHEDULES,
+    attempts_in,
+    metrics_of,
+    numbers,
+    prepared_run,
+    random_teacher,
+    run,
+    stages_of,
+)
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.tradeoff import best_scale, lambda_tradeoff
-from minidisc_ray.evaluation import score
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.pruned import structure_of
-from minidisc_ray.models.surgery import cut
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.failures import trial_folder
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.progress import read_progress
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import load_result
-from minidisc_ray.pipeline.run_directory import clean, open_run
 from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
@@ -37,32 +43,6 @@ def storage(tmp_path_factory):
     for kind in KINDS:
         run(root, kind)
     return root
-
-
-def metrics_of(prepared, model, rows):
-    logits = score_model(model, rows, prepared.pad_token_id, Workers(), "float32")
-    return score(prepared.task, logits, rows.labels.numpy())
-
-
-def attempts_in(folder):
-    return Ledger(folder / "ledger.jsonl").attempts()
-
-
-class Interrupted(Exception):  # noqa: N818 - stands for whatever ends a process
-    pass
-
-
-def interrupt(monkeypatch, stage, epoch):
-    """The process ends after an epoch of a stage: its checkpoint is written, nothing after it is."""
-    original = StageObserver.on_epoch
-
-    def on_epoch(self, record, checkpoint):
-        original(self, record, checkpoint)
-        if (self.stage, record.epoch) == (stage, epoch):
-            self.close()
-            raise Interrupted
-
-    monkeypatch.setattr(StageObserver, "on_epoch", on_epoch)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -247,141 +227,6 @@ def test_per_step_sampling_runs_and_costs_what_the_closed_form_says(storage):
     assert result.cost.training_flops == pytest.approx(result.closed_form_training_flops, rel=0.05)
 
 
-@pytest.mark.parametrize(
-    ("kind", "stage"),
-    [("conventional", "student"), ("minidisc", "sandwich"), ("minidisc", "student"), ("maxidisc", "student")],
-)
-def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path, monkeypatch, kind, stage):
-    overrides = ("distil.num_epochs=2",)
-    whole = run(tmp_path / "whole", kind, overrides)
-    stopped = prepared_run(tmp_path / "stopped", kind, overrides)
-    with monkeypatch.context() as patch:
-        interrupt(patch, stage, epoch=1)
-        with pytest.raises(Interrupted):
-            run_in_process(stopped)
-    assert not (stopped.run_folder / "result.json").exists()
-    assert [progress.status for progress in read_progress(stopped.run_folder)] == ["failed"]
-    before = stages_of(stopped)
-    assert [attempt.status for attempt in before if attempt.name == stage] == ["failed"]
-
-    resumed = run_in_process(stopped)
-    assert numbers(resumed) == numbers(whole)
-    kept = [
-        root / stopped.name / "student" / "model.safetensors" for root in (tmp_path / "whole", tmp_path / "stopped")
-    ]
-    first, second = (load_file(path) for path in kept)
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    # What was finished is not made again; what was interrupted is charged for both attempts.
-    for name in {attempt.name for attempt in before} - {stage}:
-        assert [a.status for a in stages_of(stopped) if a.name == name and a.trial == before[0].trial] == ["finished"]
-    held = [a for a in stages_of(stopped) if a.name == stage and a.trial == before[-1].trial]
-    assert [attempt.status for attempt in held] == ["failed", "finished"]
-    cost = next(s for s in resumed.cost.stages if (s.stage, s.trial) == (stage, before[-1].trial))
-    assert cost.seconds == pytest.approx(sum(attempt.seconds for attempt in held))
-
-
-def test_an_interrupted_teacher_goes_on_in_its_own_run(tmp_path, monkeypatch):
-    whole = run(tmp_path / "whole", "conventional")
-    stopped = prepared_run(tmp_path / "stopped", "conventional")
-    with monkeypatch.context() as patch:
-        interrupt(patch, "teacher", epoch=1)
-        with pytest.raises(Interrupted):
-            run_in_process(stopped)
-    assert not [path for path in stopped.shared_folder.iterdir() if path.name.startswith("teacher")]
-    resumed = run_in_process(stopped)
-    assert numbers(resumed) == numbers(whole)
-    teacher = resumed.cost.stages[0]
-    assert teacher.training_flops == pytest.approx(whole.cost.stages[0].training_flops)
-    attempts = attempts_in(teacher_folder(stopped))
-    assert [attempt.status for attempt in attempts] == ["failed", "finished"]
-    assert teacher.seconds == pytest.approx(sum(attempt.seconds for attempt in attempts))
-    assert [a.status for a in stages_of(stopped) if a.name == "teacher"] == ["failed", "finished"]
-
-
-@pytest.mark.parametrize("rule", ["{kind: lambda, lam: 0.2}", "{kind: negative_derivative}"])
-def test_the_sandwich_keeps_the_epoch_with_the_largest_best_tradeoff(tmp_path, monkeypatch, rule):
-    records = []
-    original = StageObserver.on_epoch
-
-    def on_epoch(self, record, checkpoint):
-        if self.stage == "sandwich":
-            records.append(record)
-        original(self, record, checkpoint)
-
-    monkeypatch.setattr(StageObserver, "on_epoch", on_epoch)
-    sandwich = "sandwich={num_epochs: 5, batch_size: 16, learning_rate: 2e-3, early_stop_epochs: null}"
-    overrides = (*random_teacher(tmp_path / "teacher"), sandwich, f"schedule.selection={rule}")
-    prepared = prepared_run(tmp_path / "runs", "minidisc", (*overrides, "data.selection_fraction=0.3", "seed=1"))
-    result = run_in_process(prepared)
-    teacher = result.teacher.selection_metrics["accuracy"]
-
-    def best_tradeoff(record):
-        large, small = record.metrics[60]["accuracy"], record.metrics[30]["accuracy"]
-        if "lambda" in rule:
-            return max(large + 0.2 * 0.4, small + 0.2 * 0.7)
-        return max(-(teacher - large) / 0.4, -(large - small) / 0.3)
-
-    values = [best_tradeoff(record) for record in records]
-    assert [record.goodness for record in records] == pytest.approx(values)
-    record = read_record(prepared.run_folder / "stages" / "sandwich")
-    kept = records[values.index(max(values))]
-    assert record.best_epoch == kept.epoch
-    assert record.selection_metrics == kept.metrics
-    assert len(set(values)) > 1
-    assert kept.epoch < 5, "the last epoch is not the best one here, so that keeping it would be seen"
-    assert {c.scale_percent: c.metric for c in result.candidates} == {
-        scale: kept.metrics[scale]["accuracy"] for scale in (60, 30)
-    }
-    # The weights are of that epoch too, for every candidate, and not each one's best.
-    shared = load_model(prepared.run_folder / "stages" / "sandwich" / "model")
-    for scale, structure in structures_of(prepared, (60, 30, 10)).items():
-        assert metrics_of(prepared, cut(shared, structure), prepared.selection) == kept.metrics[scale]
-
-
-def test_a_run_directory_made_by_another_config_is_refused(tmp_path):
-    open_run(prepared_run(tmp_path, "conventional", ("name=mine",)))
-    open_run(prepared_run(tmp_path, "conventional", ("name=mine",)))
-    open_run(prepared_run(tmp_path, "conventional", ("name=mine", "compute.cpus_per_worker=2")))
-    with pytest.raises(UserError, match=r"^name: .*mine was made by another config \(different: seed\)"):
-        prepared_run(tmp_path, "conventional", ("name=mine", "seed=1"))
-    with pytest.raises(UserError, match=r"different: schedule"):
-        prepared_run(tmp_path, "minidisc", ("name=mine",))
-
-
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    (tmp_path / "mine").mkdir()
-    prepared_run(tmp_path, "conventional", ("name=mine",))
-    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match=r"^name: .*is not a run's folder"):
-        prepared_run(tmp_path, "conventional", ("name=mine",))
-    (tmp_path / "mine" / "identity.json").write_text("{")
-    with pytest.raises(UserError, match=r"^name: .*cannot be read"):
-        prepared_run(tmp_path, "conventional", ("name=mine",))
-
-
-def test_a_storage_that_cannot_be_written_is_refused(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UserError, match=r"^storage: .*cannot be written.*not a writable folder"):
-            prepared_run(place, "conventional")
-    with pytest.raises(UserError, match=r"^storage: s3://bucket/x is not a folder"):
-        prepared_run(tmp_path, "conventional", ("storage=s3://bucket/x",))
-    with pytest.raises(UserError, match=r"^name: .*(leaves|use letters)"):
-        prepared_run(tmp_path, "conventional", ("name=../x",))
-    assert [path.name for path in tmp_path.iterdir()] == ["file"], "a check makes nothing"
-
-
-def test_a_student_without_any_head_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"^student\.scale_percent: at 5 percent no attention head is left"):
-        prepared_run(tmp_path, "conventional", ("student.scale_percent=5",))
-    prepared_run(tmp_path, "conventional", ("student.scale_percent=7",))
-
-
-def test_max_length_beyond_the_positions_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"^data\.max_length: 129 .*128 positions"):
-        prepared_run(tmp_path, "conventional", ("data.max_length=129",))
-
-
 def test_results_of_other_versions_and_folders_without_one_are_refused(tmp_path, storage):
     with pytest.raises(UserError, match=r"no result\.json"):
         load_result(tmp_path)
@@ -394,61 +239,6 @@ def test_results_of_other_versions_and_folders_without_one_are_refused(tmp_path,
         load_result(tmp_path)
 
 
-def files_of(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def size_of(folder):
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def test_clean_keeps_results_and_unfinished_runs_and_frees_the_rest(tmp_path, monkeypatch):
-    for kind in ("minidisc", "maxidisc"):
-        run(tmp_path, kind)
-    finished = [prepared_run(tmp_path, kind).run_folder for kind in ("minidisc", "maxidisc")]
-    for folder in finished:
-        (folder / "report.html").write_text("<html>")
-    stopped = prepared_run(tmp_path, "conventional", ("distil.num_epochs=2",))
-    with monkeypatch.context() as patch:
-        interrupt(patch, "student", epoch=1)
-        with pytest.raises(Interrupted):
-            run_in_process(stopped)
-    orphan = tmp_path / "_shared" / "teacher-0000"
-    orphan.mkdir()
-    (orphan / "model.safetensors").write_bytes(b"x" * 1000)
-    foreign = tmp_path / "notes"
-    foreign.mkdir()
-    (foreign / "stages").write_text("not ours")
-
-    keep = ("result.json", "ledger.jsonl", "report.html", "config.yaml", "identity.json")
-    kept = {folder / name: (folder / name).read_bytes() for folder in finished for name in keep}
-    students = [files_of(folder / "student") for folder in finished]
-    unfinished, before = files_of(stopped.run_folder), size_of(tmp_path)
-
-    assert clean(tmp_path, dry_run=True).bytes > 0
-    assert size_of(tmp_path) == before, "a dry run frees nothing"
-    freed = clean(tmp_path)
-    assert size_of(tmp_path) == before - freed.bytes
-    assert not (finished[0] / "stages").exists()
-    assert not list(finished[1].glob("trials/*/stages/*/model"))
-    assert not orphan.exists()
-    assert (foreign / "stages").read_text() == "not ours"
-    assert {path: path.read_bytes() for path in kept} == kept
-    assert [files_of(folder / "student") for folder in finished] == students
-    assert files_of(stopped.run_folder) == unfinished
-    assert clean(tmp_path).bytes == 0
-
-    # The teacher is still there for the run that is not finished, which goes on.
-    result = run_in_process(stopped)
-    assert result.cost.stages[0].reused
-    load_model(finished[0] / "student")
-
-
-def test_clean_refuses_a_storage_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="no such storage"):
-        clean(tmp_path / "missing")
-
-
 def test_trials_of_a_sweep_lie_apart(storage):
     prepared = prepared_run(storage, "maxidisc")
     folders = [trial_folder(prepared.run_folder, trial.name) for trial in prepared.plan.trials]
@@ -459,13 +249,3 @@ def test_trials_of_a_sweep_lie_apart(storage):
     for folder, scale in zip(folders, (60, 30), strict=True):
         assert read_record(folder / "stages" / "assistant").scale_percent == scale
         assert structure_of(load_model(folder / "stages" / "student" / "model").config).scale_percent == 10
-
-
-def test_clean_removes_nothing_from_a_folder_that_is_not_ours(tmp_path):
-    project = tmp_path / "project"
-    (project / "stages").mkdir(parents=True)
-    for name, text in {"identity.json": '{"me": "somebody"}', "result.json": "{}", "stages/work.txt": "mine"}.items():
-        (project / name).write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match="no runs there"):
-        clean(tmp_path)
-    assert (project / "stages" / "work.txt").read_text() == "mine"

@@ -91,6 +91,8 @@ def test_a_damaged_result_is_told_and_made_anew_where_it_can_be(study, tmp_path)
     written = path.read_text(encoding="utf-8")
     for case, (damage, words) in DAMAGES.items():
         raw = json.loads(written)
+        # What another run wrote has the digest of its own values; without one nothing is compared.
+        del raw["sha256"]
         found = damage(raw)
         path.write_text(json.dumps(found if isinstance(found, list) else raw), encoding="utf-8")
         (outcome,) = read_outcomes([cell], [prepared.name])

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -98,11 +100,40 @@ def ray_job(environment: dict[str, str], *arguments: str) -> subprocess.Complete
     )
 
 
+def status_of(address: str, path: str, token: str | None) -> int:
+    """What the dashboard answers; 0 where it does not yet."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(f"{address}{path}", headers=headers), timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+    except OSError:
+        return 0
+
+
+def check_strangers_are_refused(environment: dict[str, str]) -> None:
+    """Nobody without the token, or with another one, is let in, and the command says why."""
+    address, token = environment["RAY_API_SERVER_ADDRESS"], environment["RAY_AUTH_TOKEN"]
+    wait_until(lambda: status_of(address, "/api/jobs/", token) == 200, 60, "the jobs' own answer", every=0.3)
+    for path in ("/api/jobs/", "/api/cluster_status", "/nodes?view=summary"):
+        assert status_of(address, path, None) == 401
+        assert status_of(address, path, secrets.token_hex(32)) in (401, 403)
+    stranger = {name: value for name, value in environment.items() if not name.startswith("RAY_AUTH")}
+    with tempfile.TemporaryDirectory() as home:  # where no token of an earlier Ray lies
+        refused = ray_job(stranger | {"HOME": home}, "submit", "--submission-id", "stranger", "--", "true")
+    assert refused.returncode != 0
+    assert "Unauthorized: Missing authentication token" in refused.stdout + refused.stderr
+    assert "stranger" not in ray_job(environment, "list").stdout
+
+
 def test_a_submitted_job_leaves_its_result_and_its_logs(tmp_path, head):
     here = tmp_path / "working"
     shutil.copytree(JOBS, here / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
     # The recipe names another schedule: the job's own wins.
     write_recipe(here / "recipe.yaml", tmp_path / "storage", "minidisc")
+    check_strangers_are_refused(head)
     options = ["--submission-id", "tiny", "--working-dir", str(here)]
     submitted = ray_job(head, "submit", *options, "--", "python", "jobs/conventional.py", "recipe.yaml")
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr

@@ -83,3 +83,32 @@ def test_gpus_on_a_node_without_cpus_are_told_truly():
     told = str(refused.value)
     assert "needs 1 GPUs for one worker; the largest node has 4" not in told
     assert "no node has both" in told
+
+
+@pytest.mark.parametrize(
+    ("compute", "at_once"),
+    [
+        ({"max_cpus": 5}, 5),
+        ({"max_cpus": 5, "cpus_per_worker": 2}, 2),
+        ({"max_cpus": 4.5, "num_workers": 2, "cpus_per_worker": 2}, 1),
+        ({"max_cpus": 1000}, 16),
+        ({"max_gpus": 3, "gpus_per_worker": 1.0}, 3),
+        ({"max_gpus": 1, "gpus_per_worker": 0.1}, 10),
+        ({"max_gpus": 0}, 16),  # trials without GPUs
+        ({"max_gpus": 3, "gpus_per_worker": 0.5, "max_cpus": 4}, 4),
+        ({"max_cpus": 8, "max_concurrent_trials": 3}, 3),
+        ({"max_cpus": 3, "max_concurrent_trials": 8}, 3),
+    ],
+)
+def test_a_run_holds_no_more_than_its_own_caps(compute, at_once):
+    config = ComputeConfig(**compute)
+    assert trials_at_once([Node(8, 4), Node(8, 4)], config) == at_once
+    for cap, each in ((config.max_cpus, config.cpus_per_worker), (config.max_gpus, config.gpus_per_worker)):
+        assert cap is None or at_once * config.num_workers * each <= cap + 1e-6
+
+
+def test_nodes_that_will_come_when_asked_for_are_not_required_to_be_there():
+    compute = {"autoscaling": True, "max_concurrent_trials": 64, "gpus_per_worker": 1.0, "num_workers": 8}
+    assert trials_at_once([Node(2)], ComputeConfig(**compute)) == 64
+    assert trials_at_once([], ComputeConfig(**compute)) == 64
+    assert trials_at_once([], ComputeConfig(**compute, max_gpus=24)) == 3

@@ -44,9 +44,9 @@ def test_held_seconds_cover_the_stages_and_start_up_stands_apart(finished):
     assert hold.seconds > worked > 0
     assert hold.started_at <= min(stage.started_at for stage in stages)
     assert hold.started_at + hold.seconds >= max(stage.started_at + stage.seconds for stage in stages)
-    assert result.cost.startup_device_hours == pytest.approx((hold.seconds - worked) / 3600, rel=1e-3)
+    assert result.cost.startup_device_hours == pytest.approx((hold.seconds - worked) / 3600, rel=1e-2)
     charged = sum(stage.seconds for stage in stages if stage.name != "teacher")
-    assert result.cost.device_hours == pytest.approx(charged / 3600, rel=1e-3), "start-up is in no ratio"
+    assert result.cost.device_hours == pytest.approx(charged / 3600, rel=1e-2), "start-up is in no ratio"
     assert result.devices == "1 x cpu-core"
 
 

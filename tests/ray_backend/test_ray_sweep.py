@@ -2,6 +2,7 @@ import json
 
 import pytest
 import yaml
+from armed_pickle import arm_all
 from ray_kit import RAY, attempts_of, prepared_run
 
 from minidisc_ray.pipeline.progress import read_progress
@@ -78,7 +79,7 @@ def test_a_finished_sweep_returns_at_once(swept):
     assert not (prepared.run_folder / "ray" / "sweep-002").exists()
 
 
-def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(swept):
+def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(swept, tmp_path):
     storage = swept[0].storage  # its teacher and importance serve here too
     prepared = prepared_run(storage, "maxidisc", "compute.max_failures=0", "name=obstructed")
     obstacle = open_run(prepared) / "trials" / "scale-60" / "stages"
@@ -106,7 +107,11 @@ def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(swept):
     }
 
     obstacle.unlink()
+    # Tune writes pickles for itself, to restore an experiment: whatever became of them, none is loaded.
+    pickles = {path.name for path in arm_all(prepared.run_folder / "ray" / "sweep-001", tmp_path / "it ran")}
+    assert "tuner.pkl" in pickles
     again = run_on_ray(prepared)
+    assert not (tmp_path / "it ran").exists()
     new = attempts_of(prepared, "stage")[len(before) :]
     assert [(a.trial, a.name, a.status) for a in new] == [
         ("scale-60", "assistant", "finished"),

@@ -85,7 +85,7 @@ def test_a_killed_worker_is_replaced_and_the_numbers_stay(tmp_path):
     assert numbers(result) == numbers(run_in_process(here))
     assert student_weights(on_ray) == student_weights(here)
     sandwich = [attempt for attempt in attempts_of(on_ray, "stage") if attempt.name == "sandwich"]
-    assert [attempt.status for attempt in sandwich] == ["open", "finished"], "a killed attempt cannot say its end"
+    assert [attempt.status for attempt in sandwich] == ["failed", "finished"], "the driver says its end"
     assert sandwich[0].seconds > 0, "and is counted up to its last beat"
     charged = next(stage for stage in result.cost.stages if stage.stage == "sandwich")
     assert charged.seconds == pytest.approx(sum(attempt.seconds for attempt in sandwich))

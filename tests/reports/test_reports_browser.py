@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 from reports_builder import several_seeds
 
 from minidisc_ray.reports.html import write_report
@@ -155,6 +155,28 @@ def test_the_page_is_whole_without_its_script(browser: Browser, report: Path):
     assert page.locator("figure.drawing svg").count() == 4
     assert page.get_by_role("columnheader", name="Core-hours").first.is_visible()
     context.close()
+
+
+def test_the_page_lets_no_other_script_in_and_fetches_nothing(browser: Browser, report: Path, tmp_path: Path):
+    """Even where a text had become an element: the page's policy forbids what it would do."""
+    evil = (
+        "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'><img src='https://pwned.example/x.png'>"
+        "<form action='https://pwned.example'><button id='send'></button></form>"
+    )
+    broken = tmp_path / "broken.html"
+    broken.write_text(report.read_text(encoding="utf-8").replace("<main>", f"<main>{evil}"), encoding="utf-8")
+    page = browser.new_page(viewport=DESK)
+    asked: list[Request] = []
+    page.on("request", lambda request: asked.append(request))
+    page.goto(broken.as_uri())
+    page.locator("#send").dispatch_event("click")
+    assert page.evaluate("window.pwned") is None
+    # What the policy stops is told of as well, with its reason, before it leaves.
+    assert {request.url: request.failure for request in asked if request.failure != "csp"} == {broken.as_uri(): None}
+    assert page.url == broken.as_uri()
+    # Its own script still runs.
+    assert page.get_by_role("button", name="Core-hours").count() > 0
+    page.close()
 
 
 def test_dark_pages_have_light_figures_and_light_paper(opened: Page):

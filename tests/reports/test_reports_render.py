@@ -9,7 +9,7 @@ from reports_builder import run_result, several_objectives, several_seeds
 
 from minidisc_ray.reports.render import render
 from minidisc_ray.reports.table import compare
-from minidisc_ray.reports.words import age_text, count_text, hours_text, percent_text, ratio_text
+from minidisc_ray.reports.words import age_text, count_text, hours_text, percent_text, price_text, ratio_text
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -147,6 +147,14 @@ def test_csv_and_json_keep_full_precision():
         (hours_text(12.345), "12.3"),
         (hours_text(1234.5), "1,234"),
         (hours_text(0.0), "0"),
+        (hours_text(9.9999), "10.0"),
+        (hours_text(5e-324), "4.94e-324"),
+        (price_text(0.999999), "1.00"),
+        (price_text(0.01234), "0.0123"),
+        (price_text(1234.5), "1,234.50"),
+        (price_text(0.0), "0.00"),
+        (price_text(5e-324), "4.94e-324"),
+        (price_text(1e300), "1e+300"),
         (hours_text(None), ""),
         (age_text(7300), "2 h"),
     ],

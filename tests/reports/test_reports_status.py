@@ -2,7 +2,10 @@
 
 import io
 import os
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -97,6 +100,37 @@ def test_corrupt_files_hide_nothing(tmp_path, content):
         "progress-is-a-file": "stale",
         "result-is-a-folder": "failed",
     }
+
+
+@contextmanager
+def as_no_root() -> Iterator[None]:
+    """Root reads every folder."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_a_folder_that_cannot_be_read_hides_nothing(mode):
+    # Others may not look into what pytest makes.
+    with tempfile.TemporaryDirectory() as name:
+        storage = Path(name)
+        storage.chmod(0o755)
+        write_progress(run_folder(storage, "live"), progress())
+        closed = run_folder(storage, "closed")
+        (closed / "progress").mkdir()
+        closed.chmod(mode)
+        try:
+            with as_no_root():
+                found = {entry.run: entry for entry in status(storage)}
+        finally:
+            closed.chmod(0o700)
+    assert (found["live"].status, found["closed"].status) == ("running", "stale")
+    assert found["closed"].stage == "cannot be read (Permission denied)"
 
 
 def test_missing_storage(tmp_path):

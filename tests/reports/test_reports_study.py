@@ -2,77 +2,19 @@
 
 import csv
 import io
-import json
-import re
 
 import pytest
-from reports_builder import model, run_result, stage
+from reports_builder import PAPER, TASKS, model, outcomes_of, result_of
 from study_kit import study_of
 
-from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.study_base import AVERAGE, TABLE_COLUMNS
-from minidisc_ray.pipeline.findings import Findings
-from minidisc_ray.pipeline.result import CostRecord, ModelRecord, RunResult, TrialRecord
-from minidisc_ray.pipeline.study import Cell, Outcome, cells_of
-from minidisc_ray.reports.study_page import write_study
+from minidisc_ray.pipeline.result import ModelRecord
+from minidisc_ray.pipeline.study import Outcome, cells_of
 from minidisc_ray.reports.study_paper import hidden_size
 from minidisc_ray.reports.study_render import render_study, study_frame, study_sections
 from minidisc_ray.reports.study_table import StudyTable, row_label, study_table
 
 TIMES = "\N{MULTIPLICATION SIGN}"
-DASH = "\N{EN DASH}"
-TASKS = {"mrpc": {"data": {"kind": "files", "folder": "x"}}, "mnli": {"data": {"kind": "files", "folder": "y"}}}
-PAPER = {
-    "teacher": {"num_layers": 12, "hidden_size": 768},
-    "rows": {
-        "Teacher": {100: {"mrpc": 91.5, "mnli_m": 84.9, "mnli_mm": 84.9, "average": 87.1, "flops_g": 10.9}},
-        "LTSD": {10: {"mrpc": 87.8, "mnli_m": 77.6, "mnli_mm": 77.5, "average": 81.0, "cost": 1}},
-    },
-}
-# 12 layers of 768, 12 heads of 64 and 3,072 neurons in each: BERT-base's own count.
-BASE = {"encoder_parameters": 85_054_464, "heads": (12,) * 12, "neurons": (3072,) * 12}
-METHODS = {"LTSD": "conventional", "TA": "assistant", "MiniDisc": "minidisc"}
-
-
-def cost(hours: float, flops: float, unit: str = "core-hours") -> CostRecord:
-    return CostRecord(
-        stages=(stage("distil", hours),),
-        device_hours=hours,
-        training_flops=flops,
-        teacher_device_hours=1.0,
-        teacher_training_flops=1e15,
-        startup_device_hours=0.0,
-        device_unit=unit,
-    )
-
-
-def scores(task: str, score: float) -> dict[str, float]:
-    mnli = {"accuracy": score, "accuracy@validation_mismatched": score - 0.01}
-    return mnli if task == "mnli" else {"f1": score, "accuracy": 0.5}
-
-
-def result_of(cell: Cell, score: float, hours: float, **changes) -> RunResult:
-    scale, task = cell.scale_percent or 50, cell.task
-    values = {
-        "student": model(scale, 0.0, validation_metrics=scores(task, score)),
-        "teacher": model(100, 0.0, validation_metrics=scores(task, 0.9), **BASE),
-        "majority_metrics": scores(task, 0.4),
-        "primary_metric": "accuracy" if task == "mnli" else "f1",
-        "cost": cost(hours, hours**2 * 1e15),
-        "name": f"{task}-{cell.method}-{scale}-seed{cell.seed}",
-    }
-    return run_result(METHODS.get(cell.method, "conventional"), cell.seed, scale=scale, task=task, **values | changes)
-
-
-def outcomes_of(study, tmp_path, hours=None, **changes) -> list[Outcome]:
-    """Every cell finished; seed 1 scores 0.02 more than seed 0, methods 0.01 more than the one before."""
-    found = []
-    for cell in cells_of(study, tmp_path):
-        order = list(study.methods).index(cell.method)
-        score = 0.8 + 0.01 * order + 0.02 * cell.seed - (0.1 if cell.task == "mnli" else 0)
-        result = result_of(cell, score, (hours or {}).get(cell.method, 2.0) * (1 + cell.seed), **changes)
-        found.append(Outcome(cell, result.name, result, None))
-    return found
 
 
 @pytest.fixture
@@ -160,51 +102,6 @@ def test_the_hidden_size_follows_from_an_encoders_parameters(layers, parameters,
     assert hidden_size(teacher) == hidden
 
 
-def test_failed_and_unfinished_runs_show_and_are_told(study, tmp_path):
-    unfinished = [("MiniDisc", 5, task, seed) for task in TASKS for seed in (0, 1)] + [("LTSD", 5, "mnli", 1)]
-    outcomes = []
-    for one in outcomes_of(study, tmp_path):
-        place = (one.cell.method, one.cell.scale_percent, one.cell.task, one.cell.seed)
-        if place[:3] == ("TA", 10, "mrpc"):
-            one = Outcome(one.cell, one.name, None, "out of memory.")
-        elif place in unfinished:
-            one = Outcome(one.cell, one.name, None, None)
-        outcomes.append(one)
-    table = study_table(study, outcomes)
-    rows = {row.label: row for row in table.blocks[0].rows}
-    texts = {label: [score.text for score in (*row.scores.values(), row.average)] for label, row in rows.items()}
-    assert texts["TA10%"][:2] == ["failed (b)", "72.0 ± 1.4"]
-    assert texts["TA10%"][-1] == DASH, "an average of some columns is none"
-    assert texts["MiniDisc5%"] == [DASH] * 4
-    assert texts["LTSD5%"] == ["81.0 ± 1.4", "70.0 (a)", "69.0 (a)", "73.0 (a)"]
-    assert table.notes[:3] == (
-        "(a) not finished, and not in the mean: mnli-LTSD-5-seed1.",
-        "(b) failed (out of memory): mrpc-TA-10-seed0, mrpc-TA-10-seed1.",
-        "17 of 24 runs are finished, 2 failed; not finished (–): mrpc-MiniDisc-5-seed0, mrpc-MiniDisc-5-seed1, "  # noqa: RUF001
-        "mnli-MiniDisc-5-seed0, mnli-LTSD-5-seed1, mnli-MiniDisc-5-seed1.",
-    )
-    written = json.loads(render_study(table, "json"))
-    assert written["failed"] == {f"mrpc-TA-10-seed{seed}": "out of memory." for seed in (0, 1)}
-    assert len(written["unfinished"]) == 5
-
-
-def test_a_sweep_without_some_trials_says_so(tmp_path):
-    trial = {"name": "scale-40", "assistant_percent": 40, "status": "failed", "reason": "out of memory"}
-    trials = (TrialRecord.model_validate(trial), TrialRecord(name="b", assistant_percent=20, status="finished"))
-    study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, methods={"MaxiDisc": {"schedule": {"kind": "maxidisc"}}})
-    table = study_table(study, outcomes_of(study, tmp_path, trials=trials))
-    assert table.blocks[0].rows[1].scores["mrpc"].text == "81.0 ± 1.4 (a)"
-    assert table.notes[0].startswith("(a) without 1 of 2 trials, which failed (out of memory): mrpc-MaxiDisc-")
-
-
-def test_before_anything_has_run_every_cell_is_a_dash(study, tmp_path):
-    table = study_table(study, [Outcome(cell, "run", None, None) for cell in cells_of(study, tmp_path)])
-    (block,) = table.blocks
-    assert [column.key for column in block.columns] == ["mrpc", "mnli_m", "mnli_mm"]
-    assert {score.text for row in block.rows if row.group != "teacher" for score in row.scores.values()} == {DASH}
-    assert render_study(table, "table", width=100)
-
-
 def test_every_teacher_has_its_block(tmp_path):
     study = study_of(
         tmp_path,
@@ -243,24 +140,6 @@ def test_a_student_of_some_layers_is_measured_by_the_conventional_one_of_its_sca
     assert study_table(other, outcomes_of(other, tmp_path)).blocks[0].rows[1].device_hours_ratio is None
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"protocol": "paper"},
-        {"data_digest": "another"},
-        {"selection_split": "validation"},
-        {"teacher": model(50, 0.9)},
-        {"cost": cost(1.0, 1e15, "GPU-hours")},
-    ],
-)
-def test_runs_that_do_not_belong_in_one_table_are_named(study, tmp_path, changes):
-    outcomes = outcomes_of(study, tmp_path)
-    last = outcomes[-1]
-    outcomes[-1] = Outcome(last.cell, last.name, last.result.model_copy(update=changes), None)
-    with pytest.raises(UserError, match=f"and {last.name} differ in"):
-        study_table(study, outcomes)
-
-
 def test_csv_has_full_precision_and_the_papers_figures(table):
     rows = list(csv.DictReader(io.StringIO(render_study(table, "csv"))))
     row = next(row for row in rows if row["label"] == "LTSD10%")
@@ -291,51 +170,6 @@ def test_the_scale_follows_the_methods_first_word(method, scale, label):
     assert row_label(method, scale) == label
 
 
-LEARNED = "than always answering the majority class: "
-
-
-def with_scores(outcomes, student, teacher, task="mrpc"):
-    """The outcomes with another student's and teacher's score on one task."""
-    found = []
-    for one in outcomes:
-        if one.cell.task == task:
-            record = model(one.cell.scale_percent, 0.0, validation_metrics=scores(task, student(one)))
-            teachers = model(100, 0.0, validation_metrics=scores(task, teacher(one)), **BASE)
-            result = one.result.model_copy(update={"student": record, "teacher": teachers})
-            one = Outcome(one.cell, one.name, result, None)
-        found.append(one)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("student", "teacher", "sentence"),
-    [
-        (0.4, 0.4, f"12 of 12 students, and the teacher, are no better on mrpc {LEARNED}nothing about methods can be"),
-        (0.3, 0.9, f"12 of 12 students are no better on mrpc {LEARNED}nothing about methods can be read there."),
-        (0.8, 0.4, f"The teacher is no better on mrpc {LEARNED}nothing about methods can be read there."),
-    ],
-)
-def test_a_dead_task_is_told_before_anything_else(study, tmp_path, student, teacher, sentence):
-    outcomes = with_scores(outcomes_of(study, tmp_path), lambda one: student, lambda one: teacher)
-    table = study_table(study, outcomes)
-    assert table.notes[0].startswith(sentence)
-    assert table.warnings == table.notes[:1], "mnli is well"
-
-
-def test_some_students_that_learned_nothing_are_counted(study, tmp_path):
-    def student(one):
-        return 0.4 if one.cell.method == "TA" and one.cell.seed == 0 else 0.8
-
-    outcomes = outcomes_of(study, tmp_path)
-    table = study_table(study, with_scores(outcomes, student, lambda one: 0.9))
-    assert table.warnings == (
-        f"2 of 12 students are no better on mrpc {LEARNED}what they score shows no method's worth.",
-    )
-    table = study_table(study, with_scores(outcomes, lambda one: 0.8, lambda one: 0.4 if one.cell.seed else 0.9))
-    assert table.warnings[0].startswith(f"The teacher of seed 1 is no better on mrpc {LEARNED}what")
-    assert study_table(study, outcomes).warnings == ()
-
-
 def test_flops_are_of_training_alone(tmp_path):
     match = {"schedule": {"kind": "conventional", "match": {"kind": "minidisc", "scales": [60, 30], "num_sampled": 2}}}
     methods = {"LTSD": {"schedule": {"kind": "conventional"}}, "LTSD <long>": match}
@@ -348,17 +182,3 @@ def test_flops_are_of_training_alone(tmp_path):
     notes = " ".join(table.notes)
     assert "MACs: multiply-adds of one row of 128 tokens, what the papers print as FLOPs." in notes
     assert "LTSD <long> is matched in training FLOPs, in closed form, so its hours may differ" in notes
-
-
-def test_the_page_warns_first_escapes_all_and_has_scores_before_sizes(tmp_path):
-    study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, methods={"<b>": {"schedule": {"kind": "conventional"}}})
-    outcomes = with_scores(outcomes_of(study, tmp_path), lambda one: 0.4, lambda one: 0.4)
-    table = study_table(study, outcomes)
-    page = write_study(tmp_path, study, table, Findings(), outcomes).read_text()
-    (warning,) = table.warnings
-    assert page.index('<p class="warning">') < page.index(warning) < page.index("<h2>Table</h2>")
-    assert page.count(warning) == 1
-    headings = re.findall(r"<th[^>]*>([^<]*)</th>", page)
-    assert headings[:6] == ["Method", "MRPC", "Hours ratio", "MACs", "FLOPs ratio", "Encoder params"]
-    assert "&lt;b&gt;10%" in page
-    assert "<b>" not in page

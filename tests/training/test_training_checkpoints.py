@@ -1,6 +1,7 @@
 """Checkpoints of a training stage: whole, or not taken at all."""
 
 import copy
+import itertools
 import json
 
 import pytest
@@ -8,12 +9,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from training_kit import Stop, learner_of, raise_at, run, same_weights, training, weights_of
 
+from minidisc_ray.files.sealing import seal
 from minidisc_ray.training.optimizer import build_optimizer
 from minidisc_ray.training.state import EpochRecord, TrainingState, load_checkpoint, save_checkpoint
 
 
 @pytest.mark.parametrize("damage", ["state", "model", "optimizer", "missing", "best"])
-def test_a_damaged_checkpoint_starts_over(tmp_path, damage):
+def test_a_damaged_checkpoint_starts_over_where_there_is_no_other(tmp_path, damage, caplog):
+    """Weights of the best epoch that are damaged are those of the newest checkpoint, where its epoch is the best."""
     config = training(dropout=0.1)
     whole, learner, _ = run(config, tmp_path / "whole")
     with pytest.raises(Stop):
@@ -30,16 +33,47 @@ def test_a_damaged_checkpoint_starts_over(tmp_path, damage):
             path = newest / f"{damage}.safetensors"
             path.write_bytes(path.read_bytes()[:-100])
     again, other, recorder = run(config, tmp_path / "stopped")
-    assert [record.epoch for record in recorder.records] == [1, 2]
+    assert [record.epoch for record in recorder.records] == ([2] if damage == "best" else [1, 2])
+    assert len(caplog.messages) == 1
+    assert ("made again from newest" if damage == "best" else "going on from the start") in caplog.text
     assert again.history == whole.history
     assert same_weights(weights_of(other.elastic.shared), weights_of(learner.elastic.shared))
 
 
-def test_checkpoints_hold_safetensors_and_json_only_and_two_of_them(tmp_path):
-    run(training(num_epochs=3), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "newest"]
+GOODNESS = {1: 0.1, 2: 0.9, 3: 0.5, 4: 0.4, 5: 0.3}
+
+
+def from_epoch(first):
+    epochs = itertools.count(first)
+    return lambda _: GOODNESS[next(epochs)]
+
+
+@pytest.mark.parametrize(("stopped", "first"), [(3, 3), (4, 1)])
+def test_best_weights_that_are_lost_cost_what_was_done_since_a_state_that_has_them(tmp_path, stopped, first, caplog):
+    """Epoch 2 is the best one: after epoch 3 the checkpoint before has its weights, after epoch 4 none does."""
+    config = training(num_epochs=5, dropout=0.1)
+    whole, learner, _ = run(config, tmp_path / "whole", goodness=from_epoch(1))
+    folder = tmp_path / "stopped"
+    with pytest.raises(Stop):
+        run(config, folder, goodness=from_epoch(1), observe={"after_epoch": raise_at(stopped)})
+    (folder / "best" / "model.safetensors").write_bytes(b"damaged")
+    again, other, recorder = run(config, folder, goodness=from_epoch(first))
+    assert [record.epoch for record in recorder.records] == list(range(first, 6))
+    assert "the weights of its best epoch are lost (best: model.safetensors has 7 bytes" in caplog.messages[0]
+    assert again.history == whole.history
+    assert same_weights(weights_of(other.elastic.shared), weights_of(learner.elastic.shared))
+
+
+def test_checkpoints_hold_safetensors_and_json_only_and_few_of_them(tmp_path):
+    goodness = iter([0.1, 0.2, 0.3])
+    run(training(num_epochs=3), tmp_path / "rising", goodness=lambda _: next(goodness))
+    assert sorted(path.name for path in (tmp_path / "rising").iterdir()) == ["before", "best", "best-before", "newest"]
+    goodness = iter([0.3, 0.2, 0.1])
+    run(training(num_epochs=3), tmp_path / "falling", goodness=lambda _: next(goodness))
+    tmp_path = tmp_path / "falling"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["before", "best", "newest"]
     files = sorted(path.name for path in (tmp_path / "newest").iterdir())
-    assert files == ["model.safetensors", "optimizer.safetensors", "state.json"]
+    assert files == ["model.safetensors", "optimizer.safetensors", "seal.json", "state.json"]
     assert json.loads((tmp_path / "newest" / "state.json").read_text())["epochs_done"] == 3
 
 
@@ -64,6 +98,8 @@ def test_moments_of_other_parameters_are_no_checkpoint(tmp_path, damage):
     save_checkpoint(tmp_path / "c", learner.trained(), optimizer, AFTER_ONE)
     path = tmp_path / "c" / "optimizer.safetensors"
     save_file(damage(load_file(path)), path)
+    assert load_checkpoint(tmp_path / "c", learner.trained(), optimizer) is None, "the seal tells"
+    seal(tmp_path / "c")
     other = learner_of(config)
     with torch.no_grad():
         next(iter(other.trained().values())).fill_(7.0)
@@ -72,7 +108,18 @@ def test_moments_of_other_parameters_are_no_checkpoint(tmp_path, damage):
     assert float(next(iter(other.trained().values())).flatten()[0].detach()) == 7.0, "nothing is loaded by halves"
 
 
-@pytest.mark.parametrize("change", [{"history": ()}, {"best_epoch": 99}, {"epochs_done": 3}, {"steps_done": 0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"history": ()},
+        {"best_epoch": 99},
+        {"best_epoch": 0},
+        {"epochs_done": 3},
+        {"steps_done": 0},
+        {"step_in_epoch": 1},
+        {"partial_losses": ({"hidden": (1.0, 1)},)},
+    ],
+)
 def test_a_state_that_contradicts_itself_is_no_checkpoint(tmp_path, change):
     learner = learner_of(training())
     save_checkpoint(tmp_path / "c", learner.trained(), None, AFTER_ONE.model_copy(update=change))

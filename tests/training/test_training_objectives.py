@@ -24,10 +24,12 @@ def trained_of(learner):
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, name):
     config, objective = training(num_epochs=2, dropout=0.1), OBJECTIVES[name]
     whole, learner, _ = run(config, tmp_path / "whole", objective_config=objective)
+    often = config.model_copy(update={"checkpoint_steps": 2})
     with pytest.raises(Stop):
-        run(config, tmp_path / "cut", objective_config=objective, observe={"after_epoch": raise_at(1)})
-    resumed, other, recorder = run(config, tmp_path / "cut", objective_config=objective)
+        run(often, tmp_path / "cut", objective_config=objective, observe={"after_step": raise_at(7)})
+    resumed, other, recorder = run(often, tmp_path / "cut", objective_config=objective)
     assert [record.epoch for record in recorder.records] == [2]
+    assert len(recorder.steps) == 2, "on within the second epoch, after its second step"
     assert resumed.history == whole.history
     expected = trained_of(learner)
     found = trained_of(other)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tiny_models import HEADS, TASK, pad_id, pair_of, random_rows, structures, tiny_model
 from torch import Tensor
@@ -19,6 +20,7 @@ from minidisc_ray.objectives import build_objective
 from minidisc_ray.training.importance import measure_importance
 from minidisc_ray.training.learner import Learner
 from minidisc_ray.training.loop import train
+from minidisc_ray.training.notice import Preempted, ask_to_stop, forget
 from minidisc_ray.training.state import EpochRecord, TrainingState
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers
@@ -155,7 +157,10 @@ def importance_of(workers: Workers) -> list[Tensor]:
 
 
 def work(rank: int, size: int, address: str, folder: str, config: TrainingConfig) -> None:
-    """One of several real processes; the first writes what came out."""
+    """One of several real processes; each writes what came out.
+
+    Before that the last one alone is asked to stop at step 3 of a stage, and all of them go on with it.
+    """
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=size)
     try:
@@ -163,6 +168,14 @@ def work(rank: int, size: int, address: str, folder: str, config: TrainingConfig
         state, learner, _ = run(config, Path(folder) / "stage", workers=workers)
         logits = logits_of(learner)
         importance = importance_of(workers)
+        asked = {"after_step": lambda step: ask_to_stop() if (rank, step) == (size - 1, 3) else None}
+        with pytest.raises(Preempted, match="step 3 of"):
+            run(config, Path(folder) / "stopped", observe=asked, workers=workers)
+        forget()
+        again, other, recorder = run(config, Path(folder) / "stopped", workers=workers)
+        assert len(recorder.steps) == state.steps_done - 3
+        assert promised(again) == promised(state)
+        assert same_weights(weights_of(other.elastic.shared), weights_of(learner.elastic.shared))
         torch.save((state.model_dump(mode="json"), logits, importance), Path(folder) / f"out{rank}.bin")
     finally:
         torch.distributed.destroy_process_group()

@@ -10,6 +10,7 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
+from minidisc_ray.files.mirroring import published
 from minidisc_ray.reports.figures._style import styled
 
 PNG_DOTS_PER_INCH: Final = 150
@@ -109,4 +110,5 @@ def _write(path: Path, content: bytes) -> Path:
     temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
     temporary.write_bytes(content)
     temporary.replace(path)
+    published(path)
     return path

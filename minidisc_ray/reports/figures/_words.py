@@ -3,12 +3,14 @@
 import re
 import textwrap
 
+from minidisc_ray.configs.redact import redact
+
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 
 
 def plain(text: str, width: int = 48) -> str:
     """Text on one line, without characters that no picture can hold, cut to a number of characters."""
-    found = " ".join(_UNPRINTABLE.sub(" ", text).split())
+    found = " ".join(_UNPRINTABLE.sub(" ", redact(text)).split())
     return found if len(found) <= width else f"{found[: width - 1].rstrip()}…"
 
 

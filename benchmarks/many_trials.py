@@ -1,0 +1,148 @@
+"""What a sweep of many short trials costs its driver: memory, and seconds a trial at the start and at the end.
+
+    python benchmarks/many_trials.py --trials 1000
+
+Trials do next to nothing, but are handed out, held, written down, watched and shown as all trials are: the real queue,
+searcher, actors that are used again, ledger, progress files and display, on a local Ray. The first trials, in which
+actors and Tune come up, are left out of both.
+"""
+
+import argparse
+import io
+import json
+import logging
+import os
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray import tune
+from ray.tune.result import RESULT_DUPLICATE
+from rich.console import Console
+
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.configs.loader import resolve
+from minidisc_ray.display import watching_trials
+from minidisc_ray.pipeline.lease import leased
+from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.pipeline.progress import Progress, write_progress
+from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.ray_backend.experiment import fit_items
+from minidisc_ray.ray_backend.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.retries import RetryPolicy
+from minidisc_ray.ray_backend.run import Looker
+from minidisc_ray.ray_backend.sharing import taking_turns
+from minidisc_ray.ray_backend.stalls import StallWatch, end_on_its_node
+from minidisc_ray.ray_backend.trial_actor import TrialActor, finish
+from minidisc_ray.ray_backend.watching import watched
+
+_LEFT_OUT = 20
+_SHARE = 0.1
+
+
+class ShortTrial(TrialActor):  # type: ignore[misc]
+    """A trial whose stage ends at once."""
+
+    def _trainable_func(self, config: dict[str, Any]) -> None:
+        folder, trial = Path(config["run_folder"]), json.loads(config["settings"])["trial"]
+        now = time.time()
+        with Ledger(folder / "ledger.jsonl").attempt("stage", "nothing", trial, 1, "cpu-core"):
+            for status in ("running", "finished"):
+                progress = Progress(
+                    trial=trial, status=status, stage="nothing", stage_index=1, num_stages=1, started_at=now,
+                    updated_at=time.time(),
+                )  # fmt: skip
+                write_progress(folder, progress)
+        finish(None)
+        # As Ray's own function actor ends.
+        tune.report({RESULT_DUPLICATE: True})
+
+
+def measure(num_trials: int, num_cpus: int, storage: Path) -> dict[str, float]:
+    """Run the trials and see what becomes of the driver meanwhile."""
+    prepared = prepare(resolve({"storage": str(storage), "name": "many-trials"}))
+    items = [Item(prepared, name, name) for name in (f"trial-{number:05d}" for number in range(num_trials))]
+    queue = ItemQueue(items, RetryPolicy.of(prepared.config.compute))
+    samples: list[tuple[float, int, int]] = []
+    is_over = threading.Event()
+    process = psutil.Process()
+
+    def sample() -> None:
+        while True:
+            samples.append((time.monotonic(), len(queue.succeeded), process.memory_info().rss))
+            if is_over.wait(0.1):
+                return
+
+    with leased(prepared.run_folder) as lease, taking_turns(prepared.name, 0) as turn:
+        folder = open_run(prepared)
+        with watching_trials(Console(file=io.StringIO(), force_terminal=True, width=120)) as watch:
+            looker = Looker(folder, time.time(), lease, StallWatch(1800.0, end_on_its_node), watch)
+            sampler = threading.Thread(target=sample)
+            sampler.start()
+            begun = time.monotonic()
+            try:
+                watched(
+                    lambda: fit_items(queue, num_cpus, folder / "ray", "sweep", turn, trainable=ShortTrial),
+                    looker.look,
+                )
+            finally:
+                took = time.monotonic() - begun
+                is_over.set()
+                sampler.join()
+    assert len(queue.succeeded) == num_trials, queue.failed
+    attempts = Ledger(folder / "ledger.jsonl").attempts()
+    # A trial whose actor is long in coming is given another one's, and both were held for it.
+    assert len({attempt.trial for attempt in attempts if attempt.kind == "hold"}) == num_trials
+    assert sum(attempt.kind == "stage" for attempt in attempts) == num_trials
+    part = round(_SHARE * num_trials)
+    first = _seconds(samples, _LEFT_OUT, _LEFT_OUT + part) / part
+    last = _seconds(samples, num_trials - part, num_trials) / part
+    warm = next(rss for _, done, rss in samples if done >= _LEFT_OUT)
+    return {
+        "trials": num_trials,
+        "seconds": took,
+        "seconds_per_trial_first": first,
+        "seconds_per_trial_last": last,
+        "last_over_first": last / first,
+        "rss_mib_warm": warm / 2**20,
+        "rss_mib_most": max(rss for _, _, rss in samples) / 2**20,
+        "growth_mb": (max(rss for _, _, rss in samples) - warm) / 1e6,
+        "seconds_after_the_last_trial": begun + took - _when(samples, num_trials),
+    }
+
+
+def _when(samples: list[tuple[float, int, int]], done: int) -> float:
+    return next(at for at, found, _ in samples if found >= done)
+
+
+def _seconds(samples: list[tuple[float, int, int]], begin: int, end: int) -> float:
+    return _when(samples, end) - _when(samples, begin)
+
+
+def main() -> None:
+    """Print the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--cpus", type=int, default=os.cpu_count() or 1, help="as many trials run at once")
+    parser.add_argument("--json", action="store_true", help="one line for a program")
+    arguments = parser.parse_args()
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    ray.init(address="local", num_cpus=arguments.cpus, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        with tempfile.TemporaryDirectory() as storage:
+            found = measure(arguments.trials, arguments.cpus, Path(storage))
+    finally:
+        ray.shutdown()
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:32} {value:10.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Which lines of a ledger can be what an attempt wrote; a damaged one costs that line and nothing else."""
+
+import math
+from typing import Any
+
+# No cluster has more devices, no attempt takes longer, and no clock shows a later time; so that sums stay finite.
+_LARGEST = {"time": 1e11, "seconds": 1e11, "devices": 1e9, "joules": 1e21, "number": 1e15, "step": 1e15, "worker": 1e9}
+# Without these, as they are, an attempt has no place.
+_NAMES = ("name", "trial", "device_type")
+
+
+def is_sound(line: Any) -> bool:
+    """Whether a line's values can be: an attempt and a time, numbers that are finite and no larger than any cluster's.
+
+    A number of another type counts as one that is not there, save for the time.
+    """
+    if not isinstance(line, dict) or not isinstance(line.get("attempt"), str) or number_of(line.get("time")) is None:
+        return False
+    return (
+        all(isinstance(line.get(key, ""), str) for key in _NAMES)
+        and all(_is_text(value) for value in line.values() if isinstance(value, str))
+        and all(_is_possible(line[key], largest) for key, largest in _LARGEST.items() if key in line)
+    )
+
+
+def number_of(value: Any) -> float | None:
+    """A finite number as a float; None for everything else, truth values and integers that no float holds too."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_possible(value: Any, largest: float) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return True
+    number = number_of(value)
+    return number is not None and abs(number) <= largest
+
+
+def _is_text(text: str) -> bool:
+    """Half of a surrogate pair, which JSON may spell, can be written nowhere."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,113 @@
+"""Secrets kept out of what is written and shown: each becomes ``***``.
+
+What counts as one: passwords and tokens in addresses, keys that are known by their look (Hugging Face, OpenAI, GitHub,
+GitLab, Slack, Google, AWS, signed tokens, private keys), and values of environment variables whose names say so.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+MASK = "***"
+_SHORTEST = 8  # of an environment's value: a shorter one would stand in innocent words
+_NAMED_SECRET = re.compile(r"(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|KEY)S?$")
+_PLACES = frozenset({"DIR", "DIRECTORY", "FILE", "FOLDER", "HOME", "PATH"})
+# A value such as "disabled" or "held_out" is no secret, and would be cut out of everything that is written.
+_PLAIN_WORD = re.compile(r"[a-z_-]{1,19}")
+
+_ADDRESS = re.compile(
+    r"(?i)\b([a-z][a-z0-9+.-]{0,30}:/{1,3})(?:[^\s/@:'\"<>]{0,200}:[^\s@'\"<>]{1,400}|[^\s/@'\"<>]{16,400})@"
+)
+_QUERY = re.compile(
+    r"(?i)([?&;#][\w.-]{0,60}(?:token|secret|password|passwd|passphrase|signature|sig|credential|key|keyid|auth)=)"
+    r"[^&\s'\"<>#]+"
+)
+_ASSIGNED = re.compile(
+    r"(?i)(?<![\w.-])((?:\w{1,40}_)?(?:password|passwd|passphrase|secret|api_?key|access_?key|secret_?key|account_?key|"
+    r"(?:access|auth|bearer|refresh|session|security)_token)\s?[=:]\s?['\"]?)[^\s&'\"<>,;]{6,}"
+)
+_AUTHORIZATION = re.compile(r"(?i)\b((?:bearer|basic)\s+)[a-z0-9._~+/=-]{12,}")
+_SHAPES = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|gh[opsru]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|"
+    r"xox[abeprs]-[\w-]{10,}|AIza[\w-]{30,}|(?:AKIA|ASIA)[A-Z0-9]{16}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{4,}"
+    r")"
+)
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"
+    r"(?:[^-]{0,20000}-----END [A-Z ]{0,40}PRIVATE KEY-----|[\w+/=\\\s]{0,20000})"
+)
+
+
+@lru_cache(maxsize=4096)
+def is_secret_name(name: str) -> bool:
+    """Whether an environment variable's name says that its value is a secret, and not where one lies."""
+    parts = name.upper().split("_")
+    return parts[-1] not in _PLACES and any(part == "PASS" or _NAMED_SECRET.search(part) for part in parts)
+
+
+def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """The text with ``***`` in place of every secret.
+
+    Args:
+        text: anything that is to be written or shown.
+        environment: whose secrets are not to stand there; by default the process's own.
+    """
+    if len(text) < _SHORTEST:
+        return text
+    for value in _values(os.environ if environment is None else environment):
+        text = text.replace(value, MASK)
+    text = _PRIVATE_KEY.sub(MASK, text)
+    text = _ADDRESS.sub(rf"\1{MASK}@", text)
+    for named in (_QUERY, _ASSIGNED, _AUTHORIZATION):
+        text = named.sub(rf"\1{MASK}", text)
+    return _SHAPES.sub(MASK, text)
+
+
+def redacted(value: Any) -> Any:
+    """The same for every text within mappings and lists, keys too; all else stays as it is."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redacted(key): redacted(item) for key, item in value.items()}
+    return [redacted(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def is_redacted_form(written: Any, value: Any) -> bool:
+    """Whether ``written`` is ``value``, but for secrets that were taken out of it when it was written."""
+    if isinstance(written, Mapping) and isinstance(value, Mapping):
+        # Keys are the recipe's own and sorted alike; one that held a secret stands in the same place.
+        pairs = zip(sorted(written.items(), key=_by_key), sorted(value.items(), key=_by_key), strict=False)
+        return len(written) == len(value) and all(
+            is_redacted_form(one[0], other[0]) and is_redacted_form(one[1], other[1]) for one, other in pairs
+        )
+    if isinstance(written, list | tuple) and isinstance(value, list | tuple):
+        return len(written) == len(value) and all(map(is_redacted_form, written, value))
+    if isinstance(written, str) and isinstance(value, str) and MASK in written:
+        return re.fullmatch(".*".join(map(re.escape, written.split(MASK))), value, re.DOTALL) is not None
+    return bool(written == value)
+
+
+class SecretsFilter(logging.Filter):
+    """Takes secrets out of log records, their arguments and tracebacks included."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record in place; all of them pass."""
+        record.msg, record.args = redact(record.getMessage()), ()
+        if record.exc_info:
+            record.exc_text = redact(record.exc_text or logging.Formatter().formatException(record.exc_info))
+        return True
+
+
+def _by_key(item: tuple[Any, Any]) -> str:
+    return str(item[0])
+
+
+def _values(environment: Mapping[str, str]) -> list[str]:
+    """The environment's secrets, longest first, so that none leaves the rest of a longer one."""
+    found = {value.strip() for name, value in environment.items() if is_secret_name(name)}
+    secrets = [value for value in found if len(value) >= _SHORTEST and not _PLAIN_WORD.fullmatch(value)]
+    return sorted(secrets, key=len, reverse=True)

@@ -1,0 +1,182 @@
+"""Files and folders that appear whole or not at all, and stay after a power cut."""
+
+import errno
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from minidisc_ray.files.mirroring import published, published_soon, unpublished
+from minidisc_ray.files.patience import check_storage_is_there, patiently
+from minidisc_ray.files.reading import read_regular
+
+# Two nodes may have processes of one number.
+_OWN = secrets.token_hex(3)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the same folder, this process's own, to write to before the real one is replaced."""
+    return path.with_name(f".{path.name}.tmp{os.getpid()}-{_OWN}")
+
+
+def is_leftover_of(entry: Path, name: str) -> bool:
+    """Whether a path is what some process wrote to before a file or folder of this name was replaced."""
+    return entry.name.startswith((f".{name}.tmp", f".{name}.old.tmp"))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless the storage root is away."""
+    check_storage_is_there(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path exists, on a storage that is there to tell.
+
+    Raises:
+        StorageError: if the storage does not come back in time.
+    """
+
+    def look() -> bool:
+        check_storage_is_there(path)
+        return path.exists()
+
+    return patiently(look, path)
+
+
+def sync(path: Path) -> None:
+    """Have a file's content, or a folder's entries, on the disk; a storage that knows no such thing is left alone."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: Path, fill: Callable[[Path], object]) -> None:
+    """Replace a file at once by what a function writes to the path that it is given."""
+
+    def attempt() -> None:
+        make_folder(path.parent)
+        temporary = temporary_beside(path)
+        try:
+            fill(temporary)
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+        finally:
+            remove(temporary)
+
+    patiently(attempt, path)
+    published(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file at once."""
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file at once."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> Any | None:
+    """A small JSON file's value; None if it is missing or damaged, or no file."""
+    try:
+        return json.loads(patiently(lambda: read_regular(path), path).decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def append_line(path: Path, line: str, makes_file: bool = True, is_vital: bool = True) -> None:
+    """Add a line to a file, on a line of its own even where a kill or a full disk cut the one before.
+
+    Concurrent writers do not mix, since one short write in append mode is atomic.
+
+    Args:
+        path: of the file.
+        line: without its end.
+        makes_file: whether it may be the first one.
+        is_vital: whether it is waited for, and on the disk, before this returns; else one try must do.
+
+    Raises:
+        FileNotFoundError: if there is no such file and none may be made.
+        OSError: if the storage refuses.
+    """
+
+    def attempt() -> None:
+        if makes_file:
+            make_folder(path.parent)
+        flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if makes_file else 0)
+        descriptor = os.open(path, flags, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            is_cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            content = b"\n" * is_cut + line.encode() + b"\n"
+            if os.write(descriptor, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            if is_vital:
+                _sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    if is_vital:
+        patiently(attempt, path)
+        published(path)
+    else:
+        attempt()
+        published_soon(path)
+
+
+def put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename a folder to its real name; what had that name is put aside before and removed after."""
+    aside = temporary_beside(folder.with_name(f"{folder.name}.old"))
+    remove(aside)
+    if os.path.lexists(folder):
+        folder.rename(aside)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    sync(folder.parent)
+    remove(aside)
+    # What is given another name loses its old one last: there it is copied, not renamed.
+    published(folder)
+    unpublished(temporary)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder as far as that is possible; what is not there is removed already."""
+    was_there = os.path.lexists(path)
+    _remove_here(path)
+    if was_there:
+        unpublished(path)
+
+
+def _remove_here(path: Path) -> None:
+    with suppress(OSError):
+        if not path.is_dir() or path.is_symlink():
+            path.unlink(missing_ok=True)
+            return
+        doomed = path
+        if not path.name.startswith("."):
+            # Renamed first: a kill must not leave half of a folder under its real name.
+            doomed = temporary_beside(path)
+            shutil.rmtree(doomed, ignore_errors=True)
+            path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise

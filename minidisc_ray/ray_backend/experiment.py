@@ -1,0 +1,198 @@
+"""Trials of one run or of many as one Ray Tune experiment, tried again where a process died."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.search import Searcher
+
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.configs.training import ComputeConfig
+from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.pipeline.failures import forget_failure, leave_failure
+from minidisc_ray.pipeline.mirrored import bring_progress
+from minidisc_ray.pipeline.progress import read_trial_progress
+from minidisc_ray.ray_backend.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.sharing import Turn
+from minidisc_ray.ray_backend.trainer import last_line
+from minidisc_ray.ray_backend.trial_actor import TrialActor, trial_with_workers
+from minidisc_ray.ray_backend.watching import is_stopped
+from minidisc_ray.ray_backend.worker import settings_of
+
+logger = logging.getLogger("minidisc_ray")
+
+# A trial that only waits for its own workers holds a byte: nothing is refused by Tune, and the smallest share of a CPU
+# would keep workers that need every CPU of a cluster from ever starting.
+_WAITING = {"memory": 1.0}
+
+# An actor between two trials keeps what it holds, so a sweep that must wait for longer gives its actors up.
+_SECONDS_HELD_WITH_ACTORS = 5.0
+
+
+class _QueueSearcher(Searcher):
+    """Tune asks it for trials; it hands out what is ready, and says to wait while something else must end first."""
+
+    def __init__(self, queue: ItemQueue, turn: Turn) -> None:
+        super().__init__()
+        self.queue = queue
+        self.turn = turn
+        self.has_begun = self.has_given_way = False
+        self.titles: dict[str, str] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune writes its searcher down to restore it; the queue stays here, and is made anew from records.
+        return {"titles": dict(self.titles)}
+
+    def suggest(self, trial_id: str) -> Any:
+        if self.queue.is_over or self.has_given_way:
+            return Searcher.FINISHED
+        if (held := self.turn.held_seconds) is not None:
+            self.has_given_way = self.has_begun and held > _SECONDS_HELD_WITH_ACTORS
+            return None
+        item = self.queue.next_item()
+        if item is None:
+            return None
+        self.has_begun = True
+        self.titles[trial_id] = item.title
+        forget_failure(item.run.run_folder, item.trial)
+        return {
+            "title": item.title,
+            "attempt": self.queue.waits.number(item.title),
+            "run_folder": place_of(item.run.run_folder),
+            "settings": json.dumps(settings_of(item.run, item.trial, item.with_shared)),
+        }
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        # Each trial once: what Tune keeps of it would grow with a long sweep.
+        title = self.titles.pop(trial_id)
+        item = self.queue.out[title]
+        failure: str | None = None
+        if error:
+            failure = "its process died"
+            if self._is_tried_again(item):
+                return
+        elif not (result or {}).get("finished"):
+            failure = str((result or {}).get("failure") or "it did not finish")
+        if failure is not None:
+            leave_failure(item.run.run_folder, item.trial, failure)
+        for lost in self.queue.close(title, failure):
+            leave_failure(lost.run.run_folder, lost.trial, self.queue.failed[lost.title])
+
+    def _is_tried_again(self, item: Item) -> bool:
+        """A process that died without a sentence is nobody's mistake; one that was told to leave left a checkpoint."""
+        if is_stopped():
+            return True  # by the same command, given again
+        folder = item.run.run_folder
+        Ledger(folder / "ledger.jsonl").close_open(item.trial, "failed")
+        bring_progress(folder)
+        progress = read_trial_progress(folder, item.trial)
+        was_preempted = progress is not None and progress.status == "interrupted"
+        wait = self.queue.try_again(item.title, was_preempted)
+        if wait is not None:
+            what = "was told to leave" if was_preempted else "lost its process"
+            logger.warning("%s %s and goes on from its newest checkpoint in %g s", item.title, what, wait)
+        return wait is not None
+
+    def save(self, checkpoint_path: str) -> None:
+        # What is finished is known from the stages' own records; Tune alone wants a file here.
+        Path(checkpoint_path).write_text(json.dumps(sorted(self.queue.succeeded)), encoding="utf-8")
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError(f"{checkpoint_path}: runs resume from their stages' records, not from Tune's")
+
+
+def fit_items(
+    queue: ItemQueue, at_once: int, storage: Path, experiment: str, turn: Turn, trainable: Any | None = None
+) -> None:
+    """Run items, each in an actor that is used again; one that fails leaves its reason and ends none but its own heirs.
+
+    Where another sweep goes first, the experiment ends with what is running, and another one goes on from there.
+
+    Args:
+        queue: the items, all with the same resources.
+        at_once: trials that the cluster holds beside each other.
+        storage: where Tune keeps its files.
+        experiment: the first part of the experiment's name there.
+        turn: this sweep among the cluster's others.
+        trainable: what a trial's actor is; by default what the recipe asks for.
+    """
+    items = dict(queue.waiting)
+    if not items:
+        return
+    compute = next(iter(items.values())).run.config.compute
+    turn.is_about(queue, at_once)
+    while True:
+        turn.wait()
+        searcher = _QueueSearcher(queue, turn)
+        tuner = tune.Tuner(
+            tune.with_resources(trainable or _trainable(compute), _resources(compute)),
+            tune_config=tune.TuneConfig(
+                # No metric for Tune to miss, no scheduler to drop scales: the exhaustive baseline is exhaustive.
+                search_alg=searcher,
+                num_samples=len(items) * queue.waits.policy.max_attempts,
+                max_concurrent_trials=at_once,
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=_experiment_name(storage, experiment),
+                storage_path=str(storage),
+                # Tune would try again at once and for any reason; the queue waits, and knows whose fault it was.
+                failure_config=tune.FailureConfig(max_failures=0),
+                verbose=0,
+            ),
+        )
+        with _quiet_tune():
+            outcomes = tuner.fit()
+        for outcome in outcomes:
+            # Tune's own word on what killed a process says more than the queue could know.
+            item = items.get((outcome.config or {}).get("title", ""))
+            if outcome.error is not None and item is not None and item.title in queue.failed:
+                leave_failure(item.run.run_folder, item.trial, last_line(outcome.error))
+        if queue.is_over or not searcher.has_given_way:
+            return
+
+
+@contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Tune prints the traceback of every failed trial; each has its sentence here, and Tune's own in ``error.txt``."""
+    logger = logging.getLogger("ray.tune")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _trainable(compute: ComputeConfig) -> Any:
+    if compute.num_workers == 1:
+        return TrialActor
+    trainable: Any = partial(trial_with_workers)
+    trainable.__name__ = "minidisc_trial"
+    return trainable
+
+
+def _resources(compute: ComputeConfig) -> dict[str, float]:
+    if compute.num_workers > 1:
+        return _WAITING
+    return {"CPU": float(compute.cpus_per_worker), "GPU": compute.gpus_per_worker}
+
+
+def _trial_name(trial: TuneTrial) -> str:
+    title, attempt = str(trial.config["title"]), int(trial.config["attempt"])
+    return title if attempt == 1 else f"{title}.attempt-{attempt}"
+
+
+def _experiment_name(storage: Path, experiment: str) -> str:
+    number = 1
+    while (storage / f"{experiment}-{number:03d}").exists():
+        number += 1
+    return f"{experiment}-{number:03d}"

@@ -1,0 +1,184 @@
+"""What a run costs and where it stands, as Ray metrics that Prometheus scrapes and ``cluster/grafana`` draws.
+
+The driver publishes them from the run's own files, the ledger and the progress of its trials, so that they live as long
+as somebody watches, whatever dies meanwhile. All are gauges: what a live attempt holds counts as useful until it is
+lost, and a total that moves from one kind to another is no counter. Several drivers may tell of one run, one after the
+other, so queries take the maximum over what differs in nothing but the process.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import ray
+import yaml
+from ray.util.metrics import Gauge
+
+from minidisc_ray.accounting.attempts import Attempt
+from minidisc_ray.accounting.cost import shares
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.progress import Progress, is_stale, read_progress
+
+# What Ray puts before the name of every metric of a user's.
+PREFIX = "ray_"
+KINDS = ("useful", "lost", "idle")
+OUTCOMES = ("open", "finished", "failed", "interrupted")
+STATES = (*get_args(Progress.model_fields["status"].annotation), "stale")
+SECONDS_BETWEEN = 15.0
+_SECONDS_AN_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: its name without Ray's prefix, what it says, its unit, and its labels."""
+
+    name: str
+    description: str
+    unit: str
+    labels: tuple[str, ...]
+
+
+DEVICE_HOURS = Metric(
+    "minidisc_device_hours_total",
+    "Device-hours held, by what became of them.",
+    "device-hours",
+    ("run", "trial", "stage", "kind", "device_type"),
+)
+PRICE = Metric(
+    "minidisc_price_total",
+    "What the held device-hours cost, where the recipe has a price.",
+    "units of the currency",
+    ("run", "trial", "kind", "currency"),
+)
+ENERGY = Metric(
+    "minidisc_energy_joules_total", "Energy that GPUs used, where it is measured.", "joules", ("run", "trial", "stage")
+)
+ATTEMPTS = Metric(
+    "minidisc_attempts_total",
+    "Attempts at stages, by how they ended.",
+    "attempts",
+    ("run", "trial", "stage", "outcome"),
+)
+PROGRESS = Metric(
+    "minidisc_stage_progress", "Share of the stage's steps that are done.", "share", ("run", "trial", "stage")
+)
+SELECTION = Metric(
+    "minidisc_selection_metric",
+    "The latest value on the selection split.",
+    "metric, mostly between 0 and 1",
+    ("run", "trial", "stage", "metric"),
+)
+TRIALS = Metric("minidisc_trials", "Trials that have begun, by state.", "trials", ("run", "state"))
+METRICS = (DEVICE_HOURS, PRICE, ENERGY, ATTEMPTS, PROGRESS, SELECTION, TRIALS)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One value of one metric; labels are in the order of the metric's own."""
+
+    metric: Metric
+    labels: tuple[str, ...]
+    value: float
+
+
+_gauges: dict[str, Gauge] = {}
+_published_at: dict[Path, float] = {}
+
+
+def publish(run: Path | Prepared, seconds_between: float = SECONDS_BETWEEN) -> bool:
+    """Set the run's metrics from its files, at most once in a while; returns whether it did.
+
+    Cheap to call at every look, and harmless: without Ray, or where the storage does not answer, nothing is published.
+
+    Args:
+        run: the run's folder, or its checked recipe.
+        seconds_between: between two times that a run's files are read.
+    """
+    folder = run.run_folder if isinstance(run, Prepared) else run
+    now = time.monotonic()
+    if now - _published_at.get(folder, -seconds_between) < seconds_between or not ray.is_initialized():
+        return False
+    _published_at[folder] = now
+    try:
+        found = samples(folder, *(_price(run) if isinstance(run, Prepared) else _price_written(run)))
+    except OSError:
+        return False
+    for sample in found:
+        metric = sample.metric
+        if metric.name not in _gauges:
+            _gauges[metric.name] = Gauge(metric.name, metric.description, tag_keys=metric.labels)
+        _gauges[metric.name].set(sample.value, tags=dict(zip(metric.labels, sample.labels, strict=True)))
+    return True
+
+
+def samples(folder: Path, price: float | None = None, currency: str = "") -> list[Sample]:
+    """Every value that a run's files tell of now.
+
+    Args:
+        folder: the run's.
+        price: of a device-hour, if it has one.
+        currency: of that price.
+
+    Raises:
+        OSError: if they cannot be read.
+    """
+    attempts = Ledger(folder / "ledger.jsonl").attempts()
+    return [
+        *_of_costs(folder.name, attempts, price, currency),
+        *_of_attempts(folder.name, attempts),
+        *_of_progress(folder.name, read_progress(folder)),
+    ]
+
+
+def _of_costs(run: str, attempts: Sequence[Attempt], price: float | None, currency: str) -> Iterator[Sample]:
+    hours: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    paid: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    joules: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    for share in shares(attempts, live_at=time.time()):
+        of = share.attempt
+        for kind in KINDS:
+            held = getattr(share, kind) / _SECONDS_AN_HOUR
+            hours[run, of.trial, of.name, kind, of.device_type] += held
+            paid[run, of.trial, kind, currency] += held * (price or 0.0)
+        if of.energy_joules is not None:
+            joules[run, of.trial, of.name] += of.energy_joules
+    yield from (Sample(DEVICE_HOURS, labels, value) for labels, value in hours.items())
+    yield from (Sample(ENERGY, labels, value) for labels, value in joules.items())
+    if price is not None:
+        yield from (Sample(PRICE, labels, value) for labels, value in paid.items())
+
+
+def _of_attempts(run: str, attempts: Sequence[Attempt]) -> Iterator[Sample]:
+    counts = Counter((one.trial, one.name, one.status) for one in attempts if one.kind == "stage")
+    for trial, stage in dict.fromkeys((trial, stage) for trial, stage, _ in counts):
+        for outcome in OUTCOMES:
+            yield Sample(ATTEMPTS, (run, trial, stage, outcome), float(counts[trial, stage, outcome]))
+
+
+def _of_progress(run: str, trials: Sequence[Progress]) -> Iterator[Sample]:
+    for trial in trials:
+        if trial.num_steps:
+            yield Sample(PROGRESS, (run, trial.trial, trial.stage), trial.step / trial.num_steps)
+        if trial.metric is not None and trial.metric_name is not None:
+            yield Sample(SELECTION, (run, trial.trial, trial.stage, trial.metric_name), trial.metric)
+    states = Counter("stale" if is_stale(trial) else trial.status for trial in trials)
+    yield from (Sample(TRIALS, (run, state), float(states[state])) for state in STATES)
+
+
+def _price(run: Prepared) -> tuple[float | None, str]:
+    compute = run.config.compute
+    return compute.price_per_device_hour, compute.currency
+
+
+def _price_written(folder: Path) -> tuple[float | None, str]:
+    """The price in a run's ``config.yaml``; none where it cannot be read."""
+    try:
+        config: Any = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        compute = config["compute"]
+        return compute["price_per_device_hour"], str(compute["currency"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return None, ""

@@ -1,0 +1,194 @@
+"""A few real steps timed where a run would take them: on workers of the cluster that the recipe names."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.exceptions
+import ray.train
+import ray.train.torch
+import torch
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.loader import resolve
+from minidisc_ray.pipeline.estimated import Estimate
+from minidisc_ray.pipeline.estimating import moved_to, storage_beside
+from minidisc_ray.pipeline.predicted_costs import Alternatives, alternatives, load_average, predict_costs
+from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.timing import StageTimer
+from minidisc_ray.pipeline.timings import Overheads, Timings
+from minidisc_ray.ray_backend.cluster import cluster
+from minidisc_ray.ray_backend.holding import HoldingCallback
+from minidisc_ray.ray_backend.resources import trials_at_once
+from minidisc_ray.ray_backend.trainer import last_line
+from minidisc_ray.ray_backend.watching import watched
+from minidisc_ray.ray_backend.worker import _report_metrics, _report_to_train
+from minidisc_ray.training.loop import TrainingError
+from minidisc_ray.training.workers import Workers
+
+BUDGET_SECONDS = 60.0
+_TIMING = "timing"
+_LEDGER = "timing.jsonl"
+Settings = dict[str, Any]
+
+
+def estimate_on_ray(prepared: Prepared, budget_seconds: float = BUDGET_SECONDS) -> Estimate:
+    """Time a few real steps on the recipe's cluster, or on a local Ray, and predict whole runs; keeps no file.
+
+    Args:
+        prepared: the checked recipe.
+        budget_seconds: about how long the steps may take, Ray's start not counted.
+
+    Raises:
+        UserError: if no node can hold the plan.
+        TrainingError: if a step failed.
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    load = load_average()
+    found = alternatives(prepared)
+    results: list[tuple[Timings, Overheads]] = []
+    # The folder goes last: workers that were stopped would fill it again.
+    with storage_beside(prepared) as storage:
+        begun_at = time.perf_counter()
+        with cluster(prepared.config.compute.address) as nodes:
+            begun_seconds = time.perf_counter() - begun_at
+            at_once = trials_at_once(nodes, prepared.config.compute)
+            watched(lambda: results.append(_measure(found, storage, at_once, budget_seconds)), lambda: None)
+            done_at = time.perf_counter()
+        cluster_seconds = begun_seconds + time.perf_counter() - done_at
+    ((timings, overheads),) = results
+    overheads = overheads.model_copy(update={"cluster_seconds": cluster_seconds})
+    return predict_costs(found, prepared, timings, overheads).model_copy(update={"load_average": load})
+
+
+def _measure(found: Alternatives, storage: Path, at_once: int, budget_seconds: float) -> tuple[Timings, Overheads]:
+    here = moved_to(found.timed, storage)
+    folder = here.run_folder
+    settings: Settings = {
+        "config": here.config.model_dump(mode="json"),
+        "assistant_scales": found.assistant_scales,
+        "budget_seconds": budget_seconds,
+        "ledger": str(folder / _LEDGER),
+    }
+    started_at = time.perf_counter()
+    told = _fit(here, settings, folder)
+    seconds = time.perf_counter() - started_at
+    timings = Timings.model_validate(told["timings"])
+    held = sum(attempt.seconds for attempt in Ledger(folder / _LEDGER).attempts())
+    startup = max(0.0, held - told["seconds"])
+    trials = max(len(other.plan.trials) for other in found.runs.values())
+    overheads = Overheads(
+        job_seconds=max(0.0, seconds - held),
+        startup_seconds=startup,
+        sweep_seconds=startup,
+        trial_seconds=told["prepare_seconds"],
+        at_once=at_once,
+    )
+    copies = min(at_once, trials)
+    if copies < 2 or here.config.compute.num_workers > 1 or not found.assistant_scales:
+        return timings, overheads
+    sweep_seconds, slowdown = _beside_each_other(here, settings, copies)
+    return timings, overheads.model_copy(update={"sweep_seconds": sweep_seconds, "slowdown": slowdown})
+
+
+def _fit(prepared: Prepared, settings: Settings, folder: Path) -> dict[str, Any]:
+    """Time the stages in a Train job like any trial's; what it held goes to the ledger."""
+    compute = prepared.config.compute
+    use_gpu = compute.gpus_per_worker > 0
+    resources = {"CPU": float(compute.cpus_per_worker)}
+    if use_gpu:
+        resources["GPU"] = compute.gpus_per_worker
+    trainer = TorchTrainer(
+        _time_on_worker,
+        train_loop_config=settings,
+        scaling_config=ScalingConfig(num_workers=compute.num_workers, use_gpu=use_gpu, resources_per_worker=resources),
+        torch_config=TorchConfig(backend="nccl" if use_gpu and compute.gpus_per_worker == 1 else "gloo"),
+        run_config=RunConfig(
+            name=_TIMING,
+            storage_path=str(folder / "ray"),
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=1),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+            callbacks=[HoldingCallback(settings["ledger"], _TIMING, 1.0, "worker-group")],
+        ),
+    )
+    try:
+        told = trainer.fit().return_value
+    except (TrainingFailedError, ray.exceptions.RayActorError) as error:
+        raise TrainingError(f"timing failed: {last_line(error)}") from error
+    if "failure" in told:
+        raise TrainingError(f"timing failed: {told['failure']}")
+    return dict(told)
+
+
+def _time_on_worker(settings: Settings) -> dict[str, Any]:
+    """The training function of the Train job; what the first worker returns counts."""
+    place = ray.train.get_context()
+    workers = Workers(place.get_world_rank(), place.get_world_size(), ray.train.torch.get_device())
+    prepared = _prepared(settings)
+    begun_at = time.perf_counter()
+    try:
+        prepare(prepared.config, prepared.splits)
+        prepare_seconds = time.perf_counter() - begun_at
+        report = _report_to_train if workers.is_first else _report_metrics
+        timer = StageTimer(prepared, workers, report, settings["budget_seconds"])
+        timings = timer.time(settings["assistant_scales"])
+    except (UserError, TrainingError) as error:
+        return {"failure": str(error)}
+    seconds = time.perf_counter() - begun_at
+    return {"timings": timings.model_dump(mode="json"), "prepare_seconds": prepare_seconds, "seconds": seconds}
+
+
+def _beside_each_other(prepared: Prepared, settings: Settings, copies: int) -> tuple[float, float]:
+    """Seconds until a sweep's workers are up, and how many times longer a stage takes with all of them at work."""
+    compute = prepared.config.compute
+    worker = ray.remote(num_cpus=compute.cpus_per_worker, num_gpus=compute.gpus_per_worker, max_restarts=0)(_Copy)
+    started_at = time.perf_counter()
+    actors = [worker.remote(settings, number) for number in range(copies)]
+    try:
+        ray.get([actor.is_ready.remote() for actor in actors])
+        ready_seconds = time.perf_counter() - started_at
+        ray.get([actor.begin.remote() for actor in actors])
+        alone = float(ray.get(actors[0].token_seconds.remote("alone")))
+        beside = [float(found) for found in ray.get([actor.token_seconds.remote("beside") for actor in actors])]
+    except ray.exceptions.RayError as error:
+        raise TrainingError(f"timing of {copies} trials beside each other failed: {last_line(error)}") from error
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+    return ready_seconds, max(1.0, sum(beside) / copies / alone)
+
+
+class _Copy:
+    """One of several processes that take the same steps at once, as trials of a sweep do."""
+
+    def __init__(self, settings: Settings, number: int) -> None:
+        self.number = number
+        self.scale = sorted(settings["assistant_scales"])[len(settings["assistant_scales"]) // 2]
+        prepared = _prepared(settings)
+        has_gpu = prepared.config.compute.gpus_per_worker > 0
+        workers = Workers(device=torch.device("cuda" if has_gpu else "cpu"))
+        self.timer = StageTimer(prepared, workers, None, settings["budget_seconds"])
+
+    def is_ready(self) -> bool:
+        return True
+
+    def begin(self) -> None:
+        self.timer.begin()
+
+    def token_seconds(self, name: str) -> float:
+        """Seconds of a step for each padded token."""
+        counted = self.timer.distil(self.scale, f"{name}-{self.number}").counted
+        return sum(seconds for _, seconds in counted) / sum(rows * length for (rows, length), _ in counted)
+
+
+def _prepared(settings: Mapping[str, Any]) -> Prepared:
+    prepared = prepare(resolve(settings["config"]))
+    torch.set_num_threads(prepared.config.compute.cpus_per_worker)
+    return prepared

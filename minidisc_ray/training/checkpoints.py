@@ -1,0 +1,171 @@
+"""The checkpoints of one stage: the newest and the one before it, to resume from, and the best weights, to end with.
+
+Every state needs the weights of its own best epoch. What is on disk is never without a state that has them:
+
+    best -> best-before, new best        only where an epoch was the best one; the newest state finds its own in either
+    newest -> before,    new newest      the state before still finds its own best in best or best-before
+    best-before removed                  as soon as both states have the same best epoch
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from itertools import product
+from pathlib import Path
+
+from torch import Tensor, nn, optim
+
+from minidisc_ray.files.sealing import DamageError
+from minidisc_ray.files.writing import is_leftover_of, is_there, put_in_place, remove
+from minidisc_ray.training.state import Checkpoint, TrainingState, read_checkpoint, save_checkpoint
+from minidisc_ray.training.workers import Workers
+
+logger = logging.getLogger("minidisc_ray")
+
+NEWEST, BEFORE, BEST, BEST_BEFORE = "newest", "before", "best", "best-before"
+_FOLDERS = (NEWEST, BEFORE, BEST, BEST_BEFORE)
+# A state whose best epoch is its own has those weights itself.
+_OWN = "own"
+# Where a state and the weights of its best epoch may be, in the order of preference.
+_PLACES = tuple(product((NEWEST, BEFORE), (BEST, BEST_BEFORE, _OWN)))
+
+
+def drop_checkpoints(stage: Path) -> None:
+    """Remove a finished stage's checkpoints, and what a killed process left of unfinished ones."""
+    for name in _FOLDERS:
+        remove(stage / name)
+        _drop_leftovers(stage, name)
+
+
+class Checkpoints:
+    """Writes and finds a stage's checkpoints; the first worker writes, and decides which one all of them load.
+
+    Args:
+        folder: of the stage.
+        workers: all of them call each method together.
+    """
+
+    def __init__(self, folder: Path, workers: Workers) -> None:
+        self.folder = folder
+        self.workers = workers
+
+    @property
+    def newest(self) -> Path:
+        """The newest checkpoint's folder."""
+        return self.folder / NEWEST
+
+    def save(
+        self, trained: Mapping[str, nn.Parameter], optimizer: optim.Optimizer, state: TrainingState, is_best: bool
+    ) -> None:
+        """Write the newest checkpoint, and before it the best weights where these are."""
+        if self.workers.is_first:
+            if is_best:
+                save_checkpoint(self.folder / BEST, trained, None, state, _move_on_to(BEST_BEFORE))
+            save_checkpoint(self.newest, trained, optimizer, state, _move_on_to(BEFORE))
+            if not is_best:
+                remove(self.folder / BEST_BEFORE)
+        self.workers.wait()
+
+    def resume(
+        self, trained: Mapping[str, nn.Parameter], optimizer: optim.Optimizer
+    ) -> tuple[TrainingState, list[Tensor]]:
+        """Load the newest checkpoint that is whole and whose best weights are known; returns its state and those.
+
+        Weights and optimiser stay as they are, and stand for the best ones, where there is no such checkpoint.
+
+        Raises:
+            DamageError: if another worker finds damaged what the first one found whole.
+            StorageError: if the storage does not come back in time.
+        """
+        place = self._find(trained, optimizer) if self.workers.is_first else 0
+        place = int(self.workers.agree(float(place)))
+        initial = [parameter.detach().clone() for parameter in trained.values()]
+        if place == len(_PLACES):
+            if self.workers.is_first:
+                drop_checkpoints(self.folder)
+            return TrainingState(), initial
+        name, source = _PLACES[place]
+        checkpoint = read_checkpoint(self.folder / name, trained, optimizer)
+        weights = self._best_weights(checkpoint, source, trained)
+        best = [weights[name].to(parameter.device, copy=True) for name, parameter in trained.items()]
+        checkpoint.load_into(trained, optimizer)
+        self.workers.wait()
+        if self.workers.is_first:
+            self._tidy_up(name, source, dict(zip(trained, best, strict=True)), checkpoint.state)
+        if checkpoint.state.best_epoch == 0:
+            best = initial
+        return checkpoint.state, best
+
+    def _find(self, trained: Mapping[str, nn.Parameter], optimizer: optim.Optimizer) -> int:
+        """The place of what is to be loaded, and a warning for each checkpoint that is damaged; the last for none."""
+        for name in (NEWEST, BEFORE):
+            folder = self.folder / name
+            if not is_there(folder):
+                continue
+            flaws = []
+            try:
+                checkpoint = read_checkpoint(folder, trained, optimizer)
+                for source in (BEST, BEST_BEFORE, _OWN):
+                    try:
+                        self._best_weights(checkpoint, source, trained)
+                    except DamageError as error:
+                        flaws.append(f"{source}: {error}")
+                    else:
+                        if flaws and source == _OWN:
+                            logger.warning("%s: %s; made again from %s", self.folder / BEST, flaws[0], name)
+                        return _PLACES.index((name, source))
+                flaw = f"the weights of its best epoch are lost ({'; '.join(flaws)})"
+            except DamageError as error:
+                flaw = str(error)
+            following = "the one before it" if name == NEWEST and is_there(self.folder / BEFORE) else "the start"
+            logger.warning("%s: this checkpoint is damaged (%s); going on from %s", folder, flaw, following)
+        return len(_PLACES)
+
+    def _best_weights(
+        self, checkpoint: Checkpoint, source: str, trained: Mapping[str, nn.Parameter]
+    ) -> Mapping[str, Tensor]:
+        """The weights of a state's best epoch; its own, which nobody asks for, where no epoch is over."""
+        state = checkpoint.state
+        if state.best_epoch == 0:
+            return checkpoint.weights
+        if source == _OWN:
+            if state.step_in_epoch > 0 or state.best_epoch < state.epochs_done:
+                raise DamageError(f"epoch {state.best_epoch} is over")
+            return checkpoint.weights
+        found = read_checkpoint(self.folder / source, trained, None)
+        if found.state.best_epoch != state.best_epoch:
+            raise DamageError(f"it is of epoch {found.state.best_epoch}, not {state.best_epoch}")
+        return found.weights
+
+    def _tidy_up(self, name: str, source: str, best: Mapping[str, Tensor], state: TrainingState) -> None:
+        """Give what was loaded its usual place, so that the next checkpoints replace what is older or damaged."""
+        for folder in _FOLDERS:
+            _drop_leftovers(self.folder, folder)
+        if name == BEFORE:
+            remove(self.folder / NEWEST)
+        if state.best_epoch == 0:
+            return
+        if source == BEST_BEFORE:
+            put_in_place(self.folder / BEST_BEFORE, self.folder / BEST)
+        elif source == _OWN:
+            save_checkpoint(self.folder / BEST, best, None, state)
+
+
+def _move_on_to(name: str) -> Callable[[Path, Path], None]:
+    """Gives a new checkpoint its name, and the one that had it another name; a kill in between leaves the latter."""
+
+    def place(temporary: Path, folder: Path) -> None:
+        if os.path.lexists(folder):
+            put_in_place(folder, folder.with_name(name))
+        put_in_place(temporary, folder)
+
+    return place
+
+
+def _drop_leftovers(stage: Path, name: str) -> None:
+    """What a killed process was writing; this one writes nothing at the moment."""
+    if not stage.is_dir():
+        return
+    for entry in list(stage.iterdir()):
+        if is_leftover_of(entry, name):
+            remove(entry)

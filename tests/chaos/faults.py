@@ -1,0 +1,149 @@
+"""Faults, each as a function that does it for real, and what was at risk when it was done."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaos_kit import Nodes, Sweep, signal_one, trial_processes
+from ray_kit import command_of
+
+from minidisc_ray.pipeline.progress import Progress
+from minidisc_ray.ray_backend.stalls import place_of
+
+
+@dataclass
+class Fault:
+    """One fault that was done.
+
+    Attributes:
+        name: its kind.
+        stages: what was running.
+        steps_redone: steps since its newest checkpoint of that running trial which had most; an upper bound, since the
+            fault may have hit another.
+        note: what it hit.
+    """
+
+    name: str
+    stages: str
+    steps_redone: int
+    note: str = ""
+
+
+Inject = Callable[[Nodes, Sweep, random.Random], str]
+
+
+def inject(name: str, nodes: Nodes, sweep: Sweep, rng: random.Random) -> Fault:
+    """Do a fault; what it hits is written down just before."""
+    live = sweep.live()
+    stages = ", ".join(sorted({progress.stage for _, progress in live})) or "none"
+    redone = max((_steps_at_risk(path, progress) for path, progress in live), default=0)
+    return Fault(name, stages, redone, FAULTS[name](nodes, sweep, rng))
+
+
+def _steps_at_risk(run: Path, progress: Progress) -> int:
+    trial = run if progress.trial in ("main", "shared") else run / "trials" / progress.trial
+    try:
+        state = json.loads((trial / "stages" / progress.stage / "newest" / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return progress.step
+    return max(0, progress.step - int(state.get("steps_done", 0)))
+
+
+def kill_worker(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    return signal_one(signal.SIGKILL, rng) or "nothing was running"
+
+
+def tell_worker_to_leave(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    return signal_one(signal.SIGTERM, rng) or "nothing was running"
+
+
+def freeze_worker(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    places = [place_of(run, progress.trial) for run, progress in sweep.live(step=1)]
+    found = sorted({place.pid for place in places if place is not None} & trial_processes().keys())
+    if not found:
+        return "nothing was training"
+    pid = rng.choice(found)
+    os.kill(pid, signal.SIGSTOP)
+    return command_of(pid)
+
+
+def starve_worker(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    """No further page for a process, as where memory is short: it fails at whatever asks for one next."""
+    found = sorted(trial_processes())
+    if not found:
+        return "nothing was running"
+    pid = rng.choice(found)
+    subprocess.run(["prlimit", "--pid", str(pid), f"--as={512 * 2**20}"], check=True)
+    return f"process {pid} may hold 512 MiB of addresses"
+
+
+def kill_driver(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    assert sweep.process is not None
+    sweep.process.send_signal(signal.SIGKILL)
+    sweep.process.wait()
+    time.sleep(1)
+    sweep.start()
+    return "and the command given again"
+
+
+def stop_driver(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    assert sweep.process is not None
+    sweep.process.send_signal(signal.SIGTERM)
+    code = sweep.process.wait(timeout=60)
+    sweep.start()
+    return f"ended with {code}, and the command given again"
+
+
+def kill_node(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    nodes.lose_one()
+    nodes.join_one()
+    return "and another one joins"
+
+
+def make_storage_read_only(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    """For six seconds; what is open for writing keeps a mount busy, so try again."""
+    for _ in range(50):
+        if subprocess.run(
+            ["mount", "-o", "remount,ro", str(sweep.storage)], capture_output=True, check=False
+        ).returncode:
+            time.sleep(0.1)
+            continue
+        time.sleep(6)
+        subprocess.run(["mount", "-o", "remount,rw", str(sweep.storage)], check=True)
+        return "for 6 s"
+    return "the storage was always busy"
+
+
+def fill_disk(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    """For six seconds there is no byte left."""
+    filler, before = sweep.storage / "filler", shutil.disk_usage(sweep.storage).used
+    with suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(b"\0" * 2**16)
+    time.sleep(6)
+    filler.unlink(missing_ok=True)
+    return f"for 6 s; {before / 2**20:.0f} MiB were in use"
+
+
+FAULTS: dict[str, Inject] = {
+    "worker killed (-9)": kill_worker,
+    "worker told to leave (SIGTERM)": tell_worker_to_leave,
+    "worker frozen": freeze_worker,
+    "worker out of memory": starve_worker,
+    "driver killed (-9)": kill_driver,
+    "driver stopped (SIGTERM)": stop_driver,
+    "node killed": kill_node,
+    "storage read-only": make_storage_read_only,
+    "disk full": fill_disk,
+}
+# Only root can mount what these need.
+NEED_A_DISK = {"storage read-only", "disk full"}
+IS_ROOT = os.geteuid() == 0

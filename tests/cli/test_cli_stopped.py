@@ -1,0 +1,87 @@
+"""Ctrl-C says what is left to go on from, and promises nothing where there is nothing."""
+
+import pytest
+from cli_kit import write_recipe
+from study_kit import raw_study, write_study
+
+import minidisc_ray.api
+import minidisc_ray.demo
+import minidisc_ray.pipeline.run_directory
+import minidisc_ray.pipeline.stopping
+import minidisc_ray.ray_backend
+import minidisc_ray.study
+
+GOES_ON = "minidisc: stopped; the same command again goes on where this one stopped\n"
+NOTHING = "minidisc: stopped\n"
+
+
+def stopped(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def interrupt(monkeypatch, where, name):
+    """Press Ctrl-C where the command has got to some place."""
+    monkeypatch.setattr(where, name, stopped)
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    return write_recipe(tmp_path / "r.yaml", tmp_path / "storage")
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "command", "told"),
+    [
+        (minidisc_ray.api, "plan", ("plan",), NOTHING),
+        (minidisc_ray.api, "plan", ("run",), GOES_ON),
+        (minidisc_ray.ray_backend, "run_on_ray", ("run",), GOES_ON),
+        (
+            minidisc_ray.api,
+            "estimate",
+            ("plan", "--estimate"),
+            "minidisc: stopped; an estimate keeps nothing, so the same command begins anew\n",
+        ),
+    ],
+)
+def test_ctrl_c_is_exit_code_130_and_one_sentence(minidisc, recipe, monkeypatch, where, name, command, told):
+    interrupt(monkeypatch, where, name)
+    done = minidisc(*command, recipe)
+    assert (done.code, done.err) == (130, told)
+
+
+def test_ctrl_c_in_a_study(minidisc, tmp_path, monkeypatch):
+    file = write_study(tmp_path, raw_study())
+    arguments = ("study", file, "--storage", tmp_path / "runs")
+    interrupt(monkeypatch, minidisc_ray.study, "run_study")
+    assert (minidisc(*arguments).code, minidisc(*arguments).err) == (130, GOES_ON)
+    told = minidisc(*arguments, "--retry-failed").err
+    assert told == (
+        "minidisc: stopped; without --retry-failed the command goes on with what it had begun, and with it tries the "
+        "rest\n"
+    )
+    interrupt(monkeypatch, minidisc_ray.study, "prepare_study")
+    done = minidisc(*arguments, "--dry-run")
+    assert (done.code, done.out, done.err) == (130, "", "minidisc: stopped; nothing was started\n")
+
+
+def test_ctrl_c_elsewhere(minidisc, tmp_path, monkeypatch):
+    for where, name, command, told in (
+        (minidisc_ray.demo, "run_demo", ("demo",), GOES_ON),
+        (
+            minidisc_ray.pipeline.stopping,
+            "stop",
+            ("stop", "me", "--storage", tmp_path),
+            "; the request stays, and the ",
+        ),
+        (minidisc_ray.pipeline.run_directory, "clean", ("clean", tmp_path), "; the same command again frees what is"),
+        (minidisc_ray.pipeline.run_directory, "clean", ("clean", tmp_path, "--dry-run"), "; nothing was freed\n"),
+        (minidisc_ray.api, "profile", ("profile", tmp_path), NOTHING),
+        (minidisc_ray.api, "predict", ("predict", tmp_path, tmp_path / "f.csv"), NOTHING),
+    ):
+        with monkeypatch.context() as patch:
+            interrupt(patch, where, name)
+            done = minidisc(*command)
+        assert done.code == 130
+        assert told in done.err
+        assert done.err.startswith("minidisc: stopped")
+        assert done.err.count("\n") == 1

@@ -1,0 +1,97 @@
+"""``minidisc ls`` and ``minidisc stop`` as a user types them."""
+
+import csv
+import io
+import json
+import threading
+
+import pytest
+from cli_kit import RECIPE, write_recipe
+
+from minidisc_ray.api import plan
+from minidisc_ray.pipeline.failures import leave_failure
+from minidisc_ray.pipeline.lease import leased
+from minidisc_ray.pipeline.run_directory import open_run
+
+
+@pytest.fixture
+def storage(tmp_path):
+    storage = tmp_path / "runs"
+    for name in ("waits", "fails"):
+        open_run(plan({**RECIPE, "storage": str(storage), "name": name}))
+    leave_failure(storage / "fails", "main", "no memory")
+    return storage
+
+
+def test_ls(minidisc, storage):
+    text = minidisc.well("ls", "--storage", storage)
+    assert "waits" in text
+    assert "no memory" in text
+    rows = json.loads(minidisc.well("ls", "--storage", storage, "--format", "json"))
+    assert {(row["name"], row["state"], row["method"], row["seed"]) for row in rows} == {
+        ("waits", "not begun", "minidisc", 0),
+        ("fails", "failed", "minidisc", 0),
+    }
+    table = csv.DictReader(io.StringIO(minidisc.well("ls", "--storage", storage, "--format", "csv")))
+    assert [row["name"] for row in table] == [row["name"] for row in rows]
+
+
+def test_ls_of_nothing(minidisc, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert minidisc.well("ls", "--storage", tmp_path / "empty").startswith("no runs in ")
+    assert minidisc.well("ls", "--storage", tmp_path / "empty", "--format", "json") == "[]\n"
+    assert "storage: " in minidisc("ls", "--storage", tmp_path / "nowhere").sentence
+    assert "ftp:// is not supported" in minidisc("ls", "--storage", "ftp://host/runs").sentence
+    assert minidisc("ls", "--storage", tmp_path, "--format", "md").code == 2
+
+
+def test_stop(minidisc, storage):
+    assert minidisc.well("stop", "waits", "--storage", storage) == "waits: not running\n"
+    assert "no run or study of that name" in minidisc("stop", "nobody", "--storage", storage).sentence
+
+    def drive():
+        with leased(storage / "waits") as lease:
+            has_begun.set()
+            while not is_over.wait(0.01):
+                try:
+                    lease.look()
+                except KeyboardInterrupt:
+                    return
+
+    has_begun, is_over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=drive)
+    thread.start()
+    has_begun.wait()
+    told = minidisc.well("stop", "waits", "--storage", storage)
+    thread.join()
+    assert told.startswith("waits: stopped: ")
+    assert told.endswith("; its own command again goes on where it stopped\n")
+    with leased(storage / "waits"):
+        done = minidisc("stop", "waits", "--storage", storage, "--wait-seconds", "0.3")
+        assert (done.code, done.err) == (1, "")
+        assert "waits: still running after 0.3 s: " in done.out
+
+
+def test_a_run_that_somebody_drives_is_refused_in_one_sentence(minidisc, storage, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.yaml", storage, name="waits")
+    with leased(storage / "waits"):
+        done = minidisc("run", recipe)
+    assert done.code == 2
+    (sentence,) = done.err.splitlines()
+    assert sentence.startswith("minidisc: name: waits is being run by ")
+    assert f"minidisc stop waits --storage {storage}" in sentence
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("compute={cpus_per_worker: 4, max_cpus: 3}", "max_cpus is 3, less than the 4 CPUs of one trial; raise it"),
+        ("compute={gpus_per_worker: 0.5, num_workers: 4, max_gpus: 1}", "max_gpus is 1, less than the 2 GPUs of one"),
+        ("compute.autoscaling=true", "max_concurrent_trials is missing; say how many trials may ask for nodes"),
+        ("compute.priority=101", "compute.priority: 101 is not allowed; input should be less than or equal to 100"),
+        ("compute.max_cpus=0", "compute.max_cpus: 0 is not allowed"),
+    ],
+)
+def test_caps_that_hold_no_trial_are_refused_by_plan(minidisc, storage, tmp_path, override, told):
+    recipe = write_recipe(tmp_path / "recipe.yaml", storage)
+    assert told in minidisc("plan", recipe, "--set", override).sentence

@@ -1,0 +1,85 @@
+"""Runs in a bucket on the command line: what takes a URI works, and what does not says what to do instead."""
+
+import json
+import shutil
+
+import pytest
+from bucket_kit import another_node, names
+from cli_kit import RECIPE, write_recipe, write_rows
+
+from minidisc_ray.configs import resolve
+from minidisc_ray.files.mirroring import flush
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.prepare import prepare
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("clean",),
+        ("profile",),
+        ("compare",),
+        ("status",),
+        ("ls", "--storage"),
+        ("stop", "name", "--storage"),
+        ("predict",),
+        ("evaluate",),
+    ],
+)
+def test_a_uri_that_is_none_of_a_bucket_is_one_sentence(minidisc, tmp_path, command):
+    rest = {
+        "predict": [write_rows(tmp_path / "new.jsonl", 4)],
+        "evaluate": [write_recipe(tmp_path / "r.yaml", tmp_path)],
+    }.get(command[0], [])
+    told = minidisc(*command, "ftp://host/runs/x", *rest).sentence
+    assert "ftp:// is not supported; give a folder, file:///, s3:// or gs://" in told
+    told = minidisc(*command, "s3://me:word@bucket/runs/x", *rest).sentence
+    assert "a URI may hold no credentials" in told
+    assert "word" not in told
+
+
+@pytest.mark.parametrize(("scheme", "client"), [("s3", "aws s3"), ("gs", "gcloud storage")])
+def test_clean_says_what_frees_a_bucket(minidisc, scheme, client):
+    uri = f"{scheme}://bucket/team"
+    told = minidisc("clean", uri).sentence
+    assert told.startswith(f"{uri}: clean frees folders, not buckets; ")
+    assert told.endswith(f"for instance `{client} rm --recursive {uri}/NAME/stages`")
+
+
+def test_what_predict_reads_and_writes_is_on_this_machine(minidisc, tmp_path):
+    rows = write_rows(tmp_path / "new.jsonl", 4)
+    assert minidisc("predict", tmp_path, "s3://bucket/new.jsonl").sentence == (
+        "file: new.jsonl is read from this machine alone; copy it here, and give its path"
+    )
+    assert minidisc("predict", tmp_path, rows, "--output", "s3://bucket/out.jsonl").sentence == (
+        "--output: out.jsonl is written on this machine alone; give a path, and copy it from there"
+    )
+
+
+def test_folders_by_their_file_uri(minidisc, tmp_path):
+    assert f"{tmp_path}: no runs there" in minidisc("clean", tmp_path.as_uri()).sentence
+    assert f"{tmp_path}: no run and no model there" in minidisc("profile", tmp_path.as_uri()).sentence
+
+
+def test_a_run_in_a_bucket_is_measured_and_used_from_another_node(minidisc, bucket, tmp_path, monkeypatch):
+    prepared = prepare(resolve({**RECIPE, "schedule": {"kind": "assistant"}, "storage": bucket}))
+    result = run_in_process(prepared)
+    flush()
+    uri = f"{bucket}/{prepared.name}"
+    another_node(tmp_path, monkeypatch)
+    rows = json.loads(minidisc.well("profile", uri, "--repeats", "1", "--length", "8", "--format", "json"))
+    assert [row["model"] for row in rows if row["device"] == "cpu"] == ["teacher", "assistant", "student"]
+    shutil.rmtree(tmp_path / "other-cache")
+    recipe = write_recipe(tmp_path / "r.yaml", bucket)
+    out = dict(line.split() for line in minidisc.well("evaluate", f"{uri}/student", recipe).splitlines())
+    assert float(out["accuracy"]) == pytest.approx(result.student.validation_metrics["accuracy"], abs=1e-6)
+    file = write_rows(tmp_path / "new.jsonl", 4, columns=("text",))
+    assert minidisc.well("predict", f"{uri}/student", file).count("\n") == 4
+    assert f"{uri}/none: no model there" in minidisc("predict", f"{uri}/none", file).sentence
+    assert f"{bucket}/none: no run and no model there" in minidisc("profile", f"{bucket}/none").sentence
+    assert f"{bucket}/none: no result.json there" in minidisc("compare", f"{bucket}/none").sentence
+    there = names(bucket)
+    assert bucket in minidisc("clean", bucket).sentence
+    assert names(bucket) == there
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert "the storage could not be used" in minidisc("predict", f"{uri}/student", file).sentence

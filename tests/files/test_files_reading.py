@@ -1,0 +1,103 @@
+"""Pipes, devices and giants in the places of our files: told as damage at once, never waited for."""
+
+import json
+import os
+import socket
+
+import pytest
+
+from minidisc_ray.configs import UserError
+from minidisc_ray.files.reading import NotAFileError, read_regular
+from minidisc_ray.files.sealing import check_seal, seal
+from minidisc_ray.files.writing import read_json, write_json
+from minidisc_ray.pipeline.driver import DRIVER_FILE, driver_of, unreadable_driver
+from minidisc_ray.pipeline.failures import read_failure
+from minidisc_ray.pipeline.progress import read_progress
+from minidisc_ray.pipeline.result import load_result
+from minidisc_ray.reports.listing import listing
+from minidisc_ray.reports.status import status
+
+# What waits for a pipe waits for ever.
+pytestmark = pytest.mark.timeout(20)
+
+
+def pipe(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+
+
+def zeros(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to("/dev/zero")
+
+
+def giant(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(2**36)
+
+
+def bound_socket(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(path))
+
+
+KINDS = [pipe, zeros, giant, bound_socket]
+
+
+def test_a_file_and_a_link_to_one_are_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("file")
+    assert read_regular(tmp_path / "link", limit_bytes=5) == b"12345"
+    with pytest.raises(NotAFileError, match="larger than"):
+        read_regular(tmp_path / "file", limit_bytes=4)
+    with pytest.raises(IsADirectoryError):
+        read_regular(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "none")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_of_ours_is_damage(tmp_path, kind):
+    run = tmp_path / "run"
+    for name in ("result.json", "identity.json", "failure.json", DRIVER_FILE, "progress/main.json"):
+        kind(run / name)
+    with pytest.raises(UserError, match="cannot be read as a result"):
+        load_result(run)
+    assert read_json(run / "identity.json") is None
+    assert (driver_of(run), unreadable_driver(run), read_failure(run, "main")) == (None, None, None)
+    assert read_progress(run) == []
+    assert [entry.state for entry in listing(tmp_path)] == ["damaged"]
+    assert [entry.status for entry in status(tmp_path)] == ["failed"]
+
+
+@pytest.mark.parametrize("kind", [pipe, zeros])
+def test_a_ledger_that_is_no_file_hides_nothing(tmp_path, kind):
+    kind(tmp_path / "run" / "ledger.jsonl")
+    (found,) = listing(tmp_path)
+    assert found.state == "damaged"
+    assert "not a regular file" in found.note
+
+
+def test_a_driver_that_cannot_be_read_is_told(tmp_path):
+    write_json(tmp_path / "run" / "identity.json", {})
+    (tmp_path / "run" / DRIVER_FILE).symlink_to(DRIVER_FILE)
+    assert listing(tmp_path)[0].note.startswith("who drives it cannot be read (")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_a_sealed_folder_it_is_a_flaw(tmp_path, kind):
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"")
+    seal(tmp_path)
+    weights.unlink()
+    kind(weights)
+    # What has a size that is listed is opened.
+    text = json.loads((tmp_path / "seal.json").read_text())
+    text["files"]["model.safetensors"]["bytes"] = 0
+    (tmp_path / "seal.json").write_text(json.dumps(text))
+    assert check_seal(tmp_path).startswith("model.safetensors ")
+    (tmp_path / "seal.json").unlink()
+    kind(tmp_path / "seal.json")
+    assert check_seal(tmp_path) == "seal.json cannot be read"

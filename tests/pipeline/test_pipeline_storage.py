@@ -1,0 +1,107 @@
+"""Who waits for a storage that is away, and for how long that holds."""
+
+import errno
+import shutil
+import threading
+import time
+
+import pytest
+from pipeline_kit import prepared_run
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.patience import StorageError, patiently, use_storage
+from minidisc_ray.files.remote import Remote
+from minidisc_ray.files.writing import write_json
+from minidisc_ray.pipeline.estimating import estimate_in_process
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.ray_backend.worker import be_patient
+
+WAITS = ("compute.storage_patience_seconds=20",)
+
+
+def away():
+    raise OSError(errno.ESTALE, "stale")
+
+
+def seconds_waited():
+    started = time.monotonic()
+    with pytest.raises(StorageError):
+        patiently(away, "somewhere")
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(open_run, id="open"),
+        pytest.param(run_in_process, id="run"),
+        pytest.param(lambda prepared: estimate_in_process(prepared, 0.2), id="estimate"),
+    ],
+)
+def test_after_a_run_nobody_waits_for_its_storage(tmp_path, end):
+    prepared = prepared_run(tmp_path / "runs", "conventional", WAITS)
+    end(prepared)
+    assert seconds_waited() < 0.4
+    shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+    write_json(tmp_path / "runs" / "mine.json", {})
+
+
+def test_a_run_within_what_has_a_storage_gives_it_back_even_when_it_fails(tmp_path):
+    write_json(tmp_path / "mine" / "there.json", {})
+    use_storage(tmp_path / "mine", 0.6)
+    run_in_process(prepared_run(tmp_path / "runs", "conventional", ("compute.storage_patience_seconds=0",)))
+    assert 0.5 < seconds_waited() < 5
+    use_storage(tmp_path / "mine", 0.6)
+    broken = prepared_run(tmp_path / "runs", "conventional", ("name=broken", "compute.storage_patience_seconds=0"))
+    write_json(broken.run_folder / "identity.json", {"another": "config"})
+    with pytest.raises(UserError, match="made by another config"):
+        run_in_process(broken)
+    assert 0.5 < seconds_waited() < 5
+
+
+def test_a_worker_that_starts_again_waits_for_the_storage_that_its_run_had(tmp_path):
+    root, aside = tmp_path / "runs", tmp_path / "aside"
+    prepared = prepared_run(root, "conventional", WAITS)
+    open_run(prepared)
+    be_patient(prepared.config)
+    root.rename(aside)
+    root.mkdir()  # as a mount point is whose storage was taken away
+
+    def back():
+        root.rmdir()
+        aside.rename(root)
+
+    timer = threading.Timer(0.7, back)
+    started = time.monotonic()
+    timer.start()
+    assert prepared_run(root, "conventional", WAITS).name == prepared.name
+    timer.join()
+    assert 0.6 < time.monotonic() - started < 10
+    root.rename(aside)
+    soon = ("compute.storage_patience_seconds=0.2",)
+    be_patient(prepared_run(aside, "conventional", soon).config.model_copy(update={"storage": str(root)}))
+    with pytest.raises(UserError, match=r"^storage: .*could not be used for 0\.2 s .*runs is gone or empty") as caught:
+        prepared_run(root, "conventional", soon)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_worker_that_starts_again_waits_for_a_bucket(bucket, monkeypatch):
+    config = prepared_run(bucket, "conventional", ("compute.storage_patience_seconds=1",)).config
+    be_patient(config)
+    assert prepared_run(bucket, "conventional").config.storage == bucket, "a copy without anything in it is not away"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StorageError, match=r"could not be used for 1 s"):
+        Remote(bucket).entry("x")
+    with pytest.raises(UserError, match=r"^storage: .*could not be used for 1 s"):
+        prepared_run(bucket, "conventional")
+
+
+def test_a_fresh_command_is_refused_at_once(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    started = time.monotonic()
+    for storage in ("/proc/runs", tmp_path / "file", "s3://"):
+        with pytest.raises(UserError, match=r"^storage: ") as caught:
+            open_run(prepared_run(storage, "conventional", ("compute.storage_patience_seconds=600",)))
+        assert "\n" not in str(caught.value)
+    assert time.monotonic() - started < 10
