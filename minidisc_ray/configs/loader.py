@@ -45,6 +45,7 @@ def resolve(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
         UserError: naming the key, the value and what is allowed.
     """
     try:
+        check_sizes(raw)
         merged = deep_copy(raw)
         for override in overrides:
             apply_override(merged, override)
@@ -171,15 +172,12 @@ def expand(value: Any, path: str) -> Any:
     """Expand ``${NAME}`` in strings; YAML's ``1e-4`` (a string in YAML 1.1) becomes a number.
 
     Raises:
-        UserError: naming the key below ``path`` and the variable that is not set, or a number that cannot be printed.
+        UserError: naming the key below ``path`` and the variable that is not set.
     """
     if isinstance(value, Mapping):
-        for key in value:
-            _check_size(key, path or "a key")
         return {key: expand(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [expand(item, path) for item in value]
-    _check_size(value, path)
     if not isinstance(value, str):
         return value
 
@@ -197,8 +195,20 @@ def expand(value: Any, path: str) -> Any:
     return _number(_VARIABLE.sub(variable, value))
 
 
-def _check_size(value: Any, path: str) -> None:
-    if isinstance(value, int) and abs(value) >= _TOO_LARGE:
+def check_sizes(value: Any, path: str = "") -> None:
+    """Refuse integers that cannot be printed, before anything that prints its input sees them.
+
+    Raises:
+        UserError: naming the key below ``path``.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            check_sizes(key, f"{path}: a key" if path else "a key")
+            check_sizes(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check_sizes(item, path)
+    elif isinstance(value, int) and abs(value) >= _TOO_LARGE:
         raise UserError(f"{path}: an integer of over 400 digits; no key takes a number so large")
 
 

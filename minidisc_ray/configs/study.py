@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import ValidationError
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.loader import TOO_DEEP, deep_copy, expand, read_yaml, resolve
+from minidisc_ray.configs.loader import TOO_DEEP, check_sizes, deep_copy, expand, read_yaml, resolve
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.sentences import sentence
@@ -74,6 +74,7 @@ def resolve_study(raw: Mapping[str, Any], overrides: Sequence[str] = (), budget:
         UserError: naming the key, the value and what is allowed.
     """
     try:
+        check_sizes(raw)
         return _resolved(raw, overrides, budget)
     except RecursionError as error:
         raise UserError(TOO_DEEP) from error

@@ -214,6 +214,10 @@ def test_values_from_python_are_refused_at_once():
     # What Python itself refuses to print.
     for raw in ({"seed": 10**5000}, {"finetune": {"num_epochs": -(10**5000)}}, {"finetune": {10**5000: 1}}):
         assert not attempt("recipe: values from Python", "10**5000", lambda raw=raw: resolve(raw))
+    for changed in ({"budget": 10**5000}, {"budget": [10**5000]}, {"seeds": [10**5000]}, {10**5000: 1}):
+        assert not attempt(
+            "study: values from Python", "10**5000", lambda changed=changed: resolve_study(STUDY | changed)
+        )
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path):
