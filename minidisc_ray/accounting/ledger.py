@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ class Ledger:
         now = time.time()
         attempt_id = uuid.uuid4().hex[:12]
         if number is None:
-            number = 1 + sum((one.kind, one.name, one.trial) == (kind, name, trial) for one in self.attempts())
+            number = 1 + self._count_starts(kind, name, trial)
         entry = {
             "attempt": attempt_id,
             "event": "start",
@@ -239,27 +239,39 @@ class Ledger:
         for entry in self._entries():
             append_line(other.own_path, json.dumps(entry, sort_keys=True), is_vital=False)
 
+    def _count_starts(self, kind: Kind, name: str, trial: str) -> int:
+        """How often that began; of a long sweep's ledger, the lines of its thousand other trials are not parsed."""
+        own = (kind, name, trial)
+        found = self._entries('"event": "start"', f'"trial": {json.dumps(trial)}')
+        return sum((entry["kind"], entry["name"], entry["trial"]) == own for entry in found)
+
     def _say(self, attempt_id: str, event: str, **more: Any) -> None:
         entry = {"attempt": attempt_id, "event": event, "time": round(time.time(), 3), **more}
         if attempt_id in _began:
             entry["seconds"] = round(time.monotonic() - _began[attempt_id], 3)
         self.append(entry)
 
-    def _entries(self) -> Iterator[dict[str, Any]]:
-        found = _entries_of(self.path)
+    def _entries(self, *holding: str) -> Iterator[dict[str, Any]]:
+        found = _entries_of(self.path, holding)
         if self._is_mirrored:
             # A stable order of several clocks' lines; each process's own stay in theirs.
-            every = [*found, *(entry for path in sorted(self.segments.glob("*.jsonl")) for entry in _entries_of(path))]
+            every = [
+                *found,
+                *(entry for path in sorted(self.segments.glob("*.jsonl")) for entry in _entries_of(path, holding)),
+            ]
             found = iter(sorted(every, key=lambda entry: float(entry["time"])))
         return found
 
 
-def _entries_of(path: Path) -> Iterator[dict[str, Any]]:
+def _entries_of(path: Path, holding: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """Lines that are sound; only those that hold some texts, as :meth:`Ledger.append` writes them."""
     try:
         lines = read_regular(path, _MOST_BYTES).decode("utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return
     for line in lines:
+        if any(text not in line for text in holding):
+            continue
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):

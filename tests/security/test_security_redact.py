@@ -45,7 +45,7 @@ def test_secrets_are_known_by_their_look(text, shown):
 @pytest.mark.parametrize(
     "text",
     [
-        "/work/shared/data/mrpc", "nyu-mll/glue", "hf://datasets/nyu-mll/glue@main", "http://127.0.0.1:8265",
+        "/shared/data/mrpc", "nyu-mll/glue", "hf://datasets/nyu-mll/glue@main", "http://127.0.0.1:8265",
         "sst2-conventional-10pc-seed0-db2d8fd5", "teacher-0123456789abcdef", "a task-specific mask-token-classifier",
         "bert-base-uncased, 22.7M parameters: 84.5", "the tokenizer has no pad_token; set pad_token", "ssh://git@host/x",
         "write --set compute.address=auto", "user@example.org", "distil.num_epochs: 'none' is not allowed",
