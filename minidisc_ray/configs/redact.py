@@ -102,6 +102,10 @@ class SecretsFilter(logging.Filter):
         return True
 
 
+# Whoever has read a config logs through it, and nobody runs anything without one.
+logging.getLogger("minidisc_ray").addFilter(SecretsFilter())
+
+
 def _by_key(item: tuple[Any, Any]) -> str:
     return str(item[0])
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.configs.redact import SecretsFilter
 from minidisc_ray.files.patience import use_storage
 from minidisc_ray.pipeline.metering import StageMeter
 from minidisc_ray.pipeline.prepared import Prepared
@@ -20,7 +19,6 @@ from minidisc_ray.training.notice import Preempted, must_stop
 from minidisc_ray.training.workers import Workers
 
 logger = logging.getLogger("minidisc_ray")
-logger.addFilter(SecretsFilter())
 
 # Told of metrics by name and of the newest checkpoint's folder after each epoch, on every worker.
 Report = Callable[[dict[str, float], Path], None]
