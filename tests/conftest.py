@@ -18,24 +18,33 @@ from minidisc_ray.files.patience import use_storage
 
 torch.set_num_threads(1)
 
+# Of the tests that start a Ray those that run last: some three minutes of ten.
+_RAY_AT_THE_END = ("test_ray_study.py", "test_ray_sweep.py", "test_ray_workers.py")
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Over several processes tests go file by file, but those that start a Ray all to one of them."""
+    """Over several processes tests go file by file, but those that start a Ray go in two lots."""
     from xdist.scheduler import LoadScopeScheduling
 
     class OneProcessForRay(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file, *_ = nodeid.split("::")
-            return "ray" if "/ray_backend/" in file else file
+            return ("ray, first", nodeid.split("::")[0], "ray, last")[_turn(nodeid)]
 
     return OneProcessForRay(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first: in the order of their collection whoever ends last would end alone."""
+    """Most of the long ones first, and some last, for whichever process is through with the others before."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: "/ray_backend/" not in item.nodeid)
+        items.sort(key=lambda item: _turn(item.nodeid))
+
+
+def _turn(nodeid: str) -> int:
+    file = nodeid.split("::")[0]
+    if "/ray_backend/" not in file:
+        return 1
+    return 2 if file.endswith(_RAY_AT_THE_END) else 0
 
 
 @pytest.fixture(params=FAMILY_NAMES)
