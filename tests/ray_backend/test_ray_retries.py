@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ray_kit import prepared_run
+from ray_kit import command_of, prepared_run, wait_until
 
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.pipeline.driver import process_start
@@ -95,6 +95,8 @@ def test_a_stall_must_be_a_number_of_seconds_that_training_can_keep(value):
 def test_only_the_worker_that_wrote_its_place_is_ended_there():
     worker = subprocess.Popen(["ray::trial", "60"], executable="sleep")
     try:
+        # A process that has just begun has no command line for an instant.
+        wait_until(lambda: command_of(worker.pid).startswith("ray::"), 10, "the worker's name")
         started = process_start(worker.pid)
         for other in ("1", "", "zombie"):
             _kill(Place("abc", worker.pid, other))
