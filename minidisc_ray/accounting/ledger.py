@@ -29,7 +29,7 @@ __all__ = ["Attempt", "Kind", "Ledger"]
 _began: dict[str, float] = {}
 # Of two nodes' processes of one number.
 _OWN = secrets.token_hex(3)
-# Of a year's beats there are some 2 GB; more is nobody's ledger.
+# A trial that ran for a year would have some 3 GB of beats; more is nobody's ledger.
 _MOST_BYTES = 8 * 2**30
 
 
