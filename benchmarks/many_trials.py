@@ -36,7 +36,6 @@ from minidisc_ray.ray_backend.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.retries import RetryPolicy
 from minidisc_ray.ray_backend.run import Looker
 from minidisc_ray.ray_backend.sharing import taking_turns
-from minidisc_ray.ray_backend.stalls import StallWatch, end_on_its_node
 from minidisc_ray.ray_backend.trial_actor import TrialActor, finish
 from minidisc_ray.ray_backend.watching import watched
 
@@ -80,7 +79,7 @@ def measure(num_trials: int, num_cpus: int, storage: Path) -> dict[str, float]:
     with leased(prepared.run_folder) as lease, taking_turns(prepared.name, 0) as turn:
         folder = open_run(prepared)
         with watching_trials(Console(file=io.StringIO(), force_terminal=True, width=120)) as watch:
-            looker = Looker(folder, time.time(), lease, StallWatch(1800.0, end_on_its_node), watch)
+            looker = Looker(folder, time.time(), lease, 1800.0, watch)
             sampler = threading.Thread(target=sample)
             sampler.start()
             begun = time.monotonic()

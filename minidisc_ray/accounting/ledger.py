@@ -78,6 +78,7 @@ class Ledger:
         node: str | None = None,
         device_model: str | None = None,
         number: int | None = None,
+        process: tuple[int, str] | None = None,
     ) -> str:
         """Open an attempt, now or since a time (seconds since the epoch); returns its id.
 
@@ -91,6 +92,7 @@ class Ledger:
             node: where; by default this machine's name.
             device_model: what exactly a device is, for instance the processor's name.
             number: the ordinal among this trial's attempts of that name; by default counted from the file.
+            process: number and start of the process that holds them on its node, for whoever may have to end it.
         """
         now = time.time()
         attempt_id = uuid.uuid4().hex[:12]
@@ -110,6 +112,8 @@ class Ledger:
         }
         if device_model is not None:
             entry["device_model"] = device_model
+        if process is not None:
+            entry["pid"], entry["process_start"] = process
         self.append(entry)
         _began[attempt_id] = time.monotonic() - (0.0 if started_at is None else max(0.0, now - started_at))
         return attempt_id
@@ -168,8 +172,17 @@ class Ledger:
             and node in (None, one.node)
         ]
         for attempt_id in left:
-            self.append({"attempt": attempt_id, "event": "close", "status": status, "time": known_at})
+            self.close(attempt_id, status, known_at)
         return left
+
+    def close(self, attempt_id: str, status: str, at: float | None = None) -> None:
+        """Close one attempt from without, now or as of a time (seconds since the epoch): its process is dead.
+
+        Raises:
+            OSError: if the storage refuses for longer than a run waits for it.
+        """
+        known_at = time.time() if at is None else at
+        self.append({"attempt": attempt_id, "event": "close", "status": status, "time": known_at})
 
     def close_abandoned(self) -> None:
         """Close what former drivers left open, each at its own last beat: nobody held anything in between.
@@ -224,6 +237,10 @@ class Ledger:
         """Every attempt, in the order of starting; a torn, foreign or damaged line is passed over."""
         return attempts_of(self._entries())
 
+    def files(self) -> list[Path]:
+        """The files that its lines lie in, in a stable order; the one of a folder may not be there yet."""
+        return [self.path, *(sorted(self.segments.glob("*.jsonl")) if self._is_mirrored else ())]
+
     def bring(self) -> None:
         """Bring what other nodes wrote, for a ledger in a bucket.
 
@@ -252,15 +269,9 @@ class Ledger:
         self.append(entry)
 
     def _entries(self, *holding: str) -> Iterator[dict[str, Any]]:
-        found = _entries_of(self.path, holding)
-        if self._is_mirrored:
-            # A stable order of several clocks' lines; each process's own stay in theirs.
-            every = [
-                *found,
-                *(entry for path in sorted(self.segments.glob("*.jsonl")) for entry in _entries_of(path, holding)),
-            ]
-            found = iter(sorted(every, key=lambda entry: float(entry["time"])))
-        return found
+        found = (entry for path in self.files() for entry in _entries_of(path, holding))
+        # A stable order of several clocks' lines; each process's own stay in theirs.
+        return iter(sorted(found, key=lambda entry: float(entry["time"]))) if self._is_mirrored else found
 
 
 def _entries_of(path: Path, holding: Sequence[str] = ()) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,16 @@ import math
 from typing import Any
 
 # No cluster has more devices, no attempt takes longer, and no clock shows a later time; so that sums stay finite.
-_LARGEST = {"time": 1e11, "seconds": 1e11, "devices": 1e9, "joules": 1e21, "number": 1e15, "step": 1e15, "worker": 1e9}
+_LARGEST = {
+    "time": 1e11,
+    "seconds": 1e11,
+    "devices": 1e9,
+    "joules": 1e21,
+    "number": 1e15,
+    "step": 1e15,
+    "worker": 1e9,
+    "pid": 1e9,
+}
 # Without these, as they are, an attempt has no place.
 _NAMES = ("name", "trial", "device_type")
 

@@ -4,6 +4,7 @@ Ray Train's own callback interface for worker groups is a developer interface, s
 test holds this against the ledger.
 """
 
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from ray.util.state import get_placement_group
 from minidisc_ray.accounting.beating import beat_while_open, stop_beating
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.files.mirroring import local_path
+from minidisc_ray.pipeline.driver import process_start
 from minidisc_ray.ray_backend.leaving import heed_sigterm
 
 
@@ -26,7 +28,10 @@ class Hold:
         self, ledger_path: Path, holder: str, trial: str, devices: float, device_type: str, since: float | None = None
     ) -> None:
         self._ledger = Ledger(ledger_path)
-        self._attempt = self._ledger.start("hold", holder, trial, devices, device_type, since, node=node_id())
+        process = (os.getpid(), process_start(os.getpid()))
+        self._attempt = self._ledger.start(
+            "hold", holder, trial, devices, device_type, since, node=node_id(), process=process
+        )
         beat_while_open(self._ledger, self._attempt)
 
     def close(self, status: str) -> None:

@@ -19,6 +19,7 @@ from minidisc_ray.pipeline.run_directory import open_run, probe_storage
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.experiment import fit_items
+from minidisc_ray.ray_backend.frozen import HoldWatch
 from minidisc_ray.ray_backend.metrics import publish
 from minidisc_ray.ray_backend.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.resources import trials_at_once
@@ -91,6 +92,7 @@ def _execute(
         for run in touched:
             open_run(run)
         use_storage(touched[0].storage, compute.storage_patience_seconds)
+        holds = HoldWatch([run.run_folder for run in touched], compute.stall_seconds, end_on_its_node)
 
         def look() -> None:
             lease.look()
@@ -99,6 +101,7 @@ def _execute(
             seen = ((item, read_trial_progress(item.run.run_folder, item.trial)) for item in queue.running())
             running = [(item, p) for item, p in seen if p is not None and p.updated_at >= finisher.started_at]
             stalls.look((item.run.run_folder, progress) for item, progress in running)
+            holds.look()
             for item, _ in running:
                 publish(item.run)
             if watch is not None:

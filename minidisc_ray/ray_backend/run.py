@@ -15,6 +15,7 @@ from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.pipeline.run_directory import open_run, probe_storage
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.ray_backend.cluster import cluster
+from minidisc_ray.ray_backend.frozen import HoldWatch
 from minidisc_ray.ray_backend.metrics import publish
 from minidisc_ray.ray_backend.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.resources import trials_at_once
@@ -61,7 +62,7 @@ def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
             at_once = trials_at_once(nodes, compute)
             folder = open_run(prepared)
             use_storage(prepared.storage, compute.storage_patience_seconds)
-            looker = Looker(folder, started_at, lease, StallWatch(compute.stall_seconds, end_on_its_node), watch)
+            looker = Looker(folder, started_at, lease, compute.stall_seconds, watch)
             try:
                 watched(lambda: _execute(prepared, at_once, turn), looker.look)
             except LeaseLostError:
@@ -102,11 +103,14 @@ def _fit_alone(prepared: Prepared, trial: str, with_shared: bool, turn: Turn) ->
 class Looker:
     """What is seen to while trials run."""
 
-    def __init__(self, folder: Path, since: float, lease: Lease, stalls: StallWatch, watch: Watch | None) -> None:
+    def __init__(
+        self, folder: Path, since: float, lease: Lease, stall_seconds: float | None, watch: Watch | None
+    ) -> None:
         self.folder = folder
         self.since = since
         self.lease = lease
-        self.stalls = stalls
+        self.stalls = StallWatch(stall_seconds, end_on_its_node)
+        self.holds = HoldWatch([folder], stall_seconds, end_on_its_node)
         self.watch = watch
         self._reader = ProgressReader(folder)
 
@@ -116,6 +120,7 @@ class Looker:
         bring_live(self.folder)
         found = [progress for progress in self._reader.read() if progress.updated_at >= self.since]
         self.stalls.look((self.folder, progress) for progress in found)
+        self.holds.look()
         publish(self.folder)
         if self.watch is not None:
             self.watch(found)

@@ -18,7 +18,7 @@ from minidisc_ray.pipeline.driver import process_start
 from minidisc_ray.pipeline.progress import Progress
 
 # The worker's own watch comes first: it leaves a traceback.
-_MARGIN_SECONDS = 10.0
+MARGIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,10 @@ def _file(run_folder: Path, trial: str) -> Path:
     return run_folder / "progress" / f".{trial}.place.json"
 
 
+# Ends a worker; what it returns tells whether it was at work there still, or None as long as that is not known.
+End = Callable[[Place], Callable[[], bool | None]]
+
+
 @dataclass
 class StallWatch:
     """Which of the running trials have stood still for too long, by this process's own clock.
@@ -64,7 +68,7 @@ class StallWatch:
     """
 
     stall_seconds: float | None
-    end: Callable[[Place], None]
+    end: End
     clock: Callable[[], float] = time.monotonic
     _moved: dict[tuple[Path, str], tuple[float, float]] = field(default_factory=dict)
 
@@ -81,24 +85,40 @@ class StallWatch:
             updated_at, moved_at = known.get(key, (progress.updated_at, now))
             if updated_at != progress.updated_at:
                 updated_at, moved_at = progress.updated_at, now
-            elif now - moved_at > self.stall_seconds + _MARGIN_SECONDS:
+            elif now - moved_at > self.stall_seconds + MARGIN_SECONDS:
                 moved_at = now
                 if (place := place_of(folder, progress.trial)) is not None:
                     self.end(place)
             self._moved[key] = (updated_at, moved_at)
 
 
-def end_on_its_node(place: Place) -> None:
-    """Kill a worker from a task on its node; what is gone already needs no killing."""
+def end_on_its_node(place: Place) -> Callable[[], bool | None]:
+    """Kill a worker from a task on its node; what is gone already needs no killing.
+
+    Returns:
+        what tells, without waiting, whether it was killed; None as long as that is not known.
+    """
     there = NodeAffinitySchedulingStrategy(place.node_id, soft=False)
-    ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_kill).remote(place)
+    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_kill).remote(place)
+
+    def is_killed() -> bool | None:
+        if not ray.wait([task], timeout=0)[0]:
+            return None
+        try:
+            return bool(ray.get(task))
+        except ray.exceptions.RayError:
+            return False  # the node is gone, and whatever ran there
+
+    return is_killed
 
 
-def _kill(place: Place) -> None:
+def _kill(place: Place) -> bool:
     try:
         command = Path(f"/proc/{place.pid}/cmdline").read_bytes()
         # The number may be another process's by now, another worker's too.
         if command.startswith(b"ray::") and process_start(place.pid) == place.process_start:
             os.kill(place.pid, signal.SIGKILL)
+            return True
     except OSError:
-        return
+        pass
+    return False

@@ -15,8 +15,8 @@ from pathlib import Path
 from chaos_kit import Nodes, Sweep, signal_one, trial_processes
 from ray_kit import command_of
 
-from minidisc_ray.pipeline.progress import Progress
-from minidisc_ray.ray_backend.stalls import place_of
+from minidisc_ray.pipeline.progress import Progress, read_progress
+from minidisc_ray.ray_backend.stalls import Place, place_of
 
 
 @dataclass
@@ -73,6 +73,24 @@ def freeze_worker(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
     pid = rng.choice(found)
     os.kill(pid, signal.SIGSTOP)
     return command_of(pid)
+
+
+def freeze_worker_between_trials(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
+    """As soon as a trial is over: before its process has the next one."""
+    over = {found[0] for found in _over(sweep)}
+    deadline = time.monotonic() + 120
+    while sweep.is_running and time.monotonic() < deadline:
+        for key, place in _over(sweep):
+            if key not in over and place is not None and place.pid in trial_processes():
+                os.kill(place.pid, signal.SIGSTOP)
+                return f"{command_of(place.pid)} after {key[1]} of {key[0].name}"
+        time.sleep(0.002)
+    return "no trial ended"
+
+
+def _over(sweep: Sweep) -> list[tuple[tuple[Path, str], Place | None]]:
+    every = [(run, progress) for run in sweep.runs() for progress in read_progress(run)]
+    return [((run, p.trial), place_of(run, p.trial)) for run, p in every if p.status == "finished"]
 
 
 def starve_worker(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
@@ -137,6 +155,7 @@ FAULTS: dict[str, Inject] = {
     "worker killed (-9)": kill_worker,
     "worker told to leave (SIGTERM)": tell_worker_to_leave,
     "worker frozen": freeze_worker,
+    "worker frozen between trials": freeze_worker_between_trials,
     "worker out of memory": starve_worker,
     "driver killed (-9)": kill_driver,
     "driver stopped (SIGTERM)": stop_driver,
