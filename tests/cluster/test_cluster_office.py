@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-import yaml
 from cluster_kit import ROOT, load
 from office_kit import Office, asked, free_ports, start_office, token_of
 
@@ -72,7 +71,8 @@ def test_a_job_with_the_token_waits_for_the_node_and_leaves_its_result(office, t
     here, storage = tmp_path / "working", tmp_path / "runs" / "me"
     for name in ("jobs", "cluster"):
         shutil.copytree(ROOT / name, here / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (here / "recipe.yaml").write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
+    # Which is YAML as well, and has no aliases.
+    (here / "recipe.yaml").write_text(json.dumps(RECIPE), encoding="utf-8")
     waiting = ["python", "cluster/wait_for_nodes.py", "--nodes", "1", "--cpus", "2", "--minutes", "3", "--"]
     job = ["python", "jobs/conventional.py", "recipe.yaml", "--storage", str(storage)]
     options = ["--submission-id", "me-first", "--working-dir", str(here)]
