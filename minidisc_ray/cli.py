@@ -24,12 +24,12 @@ from minidisc_ray.cli_options import (
     console,
     messages,
     overrides_of,
+    say,
     when_stopped,
 )
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.redact import redact
-from minidisc_ray.files.mirroring import place_of
 
 app = typer.Typer(
     name="minidisc",
@@ -135,29 +135,6 @@ def run(
 
 
 @app.command()
-def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Finished runs, or a storage folder of them.")],
-    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
-    scan: Annotated[
-        bool, typer.Option("--scan", help="Also print each MiniDisc run's choice for other lambdas.")
-    ] = False,
-) -> None:
-    """Print finished runs as one table, costs beside conventional's."""
-    from minidisc_ray import api
-    from minidisc_ray.pipeline.mirrored import bring_to_show
-    from minidisc_ray.pipeline.result import load_result
-    from minidisc_ray.reports.candidates import lambda_scan_line
-    from minidisc_ray.reports.render import render
-
-    results = [load_result(folder) for folder in _finished_runs([bring_to_show(place) for place in runs])]
-    print(render(api.compare(results), format_), end="")  # noqa: T201 - csv and json must not be wrapped
-    if scan:
-        for result in results:
-            if result.choice_by_lambda:
-                console.print(printable(f"{result.name}: {lambda_scan_line(result)}"), soft_wrap=True, markup=False)
-
-
-@app.command()
 def study(
     file: Annotated[Path, typer.Argument(metavar="STUDY", help="A study file; studies/ has the paper's tables.")],
     budget: Annotated[
@@ -196,6 +173,7 @@ def study(
 
 
 for command in (
+    cli_storage.compare,
     cli_storage.status,
     cli_storage.ls,
     cli_storage.stop,
@@ -214,13 +192,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=True)
     except UserError as error:
-        _say(error)
+        say(error)
         sys.exit(2)
     except KeyboardInterrupt:
         messages.print("minidisc: stopped")
         sys.exit(STOPPED)
     except Stopped as ended:
-        messages.print(f"minidisc: stopped; {ended.leaves}", soft_wrap=True)
+        who = f" by {ended.asked_by}" if ended.asked_by else ""
+        messages.print(
+            printable(f"minidisc: stopped{who}; {ended.leaves}"), soft_wrap=True, markup=False, highlight=False
+        )
         raise
     except SystemExit as ended:
         # Typer makes this of a KeyboardInterrupt in a command, and says nothing.
@@ -232,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             sys.stderr.write(redact(traceback.format_exc()))
             sys.exit(1)
         # As a user's mistake is told: in one line that can be printed, without secrets.
-        _say(UserError(" ".join(str(error).split()) or type(error).__name__))
+        say(UserError(" ".join(str(error).split()) or type(error).__name__))
         messages.print("minidisc: set MINIDISC_TRACEBACK=1 to see where", soft_wrap=True)
         sys.exit(1)
     sys.exit(0)
@@ -241,21 +222,3 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def entry() -> NoReturn:
     """The console script."""
     main()
-
-
-def _finished_runs(folders: Sequence[Path]) -> list[Path]:
-    """Runs as they are; in place of a storage folder its finished runs; of several, unfinished ones are left out."""
-    found: list[Path] = []
-    for folder in folders:
-        if (folder / "identity.json").is_file() and not (folder / "result.json").is_file() and len(folders) > 1:
-            messages.print(f"minidisc: {place_of(folder)} is not finished, left out", soft_wrap=True, highlight=False)
-        elif (folder / "result.json").is_file():
-            found.append(folder)
-        else:
-            inside = sorted(path.parent for path in folder.glob("*/result.json"))
-            found += inside or [folder]
-    return found
-
-
-def _say(error: UserError) -> None:
-    messages.print(f"minidisc: {error}", soft_wrap=True, markup=False, highlight=False)

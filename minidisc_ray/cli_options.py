@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.render import WIDTH_OF_A_PIPE
 
 console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
@@ -29,11 +30,13 @@ class Stopped(SystemExit):
 
     Attributes:
         leaves: what holds after it, in words.
+        asked_by: who asked for it from elsewhere; empty for Ctrl-C.
     """
 
-    def __init__(self, leaves: str) -> None:
+    def __init__(self, leaves: str, asked_by: str = "") -> None:
         super().__init__(STOPPED)
         self.leaves = leaves
+        self.asked_by = asked_by
 
 
 @contextmanager
@@ -41,8 +44,8 @@ def when_stopped(leaves: str) -> Iterator[None]:
     """Have a Ctrl-C in the context say what it leaves behind: most commands keep nothing to go on from."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise Stopped(leaves) from None
+    except KeyboardInterrupt as stop:
+        raise Stopped(leaves, str(stop)) from None
 
 
 def overrides_of(set_: list[str] | None, storage: str | None, name: str | None, address: str | None) -> list[str]:
@@ -50,3 +53,8 @@ def overrides_of(set_: list[str] | None, storage: str | None, name: str | None, 
     named = {"storage": storage, "name": name, "compute.address": address}
     quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in named.items() if value is not None}
     return [*(set_ or []), *(f"{key}={value}" for key, value in quoted.items())]
+
+
+def say(error: UserError) -> None:
+    """A user's mistake, or what was left out, on the error stream."""
+    messages.print(f"minidisc: {error}", soft_wrap=True, markup=False, highlight=False)

@@ -1,16 +1,52 @@
 """Commands over a storage root: what is there, where it stands, stopping it, and making room."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from minidisc_ray.cli_options import console, when_stopped
+from minidisc_ray.cli_options import Format, console, messages, say, when_stopped
+from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.printable import printable
+from minidisc_ray.files.mirroring import place_of
 
 StorageFolder = Annotated[Path, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
 _DEFAULT_STORAGE = Path("minidisc-runs")
 _STILL_RUNNING = 1
+_MOST_NAMES = 5
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Finished runs, or a storage folder of them.")],
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
+    scan: Annotated[
+        bool, typer.Option("--scan", help="Also print each MiniDisc run's choice for other lambdas.")
+    ] = False,
+) -> None:
+    """Print finished runs as one table, costs beside conventional's."""
+    from minidisc_ray import api
+    from minidisc_ray.pipeline.mirrored import bring_to_show
+    from minidisc_ray.pipeline.result import load_result
+    from minidisc_ray.reports.candidates import lambda_scan_line
+    from minidisc_ray.reports.render import render
+
+    results, num_damaged = [], 0
+    for folder in (folders := _finished_runs([bring_to_show(place) for place in runs])):
+        try:
+            results.append(load_result(folder))
+        except UserError as error:
+            if len(folders) == 1:
+                raise
+            say(UserError(f"{error}; left out"))
+            num_damaged += 1
+    print(render(api.compare(results), format_), end="")  # noqa: T201 - csv and json must not be wrapped
+    if scan:
+        for result in results:
+            if result.choice_by_lambda:
+                console.print(printable(f"{result.name}: {lambda_scan_line(result)}"), soft_wrap=True, markup=False)
+    if num_damaged:
+        raise typer.Exit(1)
 
 
 def status(
@@ -95,3 +131,24 @@ def _folder(storage: Path) -> Path:
     from minidisc_ray.pipeline.mirrored import bring_to_show
 
     return bring_to_show(storage)
+
+
+def _finished_runs(folders: Sequence[Path]) -> list[Path]:
+    """Runs as they are; in place of a storage folder its finished runs; of several, unfinished ones are left out."""
+    found: list[Path] = []
+    for folder in folders:
+        if (folder / "identity.json").is_file() and not (folder / "result.json").is_file() and len(folders) > 1:
+            messages.print(f"minidisc: {place_of(folder)} is not finished, left out", soft_wrap=True, highlight=False)
+        elif (folder / "result.json").is_file():
+            found.append(folder)
+        else:
+            inside = sorted(path.parent for path in folder.glob("*/result.json"))
+            unfinished = sorted({path.parent for path in folder.glob("*/identity.json")} - set(inside))
+            names = ", ".join(path.name for path in unfinished[:_MOST_NAMES])
+            more = f" and {len(unfinished) - _MOST_NAMES} more" if len(unfinished) > _MOST_NAMES else ""
+            if unfinished and not inside:
+                raise UserError(f"{place_of(folder)}: none of its runs is finished ({names}{more})")
+            if unfinished:
+                say(UserError(f"not finished, left out: {names}{more}"))
+            found += inside or [folder]
+    return found

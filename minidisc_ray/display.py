@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -112,10 +113,13 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
     cost = result.cost
     lost = f" ({hours_text(cost.lost_device_hours)} of them lost and done again)" if cost.lost_device_hours else ""
     price = f"; {price_text(cost.price)} {cost.currency} for both" if cost.price is not None else ""
+    made = next((stage for stage in cost.stages if stage.stage == "teacher"), None)
+    made_before = ", made before" if made is not None and made.reused else ""
+    teacher = f"; {hours_text(cost.teacher_device_hours)} for its teacher{made_before}" if made is not None else ""
     _tell(
         console,
         f"cost: {hours_text(cost.device_hours)} {cost.device_unit}{lost}, and "
-        f"{hours_text(cost.startup_device_hours)} for start-up{price}; "
+        f"{hours_text(cost.startup_device_hours)} for start-up{price}{teacher}; "
         f"{cost.training_flops / 1e12:.3g} training TFLOPs",
     )
     _tell(console, f"student: {folder / 'student'}")
@@ -128,7 +132,7 @@ def _tell(console: Console, line: str) -> None:
 
 
 class _Lines:
-    """One line whenever a trial enters a stage, finishes an epoch or ends: for logs and job output."""
+    """A line, with its time, whenever a trial enters a stage, finishes an epoch or ends: for logs and job output."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -139,7 +143,8 @@ class _Lines:
             key = (trial.stage, trial.epoch, trial.status)
             if self.seen.get(trial.trial) != key:
                 self.seen[trial.trial] = key
-                _tell(self.console, "  ".join(_cells(trial)))
+                now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+                _tell(self.console, "  ".join((now, *_cells(trial))))
 
 
 def _table(trials: Sequence[Progress]) -> Table:

@@ -31,6 +31,7 @@ from minidisc_ray.pipeline.driver import (
 
 STOP_FILE = ".stop.json"
 _SECONDS_BETWEEN_LOOKS = 1.0
+_LONGEST_NAME = 200
 
 logger = logging.getLogger("minidisc_ray")
 
@@ -85,7 +86,7 @@ class Lease:
         """See whether this driver is to go on.
 
         Raises:
-            KeyboardInterrupt: if it was asked to stop, as Ctrl-C does.
+            KeyboardInterrupt: if it was asked to stop, as Ctrl-C does; with the name of who asked.
             LeaseLostError: if another driver works on the run by now.
         """
         if self._lost_to is not None:
@@ -100,7 +101,8 @@ class Lease:
             asked = read_json(request)
             remove(request)
             if isinstance(asked, dict) and asked.get("token") == self.own.token:
-                raise KeyboardInterrupt
+                who = asked.get("asked_by")
+                raise KeyboardInterrupt(who[:_LONGEST_NAME] if isinstance(who, str) else "")
 
     def give_back(self) -> None:
         """Let the next driver in."""

@@ -62,7 +62,10 @@ def stop(storage: Path, name: str, wait_seconds: float) -> Stopped:
         )
     me = this_driver(time.time())
     try:
-        write_json(folder / STOP_FILE, {"token": driver.token, "asked_by": me.title, "asked_at": me.started_at})
+        write_json(
+            folder / STOP_FILE,
+            {"token": driver.token, "asked_by": f"{me.user} on {me.host}", "asked_at": me.started_at},
+        )
     except OSError as error:
         raise UserError(
             f"{name}: {place_of(folder)} cannot be written ({error.strerror}), so nothing was asked to stop"

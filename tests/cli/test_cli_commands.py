@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import shutil
 from typing import get_args
 
 import pandas as pd
@@ -143,6 +144,24 @@ def test_compare_prints_what_programs_read(minidisc, runs):
             assert row["training_flops"] == pytest.approx(result.cost.training_flops)
     markdown = minidisc.well("compare", *runs, "--format", "md")
     assert any(line.startswith("|") for line in markdown.splitlines())
+
+
+def test_compare_names_what_it_leaves_out(minidisc, runs, tmp_path):
+    one, other = (shutil.copytree(run, tmp_path / "root" / run.name) for run in runs)
+    (one / "result.json").write_text("{}")
+    done = minidisc("compare", tmp_path / "root", "--format", "csv")
+    assert done.code == 1, "a script is told"
+    assert f"{one / 'result.json'}: schema version None" in done.err
+    assert done.err.endswith("; left out\n")
+    assert len(done.out.splitlines()) >= 2
+    assert minidisc("compare", one).code == 2
+    (one / "result.json").unlink()
+    done = minidisc("compare", tmp_path / "root", "--format", "csv")
+    assert (done.code, done.err) == (0, f"minidisc: not finished, left out: {one.name}\n")
+    (other / "result.json").unlink()
+    sentence = minidisc("compare", tmp_path / "root").sentence
+    assert sentence.startswith(f"{tmp_path / 'root'}: none of its runs is finished (")
+    assert one.name in sentence
 
 
 def test_compare_scans_lambda(minidisc, runs):

@@ -49,6 +49,14 @@ def test_ctrl_c_is_exit_code_130_and_one_sentence(minidisc, recipe, monkeypatch,
     assert (done.code, done.err) == (130, told)
 
 
+def test_who_asked_for_a_stop_from_elsewhere_is_named(minidisc, recipe, monkeypatch):
+    def asked(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt("anna on [red]laptop\x1b[0m")
+
+    monkeypatch.setattr(minidisc_ray.ray_backend, "run_on_ray", asked)
+    assert minidisc("run", recipe).err == GOES_ON.replace("stopped;", "stopped by anna on [red]laptop\\x1b[0m;")
+
+
 def test_ctrl_c_in_a_study(minidisc, tmp_path, monkeypatch):
     file = write_study(tmp_path, raw_study())
     arguments = ("study", file, "--storage", tmp_path / "runs")

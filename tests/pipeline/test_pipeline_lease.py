@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.files.writing import write_json
-from minidisc_ray.pipeline.driver import DRIVER_FILE, driver_of, is_heard_of, this_driver, written_driver
+from minidisc_ray.pipeline.driver import DRIVER_FILE, driver_of, is_heard_of, this_driver, user_name, written_driver
 from minidisc_ray.pipeline.lease import STOP_FILE, Lease, LeaseLostError, leased
 from minidisc_ray.pipeline.stopping import stop
 
@@ -223,8 +224,9 @@ def test_a_driver_that_is_busy_is_told_to_be_still_running(run):
     with leased(run, **BEATS) as lease:
         stopped = stop(run.parent, run.name, 0.5)
         assert (stopped.outcome, stopped.was_heard_of) == ("still running", True)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as asked:
             lease.look()
+        assert str(asked.value) == f"{user_name()} on {platform.node()}"
         lease.look()
         assert not (run / STOP_FILE).exists()
 
