@@ -78,7 +78,9 @@ def ls(
     from minidisc_ray.reports.listing import listing
     from minidisc_ray.reports.listing_render import listing_table, listing_text
 
-    found = listing(_folder(storage))
+    # Before its first run a project has no such folder; one that is named should be there.
+    is_fresh = storage == _DEFAULT_STORAGE and not storage.exists()
+    found = [] if is_fresh else listing(_folder(storage))
     if format_ == "table":
         console.print(listing_table(found) if found else printable(f"no runs in {storage}"), soft_wrap=not found)
     else:

@@ -147,6 +147,8 @@ class Sweep:
     address: str
     storage: Path
     environment: dict[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
+    outage_seconds: float = 6.0
     process: subprocess.Popen[str] | None = None
     starts: int = 0
 
@@ -154,9 +156,10 @@ class Sweep:
         file = self.folder / "study.yaml"
         file.write_text(json.dumps(STUDY), encoding="utf-8")  # which is YAML as well
         self.starts += 1
+        command = [sys.executable, "-c", MAIN, "study", str(file), "--storage", str(self.storage), "--format", "json"]
         with (self.folder / f"driver-{self.starts:03d}.log").open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", MAIN, "study", str(file), "--storage", str(self.storage), "--format", "json"],
+                [*command, *self.options],
                 env={**clean_environment(**FAST), **self.environment, "RAY_ADDRESS": self.address},
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -127,28 +127,28 @@ def kill_node(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
 
 
 def make_storage_read_only(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
-    """For six seconds; what is open for writing keeps a mount busy, so try again."""
+    """What is open for writing keeps a mount busy, so try again."""
     for _ in range(50):
         if subprocess.run(
             ["mount", "-o", "remount,ro", str(sweep.storage)], capture_output=True, check=False
         ).returncode:
             time.sleep(0.1)
             continue
-        time.sleep(6)
+        time.sleep(sweep.outage_seconds)
         subprocess.run(["mount", "-o", "remount,rw", str(sweep.storage)], check=True)
-        return "for 6 s"
+        return f"for {sweep.outage_seconds:g} s"
     return "the storage was always busy"
 
 
 def fill_disk(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
-    """For six seconds there is no byte left."""
+    """For a while there is no byte left."""
     filler, before = sweep.storage / "filler", shutil.disk_usage(sweep.storage).used
     with suppress(OSError), filler.open("wb") as file:
         while True:
             file.write(b"\0" * 2**16)
-    time.sleep(6)
+    time.sleep(sweep.outage_seconds)
     filler.unlink(missing_ok=True)
-    return f"for 6 s; {before / 2**20:.0f} MiB were in use"
+    return f"for {sweep.outage_seconds:g} s; {before / 2**20:.0f} MiB were in use"
 
 
 FAULTS: dict[str, Inject] = {

@@ -65,7 +65,8 @@ def check(sweep: Sweep, undisturbed, meter: Meter, faults: list[Fault]) -> None:
     for number, fault in enumerate(faults):
         last = number == len(faults) - 1
         ends = (f"{lost:.1f}", f"{held:.1f}", f"{held - metered:+.1f}", str(len(holds))) if last else ("",) * 4
-        _rows.append((fault.name, fault.stages, "yes" if is_same else "NO", str(fault.steps_redone), *ends))
+        outage = f", {sweep.outage_seconds:g} s" if fault.name in NEED_A_DISK else ""
+        _rows.append((fault.name + outage, fault.stages, "yes" if is_same else "NO", str(fault.steps_redone), *ends))
     assert found == undisturbed
     assert all(fault.steps_redone <= STEPS_PER_CHECKPOINT for fault in faults), faults
     assert abs(held - metered) <= max(0.02 * metered, 2.0 * len(holds)), f"{held:.1f} s held, {metered:.1f} s metered"
@@ -84,16 +85,18 @@ def disturbed(sweep: Sweep, nodes: Nodes, names: list[str], rng: random.Random, 
     return faults
 
 
-def run(folder: Path, nodes: Nodes, undisturbed, names: list[str], rng: random.Random, stage: str | None = None):
+def run(
+    folder: Path, nodes: Nodes, undisturbed, names: list[str], rng: random.Random, stage: str | None = None, **more
+):
     """One sweep with faults, each as soon as something runs, in a stage if one is named."""
     if IS_ROOT and NEED_A_DISK & set(names):
         with small_disk(folder / "disk", 256) as disk:
-            return _run(folder, disk, nodes, undisturbed, names, rng, stage)
-    return _run(folder, folder / "storage", nodes, undisturbed, names, rng, stage)
+            return _run(Sweep(folder, nodes.address, disk, **more), nodes, undisturbed, names, rng, stage)
+    return _run(Sweep(folder, nodes.address, folder / "storage", **more), nodes, undisturbed, names, rng, stage)
 
 
-def _run(folder, storage, nodes, undisturbed, names, rng, stage):
-    sweep, meter = Sweep(folder, nodes.address, storage), Meter(nodes.address)
+def _run(sweep, nodes, undisturbed, names, rng, stage):
+    meter = Meter(nodes.address)
     meter.start()
     sweep.start()
     try:
@@ -101,7 +104,7 @@ def _run(folder, storage, nodes, undisturbed, names, rng, stage):
         code = sweep.wait(900)
     finally:
         end(sweep.process)
-    assert code == 0, (folder / f"driver-{sweep.starts:03d}.log").read_text()
+    assert code == 0, (sweep.folder / f"driver-{sweep.starts:03d}.log").read_text()
     check(sweep, undisturbed, meter, faults)
     return faults
 
@@ -116,6 +119,13 @@ def test_a_fault_is_survived(tmp_path, nodes, undisturbed, name):
     if name in NEED_A_DISK and not IS_ROOT:
         pytest.skip("only root can mount a small disk")
     assert run(tmp_path, nodes, undisturbed, [name], random.Random(SEED), "sandwich")
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can mount a small disk")
+@pytest.mark.parametrize("name", sorted(NEED_A_DISK))
+def test_a_storage_that_fails_for_a_minute_is_waited_for(tmp_path, nodes, undisturbed, name):
+    patient = {"outage_seconds": 60.0, "options": ("--set", "compute.stall_seconds=600")}
+    assert run(tmp_path, nodes, undisturbed, [name], random.Random(SEED), "sandwich", **patient)
 
 
 @pytest.mark.chaos_long

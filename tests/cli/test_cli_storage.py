@@ -36,11 +36,13 @@ def test_ls(minidisc, storage):
     assert [row["name"] for row in table] == [row["name"] for row in rows]
 
 
-def test_ls_of_nothing(minidisc, tmp_path):
+def test_ls_of_nothing(minidisc, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     assert minidisc.well("ls", "--storage", tmp_path / "empty").startswith("no runs in ")
     assert minidisc.well("ls", "--storage", tmp_path / "empty", "--format", "json") == "[]\n"
     assert "storage: " in minidisc("ls", "--storage", tmp_path / "nowhere").sentence
+    monkeypatch.chdir(tmp_path)
+    assert minidisc.well("ls") == "no runs in minidisc-runs\n"
     assert "ftp:// is not supported" in minidisc("ls", "--storage", "ftp://host/runs").sentence
     assert minidisc("ls", "--storage", tmp_path, "--format", "md").code == 2
 
