@@ -13,6 +13,7 @@ from minidisc_ray.configs.model import CheckpointStudentConfig, PretrainedTeache
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.data import load_splits
 from minidisc_ray.evaluation import merge_scores, score
+from minidisc_ray.files.patience import storage_put_back
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.loading import check_labels, load_tokenizer
 from minidisc_ray.pipeline.estimated import Estimate
@@ -23,6 +24,7 @@ from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.profile import profile_folder
 from minidisc_ray.pipeline.progress import Progress
 from minidisc_ray.pipeline.result import RunResult, load_result
+from minidisc_ray.pipeline.run_directory import wait_where_begun
 from minidisc_ray.pipeline.tracking import check_tracking
 from minidisc_ray.reports.html import write_report
 from minidisc_ray.reports.profile import profile_frame
@@ -78,12 +80,14 @@ def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = Non
     return run_prepared(plan(recipe, overrides), watch)
 
 
+@storage_put_back()
 def run_prepared(prepared: Prepared, watch: Watch | None = None, others: Sequence[RunResult] = ()) -> RunResult:
     """Run a checked recipe; other runs' results stand beside it in the report."""
     # Here and not above: only what starts a cluster should pay for importing Ray.
     from minidisc_ray.ray_backend import run_on_ray
 
     result = run_on_ray(prepared, watch)
+    wait_where_begun([prepared])
     write_report(prepared.run_folder, result, others)
     return result
 

@@ -10,6 +10,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.study import load_study
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.data import Splits, load_splits
+from minidisc_ray.files.patience import TRANSIENT, storage_put_back
 from minidisc_ray.pipeline.answers import FinishedRun
 from minidisc_ray.pipeline.findings import Findings, findings_of
 from minidisc_ray.pipeline.mirrored import bring
@@ -17,6 +18,7 @@ from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress
 from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.pipeline.run_directory import wait_where_begun
 from minidisc_ray.pipeline.study import Cell, Outcome, cells_of, read_outcomes, study_folder
 from minidisc_ray.reports.html import write_report
 from minidisc_ray.reports.study_page import write_study
@@ -124,9 +126,12 @@ def _check_folder(folder: Path, storage: str) -> None:
         with tempfile.TemporaryDirectory(prefix=".probe.tmp", dir=existing) as probe:
             (Path(probe) / folder.relative_to(existing)).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"storage: {storage} cannot be written ({error.strerror})") from error
+        # What goes on waits for its storage where it writes.
+        if error.errno not in TRANSIENT or not folder.is_dir():
+            raise UserError(f"storage: {storage} cannot be written ({error.strerror})") from error
 
 
+@storage_put_back()
 def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bool = False) -> StudyReport:
     """Run what is not finished as one Ray Tune experiment, and tell what all of it shows.
 
@@ -146,6 +151,7 @@ def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bo
         write_report(prepared.run_folder, result)
 
     run_many(study.runs, study.folder / "ray", on_result, watch, retry_failed, home=study.folder)
+    wait_where_begun(study.runs)
     return report_study(study)
 
 

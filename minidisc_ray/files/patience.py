@@ -108,6 +108,12 @@ def patiently(action: Callable[[], _Found], path: Path | str) -> _Found:
             return found
 
 
+def reason_of(error: OSError) -> str:
+    """The system's own word for what kept something from being read or written, however long it was waited for."""
+    cause = error.__cause__ if isinstance(error, StorageError) else None
+    return str(getattr(cause, "strerror", None) or error.strerror or error)
+
+
 def wait_for_storage(path: Path) -> None:
     """Return once the storage of :func:`use_storage`, if it holds a path, is there and can be written.
 

@@ -10,7 +10,7 @@ from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.mirrored import bring, bring_for_trial, probe_bucket
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import RunResult, load_result
-from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.pipeline.run_directory import open_run, wait_where_begun
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.pipeline.trial import run_shared, run_trial
 from minidisc_ray.schedules.plan import Trial
@@ -30,6 +30,7 @@ def run_in_process(prepared: Prepared, device: str = "cpu") -> RunResult:
     if is_finished(prepared):
         return load_result(prepared.run_folder)
     started_at = time.time()
+    wait_where_begun([prepared])
     open_run(prepared)
     use_storage(prepared.storage, prepared.config.compute.storage_patience_seconds)
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)

@@ -11,10 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import published, refreshed, refreshed_now_and_then
+from minidisc_ray.files.patience import patiently, reason_of
 from minidisc_ray.files.reading import NotAFileError, read_regular
 from minidisc_ray.files.writing import read_json, remove
 from minidisc_ray.pipeline.driver import (
@@ -69,14 +71,15 @@ class Lease:
         try:
             for folder in (self.folder, *self.others):
                 beats_in = None if folder == self.folder else self.folder.name
-                _claim(folder, self.own.model_copy(update={"beats_in": beats_in}), judged.get(folder))
+                own = self.own.model_copy(update={"beats_in": beats_in})
+                patiently(partial(_claim, folder, own, judged.get(folder)), folder)
                 taken.append(folder)
         except UserError:
             self._give_back(taken)
             raise
         except OSError as error:
             self._give_back(taken)
-            raise UserError(f"storage: {self.folder.parent} cannot be written ({error.strerror})") from error
+            raise UserError(f"storage: {self.folder.parent} cannot be written ({reason_of(error)})") from error
         # Whoever is addressed by an older request is gone.
         refreshed(self.folder / STOP_FILE)
         remove(self.folder / STOP_FILE)
@@ -246,7 +249,12 @@ def _claim(folder: Path, own: Driver, judged: Driver | None) -> None:
 def _write(folder: Path, own: Driver) -> Path:
     # Two machines may have the same pid.
     temporary = folder / f"{DRIVER_FILE}.tmp{own.pid}-{own.token[:8]}"
-    temporary.write_text(own.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    try:
+        temporary.write_text(own.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
     return temporary
 
 

@@ -86,6 +86,11 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> Prepared:
     return prepared
 
 
+def has_begun(run_folder: Path) -> bool:
+    """Whether there is a run in a folder already, which the same recipe goes on with."""
+    return (run_folder / "identity.json").is_file()
+
+
 def check_storage(prepared: Prepared) -> None:
     """Refuse a storage that cannot be written and a run directory that another config made.
 
@@ -99,7 +104,9 @@ def check_storage(prepared: Prepared) -> None:
     except StorageError as error:
         raise UserError(f"storage: {error}") from error
     existing = _existing_part(prepared.storage, prepared.config.storage)
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    is_writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    # What goes on waits for its storage where it writes.
+    if not is_writable and not has_begun(prepared.run_folder):
         raise UserError(f"storage: {prepared.config.storage} cannot be written ({existing} is not a writable folder)")
     folder = prepared.run_folder
     if folder.resolve().parent != prepared.storage:

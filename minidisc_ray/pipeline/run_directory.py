@@ -3,6 +3,8 @@
 import os
 import shutil
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +14,11 @@ from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redacted
 from minidisc_ray.files.mirroring import is_mirrored, is_uri, place_of
-from minidisc_ray.files.patience import StorageError, storage_put_back, use_storage
+from minidisc_ray.files.patience import patiently, reason_of, use_storage
 from minidisc_ray.files.writing import read_json, write_json, write_text
 from minidisc_ray.pipeline.driver import driver_of, is_heard_of, unreadable_driver
 from minidisc_ray.pipeline.mirrored import probe_bucket, storage_root
-from minidisc_ray.pipeline.prepare import check_storage
+from minidisc_ray.pipeline.prepare import check_storage, has_begun
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.result import load_result
 
@@ -27,7 +29,16 @@ _RUN_FILES = ("shared.json", "identity.json", "config.yaml", "result.json", "led
 _LEFTOVER_AGE_SECONDS = 600.0
 
 
-@storage_put_back()
+def wait_where_begun(runs: Sequence[Prepared]) -> None:
+    """Have what goes on wait for a storage that is away or full, as it does later; what begins is refused at once."""
+    begun = [run for run in runs if has_begun(run.run_folder)]
+    if begun:
+        use_storage(begun[0].storage, begun[0].config.compute.storage_patience_seconds)
+    else:
+        # Until there is something in the root, an empty one is new and not away.
+        use_storage(None, 0.0)
+
+
 def open_run(prepared: Prepared) -> Path:
     """Make the run directory, or take up one that the same config made, which is this process's alone from now on.
 
@@ -36,8 +47,6 @@ def open_run(prepared: Prepared) -> Path:
     """
     check_storage(prepared)
     folder = prepared.run_folder
-    # Until there is something in the root, an empty one is new and not away.
-    use_storage(None, 0.0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (prepared.shared_folder / ENCODINGS).mkdir(parents=True, exist_ok=True)
@@ -48,10 +57,8 @@ def open_run(prepared: Prepared) -> Path:
         uses = [f"teacher-{prepared.teacher_key}", f"importance-{prepared.importance_key}"]
         write_json(folder / "shared.json", uses)
         Ledger(folder / "ledger.jsonl").close_abandoned()
-    except StorageError as error:
-        raise UserError(f"storage: {error}") from error
     except OSError as error:
-        raise UserError(f"storage: {prepared.storage} cannot be written ({error.strerror})") from error
+        raise UserError(f"storage: {prepared.storage} cannot be written ({reason_of(error)})") from error
     return folder
 
 
@@ -63,12 +70,19 @@ def probe_storage(prepared: Prepared) -> None:
     """
     probe_bucket(prepared.config.storage)
     probe = prepared.storage / f".probe.tmp{os.getpid()}"
-    try:
+
+    def attempt() -> None:
         prepared.storage.mkdir(parents=True, exist_ok=True)
-        probe.touch()
+        # A disk that is full still takes names.
+        probe.write_bytes(b"\0")
         probe.unlink()
+
+    try:
+        patiently(attempt, prepared.storage)
     except OSError as error:
-        raise UserError(f"storage: {prepared.storage} cannot be written ({error.strerror})") from error
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+        raise UserError(f"storage: {prepared.storage} cannot be written ({reason_of(error)})") from error
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress, read_trial_progress
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import RunResult
-from minidisc_ray.pipeline.run_directory import open_run, probe_storage
+from minidisc_ray.pipeline.run_directory import open_run, probe_storage, wait_where_begun
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.experiment import fit_items
@@ -61,6 +61,7 @@ def run_many(
     probe_bucket(runs[0].config.storage)
     for run in runs:
         bring(run.run_folder)
+    wait_where_begun(runs)
     finisher, items = _Finisher(runs, on_result), items_of(runs, retry_failed)
     if not items:
         finisher.finish(set())

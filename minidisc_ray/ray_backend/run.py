@@ -12,7 +12,7 @@ from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import Progress, ProgressReader
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import RunResult, load_result
-from minidisc_ray.pipeline.run_directory import open_run, probe_storage
+from minidisc_ray.pipeline.run_directory import open_run, probe_storage, wait_where_begun
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.frozen import HoldWatch
@@ -47,6 +47,7 @@ def run_on_ray(prepared: Prepared, watch: Watch | None = None) -> RunResult:
     if is_finished(prepared):
         return load_result(prepared.run_folder)
     started_at = time.time()
+    wait_where_begun([prepared])
     probe_storage(prepared)
     compute = prepared.config.compute
     with leased(prepared.run_folder) as lease:

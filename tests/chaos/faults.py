@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos_kit import Nodes, Sweep, signal_one, trial_processes
+from disk_kit import full, read_only
 from ray_kit import command_of
 
 from minidisc_ray.pipeline.progress import Progress, read_progress
@@ -127,27 +128,19 @@ def kill_node(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
 
 
 def make_storage_read_only(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
-    """What is open for writing keeps a mount busy, so try again."""
     for _ in range(50):
-        if subprocess.run(
-            ["mount", "-o", "remount,ro", str(sweep.storage)], capture_output=True, check=False
-        ).returncode:
-            time.sleep(0.1)
-            continue
-        time.sleep(sweep.outage_seconds)
-        subprocess.run(["mount", "-o", "remount,rw", str(sweep.storage)], check=True)
-        return f"for {sweep.outage_seconds:g} s"
+        # What is open for writing keeps a mount busy, so try again.
+        with suppress(subprocess.CalledProcessError), read_only(sweep.storage):
+            time.sleep(sweep.outage_seconds)
+            return f"for {sweep.outage_seconds:g} s"
+        time.sleep(0.1)
     return "the storage was always busy"
 
 
 def fill_disk(nodes: Nodes, sweep: Sweep, rng: random.Random) -> str:
-    """For a while there is no byte left."""
-    filler, before = sweep.storage / "filler", shutil.disk_usage(sweep.storage).used
-    with suppress(OSError), filler.open("wb") as file:
-        while True:
-            file.write(b"\0" * 2**16)
-    time.sleep(sweep.outage_seconds)
-    filler.unlink(missing_ok=True)
+    before = shutil.disk_usage(sweep.storage).used
+    with full(sweep.storage):
+        time.sleep(sweep.outage_seconds)
     return f"for {sweep.outage_seconds:g} s; {before / 2**20:.0f} MiB were in use"
 
 
@@ -165,4 +158,3 @@ FAULTS: dict[str, Inject] = {
 }
 # Only root can mount what these need.
 NEED_A_DISK = {"storage read-only", "disk full"}
-IS_ROOT = os.geteuid() == 0

@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from chaos_kit import Meter, Nodes, Sweep, end, leftovers, poll, small_disk
-from faults import FAULTS, IS_ROOT, NEED_A_DISK, Fault, inject
+from chaos_kit import Meter, Nodes, Sweep, end, leftovers, poll
+from disk_kit import IS_ROOT, small_disk
+from faults import FAULTS, NEED_A_DISK, Fault, inject
 from ray_kit import RAY_WARNINGS, numbers
 from rich.console import Console
 from rich.table import Table

@@ -4,8 +4,10 @@ import errno
 import shutil
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
+from disk_kit import IS_ROOT, full, read_only, small_disk
 from pipeline_kit import prepared_run
 
 from minidisc_ray.configs.base import UserError
@@ -14,7 +16,8 @@ from minidisc_ray.files.remote import Remote
 from minidisc_ray.files.writing import write_json
 from minidisc_ray.pipeline.estimating import estimate_in_process
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.pipeline.lease import leased
+from minidisc_ray.pipeline.run_directory import open_run, probe_storage, wait_where_begun
 from minidisc_ray.ray_backend.worker import be_patient
 
 WAITS = ("compute.storage_patience_seconds=20",)
@@ -105,3 +108,27 @@ def test_a_fresh_command_is_refused_at_once(tmp_path):
             open_run(prepared_run(storage, "conventional", ("compute.storage_patience_seconds=600",)))
         assert "\n" not in str(caught.value)
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can mount a small disk")
+@pytest.mark.parametrize("fails", [full, read_only])
+def test_what_goes_on_waits_for_its_storage_and_what_begins_does_not(tmp_path, fails):
+    with small_disk(tmp_path / "disk", 1) as disk:
+        begun = prepared_run(disk, "conventional", ("name=begun", *WAITS))
+        fresh = prepared_run(disk, "conventional", ("name=fresh", *WAITS))
+        open_run(begun)
+        with ExitStack() as outage:
+            outage.enter_context(fails(disk))
+            wait_where_begun([fresh])
+            with pytest.raises(UserError, match=r"^storage: .* cannot be written \((No space left|Read-only file)"):
+                probe_storage(fresh)
+            started, is_back = time.monotonic(), threading.Timer(1.0, outage.close)
+            is_back.start()
+            again = prepared_run(disk, "conventional", ("name=begun", *WAITS))
+            wait_where_begun([again, fresh])
+            probe_storage(again)
+            with leased(again.run_folder):
+                open_run(again)
+            is_back.join()
+        assert 0.9 < time.monotonic() - started < 15
+        assert [path for path in disk.rglob("*") if ".tmp" in path.name] == []
