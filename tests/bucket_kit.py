@@ -1,5 +1,6 @@
-"""A real S3 server on loopback, in a process of its own: what pyarrow's client talks to is HTTP."""
+"""Real S3 and Google Cloud Storage servers on loopback, in processes of their own: the clients talk HTTP to them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from minidisc_ray.files.remote import Remote
 
-_SERVE = """
+_SERVE_S3 = """
 import sys
 from moto.server import ThreadedMotoServer
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -21,29 +22,69 @@ print(server.get_host_and_port()[1], flush=True)
 sys.stdin.read()
 """
 
+_SERVE_GS = """
+import socket, sys
+from gcp_storage_emulator.server import create_server
+with socket.create_server(("127.0.0.1", 0)) as free:
+    port = free.getsockname()[1]
+create_server("127.0.0.1", port, in_memory=True).start()
+print(port, flush=True)
+sys.stdin.read()
+"""
+
 
 @contextmanager
-def s3_server() -> Iterator[dict[str, str]]:
-    """The environment in which its buckets are reached."""
-    command = [sys.executable, "-W", "ignore", "-c", _SERVE]
+def _server(code: str) -> Iterator[str]:
+    """Its address."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, **pipes) as process:
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], text=True, **pipes) as process:
         assert process.stdout is not None
         try:
-            yield {
-                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{int(process.stdout.readline())}",
-                "AWS_ACCESS_KEY_ID": "tester",
-                "AWS_SECRET_ACCESS_KEY": "secret",
-                "AWS_REGION": "us-east-1",
-                "AWS_EC2_METADATA_DISABLED": "true",
-            }
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
         finally:
             process.kill()
 
 
-def make_bucket(name: str) -> None:
-    request = urllib.request.Request(f"{os.environ['AWS_ENDPOINT_URL']}/{name}", method="PUT")
+@contextmanager
+def s3_server() -> Iterator[dict[str, str]]:
+    """The environment in which its buckets are reached."""
+    with _server(_SERVE_S3) as address:
+        yield {
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ACCESS_KEY_ID": "tester",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+@contextmanager
+def gs_server() -> Iterator[dict[str, str]]:
+    """The environment in which its buckets are reached."""
+    with _server(_SERVE_GS) as address:
+        yield {"STORAGE_EMULATOR_HOST": address}
+
+
+def make_bucket(scheme: str, name: str) -> None:
+    if scheme == "s3":
+        request = urllib.request.Request(f"{os.environ['AWS_ENDPOINT_URL']}/{name}", method="PUT")
+    else:
+        body = json.dumps({"name": name}).encode()
+        headers = {"Content-Type": "application/json"}
+        address = f"{os.environ['STORAGE_EMULATOR_HOST']}/storage/v1/b?project=tests"
+        request = urllib.request.Request(address, body, headers, method="POST")
     urllib.request.urlopen(request, timeout=10).close()
+
+
+def no_such(bucket: str) -> str:
+    """A storage in a bucket that is not there, of the same store."""
+    return f"{bucket.partition(':')[0]}://no-such-bucket/runs"
+
+
+def lose_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on nothing listens where the store was."""
+    for name in ("AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
 
 
 def another_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from bucket_kit import make_bucket, s3_server
+from bucket_kit import gs_server, make_bucket, s3_server
 from storage_kit import mount, unmount
 from tiny_models import FAMILY_NAMES, tiny_model
 from transformers import PreTrainedModel
@@ -89,24 +89,25 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         unmount(folder)
 
 
-@pytest.fixture(scope="session")
-def store() -> Iterator[dict[str, str]]:
-    """The environment of an S3 server on loopback."""
-    pytest.importorskip("moto")
-    pytest.importorskip("flask_cors")
-    with s3_server() as environment:
-        yield environment
+@pytest.fixture(scope="session", params=("s3", "gs"))
+def store(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, str]]]:
+    """A scheme, and the environment of a server on loopback that it is of."""
+    for module in ("moto", "flask_cors") if request.param == "s3" else ("gcp_storage_emulator",):
+        pytest.importorskip(module)
+    with s3_server() if request.param == "s3" else gs_server() as environment:
+        yield request.param, environment
 
 
 @pytest.fixture
 def bucket(
-    store: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    store: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[str]:
     """The URI of a storage in a bucket of the test's own, with a cache of its own."""
-    for key, value in store.items():
+    scheme, environment = store
+    for key, value in environment.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setenv("MINIDISC_CACHE", str(tmp_path / "cache"))
     name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-")
-    make_bucket(name)
-    yield f"s3://{name}/team/runs"
+    make_bucket(scheme, name)
+    yield f"{scheme}://{name}/team/runs"
     flush()

@@ -23,14 +23,24 @@ SEAL, RECORD = "seal.json", "record.json"
 _UNFINISHED = b"{}\n"
 _CHUNK_BYTES = 8 * 2**20
 _CONNECT_SECONDS, _REQUEST_SECONDS = 5.0, 60.0
+# Google's client tries again by itself for so long; after that the patience with storages begins, which is ours.
+_RETRY_SECONDS = 2.0
 # The same rules as for a file system: what may pass is waited for, what is refused is told.
 _MAY_PASS = re.compile(
     r"NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|REQUEST_TIMEOUT|THROTTLING|curlCode"
     r"|HTTP status 5\d\d|HTTP status 429|UNAVAILABLE|DEADLINE_EXCEEDED|Retry policy exhausted",
     re.IGNORECASE,
 )
+_IS_MISSING = re.compile(r"does not exist|not[ _]found", re.IGNORECASE)
 _REASONS = (
-    (re.compile(r"NO_SUCH_BUCKET|[Bb]ucket.{0,40}(does not exist|not found)"), "there is no such bucket; make it"),
+    (
+        # Google's client says no more than that nothing is there: what is written needs nothing but a bucket.
+        re.compile(
+            r"NO_SUCH_BUCKET|[Bb]ucket.{0,40}(does not exist|not found)"
+            r"|NOT_FOUND.*retry\.function=(CreateResumableUpload|UploadChunk|InsertObject)"
+        ),
+        "there is no such bucket; make it",
+    ),
     (
         re.compile(r"INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|EXPIRED_TOKEN|INVALID_CLIENT_TOKEN_ID"),
         "the credentials are not accepted; set those of the environment anew (AWS_*, GOOGLE_*)",
@@ -234,7 +244,7 @@ def _told(error: OSError, where: str) -> Exception:
         if pattern.search(text):
             return StorageError(errno.EACCES, f"{where}: {reason}")
     if isinstance(error, FileNotFoundError):
-        return _MissingError(text) if "does not exist" in text or "not found" in text.lower() else error
+        return _MissingError(text) if _IS_MISSING.search(text) else error
     if _MAY_PASS.search(text):
         return OSError(errno.EHOSTDOWN, text[:300])
     if error.errno not in (None, 0, errno.EIO):
@@ -255,7 +265,7 @@ def _file_system(scheme: str, endpoint: str | None, pid: int) -> Any:  # noqa: A
         from datetime import timedelta
 
         return fs.GcsFileSystem(
-            anonymous=endpoint is not None, retry_time_limit=timedelta(seconds=_REQUEST_SECONDS), **address
+            anonymous=endpoint is not None, retry_time_limit=timedelta(seconds=_RETRY_SECONDS), **address
         )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return fs.S3FileSystem(

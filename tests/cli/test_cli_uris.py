@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from bucket_kit import another_node, names
+from bucket_kit import another_node, lose_the_store, names
 from cli_kit import RECIPE, write_recipe, write_rows
 
 from minidisc_ray.configs import resolve
@@ -81,5 +81,5 @@ def test_a_run_in_a_bucket_is_measured_and_used_from_another_node(minidisc, buck
     there = names(bucket)
     assert bucket in minidisc("clean", bucket).sentence
     assert names(bucket) == there
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    lose_the_store(monkeypatch)
     assert "the storage could not be used" in minidisc("predict", f"{uri}/student", file).sentence

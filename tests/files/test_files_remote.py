@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from bucket_kit import another_node, names
+from bucket_kit import another_node, lose_the_store, names, no_such
 from safetensors.torch import save_file
 
 from minidisc_ray.accounting.ledger import _OWN as OWN
@@ -128,9 +128,9 @@ def test_a_bucket_that_is_missing_and_a_store_that_is_away_are_told(bucket, tmp_
     Remote(bucket).probe()
     assert names(bucket) == []
     with pytest.raises(StorageError, match="there is no such bucket"):
-        Remote("s3://no-such-bucket/runs").probe()
+        Remote(no_such(bucket)).probe()
     use_storage(local_path(bucket), 1.0)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    lose_the_store(monkeypatch)
     with pytest.raises(StorageError, match=r"could not be used for 1 s"):
         Remote(bucket).probe()
 

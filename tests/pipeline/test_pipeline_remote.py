@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from bucket_kit import another_node, names
+from bucket_kit import another_node, names, no_such
 from pipeline_kit import numbers, prepared_run
 
 from minidisc_ray.accounting.ledger import Ledger
@@ -60,8 +60,8 @@ def test_a_run_in_a_bucket_goes_on_from_another_node_to_the_same_numbers(bucket,
 
 
 def test_a_bucket_that_is_missing_is_told_before_anything_starts(bucket):
-    with pytest.raises(UserError, match=r"storage: s3://no-such-bucket/.*there is no such bucket") as caught:
-        run_in_process(prepared_run("s3://no-such-bucket/runs", "conventional"))
+    with pytest.raises(UserError, match=rf"storage: {no_such(bucket)}/.*there is no such bucket") as caught:
+        run_in_process(prepared_run(no_such(bucket), "conventional"))
     assert "\n" not in str(caught.value)
     for uri in ("ftp://host/runs", "s3://me:word@bucket/runs"):
         with pytest.raises(UserError, match=r"^storage: ") as caught:

@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
+from bucket_kit import lose_the_store
 from disk_kit import IS_ROOT, full, read_only, small_disk
 from pipeline_kit import prepared_run
 
@@ -93,7 +94,7 @@ def test_a_worker_that_starts_again_waits_for_a_bucket(bucket, monkeypatch):
     config = prepared_run(bucket, "conventional", ("compute.storage_patience_seconds=1",)).config
     be_patient(config)
     assert prepared_run(bucket, "conventional").config.storage == bucket, "a copy without anything in it is not away"
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    lose_the_store(monkeypatch)
     with pytest.raises(StorageError, match=r"could not be used for 1 s"):
         Remote(bucket).entry("x")
     with pytest.raises(UserError, match=r"^storage: .*could not be used for 1 s"):
