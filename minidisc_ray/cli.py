@@ -25,6 +25,8 @@ from minidisc_ray.cli_options import (
     messages,
     overrides_of,
     say,
+    stop_by_signal,
+    tell_stopped,
     when_stopped,
 )
 from minidisc_ray.configs.base import UserError
@@ -188,25 +190,22 @@ for command in (
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Parse arguments (by default the process's own), run, and exit."""
     # A job's stop, and a scheduler's, is SIGTERM: it ends a run as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, stop_by_signal)
     try:
         app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=True)
     except UserError as error:
         say(error)
         sys.exit(2)
     except KeyboardInterrupt:
-        messages.print("minidisc: stopped")
+        tell_stopped()
         sys.exit(STOPPED)
     except Stopped as ended:
-        who = f" by {ended.asked_by}" if ended.asked_by else ""
-        messages.print(
-            printable(f"minidisc: stopped{who}; {ended.leaves}"), soft_wrap=True, markup=False, highlight=False
-        )
+        tell_stopped(ended.leaves, ended.asked_by)
         raise
     except SystemExit as ended:
         # Typer makes this of a KeyboardInterrupt in a command, and says nothing.
         if ended.code == STOPPED:
-            messages.print("minidisc: stopped")
+            tell_stopped()
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         if os.environ.get("MINIDISC_TRACEBACK"):

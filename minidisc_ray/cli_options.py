@@ -1,16 +1,20 @@
 """What the commands share: where they print, options that several of them take, and what is said after Ctrl-C."""
 
 import json
+import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.printable import printable
 from minidisc_ray.reports.render import WIDTH_OF_A_PIPE
 
 console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
@@ -22,6 +26,8 @@ Storage = Annotated[str | None, typer.Option("--storage", metavar="DIR", help="W
 Name = Annotated[str | None, typer.Option("--name", help="The run's name; by default derived from the config.")]
 Format = Literal["table", "md", "csv", "json"]
 STOPPED = 130
+# Slurm and Kubernetes kill after 30 s.
+SECONDS_TO_LEAVE = 20.0
 GOES_ON = "the same command again goes on where this one stopped"
 
 
@@ -39,13 +45,43 @@ class Stopped(SystemExit):
         self.asked_by = asked_by
 
 
+# What the command that runs now leaves behind, for who has to say it in its place.
+_left_behind: list[str] = []
+
+
 @contextmanager
 def when_stopped(leaves: str) -> Iterator[None]:
     """Have a Ctrl-C in the context say what it leaves behind: most commands keep nothing to go on from."""
+    _left_behind.append(leaves)
     try:
         yield
     except KeyboardInterrupt as stop:
         raise Stopped(leaves, str(stop)) from None
+    finally:
+        _left_behind.pop()
+
+
+def tell_stopped(leaves: str = "", asked_by: str = "") -> None:
+    """Say that the command was stopped, by whom if it was from elsewhere, and what holds after it."""
+    who = f" by {asked_by}" if asked_by else ""
+    after = f"; {leaves}" if leaves else ""
+    messages.print(printable(f"minidisc: stopped{who}{after}"), soft_wrap=True, markup=False, highlight=False)
+
+
+def stop_by_signal(number: int, frame: Any) -> None:  # noqa: ARG001
+    """End as by Ctrl-C, and if that hangs, without it.
+
+    Who ends a job tends to send SIGTERM to all of its processes (``timeout``, Slurm, systemd). A local Ray is then gone
+    before the driver can take its leave of it, and Ray waits a minute for itself.
+    """
+    threading.Thread(target=_leave_late, args=(_left_behind[-1] if _left_behind else "",), daemon=True).start()
+    raise KeyboardInterrupt
+
+
+def _leave_late(leaves: str) -> None:
+    time.sleep(SECONDS_TO_LEAVE)
+    tell_stopped(leaves)
+    os._exit(STOPPED)
 
 
 def overrides_of(set_: list[str] | None, storage: str | None, name: str | None, address: str | None) -> list[str]:

@@ -1,8 +1,11 @@
 """What was added to a ledger since it was looked at last, for whoever looks at a long one again and again."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +13,33 @@ from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.accounting.lines import is_sound
 from minidisc_ray.files.reading import open_regular
 
+# Ours have a few hundred bytes.
+_LONGEST_LINE = 2**16
+_MOST_BYTES_A_LOOK = 2**25
+
+
+@dataclass
+class _Place:
+    """How far a file was read, and which file that was."""
+
+    inode: int
+    offset: int
+    is_within_long_line: bool = False
+
 
 class LedgerTail:
-    """Follows a ledger from its present end on; each look reads what is new, and nothing else."""
+    """Follows a ledger from its present end on; each look reads what is new, and nothing else.
+
+    A file that was cut or replaced is read from its beginning again. What a look does not come to is left for the next.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._read_to: dict[Path, int] = {}
+        self._places: dict[Path, _Place] = {}
         for path in ledger.files():
             with suppress(OSError):
-                self._read_to[path] = path.stat().st_size
+                found = path.stat()
+                self._places[path] = _Place(found.st_ino, found.st_size)
 
     def new_entries(self) -> Iterator[dict[str, Any]]:
         """Sound lines in the order of their file; one that is still being written is left for the next look.
@@ -28,15 +48,28 @@ class LedgerTail:
             OSError: if the storage refuses, or what was there is gone; what was not read comes with a later look.
         """
         for path in self._ledger.files():
-            if path not in self._read_to and not path.exists():
+            if path not in self._places and not path.exists():
                 continue
             with open_regular(path) as file:
-                file.seek(self._read_to.get(path, 0))
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break
-                    self._read_to[path] = self._read_to.get(path, 0) + len(line)
+                found = os.fstat(file.fileno())
+                place = self._places.get(path)
+                if place is None or place.inode != found.st_ino or place.offset > found.st_size:
+                    place = self._places[path] = _Place(found.st_ino, 0)
+                for line in _new_lines(file, place):
                     with suppress(ValueError, RecursionError):
                         entry = json.loads(line)
                         if is_sound(entry):
                             yield entry
+
+
+def _new_lines(file: BufferedReader, place: _Place) -> Iterator[bytes]:
+    file.seek(place.offset)
+    end = place.offset + _MOST_BYTES_A_LOOK
+    while place.offset < end and (line := file.readline(_LONGEST_LINE)):
+        is_whole = line.endswith(b"\n")
+        if not is_whole and len(line) < _LONGEST_LINE:
+            return
+        place.offset += len(line)
+        if is_whole and not place.is_within_long_line:
+            yield line
+        place.is_within_long_line = not is_whole

@@ -41,6 +41,8 @@ def local_path(place: str | Path) -> Path:
     Raises:
         PlaceError: if it is a URI of nothing that runs can be kept in.
     """
+    if isinstance(place, str) and (found := re.match(r"(s3|gs|file):/(?!/)", place)):
+        raise PlaceError(f"{place[:80]}: a URI begins with {found[1]}://")
     if not is_uri(place):
         return Path(place).expanduser().resolve()
     uri = re.sub(r":/+", "://", str(place), count=1) if isinstance(place, Path) else place

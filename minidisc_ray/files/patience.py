@@ -108,10 +108,12 @@ def patiently(action: Callable[[], _Found], path: Path | str) -> _Found:
             return found
 
 
-def reason_of(error: OSError) -> str:
-    """The system's own word for what kept something from being read or written, however long it was waited for."""
-    cause = error.__cause__ if isinstance(error, StorageError) else None
-    return str(getattr(cause, "strerror", None) or error.strerror or error)
+def unwritable(root: Path, error: OSError) -> str:
+    """One sentence on a storage root that could not be written: how long it was waited for, if it was, and why."""
+    cause = error.__cause__ if isinstance(error, StorageError) else error
+    if cause is None or (cause is not error and _Storage.patience_seconds):
+        return str(error)
+    return f"{root} cannot be written ({getattr(cause, 'strerror', None) or cause})"
 
 
 def wait_for_storage(path: Path) -> None:

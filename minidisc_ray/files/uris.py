@@ -27,6 +27,9 @@ def check_uri(uri: str) -> tuple[str, str, str]:
         raise PlaceError(f"{scheme}://...: a URI may hold no credentials, and no @; set them in the environment")
     if scheme not in SCHEMES:
         raise PlaceError(f"{uri[:80]}: {scheme}:// is not supported; give a folder, file:///, s3:// or gs://")
+    if not uri.isprintable():
+        # Parsing would drop some of it.
+        raise PlaceError(f"{uri[:80]!r}: not a bucket and a prefix; give {scheme}://BUCKET/PREFIX")
     found = urlsplit(uri)
     if found.query or found.fragment or "?" in uri or "#" in uri:
         place = f"{scheme}://{found.netloc}{found.path}"[:80]
@@ -38,6 +41,25 @@ def check_uri(uri: str) -> tuple[str, str, str]:
 
 
 def endpoint_of(scheme: str) -> str | None:
-    """The address of a store that is not the cloud's own, from the environment."""
+    """The address of a store that is not the cloud's own, from the environment.
+
+    Raises:
+        PlaceError: if that is not the address of a server.
+    """
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if scheme == "s3" else ("STORAGE_EMULATOR_HOST",)
-    return next((value for name in names if (value := os.environ.get(name))), None)
+    name, value = next(((name, value) for name in names if (value := os.environ.get(name))), ("", None))
+    if value is not None and not _is_address(value):
+        shown = "...@" + value.rpartition("@")[2] if "@" in value else value
+        raise PlaceError(f"{name}: {shown[:80]!r} is no server's address; give http://HOST:PORT, without credentials")
+    return value
+
+
+def _is_address(value: str) -> bool:
+    try:
+        found = urlsplit(value if "://" in value else f"https://{value}")
+        # Reading it refuses a port that cannot be.
+        is_of_a_port = found.port is None or found.port > 0
+    except ValueError:
+        return False
+    has_more = found.username is not None or found.path.strip("/") or found.query or found.fragment
+    return is_of_a_port and found.scheme in ("http", "https") and bool(found.hostname) and not has_more

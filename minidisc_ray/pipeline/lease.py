@@ -16,7 +16,7 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import published, refreshed, refreshed_now_and_then
-from minidisc_ray.files.patience import patiently, reason_of
+from minidisc_ray.files.patience import patiently, unwritable
 from minidisc_ray.files.reading import NotAFileError, read_regular
 from minidisc_ray.files.writing import read_json, remove
 from minidisc_ray.pipeline.driver import (
@@ -79,7 +79,7 @@ class Lease:
             raise
         except OSError as error:
             self._give_back(taken)
-            raise UserError(f"storage: {self.folder.parent} cannot be written ({reason_of(error)})") from error
+            raise UserError(f"storage: {unwritable(self.folder.parent, error)}") from error
         # Whoever is addressed by an older request is gone.
         refreshed(self.folder / STOP_FILE)
         remove(self.folder / STOP_FILE)
@@ -105,7 +105,7 @@ class Lease:
             remove(request)
             if isinstance(asked, dict) and asked.get("token") == self.own.token:
                 who = asked.get("asked_by")
-                raise KeyboardInterrupt(who[:_LONGEST_NAME] if isinstance(who, str) else "")
+                raise KeyboardInterrupt(" ".join(who.split())[:_LONGEST_NAME] if isinstance(who, str) else "")
 
     def give_back(self) -> None:
         """Let the next driver in."""

@@ -14,7 +14,7 @@ from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redacted
 from minidisc_ray.files.mirroring import is_mirrored, is_uri, place_of
-from minidisc_ray.files.patience import patiently, reason_of, use_storage
+from minidisc_ray.files.patience import patiently, unwritable, use_storage
 from minidisc_ray.files.writing import read_json, write_json, write_text
 from minidisc_ray.pipeline.driver import driver_of, is_heard_of, unreadable_driver
 from minidisc_ray.pipeline.mirrored import probe_bucket, storage_root
@@ -58,7 +58,7 @@ def open_run(prepared: Prepared) -> Path:
         write_json(folder / "shared.json", uses)
         Ledger(folder / "ledger.jsonl").close_abandoned()
     except OSError as error:
-        raise UserError(f"storage: {prepared.storage} cannot be written ({reason_of(error)})") from error
+        raise UserError(f"storage: {unwritable(prepared.storage, error)}") from error
     return folder
 
 
@@ -71,6 +71,8 @@ def probe_storage(prepared: Prepared) -> None:
     probe_bucket(prepared.config.storage)
     probe = prepared.storage / f".probe.tmp{os.getpid()}"
 
+    was_there = prepared.storage.exists()
+
     def attempt() -> None:
         prepared.storage.mkdir(parents=True, exist_ok=True)
         # A disk that is full still takes names.
@@ -82,7 +84,9 @@ def probe_storage(prepared: Prepared) -> None:
     except OSError as error:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
-        raise UserError(f"storage: {prepared.storage} cannot be written ({reason_of(error)})") from error
+            if not was_there:
+                prepared.storage.rmdir()
+        raise UserError(f"storage: {unwritable(prepared.storage, error)}") from error
 
 
 @dataclass(frozen=True)

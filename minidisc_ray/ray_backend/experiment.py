@@ -107,6 +107,18 @@ class _QueueSearcher(Searcher):
         raise NotImplementedError(f"{checkpoint_path}: runs resume from their stages' records, not from Tune's")
 
 
+class _RunStoppedError(BaseException):
+    """Not an :class:`Exception`: for one, Tune would first wait for its trials to stop by themselves."""
+
+
+class _LeaveWhenStopped(tune.Callback):
+    """Takes Tune's loop, which hears no Ctrl-C outside of main threads, out of Ray when the run is stopped."""
+
+    def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:  # noqa: ARG002
+        if is_stopped():
+            raise _RunStoppedError
+
+
 def fit_items(
     queue: ItemQueue, at_once: int, storage: Path, experiment: str, turn: Turn, trainable: Any | None = None
 ) -> None:
@@ -147,6 +159,7 @@ def fit_items(
                 # Tune would try again at once and for any reason; the queue waits, and knows whose fault it was.
                 failure_config=tune.FailureConfig(max_failures=0),
                 verbose=0,
+                callbacks=[_LeaveWhenStopped()],
             ),
         )
         with _quiet_tune():

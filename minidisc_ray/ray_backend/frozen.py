@@ -56,6 +56,7 @@ class HoldWatch:
         ledgers = [Ledger(folder / "ledger.jsonl") for folder in run_folders] if stall_seconds is not None else []
         self._tails = [(ledger, LedgerTail(ledger)) for ledger in ledgers]
         self._held: dict[str, _Held] = {}
+        self._over: set[str] = set()
         self._looked_at = -SECONDS_BETWEEN_LOOKS
 
     def look(self) -> None:
@@ -77,12 +78,14 @@ class HoldWatch:
 
     def _hear(self, ledger: Ledger, entry: Mapping[str, Any]) -> None:
         attempt_id, event = entry["attempt"], entry.get("event")
-        if event == "start" and entry.get("kind") == "hold" and (place := _place_in(entry)) is not None:
-            self._held[attempt_id] = _Held(ledger, str(entry.get("trial", "")), place, self._clock())
-        elif event in ("end", "close"):
+        if event in ("end", "close"):
             self._held.pop(attempt_id, None)
+            # Whatever the ledger may say again.
+            self._over.add(attempt_id)
         elif attempt_id in self._held:
             self._held[attempt_id].heard_at = self._clock()
+        elif event == "start" and attempt_id not in self._over and (place := _place_in(entry)) is not None:
+            self._held[attempt_id] = _Held(ledger, str(entry.get("trial", "")), place, self._clock())
 
     def _excuse(self, ledger: Ledger) -> None:
         for held in self._held.values():
@@ -98,6 +101,7 @@ class HoldWatch:
             return
         # What was not there any more is dead, and its last beat tells when it died.
         del self._held[attempt_id]
+        self._over.add(attempt_id)
         if is_ended:
             logger.warning("the process that had run %s was frozen, and was ended", held.trial)
             # Where the storage refuses, the last beat stands for this end too.
@@ -106,8 +110,9 @@ class HoldWatch:
 
 
 def _place_in(entry: Mapping[str, Any]) -> Place | None:
-    """Where the process of a hold is; None in ledgers of before it was written."""
+    """Where the process of a hold is; None for other attempts, and in ledgers of before it was written."""
     node, pid, start = entry.get("node"), entry.get("pid"), entry.get("process_start")
-    if not isinstance(node, str) or not isinstance(pid, int) or not isinstance(start, str) or not 0 < pid < 2**31:
+    if entry.get("kind") != "hold" or not isinstance(node, str) or not isinstance(start, str):
         return None
-    return Place(node, pid, start)
+    # A truth value is a whole number too.
+    return Place(node, pid, start) if type(pid) is int and 0 < pid < 2**31 else None

@@ -4,6 +4,7 @@ A worker ends itself when it hangs (:mod:`minidisc_ray.ray_backend.leaving`); wh
 """
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +18,8 @@ from minidisc_ray.files.writing import read_json, write_json
 from minidisc_ray.pipeline.driver import process_start
 from minidisc_ray.pipeline.progress import Progress
 
+# As Ray has them; a file may say anything. Nothing but f is nobody's.
+_NODE_ID = re.compile(r"(?!f{56})[0-9a-f]{56}")
 # The worker's own watch comes first: it leaves a traceback.
 MARGIN_SECONDS = 10.0
 
@@ -98,6 +101,8 @@ def end_on_its_node(place: Place) -> Callable[[], bool | None]:
     Returns:
         what tells, without waiting, whether it was killed; None as long as that is not known.
     """
+    if not _NODE_ID.fullmatch(place.node_id):
+        return lambda: False
     there = NodeAffinitySchedulingStrategy(place.node_id, soft=False)
     task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_kill).remote(place)
 

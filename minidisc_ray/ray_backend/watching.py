@@ -10,6 +10,7 @@ from minidisc_ray.pipeline.lease import LeaseLostError
 from minidisc_ray.pipeline.progress import read_progress, write_progress
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_TO_LEAVE = 2.0
 _stopped = threading.Event()
 
 
@@ -35,6 +36,8 @@ def watched(action: Callable[[], None], look: Callable[[], None]) -> None:
             look()
     except BaseException:
         _stopped.set()
+        # What is in Ray when Ray is shut down takes the process with it. Tune leaves at its next step.
+        thread.join(_SECONDS_TO_LEAVE)
         raise
     if failures:
         raise failures[0]

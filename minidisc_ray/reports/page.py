@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from minidisc_ray.configs.redact import redact
-from minidisc_ray.files.mirroring import published
+from minidisc_ray.files.writing import write_text
 from minidisc_ray.reports import words
 from minidisc_ray.reports.candidates import trained_text
 
@@ -95,9 +94,5 @@ def page_figures(drawings: Iterable["Drawing"], *kinds: str) -> list[PageFigure]
 
 def write_page(path: Path, page: str) -> Path:
     """Write a page whole or not at all, and return its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".tmp{os.getpid()}")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path)
-    published(path)
+    write_text(path, page)
     return path

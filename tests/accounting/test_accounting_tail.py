@@ -1,6 +1,9 @@
 """A ledger that is followed: each line once, whole, however it comes."""
 
 import json
+import tracemalloc
+
+import pytest
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.accounting.tail import LedgerTail
@@ -35,3 +38,36 @@ def test_a_line_that_is_being_written_is_read_once_it_is_whole(tmp_path):
         file.write(line[9:] + "no line\n[1]\n" + line)
         file.flush()
     assert events(tail) == ["beat", "beat"]
+
+
+@pytest.mark.parametrize("how", ["cut", "replaced"])
+def test_a_file_that_was_cut_or_replaced_is_read_anew(tmp_path, how):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    attempt = ledger.start("hold", "tune-trial", "main", 1, "cpu-core")
+    for _ in range(50):
+        ledger.beat(attempt)
+    tail = LedgerTail(ledger)
+    if how == "cut":
+        ledger.path.write_text("")
+    else:
+        other = tmp_path / "other"
+        other.write_text(ledger.path.read_text() * 2)
+        other.replace(ledger.path)
+    ledger.end(attempt, "finished")
+    assert events(tail)[-1] == "end"
+    assert events(tail) == []
+
+
+def test_a_line_without_an_end_fills_no_memory(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    tail = LedgerTail(ledger)
+    with ledger.path.open("wb") as file:
+        file.truncate(2**27)
+        file.seek(0, 2)
+        file.write(b"\n" + json.dumps({"attempt": "a", "event": "beat", "time": 1.0}).encode() + b"\n")
+    tracemalloc.start()
+    looks = [events(tail) for _ in range(6)]
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert looks == [[], [], [], [], ["beat"], []], "32 MiB a look"
+    assert most < 2**20

@@ -125,7 +125,7 @@ def test_a_fault_is_survived(tmp_path, nodes, undisturbed, name):
 @pytest.mark.skipif(not IS_ROOT, reason="only root can mount a small disk")
 @pytest.mark.parametrize("name", sorted(NEED_A_DISK))
 def test_a_storage_that_fails_for_a_minute_is_waited_for(tmp_path, nodes, undisturbed, name):
-    patient = {"outage_seconds": 60.0, "options": ("--set", "compute.stall_seconds=600")}
+    patient = {"outage_seconds": 60.0, "options": ("--set", "recipe.compute.stall_seconds=600")}
     assert run(tmp_path, nodes, undisturbed, [name], random.Random(SEED), "sandwich", **patient)
 
 

@@ -1,5 +1,8 @@
 """Ctrl-C says what is left to go on from, and promises nothing where there is nothing."""
 
+import subprocess
+import sys
+
 import pytest
 from cli_kit import write_recipe
 from study_kit import raw_study, write_study
@@ -55,6 +58,36 @@ def test_who_asked_for_a_stop_from_elsewhere_is_named(minidisc, recipe, monkeypa
 
     monkeypatch.setattr(minidisc_ray.ray_backend, "run_on_ray", asked)
     assert minidisc("run", recipe).err == GOES_ON.replace("stopped;", "stopped by anna on [red]laptop\\x1b[0m;")
+
+
+HANGS = """
+import sys, time
+import minidisc_ray.demo
+from minidisc_ray import cli_options
+from minidisc_ray.cli import main
+
+def run(*_):
+    print("begun", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        time.sleep(60)
+
+cli_options.SECONDS_TO_LEAVE = 1.0
+minidisc_ray.demo.run_demo = run
+main(["demo"])
+"""
+
+
+def test_a_stop_that_hangs_is_not_waited_for():
+    with subprocess.Popen(
+        [sys.executable, "-c", HANGS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, GOES_ON)
 
 
 def test_ctrl_c_in_a_study(minidisc, tmp_path, monkeypatch):

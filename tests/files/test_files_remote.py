@@ -114,6 +114,8 @@ def test_segments_of_a_ledger_are_one_ledger(bucket, tmp_path, monkeypatch):
         ("s3://bucket/runs?endpoint_override=x", "AWS_ENDPOINT_URL"),
         ("s3://bucket/../runs", "not a bucket and a prefix"),
         ("s3:///runs", "not a bucket and a prefix"),
+        ("gs://bucket/a\nb", "not a bucket and a prefix"),
+        ("s3:/bucket/runs", "a URI begins with s3://"),
         ("file://host/runs", "on this machine"),
     ],
 )
@@ -122,6 +124,28 @@ def test_a_uri_that_is_no_storage_is_told(uri, told):
         local_path(uri)
     assert "word" not in str(caught.value)
     assert local_path("file:///tmp/my%20runs").name == "my runs"
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://me:word@127.0.0.1:9",
+        "http://127.0.0.1:99999",
+        "http://[::1",
+        "ftp://host",
+        "http://host/word",
+        "://",
+        "http://",
+    ],
+)
+def test_an_endpoint_that_is_no_servers_is_told(monkeypatch, name, address):
+    monkeypatch.setenv(name, address)
+    with pytest.raises(PlaceError, match=rf"^{name}: .* is no server's address; give http://HOST:PORT") as caught:
+        local_path("gs://bucket/runs" if name.startswith("STORAGE") else "s3://bucket/runs")
+    assert "me:" not in str(caught.value)
+    monkeypatch.setenv(name, "localhost:9000")
+    local_path("gs://bucket/runs" if name.startswith("STORAGE") else "s3://bucket/runs")
 
 
 def test_a_bucket_that_is_missing_and_a_store_that_is_away_are_told(bucket, tmp_path, monkeypatch):

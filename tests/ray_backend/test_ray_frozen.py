@@ -6,7 +6,7 @@ import pytest
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.ray_backend.frozen import HoldWatch
-from minidisc_ray.ray_backend.stalls import Place
+from minidisc_ray.ray_backend.stalls import Place, end_on_its_node
 
 
 class Watched:
@@ -67,7 +67,9 @@ def test_what_is_over_may_be_silent(tmp_path, how):
     assert watched.ended == []
 
 
-@pytest.mark.parametrize("process", [None, (0, "boot"), (-1, "boot"), (2**31, "boot"), ("7", "boot"), (7, None)])
+@pytest.mark.parametrize(
+    "process", [None, (0, "boot"), (-1, "boot"), (2**31, "boot"), ("7", "boot"), (True, "boot"), (7, None)]
+)
 def test_a_hold_whose_process_is_not_known_is_left_alone(tmp_path, process):
     watched = Watched(tmp_path)
     watched.hold(process=process)
@@ -102,6 +104,32 @@ def test_a_storage_that_is_away_is_no_silence(tmp_path, what_is_there):
     assert watched.ended == []
     watched.pass_seconds(25)
     assert len(watched.ended) == 1
+
+
+def test_what_is_over_is_not_opened_again_by_its_own_first_line(tmp_path):
+    watched = Watched(tmp_path)
+    attempt = watched.hold()
+    first_line = watched.ledger.path.read_text()
+    watched.ledger.end(attempt, "finished")
+    watched.pass_seconds(5)
+    with watched.ledger.path.open("a") as file:
+        file.write(first_line)
+    watched.pass_seconds(100)
+    assert watched.ended == []
+
+
+def test_a_ledger_that_was_cut_is_no_silence(tmp_path):
+    watched = Watched(tmp_path)
+    attempt = watched.hold()
+    watched.pass_seconds(50, beating=attempt)
+    watched.ledger.path.write_text("")
+    watched.pass_seconds(100, beating=attempt)
+    assert watched.ended == []
+
+
+@pytest.mark.parametrize("node", ["", "node-7", "f" * 56, "a" * 100_000, "A" * 56, "0" * 55])
+def test_a_node_that_cannot_be_is_not_asked(node):
+    assert end_on_its_node(Place(node, 7, "boot"))() is False
 
 
 def test_a_hold_says_which_process_it_is(tmp_path):

@@ -1,7 +1,6 @@
 """Figures as text for a page and as files; the same data gives the same bytes."""
 
 import io
-import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
-from minidisc_ray.files.mirroring import published
+from minidisc_ray.files.writing import write_file
 from minidisc_ray.reports.figures._style import styled
 
 PNG_DOTS_PER_INCH: Final = 150
@@ -41,7 +40,6 @@ def svg_text(figure: Figure) -> str:
 
 def write_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
     """Write NAME.svg and NAME.png of each figure into a folder, each file whole or not at all; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for name, figure in figures.items():
         written.append(_write(folder / f"{name}.svg", _svg_file(figure)))
@@ -107,8 +105,5 @@ def _unqualify(element: ET.Element, name: str) -> None:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-    published(path)
+    write_file(path, lambda temporary: temporary.write_bytes(content))
     return path
