@@ -39,7 +39,7 @@ def watching(console: Console, prepared: Prepared) -> Iterator[Watch]:
 def watching_trials(console: Console) -> Iterator[Watch]:
     """A watch function that draws a live table on a terminal, and writes a line for each change elsewhere."""
     if not console.is_terminal:
-        console.print("starting; stages that are finished are not run again", highlight=False)
+        console.print(f"{_now()}  starting; stages that are finished are not run again", highlight=False)
         yield _Lines(console)
         return
     with Live(_table([]), console=console, auto_refresh=False, transient=True) as live:
@@ -114,8 +114,10 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
     lost = f" ({hours_text(cost.lost_device_hours)} of them lost and done again)" if cost.lost_device_hours else ""
     price = f"; {price_text(cost.price)} {cost.currency} for both" if cost.price is not None else ""
     made = next((stage for stage in cost.stages if stage.stage == "teacher"), None)
-    made_before = ", made before" if made is not None and made.reused else ""
-    teacher = f"; {hours_text(cost.teacher_device_hours)} for its teacher{made_before}" if made is not None else ""
+    notes = [f"{hours_text(made.lost_device_hours)} of them lost"] if made and made.lost_device_hours else []
+    notes += ["made before"] if made and made.reused else []
+    told = f" ({', '.join(notes)})" if notes else ""
+    teacher = f"; {hours_text(cost.teacher_device_hours)} for its teacher{told}" if made else ""
     _tell(
         console,
         f"cost: {hours_text(cost.device_hours)} {cost.device_unit}{lost}, and "
@@ -143,8 +145,11 @@ class _Lines:
             key = (trial.stage, trial.epoch, trial.status)
             if self.seen.get(trial.trial) != key:
                 self.seen[trial.trial] = key
-                now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
-                _tell(self.console, "  ".join((now, *_cells(trial))))
+                _tell(self.console, "  ".join((_now(), *_cells(trial))))
+
+
+def _now() -> str:
+    return datetime.now().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _table(trials: Sequence[Progress]) -> Table:

@@ -54,8 +54,9 @@ def _record(entry: Listed) -> dict[str, Any]:
 def listing_table(entries: Sequence[Listed]) -> Table:
     """For a terminal; metrics in percent, those on selection rows in brackets."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    # One word, to be copied.
+    table.add_column("Name", no_wrap=True, overflow="fold")
     for heading, justify in (
-        ("Name", "left"),
         ("State", "left"),
         ("Method", "left"),
         ("Task", "left"),
