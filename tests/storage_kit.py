@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -43,3 +43,30 @@ def filled(folder: Path) -> Iterator[Path]:
         yield filler
     finally:
         filler.unlink(missing_ok=True)
+
+
+@contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """Not a byte left on a storage."""
+    filler = folder / "filler"
+    with suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(bytes(2**16))
+    try:
+        yield
+    finally:
+        filler.unlink(missing_ok=True)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nothing can be written to a storage.
+
+    Raises:
+        subprocess.CalledProcessError: if something is open there for writing.
+    """
+    remount(folder, "ro")
+    try:
+        yield
+    finally:
+        remount(folder, "rw")

@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,15 @@ class Ledger:
         Raises:
             OSError: if the storage refuses, or takes half a line.
         """
-        event, line = entry.get("event"), json.dumps(entry, sort_keys=True)
+        self._write(str(entry.get("event")), lambda: entry)
+
+    def _write(self, event: str, entry_now: Callable[[], dict[str, Any]]) -> None:
         # A beat comes again; whoever waited for the storage with it would beat no more.
         makes_file = event == "start" or (self._is_mirrored and self.segments.is_dir())
+
+        def line() -> str:
+            return json.dumps(entry_now(), sort_keys=True)
+
         append_line(self.own_path, line, makes_file, is_vital=event in ("start", "end", "close"))
 
     def start(
@@ -263,10 +269,14 @@ class Ledger:
         return sum((entry["kind"], entry["name"], entry["trial"]) == own for entry in found)
 
     def _say(self, attempt_id: str, event: str, **more: Any) -> None:
-        entry = {"attempt": attempt_id, "event": event, "time": round(time.time(), 3), **more}
-        if attempt_id in _began:
-            entry["seconds"] = round(time.monotonic() - _began[attempt_id], 3)
-        self.append(entry)
+        def now() -> dict[str, Any]:
+            # Whoever has to wait for the storage holds what it holds until then.
+            entry = {"attempt": attempt_id, "event": event, "time": round(time.time(), 3), **more}
+            if attempt_id in _began:
+                entry["seconds"] = round(time.monotonic() - _began[attempt_id], 3)
+            return entry
+
+        self._write(event, now)
 
     def _entries(self, *holding: str) -> Iterator[dict[str, Any]]:
         found = (entry for path in self.files() for entry in _entries_of(path, holding))

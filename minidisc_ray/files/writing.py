@@ -93,14 +93,14 @@ def read_json(path: Path) -> Any | None:
         return None
 
 
-def append_line(path: Path, line: str, makes_file: bool = True, is_vital: bool = True) -> None:
+def append_line(path: Path, line: str | Callable[[], str], makes_file: bool = True, is_vital: bool = True) -> None:
     """Add a line to a file, on a line of its own even where a kill or a full disk cut the one before.
 
     Concurrent writers do not mix, since one short write in append mode is atomic.
 
     Args:
         path: of the file.
-        line: without its end.
+        line: without its end; or what makes it, anew at each try.
         makes_file: whether it may be the first one.
         is_vital: whether it is waited for, and on the disk, before this returns; else one try must do.
 
@@ -117,7 +117,7 @@ def append_line(path: Path, line: str, makes_file: bool = True, is_vital: bool =
         try:
             size = os.fstat(descriptor).st_size
             is_cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            content = b"\n" * is_cut + line.encode() + b"\n"
+            content = b"\n" * is_cut + (line if isinstance(line, str) else line()).encode() + b"\n"
             if os.write(descriptor, content) < len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
             if is_vital:

@@ -101,6 +101,13 @@ def _read(path: Path) -> Progress | None:
         return None
 
 
+def mark_stopped(run_folder: Path) -> None:
+    """A killed worker cannot say that it stopped; say it for the trials that still call themselves running."""
+    for progress in read_progress(run_folder):
+        if progress.status == "running":
+            write_progress(run_folder, progress.model_copy(update={"status": "interrupted"}))
+
+
 def is_stale(progress: Progress, seconds: float = 60.0) -> bool:
     """Whether a trial that calls itself running has not been heard of for a while."""
     return progress.status == "running" and time.time() - progress.updated_at > seconds

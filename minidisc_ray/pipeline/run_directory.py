@@ -20,6 +20,7 @@ from minidisc_ray.pipeline.driver import driver_of, is_heard_of, unreadable_driv
 from minidisc_ray.pipeline.mirrored import probe_bucket, storage_root
 from minidisc_ray.pipeline.prepare import check_storage, has_begun
 from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.progress import mark_stopped
 from minidisc_ray.pipeline.result import load_result
 
 ENCODINGS = "encodings"
@@ -57,6 +58,7 @@ def open_run(prepared: Prepared) -> Path:
         uses = [f"teacher-{prepared.teacher_key}", f"importance-{prepared.importance_key}"]
         write_json(folder / "shared.json", uses)
         Ledger(folder / "ledger.jsonl").close_abandoned()
+        mark_stopped(folder)
     except OSError as error:
         raise UserError(f"storage: {unwritable(prepared.storage, error)}") from error
     return folder

@@ -12,7 +12,7 @@ from minidisc_ray.pipeline.failures import leave_failure, read_failure
 from minidisc_ray.pipeline.lease import Lease, LeaseLostError, leased
 from minidisc_ray.pipeline.mirrored import bring, bring_live, bring_small, probe_bucket
 from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.progress import Progress, read_trial_progress
+from minidisc_ray.pipeline.progress import Progress, mark_stopped, read_trial_progress
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.pipeline.run_directory import open_run, probe_storage, wait_where_begun
@@ -26,7 +26,7 @@ from minidisc_ray.ray_backend.resources import trials_at_once
 from minidisc_ray.ray_backend.retries import RetryPolicy
 from minidisc_ray.ray_backend.sharing import taking_turns
 from minidisc_ray.ray_backend.stalls import StallWatch, end_on_its_node
-from minidisc_ray.ray_backend.watching import closing_what_is_stopped, mark_stopped, watched
+from minidisc_ray.ray_backend.watching import closing_what_is_stopped, watched
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
 from minidisc_ray.training.loop import TrainingError
 

@@ -9,7 +9,7 @@ from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_fin
 from minidisc_ray.pipeline.lease import Lease, LeaseLostError, leased
 from minidisc_ray.pipeline.mirrored import bring, bring_live, bring_small, probe_bucket
 from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.progress import Progress, ProgressReader
+from minidisc_ray.pipeline.progress import Progress, ProgressReader, mark_stopped
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.result import RunResult, load_result
 from minidisc_ray.pipeline.run_directory import open_run, probe_storage, wait_where_begun
@@ -23,7 +23,7 @@ from minidisc_ray.ray_backend.sharing import Turn, taking_turns
 from minidisc_ray.ray_backend.stalls import StallWatch, end_on_its_node
 from minidisc_ray.ray_backend.sweep import fit_sweep
 from minidisc_ray.ray_backend.trainer import fit_trial
-from minidisc_ray.ray_backend.watching import closing_what_is_stopped, mark_stopped, watched
+from minidisc_ray.ray_backend.watching import closing_what_is_stopped, watched
 from minidisc_ray.schedules.plan import SHARED_TRIAL
 
 Watch = Callable[[Sequence[Progress]], None]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.pipeline.lease import LeaseLostError
-from minidisc_ray.pipeline.progress import read_progress, write_progress
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_LEAVE = 2.0
@@ -60,10 +59,3 @@ def closing_what_is_stopped(*run_folders: Path) -> Iterator[None]:
             with suppress(OSError):
                 Ledger(folder / "ledger.jsonl").close_open(None, "interrupted")
         raise
-
-
-def mark_stopped(run_folder: Path) -> None:
-    """A killed worker cannot say that it stopped; say it for the trials that still call themselves running."""
-    for progress in read_progress(run_folder):
-        if progress.status == "running":
-            write_progress(run_folder, progress.model_copy(update={"status": "interrupted"}))

@@ -12,6 +12,7 @@ import minidisc_ray
 from minidisc_ray.accounting.beating import SECONDS_BETWEEN_BEATS, Beating
 from minidisc_ray.accounting.cost import held_by_stage, startup_device_hours
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.files.patience import use_storage
 
 
 def write(ledger, name, start, end=None, beats=(), devices=1.0, kind="stage", trial="main", status="finished"):
@@ -274,17 +275,17 @@ def test_a_process_that_is_killed_leaves_its_beats(ledger, beats):
 
 def test_a_storage_that_refuses_beats_ends_nothing(ledger, monkeypatch):
     beaten, refusals = threading.Event(), []
-    original = Ledger.append
+    original = Ledger._write
 
-    def append(self, entry):
-        if entry["event"] == "beat" and len(refusals) < 2:
-            refusals.append(entry)
+    def write_or_refuse(self, event, entry_now):
+        if event == "beat" and len(refusals) < 2:
+            refusals.append(event)
             raise OSError("the storage is away")
-        original(self, entry)
-        if entry["event"] == "beat":
+        original(self, event, entry_now)
+        if event == "beat":
             beaten.set()
 
-    monkeypatch.setattr(Ledger, "append", append)
+    monkeypatch.setattr(Ledger, "_write", write_or_refuse)
     beating = Beating(first=0.02)
     attempt = ledger.start("stage", "student", "main", 1, "cpu-core")
     beating.add(attempt, lambda: ledger.beat(attempt))
@@ -301,3 +302,17 @@ def test_beats_grow_a_ledger_as_its_module_says(ledger):
     ledger.beat(attempt)
     bytes_an_hour = (ledger.path.stat().st_size - before) * 3600 / SECONDS_BETWEEN_BEATS
     assert bytes_an_hour == pytest.approx(190_000, rel=0.1)
+
+
+def test_what_waits_for_its_storage_to_say_that_it_ended_holds_on_until_then(ledger):
+    attempt = ledger.start("hold", "tune-trial", "main", 1, "cpu-core")
+    root = ledger.path.parent
+    use_storage(root, 20.0)
+    root.rename(aside := root.with_name("aside"))
+    is_back = threading.Timer(1.0, lambda: aside.rename(root))
+    is_back.start()
+    ledger.end(attempt, "finished")
+    is_back.join()
+    (found,) = ledger.attempts()
+    assert found.status == "finished"
+    assert 1.0 <= found.seconds < 10

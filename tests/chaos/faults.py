@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos_kit import Nodes, Sweep, signal_one, trial_processes
-from disk_kit import full, read_only
 from ray_kit import command_of
+from storage_kit import full, read_only
 
 from minidisc_ray.pipeline.progress import Progress, read_progress
 from minidisc_ray.ray_backend.stalls import Place, place_of

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 from chaos_kit import Meter, Nodes, Sweep, end, leftovers, poll
-from disk_kit import IS_ROOT, small_disk
 from faults import FAULTS, NEED_A_DISK, Fault, inject
 from ray_kit import RAY_WARNINGS, numbers
 from rich.console import Console
 from rich.table import Table
+from storage_kit import mount, unmount
 
 from minidisc_ray.accounting.cost import shares
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600), *RAY_WARNINGS]
 
+IS_ROOT = os.geteuid() == 0
 SEED = int(os.environ.get("MINIDISC_CHAOS_SEED", "0"))
 NUM_FAULTS = int(os.environ.get("MINIDISC_CHAOS_FAULTS", "50"))
 STAGES = ("teacher", "importance", "sandwich", "assistant", "student")
@@ -91,8 +92,11 @@ def run(
 ):
     """One sweep with faults, each as soon as something runs, in a stage if one is named."""
     if IS_ROOT and NEED_A_DISK & set(names):
-        with small_disk(folder / "disk", 256) as disk:
+        mount(disk := folder / "disk", "256m")
+        try:
             return _run(Sweep(folder, nodes.address, disk, **more), nodes, undisturbed, names, rng, stage)
+        finally:
+            unmount(disk)
     return _run(Sweep(folder, nodes.address, folder / "storage", **more), nodes, undisturbed, names, rng, stage)
 
 

@@ -9,6 +9,7 @@ from minidisc_ray.configs import UserError
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.lease import leased
+from minidisc_ray.pipeline.progress import Progress, read_progress, write_progress
 from minidisc_ray.pipeline.run_directory import clean, open_run
 
 
@@ -20,6 +21,19 @@ def test_a_run_directory_made_by_another_config_is_refused(tmp_path):
         prepared_run(tmp_path, "conventional", ("name=mine", "seed=1"))
     with pytest.raises(UserError, match=r"different: schedule"):
         prepared_run(tmp_path, "minidisc", ("name=mine",))
+
+
+def test_what_a_driver_that_was_killed_left_running_is_interrupted_for_the_next_one(tmp_path):
+    prepared = prepared_run(tmp_path, "conventional", ("name=mine",))
+    folder = open_run(prepared)
+    left = {"stage": "student", "stage_index": 1, "num_stages": 1, "started_at": 1.0, "updated_at": 2.0}
+    for trial, status in (("one", "running"), ("two", "finished")):
+        write_progress(folder, Progress(trial=trial, status=status, **left))
+    open_run(prepared)
+    assert [(p.trial, p.status, p.updated_at) for p in read_progress(folder)] == [
+        ("one", "interrupted", 2.0),
+        ("two", "finished", 2.0),
+    ]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 from bucket_kit import lose_the_store
-from disk_kit import IS_ROOT, full, read_only, small_disk
 from pipeline_kit import prepared_run
+from storage_kit import full, read_only
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.patience import StorageError, patiently, use_storage
@@ -111,25 +111,24 @@ def test_a_fresh_command_is_refused_at_once(tmp_path):
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="only root can mount a small disk")
 @pytest.mark.parametrize("fails", [full, read_only])
-def test_what_goes_on_waits_for_its_storage_and_what_begins_does_not(tmp_path, fails):
-    with small_disk(tmp_path / "disk", 1) as disk:
-        begun = prepared_run(disk, "conventional", ("name=begun", *WAITS))
-        fresh = prepared_run(disk, "conventional", ("name=fresh", *WAITS))
-        open_run(begun)
-        with ExitStack() as outage:
-            outage.enter_context(fails(disk))
-            wait_where_begun([fresh])
-            with pytest.raises(UserError, match=r"^storage: .* cannot be written \((No space left|Read-only file)"):
-                probe_storage(fresh)
-            started, is_back = time.monotonic(), threading.Timer(1.0, outage.close)
-            is_back.start()
-            again = prepared_run(disk, "conventional", ("name=begun", *WAITS))
-            wait_where_begun([again, fresh])
-            probe_storage(again)
-            with leased(again.run_folder):
-                open_run(again)
-            is_back.join()
-        assert 0.9 < time.monotonic() - started < 15
-        assert [path for path in disk.rglob("*") if ".tmp" in path.name] == []
+def test_what_goes_on_waits_for_its_storage_and_what_begins_does_not(disk, fails):
+    root = disk("1m")
+    begun = prepared_run(root, "conventional", ("name=begun", *WAITS))
+    fresh = prepared_run(root, "conventional", ("name=fresh", *WAITS))
+    open_run(begun)
+    with ExitStack() as outage:
+        outage.enter_context(fails(root))
+        wait_where_begun([fresh])
+        with pytest.raises(UserError, match=r"^storage: .* cannot be written \((No space left|Read-only file)"):
+            probe_storage(fresh)
+        started, is_back = time.monotonic(), threading.Timer(1.0, outage.close)
+        is_back.start()
+        again = prepared_run(root, "conventional", ("name=begun", *WAITS))
+        wait_where_begun([again, fresh])
+        probe_storage(again)
+        with leased(again.run_folder):
+            open_run(again)
+        is_back.join()
+    assert 0.9 < time.monotonic() - started < 15
+    assert [path for path in root.rglob("*") if ".tmp" in path.name] == []
