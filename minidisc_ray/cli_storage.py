@@ -40,6 +40,8 @@ def compare(
                 raise
             say(UserError(f"{error}; left out"))
             num_damaged += 1
+    if not results:
+        raise UserError("none of these results can be read, so there is nothing to compare")
     print(render(api.compare(results), format_), end="")  # noqa: T201 - csv and json must not be wrapped
     if scan:
         for result in results:

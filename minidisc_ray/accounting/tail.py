@@ -20,9 +20,8 @@ _MOST_BYTES_A_LOOK = 2**25
 
 @dataclass
 class _Place:
-    """How far a file was read, and which file that was."""
+    """How far a file was read."""
 
-    inode: int
     offset: int
     is_within_long_line: bool = False
 
@@ -30,7 +29,7 @@ class _Place:
 class LedgerTail:
     """Follows a ledger from its present end on; each look reads what is new, and nothing else.
 
-    A file that was cut or replaced is read from its beginning again. What a look does not come to is left for the next.
+    A file that was cut is read from its beginning again. What a look does not come to is left for the next.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -38,8 +37,7 @@ class LedgerTail:
         self._places: dict[Path, _Place] = {}
         for path in ledger.files():
             with suppress(OSError):
-                found = path.stat()
-                self._places[path] = _Place(found.st_ino, found.st_size)
+                self._places[path] = _Place(path.stat().st_size)
 
     def new_entries(self) -> Iterator[dict[str, Any]]:
         """Sound lines in the order of their file; one that is still being written is left for the next look.
@@ -51,10 +49,10 @@ class LedgerTail:
             if path not in self._places and not path.exists():
                 continue
             with open_regular(path) as file:
-                found = os.fstat(file.fileno())
-                place = self._places.get(path)
-                if place is None or place.inode != found.st_ino or place.offset > found.st_size:
-                    place = self._places[path] = _Place(found.st_ino, 0)
+                place = self._places.setdefault(path, _Place(0))
+                # One that was brought anew is another file each time, and goes on where the one before ended.
+                if place.offset > os.fstat(file.fileno()).st_size:
+                    place = self._places[path] = _Place(0)
                 for line in _new_lines(file, place):
                     with suppress(ValueError, RecursionError):
                         entry = json.loads(line)

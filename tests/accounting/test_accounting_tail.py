@@ -41,7 +41,7 @@ def test_a_line_that_is_being_written_is_read_once_it_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["cut", "replaced"])
-def test_a_file_that_was_cut_or_replaced_is_read_anew(tmp_path, how):
+def test_a_file_that_was_cut_or_replaced_is_followed_on(tmp_path, how):
     ledger = Ledger(tmp_path / "ledger.jsonl")
     attempt = ledger.start("hold", "tune-trial", "main", 1, "cpu-core")
     for _ in range(50):

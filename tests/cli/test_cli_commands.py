@@ -155,6 +155,12 @@ def test_compare_names_what_it_leaves_out(minidisc, runs, tmp_path):
     assert done.err.endswith("; left out\n")
     assert len(done.out.splitlines()) >= 2
     assert minidisc("compare", one).code == 2
+    whole = (other / "result.json").read_text()
+    (other / "result.json").write_text("{}")
+    done = minidisc("compare", tmp_path / "root")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.endswith("nothing to compare\n")
+    (other / "result.json").write_text(whole)
     (one / "result.json").unlink()
     done = minidisc("compare", tmp_path / "root", "--format", "csv")
     assert (done.code, done.err) == (0, f"minidisc: not finished, left out: {one.name}\n")
