@@ -155,8 +155,8 @@ def _started(head_cpus: int, worker_cpus: int, num_workers: int) -> Office:
         )
         made.wait_until(lambda: asked(made.dashboard) > 0 and made.is_healthy("head"), "the head answers")
         for worker in workers:
+            # One after the other: two that start at once on one machine choose the same sockets.
             made.start(worker, f"--address={made.address}", f"--num-cpus={worker_cpus}")
-        for worker in workers:
             made.wait_until(lambda worker=worker: made.is_healthy(worker), f"{worker} answers")
     except BaseException:
         made.end()
