@@ -106,13 +106,14 @@ def append_line(path: Path, line: str | Callable[[], str], makes_file: bool = Tr
 
     Raises:
         FileNotFoundError: if there is no such file and none may be made.
-        OSError: if the storage refuses.
+        OSError: if the storage refuses, or there is a link.
     """
 
     def attempt() -> None:
         if makes_file:
             make_folder(path.parent)
-        flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if makes_file else 0)
+        # A link would have the line written wherever it points.
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | (os.O_CREAT if makes_file else 0)
         descriptor = os.open(path, flags, 0o644)
         try:
             size = os.fstat(descriptor).st_size

@@ -152,3 +152,14 @@ def test_a_document_tells_whether_its_values_are_those_that_were_written():
     changed, flaw = open_document({**document, "b": [1, 2.6, None]})
     assert changed["b"][1] == 2.6
     assert flaw is not None
+
+
+def test_a_line_is_not_written_through_a_link(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine\n")
+    link = tmp_path / "run" / "ledger.jsonl"
+    link.parent.mkdir()
+    link.symlink_to(elsewhere)
+    with pytest.raises(OSError, match="symbolic links"):
+        append_line(link, "more")
+    assert elsewhere.read_text() == "mine\n"
