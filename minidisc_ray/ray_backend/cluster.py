@@ -25,6 +25,14 @@ _ENVIRONMENT = {
 }
 
 
+_is_kept = threading.Event()
+
+
+def is_kept() -> bool:
+    """Whether the latest run's Ray was there before it and stays after it."""
+    return _is_kept.is_set()
+
+
 @contextmanager
 def cluster(address: str | None) -> Iterator[list[Node]]:
     """Nodes of the cluster at an address (else ``RAY_ADDRESS``), or of a local Ray that ends with the context.
@@ -35,8 +43,10 @@ def cluster(address: str | None) -> Iterator[list[Node]]:
         UserError: if there is no cluster at the address.
     """
     if ray.is_initialized():
+        _is_kept.set()
         yield _nodes()
         return
+    _is_kept.clear()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     address = address or os.environ.get("RAY_ADDRESS") or None

@@ -18,6 +18,7 @@ from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.pipeline.failures import forget_failure, leave_failure
 from minidisc_ray.pipeline.mirrored import bring_progress
 from minidisc_ray.pipeline.progress import read_trial_progress
+from minidisc_ray.ray_backend.cluster import is_kept
 from minidisc_ray.ray_backend.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.sharing import Turn
 from minidisc_ray.ray_backend.trainer import last_line
@@ -107,16 +108,19 @@ class _QueueSearcher(Searcher):
         raise NotImplementedError(f"{checkpoint_path}: runs resume from their stages' records, not from Tune's")
 
 
-class _RunStoppedError(BaseException):
-    """Not an :class:`Exception`: for one, Tune would first wait for its trials to stop by themselves."""
+class _RunStopped(BaseException):
+    """Not an :class:`Exception`: for one, Tune would wait for its trials."""
 
 
 class _LeaveWhenStopped(tune.Callback):
-    """Takes Tune's loop, which hears no Ctrl-C outside of main threads, out of Ray when the run is stopped."""
+    """Takes Tune's loop, which hears no Ctrl-C outside of main threads, out of a Ray that is about to end.
+
+    That takes the actors along. In one that stays the loop is left to see its trials end.
+    """
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:  # noqa: ARG002
-        if is_stopped():
-            raise _RunStoppedError
+        if is_stopped() and not is_kept():
+            raise _RunStopped
 
 
 def fit_items(
