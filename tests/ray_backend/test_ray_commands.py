@@ -1,5 +1,6 @@
 """The commands that need a Ray, in this process and on the tests' own."""
 
+import re
 import signal
 
 import pytest
@@ -36,7 +37,7 @@ def test_run_shows_its_result_and_python_gives_the_same(minidisc, tmp_path):
     result = load_result(folder)
     lines = out.splitlines()
     assert lines[0] == f"mine: conventional, in {folder}"
-    assert any(line.startswith("main  3/3 student") for line in lines)
+    assert any(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  main  3/3 student", line) for line in lines)
     assert f"student at 10%: accuracy {100 * result.student.validation_metrics['accuracy']:.1f}" in out
     assert lines[-2:] == [f"student: {folder / 'student'}", f"report:  {folder / 'report.html'}"]
     assert "<html" in (folder / "report.html").read_text()
