@@ -100,7 +100,8 @@ class Ledger:
             number: the ordinal among this trial's attempts of that name; by default counted from the file.
             process: number and start of the process that holds them on its node, for whoever may have to end it.
         """
-        now = time.time()
+        # Before anything that may have to wait for the storage.
+        now, began = time.time(), time.monotonic()
         attempt_id = uuid.uuid4().hex[:12]
         if number is None:
             number = 1 + self._count_starts(kind, name, trial)
@@ -121,7 +122,7 @@ class Ledger:
         if process is not None:
             entry["pid"], entry["process_start"] = process
         self.append(entry)
-        _began[attempt_id] = time.monotonic() - (0.0 if started_at is None else max(0.0, now - started_at))
+        _began[attempt_id] = began - (0.0 if started_at is None else max(0.0, now - started_at))
         return attempt_id
 
     def beat(self, attempt_id: str) -> None:

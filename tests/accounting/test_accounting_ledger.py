@@ -304,15 +304,18 @@ def test_beats_grow_a_ledger_as_its_module_says(ledger):
     assert bytes_an_hour == pytest.approx(190_000, rel=0.1)
 
 
-def test_what_waits_for_its_storage_to_say_that_it_ended_holds_on_until_then(ledger):
-    attempt = ledger.start("hold", "tune-trial", "main", 1, "cpu-core")
+@pytest.mark.parametrize("waits_to", ["begin", "end"])
+def test_what_waits_for_its_storage_to_say_that_it_begins_or_ended_is_held_meanwhile(ledger, waits_to):
+    ledger.start("hold", "tune-trial", "another", 1, "cpu-core")
+    attempt = None if waits_to == "begin" else ledger.start("hold", "tune-trial", "main", 1, "cpu-core")
     root = ledger.path.parent
     use_storage(root, 20.0)
     root.rename(aside := root.with_name("aside"))
     is_back = threading.Timer(1.0, lambda: aside.rename(root))
     is_back.start()
+    attempt = attempt or ledger.start("hold", "tune-trial", "main", 1, "cpu-core", time.time())
     ledger.end(attempt, "finished")
     is_back.join()
-    (found,) = ledger.attempts()
-    assert found.status == "finished"
+    found = ledger.attempts()[-1]
+    assert (found.trial, found.status) == ("main", "finished")
     assert 1.0 <= found.seconds < 10
