@@ -71,8 +71,26 @@ def check(sweep: Sweep, undisturbed, meter: Meter, faults: list[Fault]) -> None:
         _rows.append((fault.name + outage, fault.stages, "yes" if is_same else "NO", str(fault.steps_redone), *ends))
     assert found == undisturbed
     assert all(fault.steps_redone <= STEPS_PER_CHECKPOINT for fault in faults), faults
-    assert abs(held - metered) <= max(0.02 * metered, 2.0 * len(holds)), f"{held:.1f} s held, {metered:.1f} s metered"
+    is_counted = abs(held - metered) <= max(0.02 * metered, 2.0 * len(holds))
+    assert is_counted, f"{held:.1f} s held, {metered:.1f} s metered\n{told(sweep, meter)}"
     assert poll(lambda: not leftovers(sweep.address, sweep.storage), 30), leftovers(sweep.address, sweep.storage)
+
+
+def told(sweep: Sweep, meter: Meter) -> str:
+    """What the ledgers and the meter say, one time held a line, in seconds since the first of them."""
+    holds = [
+        (a.started_at, a.started_at + a.seconds, f"{a.trial} {a.status}") for a in sweep.attempts() if a.kind == "hold"
+    ]
+    lives = [
+        (life.granted_at, life.ended_at or 0, "metered")
+        for lives in meter.lives.values()
+        for life in lives
+        if life.cpus
+    ]
+    first = min(since for since, _, _ in holds + lives)
+    return "\n".join(
+        f"{since - first:8.1f} {until - first:8.1f}  {what}" for since, until, what in sorted(holds + lives)
+    )
 
 
 def disturbed(sweep: Sweep, nodes: Nodes, names: list[str], rng: random.Random, stage: str | None) -> list[Fault]:
