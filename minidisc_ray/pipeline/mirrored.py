@@ -18,6 +18,7 @@ from minidisc_ray.files.mirroring import (
     probe,
     refreshed,
 )
+from minidisc_ray.files.patience import use_storage
 from minidisc_ray.files.uris import PlaceError
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
@@ -38,6 +39,20 @@ def storage_root(storage: str | Path) -> Path:
         UserError: if it is nothing that runs can be kept in.
     """
     return _lying(storage, "storage: ")
+
+
+def be_patient(storage: str, patience_seconds: float) -> None:
+    """From here on this process waits for its run's storage, which the driver has found there.
+
+    A worker that is started while it is away must neither take that for a mistake in the recipe nor die of it.
+
+    Args:
+        storage: as the recipe names it.
+        patience_seconds: the longest wait.
+    """
+    root = storage_root(storage)
+    # The copy of a bucket may have nothing in it, on a node that has seen nothing of it.
+    use_storage(None if is_mirrored(root) else root, patience_seconds)
 
 
 def probe_bucket(storage: str) -> None:

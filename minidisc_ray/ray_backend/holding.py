@@ -18,6 +18,7 @@ from minidisc_ray.accounting.beating import beat_while_open, stop_beating
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.files.mirroring import local_path
 from minidisc_ray.pipeline.driver import process_start
+from minidisc_ray.pipeline.mirrored import be_patient
 from minidisc_ray.ray_backend.leaving import heed_sigterm
 
 
@@ -47,10 +48,29 @@ def node_id() -> str:
 
 
 class HoldingCallback(WorkerGroupCallback):
-    """Opens a ``hold`` in the ledger when a worker group has its resources and closes it when it gives them back."""
+    """Opens a ``hold`` in the ledger when a worker group has its resources and closes it when it gives them back.
 
-    def __init__(self, ledger_path: str, trial: str, devices: float, device_type: str) -> None:
+    Args:
+        ledger_path: as Ray's controller, which runs on any node, finds it.
+        trial: whose group it is.
+        devices: how many the group holds.
+        device_type: their unit.
+        storage: what the controller waits for before it writes, as the recipe names it; None for none.
+        patience_seconds: the longest wait for it.
+    """
+
+    def __init__(
+        self,
+        ledger_path: str,
+        trial: str,
+        devices: float,
+        device_type: str,
+        storage: str | None = None,
+        patience_seconds: float = 0.0,
+    ) -> None:
         self.ledger_path = ledger_path
+        self.storage = storage
+        self.patience_seconds = patience_seconds
         self.trial = trial
         self.devices = devices
         self.device_type = device_type
@@ -63,6 +83,8 @@ class HoldingCallback(WorkerGroupCallback):
 
     def after_worker_group_start(self, worker_group: Any) -> None:
         """Count from the moment at which the placement group was granted; before that it waited for others."""
+        if self.storage is not None:
+            be_patient(self.storage, self.patience_seconds)
         granted_at = self._asked_at + _creation_seconds(worker_group)
         self._hold = Hold(
             local_path(self.ledger_path),

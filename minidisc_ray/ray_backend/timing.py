@@ -72,7 +72,7 @@ def _measure(found: Alternatives, storage: Path, at_once: int, budget_seconds: f
     here = moved_to(found.timed, storage)
     folder = here.run_folder
     settings: Settings = {
-        "config": here.config.model_dump(mode="json"),
+        "config": here.config.model_dump(mode="json", exclude={"compute": {"address"}}),
         "assistant_scales": found.assistant_scales,
         "budget_seconds": budget_seconds,
         "ledger": str(folder / _LEDGER),

@@ -83,7 +83,12 @@ def _trainer(prepared: Prepared, trial: str, with_shared: bool) -> TorchTrainer:
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             callbacks=[
                 HoldingCallback(
-                    place_of(prepared.run_folder / "ledger.jsonl"), trial, devices, "gpu" if use_gpu else "cpu-core"
+                    place_of(prepared.run_folder / "ledger.jsonl"),
+                    trial,
+                    devices,
+                    "gpu" if use_gpu else "cpu-core",
+                    prepared.config.storage,
+                    compute.storage_patience_seconds,
                 )
             ],
         ),

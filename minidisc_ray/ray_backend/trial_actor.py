@@ -11,11 +11,12 @@ from ray.tune.trainable import wrap_function
 
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.files.mirroring import local_path
+from minidisc_ray.pipeline.mirrored import be_patient
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.ray_backend.holding import Hold, granted_at
 from minidisc_ray.ray_backend.leaving import expect_nothing, expect_work, heed_sigterm, leave
 from minidisc_ray.ray_backend.trainer import fit_trial
-from minidisc_ray.ray_backend.worker import be_patient, work
+from minidisc_ray.ray_backend.worker import work
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.notice import Preempted
 from minidisc_ray.training.workers import Workers
@@ -43,7 +44,7 @@ def trial_with_workers(config: dict[str, Any]) -> None:
     failure: str | None = None
     try:
         resolved = resolve(settings["config"])
-        be_patient(resolved)
+        be_patient(resolved.storage, resolved.compute.storage_patience_seconds)
         fit_trial(prepare(resolved), settings["trial"], settings["with_shared"])
     except TrainingError as error:
         failure = str(error)
@@ -99,6 +100,8 @@ def _open_hold(config: dict[str, Any], since: float) -> None:
     global _hold
     settings = json.loads(config["settings"])
     compute = settings["config"]["compute"]
+    # Before the first line: a process that dies of an outage leaves what it held in no ledger.
+    be_patient(settings["config"]["storage"], compute["storage_patience_seconds"])
     has_gpu = compute["gpus_per_worker"] > 0
     devices = compute["gpus_per_worker"] if has_gpu else compute["cpus_per_worker"]
     ledger = local_path(config["run_folder"]) / "ledger.jsonl"

@@ -18,9 +18,8 @@ from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.data import Splits, load_splits
 from minidisc_ray.files.mirroring import is_mirrored
-from minidisc_ray.files.patience import use_storage
 from minidisc_ray.pipeline.context import Context, Report
-from minidisc_ray.pipeline.mirrored import bring_for_trial, storage_root
+from minidisc_ray.pipeline.mirrored import be_patient, bring_for_trial, storage_root
 from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
@@ -44,7 +43,7 @@ def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -
     """Execute one trial's steps on this worker; returns the sentence of a failure that no retry can mend."""
     _log_to_stderr()
     config = resolve(settings["config"])
-    be_patient(config)
+    be_patient(config.storage, config.compute.storage_patience_seconds)
     prepared = prepare(config, _splits_of(_rows_key(config)))
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     name = settings["trial"]
@@ -65,16 +64,6 @@ def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -
         return str(error)
     context.progress((trial.steps or shared)[-1].name, "finished")
     return None
-
-
-def be_patient(config: RunConfig) -> None:
-    """From here on this process waits for the run's storage, which the driver has found there.
-
-    A worker that is started again while it is away must not take that for a mistake in the recipe.
-    """
-    root = storage_root(config.storage)
-    # The copy of a bucket may have nothing in it, on a node that has seen nothing of it.
-    use_storage(None if is_mirrored(root) else root, config.compute.storage_patience_seconds)
 
 
 def _rows_key(config: RunConfig) -> str:

@@ -18,8 +18,8 @@ from minidisc_ray.files.writing import write_json
 from minidisc_ray.pipeline.estimating import estimate_in_process
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.lease import leased
+from minidisc_ray.pipeline.mirrored import be_patient
 from minidisc_ray.pipeline.run_directory import open_run, probe_storage, wait_where_begun
-from minidisc_ray.ray_backend.worker import be_patient
 
 WAITS = ("compute.storage_patience_seconds=20",)
 
@@ -68,7 +68,7 @@ def test_a_worker_that_starts_again_waits_for_the_storage_that_its_run_had(tmp_p
     root, aside = tmp_path / "runs", tmp_path / "aside"
     prepared = prepared_run(root, "conventional", WAITS)
     open_run(prepared)
-    be_patient(prepared.config)
+    be_patient(str(root), prepared.config.compute.storage_patience_seconds)
     root.rename(aside)
     root.mkdir()  # as a mount point is whose storage was taken away
 
@@ -84,15 +84,14 @@ def test_a_worker_that_starts_again_waits_for_the_storage_that_its_run_had(tmp_p
     assert 0.6 < time.monotonic() - started < 10
     root.rename(aside)
     soon = ("compute.storage_patience_seconds=0.2",)
-    be_patient(prepared_run(aside, "conventional", soon).config.model_copy(update={"storage": str(root)}))
+    be_patient(str(root), 0.2)
     with pytest.raises(UserError, match=r"^storage: .*could not be used for 0\.2 s .*runs is gone or empty") as caught:
         prepared_run(root, "conventional", soon)
     assert "\n" not in str(caught.value)
 
 
 def test_a_worker_that_starts_again_waits_for_a_bucket(bucket, monkeypatch):
-    config = prepared_run(bucket, "conventional", ("compute.storage_patience_seconds=1",)).config
-    be_patient(config)
+    be_patient(bucket, 1.0)
     assert prepared_run(bucket, "conventional").config.storage == bucket, "a copy without anything in it is not away"
     lose_the_store(monkeypatch)
     with pytest.raises(StorageError, match=r"could not be used for 1 s"):
