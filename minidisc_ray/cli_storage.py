@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from minidisc_ray.cli_options import Format, console, messages, say, when_stopped
+from minidisc_ray.cli_options import Format, console, say, when_stopped
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.files.mirroring import place_of
@@ -142,7 +142,7 @@ def _finished_runs(folders: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for folder in folders:
         if (folder / "identity.json").is_file() and not (folder / "result.json").is_file() and len(folders) > 1:
-            messages.print(f"minidisc: {place_of(folder)} is not finished, left out", soft_wrap=True, highlight=False)
+            say(UserError(f"{place_of(folder)} is not finished, left out"))
         elif (folder / "result.json").is_file():
             found.append(folder)
         else:

@@ -107,7 +107,8 @@ def bucket(
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setenv("MINIDISC_CACHE", str(tmp_path / "cache"))
-    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-")
+    # A bucket's name has 63 letters at most, and parameters stand at the end of a test's.
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[-50:].strip("-")
     make_bucket(scheme, name)
     yield f"{scheme}://{name}/team/runs"
     flush()

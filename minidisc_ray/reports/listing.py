@@ -9,14 +9,12 @@ from typing import Any, Literal
 
 from minidisc_ray.accounting.cost import held_by_stage
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.files.reading import open_regular
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.pipeline.driver import DRIVER_FILE, Driver, driver_of, is_heard_of, unreadable_driver
 from minidisc_ray.pipeline.failures import read_failure
 from minidisc_ray.pipeline.result import RunResult
-from minidisc_ray.reports.status import RunStatus, look_at
+from minidisc_ray.reports.status import RunStatus, look_at, unreadable
 from minidisc_ray.schedules.plan import MAIN_TRIAL
 
 State = Literal["finished", "running", "waiting", "interrupted", "stale", "failed", "not begun", "damaged"]
@@ -70,9 +68,7 @@ def listing(storage: Path) -> list[Listed]:
             # Underscores and dots mark what is shared between runs.
             names = [entry.name for entry in entries if not entry.name.startswith(("_", "."))]
     except OSError as error:
-        raise UserError(
-            f"storage: {place_of(storage)} is not a folder that can be read; give the folder that runs were written to"
-        ) from error
+        raise unreadable(storage) from error
     found = [listed for name in names if (listed := _listed(storage / name)) is not None]
     return sorted(found, key=lambda entry: (-entry.changed_at, entry.name))
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.mirroring import is_uri, place_of
 from minidisc_ray.pipeline.failures import read_failure
 from minidisc_ray.pipeline.progress import Progress, is_stale, read_progress
 from minidisc_ray.pipeline.result import RunResult, load_result
@@ -61,10 +61,15 @@ def status(storage: Path) -> list[RunStatus]:
         # Underscores and dots mark what is shared between runs, such as caches.
         folders = sorted(entry for entry in storage.iterdir() if not entry.name.startswith(("_", ".")))
     except OSError as error:
-        raise UserError(
-            f"storage: {place_of(storage)} is not a folder that can be read; give the folder that runs were written to"
-        ) from error
+        raise unreadable(storage) from error
     return [entry for folder in folders for entry in _statuses(folder)]
+
+
+def unreadable(storage: Path) -> UserError:
+    """One sentence on a storage that runs cannot be read from."""
+    if is_uri(place := place_of(storage)):
+        return UserError(f"storage: there is nothing in {place}; give the bucket and prefix that runs were written to")
+    return UserError(f"storage: {place} is not a folder that can be read; give the folder that runs were written to")
 
 
 def status_table(statuses: Iterable[RunStatus]) -> Table:

@@ -38,6 +38,12 @@ def test_a_uri_that_is_none_of_a_bucket_is_one_sentence(minidisc, tmp_path, comm
     assert "word" not in told
 
 
+@pytest.mark.parametrize("command", [("status",), ("ls", "--storage")])
+def test_a_bucket_without_runs_is_one_sentence(minidisc, bucket, command):
+    told = minidisc(*command, f"{bucket}/none").sentence
+    assert told == f"storage: there is nothing in {bucket}/none; give the bucket and prefix that runs were written to"
+
+
 @pytest.mark.parametrize(("scheme", "client"), [("s3", "aws s3"), ("gs", "gcloud storage")])
 def test_clean_says_what_frees_a_bucket(minidisc, scheme, client):
     uri = f"{scheme}://bucket/team"
