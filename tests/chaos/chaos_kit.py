@@ -38,7 +38,7 @@ STUDY: dict[str, Any] = {
         "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},
         "teacher": {"kind": "builtin", "num_layers": 2, "hidden_size": 32, "num_heads": 4, "intermediate_size": 64},
         "pruning": {"neuron_multiple": 1},
-        "finetune": {**_LONG, "num_epochs": 12},
+        "finetune": _LONG,
         "sandwich": _LONG,
         "distil": _LONG,
         "schedule": {"kind": "minidisc", "scales": [60, 30], "num_sampled": 2},

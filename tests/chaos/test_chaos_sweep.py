@@ -25,7 +25,7 @@ STAGES = ("teacher", "importance", "sandwich", "assistant", "student")
 STEPS_PER_CHECKPOINT = 8
 # A disturbed sweep takes a minute or two; faults are spread over it.
 SECONDS_BETWEEN = 12.0
-# Within a stage's 96 or 192.
+# Early within a stage's 192, which a quiet machine does in a second or two.
 STEPS_TO_HIT = (10, 80)
 TRAINED = ("teacher", "sandwich", "assistant", "student")
 _rows: list[tuple[str, ...]] = []
@@ -99,7 +99,8 @@ def disturbed(sweep: Sweep, nodes: Nodes, names: list[str], rng: random.Random, 
         if number:
             time.sleep(rng.uniform(0, SECONDS_BETWEEN))
         step = rng.randint(*STEPS_TO_HIT) if stage in TRAINED else 0
-        if not poll(lambda step=step: sweep.live(stage, step) or not sweep.is_running, 300) or not sweep.is_running:
+        is_due = poll(lambda step=step: sweep.live(stage, step) or not sweep.is_running, 300, every=0.02)
+        if not is_due or not sweep.is_running:
             break
         faults.append(inject(name, nodes, sweep, rng))
     return faults
