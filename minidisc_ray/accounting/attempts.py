@@ -72,7 +72,9 @@ def attempts_of(entries: Iterable[Entry]) -> list[Attempt]:
 
 
 def _attempt(start: Entry, lines: Sequence[Entry], ordinal: int) -> Attempt:
-    seconds, status, closed_seconds = 0.0, "open", 0.0
+    # Until its start was written down; in ledgers of before nobody said.
+    seconds = max(0.0, number_of(start.get("seconds")) or 0.0)
+    status, closed_seconds = "open", 0.0
     safe: tuple[float, int | None] = (0.0, None)
     joules: dict[int, float] = {}
     for line in lines:

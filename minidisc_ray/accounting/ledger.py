@@ -101,7 +101,8 @@ class Ledger:
             process: number and start of the process that holds them on its node, for whoever may have to end it.
         """
         # Before anything that may have to wait for the storage.
-        now, began = time.time(), time.monotonic()
+        now = time.time()
+        began = time.monotonic() - (0.0 if started_at is None else max(0.0, now - started_at))
         attempt_id = uuid.uuid4().hex[:12]
         if number is None:
             number = 1 + self._count_starts(kind, name, trial)
@@ -121,8 +122,9 @@ class Ledger:
             entry["device_model"] = device_model
         if process is not None:
             entry["pid"], entry["process_start"] = process
-        self.append(entry)
-        _began[attempt_id] = began - (0.0 if started_at is None else max(0.0, now - started_at))
+        # What was held until the line is written is known, whatever becomes of the process before its first beat.
+        self._write("start", lambda: {**entry, "seconds": round(time.monotonic() - began, 3)})
+        _began[attempt_id] = began
         return attempt_id
 
     def beat(self, attempt_id: str) -> None:

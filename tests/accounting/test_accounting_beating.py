@@ -73,3 +73,12 @@ def test_beats_grow_a_ledger_as_its_module_says(ledger):
     ledger.beat(attempt)
     bytes_an_hour = (ledger.path.stat().st_size - before) * 3600 / SECONDS_BETWEEN_BEATS
     assert bytes_an_hour == pytest.approx(190_000, rel=0.1)
+
+
+def test_what_was_held_before_the_first_line_is_in_it(ledger):
+    ledger.start("hold", "tune-trial", "main", 1, "cpu-core", time.time() - 6)
+    (found,) = ledger.attempts()
+    assert (found.status, found.seconds) == ("open", pytest.approx(6, abs=2))
+    ledger.close_abandoned()
+    (found,) = ledger.attempts()
+    assert (found.status, found.seconds) == ("interrupted", pytest.approx(6, abs=2))
