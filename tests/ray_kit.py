@@ -30,6 +30,8 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 # Long enough to be stopped in its middle, wherever the machine is slow.
 LONG_SANDWICH = "sandwich={num_epochs: 16, batch_size: 16, learning_rate: 2e-3, early_stop_epochs: null}"
+# What Ray calls a process that runs trials: within a call, and between two.
+TRIAL_TITLES = ("ray::ResourceTrainable", "ray::TrialActor")
 # Ray Data, which Ray Train asks for its context, sets options of its own that it deprecates; not ours to mend.
 RAY_WARNINGS = (pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),)
 RAY = (pytest.mark.ray, pytest.mark.timeout(400), *RAY_WARNINGS)

@@ -116,6 +116,13 @@ def unwritable(root: Path, error: OSError) -> str:
     return f"{root} cannot be written ({getattr(cause, 'strerror', None) or cause})"
 
 
+def reason_of(error: OSError) -> str:
+    """What the system says, without the advice that a :class:`StorageError` has for whoever runs something."""
+    if isinstance(error, StorageError) and error.errno is not None:
+        return _reason(error.errno)
+    return error.strerror or str(error)
+
+
 def wait_for_storage(path: Path) -> None:
     """Return once the storage of :func:`use_storage`, if it holds a path, is there and can be written.
 

@@ -18,7 +18,7 @@ from minidisc_ray.files.mirroring import (
     probe,
     refreshed,
 )
-from minidisc_ray.files.patience import use_storage
+from minidisc_ray.files.patience import reason_of, use_storage
 from minidisc_ray.files.uris import PlaceError
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
@@ -181,7 +181,7 @@ def bring_to_show(place: str | Path, depth: int = 1) -> Path:
     try:
         fetched(folder, lambda name: _is_shown(name.split("/"), depth))
     except OSError as error:
-        raise UserError(f"storage: {error}") from error
+        raise UserError(f"storage: {place} cannot be read ({reason_of(error)})") from error
     return folder
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.patience import reason_of
 from minidisc_ray.files.writing import write_json
 from minidisc_ray.pipeline.driver import DRIVER_FILE, Driver, driver_of, this_driver, unreadable_driver
 from minidisc_ray.pipeline.lease import STOP_FILE
@@ -68,7 +69,8 @@ def stop(storage: Path, name: str, wait_seconds: float) -> Stopped:
         )
     except OSError as error:
         raise UserError(
-            f"{name}: {place_of(folder)} cannot be written ({error.strerror}), so nothing was asked to stop"
+            f"{name}: {place_of(folder)} cannot be written ({reason_of(error)}), so nothing was asked to stop; "
+            f"Ctrl-C, or SIGTERM to {driver.title}, stops it"
         ) from error
     result_before = _result_time(folder)
     deadline = time.monotonic() + wait_seconds

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.training import ComputeConfig
 from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.patience import StorageError
 from minidisc_ray.pipeline.failures import forget_failure, leave_failure
 from minidisc_ray.pipeline.mirrored import bring_progress
 from minidisc_ray.pipeline.progress import read_trial_progress
@@ -44,6 +45,7 @@ class _QueueSearcher(Searcher):
         self.queue = queue
         self.turn = turn
         self.has_begun = self.has_given_way = False
+        self.storage_error: StorageError | None = None
         self.titles: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -51,7 +53,7 @@ class _QueueSearcher(Searcher):
         return {"titles": dict(self.titles)}
 
     def suggest(self, trial_id: str) -> Any:
-        if self.queue.is_over or self.has_given_way:
+        if self.queue.is_over or self.has_given_way or self.storage_error is not None:
             return Searcher.FINISHED
         if (held := self.turn.held_seconds) is not None:
             self.has_given_way = self.has_begun and held > _SECONDS_HELD_WITH_ACTORS
@@ -70,6 +72,13 @@ class _QueueSearcher(Searcher):
         }
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        try:
+            self._note_end(trial_id, result, error)
+        except StorageError as refused:
+            # What Tune would raise in its place is a traceback.
+            self.storage_error = refused
+
+    def _note_end(self, trial_id: str, result: Mapping[str, Any] | None, error: bool) -> None:
         # Each trial once: what Tune keeps of it would grow with a long sweep.
         title = self.titles.pop(trial_id)
         item = self.queue.out[title]
@@ -123,6 +132,25 @@ class _LeaveWhenStopped(tune.Callback):
             raise _RunStopped
 
 
+class _TunesWords(tune.Callback):
+    """Keeps what Tune says killed a trial, and keeps Tune from loading the pickle of it that it wrote to the storage.
+
+    Whoever can write there could have put another one in its place.
+    """
+
+    def __init__(self) -> None:
+        self.sentences: dict[str, str] = {}
+
+    def on_experiment_end(self, trials: list[TuneTrial], **info: Any) -> None:  # noqa: ARG002
+        for trial in trials:
+            # The driver's own copy, on its own disk.
+            if trial.error_file is not None:
+                with suppress(OSError):
+                    text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+                    self.sentences[str(trial.config["title"])] = last_line(text)
+            trial.run_metadata.pickled_error_filename = trial.run_metadata.error_filename = None
+
+
 def fit_items(
     queue: ItemQueue, at_once: int, storage: Path, experiment: str, turn: Turn, trainable: Any | None = None
 ) -> None:
@@ -145,7 +173,7 @@ def fit_items(
     turn.is_about(queue, at_once)
     while True:
         turn.wait()
-        searcher = _QueueSearcher(queue, turn)
+        searcher, words = _QueueSearcher(queue, turn), _TunesWords()
         tuner = tune.Tuner(
             tune.with_resources(trainable or _trainable(compute), _resources(compute)),
             tune_config=tune.TuneConfig(
@@ -163,16 +191,23 @@ def fit_items(
                 # Tune would try again at once and for any reason; the queue waits, and knows whose fault it was.
                 failure_config=tune.FailureConfig(max_failures=0),
                 verbose=0,
-                callbacks=[_LeaveWhenStopped()],
+                callbacks=[_LeaveWhenStopped(), words],
             ),
         )
-        with _quiet_tune():
-            outcomes = tuner.fit()
-        for outcome in outcomes:
+        try:
+            with _quiet_tune():
+                tuner.fit()
+        except Exception as error:
+            # It reads its files again at its end, from whatever is left of the storage; nothing here needs them.
+            if searcher.storage_error is None and not queue.is_over:
+                raise
+            logger.warning("Ray Tune could not finish its own files: %s", last_line(str(error)))
+        if searcher.storage_error is not None:
+            raise searcher.storage_error
+        for title, sentence in words.sentences.items():
             # Tune's own word on what killed a process says more than the queue could know.
-            item = items.get((outcome.config or {}).get("title", ""))
-            if outcome.error is not None and item is not None and item.title in queue.failed:
-                leave_failure(item.run.run_folder, item.trial, last_line(outcome.error))
+            if title in queue.failed and title in items:
+                leave_failure(items[title].run.run_folder, items[title].trial, sentence)
         if queue.is_over or not searcher.has_given_way:
             return
 

@@ -121,7 +121,7 @@ def _fit(prepared: Prepared, settings: Settings, folder: Path) -> dict[str, Any]
     try:
         told = trainer.fit().return_value
     except (TrainingFailedError, ray.exceptions.RayActorError) as error:
-        raise TrainingError(f"timing failed: {last_line(error)}") from error
+        raise TrainingError(f"timing failed: {last_line(str(error))}") from error
     if "failure" in told:
         raise TrainingError(f"timing failed: {told['failure']}")
     return dict(told)
@@ -158,7 +158,7 @@ def _beside_each_other(prepared: Prepared, settings: Settings, copies: int) -> t
         alone = float(ray.get(actors[0].token_seconds.remote("alone")))
         beside = [float(found) for found in ray.get([actor.token_seconds.remote("beside") for actor in actors])]
     except ray.exceptions.RayError as error:
-        raise TrainingError(f"timing of {copies} trials beside each other failed: {last_line(error)}") from error
+        raise TrainingError(f"timing of {copies} trials beside each other failed: {last_line(str(error))}") from error
     finally:
         for actor in actors:
             ray.kill(actor)

@@ -45,12 +45,12 @@ def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
             )
             wait = attempts.wait_after(was_preempted)
             if wait is None:
-                raise TrainingError(f"trial {trial} failed: {last_line(error)}") from error
+                raise TrainingError(f"trial {trial} failed: {last_line(str(error))}") from error
             logger.warning(
                 "%s: trial %s lost a worker (%s) and goes on from its newest checkpoint in %g s",
                 prepared.name,
                 trial,
-                last_line(error),
+                last_line(str(error)),
                 wait,
             )
             time.sleep(wait)
@@ -95,10 +95,10 @@ def _trainer(prepared: Prepared, trial: str, with_shared: bool) -> TorchTrainer:
     )
 
 
-def last_line(error: BaseException) -> str:
+def last_line(error: str) -> str:
     """The line of an error that says what went wrong, without its traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "an error without a message"
 
 
 def _next_name(storage: Path, trial: str) -> str:

@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray.train
@@ -18,6 +17,7 @@ from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.data import Splits, load_splits
 from minidisc_ray.files.mirroring import is_mirrored
+from minidisc_ray.files.writing import write_json
 from minidisc_ray.pipeline.context import Context, Report
 from minidisc_ray.pipeline.mirrored import be_patient, bring_for_trial, storage_root
 from minidisc_ray.pipeline.prepare import prepare
@@ -87,9 +87,19 @@ def train_worker(settings: dict[str, Any]) -> str | None:
 
 def _report_to_train(metrics: dict[str, float], checkpoint: Path) -> None:
     """Report to Ray Train with a checkpoint that points to ours, which lies on the same storage already."""
-    with TemporaryDirectory() as folder:
-        (Path(folder) / "pointer.json").write_text(json.dumps({"checkpoint": str(checkpoint)}), encoding="utf-8")
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+    def leave_pointer(_: ray.train.Checkpoint, name: str) -> ray.train.Checkpoint:
+        # Ray's own copying takes a storage that is full for a moment for a failure of the worker.
+        folder = Path(ray.train.get_context().get_storage().experiment_fs_path) / name
+        write_json(folder / "pointer.json", {"checkpoint": str(checkpoint)})
+        return ray.train.Checkpoint.from_directory(folder)
+
+    ray.train.report(
+        metrics,
+        checkpoint=ray.train.Checkpoint.from_directory(checkpoint),
+        checkpoint_upload_fn=leave_pointer,
+        delete_local_checkpoint_after_upload=False,
+    )
 
 
 def _report_metrics(metrics: dict[str, float], checkpoint: Path) -> None:  # noqa: ARG001

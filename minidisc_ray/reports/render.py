@@ -65,8 +65,8 @@ def csv_cell(cell: Any) -> Any:
 
 
 def text_cell(text: str, style: str = "") -> Text:
-    """A text for a terminal as it is: no markup, and no character that a terminal obeys."""
-    return Text(printable(text), style=style)
+    """A text for a terminal as it is, in one line: no markup, and no character that a terminal obeys."""
+    return Text(printable(text, kept=""), style=style)
 
 
 def footnotes(frame: pd.DataFrame) -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -16,11 +15,12 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 from ray.util.state import list_actors, list_placement_groups
-from ray_kit import clean_environment, command_of, processes_below
+from ray_kit import TRIAL_TITLES, clean_environment, processes_below
 
 from minidisc_ray.accounting.ledger import Attempt, Ledger
 from minidisc_ray.pipeline.progress import Progress, read_progress
 from minidisc_ray.pipeline.result import RunResult, load_result
+from minidisc_ray.ray_backend.stalls import place_of
 
 # A dead node is noticed in seconds here, not in a quarter of a minute.
 FAST = {
@@ -200,18 +200,17 @@ def trial_processes() -> dict[int, str]:
     return {
         pid: command
         for pid, command in processes_below(os.getpid()).items()
-        if command.startswith("ray::TrialActor") or "RayTrainWorker" in command
+        if command.startswith(TRIAL_TITLES) or "RayTrainWorker" in command
     }
 
 
-def signal_one(number: int, rng: random.Random) -> str | None:
-    """Send a signal to one process that runs a trial; None if there is none."""
-    found = sorted(trial_processes())
-    if not found:
-        return None
-    pid = rng.choice(found)
-    os.kill(pid, number)
-    return command_of(pid)
+def pids_in(sweep: Sweep, stage: str | None, step: int) -> list[int]:
+    """Processes that run trials; if a stage is named, those alone that are in it, at some step or later."""
+    alive = trial_processes()
+    if stage is None:
+        return sorted(alive)
+    places = [place_of(path, progress.trial) for path, progress in sweep.live(stage, step)]
+    return sorted({place.pid for place in places if place is not None} & alive.keys())
 
 
 def leftovers(address: str, storage: Path) -> list[str]:

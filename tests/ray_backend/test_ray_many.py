@@ -1,7 +1,12 @@
 """Many runs as one Tune experiment on a real local Ray."""
 
+import os
+import signal
+import threading
+
 import pytest
-from ray_kit import RAY, SCHEDULES, attempts_of, numbers, prepared_run
+from ray.tune.experiment import Trial as TuneTrial
+from ray_kit import RAY, SCHEDULES, TRIAL_TITLES, attempts_of, numbers, prepared_run, processes_below, wait_until
 
 from minidisc_ray.pipeline.failures import read_failure
 from minidisc_ray.pipeline.in_process import run_in_process
@@ -108,3 +113,28 @@ def test_a_failed_trial_ends_no_other_run_and_is_tried_again_when_asked(finished
     assert names == ["good", "bad"]
     assert read_failure(bad.run_folder, "main") is None
     assert load_result(bad.run_folder).student == load_result(good.run_folder).student
+
+
+def test_a_dead_trial_is_told_in_words_and_its_pickle_in_the_storage_is_left_alone(tmp_path, monkeypatch):
+    run = prepared_run(tmp_path, "conventional", "compute.max_failures=0", "finetune.num_epochs=50")
+    loaded, load = [], TuneTrial.get_pickled_error
+
+    def load_and_note(trial):
+        loaded.append(load(trial))
+        return loaded[-1]
+
+    monkeypatch.setattr(TuneTrial, "get_pickled_error", load_and_note)
+
+    def kill() -> None:
+        wait_until((run.run_folder / "progress" / "shared.json").is_file, 120, "training")
+        for pid, command in processes_below(os.getpid()).items():
+            if command.startswith(TRIAL_TITLES):
+                os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    run_many([run], tmp_path / "study", lambda prepared, result: pytest.fail("its teacher died"))
+    killer.join()
+    assert "process died" not in read_failure(run.run_folder, "shared"), "Ray knows more"
+    assert list((tmp_path / "study").rglob("error.pkl"))
+    assert loaded == [None]
