@@ -49,6 +49,9 @@ def be_patient(storage: str, patience_seconds: float) -> None:
     Args:
         storage: as the recipe names it.
         patience_seconds: the longest wait.
+
+    Raises:
+        UserError: if the storage is nothing that runs can be kept in.
     """
     root = storage_root(storage)
     # The copy of a bucket may have nothing in it, on a node that has seen nothing of it.
