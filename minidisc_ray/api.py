@@ -11,7 +11,7 @@ from minidisc_ray.configs.data import FilesDataConfig
 from minidisc_ray.configs.loader import load_recipe, resolve
 from minidisc_ray.configs.model import CheckpointStudentConfig, PretrainedTeacherConfig
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.data import load_splits
+from minidisc_ray.data import Quoting, load_splits
 from minidisc_ray.evaluation import merge_scores, score
 from minidisc_ray.files.patience import storage_put_back
 from minidisc_ray.models.checkpoint import load_model
@@ -101,18 +101,22 @@ def compare(runs: Sequence[str | Path | RunResult]) -> pd.DataFrame:
     return _compare_results([run if isinstance(run, RunResult) else load_result(bring_to_show(run)) for run in runs])
 
 
-def predict(student: str | Path, file: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def predict(
+    student: str | Path, file: str | Path, columns: Sequence[str] | None = None, quoting: Quoting | None = None
+) -> pd.DataFrame:
     """Label a file: its rows with a ``prediction`` column, and for classes their probability.
 
     Args:
         student: a folder with a saved student, or its URI in a bucket.
         file: JSON Lines, CSV, TSV or Parquet.
         columns: the one or two columns of text; by default those of the run that the student came from.
+        quoting: what quotation marks are in CSV and TSV: ``csv``, they enclose cells; ``none``, they are text. By
+            default csv in CSV, none in TSV.
 
     Raises:
         UserError: if student, file or columns are not there.
     """
-    return predict_file(bring_to_load(student), Path(file), columns)
+    return predict_file(bring_to_load(student), Path(file), columns, quoting)
 
 
 def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ()) -> dict[str, float]:

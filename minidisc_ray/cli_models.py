@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,10 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="JSON Lines; by default stdout.")
     ] = None,
+    quoting: Annotated[
+        Literal["csv", "none"] | None,
+        typer.Option("--quoting", help="In CSV and TSV: csv, quotation marks enclose cells; none, they are text."),
+    ] = None,
 ) -> None:
     """Label a file."""
     from minidisc_ray import api
@@ -28,7 +32,7 @@ def predict(
         )
     if output is not None and output.exists():
         raise UserError(f"--output: {output} exists; choose another name")
-    text = api.predict(student, file, columns).to_json(orient="records", lines=True, force_ascii=False)
+    text = api.predict(student, file, columns, quoting).to_json(orient="records", lines=True, force_ascii=False)
     if output is None:
         sys.stdout.write(text)
         return

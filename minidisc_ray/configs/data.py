@@ -36,6 +36,11 @@ class FilesDataConfig(_DataConfig):
     validation: str | None = Field(None, description="The file that the reported score is computed on.")
     selection: str | None = Field(None, description="A file for early stopping and choices, in place of a tenth.")
     columns: dict[str, str] = Field(default_factory=dict, description="Task column -> column in the files.")
+    quoting: Literal["csv", "none"] | None = Field(
+        None,
+        description="What quotation marks are in CSV and TSV. csv: they enclose cells; none: they are text. By default "
+        "csv in CSV, none in TSV.",
+    )
 
     @model_validator(mode="after")
     def _names_files(self) -> "FilesDataConfig":

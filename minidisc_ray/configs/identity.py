@@ -22,7 +22,11 @@ _NOT_IDENTITY = {"compute", "track", "storage", "name"}
 # How often a stage writes checkpoints changes none of its numbers.
 _NOT_TRAINING = {"checkpoint_steps"}
 # Where rows and weights lie says nothing about what they are: their contents' digests stand for them.
-_PLACES = {"data": {"folder", "train", "validation", "selection", "columns"}, "teacher": {"path"}, "student": {"path"}}
+_PLACES = {
+    "data": {"folder", "train", "validation", "selection", "columns", "quoting"},
+    "teacher": {"path"},
+    "student": {"path"},
+}
 
 
 def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from minidisc_ray.data.batching import collate, epoch_batches, evaluation_batches, shard
 from minidisc_ray.data.builtin import builtin_rows, builtin_tokenizer, builtin_vocabulary
+from minidisc_ray.data.delimited import Quoting
 from minidisc_ray.data.encoding import EncodedRows, encode
 from minidisc_ray.data.rows import Rows
 from minidisc_ray.data.splits import Splits, load_splits
@@ -10,6 +11,7 @@ from minidisc_ray.data.texts import read_texts
 
 __all__ = [
     "EncodedRows",
+    "Quoting",
     "Rows",
     "Splits",
     "builtin_rows",

@@ -1,34 +1,41 @@
 """Columns of a local file: JSON Lines, CSV, TSV (each also .gz) or Parquet."""
 
-import csv
 import io
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.data.delimited import Quoting, read_delimited
 from minidisc_ray.data.parquet import read_parquet
 from minidisc_ray.data.paths import is_file, is_folder, shown
 from minidisc_ray.data.quoting import cut
-from minidisc_ray.data.table import Table, refuse_repeated, require_columns
+from minidisc_ray.data.table import Table, require_columns
 from minidisc_ray.data.unpacking import opened
 
 Columns = dict[str, list[Any]]
 _FORMATS = ("jsonl", "jsonl.gz", "csv", "csv.gz", "tsv", "tsv.gz", "parquet")
 _ALLOWED = ", ".join(f".{ending}" for ending in _FORMATS)
-_MAX_COLUMNS = 10_000
-_MAX_FIELD_LINES = 20  # of a quoted CSV field
-_LINE_END = re.compile(r"\r\n?|\n")
 
 
-def read_file(path: Path, key: str, wanted: Mapping[str, str]) -> Table:
+def read_file(
+    path: Path,
+    key: str,
+    wanted: Mapping[str, str],
+    quoting: Quoting | None = None,
+    quoting_key: str = "data.quoting",
+) -> Table:
     """Read the wanted columns (task column -> file column) of one file.
 
     Empty cells of CSV and TSV are missing values, as is ``null`` elsewhere; words such as NA stay words.
+
+    Args:
+        path: of the file.
+        key: of the recipe, for messages.
+        wanted: which columns.
+        quoting: what quotation marks are in CSV and TSV; by default they enclose cells in CSV, and are text in TSV.
+        quoting_key: where the user says so, for messages.
 
     Raises:
         UserError: naming ``key`` and the file, if it is not there, cannot be read or lacks a column.
@@ -39,14 +46,18 @@ def read_file(path: Path, key: str, wanted: Mapping[str, str]) -> Table:
     if not is_file(path, key):
         raise UserError(f"{key}: there is no file {shown(path)}; check the path")
     try:
-        columns = _READERS[ending.removesuffix(".gz")](path, key, wanted)
+        kind, note = ending.removesuffix(".gz"), None
+        if kind in _SEPARATORS:
+            columns, note = read_delimited(path, key, wanted, _SEPARATORS[kind], quoting, quoting_key)
+        else:
+            columns = _READERS[kind](path, key, wanted)
     except UserError:
         raise
     except Exception as error:
-        # Everything, as gzip, zlib, pandas and Arrow raise unrelated classes for a file that is damaged, or too large.
+        # Everything, as gzip, zlib and Arrow raise unrelated classes for a file that is damaged, or too large.
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{key}: {cut(path.name)} cannot be read as {ending} ({reason})") from error
-    return Table(key, cut(path.name), columns)
+    return Table(key, cut(path.name), columns, note=note)
 
 
 def find_file(folder: Path, split: str) -> Path | None:
@@ -110,85 +121,8 @@ def _read_json_lines(path: Path, key: str, wanted: Mapping[str, str]) -> Columns
     return {column: [row.get(source) for row in rows] for column, source in wanted.items()}
 
 
-def _read_csv(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
-    return _read_delimited(path, key, wanted, ",")
-
-
-def _read_tsv(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
-    return _read_delimited(path, key, wanted, "\t")
-
-
-def _read_delimited(path: Path, key: str, wanted: Mapping[str, str], separator: str) -> Columns:
-    def read(**options: Any) -> pd.DataFrame:
-        options |= {"sep": separator, "dtype": object, "keep_default_na": False, "na_values": [""]}
-        with opened(path, key) as binary:
-            frame: pd.DataFrame = pd.read_csv(binary, encoding="utf-8-sig", **options)
-        return frame
-
-    # By itself, as pandas renames the second of two equal columns, and takes minutes over a million of them.
-    refuse_repeated(_header(path, key, separator), key, cut(path.name))
-    try:
-        frame = read()
-    except pd.errors.EmptyDataError:
-        return {column: [] for column in wanted}
-    if not isinstance(frame.index, pd.RangeIndex):
-        # pandas takes surplus cells for an index, which would shift every column by one.
-        raise UserError(f"{key}: {cut(path.name)} has rows with more cells than its header has columns")
-    require_columns(wanted, [str(name) for name in frame.columns], key, cut(path.name))
-    _refuse_swallowed_rows(frame, key, path, separator)
-    return {
-        column: frame[source].astype(object).where(frame[source].notna(), None).tolist()
-        for column, source in wanted.items()
-    }
-
-
-def _header(path: Path, key: str, separator: str) -> list[str]:
-    """The names of the first line that is not blank; columns without one are left out."""
-    with opened(path, key) as binary:
-        lines = csv.reader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""), delimiter=separator)
-        cells = next((cells for cells in lines if len(cells) > 1 or "".join(cells).strip()), [])
-    if len(cells) > _MAX_COLUMNS:
-        raise UserError(
-            f"{key}: {cut(path.name)} has {len(cells):,} columns; take out those that the task does not read, so that "
-            f"at most {_MAX_COLUMNS:,} are left"
-        )
-    return [cell for cell in cells if cell]
-
-
-def _refuse_swallowed_rows(frame: pd.DataFrame, key: str, path: Path, separator: str) -> None:
-    """Refuse fields in which a stray quotation mark has hidden the lines up to the next mark."""
-    firsts, lasts = (frozenset(frame.iloc[:, place].dropna()) - {""} for place in (0, -1))
-    for place, column in enumerate(frame.columns):
-        values = frame[column]
-        for row in values.index[values.str.contains(r"[\r\n]", na=False)]:
-            lines = _LINE_END.split(values[row])
-            if separator == "\t" or _swallows_rows(lines, firsts, lasts, place, len(frame.columns), separator):
-                raise UserError(
-                    f'{key}: "{cut(str(column))}" runs over several lines in row {row + 1} of {cut(path.name)}; '
-                    "close or remove its quotation mark, or use .jsonl"
-                )
-
-
-def _swallows_rows(
-    lines: list[str], firsts: frozenset[str], lasts: frozenset[str], place: int, width: int, separator: str
-) -> bool:
-    """Whether the lines of one field are rows rather than a text.
-
-    A line break within quotation marks is legal in CSV, so there are two signs only: more lines than a text has, and
-    lines that all end in a separator and a value of the last column (or begin with one of the first), as rows do.
-    """
-    if len(lines) > _MAX_FIELD_LINES:
-        return True
-    ends = place < width - 1 and lines[0].count(separator) >= width - 1 - place
-    begins = place == width - 1 > 0
-    return (ends and all(separator in line and line.rpartition(separator)[2] in lasts for line in lines[:-1])) or (
-        begins and all(separator in line and line.partition(separator)[0] in firsts for line in lines[1:])
-    )
-
-
+_SEPARATORS = {"csv": ",", "tsv": "\t"}
 _READERS: dict[str, Callable[[Path, str, Mapping[str, str]], Columns]] = {
     "jsonl": _read_json_lines,
-    "csv": _read_csv,
-    "tsv": _read_tsv,
     "parquet": read_parquet,
 }

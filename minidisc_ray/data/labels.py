@@ -1,16 +1,20 @@
 """Labels as people write them: class names, class numbers, or the values of a regression."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from minidisc_ray.data.quoting import cut, quoted
 
-_MAX_TOLD = 10
+_MAX_NAMES_SHOWN = 10
 _FLOAT32_MAX = 3.4e38
 _NO_NAME = ("Cc", "Cs")  # Unicode's control characters and lone surrogates
-_UNLABELLED = "-1"  # in GLUE
+_UNLABELLED = Decimal(-1)  # in GLUE
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_MOST_DIGITS = 30  # of a number that is worth writing out
 
 
 class LabelError(ValueError):
@@ -27,27 +31,67 @@ class LabelError(ValueError):
         return f"is {self.found} in row {row} of {where}; {self.allowed}"
 
 
-def class_index(value: Any, names: Sequence[str]) -> int:
-    """A label's class: the name that it equals, otherwise the number that it is.
+class ClassIndex:
+    """From labels to positions among the classes.
 
-    Names go first, so that a file with classes 1 and 2 means the same in CSV, where all is text, as in JSON.
+    A label is first of all a name. Names that are numbers are compared by value, so that 1, 1.0, "1" and " 1" are one
+    class whatever kind of file they come from.
 
-    Raises:
-        LabelError: if it is missing, or neither one of the names nor a number below their count.
+    Args:
+        names: of the classes, in the order of the model's outputs.
+        allows_positions: whether a number that is no name may stand for a class's position, from 0. Right only where
+            the names were given beforehand: where they were found in the rows, a number among them is a name.
     """
-    if value is None:
-        raise LabelError("missing", _allowed(names))
-    text = _plain(value)
-    for name in (text, text.strip()):
-        if name in names:
-            return names.index(name)
-    try:
-        index = int(text)
-    except ValueError:
-        index = -1
-    if not 0 <= index < len(names):
-        raise LabelError(quoted(value), _allowed(names))
-    return index
+
+    def __init__(self, names: Sequence[str], allows_positions: bool) -> None:
+        self.names = tuple(names)
+        self._by_name = {name: position for position, name in enumerate(self.names)}
+        values = [as_number(name) for name in self.names]
+        self._by_value = {value: position for position, value in enumerate(values) if value is not None}
+        # Of names that are numbers themselves, a number beside them is a mistake and not a position.
+        self.allows_positions = allows_positions and not self._by_value
+        self.used_positions = False
+
+    def __call__(self, value: Any) -> int:
+        """The position of a label's class.
+
+        Raises:
+            LabelError: if it is missing, or none of the classes.
+        """
+        if value is None:
+            raise LabelError("missing", self._allowed())
+        text = _plain(value)
+        for name in (text, text.strip()):
+            if name in self._by_name:
+                return self._by_name[name]
+        found = as_number(value)
+        if found is not None and found in self._by_value:
+            return self._by_value[found]
+        if self.allows_positions and found is not None and found in range(len(self.names)):
+            self.used_positions = True
+            return int(found)
+        raise LabelError(quoted(value), self._allowed())
+
+    def _allowed(self) -> str:
+        shown = ", ".join(map(cut, self.names[:_MAX_NAMES_SHOWN]))
+        shown += ", ..." if len(self.names) > _MAX_NAMES_SHOWN else ""
+        positions = f", or a number from 0 to {len(self.names) - 1}" if self.allows_positions else ""
+        return f"allowed: {shown}{positions}"
+
+
+def as_number(value: Any) -> Decimal | None:
+    """The number that a label is, however a file writes it; None for a name, and for what is not finite."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | Decimal):
+        found = Decimal(value)
+    else:
+        text = str(value).strip()
+        if not _DECIMAL.fullmatch(text):
+            return None
+        found = Decimal(text)
+    # The value of 1e999 would be a thousand digits.
+    return found if found.is_finite() and abs(found.adjusted()) <= _MOST_DIGITS else None
 
 
 def number(value: Any) -> float:
@@ -70,16 +114,17 @@ def number(value: Any) -> float:
 def found_names(values: Iterable[Any]) -> tuple[str, ...]:
     """Distinct labels in a settled order: numbers by value, names by alphabet; missing ones are left out.
 
-    Blanks around a name do not belong to it.
+    Blanks around a name do not belong to it, and numbers of one value are one name.
 
     Raises:
         LabelError: with its row, if a label is a broken number such as 0.5, which no class is, no label at all, or -1
             where all others are whole numbers.
     """
     seen: set[Any] = set()
-    first_rows: dict[str, int] = {}
+    spellings: dict[str | Decimal, str] = {}
+    first_rows: dict[str | Decimal, int] = {}
     for row, value in enumerate(values, start=1):
-        if not isinstance(value, str | int | float | None) or (isinstance(value, float) and not value.is_integer()):
+        if not isinstance(value, str | int | float | Decimal | None) or _is_broken(value):
             raise LabelError(
                 quoted(value), "a class is a name or a whole number; for values use task.kind: regression", row
             )
@@ -91,15 +136,38 @@ def found_names(values: Iterable[Any]) -> tuple[str, ...]:
             raise LabelError("empty", "every row needs the name or number of a class", row)
         if any(unicodedata.category(character) in _NO_NAME for character in name):
             raise LabelError(quoted(value), "the name of a class has no control characters and is valid Unicode", row)
-        first_rows.setdefault(name, row)
-    try:
-        names = tuple(sorted(first_rows, key=int))
-    except ValueError:
-        return tuple(sorted(first_rows))
+        key = as_number(value)
+        first_rows.setdefault(name if key is None else key, row)
+        _spell(spellings, name, key)
+    if any(not isinstance(key, Decimal) or not _is_whole(key) for key in spellings):
+        return tuple(sorted(spellings.values()))
     if _UNLABELLED in first_rows:
         allowed = "-1 marks rows without a label; leave them out, or name the classes in task.label_names"
-        raise LabelError(_UNLABELLED, allowed, first_rows[_UNLABELLED])
-    return names
+        raise LabelError("-1", allowed, first_rows[_UNLABELLED])
+    return tuple(spellings[key] for key in sorted(spellings, key=Decimal))
+
+
+def _spell(spellings: dict[str | Decimal, str], name: str, value: Decimal | None) -> None:
+    """Keep how a class is written: as the rows do, but a whole number plainly unless they agree on leading zeros."""
+    if value is None:
+        spellings[name] = name
+    elif not _is_whole(value):
+        spellings.setdefault(value, name)
+    else:
+        plain = str(int(value))
+        spelling = name if name.isdigit() and name.startswith("0") else plain
+        spellings[value] = spelling if spellings.get(value, spelling) == spelling else plain
+
+
+def _is_broken(value: Any) -> bool:
+    """Whether a number is none of a class: not whole, or not finite."""
+    if isinstance(value, float):
+        return not value.is_integer()
+    return isinstance(value, Decimal) and not (value.is_finite() and _is_whole(value))
+
+
+def _is_whole(value: Decimal) -> bool:
+    return value == value.to_integral_value()
 
 
 def _plain(value: Any) -> str:
@@ -108,9 +176,10 @@ def _plain(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
-
-
-def _allowed(names: Sequence[str]) -> str:
-    told = ", ".join(map(cut, names[:_MAX_TOLD])) + (", ..." if len(names) > _MAX_TOLD else "")
-    return f"allowed: {told}, or a number from 0 to {len(names) - 1}"
+    if isinstance(value, Decimal) and value.is_finite() and _is_whole(value) and abs(value.adjusted()) <= _MOST_DIGITS:
+        return str(int(value))
+    try:
+        return str(value)
+    except ValueError:
+        # Python writes out no integer of thousands of digits.
+        return quoted(value)

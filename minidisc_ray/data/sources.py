@@ -33,7 +33,7 @@ def read_files(task: TaskConfig, data: FilesDataConfig) -> Tables:
     folder = None if data.folder is None else given_path(data.folder, "data.folder")
 
     def read(path: Path, key: str) -> Table:
-        return read_file(path, key, wanted)
+        return read_file(path, key, wanted, data.quoting)
 
     if data.train is not None:
         train = read(given_path(data.train, "data.train"), "data.train")

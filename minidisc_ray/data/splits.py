@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.data import BuiltinDataConfig, FilesDataConfig
 from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.task import ClassificationTaskConfig, TaskConfig
 from minidisc_ray.core.task import Task
 from minidisc_ray.data.builtin import builtin_rows
+from minidisc_ray.data.labels import ClassIndex
 from minidisc_ray.data.quoting import cut
 from minidisc_ray.data.rows import Rows
 from minidisc_ray.data.sampling import sample, selection_indices
 from minidisc_ray.data.sources import Tables, read_files, read_hub
 from minidisc_ray.data.table import Table, label_names_in, to_rows
 from minidisc_ray.data.tasks import given_label_names, resolve_task, task_columns
+
+_MAX_NAMES = 10  # in a note
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,7 @@ class Splits:
         test: rows that nothing of a run sees, where the source has them.
         digest: sha256 (hexadecimal) over the rows of all splits and the label names.
         selection_description: where selection came from, for tables.
+        notes: what a user should know of how the rows were read, in a sentence each.
     """
 
     task: Task
@@ -42,6 +47,7 @@ class Splits:
     test: Rows | None
     digest: str
     selection_description: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +58,7 @@ class _Loaded:
     selection: Rows | None = None
     selection_name: str = ""
     test: Rows | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load_splits(config: RunConfig) -> Splits:
@@ -86,7 +93,7 @@ def load_splits(config: RunConfig) -> Splits:
     _check(selection, "selection", loaded.task)
     task = dataclasses.replace(loaded.task, validation_splits=tuple(validation))
     digest = _digest(task, {"train": train, "selection": selection, **_prefixed(validation)}, loaded.test)
-    return Splits(task, train, selection, validation, loaded.test, digest, told)
+    return Splits(task, train, selection, validation, loaded.test, digest, told, loaded.notes)
 
 
 def _load(config: RunConfig) -> _Loaded:
@@ -106,17 +113,30 @@ def _load(config: RunConfig) -> _Loaded:
     task = resolve_task(
         config.task, label_names_in(tables.train, task_columns(config.task)[-1]) if names is None else None
     )
+    # Numbers among names that were found in train are names: as positions they would be other classes.
+    classes = ClassIndex(task.label_names, allows_positions=names is not None)
     selection = tables.selection
     loaded = _Loaded(
         task,
-        to_rows(tables.train, task),
-        {name: to_rows(table, task) for name, table in tables.validation.items()},
-        None if selection is None else to_rows(selection, task),
+        to_rows(tables.train, task, classes),
+        {name: to_rows(table, task, classes) for name, table in tables.validation.items()},
+        None if selection is None else to_rows(selection, task, classes),
         "" if selection is None else selection.where,
+        notes=_notes(tables, classes, config.task),
     )
     if config.protocol == "held_out":
         _check_apart(tables, loaded)
     return loaded
+
+
+def _notes(tables: Tables, classes: ClassIndex, config: TaskConfig) -> tuple[str, ...]:
+    every = (tables.train, *tables.validation.values(), tables.selection)
+    notes = [table.note for table in every if table is not None and table.note is not None]
+    if classes.used_positions and isinstance(config, ClassificationTaskConfig):
+        pairs = ", ".join(f"{position} is {cut(name)}" for position, name in enumerate(classes.names[:_MAX_NAMES]))
+        more = ", ..." if len(classes.names) > _MAX_NAMES else ""
+        notes.append(f"labels that are numbers are positions in task.label_names: {pairs}{more}")
+    return tuple(notes)
 
 
 def _check_apart(tables: Tables, loaded: _Loaded) -> None:

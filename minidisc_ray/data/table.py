@@ -1,7 +1,7 @@
 """Columns as a source gave them, and the checks that turn them into rows."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.task import Task
-from minidisc_ray.data.labels import LabelError, class_index, found_names, number
+from minidisc_ray.data.labels import ClassIndex, LabelError, found_names, number
 from minidisc_ray.data.quoting import cut, quoted
 from minidisc_ray.data.rows import Rows
 
@@ -24,13 +24,15 @@ class Table:
         key: the recipe's key that named it, for messages.
         where: what messages call it, such as a file's name.
         columns: task column -> N values; None is a missing one.
-        class_names: names of integer labels, where the source itself tells them.
+        class_names: names of integer labels, where the source itself has them.
+        note: what may be amiss with it, in a sentence.
     """
 
     key: str
     where: str
     columns: dict[str, list[Any]]
     class_names: tuple[str, ...] | None = None
+    note: str | None = None
 
 
 def column_map(task_columns: Sequence[str], renamed: Mapping[str, str]) -> dict[str, str]:
@@ -90,8 +92,13 @@ def refuse_repeated(names: Sequence[str], key: str, where: str) -> None:
             )
 
 
-def to_rows(table: Table, task: Task) -> Rows:
+def to_rows(table: Table, task: Task, classes: ClassIndex | None = None) -> Rows:
     """Check texts and labels, and code the labels.
+
+    Args:
+        table: the split as read.
+        task: what its columns are.
+        classes: from labels to classes; by default of the task's names, which then count as given.
 
     Raises:
         UserError: if there are no rows, or a text or label is missing or not allowed; names the row, from 1.
@@ -99,8 +106,9 @@ def to_rows(table: Table, task: Task) -> Rows:
     labels = table.columns[task.label_column]
     _require_rows(table, labels)
     texts = tuple(_texts(table, column) for column in task.text_columns)
+    code = number if task.is_regression else classes or ClassIndex(task.label_names, allows_positions=True)
     if task.is_regression:
-        values = [_label(table, row, value, task) for row, value in enumerate(labels, start=1)]
+        values = [_label(table, row, value, task, code) for row, value in enumerate(labels, start=1)]
         return Rows(texts, np.asarray(values, dtype=np.float32))
     coded: dict[tuple[type, Any], int] = {}
     indices = np.empty(len(labels), dtype=np.int64)
@@ -108,7 +116,7 @@ def to_rows(table: Table, task: Task) -> Rows:
         # Labels repeat, so each distinct one is checked once; the type tells True, 1 and 1.0 apart.
         remembered = (type(value), value) if isinstance(value, str | int | float) else (object, position)
         if remembered not in coded:
-            coded[remembered] = int(_label(table, position + 1, value, task))
+            coded[remembered] = int(_label(table, position + 1, value, task, code))
         indices[position] = coded[remembered]
     return Rows(texts, indices)
 
@@ -158,8 +166,8 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _label(table: Table, row: int, value: Any, task: Task) -> float:
+def _label(table: Table, row: int, value: Any, task: Task, code: Callable[[Any], float]) -> float:
     try:
-        return number(value) if task.is_regression else class_index(value, task.label_names)
+        return code(value)
     except LabelError as error:
         raise UserError(f'{table.key}: "{cut(task.label_column)}" {error.told(row, table.where)}') from None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.task import Task
+from minidisc_ray.data.delimited import Quoting
 from minidisc_ray.data.files import read_file
 from minidisc_ray.data.quoting import cut, quoted
 from minidisc_ray.data.rows import Rows
@@ -13,8 +14,8 @@ from minidisc_ray.data.table import Table, to_rows
 _ADDED = ("prediction", "probability")  # columns that predictions are written to
 
 
-def read_texts(path: Path, columns: Sequence[str]) -> Rows:
-    """Rows with the texts of one or two columns, their labels all zero.
+def read_texts(path: Path, columns: Sequence[str], quoting: Quoting | None = None) -> Rows:
+    """Rows with the texts of one or two columns, their labels all zero; ``quoting`` is ``read_file``'s.
 
     Raises:
         UserError: if the file cannot be read, lacks a column, has no rows, or a row lacks a text, or if a column is
@@ -27,7 +28,7 @@ def read_texts(path: Path, columns: Sequence[str]) -> Rows:
     for column in columns:
         if column in _ADDED:
             raise UserError(f'columns: "{column}" is a column that predictions are written to; rename it in the file')
-    table = read_file(path, "file", {column: column for column in columns})
+    table = read_file(path, "file", {column: column for column in columns}, quoting, "--quoting")
     count = len(table.columns[columns[0]])
     no_label = f"no label beside {' and '.join(columns)}"  # longer than any column, so none is called the same
     unlabelled = Table(table.key, table.where, {**table.columns, no_label: [0.0] * count})

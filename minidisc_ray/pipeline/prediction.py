@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.core.task import Task
-from minidisc_ray.data import Rows, encode, read_texts
+from minidisc_ray.data import Quoting, Rows, encode, read_texts
 from minidisc_ray.evaluation import predicted_labels
 from minidisc_ray.files.mirroring import is_uri
 from minidisc_ray.models.checkpoint import load_model
@@ -31,7 +31,9 @@ def logits_of(
     return score_model(model, encoded, int(tokenizer.pad_token_id), Workers(), "float32")
 
 
-def predict_file(student: Path, file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+def predict_file(
+    student: Path, file: Path, columns: Sequence[str] | None, quoting: Quoting | None = None
+) -> pd.DataFrame:
     """The file's texts with a ``prediction``, and for classes its ``probability``.
 
     Raises:
@@ -44,7 +46,7 @@ def predict_file(student: Path, file: Path, columns: Sequence[str] | None) -> pd
     if not columns or not all(isinstance(column, str) for column in columns):
         raise UserError(f"columns: {student} does not say which columns it reads; name one or two with --columns")
     tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(student)))
-    rows = read_texts(file, columns)
+    rows = read_texts(file, columns, quoting)
     max_length = getattr(model.config, "minidisc_max_length", None)
     if not isinstance(max_length, int):
         max_length = _DEFAULT_MAX_LENGTH

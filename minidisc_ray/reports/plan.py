@@ -35,6 +35,7 @@ def _renderables(prepared: Prepared) -> Iterator[RenderableType]:
     )
     if not prepared.task.is_regression:
         yield f"classes: {', '.join(prepared.task.label_names)}"
+    yield from (f"note: {each}" for each in splits.notes)
     yield f"objective: {prepared.config.objective.label}"
     if (note := untrained_head_note(prepared)) is not None:
         yield f"note: {note}"

@@ -126,41 +126,6 @@ class TestColumns:
         assert len(told_file(tmp_path / "x.csv", "a" * 5000 + "\nb\n")) < 200
 
 
-class TestStrayQuotes:
-    @pytest.mark.parametrize(
-        "content",
-        [
-            'text,label\n"stray,no\nanother",yes\nthird,no\n',
-            'text,label\n"stray,no\nmore,yes\r\nanother",yes\nthird,no\n',
-            'idx,text,label\n1,"stray,no\n2,another",yes\n3,third,no\n',
-            'label,text\nno,"stray\nyes,another"\nyes,third\n',
-        ],
-    )
-    def test_swallowed_rows(self, tmp_path, content):
-        assert told_file(tmp_path / "x.csv", content) == (
-            'data.train: "text" runs over several lines in row 1 of x.csv; '
-            "close or remove its quotation mark, or use .jsonl"
-        )
-
-    def test_many_lines(self, tmp_path):
-        # Here no value tells rows from a text, as each line ends in another number.
-        swallowed = "".join(f"line {i},{i}\n" for i in range(30))
-        message = told_file(tmp_path / "x.csv", f'text,label\nb,70\n"{swallowed}",80\n')
-        assert '"text" runs over several lines in row 2 of x.csv; close' in message
-
-    def test_mark_that_is_never_closed(self, tmp_path):
-        assert "cannot be read as csv (" in told_file(tmp_path / "x.csv", 'text,label\n"stray,no\nb,yes\n')
-
-    def test_another_columns_mark_counts_in_tsv(self, tmp_path):
-        content = 'text\tnote\tlabel\na\t"b\tno\nc\td"\tyes\n'
-        assert '"note" runs over several lines in row 1' in told_file(tmp_path / "x.tsv", content)
-
-    def test_legal_line_breaks_stay(self, tmp_path):
-        text = "Great, really\nLoved it, no doubt\nand, well, yes"
-        pd.DataFrame({"text": [text, "b"], "label": ["no", "yes"]}).to_csv(tmp_path / "x.csv", index=False)
-        assert read_file(tmp_path / "x.csv", "data.train", WANTED).columns["text"] == [text, "b"]
-
-
 class TestLabels:
     def test_blanks_do_not_count(self, recipe):
         rows = [{"text": f"t {i}", "label": ("no", "yes ", " no")[i % 3]} for i in range(60)]

@@ -1,0 +1,76 @@
+"""Every recipe's losses to the last digit, at a small budget: run it before and after a change, and compare the files.
+
+    python benchmarks/loss_digits.py recipes/*.yaml > before.txt
+    # change the code
+    python benchmarks/loss_digits.py recipes/*.yaml > after.txt
+    diff before.txt after.txt
+
+Each line is one epoch of one stage: its mean loss terms and the selection metrics, as ``repr`` writes them. A change
+that is not meant to change numbers leaves the two files equal. One thread, fixed seed, no teacher cache.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minidisc_ray.configs.loader import load_recipe
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.training import distil, finetune
+
+# Two rows a step: some 220 steps an epoch, more than the batches that are sorted by length together.
+SMALL = (
+    "data.max_train_rows=500",
+    "data.max_validation_rows=100",
+    "data.max_length=32",
+    "compute.teacher_cache_gib=0",
+    "compute.cpus_per_worker=1",
+    *(
+        f"{stage}={{num_epochs: 1, batch_size: 2, learning_rate: 1e-4, early_stop_epochs: null}}"
+        for stage in ("finetune", "distil")
+    ),
+)
+
+
+def main() -> None:
+    """Print the digits of the recipes named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="+", type=Path)
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="a.b=c")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for recipe in arguments.recipes:
+        print_digits(recipe, (*SMALL, *arguments.overrides))
+
+
+def print_digits(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """Run a recipe in a storage of its own, and print each stage's epochs as they end."""
+    for module in (distil, finetune):
+        module.train = _printing(module.train, recipe.stem)  # type: ignore[attr-defined]
+    with tempfile.TemporaryDirectory() as storage:
+        result = run_in_process(prepare(load_recipe(recipe, [*overrides, f"storage={storage}"])))
+    for name, metrics in (("teacher", result.teacher), ("student", result.student)):
+        print(recipe.stem, name, dict(sorted(metrics.validation_metrics.items())))
+    sys.stdout.flush()
+
+
+def _printing(train: Any, recipe: str) -> Any:
+    train = getattr(train, "unwrapped", train)
+
+    def printing(learner: Any, rows: Any, training: Any, seed: int, folder: Path, observer: Any) -> Any:
+        state = train(learner, rows, training, seed, folder, observer)
+        for epoch in state.history:
+            metrics = {scale: dict(sorted(found.items())) for scale, found in sorted(epoch.metrics.items())}
+            print(recipe, folder.name, epoch.epoch, dict(sorted(epoch.losses.items())), metrics, flush=True)
+        return state
+
+    printing.unwrapped = train  # type: ignore[attr-defined]
+    return printing
+
+
+if __name__ == "__main__":
+    main()

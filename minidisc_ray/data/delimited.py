@@ -1,0 +1,176 @@
+"""Rows of CSV and TSV, which differ in what a quotation mark is.
+
+In CSV a cell may stand in quotation marks, and may then hold separators and line ends (RFC 4180). In TSV a quotation
+mark is text like any other, as in all files of GLUE; a recipe may say otherwise (``data.quoting``). The two readings of
+one file are never mixed: where the one asked for does not give rows of equal width, the file is refused.
+"""
+
+import csv
+import io
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.data.quoting import cut
+from minidisc_ray.data.table import refuse_repeated, require_columns
+from minidisc_ray.data.unpacking import opened
+
+Quoting = Literal["csv", "none"]
+_OTHER: dict[Quoting, Quoting] = {"csv": "none", "none": "csv"}
+_MAX_COLUMNS = 10_000
+# So many rows of the right width inside a cell are no accident.
+_MANY_ROWS = 3
+_MEANING: dict[Quoting, str] = {"csv": "quotation marks enclose cells", "none": "quotation marks are text"}
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A file read in one way.
+
+    Attributes:
+        quoting: what a quotation mark is.
+        header: the names of the columns.
+        rows: the cells of each row, as far as they were read.
+        flaw: what is wrong with the row after those, in words; None if all rows are of the header's width.
+    """
+
+    quoting: Quoting
+    header: list[str]
+    rows: list[list[str]]
+    flaw: str | None
+
+
+def read_delimited(
+    path: Path, key: str, wanted: Mapping[str, str], separator: str, quoting: Quoting | None, quoting_key: str
+) -> tuple[dict[str, list[Any]], str | None]:
+    """The wanted columns (task column -> file column), and what may be amiss with them; empty cells are None.
+
+    Args:
+        path: of the file, possibly packed.
+        key: of the recipe, for messages.
+        wanted: which columns.
+        separator: between cells.
+        quoting: csv: quotation marks enclose cells; none: they are text; None: as is usual with the separator.
+        quoting_key: where the user says so, for messages.
+
+    Raises:
+        UserError: if a column is missing or stands twice, rows are not of equal width, or a quotation mark that is
+            text may have swallowed rows.
+    """
+    style = quoting or ("csv" if separator == "," else "none")
+    with opened(path, key) as binary:
+        text = binary.read().decode("utf-8-sig")
+    name = cut(path.name)
+    found = _read(text, separator, style, key, name)
+    if not found.header:
+        return {column: [] for column in wanted}, None
+    refuse_repeated([cell for cell in found.header if cell], key, name)
+    if found.flaw is not None:
+        raise UserError(_uneven(found, _read(text, separator, _OTHER[style], key, name), key, name, quoting_key))
+    require_columns(wanted, found.header, key, name)
+    if quoting is None and style == "csv" and (row := _swallowing_row(text, separator, found, key, name)) is not None:
+        raise UserError(
+            f"{key}: row {row} of {name} runs over several lines that could be rows of their own; set "
+            f"{quoting_key}: none if quotation marks are text, csv if they enclose cells"
+        )
+    places = {column: found.header.index(source) for column, source in wanted.items()}
+    columns: dict[str, list[Any]] = {
+        column: [row[place] or None for row in found.rows] for column, place in places.items()
+    }
+    if quoting is None and style == "none" and (enclosed := _enclosed_cells(columns)):
+        note = (
+            f"{key}: {enclosed:,} cells of {name} stand in quotation marks, and none has others: they are read as "
+            f"text, marks and all; set {quoting_key}: csv if they enclose cells"
+        )
+        return columns, note
+    return columns, None
+
+
+def _read(text: str, separator: str, quoting: Quoting, key: str, name: str) -> _Reading:
+    cells = _quoted_rows(text, separator) if quoting == "csv" else _plain_rows(text, separator)
+    header: list[str] = []
+    rows: list[list[str]] = []
+    try:
+        for row in cells:
+            if not header:
+                header = row
+                if len(header) > _MAX_COLUMNS:
+                    raise UserError(
+                        f"{key}: {name} has {len(header):,} columns; take out those that the task does not read, so "
+                        f"that at most {_MAX_COLUMNS:,} are left"
+                    )
+            elif len(row) == len(header):
+                rows.append(row)
+            else:
+                flaw = f"row {len(rows) + 1} has {len(row)} cells and the header {len(header)}"
+                return _Reading(quoting, header, rows, flaw)
+    except csv.Error as error:
+        flaw = f"row {len(rows) + 1} has a quotation mark that encloses no cell ({error})"
+        return _Reading(quoting, header or [""], rows, flaw)
+    return _Reading(quoting, header, rows, None)
+
+
+def _plain_rows(text: str, separator: str) -> Iterator[list[str]]:
+    # Line feeds alone end a line: whatever else counts as a line's end elsewhere may stand in a text.
+    for line in text.split("\n"):
+        cells = line.removesuffix("\r").split(separator)
+        if not _is_blank(cells):
+            yield cells
+
+
+def _quoted_rows(text: str, separator: str) -> Iterator[list[str]]:
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        for cells in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True):
+            if not _is_blank(cells):
+                yield cells
+    finally:
+        csv.field_size_limit(before)
+
+
+def _is_blank(cells: Sequence[str]) -> bool:
+    """Whether a line has nothing on it."""
+    return not cells or (len(cells) == 1 and not cells[0].strip())
+
+
+def _uneven(found: _Reading, other: _Reading, key: str, name: str, quoting_key: str) -> str:
+    """The mistake of a file whose rows are not of equal width."""
+    text = f"{key}: {name} has rows of unequal width where {_MEANING[found.quoting]}: {found.flaw}"
+    if other.flaw is None and other.header:
+        return f"{text}; set {quoting_key}: {other.quoting}, by which {_MEANING[other.quoting]} and all rows are equal"
+    return (
+        f"{text}; with {quoting_key}: {other.quoting}, by which {_MEANING[other.quoting]}, {other.flaw}; write the "
+        "file again, or use .jsonl"
+    )
+
+
+def _swallowing_row(text: str, separator: str, found: _Reading, key: str, name: str) -> int | None:
+    """The first row in which a stray quotation mark may have swallowed the rows up to the next mark; from 1.
+
+    A line end within quotation marks is right in CSV. What speaks against it: the file has rows of equal width, and
+    more of them, where quotation marks are text. Then either reading could be meant, unless what those further rows
+    begin and end with is nothing that the file's own rows have there.
+    """
+    width = len(found.header)
+    broken = [place for place, row in enumerate(found.rows) if any("\n" in cell or "\r" in cell for cell in row)]
+    if not broken or width == 1:
+        return None
+    plain = _read(text, separator, "none", key, name)
+    added = len(plain.rows) - len(found.rows)
+    if plain.flaw is not None or added <= 0:
+        return None
+    firsts, lasts = ({row[place] for row in found.rows} for place in (0, -1))
+    is_alike = {row[-1] for row in plain.rows} <= lasts or {row[0] for row in plain.rows} <= firsts
+    return broken[0] + 1 if is_alike or added >= _MANY_ROWS else None
+
+
+def _enclosed_cells(columns: Mapping[str, Sequence[Any]]) -> int:
+    """How many cells stand in quotation marks, as a CSV writer puts them; 0 if some other cell has such a mark."""
+    marked = [cell for cells in columns.values() for cell in cells if cell is not None and '"' in cell]
+    is_written = all(
+        len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', "") for cell in marked
+    )
+    return len(marked) if is_written else 0
