@@ -21,7 +21,8 @@ _RESERVED = frozenset(
 _NOT_IDENTITY = {"compute", "track", "storage", "name"}
 # How often a stage writes checkpoints changes none of its numbers.
 _NOT_TRAINING = {"checkpoint_steps"}
-# Where rows and weights lie says nothing about what they are: their contents' digests stand for them.
+# Where rows and weights lie says nothing about what they are: their contents' digests stand for them. Nor does what
+# stops a run change the numbers of one that goes on.
 _PLACES = {
     "data": {"folder", "train", "validation", "selection", "columns", "quoting"},
     "teacher": {"path"},

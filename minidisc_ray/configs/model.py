@@ -7,6 +7,10 @@ from pydantic import Field
 from minidisc_ray.configs.base import Config
 from minidisc_ray.core.depth import Take
 
+_ALLOW_AT_CHANCE = Field(
+    False, description="Go on with a teacher that is no better on the selection split than its commonest class."
+)
+
 
 class BuiltinTeacherConfig(Config):
     """A tiny BERT that the package builds and trains itself."""
@@ -16,6 +20,7 @@ class BuiltinTeacherConfig(Config):
     hidden_size: int = Field(96, ge=16, le=1024)
     num_heads: int = Field(8, ge=1, le=64)
     intermediate_size: int = Field(384, ge=8, le=4096)
+    allow_at_chance: bool = _ALLOW_AT_CHANCE
 
 
 class PretrainedTeacherConfig(Config):
@@ -30,6 +35,7 @@ class PretrainedTeacherConfig(Config):
     )
     num_layers: int | None = Field(None, ge=1, description="Keep only the first layers, for small experiments.")
     trust_remote_code: bool = Field(False, description="Run code that comes with the model; off unless you say so.")
+    allow_at_chance: bool = _ALLOW_AT_CHANCE
 
 
 TeacherConfig = Annotated[BuiltinTeacherConfig | PretrainedTeacherConfig, Field(discriminator="kind")]

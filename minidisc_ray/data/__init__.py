@@ -3,11 +3,12 @@
 from minidisc_ray.data.batching import collate, epoch_batches, evaluation_batches, shard
 from minidisc_ray.data.builtin import builtin_rows, builtin_tokenizer, builtin_vocabulary
 from minidisc_ray.data.delimited import Quoting
-from minidisc_ray.data.encoding import EncodedRows, encode
+from minidisc_ray.data.encoding import EncodedRows, encode, unknown_share
 from minidisc_ray.data.rows import Rows
 from minidisc_ray.data.splits import Splits, load_splits
 from minidisc_ray.data.tasks import resolve_task
 from minidisc_ray.data.texts import read_texts
+from minidisc_ray.data.tokenizer import tokenizer_digest
 
 __all__ = [
     "EncodedRows",
@@ -25,4 +26,6 @@ __all__ = [
     "read_texts",
     "resolve_task",
     "shard",
+    "tokenizer_digest",
+    "unknown_share",
 ]

@@ -20,10 +20,10 @@ from transformers import PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.data.rows import Rows
+from minidisc_ray.data.tokenizer import gives_token_types, own_limit, tokenizer_state
 
 _CHUNK_ROWS = 4096
-_FORMAT = 1  # part of the digest: raise it when what is encoded from the same input changes
-_SANE_MAX_LENGTH = 1_000_000  # tokenizers without a limit of their own say 1e30
+_FORMAT = 2  # part of the digest: raise it when what is encoded from the same input changes
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +69,7 @@ def encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, cach
         raise UserError("teacher.path: its tokenizer has no tokenizer.json; a fast tokenizer is needed")
     if tokenizer.pad_token_id is None:
         raise UserError("teacher.path: its tokenizer has no padding token, and a pad token is needed; set pad_token")
-    limit = max_length
-    if 0 < tokenizer.model_max_length < _SANE_MAX_LENGTH:
-        limit = min(limit, tokenizer.model_max_length)
+    limit = min(max_length, own_limit(tokenizer) or max_length)
     labels = torch.from_numpy(rows.labels.copy())
     if cache_folder is None:
         return _encode(rows, tokenizer, limit, labels)
@@ -83,8 +81,18 @@ def encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, cach
     return cached
 
 
+def unknown_share(encoded: EncodedRows, tokenizer: PreTrainedTokenizerBase) -> float:
+    """The share of a split's tokens that the tokenizer does not know; special tokens are not counted."""
+    unknown = tokenizer.unk_token_id
+    if unknown is None:
+        return 0.0
+    special = [token for token in tokenizer.all_special_ids if token != unknown]
+    counted = ~torch.isin(encoded.input_ids, torch.tensor(special, dtype=encoded.input_ids.dtype))
+    return float((encoded.input_ids[counted] == unknown).double().mean()) if bool(counted.any()) else 0.0
+
+
 def _encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, limit: int, labels: Tensor) -> EncodedRows:
-    with_types = "token_type_ids" in tokenizer.model_input_names
+    with_types = gives_token_types(tokenizer)
     ids: list[np.ndarray] = []
     types: list[np.ndarray] = []
     lengths = np.zeros(len(rows), dtype=np.int64)
@@ -129,17 +137,11 @@ def _flat(parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
 
 
 def _digest(rows: Rows, tokenizer: PreTrainedTokenizerBase, limit: int) -> str:
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    # The last call's leavings, not the tokenizer's nature.
-    for state in ("truncation", "padding"):
-        backend.pop(state, None)
     described = {
         "format": _FORMAT,
         "rows": rows.digest(),
-        "tokenizer": backend,
+        "tokenizer": tokenizer_state(tokenizer),
         "limit": limit,
-        "truncation_side": tokenizer.truncation_side,
-        "token_types": "token_type_ids" in tokenizer.model_input_names,
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 

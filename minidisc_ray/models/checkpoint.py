@@ -12,6 +12,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import fetched_whole, place_of
 from minidisc_ray.files.patience import TRANSIENT
 from minidisc_ray.files.sealing import SEAL, check_seal, write_folder
+from minidisc_ray.models.unused import unused_flaw
 
 
 @contextmanager
@@ -88,4 +89,6 @@ def load_model(folder: str | Path) -> PreTrainedModel:
             f"{place}: not a trained classifier that fits its config.json: {len(told['missing_keys'])} weights are "
             f"missing, {min(map(str, told['missing_keys']))} for one"
         )
+    if (flaw := unused_flaw(model.config, set(model.state_dict()), told["unexpected_keys"], "teacher")) is not None:
+        raise UserError(f"{place}: the model {flaw}")
     return model

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.flops import EncoderShape
@@ -122,6 +122,11 @@ def head_size(model: PreTrainedModel) -> int:
 def global_size(config: object, key: str) -> int:
     """A size of the unpruned model, also where the config records other sizes for some layers."""
     return int(vars(config)[key])
+
+
+def num_token_types(config: PreTrainedConfig) -> int:
+    """How many kinds of tokens a model tells apart: those of a first and a second text, as a rule."""
+    return int(config.type_vocab_size) if family_of(config.model_type).has_token_types else 0
 
 
 def side_of(model: PreTrainedModel, name: str, has_pruned_heads: bool, was_distilled: bool = False) -> Side:

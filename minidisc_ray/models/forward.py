@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from minidisc_ray.core.trace import Batch, Trace, Wanted
-from minidisc_ray.models.families import encoder_layers, family_of
+from minidisc_ray.models.families import encoder_layers, family_of, num_token_types
 
 LOGITS = Wanted(logits=True)
 
@@ -19,7 +19,8 @@ LOGITS = Wanted(logits=True)
 def model_inputs(model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
     """The keyword arguments of a model's forward pass."""
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.mask}
-    if batch.token_types is not None and family_of(model.config.model_type).has_token_types:
+    # A model of one type (RoBERTa's kind) has no embedding of the second one that a tokenizer may give.
+    if batch.token_types is not None and num_token_types(model.config) > 1:
         inputs["token_type_ids"] = batch.token_types
     return inputs
 

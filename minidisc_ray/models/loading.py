@@ -1,7 +1,5 @@
 """Teachers, other checkpoints and tokenizers from a folder, from the hub, or built in."""
 
-import hashlib
-import json
 from pathlib import Path
 
 import torch
@@ -15,16 +13,16 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import cached_file
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import BuiltinTeacherConfig, Checkpoint
 from minidisc_ray.core.task import Task
 from minidisc_ray.models.checkpoint import quiet
 from minidisc_ray.models.families import PRUNED_PREFIX, encoder_layers, family_of
-from minidisc_ray.models.weight_files import ENDING, check_weights_file, first_line, shards
+from minidisc_ray.models.unused import unused_flaw
+from minidisc_ray.models.weight_files import first_line
 
-_IDENTITY_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json", "tokenizer.json", "vocab.txt")
+_TRAINED_HEAD = ("classifier", "pre_classifier")
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
@@ -65,7 +63,7 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
     """A checkpoint's config, of a supported family.
 
     Raises:
-        UserError: if it cannot be loaded, or the family is not supported.
+        UserError: if it cannot be loaded, or its family or its kind of positions is not supported.
     """
     _check_place(checkpoint)
     try:
@@ -77,6 +75,12 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
             f"{checkpoint.section}.path: no model could be loaded from {checkpoint.path} ({first_line(error)})"
         ) from error
     family_of(config.model_type, checkpoint.section)
+    positions = getattr(config, "position_embedding_type", None) or "absolute"
+    if positions != "absolute":
+        raise UserError(
+            f"{checkpoint.section}.path: {checkpoint.path} has position_embedding_type {str(positions)[:40]!r}, which "
+            "is not supported; use a model with absolute positions"
+        )
     if not str(config.model_type).startswith(PRUNED_PREFIX):
         # Its scale beside a teacher that it may have had once; here it stands for itself.
         vars(config).pop("minidisc_scale_percent", None)
@@ -97,7 +101,7 @@ def load_teacher(checkpoint: Checkpoint, task: Task, seed: int) -> PreTrainedMod
     else:
         _set_labels(config, task)
     torch.manual_seed(seed)
-    model = load_weights(checkpoint, config, new_head=not fine_tuned)
+    model = load_weights(checkpoint, config, new_head=not fine_tuned, seed=seed)
     if fine_tuned:
         _set_labels(model.config, task)
     if checkpoint.num_layers is not None:
@@ -105,11 +109,19 @@ def load_teacher(checkpoint: Checkpoint, task: Task, seed: int) -> PreTrainedMod
     return model
 
 
-def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: bool) -> PreTrainedModel:
-    """A classifier with every weight from the checkpoint; only a new head (pooler, classifier) may be random.
+def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: bool, seed: int = 0) -> PreTrainedModel:
+    """A classifier with every weight from the checkpoint.
+
+    Args:
+        checkpoint: the recipe's.
+        config: of the model.
+        new_head: draw the classifier from the seed, whatever the checkpoint has; a pooler, where the checkpoint has
+            none, is drawn too.
+        seed: of those draws.
 
     Raises:
-        UserError: if weights are missing, have other shapes than the config says, or are not finite.
+        UserError: if weights are missing, have other shapes than the config says, are not finite, or are inside the
+            encoder or the embeddings and would not be used.
     """
     with quiet():
         try:
@@ -135,6 +147,10 @@ def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: boo
             f"{checkpoint.section}.path: the weights of {checkpoint.path} do not fit its config.json: {len(wrong)} are "
             f"missing or of another shape, {wrong[0]} for one{hint if _is_of_head(wrong[0]) else ''}"
         )
+    if flaw := unused_flaw(model.config, set(model.state_dict()), told["unexpected_keys"], checkpoint.section):
+        raise UserError(f"{checkpoint.section}.path: {checkpoint.path} {flaw}")
+    if new_head and not {name for name, _ in model.named_parameters() if _is_classifier(name)} <= random:
+        _draw_classifier(model, seed)
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise UserError(f"{checkpoint.section}.path: {name} of {checkpoint.path} has values that are not finite")
@@ -142,7 +158,22 @@ def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: boo
 
 
 def _is_of_head(key: str) -> bool:
-    return any(part in key.split(".") for part in ("classifier", "pre_classifier", "pooler"))
+    return _is_classifier(key) or "pooler" in key.split(".")
+
+
+def _is_classifier(key: str) -> bool:
+    return key.split(".")[0] in _TRAINED_HEAD
+
+
+def _draw_classifier(model: PreTrainedModel, seed: int) -> None:
+    """Draw the classifier as transformers does where a checkpoint has none."""
+    torch.manual_seed(seed)
+    for name, module in model.named_modules():
+        if _is_classifier(name):
+            for parameter in module.parameters(recurse=False):
+                # What was loaded counts as drawn, and would be left as it is.
+                parameter._is_hf_initialized = False
+            model._init_weights(module)
 
 
 def build_teacher(teacher: BuiltinTeacherConfig, task: Task, vocabulary_size: int, seed: int) -> PreTrainedModel:
@@ -204,36 +235,6 @@ def check_labels(config: PreTrainedConfig, task: Task, where: str, section: str 
         )
 
 
-def content_digest(checkpoint: Checkpoint) -> str:
-    """A digest of the files that make a model what it is, wherever they lie.
-
-    Raises:
-        UserError: if a weights file is missing.
-    """
-    sums: dict[str, str] = {}
-    for name in _IDENTITY_FILES:
-        path = _find(checkpoint, name)
-        if path is not None:
-            sums[name] = _sha256(path)
-            if name == "model.safetensors":
-                check_weights_file(path, checkpoint)
-    index_path = _find(checkpoint, "model.safetensors.index.json")
-    if index_path is not None:
-        for name in shards(index_path, checkpoint):
-            path = _find(checkpoint, name)
-            if path is None:
-                raise UserError(
-                    f"{checkpoint.section}.path: {name} is named by the index of {checkpoint.path}, but is not there"
-                )
-            sums[name] = _sha256(path)
-    if not any(name.endswith(ENDING) for name in sums):
-        raise UserError(
-            f"{checkpoint.section}.path: {checkpoint.path} has no model.safetensors; weights are read as safetensors "
-            "only"
-        )
-    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _check_place(checkpoint: Checkpoint) -> None:
     """A path that looks like a folder and is none would be asked of the hub, with an answer that helps nobody."""
     looks_like_a_folder = checkpoint.path.startswith(("/", "./", "../", "~")) or checkpoint.path.count("/") > 1
@@ -241,23 +242,6 @@ def _check_place(checkpoint: Checkpoint) -> None:
         raise UserError(
             f"{checkpoint.section}.path: {checkpoint.path!r} is no folder; give a model's folder, or a name on the hub"
         )
-
-
-def _find(checkpoint: Checkpoint, name: str) -> Path | None:
-    found = cached_file(
-        checkpoint.path,
-        name,
-        revision=checkpoint.revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return Path(found) if found else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _set_labels(config: PreTrainedConfig, task: Task) -> None:

@@ -61,17 +61,30 @@ class Headless(nn.Module):
     """
 
     def __init__(self, attention: nn.Module, output_name: str | None) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         for name, child in attention.named_children():
             self.add_module(name, child)
+        self.config: Any = attention.config
         self._output_name = output_name
 
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, None]:  # noqa: ARG002
-        """Map (B, L, D) to values of width zero, or through the output projection to its bias, (B, L, D)."""
-        values = hidden_states.new_zeros((*hidden_states.shape[:-1], 0))
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:  # noqa: ARG002
+        """Map (B, L, D) to values of width zero, or through the output projection to its bias, (B, L, D).
+
+        Beside them, where other layers give attentions, those of its no heads, (B, 0, L, L).
+        """
+        rows, length = hidden_states.shape[:2]
+        values = hidden_states.new_zeros((rows, length, 0))
+        is_seen = self.config._attn_implementation == "eager"
+        attentions = hidden_states.new_zeros((rows, 0, length, length)) if is_seen else None
         if self._output_name is None:
-            return values, None
-        return self.get_submodule(self._output_name)(values), None
+            return values, attentions
+        return self.get_submodule(self._output_name)(values), attentions
+
+
+def _without_heads(attention: nn.Module, output_name: str | None) -> Headless:
+    """Of the attention's own class too, which is what transformers looks for when it collects attentions."""
+    kind = type(f"Headless{type(attention).__name__}", (Headless, type(attention)), {})
+    return cast(Headless, kind(attention, output_name))
 
 
 class _PrunedMixin(PreTrainedModel):
@@ -175,7 +188,7 @@ def _resize(model: PreTrainedModel, structure: Structure) -> None:
             output_name = inside if inside != family.attention_output else None
             attention = layer.get_submodule(family.attention)
             parent, _, child = family.attention.rpartition(".")
-            setattr(layer.get_submodule(parent), child, Headless(attention, output_name))
+            setattr(layer.get_submodule(parent), child, _without_heads(attention, output_name))
 
 
 def _cut(layer: nn.Module, path: str, rows: int | None = None, columns: int | None = None) -> None:

@@ -22,7 +22,7 @@ def check_weights_file(path: Path, checkpoint: Checkpoint) -> None:
             weights.keys()
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{checkpoint.section}.path: model.safetensors of {checkpoint.path} is damaged ({first_line(error)}); get "
+            f"{checkpoint.section}.path: {path.name} of {checkpoint.path} is damaged ({first_line(error)}); get "
             "it again"
         ) from error
 

@@ -13,9 +13,11 @@ from minidisc_ray.configs.student import with_checkpoint_scale
 from minidisc_ray.core.flops import EncoderShape, encoder_parameters
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
+from minidisc_ray.data.tokenizer import gives_token_types, largest_id
 from minidisc_ray.models.checkpoint import note_inputs
-from minidisc_ray.models.families import family_of, shape_of
-from minidisc_ray.models.loading import content_digest, is_fine_tuned, load_teacher, load_tokenizer, position_limit
+from minidisc_ray.models.contents import check_all_used, content_digest
+from minidisc_ray.models.families import family_of, num_token_types, shape_of
+from minidisc_ray.models.loading import is_fine_tuned, load_teacher, load_tokenizer, position_limit
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.unfilled import build_unfilled
 from minidisc_ray.schedules import Plan, build_plan
@@ -72,12 +74,14 @@ def with_own_student(
     shape, kept = shape_of(model), structure_of(model.config)
     config = with_checkpoint_scale(config, encoder_parameters(shape, kept), encoder_parameters(teacher, teacher.full()))
     has_trained_head = is_fine_tuned(student)
+    digest = content_digest(student)
+    check_all_used(student, model)
     return config, OwnStudent(
         shape=shape,
         structure=Structure(config.student_percent, kept.heads, kept.neurons),
         has_trained_head=has_trained_head,
         source=_in_words(student, has_trained_head),
-        digest=content_digest(student),
+        digest=digest,
     )
 
 
@@ -121,10 +125,10 @@ def _check_vocabulary(
             "vocabulary"
         )
     embeddings = int(model.config.vocab_size)
-    if len(tokenizer) > embeddings:
+    if (largest := largest_id(tokenizer)) >= embeddings:
         raise UserError(
-            f"student.path: the tokenizer has {len(tokenizer)} tokens, but {student.path} embeds {embeddings}; use "
-            "another checkpoint"
+            f"student.path: the tokenizer's largest token id is {largest}, but {student.path} embeds {embeddings} "
+            "tokens, from 0; use another checkpoint"
         )
 
 
@@ -132,8 +136,8 @@ def _check_inputs(config: RunConfig, model: PreTrainedModel, task: Task, tokeniz
     limit = position_limit(model.config)
     if config.data.max_length > limit:
         raise UserError(f"data.max_length: {config.data.max_length} is more than the student's {limit} positions")
-    marks_two = len(task.text_columns) > 1 and "token_type_ids" in tokenizer.model_input_names
-    if marks_two and family_of(model.config.model_type).has_token_types and int(model.config.type_vocab_size) < 2:
+    marks_two = len(task.text_columns) > 1 and gives_token_types(tokenizer)
+    if marks_two and family_of(model.config.model_type).has_token_types and num_token_types(model.config) < 2:
         raise UserError(
             f"student.path: the teacher's tokenizer marks which of {task.name}'s two texts a token is of, but the "
             "checkpoint embeds one mark only; use another checkpoint"

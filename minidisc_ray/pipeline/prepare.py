@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import run_identity, run_name
@@ -14,23 +14,19 @@ from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.configs.redact import is_redacted_form
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.student import with_student_scale
-from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, load_splits
+from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, load_splits, tokenizer_digest
 from minidisc_ray.files.mirroring import refreshed
 from minidisc_ray.files.patience import StorageError, patiently, wait_for_storage
 from minidisc_ray.files.reading import read_regular
+from minidisc_ray.models.contents import check_all_used, content_digest
 from minidisc_ray.models.families import shape_of
-from minidisc_ray.models.loading import (
-    build_teacher,
-    content_digest,
-    is_fine_tuned,
-    load_tokenizer,
-    position_limit,
-)
+from minidisc_ray.models.loading import build_teacher, is_fine_tuned, load_tokenizer, position_limit
 from minidisc_ray.models.unfilled import build_unfilled
 from minidisc_ray.pipeline.matched import with_matched_epochs
 from minidisc_ray.pipeline.own_student import plan_for, with_own_student
 from minidisc_ray.pipeline.planned import check_objective
 from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.reading import check_tokenizer
 from minidisc_ray.pipeline.sizes import check_structures, with_law_scale
 
 
@@ -57,7 +53,8 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> Prepared:
         fine_tuned = is_fine_tuned(config.teacher)
         limit = position_limit(model.config)
         teacher_digest = content_digest(config.teacher)
-    _check_tokenizer(tokenizer, model)
+        check_all_used(config.teacher, model)
+    check_tokenizer(tokenizer, model)
     if config.data.max_length > limit:
         raise UserError(f"data.max_length: {config.data.max_length} is more than the teacher's {limit} positions")
     shape = shape_of(model)
@@ -76,7 +73,7 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> Prepared:
         own_student=own_student,
     )
     prepared = with_matched_epochs(prepared)
-    contents = {"data": splits.digest, "teacher": teacher_digest}
+    contents = {"data": splits.digest, "teacher": teacher_digest, "tokenizer": tokenizer_digest(tokenizer)}
     if own_student is not None:
         contents["student"] = own_student.digest
     identity = run_identity(prepared.config, contents)
@@ -148,13 +145,3 @@ def _existing_part(storage: Path, given: str) -> Path:
     except OSError as error:
         raise UserError(f"storage: {given[:80]!r} cannot be reached ({error.strerror}); give another folder") from error
     return storage
-
-
-def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
-    if tokenizer.pad_token_id is None:
-        raise UserError("teacher.path: the tokenizer has no padding token; use a teacher whose tokenizer has one")
-    if not tokenizer.is_fast:
-        raise UserError("teacher.path: the tokenizer has no fast (tokenizer.json) version; use a teacher that has one")
-    embeddings = int(model.config.vocab_size)
-    if len(tokenizer) > embeddings:
-        raise UserError(f"teacher.path: the tokenizer has {len(tokenizer)} tokens, but the model embeds {embeddings}")

@@ -12,6 +12,7 @@ from minidisc_ray.core.structure import Structure
 from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.planned import untrained_head_note
 from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.reading import unknown_token_warnings
 from minidisc_ray.reports.render import text_cell
 from minidisc_ray.reports.words import compute_text, count_text
 from minidisc_ray.schedules.expected import expected_sandwich, expected_scale
@@ -39,6 +40,7 @@ def _renderables(prepared: Prepared) -> Iterator[RenderableType]:
     yield f"objective: {prepared.config.objective.label}"
     if (note := untrained_head_note(prepared)) is not None:
         yield f"note: {note}"
+    yield from (f"warning: {each}" for each in unknown_token_warnings(prepared))
     yield from _few_rows(prepared)
     yield _sizes(prepared)
     yield _steps(prepared)

@@ -12,7 +12,8 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.data import builtin_tokenizer
 from minidisc_ray.models.checkpoint import load_model, save_model
-from minidisc_ray.models.loading import content_digest, load_teacher, load_tokenizer
+from minidisc_ray.models.contents import content_digest
+from minidisc_ray.models.loading import load_teacher, load_tokenizer
 
 
 @pytest.fixture

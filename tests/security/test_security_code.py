@@ -16,7 +16,8 @@ from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.data import builtin_tokenizer, load_splits
 from minidisc_ray.models.checkpoint import load_model, save_model
-from minidisc_ray.models.loading import content_digest, load_config, load_teacher, load_tokenizer
+from minidisc_ray.models.contents import content_digest
+from minidisc_ray.models.loading import load_config, load_teacher, load_tokenizer
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.prepare import prepare
 

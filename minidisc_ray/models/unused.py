@@ -1,0 +1,103 @@
+"""Weights of a checkpoint that a model would leave out without a word: it would then compute something else."""
+
+import re
+from collections.abc import Collection, Iterable
+
+from transformers import PreTrainedConfig
+
+from minidisc_ray.models.families import family_of
+
+# Buffers that older releases of transformers saved; what they hold is counted out anew.
+_BUFFERS = re.compile(r"(^|\.)(position_ids|token_type_ids)$")
+# As older checkpoints call the parameters of a norm.
+_OLD_NAMES = (
+    (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
+    (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
+)
+_INSIDE = re.compile(r"(^|\.)(embeddings|embeddings_project|encoder|transformer)\.")
+_ADAPTER = re.compile(r"lora_|adapter|base_layer|\bia3_|prefix_encoder", re.IGNORECASE)
+
+
+def unused_flaw(
+    config: PreTrainedConfig, known: Collection[str], names: Iterable[str], section: str, num_layers: int | None = None
+) -> str | None:
+    """What is wrong with a checkpoint whose weights a model does not use, in words that follow its path, or None.
+
+    Weights outside the encoder and the embeddings are no flaw: they are heads of other tasks.
+
+    Args:
+        config: of the model.
+        known: names of the model's own parameters and buffers.
+        names: of the checkpoint's weights.
+        section: of the recipe that names the checkpoint.
+        num_layers: that the checkpoint says it has, where the model was built with fewer.
+    """
+    stem = family_of(config.model_type).name
+    layer = re.compile(rf"(^|\.){re.escape(family_of(config.model_type).layers)}\.(\d+)\.")
+    count = int(config.num_hidden_layers) if num_layers is None else num_layers
+    # As a checkpoint of the encoder alone calls them, and every layer by the first one's name.
+    plain = {layer.sub(_first, name).removeprefix(f"{stem}.") for name in known}
+    unused: list[str] = []
+    prefixes: dict[str, list[str]] = {}
+    for name in sorted(names):
+        found = name
+        for old, new in _OLD_NAMES:
+            found = old.sub(new, found)
+        place = layer.search(found)
+        is_beyond = place is not None and int(place.group(2)) >= count
+        found = layer.sub(_first, found)
+        if _BUFFERS.search(found) or (not is_beyond and found.removeprefix(f"{stem}.") in plain):
+            continue
+        prefix = _prefix(found, plain, stem)
+        if prefix and not is_beyond:
+            prefixes.setdefault(prefix, []).append(name)
+        elif _INSIDE.search(found):
+            unused.append(name)
+    if adapters := [name for name in unused if _ADAPTER.search(name)]:
+        return (
+            f"has an adapter that was not merged into its weights ({_some(adapters)}); merge it (peft: "
+            "merge_and_unload), save the model, and use that"
+        )
+    if prefixes:
+        prefix, whose = max(prefixes.items(), key=lambda item: len(item[1]))
+        return (
+            f"has the prefix {prefix!r} before the names of its weights ({_some(whose)}), so that they would not be "
+            f"loaded; strip it: {_strip_command(prefix)}"
+        )
+    if beyond := [name for name in unused if (place := layer.search(name)) and int(place.group(2)) >= count]:
+        return (
+            f"has layers beyond the {count} that its config.json says ({_some(beyond)}); correct num_hidden_layers "
+            f"there, and keep fewer by {section}.num_layers"
+        )
+    if unused:
+        return (
+            f"has weights inside the encoder or the embeddings that a {stem} of transformers does not use "
+            f"({_some(unused)}), so that it would be another model; use a checkpoint of the plain architecture"
+        )
+    return None
+
+
+def _first(place: re.Match[str]) -> str:
+    return place.group(0).replace(f".{place.group(2)}.", ".0.")
+
+
+def _prefix(name: str, plain: Collection[str], stem: str) -> str:
+    """What stands before a name that the model knows; empty if it knows none that the name ends in."""
+    parts = name.split(".")
+    for start in range(1, len(parts) - 1):
+        rest = ".".join(parts[start:])
+        if rest.removeprefix(f"{stem}.") in plain and _INSIDE.search(rest):
+            return ".".join(parts[:start]) + "."
+    return ""
+
+
+def _some(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} of them, {names[0]} for one"
+
+
+def _strip_command(prefix: str) -> str:
+    return (
+        "python -c \"from safetensors.torch import load_file, save_file; f = 'model.safetensors'; "
+        f"save_file({{k.removeprefix('{prefix}'): v for k, v in load_file(f).items()}}, f, "
+        "metadata={'format': 'pt'})\" in its folder"
+    )
