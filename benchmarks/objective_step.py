@@ -104,7 +104,7 @@ class Stepper:
             # A cache of zero bytes: the teacher runs in every step, as in the first epoch.
             teacher=TeacherOutputs(teacher, self.rows, wanted, pad, Workers(), "float32", 0) if wanted else None,
             scales_of_step=lambda step: (SCALE,),  # noqa: ARG005
-            goodness=lambda scores: 0.0,  # noqa: ARG005
+            selection_score=lambda scores: 0.0,  # noqa: ARG005
             task=splits.task,
             selection=self.rows,
             pad_token_id=pad,

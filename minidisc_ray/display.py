@@ -108,6 +108,8 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
         f"{percent_text(result.teacher.validation_metrics[metric])}, majority class "
         f"{percent_text(result.majority_metrics[metric])}",
     )
+    if result.teacher_warning is not None:
+        _tell(console, f"warning: {result.teacher_warning}")
     if result.student.validation_metrics[metric] <= result.majority_metrics[metric]:
         console.print("the student is no better than the majority class: it has learned nothing", highlight=False)
     cost = result.cost

@@ -29,7 +29,6 @@ teacher:
   kind: pretrained
   path: {model}
   fine_tuned: auto           # a checkpoint with a trained head is used as it is; others are fine-tuned first
-  # num_layers: 3            # keep only the first layers, for a quick try
 
 student:
   scale_percent: 10          # share kept of attention heads and of feed-forward neurons

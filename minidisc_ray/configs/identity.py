@@ -11,7 +11,7 @@ from minidisc_ray.configs.redact import redact
 from minidisc_ray.configs.run import RunConfig
 
 # Raised by hand whenever the same config and data would give other numbers than before.
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 2
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 # Devices in Windows, whatever ending they have; a shared file system may be one of its.
@@ -25,7 +25,7 @@ _NOT_TRAINING = {"checkpoint_steps"}
 # stops a run change the numbers of one that goes on.
 _PLACES = {
     "data": {"folder", "train", "validation", "selection", "columns", "quoting"},
-    "teacher": {"path"},
+    "teacher": {"path", "allow_at_chance"},
     "student": {"path"},
 }
 

@@ -67,6 +67,14 @@ class NegativeDerivativeSelectionConfig(Config):
     """Choose by the negative derivative of performance to scale (MiniDisc, appendix J)."""
 
     kind: Literal["negative_derivative"] = "negative_derivative"
+    order: Literal[1, 2] = Field(
+        1, description="1: from the next larger candidate; 2: from both neighbours, which has less variance."
+    )
+
+    @property
+    def note(self) -> str:
+        """What tables call it."""
+        return "ND" if self.order == 1 else f"ND of order {self.order}"
 
 
 SelectionConfig = Annotated[LambdaSelectionConfig | NegativeDerivativeSelectionConfig, Field(discriminator="kind")]
@@ -151,7 +159,7 @@ class MiniDiscConfig(_ScheduleConfig):
         if self.residual:
             notes.append("residual")
         if isinstance(self.selection, NegativeDerivativeSelectionConfig):
-            notes.append("ND")
+            notes.append(self.selection.note)
         elif self.selection.lam != _PAPER_LAMBDA:
             notes.append(f"λ = {self.selection.lam:g}")
         if self.num_sampled != _PAPER_ETA:
@@ -199,7 +207,9 @@ class MaxiDiscConfig(_ScheduleConfig):
                 lam = self.selection.lam
                 return "MaxiDisc with λ-tradeoff" + (f" (λ = {lam:g})" if lam != _PAPER_LAMBDA else "")
             case NegativeDerivativeSelectionConfig():
-                return "MaxiDisc with ND-tradeoff"
+                return "MaxiDisc with ND-tradeoff" + (
+                    f" of order {order}" if (order := self.selection.order) > 1 else ""
+                )
         return "MaxiDisc"
 
 
@@ -210,7 +220,8 @@ class ConventionalConfig(_ScheduleConfig):
 
     kind: Literal["conventional"] = "conventional"
     match: MiniDiscConfig | None = Field(
-        None, description="Train until it has cost what this MiniDisc would: as many training FLOPs, in closed form."
+        None,
+        description="Train until it has cost what this MiniDisc would: the same FLOPs in closed form, with evaluation.",
     )
     num_epochs: int | None = Field(None, ge=1, description="The epochs that this takes: filled in, not chosen.")
 

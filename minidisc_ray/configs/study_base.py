@@ -16,7 +16,8 @@ _GLUE_COLUMNS = ("sst2", "mrpc", "stsb", "qqp", "mnli_m", "mnli_mm", "mnli", "qn
 # Columns of a study's csv and json that are no task's.
 TABLE_COLUMNS = (
     "study", "budget", "teacher", "group", "label", "method", "student_scale_percent", "encoder_parameters",
-    "total_parameters", "macs_at_128", "device_hours_ratio", "training_flops_ratio", f"paper_{FLOPS}", f"paper_{COST}",
+    "total_parameters", "macs_at_128", "device_hours_ratio", "training_flops_ratio",
+    "flops_ratio", "evaluation_flops", f"paper_{FLOPS}", f"paper_{COST}",
     "runs",
 )  # fmt: skip
 STUDY_NAME = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9])?$")

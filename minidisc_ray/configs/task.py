@@ -1,24 +1,56 @@
 """What is predicted from which columns, and how it is scored."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from minidisc_ray.configs.base import Config
 
 Metric = Literal["accuracy", "f1", "matthews", "spearman", "pearson"]
 CLASSIFICATION_METRICS = ("accuracy", "f1", "matthews")
+REGRESSION_METRICS = ("spearman", "pearson")
 GlueTask = Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"]
 
 
-class GlueTaskConfig(Config):
+def _one_is_a_list(value: Any) -> Any:
+    """``selection_metric: f1`` is short for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+class _TaskConfig(Config):
+    selection_metric: Annotated[tuple[Metric, ...] | None, BeforeValidator(_one_is_a_list)] = Field(
+        None,
+        description="What early stopping and choices use on the selection split: a metric, or the mean of several. By "
+        "default the task's primary metric.",
+    )
+
+    @property
+    def _is_regression(self) -> bool:
+        return False
+
+    @model_validator(mode="after")
+    def _selection_metrics_are_the_tasks(self) -> Self:
+        names = self.selection_metric
+        allowed = REGRESSION_METRICS if self._is_regression else CLASSIFICATION_METRICS
+        if names is not None and (not names or len(set(names)) != len(names) or not set(names) <= set(allowed)):
+            raise ValueError(
+                f"selection_metric is {list(names)}; give one or several of {', '.join(allowed)}, each once"
+            )
+        return self
+
+
+class GlueTaskConfig(_TaskConfig):
     """A GLUE task, with its own columns, label names, metrics and validation sets."""
 
     kind: Literal["glue"] = "glue"
     name: GlueTask
 
+    @property
+    def _is_regression(self) -> bool:
+        return self.name == "stsb"
 
-class ClassificationTaskConfig(Config):
+
+class ClassificationTaskConfig(_TaskConfig):
     """A user's own classification of one text or a pair."""
 
     kind: Literal["classification"] = "classification"
@@ -35,7 +67,7 @@ class ClassificationTaskConfig(Config):
         return self
 
 
-class RegressionTaskConfig(Config):
+class RegressionTaskConfig(_TaskConfig):
     """A user's own regression from one text or a pair to a number."""
 
     kind: Literal["regression"] = "regression"
@@ -43,8 +75,12 @@ class RegressionTaskConfig(Config):
     label: str = "label"
     metric: Literal["spearman", "pearson"] = "spearman"
 
+    @property
+    def _is_regression(self) -> bool:
+        return True
 
-class BuiltinTaskConfig(Config):
+
+class BuiltinTaskConfig(_TaskConfig):
     """The task that the package generates itself: is a short review good or bad."""
 
     kind: Literal["builtin"] = "builtin"

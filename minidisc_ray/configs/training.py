@@ -65,8 +65,11 @@ class ComputeConfig(Config):
         le=_A_YEAR,
         description="A trial without progress for so long is stopped and tried again; null: never.",
     )
-    teacher_cache_gib: float = Field(
-        2.0, ge=0.0, le=100_000.0, description="Teacher outputs up to this size stay in memory."
+    teacher_cache_gib: float | None = Field(
+        None,
+        ge=0.0,
+        le=100_000.0,
+        description="Teacher outputs up to this size stay in memory; null: a quarter of what is free as it begins.",
     )
     storage_patience_seconds: float = Field(
         180.0, ge=0.0, le=86_400.0, description="How long a storage that is away or full is waited for."

@@ -1,5 +1,6 @@
 """A task as every room sees it: what goes in, what comes out, how it is scored."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -14,6 +15,7 @@ class Task:
         label_names: names in the order of the model's outputs; empty for regression.
         metrics: names of all reported metrics, the primary one first.
         validation_splits: names of the sets that scores are reported on, the primary one first.
+        selection_metrics: names of the metrics whose mean chooses; by default the primary one alone.
     """
 
     name: str
@@ -22,6 +24,7 @@ class Task:
     label_names: tuple[str, ...]
     metrics: tuple[str, ...]
     validation_splits: tuple[str, ...] = ("validation",)
+    selection_metrics: tuple[str, ...] = ()
 
     @property
     def is_regression(self) -> bool:
@@ -35,5 +38,19 @@ class Task:
 
     @property
     def primary_metric(self) -> str:
-        """The metric that early stopping and choices use, and tables show."""
+        """The metric that tables show."""
         return self.metrics[0]
+
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
+        """The metrics whose mean early stopping and choices use."""
+        return self.selection_metrics or self.metrics[:1]
+
+    @property
+    def selection_label(self) -> str:
+        """What early stopping and choices use, in words."""
+        return self.chosen_by[0] if len(self.chosen_by) == 1 else f"mean of {' and '.join(self.chosen_by)}"
+
+    def selection_score(self, scores: Mapping[str, float]) -> float:
+        """What early stopping and choices use of a model's metrics on the selection split."""
+        return sum(scores[name] for name in self.chosen_by) / len(self.chosen_by)

@@ -1,8 +1,10 @@
 """Scale-performance trade-offs of assistant candidates (MiniDisc, section 3.2 and appendix J)."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import combinations, pairwise
+
+import numpy as np
 
 LAMBDA_SCAN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
@@ -29,17 +31,30 @@ def negative_derivative(
     metrics: Mapping[int, float],  # scale percent -> task metric in [-1, 1]
     teacher_metric: float,
     teacher_percent: int = 100,
+    order: int = 1,
 ) -> dict[int, float]:
     """Score candidates by ``-(m_next - m) / (s_next - s)`` against the next larger one (appendix J).
 
     The teacher closes the grid above the largest candidate.
 
+    Of order 2 the derivative is estimated from both neighbours: the central difference of grids with gaps of any size,
+    whose error falls with the square of the gap, and whose variance is a quarter where the gaps are equal. Appendix J
+    names it ("second-order or so") and gives no formula. The smallest candidate has no smaller neighbour and keeps the
+    first order.
+
     Raises:
-        ValueError: if a scale lies outside (0, teacher_percent) or a metric is not finite.
+        ValueError: if a scale lies outside (0, teacher_percent), a metric is not finite, or the order is none of 1, 2.
     """
+    if order not in (1, 2):
+        raise ValueError(f"order is {order}; use 1 or 2")
     _check_candidates(metrics, teacher_percent)
     if not math.isfinite(teacher_metric):
         raise ValueError(f"the teacher's metric is {teacher_metric}; it must be finite")
+    if order == 2:
+        scales = sorted(metrics)
+        values = [*(metrics[scale] for scale in scales), teacher_metric]
+        slopes = np.gradient(np.array(values), np.array([*scales, teacher_percent]) / 100)
+        return {scale: -float(slope) for scale, slope in zip(scales, slopes, strict=False)}
     larger_scale, larger_metric = teacher_percent, teacher_metric
     scores: dict[int, float] = {}
     for scale in sorted(metrics, reverse=True):
@@ -85,11 +100,6 @@ def best_chain(
         return scores[chain[0]] + sum(rest), tuple(-scale for scale in chain)
 
     return max(combinations(scales[: len(scales) - num_below], length), key=total)
-
-
-def scan_lambda(metrics: Mapping[int, float], lambdas: Sequence[float] = LAMBDA_SCAN) -> dict[float, int]:
-    """The choice for each value of lambda; it needs no training (MiniDisc, table 7)."""
-    return {lam: best_scale(lambda_tradeoff(metrics, lam)) for lam in lambdas}
 
 
 def _check_candidates(metrics: Mapping[int, float], teacher_percent: int = 100) -> None:

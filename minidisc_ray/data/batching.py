@@ -11,6 +11,7 @@ from minidisc_ray.core.trace import Batch
 from minidisc_ray.data.encoding import EncodedRows
 
 _POOL_BATCHES = 50
+_FEWEST_POOLS = 4
 
 
 def epoch_batches(
@@ -21,8 +22,9 @@ def epoch_batches(
 ) -> list[Tensor]:  # of (B,) int64 row positions
     """Batches of one epoch: rows of like length together, every row once, the same for the same seed and epoch.
 
-    Rows are shuffled and sorted by length only within pools of 50 batches, so that little padding is needed and
-    batches still differ from epoch to epoch. The last batch has the rows that are left over, if any.
+    Rows are shuffled and sorted by length only within pools of 50 batches, and of a quarter of the epoch where that is
+    less, so that little padding is needed and batches still differ from epoch to epoch: one pool of all rows would be
+    sorted into the same groups every time. The last batch has the rows that are left over, if any.
 
     Raises:
         ValueError: if ``batch_size`` is less than 1.
@@ -33,8 +35,9 @@ def epoch_batches(
     sizes = lengths.numpy()
     full = len(order) - len(order) % batch_size
     batches: list[np.ndarray] = []
-    for start in range(0, full, batch_size * _POOL_BATCHES):
-        pool = order[start : min(start + batch_size * _POOL_BATCHES, full)]
+    pool_rows = batch_size * min(_POOL_BATCHES, max(1, full // batch_size // _FEWEST_POOLS))
+    for start in range(0, full, pool_rows):
+        pool = order[start : min(start + pool_rows, full)]
         pool = pool[np.argsort(sizes[pool], kind="stable")]
         batches.extend(pool.reshape(-1, batch_size))
     shuffled = [batches[position] for position in generator.permutation(len(batches))]

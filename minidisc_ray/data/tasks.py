@@ -1,5 +1,6 @@
 """From a task's config to a `Task`: GLUE's own columns, label names and metrics, or the user's."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -52,6 +53,11 @@ def resolve_task(config: TaskConfig, label_names: Sequence[str] | None = None) -
     Raises:
         UserError: if a classification has neither names of its own nor at least two found ones.
     """
+    task = _resolve(config, label_names)
+    return dataclasses.replace(task, selection_metrics=config.selection_metric or ())
+
+
+def _resolve(config: TaskConfig, label_names: Sequence[str] | None) -> Task:
     match config:
         case GlueTaskConfig():
             glue = _GLUE[config.name]

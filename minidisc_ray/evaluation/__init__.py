@@ -4,7 +4,7 @@ from minidisc_ray.evaluation.agreement import Agreement, rank_agreement
 from minidisc_ray.evaluation.choices import RuleRegret, Sweep, SweepTrial, hindsight, regret, rule_regrets
 from minidisc_ray.evaluation.intervals import Estimate, Interval, Resampling, average
 from minidisc_ray.evaluation.labels import predicted_labels
-from minidisc_ray.evaluation.metrics import majority_scores, merge_scores, score
+from minidisc_ray.evaluation.metrics import label_loss, majority_logits, majority_scores, merge_scores, score
 from minidisc_ray.evaluation.resampling import bootstrap, difference, difference_estimate
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
 
@@ -23,6 +23,8 @@ __all__ = [
     "difference",
     "difference_estimate",
     "hindsight",
+    "label_loss",
+    "majority_logits",
     "majority_scores",
     "merge_scores",
     "predicted_labels",

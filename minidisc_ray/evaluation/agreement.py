@@ -86,7 +86,7 @@ def rank_agreement(
     seeds = tuple(sorted(sweeps))
     assistants = [_assistants(sweeps[seed], rule) for seed in seeds]
     students = [[trial.student for trial in sweeps[seed].trials.values()] for seed in seeds]
-    selection = _score_by_seed(rows, [rows.selection_split], assistants, resampling)
+    selection = _score_by_seed(rows, [rows.selection_split], assistants, resampling, selects=True)
     validation = _score_by_seed(rows, rows.scored_splits, students, resampling)
     names = (rule.label, "assistant metric", "scale")
     points: dict[tuple[str, Coefficient], list[float]] = {}
@@ -146,10 +146,14 @@ def _assistants(sweep: Sweep, rule: TradeoffRule) -> list[Predictions]:
 
 
 def _score_by_seed(
-    rows: LabelledRows, splits: Sequence[str], models: Sequence[Sequence[Predictions]], resampling: Resampling
+    rows: LabelledRows,
+    splits: Sequence[str],
+    models: Sequence[Sequence[Predictions]],
+    resampling: Resampling,
+    selects: bool = False,
 ) -> list[Scores]:
     """Score all seeds' models in one pass, then part them again."""
-    scores = score_draws(rows, splits, [model for of_seed in models for model in of_seed], resampling)
+    scores = score_draws(rows, splits, [model for of_seed in models for model in of_seed], resampling, selects)
     ends = np.cumsum([len(of_seed) for of_seed in models])[:-1]
     points, replicates = np.split(scores.point, ends), np.split(scores.replicates, ends, axis=1)
     return [Scores(point, draws) for point, draws in zip(points, replicates, strict=True)]

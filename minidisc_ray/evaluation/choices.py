@@ -66,7 +66,7 @@ class RuleRegret:
 
 
 def selection_metrics(rows: LabelledRows, sweep: Sweep) -> SelectionMetrics:
-    """One sweep's metrics on the selection split.
+    """What choices use of one sweep on the selection split.
 
     Raises:
         ValueError: as ``weighted_scores``.
@@ -75,7 +75,7 @@ def selection_metrics(rows: LabelledRows, sweep: Sweep) -> SelectionMetrics:
     models = [sweep.trials[scale].assistant for scale in scales] + [sweep.trials[scale].student for scale in scales]
     models += [sweep.teacher] if sweep.teacher else []
     once = np.ones((1, rows.num_rows([rows.selection_split])))
-    values = [float(value) for value in weighted_scores(rows, rows.selection_split, models, once)[0]]
+    values = [float(value) for value in weighted_scores(rows, rows.selection_split, models, once, selects=True)[0]]
     count = len(scales)
     return SelectionMetrics(
         dict(zip(scales, values[:count], strict=True)),

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from scipy.special import log_softmax
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
@@ -18,7 +19,7 @@ def score(
     logits: np.ndarray,  # (N, C)
     labels: np.ndarray,  # (N,) class indices or values
 ) -> dict[str, float]:
-    """All of a task's metrics, the primary one first; each in [-1, 1].
+    """All of a task's metrics, the primary one first, then those that only choose; each in [-1, 1].
 
     F1 is that of class 1 where there are two classes, and the mean of all classes' where there are more. A correlation
     with constant predictions or labels is 0.
@@ -34,22 +35,51 @@ def score(
     predictions = logits[:, 0].astype(np.float64) if task.is_regression else logits.argmax(axis=1)
     targets = labels.astype(np.float64) if task.is_regression else labels.astype(np.int64)
     metrics = _METRICS if task.num_labels <= 2 else _METRICS | {"f1": _macro_f1}
-    return {name: metrics[name](predictions, targets) for name in task.metrics}
+    names = dict.fromkeys((*task.metrics, *task.selection_metrics))
+    return {name: metrics[name](predictions, targets) for name in names}
 
 
-def majority_scores(task: Task, train_labels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """What always giving train's commonest class (regression: its mean) scores; both labels are (N,).
+def label_loss(
+    task: Task,
+    logits: np.ndarray,  # (N, C)
+    labels: np.ndarray,  # (N,)
+) -> float:
+    """The mean cross-entropy of the labels, or their mean squared error in a regression: tells equal scores apart."""
+    if task.is_regression:
+        return float(np.mean((logits[:, 0].astype(np.float64) - labels) ** 2))
+    log_shares = log_softmax(logits.astype(np.float64), axis=1)
+    return float(-np.mean(log_shares[np.arange(len(labels)), labels]))
+
+
+def majority_logits(
+    task: Task,
+    train_labels: np.ndarray,  # of train, for the mean of a regression
+    labels: np.ndarray,  # (N,) of the rows to be scored
+) -> np.ndarray:  # (N, C)
+    """Answers that look at no text: the scored rows' own commonest class, or train's mean value.
+
+    The commonest class of the scored rows is the best that a constant answer can do there; that of train may be another
+    one.
 
     Raises:
         ValueError: if either has no rows.
     """
-    if not len(train_labels):
-        raise ValueError("there are no training labels")
+    if not len(train_labels) or not len(labels):
+        raise ValueError("there are no labels")
     if task.is_regression:
-        return score(task, np.full((len(labels), 1), float(np.mean(train_labels))), labels)
+        return np.full((len(labels), 1), float(np.mean(train_labels)))
     logits = np.zeros((len(labels), task.num_labels))
-    logits[:, np.bincount(train_labels, minlength=task.num_labels).argmax()] = 1.0
-    return score(task, logits, labels)
+    logits[:, np.bincount(labels, minlength=task.num_labels).argmax()] = 1.0
+    return logits
+
+
+def majority_scores(task: Task, train_labels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """What ``majority_logits`` score.
+
+    Raises:
+        ValueError: if either has no rows.
+    """
+    return score(task, majority_logits(task, train_labels, labels), labels)
 
 
 def merge_scores(task: Task, by_split: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

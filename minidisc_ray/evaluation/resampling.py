@@ -102,7 +102,11 @@ def estimate(
 
 
 def score_draws(
-    rows: LabelledRows, splits: Sequence[str], models: Sequence[Predictions], resampling: Resampling
+    rows: LabelledRows,
+    splits: Sequence[str],
+    models: Sequence[Predictions],
+    resampling: Resampling,
+    selects: bool = False,
 ) -> Scores:
     """The metric of each model on all rows and on each draw, the mean over the splits, which are drawn independently.
 
@@ -111,8 +115,9 @@ def score_draws(
     """
     points, replicates = [], []
     for split in splits:
-        points.append(weighted_scores(rows, split, models, np.ones((1, rows.num_rows([split]))))[0])
-        chunks = [weighted_scores(rows, split, models, weights) for weights in _row_weights(rows, split, resampling)]
+        points.append(weighted_scores(rows, split, models, np.ones((1, rows.num_rows([split]))), selects)[0])
+        weights = _row_weights(rows, split, resampling)
+        chunks = [weighted_scores(rows, split, models, drawn, selects) for drawn in weights]
         replicates.append(np.concatenate(chunks))
     return Scores(np.mean(points, axis=0), np.mean(replicates, axis=0))
 

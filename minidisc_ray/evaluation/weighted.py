@@ -30,7 +30,7 @@ class LabelledRows:
     """The rows that all models of a study are scored on, built once.
 
     Attributes:
-        task: what the labels are and which metric counts, its primary one.
+        task: what the labels are and which metrics count: its primary one, and for choices those that it is chosen by.
         labels: split -> (N,) class indices or values.
         selection_split: where assistants and students are chosen; under ``protocol: paper`` a validation set's name.
         scored_splits: where students are compared; the metric is the mean over them where they are several.
@@ -108,8 +108,11 @@ def weighted_scores(
     split: str,
     models: Sequence[Predictions],  # M
     weights: np.ndarray,  # (B, N) how often each row counts
+    selects: bool = False,
 ) -> np.ndarray:  # (B, M)
     """The task's primary metric of each model, as ``score`` has it for rows repeated as often as their weight says.
+
+    Where it ``selects``, what choices use in its place: possibly another metric, or the mean of several.
 
     Raises:
         ValueError: if a split is unknown, a model has no predictions of it, or the weights are no counts of its rows.
@@ -121,12 +124,25 @@ def weighted_scores(
     totals = weights.sum(axis=1, dtype=np.float64)
     if not (totals > 0).all() or (weights < 0).any() or not (weights == np.floor(weights)).all():
         raise ValueError(f"weights of split {split!r} are counts, zero or more, and every draw needs a row that counts")
-    metric = rows.task.primary_metric
+    task = rows.task
+    metrics = task.chosen_by if selects else (task.primary_metric,)
+    found = [_metric_scores(metric, task, labels, predictions, weights, totals) for metric in metrics]
+    return found[0] if len(found) == 1 else np.mean(found, axis=0)
+
+
+def _metric_scores(
+    metric: str,
+    task: Task,
+    labels: np.ndarray,  # (N,)
+    predictions: np.ndarray,  # (M, N)
+    weights: np.ndarray,  # (B, N)
+    totals: np.ndarray,  # (B,)
+) -> np.ndarray:  # (B, M)
     if metric in ("spearman", "pearson"):
         return _correlations(metric, labels, predictions, weights.astype(np.float64))
     # Single precision adds whole numbers exactly up to 2^24, at half the time and memory.
     precision = np.float32 if totals.max() < 2**24 else np.float64
-    return _class_scores(metric, rows.task.num_labels, labels, predictions, weights.astype(precision), totals)
+    return _class_scores(metric, task.num_labels, labels, predictions, weights.astype(precision), totals)
 
 
 def _checked_labels(task: Task, split: str, given: np.ndarray) -> np.ndarray:

@@ -15,15 +15,17 @@ from minidisc_ray.configs.schedule import (
     LawConfig,
     MaxiDiscConfig,
     MiniDiscConfig,
+    NegativeDerivativeSelectionConfig,
     ScheduleConfig,
     StudentSelectionConfig,
 )
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, kept_share, total_parameters
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.core.tradeoff import lambda_tradeoff, negative_derivative, scan_lambda
+from minidisc_ray.core.tradeoff import lambda_tradeoff, negative_derivative
 from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.files.sealing import check_seal
 from minidisc_ray.files.writing import is_there
+from minidisc_ray.pipeline.choosing import scan_lambda
 from minidisc_ray.pipeline.context import logger
 from minidisc_ray.pipeline.costs import cost_record, trial_records
 from minidisc_ray.pipeline.estimate import Estimator
@@ -47,7 +49,7 @@ from minidisc_ray.pipeline.result import (
 from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
 from minidisc_ray.pipeline.tracking import track_result
 from minidisc_ray.pipeline.trial import stage_folder
-from minidisc_ray.schedules.plan import MAIN_TRIAL, TEACHER, DistilStep, SandwichStep, Trial
+from minidisc_ray.schedules.plan import MAIN_TRIAL, DistilStep, SandwichStep, Trial
 from minidisc_ray.training.loop import TrainingError
 
 _LAMBDA = 0.2
@@ -100,7 +102,6 @@ def is_finished(prepared: Prepared) -> bool:
 
 def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
     config, task = prepared.config, prepared.task
-    primary = task.primary_metric
     teacher_record = _need(read_record(teacher_folder(prepared)))
     plan = prepared.plan
     records = {trial.name: _records(prepared, trial) for trial in plan.all_trials()}
@@ -112,7 +113,7 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
     def student_metric(trial: Trial) -> tuple[float, int]:
         last = records[trial.name][-1]
         # Of equal students the one through the smaller assistant, which was cheaper.
-        return last.selection_metrics[last.percent][primary], -(trial.assistant_percent or 0)
+        return task.selection_score(last.selection_metrics[last.percent]), -(trial.assistant_percent or 0)
 
     winner = max(finished, key=student_metric)
     student_record = records[winner.name][-1]
@@ -122,7 +123,8 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
     structures = structures_of(prepared, tuple(sorted(scales, reverse=True)))
     cost = cost_record(prepared, records)
     candidates = _candidates(prepared, records, structures, teacher_record)
-    candidate_metrics = {candidate.scale_percent: candidate.metric for candidate in candidates}
+    scanned = _scan(prepared, records)
+    estimates = [stage for stage in Estimator(prepared).stages() if stage.in_ratio]
     assistants = [r for r in records[winner.name] if r.scale_percent not in (None, student_percent)]
     now = datetime.now(UTC)
     result = RunResult(
@@ -131,7 +133,8 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
         label=config.schedule.label,
         objective=config.objective.label,
         task=task.name,
-        primary_metric=primary,
+        primary_metric=task.primary_metric,
+        selection_metric=task.selection_label,
         seed=config.seed,
         protocol=config.protocol,
         selection_split=prepared.splits.selection_description,
@@ -148,16 +151,15 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
                 for name, rows in prepared.splits.validation.items()
             },
         ),
+        majority_of="scored rows",
         teacher=_model(prepared, prepared.shape.full(), teacher_record),
         teacher_source=_teacher_source(prepared),
         teacher_may_have_seen_selection=prepared.teacher_is_fine_tuned and config.protocol == "held_out",
+        teacher_warning=teacher_record.warning,
         assistants=tuple(_model(prepared, structures[r.percent], r) for r in assistants),
         candidates=tuple(candidates),
-        choice_by_lambda=(
-            {f"{lam:.1f}": scale for lam, scale in scan_lambda(candidate_metrics).items()}
-            if isinstance(config.schedule, MiniDiscConfig)
-            else {}
-        ),
+        choice_by_lambda={f"{lam:.1f}": scale for lam, (_, scale) in scanned.items()},
+        epoch_by_lambda={f"{lam:.1f}": epoch for lam, (epoch, _) in scanned.items()},
         selection_rule=_rule(prepared),
         student=_model(
             prepared, structure_kept(prepared, winner, records[winner.name]), student_record, prepared.own_student
@@ -168,7 +170,8 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
         trials=trial_records(prepared, records) if prepared.plan.is_sweep else (),
         cost=cost,
         splits=_splits(prepared),
-        closed_form_training_flops=sum(s.training_flops for s in Estimator(prepared).stages() if s.in_ratio),
+        closed_form_training_flops=sum(stage.training_flops for stage in estimates),
+        closed_form_evaluation_flops=sum(stage.evaluation_flops for stage in estimates),
         versions={name: version(name) for name in ("minidisc-ray", "ray", "torch", "transformers", "datasets")}
         | {"python": platform.python_version()},
         threads=config.compute.cpus_per_worker * config.compute.num_workers,
@@ -208,7 +211,7 @@ def _candidates(
     structures: dict[int, Structure],
     teacher: StageRecord,
 ) -> list[CandidateRecord]:
-    primary = prepared.task.primary_metric
+    score = prepared.task.selection_score
     student = prepared.config.student_percent
     metrics: dict[int, float] = {}
     trained: set[int] = set()
@@ -216,18 +219,20 @@ def _candidates(
         # Of several sandwiches the first one is that of the whole grid.
         for record in records[trial.name]:
             if record.stage in ("sandwich", "assistant"):
-                metrics |= {s: m[primary] for s, m in record.selection_metrics.items() if s != student}
+                metrics |= {s: score(m) for s, m in record.selection_metrics.items() if s != student}
+            if record.stage == "sandwich":
+                trained |= set(record.trained_scales or ())
         for step in trial.steps:
-            if isinstance(step, SandwichStep) and step.source == TEACHER:
-                trained |= set(step.trained if step.trained is not None else step.scales)
-            elif isinstance(step, DistilStep) and isinstance(step.scale, int):
+            if isinstance(step, SandwichStep):
+                continue
+            if isinstance(step, DistilStep) and isinstance(step.scale, int):
                 trained.add(step.scale)
-    rule = prepared.config.schedule
-    lam = _LAMBDA
-    if isinstance(rule, MiniDiscConfig) and isinstance(rule.selection, LambdaSelectionConfig):
-        lam = rule.selection.lam
+    schedule = prepared.config.schedule
+    rule = schedule.selection if isinstance(schedule, MiniDiscConfig | MaxiDiscConfig) else None
+    lam = rule.lam if isinstance(rule, LambdaSelectionConfig) else _LAMBDA
+    order = rule.order if isinstance(rule, NegativeDerivativeSelectionConfig) else 1
     by_lambda = lambda_tradeoff(metrics, lam)
-    by_derivative = negative_derivative(metrics, teacher.selection_metrics[100][primary])
+    by_derivative = negative_derivative(metrics, score(teacher.selection_metrics[100]), order=order)
     return [
         CandidateRecord(
             scale_percent=scale,
@@ -241,6 +246,18 @@ def _candidates(
         )
         for scale in sorted(metrics, reverse=True)
     ]
+
+
+def _scan(prepared: Prepared, records: dict[str, list[StageRecord]]) -> dict[float, tuple[int, int]]:
+    """What each value of lambda would keep and choose, of a run that chooses out of a sandwich."""
+    if not isinstance(prepared.config.schedule, MiniDiscConfig):
+        return {}
+    record = next(record for record in records[MAIN_TRIAL] if record.stage == "sandwich")
+    trial = prepared.plan.trial(MAIN_TRIAL)
+    assert trial is not None
+    step = trial.step("sandwich")
+    assert isinstance(step, SandwichStep)
+    return scan_lambda(step, record.history, prepared.task.selection_score)
 
 
 def _splits(prepared: Prepared) -> dict[str, SplitRecord]:
@@ -259,7 +276,8 @@ def _rule(prepared: Prepared) -> str | None:
             return "best student on the selection split"
         case LambdaSelectionConfig(lam=lam):
             return f"λ-tradeoff with λ = {lam:g}"
-    return "negative derivative"
+        case NegativeDerivativeSelectionConfig(order=order):
+            return "negative derivative" + (f" of order {order}" if order > 1 else "")
 
 
 def _method(schedule: ScheduleConfig) -> Method:

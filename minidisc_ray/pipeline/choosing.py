@@ -1,12 +1,14 @@
 """Which assistants a trial chooses: the rule of a recipe, applied to candidates' metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from minidisc_ray.configs.schedule import LambdaSelectionConfig, SelectionConfig
 from minidisc_ray.core.grid import TEACHER_PERCENT
-from minidisc_ray.core.tradeoff import best_chain, lambda_tradeoff, negative_derivative
+from minidisc_ray.core.tradeoff import LAMBDA_SCAN, best_chain, lambda_tradeoff, negative_derivative
+from minidisc_ray.schedules.plan import SandwichStep
+from minidisc_ray.training.state import EpochRecord, best_epoch
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,24 @@ class Choice:
     chain: tuple[int, ...]
     value: float
     tradeoffs: dict[int, float]
+
+
+def epoch_value(
+    rule: SelectionConfig,
+    metrics: Mapping[int, float],
+    teacher_metric: float,
+    teacher_percent: int = TEACHER_PERCENT,
+    num_chosen: int = 1,
+    num_below: int = 0,
+) -> float:
+    """What an epoch of a sandwich is judged by: the best trade-off that it offers, or the candidates' mean metric.
+
+    The negative derivative only chooses, once an epoch is kept. It is large where neighbours disagree, so that by it
+    the noisiest epoch would be the best one. Arguments are those of ``choose``.
+    """
+    if isinstance(rule, LambdaSelectionConfig):
+        return choose(rule, metrics, teacher_metric, teacher_percent, num_chosen, num_below).value
+    return sum(metrics.values()) / len(metrics)
 
 
 def choose(
@@ -49,7 +69,7 @@ def choose(
             return lambda_tradeoff({scale: metrics[scale]}, rule.lam, above)[scale]
 
     else:
-        tradeoffs = negative_derivative(metrics, teacher_metric, teacher_percent)
+        tradeoffs = negative_derivative(metrics, teacher_metric, teacher_percent, rule.order)
 
         def below(above: int, scale: int) -> float:  # noqa: ARG001 - the grid's own derivative, whatever stands above
             return tradeoffs[scale]
@@ -57,3 +77,34 @@ def choose(
     chain = best_chain(tradeoffs, num_chosen, num_below, below)
     rest = sum(below(above, scale) for above, scale in pairwise(chain))
     return Choice(chain, tradeoffs[chain[0]] + rest, tradeoffs)
+
+
+def scan_lambda(
+    step: SandwichStep, history: Sequence[EpochRecord], score: Callable[[Mapping[str, float]], float]
+) -> dict[float, tuple[int, int]]:
+    """For each value of lambda the epoch of a sandwich that it keeps, and the scale that it chooses there (table 7).
+
+    It needs no training, as every epoch's metrics are recorded. Which epochs there are is up to the run: with early
+    stopping another value might have trained for longer, or not as long.
+
+    Args:
+        step: the sandwich.
+        history: its epochs.
+        score: from a model's metrics to what choices use.
+    """
+    found = {}
+    for lam in LAMBDA_SCAN:
+        choices = {
+            record.epoch: choose(
+                LambdaSelectionConfig(lam=lam),
+                {scale: score(record.metrics[scale]) for scale in step.candidates},
+                teacher_metric=0.0,
+                num_chosen=step.num_chosen,
+                num_below=step.num_below,
+            )
+            for record in history
+        }
+        judged = [record.model_copy(update={"selection_score": choices[record.epoch].value}) for record in history]
+        kept = best_epoch(judged)
+        found[lam] = kept, choices[kept].chain[0]
+    return found

@@ -159,7 +159,7 @@ class Context:
                 step=step,
                 num_steps=num_steps,
                 epoch=epoch,
-                metric_name=self.prepared.task.primary_metric if metric is not None else None,
+                metric_name=self.prepared.task.selection_label if metric is not None else None,
                 metric=metric,
                 device_hours=(now - self.started_at) * self.devices / 3600,
                 started_at=self.started_at,

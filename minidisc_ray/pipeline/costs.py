@@ -19,7 +19,7 @@ Records = Mapping[str, Sequence[StageRecord]]
 
 def trial_records(prepared: Prepared, records: Records) -> tuple[TrialRecord, ...]:
     """A sweep's trials, in the order in which they were planned."""
-    primary = prepared.task.primary_metric
+    task = prepared.task
     attempts = Ledger(prepared.run_folder / "ledger.jsonl").attempts()
     found = []
     for trial in prepared.plan.trials:
@@ -34,11 +34,14 @@ def trial_records(prepared: Prepared, records: Records) -> tuple[TrialRecord, ..
                 assistant_percent=trial.assistant_percent or 0,
                 status="finished" if is_finished else "failed",
                 reason=None if is_finished else failure,
-                assistant_selection=assistant.selection_metrics[assistant.percent][primary] if assistant else None,
-                student_selection=student.selection_metrics[student.percent][primary] if student else None,
-                student_validation=student.validation_metrics[primary] if student else None,
+                assistant_selection=task.selection_score(assistant.selection_metrics[assistant.percent])
+                if assistant
+                else None,
+                student_selection=task.selection_score(student.selection_metrics[student.percent]) if student else None,
+                student_validation=student.validation_metrics[task.primary_metric] if student else None,
                 device_hours=sum(stage.device_hours for stage in held.values()),
                 training_flops=sum(record.training_flops for record in records[trial.name]),
+                evaluation_flops=sum(record.evaluation_flops for record in records[trial.name]),
             )
         )
     return tuple(found)
@@ -74,8 +77,10 @@ def cost_record(prepared: Prepared, records: Records) -> CostRecord:
         useful_device_hours=sum(stage.useful_device_hours for stage in charged),
         lost_device_hours=sum(stage.lost_device_hours for stage in charged),
         training_flops=sum(stage.training_flops for stage in charged),
+        evaluation_flops=sum(stage.evaluation_flops or 0.0 for stage in charged),
         teacher_device_hours=teacher.device_hours,
         teacher_training_flops=teacher.training_flops,
+        teacher_evaluation_flops=teacher.evaluation_flops,
         startup_device_hours=idle,
         device_unit="core-hours" if teacher.device_type == "cpu-core" else "GPU-hours",
         attempts=attempt_costs(attempts),
@@ -124,6 +129,7 @@ def _stage_cost(
         attempts=held.attempts,
         energy_joules=held.energy_joules,
         training_flops=record.training_flops if record else 0.0,
+        evaluation_flops=record.evaluation_flops if record else 0.0,
         num_epochs=record.num_epochs if record else None,
         reused=reused,
         in_ratio=in_ratio,

@@ -1,4 +1,4 @@
-"""The closed form of a plan's training FLOPs, for the epochs that the recipe asks for."""
+"""The closed form of a plan's FLOPs, of training and of evaluation, for the epochs that the recipe asks for."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,24 +25,38 @@ from minidisc_ray.schedules.plan import (
 )
 from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
 from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE
-from minidisc_ray.training.teacher_outputs import cached_bytes
+from minidisc_ray.training.score import pass_flops
+from minidisc_ray.training.teacher_outputs import cache_limit_bytes, cached_bytes
 
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """Training FLOPs of one step of a plan."""
+    """FLOPs of one step of a plan."""
 
     trial: str
     stage: str
     training_flops: float
+    evaluation_flops: float
     in_ratio: bool
+
+    @property
+    def flops(self) -> float:
+        """What ratios compare."""
+        return self.training_flops + self.evaluation_flops
 
 
 class Estimator:
-    """Counts steps of a plan over the padded sizes of the training split's own batches."""
+    """Counts steps of a plan over the padded sizes of the splits' own batches.
 
-    def __init__(self, prepared: Prepared) -> None:
+    Args:
+        prepared: the checked recipe.
+        cache_bytes: up to which the teacher's outputs are kept; by default as a run here would keep them.
+    """
+
+    def __init__(self, prepared: Prepared, cache_bytes: float | None = None) -> None:
         self.prepared = prepared
+        compute = prepared.config.compute
+        self.cache_bytes = cache_limit_bytes(compute, compute.num_workers) if cache_bytes is None else cache_bytes
         rows, config = prepared.train, prepared.config
         self.once = _sizes(rows, evaluation_batches(rows.lengths, EVALUATION_BATCH_SIZE))
         self.importance = _sizes(rows, evaluation_batches(rows.lengths, IMPORTANCE_BATCH_SIZE))
@@ -64,7 +78,13 @@ class Estimator:
         found: list[tuple[Trial, Step]] = [(shared, step) for step in plan.shared]
         found += plan.own_steps()
         return [
-            StageEstimate(trial.name, step.name, self._flops(trial, step), not isinstance(step, TeacherStep))
+            StageEstimate(
+                trial.name,
+                step.name,
+                self._flops(trial, step),
+                self._evaluation(trial, step),
+                not isinstance(step, TeacherStep),
+            )
             for trial, step in found
         ]
 
@@ -93,6 +113,41 @@ class Estimator:
             case ChooseStep() | PruneStep() | CandidateStep():
                 return 0.0
 
+    def _evaluation(self, trial: Trial, step: Step) -> float:
+        """Of every epoch's evaluation, and of scoring what comes out."""
+        plan, prepared = self.prepared.plan, self.prepared
+        match step:
+            case TeacherStep():
+                epochs = 0 if prepared.teacher_is_fine_tuned else self.epochs["finetune"]
+                return self._scored(prepared.shape.full(), epochs)
+            case ImportanceStep():
+                return 0.0
+            case SandwichStep():
+                sandwich = expected_sandwich(plan, trial, step)
+                passes = dict.fromkeys(sandwich.scales, self.epochs["sandwich"])
+                for scale in sandwich.candidates:
+                    passes[scale] += 1
+                return float(
+                    sum(
+                        count * pass_flops(prepared.shape, prepared.structure(scale), prepared.selection)
+                        for scale, count in passes.items()
+                    )
+                )
+            case DistilStep():
+                made = prepared.made_structure(trial, step)
+                return self._scored(made, self.epochs["distil"], prepared.shape_made(step.name))
+            case ChooseStep():
+                return self._scored(prepared.structure(expected_percent(plan, trial, step.name)))
+            case PruneStep(scale_percent=percent) | CandidateStep(scale_percent=percent):
+                return self._scored(prepared.structure(percent))
+
+    def _scored(self, structure: Structure, epochs: int = 0, shape: EncoderShape | None = None) -> float:
+        """Each epoch the selection split, and in the end that and every validation set."""
+        prepared, shape = self.prepared, shape or self.prepared.shape
+        selection = pass_flops(shape, structure, prepared.selection)
+        validation = sum(pass_flops(shape, structure, rows) for rows in prepared.validation.values())
+        return float((epochs + 1) * selection + validation)
+
     def _training(self, stage: str, structure: Structure, shape: EncoderShape | None = None) -> float:
         return 6 * self._macs(self.sizes[stage], structure, shape) * self.epochs[stage]
 
@@ -103,7 +158,7 @@ class Estimator:
         if not wanted:
             return 0.0
         size = cached_bytes(prepared.train, prepared.task.num_labels, wanted, prepared.shape, structure)
-        if size <= prepared.config.compute.teacher_cache_gib * 2**30:
+        if size <= self.cache_bytes:
             return 2 * self._macs(self.once, structure)
         return 2 * self._macs(self.sizes[stage], structure) * self.epochs[stage]
 

@@ -23,6 +23,7 @@ from minidisc_ray.evaluation.rules import (
 )
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
 from minidisc_ray.pipeline.answers import FinishedRun, RunGroup, groups_of, is_exhaustive, sweeps_of
+from minidisc_ray.pipeline.assumptions import Assumptions, assumptions_of
 
 EVERY_TASK = "every task"
 _SWEEP = "MaxiDisc"
@@ -75,6 +76,7 @@ class Findings:
         hindsights: the best of MaxiDisc's students on validation itself, less MiniDisc's.
         rules: MaxiDisc's pick less what a rule would have picked among the same students.
         agreements: rank correlations over scales.
+        assumptions: how often what the method takes for granted held.
         left_out: a sentence for each run that has no part in this, which names the run, the file and what is wrong.
     """
 
@@ -83,6 +85,7 @@ class Findings:
     hindsights: tuple[Finding, ...] = ()
     rules: tuple[Finding, ...] = ()
     agreements: tuple[TaskAgreement, ...] = ()
+    assumptions: tuple[Assumptions, ...] = ()
     left_out: tuple[str, ...] = ()
 
 
@@ -103,6 +106,7 @@ def findings_of(runs: Sequence[FinishedRun], resampling: Resampling | None = Non
         hindsights=tuple(_averaged(groups, lambda group: _against_sweep(group, drawn, hindsight))),
         rules=tuple(_averaged(groups, lambda group: _rules(group, drawn))),
         agreements=tuple(found for group in groups for found in _agreements(group, drawn)),
+        assumptions=assumptions_of(runs),
         left_out=left_out,
     )
 

@@ -38,7 +38,7 @@ from minidisc_ray.schedules.plan import (
     Trial,
 )
 from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
-from minidisc_ray.training.teacher_outputs import cached_bytes
+from minidisc_ray.training.teacher_outputs import cache_limit_bytes, cached_bytes
 
 # Where an epoch is a single step, nobody sees it begin: forward, backward and the optimiser, in forward passes.
 _PASSES_OF_STEP = 4
@@ -263,7 +263,8 @@ class Forecaster:
             return 0.0
         above = prepared.structure(expected_percent(prepared.plan, trial, step.source))
         size = cached_bytes(prepared.train, prepared.task.num_labels, wanted, self.shape, above)
-        if size <= prepared.config.compute.teacher_cache_gib * 2**30:
+        compute = prepared.config.compute
+        if size <= cache_limit_bytes(compute, compute.num_workers):
             whole = self.fill_rate * self.speed.seconds(self.shape, above, self.once)
         else:
             whole = epochs * self.speed.seconds(self.shape, above, self.train[rows])

@@ -1,5 +1,6 @@
 """Steps of a trial that train: a sandwich of candidates, and one smaller model."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ from minidisc_ray.core.structure import Structure
 from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut
-from minidisc_ray.pipeline.choosing import choose
+from minidisc_ray.pipeline.choosing import epoch_value
 from minidisc_ray.pipeline.context import Context, logger
 from minidisc_ray.pipeline.making import make, models_above, scale_of, stage_above
 from minidisc_ray.pipeline.matching import hand_on, save_parts, stage_objective
@@ -21,11 +22,12 @@ from minidisc_ray.pipeline.planned import untrained_head_note
 from minidisc_ray.pipeline.predictions import SELECTION
 from minidisc_ray.pipeline.records import StageRecord
 from minidisc_ray.pipeline.scoring import keep_answers, metric_above, record_of
-from minidisc_ray.pipeline.shared import selection_logits, structures_of
+from minidisc_ray.pipeline.shared import scoring_flops, selection_logits, structures_of
 from minidisc_ray.schedules.plan import STUDENT, TEACHER, DistilStep, SandwichStep, Trial
 from minidisc_ray.training.distil import Surroundings, distil
 from minidisc_ray.training.learner import Scores
 from minidisc_ray.training.state import TrainingState
+from minidisc_ray.training.teacher_outputs import cache_limit_bytes
 
 
 def learn_sandwich(
@@ -38,7 +40,7 @@ def learn_sandwich(
 ) -> StageRecord:
     """Train the candidates that are left, jointly; the kept state has the best choice to make."""
     prepared = context.prepared
-    config, primary = prepared.config, prepared.task.primary_metric
+    config = prepared.config
     teacher_metric, teacher_percent = metric_above(context, before)
     if step.source != TEACHER:
         step = step.below(teacher_percent)
@@ -50,9 +52,9 @@ def learn_sandwich(
             return step.trained
         return sample_step(step.scales, step.num_trained, seed=config.seed * 1_000_003 + number)
 
-    def goodness(scores: Scores) -> float:
-        metrics = {scale: scores[scale][primary] for scale in step.candidates}
-        return choose(step.rule, metrics, teacher_metric, teacher_percent, step.num_chosen, step.num_below).value
+    def selection_score(scores: Scores) -> float:
+        metrics = {scale: prepared.task.selection_score(scores[scale]) for scale in step.candidates}
+        return epoch_value(step.rule, metrics, teacher_metric, teacher_percent, step.num_chosen, step.num_below)
 
     state = _match(
         context,
@@ -65,11 +67,14 @@ def learn_sandwich(
         teacher,
         stage_above(context, trial, step),
         scales_of_step,
-        goodness,
+        selection_score,
     )
     assert state.best is not None
     shared = load_model(folder / "model")
-    logits = {scale: selection_logits(context, cut(shared, structures[scale])) for scale in step.candidates}
+    candidates = {scale: cut(shared, structures[scale]) for scale in step.candidates}
+    logits = {scale: selection_logits(context, candidate) for scale, candidate in candidates.items()}
+    scored = sum(scoring_flops(candidate, [prepared.selection]) for candidate in candidates.values())
+    steps = math.ceil(len(prepared.train) / config.sandwich_training.batch_size) * state.best_epoch
     keep_answers(context, step.name, {f"{SELECTION}/{scale}": values for scale, values in logits.items()})
     return StageRecord(
         stage=step.name,
@@ -77,8 +82,11 @@ def learn_sandwich(
         num_epochs=state.epochs_done,
         best_epoch=state.best_epoch,
         training_flops=state.training_flops,
+        evaluation_flops=state.evaluation_flops + scored,
         step_seconds=state.step_seconds,
         step_memory_bytes=state.step_memory_bytes,
+        history=state.history,
+        trained_scales=tuple(sorted({scale for number in range(steps) for scale in scales_of_step(number)})),
         selection_metrics=state.best.metrics,
     )
 
@@ -93,7 +101,7 @@ def learn_by_distillation(
 ) -> StageRecord:
     """Train one smaller model under the one above it."""
     prepared = context.prepared
-    config, primary, scale = prepared.config, prepared.task.primary_metric, scale_of(step.scale, before)
+    config, scale = prepared.config, scale_of(step.scale, before)
     teacher, source = models_above(context, step)
     student, structure = make(context, step, source, before)
     del source
@@ -108,7 +116,7 @@ def learn_by_distillation(
         teacher,
         stage_above(context, trial, step),
         scales_of_step=lambda number: (scale,),  # noqa: ARG005
-        goodness=lambda scores: scores[scale][primary],
+        selection_score=lambda scores: prepared.task.selection_score(scores[scale]),
     )
     assert state.best is not None
     made = record_of(context, step.name, scale, load_model(folder / "model"))
@@ -117,6 +125,8 @@ def learn_by_distillation(
             "num_epochs": state.epochs_done,
             "best_epoch": state.best_epoch,
             "training_flops": state.training_flops,
+            "evaluation_flops": state.evaluation_flops + made.evaluation_flops,
+            "history": state.history,
             "step_seconds": state.step_seconds,
             "step_memory_bytes": state.step_memory_bytes,
             "selection_metrics": state.best.metrics,
@@ -135,7 +145,7 @@ def _match(
     teacher: PreTrainedModel,
     above: Path | None,
     scales_of_step: Callable[[int], tuple[int, ...]],
-    goodness: Callable[[Scores], float],
+    selection_score: Callable[[Scores], float],
 ) -> TrainingState:
     """Distil, watched, and save the kept state."""
     prepared = context.prepared
@@ -159,7 +169,7 @@ def _match(
             teacher,
             objective,
             scales_of_step,
-            goodness,
+            selection_score,
             training,
             _surroundings(context),
             folder,
@@ -173,7 +183,7 @@ def _match(
 
 
 def _surroundings(context: Context) -> Surroundings:
-    prepared = context.prepared
+    prepared, workers = context.prepared, context.workers
     config = prepared.config
     return Surroundings(
         rows=prepared.train,
@@ -182,6 +192,6 @@ def _surroundings(context: Context) -> Surroundings:
         pad_token_id=prepared.pad_token_id,
         precision=config.precision,
         seed=config.seed,
-        cache_bytes=int(config.compute.teacher_cache_gib * 2**30),
-        workers=context.workers,
+        cache_bytes=int(workers.agree(cache_limit_bytes(config.compute, workers.size))),
+        workers=workers,
     )

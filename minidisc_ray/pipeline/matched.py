@@ -16,7 +16,7 @@ from minidisc_ray.pipeline.sizes import check_structures
 def with_matched_epochs(prepared: Prepared) -> Prepared:
     """The same run with the epochs of a compute-matched schedule filled in; unchanged for every other one.
 
-    They are the fewest whose training FLOPs, in closed form, reach those of the schedule to be matched.
+    They are the fewest whose FLOPs, in closed form and evaluation included, reach those of the schedule to be matched.
 
     Raises:
         UserError: if that schedule does not fit the recipe, or the recipe names other epochs.
@@ -47,5 +47,8 @@ def _with_epochs(raw: dict[str, object], count: int) -> RunConfig:
 
 
 def _flops(prepared: Prepared, config: RunConfig) -> float:
-    stages = Estimator(replace(prepared, config=config, plan=plan_for(config, prepared.own_student))).stages()
-    return sum(stage.training_flops for stage in stages if stage.in_ratio)
+    given = config.compute.teacher_cache_gib
+    # Not by the memory that happens to be free: the epochs are part of what the run is.
+    cache_bytes = math.inf if given is None else given * 2**30
+    planned = replace(prepared, config=config, plan=plan_for(config, prepared.own_student))
+    return sum(stage.flops for stage in Estimator(planned, cache_bytes).stages() if stage.in_ratio)

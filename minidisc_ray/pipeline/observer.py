@@ -53,8 +53,10 @@ class StageObserver:
 
     def on_epoch(self, record: EpochRecord, checkpoint: Path) -> None:
         """Log the epoch, and report it with its checkpoint."""
-        primary = self.context.prepared.task.primary_metric
-        values = {scale: metrics[primary] for scale, metrics in record.metrics.items()}
+        task = self.context.prepared.task
+        # A name without blanks, for files of events and Ray's own reports.
+        primary = "-".join(task.chosen_by)
+        values = {scale: task.selection_score(metrics) for scale, metrics in record.metrics.items()}
         self.metric = values[max(values)] if len(values) == 1 else max(values.values())
         if self._writer is not None:
             self.on_checkpoint(self.step)
@@ -62,7 +64,7 @@ class StageObserver:
                 self._writer.add_scalar(f"epoch_loss/{name}", value, self.step)
             for scale, value in values.items():
                 self._writer.add_scalar(f"selection/{primary}/scale_{scale:03d}", value, self.step)
-            self._writer.add_scalar("selection/goodness", record.goodness, self.step)
+            self._writer.add_scalar("selection/score", record.selection_score, self.step)
             self._write_costs(_SECONDS_BETWEEN_COSTS)
             self._writer.flush()
             if self.context.prepared.config.track.kind != "none":
@@ -76,11 +78,11 @@ class StageObserver:
                 record.epoch,
                 self.num_epochs,
                 losses,
-                primary,
+                task.selection_label,
                 shown,
             )
         if self.context.report is not None:
-            metrics = {"epoch": float(record.epoch), "goodness": record.goodness, primary: self.metric}
+            metrics = {"epoch": float(record.epoch), "selection_score": record.selection_score, primary: self.metric}
             self.context.report({name: v for name, v in metrics.items() if math.isfinite(v)}, checkpoint)
 
     def on_checkpoint(self, step: int) -> None:

@@ -18,6 +18,7 @@ from minidisc_ray.files.sealing import check_seal, entry_flaw, entry_of, open_do
 from minidisc_ray.files.writing import is_there, read_json, remove, write_text
 from minidisc_ray.pipeline.result import ROUNDING
 from minidisc_ray.pipeline.result_flaws import impossible_number
+from minidisc_ray.training.state import EpochRecord
 
 logger = logging.getLogger("minidisc_ray")
 
@@ -39,8 +40,14 @@ class StageRecord(Config):
     num_epochs: int | None = None
     best_epoch: int | None = None
     training_flops: float = 0.0
+    evaluation_flops: float = Field(0.0, description="Of every forward pass that scored something.")
     step_seconds: float | None = Field(None, description="Of the median step.")
     step_memory_bytes: int | None = Field(None, description="Added by the largest step at its peak.")
+    history: tuple[EpochRecord, ...] = Field((), description="Every epoch that was trained, the kept one among them.")
+    trained_scales: tuple[int, ...] | None = Field(
+        None, description="Of a sandwich: those that a step up to the kept epoch drew."
+    )
+    warning: str | None = Field(None, description="What is amiss with the stage's model, in a sentence.")
     selection_metrics: dict[int, dict[str, float]] = Field(default_factory=dict, description="By scale percent.")
     validation_metrics: dict[str, float] = Field(default_factory=dict)
     chosen_percent: int | None = None
@@ -127,12 +134,17 @@ def _flaw_of(value: Any, record: StageRecord) -> str | None:
     if not all(1 <= scale <= 100 for scale in (*own, *chosen, *record.chosen_chain, *record.selection_metrics)):
         return f"{_RECORD} has a scale that is not between 1 and 100 percent"
     metrics = [*record.selection_metrics.values(), record.validation_metrics]
+    metrics += [scores for epoch in record.history for scores in epoch.metrics.values()]
     if any(abs(metric) > 1 + ROUNDING for scores in metrics for metric in scores.values()):
         return f"{_RECORD} has a metric that is not between -1 and 1"
     if own and not (record.selection_metrics.get(own[0]) and record.validation_metrics):
         return f"{_RECORD} lacks the metrics of its model"
     if not all(record.selection_metrics.values()):
         return f"{_RECORD} lacks the metrics of a candidate"
-    if record.training_flops < 0 or (record.step_seconds or 0) < 0 or (record.step_memory_bytes or 0) < 0:
+    if (
+        min(record.training_flops, record.evaluation_flops) < 0
+        or (record.step_seconds or 0) < 0
+        or (record.step_memory_bytes or 0) < 0
+    ):
         return f"{_RECORD} has a cost below nothing"
     return None

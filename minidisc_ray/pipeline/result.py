@@ -55,10 +55,12 @@ class CandidateRecord(Config):
     """An assistant candidate, or in a MaxiDisc sweep a trial's assistant."""
 
     scale_percent: int
-    metric: float = Field(description="Primary metric on the selection split.")
+    metric: float = Field(description="On the selection split, what choices use: the primary metric as a rule.")
     lambda_tradeoff: float
     negative_derivative: float
-    trained: bool = Field(description="False where it was only evaluated from the shared parameters.")
+    trained: bool = Field(
+        description="False where no step up to the kept epoch drew it: it was evaluated from the shared weights alone."
+    )
     heads: tuple[int, ...]
     neurons: tuple[int, ...]
     kept_share: dict[str, float]
@@ -81,6 +83,9 @@ class StageCost(Config):
     attempts: int = Field(1, ge=0)
     energy_joules: float | None = Field(None, ge=0.0, description="Of the GPUs of all attempts, where it was measured.")
     training_flops: float
+    evaluation_flops: float | None = Field(
+        None, ge=0.0, description="Of forward passes that scored; none: not counted."
+    )
     num_epochs: int | None = None
     reused: bool = Field(False, description="Run for another schedule before, charged all the same.")
     in_ratio: bool = Field(True, description="False for teacher fine-tuning, a column of its own.")
@@ -117,8 +122,14 @@ class CostRecord(Config):
     useful_device_hours: float
     lost_device_hours: float = Field(0.0, ge=0.0)
     training_flops: float
+    evaluation_flops: float | None = Field(
+        None,
+        ge=0.0,
+        description="Of forward passes that scored something; none in results of before they were counted.",
+    )
     teacher_device_hours: float
     teacher_training_flops: float
+    teacher_evaluation_flops: float | None = Field(None, ge=0.0)
     startup_device_hours: float = Field(
         description="Idle: held before the first stage began, between stages and attempts, and after the last one."
     )
@@ -133,6 +144,11 @@ class CostRecord(Config):
     @classmethod
     def _of_before_losses_were_told(cls, given: Any) -> Any:
         return _all_useful(given)
+
+    @property
+    def flops(self) -> float | None:
+        """All that ratios compare, training and evaluation; none where evaluation was not counted."""
+        return None if self.evaluation_flops is None else self.training_flops + self.evaluation_flops
 
     @property
     def idle_device_hours(self) -> float:
@@ -166,6 +182,7 @@ class TrialRecord(Config):
     student_validation: float | None = None
     device_hours: float = 0.0
     training_flops: float = 0.0
+    evaluation_flops: float | None = Field(None, ge=0.0)
 
 
 class SplitRecord(Config):
@@ -185,6 +202,7 @@ class RunResult(Config):
     objective: str = Field("LTSD", description="What was matched, by its label.")
     task: str
     primary_metric: str
+    selection_metric: str | None = Field(None, description="What choices use, in words; none: the primary metric.")
     seed: int
     protocol: Literal["held_out", "paper"]
     selection_split: str = Field(description="Which rows selected, in words.")
@@ -193,12 +211,23 @@ class RunResult(Config):
     step_digest: str = Field("", description="Of everything but objective and seed: their steps' costs compare.")
     method_digest: str = Field(description="Of everything but the seed: runs with the same one are averaged.")
     majority_metrics: dict[str, float] = Field(description="Validation metrics of always answering the majority.")
+    majority_of: Literal["train", "scored rows"] = Field(
+        "train", description="Whose commonest class that is; results of before this was written have train's."
+    )
     teacher: ModelRecord
     teacher_source: str
     teacher_may_have_seen_selection: bool
+    teacher_warning: str | None = Field(None, description="Why little can be learned from the teacher.")
     assistants: tuple[ModelRecord, ...]
     candidates: tuple[CandidateRecord, ...] = ()
-    choice_by_lambda: dict[str, int] = Field(default_factory=dict, description="'0.2' -> the scale chosen.")
+    choice_by_lambda: dict[str, int] = Field(
+        default_factory=dict, description="'0.2' -> the scale that it chooses at the epoch that it keeps."
+    )
+    epoch_by_lambda: dict[str, int] = Field(
+        default_factory=dict,
+        description="'0.2' -> the epoch that it keeps, of those that were trained; empty in older results, where every "
+        "value chooses at the epoch that the run's own value kept.",
+    )
     selection_rule: str | None = None
     student: ModelRecord
     student_source: str | None = Field(
@@ -214,6 +243,7 @@ class RunResult(Config):
     cost: CostRecord
     splits: dict[str, SplitRecord]
     closed_form_training_flops: float = Field(description="The plan's estimate for the epochs that were asked for.")
+    closed_form_evaluation_flops: float | None = Field(None, ge=0.0)
     versions: dict[str, str]
     threads: int
     devices: str

@@ -10,6 +10,7 @@ from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.predictions import SELECTION, VALIDATION, keep_predictions
 from minidisc_ray.pipeline.records import StageRecord, read_record
 from minidisc_ray.pipeline.shared import (
+    scoring_flops,
     selection_logits,
     selection_metrics,
     teacher_folder,
@@ -31,6 +32,7 @@ def record_of(context: Context, stage: str, scale: int, model: PreTrainedModel) 
         stage=stage,
         trial=context.trial,
         scale_percent=scale,
+        evaluation_flops=scoring_flops(model, [context.prepared.selection, *context.prepared.validation.values()]),
         selection_metrics={scale: selection_metrics(context.prepared, selection)},
         validation_metrics=validation_metrics(context.prepared, validation),
     )
@@ -43,13 +45,13 @@ def keep_answers(context: Context, stage: str, logits: Mapping[str, np.ndarray])
 
 
 def metric_above(context: Context, before: Sequence[StageRecord]) -> tuple[float, int]:
-    """Selection metric and scale of the model above a sandwich or a choice: the newest chosen, else the teacher."""
-    primary = context.prepared.task.primary_metric
+    """Selection score and scale of the model above a sandwich or a choice: the newest chosen, else the teacher."""
+    score = context.prepared.task.selection_score
     chosen = [record for record in before if record.chosen_percent is not None]
     if chosen:
         scale = chosen[-1].chosen_percent
         assert scale is not None
-        return chosen[-1].selection_metrics[scale][primary], scale
+        return score(chosen[-1].selection_metrics[scale]), scale
     record = read_record(teacher_folder(context.prepared), verify=False)
     assert record is not None
-    return record.selection_metrics[TEACHER_PERCENT][primary], TEACHER_PERCENT
+    return score(record.selection_metrics[TEACHER_PERCENT]), TEACHER_PERCENT

@@ -1,7 +1,7 @@
 """Stages that several runs share: the teacher, and importance. Each is computed once for a storage root."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -22,18 +22,22 @@ from minidisc_ray.files.mirroring import is_mirrored, unpublished
 from minidisc_ray.files.patience import patiently
 from minidisc_ray.files.writing import make_folder, put_in_place, remove, temporary_beside, write_file
 from minidisc_ray.models.checkpoint import load_model, note_inputs, save_model
+from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import build_teacher, load_teacher
+from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.pipeline.context import Context, logger
 from minidisc_ray.pipeline.mirrored import bring_small
 from minidisc_ray.pipeline.observer import StageObserver
-from minidisc_ray.pipeline.predictions import SELECTION, VALIDATION, keep_predictions
+from minidisc_ray.pipeline.predictions import SELECTION, VALIDATION, keep_predictions, read_predictions
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.records import MODEL, StageRecord, find_finished, read_record, write_record
+from minidisc_ray.pipeline.teacher_check import require_lead, teacher_warning
 from minidisc_ray.schedules.plan import MAIN_TRIAL
 from minidisc_ray.training.checkpoints import drop_checkpoints
 from minidisc_ray.training.finetune import finetune
 from minidisc_ray.training.importance import measure_importance
-from minidisc_ray.training.score import score_model
+from minidisc_ray.training.score import pass_flops, score_model
+from minidisc_ray.training.state import TrainingState
 
 _IMPORTANCE, _LEDGER = "importance.safetensors", "ledger.jsonl"
 
@@ -49,8 +53,19 @@ def importance_folder(prepared: Prepared) -> Path:
 
 
 def ensure_teacher(context: Context) -> StageRecord:
-    """The fine-tuned, scored teacher; made now unless another run made the same one."""
-    return _ensure(context, "teacher", teacher_folder(context.prepared), MODEL, _make_teacher)
+    """The fine-tuned, scored teacher; made now unless another run made the same one.
+
+    Raises:
+        UserError: if it has learned nothing, which ends the run before anything else is paid.
+    """
+    prepared = context.prepared
+    record = _ensure(context, "teacher", teacher_folder(prepared), MODEL, _make_teacher)
+    answers = read_predictions(teacher_folder(prepared), MAIN_TRIAL, "teacher")
+    if answers is not None:
+        require_lead(prepared, answers[f"{SELECTION}/{TEACHER_PERCENT}"])
+    if record.warning is not None and context.workers.is_first:
+        logger.warning("[%s] %s", context.trial, record.warning)
+    return record
 
 
 def ensure_importance(context: Context) -> StageRecord:
@@ -160,7 +175,7 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
     else:
         model = load_teacher(config.teacher, task, config.seed)
     note_inputs(model.config, task.text_columns, config.data.max_length)
-    num_epochs, best_epoch, flops = 0, None, 0.0
+    state: TrainingState | None = None
     if not prepared.teacher_is_fine_tuned:
         observer = StageObserver(context, "teacher", config.finetune.num_epochs, beat)
         with closing(observer):
@@ -177,12 +192,12 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
                 work,
                 observer,
             )
-        num_epochs, best_epoch, flops = state.epochs_done, state.best_epoch, state.training_flops
     if workers.is_first:
         save_model(model, prepared.tokenizer, work / "model")
     workers.wait()
     model = load_model(work / "model").to(workers.device)
     selection, validation = selection_logits(context, model), validation_logits(context, model)
+    evaluation_flops: float = scoring_flops(model, [prepared.selection, *prepared.validation.values()])
     if workers.is_first:
         answers = {f"{VALIDATION}/{name}": logits for name, logits in validation.items()}
         keep_predictions(work, MAIN_TRIAL, "teacher", {f"{SELECTION}/{TEACHER_PERCENT}": selection, **answers})
@@ -190,9 +205,12 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
         stage="teacher",
         trial=context.trial,
         scale_percent=TEACHER_PERCENT,
-        num_epochs=num_epochs,
-        best_epoch=best_epoch,
-        training_flops=flops,
+        num_epochs=state.epochs_done if state else 0,
+        best_epoch=state.best_epoch if state else None,
+        training_flops=state.training_flops if state else 0.0,
+        evaluation_flops=evaluation_flops + (state.evaluation_flops if state else 0.0),
+        history=state.history if state else (),
+        warning=teacher_warning(prepared, selection),
         selection_metrics={TEACHER_PERCENT: selection_metrics(prepared, selection)},
         validation_metrics=validation_metrics(prepared, validation),
     )
@@ -219,6 +237,12 @@ def validation_metrics(prepared: Prepared, logits: Mapping[str, np.ndarray]) -> 
         name: score(prepared.task, found, prepared.validation[name].labels.numpy()) for name, found in logits.items()
     }
     return merge_scores(prepared.task, by_split)
+
+
+def scoring_flops(model: PreTrainedModel, splits: Iterable[EncodedRows]) -> int:
+    """FLOPs of a model's answers on some splits."""
+    shape, structure = shape_of(model), structure_of(model.config)
+    return sum(pass_flops(shape, structure, rows) for rows in splits)
 
 
 def _logits(context: Context, model: PreTrainedModel, rows: EncodedRows) -> np.ndarray:

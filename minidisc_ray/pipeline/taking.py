@@ -36,8 +36,8 @@ def choose_assistant(context: Context, step: ChooseStep, before: Sequence[StageR
     """Choose among candidates by the recipe's rule, and keep the first one's model."""
     prepared = context.prepared
     found = _candidates(context, step, before)
-    primary = prepared.task.primary_metric
-    metrics = {scale: selection[primary] for scale, (selection, _) in found.items()}
+    task = prepared.task
+    metrics = {scale: task.selection_score(selection) for scale, (selection, _) in found.items()}
     teacher_metric, teacher_percent = metric_above(context, before)
     choice = choose(step.rule, metrics, teacher_metric, teacher_percent, step.num_chosen, step.num_below)
     chosen = choice.chain[0]
@@ -47,7 +47,7 @@ def choose_assistant(context: Context, step: ChooseStep, before: Sequence[StageR
             "[%s] assistant chosen: %s (selection %s %.4f, trade-off %.4f)",
             context.trial,
             " → ".join(f"{scale}%" for scale in choice.chain),
-            primary,
+            task.selection_label,
             metrics[chosen],
             choice.tradeoffs[chosen],
         )

@@ -153,7 +153,7 @@ def _epoch_metrics(note: EpochNote) -> dict[str, float]:
     found = {f"{where}/loss/{_name(name)}": value for name, value in note.epoch.losses.items()}
     for scale, metrics in note.epoch.metrics.items():
         found |= {f"{where}/selection/{_name(name)}/scale_{scale:03d}": value for name, value in metrics.items()}
-    return {**found, f"{where}/goodness": note.epoch.goodness}
+    return {**found, f"{where}/selection_score": note.epoch.selection_score}
 
 
 def _flat(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

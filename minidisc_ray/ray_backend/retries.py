@@ -1,13 +1,48 @@
 """When what failed is tried again: a decision, apart from who carries it out."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import ray.exceptions
+import torch
+import torch.distributed as dist
+
 from minidisc_ray.configs.training import ComputeConfig
+from minidisc_ray.training.notice import Preempted
+
+# What happens to a process, not in its code: it may well not happen again.
+_HAPPENS_TO_IT = (OSError, MemoryError, torch.OutOfMemoryError, dist.DistError, ray.exceptions.RayError, Preempted)
+# Torch has no classes for these.
+_WORDS = re.compile(r"allocate memory|start new thread|gloo|nccl|connection (closed|reset|refused)|timed out", re.I)
 
 # A spot node that is taken away is nobody's fault, yet a trial that only ever loses its node must end some time.
 _PREEMPTIONS_FOR_EACH_FAILURE = 10
 _LONGEST_WAIT_SECONDS = 300.0
+
+
+def is_worth_a_retry(error: BaseException) -> bool:
+    """Whether an exception of training code may be gone the next time: lost peers, no memory, a storage that was away.
+
+    Any other one comes from the code, its models or its data, and would be raised again.
+    """
+    return any(
+        isinstance(each, _HAPPENS_TO_IT) or (isinstance(each, RuntimeError) and _WORDS.search(str(each)) is not None)
+        for each in _with_causes(error)
+    )
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def in_its_own_words(error: BaseException) -> str:
+    """An exception in one line: its kind and what it says."""
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @dataclass(frozen=True)

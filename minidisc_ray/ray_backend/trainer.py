@@ -7,15 +7,17 @@ from pathlib import Path
 import ray.exceptions
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.pipeline.mirrored import bring_progress
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.progress import read_progress
 from minidisc_ray.ray_backend.holding import HoldingCallback
-from minidisc_ray.ray_backend.retries import Attempts, RetryPolicy
+from minidisc_ray.ray_backend.retries import Attempts, RetryPolicy, in_its_own_words, is_worth_a_retry
 from minidisc_ray.ray_backend.watching import is_stopped
 from minidisc_ray.ray_backend.worker import settings_of, train_worker
 from minidisc_ray.training.loop import TrainingError
@@ -29,6 +31,7 @@ def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
     """Run a trial's steps on its workers and wait for them; a group that lost a worker is made anew, after a while.
 
     Raises:
+        UserError: if the recipe, its data or its models are to blame.
         TrainingError: if the trial failed, or lost its workers too often, saying why.
     """
     attempts = Attempts(RetryPolicy.of(prepared.config.compute))
@@ -39,6 +42,8 @@ def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
             if is_stopped():
                 raise
             Ledger(prepared.run_folder / "ledger.jsonl").close_open(trial, "failed")
+            if (raised := _raised_by_code(error)) is not None:
+                raise TrainingError(f"trial {trial} failed: {in_its_own_words(raised)}") from error
             bring_progress(prepared.run_folder)
             was_preempted = any(
                 found.trial == trial and found.status == "interrupted" for found in read_progress(prepared.run_folder)
@@ -55,9 +60,18 @@ def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
             )
             time.sleep(wait)
             continue
+        if failure is not None and failure.is_users:
+            raise UserError(failure.sentence)
         if failure is not None:
-            raise TrainingError(f"trial {trial} failed: {failure}")
+            raise TrainingError(f"trial {trial} failed: {failure.sentence}")
         return
+
+
+def _raised_by_code(error: BaseException) -> BaseException | None:
+    """The exception of a worker's code that ended its group and would be raised again; None if there is none."""
+    failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
+    raised = (failure._base_exc for failure in failures if isinstance(failure, UserExceptionWithTraceback))
+    return next((each for each in raised if not is_worth_a_retry(each)), None)
 
 
 def _trainer(prepared: Prepared, trial: str, with_shared: bool) -> TorchTrainer:

@@ -9,6 +9,7 @@ import torch
 from ray import tune
 from ray.tune.trainable import wrap_function
 
+from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.files.mirroring import local_path
 from minidisc_ray.pipeline.mirrored import be_patient
@@ -35,7 +36,7 @@ def _one_process(config: dict[str, Any]) -> None:
         leave()
     finally:
         expect_nothing()
-    finish(failure)
+    finish(None if failure is None else failure.sentence)
 
 
 def trial_with_workers(config: dict[str, Any]) -> None:
@@ -46,7 +47,7 @@ def trial_with_workers(config: dict[str, Any]) -> None:
         resolved = resolve(settings["config"])
         be_patient(resolved.storage, resolved.compute.storage_patience_seconds)
         fit_trial(prepare(resolved), settings["trial"], settings["with_shared"])
-    except TrainingError as error:
+    except (TrainingError, UserError) as error:
         failure = str(error)
     finish(failure)
 

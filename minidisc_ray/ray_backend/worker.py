@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.pipeline.trial import run_shared, run_trial
 from minidisc_ray.ray_backend.holding import node_id
 from minidisc_ray.ray_backend.leaving import at_work
+from minidisc_ray.ray_backend.retries import in_its_own_words, is_worth_a_retry
 from minidisc_ray.ray_backend.stalls import note_place
 from minidisc_ray.schedules.plan import Trial
 from minidisc_ray.training.loop import TrainingError
@@ -39,8 +41,26 @@ def settings_of(prepared: Prepared, trial: str, with_shared: bool) -> dict[str, 
     return {"config": config, "trial": trial, "with_shared": with_shared}
 
 
-def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -> str | None:
-    """Execute one trial's steps on this worker; returns the sentence of a failure that no retry can mend."""
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial failed, where no retry can mend it.
+
+    Attributes:
+        sentence: in one line.
+        is_users: whether the recipe, its data or its models are to blame.
+    """
+
+    sentence: str
+    is_users: bool = False
+
+
+def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -> Failure | None:
+    """Execute one trial's steps on this worker; returns a failure that no retry can mend.
+
+    Raises:
+        Exception: whatever a retry may mend; and of several workers whatever one of them meets alone, since the others
+            would wait for it.
+    """
     _log_to_stderr()
     config = resolve(settings["config"])
     be_patient(config.storage, config.compute.storage_patience_seconds)
@@ -61,7 +81,12 @@ def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -
             run_shared(context, shared)
             run_trial(context, trial)
     except (UserError, TrainingError) as error:
-        return str(error)
+        return Failure(str(error), isinstance(error, UserError))
+    except Exception as error:
+        if workers.size > 1 or is_worth_a_retry(error):
+            raise
+        logging.getLogger("minidisc_ray").exception("[%s] stopped by an error in the code", name)
+        return Failure(in_its_own_words(error))
     context.progress((trial.steps or shared)[-1].name, "finished")
     return None
 
@@ -76,7 +101,7 @@ def _splits_of(rows_key: str) -> Splits:
     return load_splits(resolve(json.loads(rows_key)))
 
 
-def train_worker(settings: dict[str, Any]) -> str | None:
+def train_worker(settings: dict[str, Any]) -> Failure | None:
     """The training function of a ``TorchTrainer``."""
     # Ray would keep its pointer to a checkpoint on the driver's node, where no other one can write.
     has_pointers = not is_mirrored(storage_root(settings["config"]["storage"]))

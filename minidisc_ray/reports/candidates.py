@@ -65,13 +65,25 @@ def trial_rows(result: RunResult) -> list[TrialRow]:
 def lambda_scan_line(result: RunResult) -> str:
     """What each lambda would choose, as one line; empty where nothing was chosen."""
     by_value = sorted(result.choice_by_lambda.items(), key=lambda item: _number(item[0]))
-    return printable(f"λ {', '.join(f'{lam} → {scale}%' for lam, scale in by_value)}", kept="") if by_value else ""
+    if not by_value:
+        return ""
+    epochs = result.epoch_by_lambda
+    told = [f"{lam} → {scale}%" + (f" (epoch {epochs[lam]})" if lam in epochs else "") for lam, scale in by_value]
+    same = "" if epochs else "; all at the epoch that the run's own value kept"
+    return printable(f"λ {', '.join(told)}{same}", kept="")
+
+
+def selection_title(result: RunResult) -> str:
+    """What choices use, as a heading."""
+    own = result.selection_metric
+    return metric_title(result.primary_metric) if own in (None, result.primary_metric) else str(own)
 
 
 def candidate_table(result: RunResult) -> Table:
     """The candidates for a terminal; metrics are of the selection rows, in percent."""
-    table = _new_table(f"Assistant candidates, {metric_title(result.primary_metric)} on: {result.selection_split}")
-    for heading in ("Scale", metric_title(result.primary_metric), "λ-tradeoff", "Negative derivative"):
+    metric = selection_title(result)
+    table = _new_table(f"Assistant candidates, {metric} on: {result.selection_split}")
+    for heading in ("Scale", metric, "λ-tradeoff", "Negative derivative"):
         table.add_column(text_cell(heading), justify="right", overflow="fold")
     table.add_column("Trained", overflow="fold")
     for heading in ("Heads kept", "Neurons kept"):

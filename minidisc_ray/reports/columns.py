@@ -98,7 +98,7 @@ def _section(rows: list[Row]) -> Section:
         *(_other_metric(name, rows) for name in _other_metrics(rows)),
         column(unit[0].upper() + unit[1:], hours("device_hours")),
         column("Hours ratio", ratio("device_hours_ratio")),
-        column("FLOPs ratio", ratio("training_flops_ratio"), priority=1),
+        column("FLOPs ratio", ratio("flops_ratio"), priority=1),
         *(column(heading, ratio(name)) for heading, name in step_ratios(rows).items()),
         *([column("Lost hours", hours("lost_device_hours"))] if any(row["lost_device_hours"] for row in rows) else []),
         *_price(rows),

@@ -32,7 +32,7 @@ def _renderables(prepared: Prepared) -> Iterator[RenderableType]:
     rows = ", ".join(f"{name} {len(found):,}" for name, found in splits.validation.items())
     yield (
         f"{prepared.task.name}: train {len(splits.train):,} rows, selection {len(splits.selection):,} "
-        f"({splits.selection_description}), {rows}; metric {prepared.task.primary_metric}"
+        f"({splits.selection_description}), {rows}; metric {prepared.task.primary_metric}{_chosen_by(prepared)}"
     )
     if not prepared.task.is_regression:
         yield f"classes: {', '.join(prepared.task.label_names)}"
@@ -48,6 +48,11 @@ def _renderables(prepared: Prepared) -> Iterator[RenderableType]:
     trials = len(prepared.plan.trials)
     yield f"{trials} trial{'s' if trials > 1 else ''}, each on {compute_text(prepared.config.compute)}"
     yield f"run: {prepared.run_folder}"
+
+
+def _chosen_by(prepared: Prepared) -> str:
+    task = prepared.task
+    return "" if task.chosen_by == (task.primary_metric,) else f", chosen by {task.selection_label}"
 
 
 def _sizes(prepared: Prepared) -> Table:
@@ -96,12 +101,19 @@ def _steps(prepared: Prepared) -> Table:
     table.add_column("Trial")
     table.add_column("Step")
     table.add_column("Training TFLOPs", justify="right")
+    table.add_column("Evaluation TFLOPs", justify="right")
     stages = Estimator(prepared).stages()
     for stage in stages:
         aside = "" if stage.in_ratio else " (a column of its own)"
-        table.add_row(stage.trial, stage.stage + aside, f"{stage.training_flops / 1e12:,.3f}")
-    table.add_row("", "sum", f"{sum(stage.training_flops for stage in stages if stage.in_ratio) / 1e12:,.3f}")
+        table.add_row(stage.trial, stage.stage + aside, *_tera(stage.training_flops, stage.evaluation_flops))
+    charged = [stage for stage in stages if stage.in_ratio]
+    sums = (sum(stage.training_flops for stage in charged), sum(stage.evaluation_flops for stage in charged))
+    table.add_row("", "sum", *_tera(*sums))
     return table
+
+
+def _tera(*flops: float) -> tuple[str, ...]:
+    return tuple(f"{each / 1e12:,.3f}" for each in flops)
 
 
 def _few_rows(prepared: Prepared) -> Iterator[str]:
@@ -136,7 +148,7 @@ def _assumed(prepared: Prepared) -> Iterator[str]:
     if isinstance(schedule, ConventionalConfig) and schedule.match is not None:
         grid = _percents(schedule.match.scales.scales(prepared.config.student_percent))
         yield (
-            f"matched: the training FLOPs, in closed form, of {schedule.match.label} over {grid} with "
+            f"matched: the FLOPs, in closed form and evaluation included, of {schedule.match.label} over {grid} with "
             f"eta {schedule.match.num_sampled}; reached in {prepared.config.distil_training.num_epochs} epochs"
         )
 

@@ -76,10 +76,15 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     notes = [
         selection_note(first["selection_split"], first["protocol"], bool(frame["metric_std"].notna().any())),
         "Device-hours leave out teacher fine-tuning and start-up: columns of their own, outside the ratio. Ratios are "
-        "to the Conventional run of the same recipe and seed, and empty where there is none.",
+        "to the Conventional run of the same recipe and seed, and empty where there is none. FLOPs ratios are of "
+        "training and evaluation together.",
         "MACs: multiply-adds of one row of 128 tokens. Encoder parameters are what the scale prunes; total adds the "
         "embeddings and the rest.",
     ]
+    notes += majority_notes(
+        [(row["task"], row["metric_name"], row["majority_of"]) for row in rows if row["majority_of"]]
+    )
+    notes += _uncounted(rows)
     notes += _fewer_seeds(rows)
     if any(row["lost_device_hours"] for row in rows):
         notes.append(
@@ -96,9 +101,41 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
             "at the peak, relative to LTSD with the same method, student and seed. The teacher's forward pass is in "
             "them only where its outputs are not cached: compute.teacher_cache_gib=0 puts it into every step."
         )
+    notes += [f"On {row['task']} {row['teacher_warning']}." for row in rows if row["teacher_warning"]]
     if bool(frame["teacher_may_have_seen_selection"].any()):
         notes.append(seen_warning([row["task"] for row in rows if row["teacher_may_have_seen_selection"]]))
     return notes
+
+
+def majority_notes(found: Sequence[tuple[str, str, str]]) -> list[str]:
+    """What the majority row is.
+
+    Args:
+        found: each task with its metric, and whose commonest class it is.
+    """
+    own = [(task, metric) for task, metric, whose in found if whose != "train"]
+    older = ", ".join(dict.fromkeys(task for task, _, whose in found if whose == "train"))
+    kinds = [metric in ("spearman", "pearson") for _, metric in own]
+    notes = []
+    if not all(kinds):
+        notes.append("Majority class: always giving the commonest class of the rows that the score is on.")
+    if any(kinds):
+        notes.append("Majority of a regression: always giving train's mean value.")
+    if older:
+        notes.append(f"Majority class of {older}: train's commonest class, as older results have it.")
+    return notes
+
+
+def _uncounted(rows: list[Row]) -> list[str]:
+    methods = [
+        row["method"] for row in rows if row["training_flops_ratio"] is not None and row["evaluation_flops"] is None
+    ]
+    if not methods:
+        return []
+    return [
+        f"Evaluation was not counted in older results ({', '.join(dict.fromkeys(methods))}): a FLOPs ratio with one of "
+        "them is of training alone."
+    ]
 
 
 def _fewer_seeds(rows: list[Row]) -> Iterator[str]:

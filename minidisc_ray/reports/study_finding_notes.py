@@ -41,6 +41,12 @@ _AGREEMENTS = (
     "scales."
 )
 
+_ASSUMPTIONS = (
+    "One maximum: the share of runs whose λ-tradeoff over the candidates has a single maximum. Falling pairs: the "
+    "share of neighbouring candidates of which the larger scores less on the selection split, against property 2. In "
+    "brackets 95% intervals (Wilson), which take cases for independent; pairs of one run are not quite."
+)
+
 
 def finding_notes(findings: Findings, num_seeds: int) -> list[str]:
     """The notes below the sections.
@@ -55,6 +61,7 @@ def finding_notes(findings: Findings, num_seeds: int) -> list[str]:
     ordered = ordered_agreements(findings.agreements)
     notes += [_AGREEMENTS] if ordered else []
     notes += _left_out(findings.agreements)
+    notes += [_ASSUMPTIONS] if findings.assumptions else []
     numbers = (*findings.differences, *findings.regrets, *findings.hindsights, *findings.rules)
     notes += [_SAME] if any(is_same(finding.interval) for finding in numbers) else []
     shown: list[Finding | TaskAgreement] = [*numbers, *ordered]

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from minidisc_ray.evaluation.assumptions import Share
 from minidisc_ray.evaluation.intervals import Interval
 from minidisc_ray.evaluation.rules import BestStudentRule, NoAssistantRule, ParameterRatioRule
+from minidisc_ray.pipeline.assumptions import Assumptions
 from minidisc_ray.pipeline.findings import Finding, Findings, TaskAgreement
 from minidisc_ray.reports.columns import Column, Section
 
@@ -30,6 +32,8 @@ def finding_sections(findings: Findings, num_seeds: int) -> list[Section]:
         sections.append(_rules(findings.rules, num_seeds))
     if ordered := ordered_agreements(findings.agreements):
         sections.append(_agreements(ordered, num_seeds))
+    if findings.assumptions:
+        sections.append(_assumptions(findings.assumptions))
     return sections
 
 
@@ -103,6 +107,23 @@ def _rules(found: Sequence[Finding], num_seeds: int) -> Section:
             _numbers("Interval", [_interval(finding.interval) for finding in found]),
         ),
     )
+
+
+def _assumptions(found: Sequence[Assumptions]) -> Section:
+    return Section(
+        "Do the method's assumptions hold?",
+        (
+            _words("Method", [one.method for one in found]),
+            _numbers("Runs", [str(one.one_maximum.total) for one in found]),
+            _numbers("One maximum", [_share(one.one_maximum) for one in found]),
+            _numbers("Pairs", [str(one.falling_pairs.total) for one in found]),
+            _numbers("Falling pairs", [_share(one.falling_pairs) for one in found]),
+        ),
+    )
+
+
+def _share(share: Share) -> str:
+    return f"{100 * share.share:.0f}% ({100 * share.low:.0f} to {100 * share.high:.0f})"
 
 
 def _agreements(found: Sequence[TaskAgreement], num_seeds: int) -> Section:

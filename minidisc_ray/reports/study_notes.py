@@ -6,7 +6,7 @@ from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.study_base import AVERAGE, PaperConfig, StudyConfig
 from minidisc_ray.pipeline.result import ModelRecord
 from minidisc_ray.pipeline.study import Outcome
-from minidisc_ray.reports.render import seen_warning, selection_note
+from minidisc_ray.reports.render import majority_notes, seen_warning, selection_note
 from minidisc_ray.reports.study_columns import ScoreColumn
 from minidisc_ray.reports.study_marks import Marks, listed
 from minidisc_ray.reports.study_paper import average_of, other_teacher_note, printed_for
@@ -31,9 +31,12 @@ def notes_of(study: StudyConfig, outcomes: Sequence[Outcome], marks: Marks, bloc
         split = ", or ".join(dict.fromkeys(result.selection_split for result in results))
         has_deviations = len({result.seed for result in results}) > 1
         notes += [selection_note(split, results[0].protocol, has_deviations) + _metrics(blocks), _costs(study)]
+        notes += majority_notes([(result.task, result.primary_metric, result.majority_of) for result in results])
         notes += _matched(study, outcomes)
     notes += _paper(study.paper, blocks) if study.paper is not None else []
     seen = [result.task for result in results if result.teacher_may_have_seen_selection]
+    warned = {result.task: result.teacher_warning for result in results if result.teacher_warning is not None}
+    notes += [f"On {task} {warning}." for task, warning in warned.items()]
     return notes + ([seen_warning(seen)] if seen else [])
 
 
@@ -58,8 +61,9 @@ def _metrics(blocks: Shown) -> str:
 
 def _costs(study: StudyConfig) -> str:
     ratios = (
-        f"Ratios of device-hours and of training FLOPs are to {study.conventional} of the same teacher, task, scale "
-        "and seed, averaged over the tasks and seeds that both have; teacher fine-tuning and start-up are in neither."
+        f"Ratios of device-hours, and of FLOPs of training and evaluation, are to {study.conventional} of the same "
+        "teacher, task, scale and seed, averaged over the tasks and seeds that both have; teacher fine-tuning and "
+        "start-up are in neither."
         if study.conventional is not None
         else "There is no conventional method, so there are no ratios."
     )
@@ -77,7 +81,7 @@ def _matched(study: StudyConfig, outcomes: Sequence[Outcome]) -> list[str]:
         return []
     verb, whose = ("is", "its") if len(methods) == 1 else ("are", "their")
     return [
-        f"{' and '.join(methods)} {verb} matched in training FLOPs, in closed form, so {whose} hours may differ from "
+        f"{' and '.join(methods)} {verb} matched in FLOPs, in closed form, so {whose} hours may differ from "
         "those of what is matched."
     ]
 

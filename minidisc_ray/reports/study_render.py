@@ -107,7 +107,7 @@ def _section(table: StudyTable, block: Block) -> Section:
             lambda row: ratio_text(row.device_hours_ratio),
             lambda printed: ratio_text(printed.get(COST)),
         ),
-        column("FLOPs ratio", lambda row: ratio_text(row.training_flops_ratio), priority=1),
+        column("FLOPs ratio", lambda row: ratio_text(row.flops_ratio), priority=1),
     ]
     return Section(" · ".join(title), tuple(columns))
 
@@ -150,7 +150,9 @@ def _record(table: StudyTable, block: Block, row: StudyRow) -> dict[str, Any]:
     for key, score in (*row.scores.items(), (AVERAGE, row.average)):
         record |= {key: score.mean, f"{key}_std": score.std, f"{key}_seeds": len(score.values)}
     record["device_hours_ratio"] = row.device_hours_ratio
+    record["flops_ratio"] = row.flops_ratio
     record["training_flops_ratio"] = row.training_flops_ratio
+    record["evaluation_flops"] = row.evaluation_flops
     record |= {f"paper_{key}": value for key, value in (row.printed or {}).items()}
     return record | {"runs": " ".join(row.runs)}
 

@@ -14,7 +14,7 @@ from minidisc_ray.reports.study_marks import Marks
 from minidisc_ray.reports.study_notes import notes_of
 from minidisc_ray.reports.study_paper import printed_for, printed_row, teacher_row
 from minidisc_ray.reports.study_scores import Score, average_of_row, mean, score_of
-from minidisc_ray.reports.table import MAJORITY
+from minidisc_ray.reports.table import MAJORITY, flops_ratio
 
 Group = Literal["teacher", "conventional", "assistant", "majority"]
 _ORDER: tuple[Group, ...] = ("conventional", "assistant")
@@ -50,6 +50,8 @@ class StudyRow:
     macs_at_128: float | None = None
     device_hours_ratio: float | None = None
     training_flops_ratio: float | None = None
+    flops_ratio: float | None = None
+    evaluation_flops: float | None = None
     printed: dict[str, float] | None = None
     runs: tuple[str, ...] = ()
 
@@ -198,6 +200,10 @@ def _method_row(
         ),
         training_flops_ratio=mean(
             run.cost.training_flops / base.cost.training_flops for run, base in pairs if base.cost.training_flops
+        ),
+        flops_ratio=flops_ratio(pairs),
+        evaluation_flops=mean(
+            result.cost.evaluation_flops for result in results if result.cost.evaluation_flops is not None
         ),
         printed=printed,
         runs=tuple(result.name for result in results),

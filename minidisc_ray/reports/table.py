@@ -42,16 +42,21 @@ _TAIL = (
     "device_hours",
     "device_unit",
     "training_flops",
+    "evaluation_flops",
     "device_hours_ratio",
+    "flops_ratio",
     "training_flops_ratio",
     "ratio_seeds",
     *_STEP,
     "closed_form_training_flops",
+    "closed_form_evaluation_flops",
     "teacher_device_hours",
     "startup_device_hours",
     *_COSTS,
     "currency",
     "assistant",
+    "majority_of",
+    "teacher_warning",
     "selection_split",
     "protocol",
     "teacher_may_have_seen_selection",
@@ -65,10 +70,13 @@ _NUMBERS = (
     "metric_std",
     "device_hours",
     "training_flops",
+    "evaluation_flops",
     "device_hours_ratio",
+    "flops_ratio",
     "training_flops_ratio",
     *_STEP,
     "closed_form_training_flops",
+    "closed_form_evaluation_flops",
     "teacher_device_hours",
     "startup_device_hours",
     *_COSTS,
@@ -150,7 +158,9 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
         "device_hours": _mean(run.cost.device_hours for run in runs),
         "device_unit": first.cost.device_unit,
         "training_flops": _mean(run.cost.training_flops for run in runs),
+        "evaluation_flops": _mean_of_all(run.cost.evaluation_flops for run in runs),
         "device_hours_ratio": _mean_ratio(same_unit, lambda run: run.cost.device_hours),
+        "flops_ratio": flops_ratio(pairs),
         "training_flops_ratio": _mean_ratio(pairs, lambda run: run.cost.training_flops),
         "ratio_seeds": _fewer_seeds([run.seed for run, _ in pairs], [run.seed for run in runs], list(conventional)),
         "step_seconds": _mean_of_all(run.student_step_seconds for run in runs),
@@ -158,6 +168,7 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
         "step_memory_bytes": _mean_of_all(run.student_step_memory_bytes for run in runs),
         "step_memory_ratio": _mean_ratio(steps, lambda run: run.student_step_memory_bytes),
         "closed_form_training_flops": _mean(run.closed_form_training_flops for run in runs),
+        "closed_form_evaluation_flops": _mean_of_all(run.closed_form_evaluation_flops for run in runs),
         "teacher_device_hours": _mean(run.cost.teacher_device_hours for run in runs),
         "startup_device_hours": _mean(run.cost.startup_device_hours for run in runs),
         **_true_costs([run.cost for run in runs]),
@@ -179,6 +190,16 @@ def _true_costs(costs: list[CostRecord]) -> Row:
         "price": _mean_of_all(cost.price for cost in costs) if has_price else None,
         "currency": currencies.pop() if has_price else None,
     }
+
+
+def flops_ratio(pairs: Sequence[tuple[RunResult, RunResult]]) -> float | None:
+    """The mean ratio of FLOPs over pairs of runs, evaluation included; of training alone where it was not counted.
+
+    None where there is no pair whose second run took any.
+    """
+    if all(run.cost.flops is not None for pair in pairs for run in pair):
+        return _mean_ratio(pairs, lambda run: run.cost.flops)
+    return _mean_ratio(pairs, lambda run: run.cost.training_flops)
 
 
 def _fewer_seeds(shared: list[int], own: list[int], conventional: list[int]) -> str:
@@ -233,6 +254,8 @@ def _teacher_row(runs: list[RunResult]) -> Row:
         "device_hours": hours,
         "device_unit": units.pop() if len(units) == 1 else None,
         "training_flops": _mean(run.cost.teacher_training_flops for run in per_seed),
+        "evaluation_flops": _mean_of_all(run.cost.teacher_evaluation_flops for run in per_seed),
+        "teacher_warning": next((run.teacher_warning for run in per_seed if run.teacher_warning is not None), None),
         "teacher_device_hours": hours,
         "assistant": "",
         "ratio_seeds": "",
@@ -247,6 +270,7 @@ def _majority_row(runs: list[RunResult]) -> Row:
         "method": MAJORITY,
         "objective": "",
         **_metrics([first.majority_metrics], first.primary_metric),
+        "majority_of": first.majority_of,
         "assistant": "",
         "ratio_seeds": "",
     }
@@ -291,7 +315,9 @@ def _mean_of_all(values: Iterable[float | None]) -> float | None:
     return _mean(found) if len(found) == len(listed) else None
 
 
-def _mean_ratio(pairs: list[tuple[RunResult, RunResult]], cost: Callable[[RunResult], float | None]) -> float | None:
+def _mean_ratio(
+    pairs: Sequence[tuple[RunResult, RunResult]], cost: Callable[[RunResult], float | None]
+) -> float | None:
     """The mean over pairs in which both have a cost, and the second one is not free."""
     costs = [(cost(run), cost(base)) for run, base in pairs]
     return _mean(of_run / of_base for of_run, of_base in costs if of_run is not None and of_base)

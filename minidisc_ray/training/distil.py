@@ -41,7 +41,7 @@ def distil(
     teacher: PreTrainedModel,
     objective: Objective,
     scales_of_step: Callable[[int], tuple[int, ...]],
-    goodness: Callable[[Scores], float],
+    selection_score: Callable[[Scores], float],
     training: TrainingConfig,
     surroundings: Surroundings,
     folder: Path,
@@ -55,7 +55,7 @@ def distil(
         teacher: the model above.
         objective: what is matched; its own parts are trained along, in place.
         scales_of_step: which candidates each step trains.
-        goodness: from every candidate's selection metrics to the number that picks the kept state.
+        selection_score: from every candidate's selection metrics to the number that picks the kept state.
         training: the stage's config.
         surroundings: rows and workers.
         folder: of the stage.
@@ -70,7 +70,7 @@ def distil(
         objective=objective,
         teacher=_outputs(teacher, wanted, around) if wanted else None,
         scales_of_step=scales_of_step,
-        goodness=goodness,
+        selection_score=selection_score,
         task=around.task,
         selection=around.selection,
         pad_token_id=around.pad_token_id,

@@ -39,7 +39,7 @@ def finetune(
         objective=LabelObjective(task.is_regression),
         teacher=None,
         scales_of_step=lambda step: (WHOLE,),  # noqa: ARG005
-        goodness=lambda scores: scores[WHOLE][task.primary_metric],
+        selection_score=lambda scores: task.selection_score(scores[WHOLE]),
         task=task,
         selection=selection,
         pad_token_id=pad_token_id,

@@ -12,16 +12,32 @@ from minidisc_ray.core.flops import EncoderShape, training_flops
 from minidisc_ray.core.task import Task
 from minidisc_ray.core.trace import Batch, Totals, Wanted
 from minidisc_ray.data import EncodedRows
-from minidisc_ray.evaluation import score
+from minidisc_ray.evaluation import label_loss, score
 from minidisc_ray.models.elastic import ElasticModel, FlatGradients
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.objectives import Objective
 from minidisc_ray.training.autocast import autocast
 from minidisc_ray.training.predict import predict
+from minidisc_ray.training.score import pass_flops
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers
 
 Scores = dict[int, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found, and what it took.
+
+    Attributes:
+        scores: every candidate's metrics.
+        loss: the mean loss of the labels, over all candidates.
+        flops: of this worker's forward passes.
+    """
+
+    scores: Scores
+    loss: float
+    flops: int
 
 
 @dataclass
@@ -33,7 +49,7 @@ class Learner:
         objective: what is minimised.
         teacher: None where the objective needs none.
         scales_of_step: which candidates a step trains; their losses are averaged.
-        goodness: from every candidate's metrics to the number that early stopping maximises.
+        selection_score: from every candidate's metrics to the number that early stopping maximises.
         task, selection, pad_token_id, workers, precision: what evaluation needs.
     """
 
@@ -41,7 +57,7 @@ class Learner:
     objective: Objective
     teacher: TeacherOutputs | None
     scales_of_step: Callable[[int], tuple[int, ...]]
-    goodness: Callable[[Scores], float]
+    selection_score: Callable[[Scores], float]
     task: Task
     selection: EncodedRows
     pad_token_id: int
@@ -88,11 +104,16 @@ class Learner:
         """Training FLOPs of this worker so far, the teacher's forward passes included."""
         return self.flops + (self.teacher.flops if self.teacher is not None else 0)
 
-    def evaluate(self, rows: EncodedRows | None = None) -> Scores:
-        """Every candidate's metrics on the selection split, or on other rows."""
+    def evaluate(self, rows: EncodedRows | None = None) -> Evaluation:
+        """Every candidate on the selection split, or on other rows."""
         rows = self.selection if rows is None else rows
         labels = rows.labels.numpy()
-        return {scale: score(self.task, logits, labels) for scale, logits in self.predict(rows).items()}
+        found = self.predict(rows)
+        scores = {scale: score(self.task, logits, labels) for scale, logits in found.items()}
+        losses = [label_loss(self.task, logits, labels) for logits in found.values()]
+        structures = self.elastic.structures.values()
+        flops = sum(pass_flops(self.shape, structure, rows, self.workers) for structure in structures)
+        return Evaluation(scores, sum(losses) / len(losses), flops)
 
     def predict(self, rows: EncodedRows) -> dict[int, np.ndarray]:
         """Every candidate's logits, (N, C)."""

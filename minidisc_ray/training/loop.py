@@ -14,11 +14,11 @@ from minidisc_ray.core.trace import Totals
 from minidisc_ray.data import EncodedRows, collate, epoch_batches, shard
 from minidisc_ray.models.dropout import seed_dropout
 from minidisc_ray.training.checkpoints import Checkpoints
-from minidisc_ray.training.learner import Learner, Scores
+from minidisc_ray.training.learner import Evaluation, Learner
 from minidisc_ray.training.notice import Preempted, must_stop
 from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
 from minidisc_ray.training.predict import to_device
-from minidisc_ray.training.state import EpochRecord, LossSum, TrainingState
+from minidisc_ray.training.state import EpochRecord, LossSum, TrainingState, best_epoch
 from minidisc_ray.training.step_meter import StepMeter
 from minidisc_ray.training.sums import LossSums
 
@@ -95,22 +95,24 @@ def train(
                 checkpoints.save(trained, optimizer, state.model_copy(update=within), is_best=False)
             if is_asked:
                 raise Preempted(folder.name, step)
-        metrics = _evaluate(learner, training, epoch)
+        found = _evaluate(learner, training, epoch)
         record = EpochRecord(
             epoch=epoch,
             losses=_mean_losses(sums, training, epoch),
-            metrics=metrics,
-            goodness=learner.goodness(metrics),
+            metrics=found.scores,
+            selection_score=learner.selection_score(found.scores),
+            selection_loss=found.loss,
+            is_final_phase=epoch > settled_epoch,
         )
-        # What an earlier phase reached is not what the recipe asks for: the first settled epoch takes its place.
-        is_first_settled = state.best_epoch <= settled_epoch < epoch
-        is_best = state.best is None or is_first_settled or record.goodness > state.best.goodness
+        history = (*state.history, record)
+        is_best = best_epoch(history) == epoch
         state = TrainingState(
             epochs_done=epoch,
             steps_done=step,
             best_epoch=epoch if is_best else state.best_epoch,
-            history=(*state.history, record),
+            history=history,
             training_flops=flops_before + workers.sum_number(learner.total_flops()),
+            evaluation_flops=state.evaluation_flops + workers.sum_number(found.flops),
             step_seconds=meter.seconds,
             step_memory_bytes=meter.memory_bytes,
         )
@@ -201,7 +203,7 @@ def _check_finite(name: str, value: float, training: TrainingConfig, epoch: int)
         raise TrainingError(f"the loss ({name}) is not finite in epoch {epoch}; {_remedy(training)}")
 
 
-def _evaluate(learner: Learner, training: TrainingConfig, epoch: int) -> Scores:
+def _evaluate(learner: Learner, training: TrainingConfig, epoch: int) -> Evaluation:
     try:
         return learner.evaluate()
     except ValueError as error:

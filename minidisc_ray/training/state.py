@@ -4,7 +4,7 @@ Weights and optimiser moments are safetensors, everything else is JSON; a folder
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,19 +28,35 @@ _STATE, _WEIGHTS, _MOMENTS = "state.json", "model.safetensors", "optimizer.safet
 
 
 class EpochRecord(Config):
-    """One epoch: mean loss terms, every candidate's selection metrics, and their goodness."""
+    """One epoch: mean loss terms, every candidate's selection metrics, and what is made of them.
+
+    ``selection_score`` is what early stopping maximises, ``selection_loss`` the mean loss of the selection rows'
+    labels, over all candidates. In the final phase the objective is what the recipe asks for in the end.
+    """
 
     epoch: int
     losses: dict[str, float]
     metrics: Metrics
-    goodness: float
+    selection_score: float
+    selection_loss: float = 0.0
+    is_final_phase: bool = True
+
+
+def best_epoch(history: Sequence[EpochRecord]) -> int:
+    """The number of the epoch to keep: that of the best score; of equals the one with the lower loss, then the first.
+
+    What an earlier phase reached is not what the recipe asks for, so once there are epochs of the final one, only they
+    count.
+    """
+    counted = [record for record in history if record.is_final_phase] or list(history)
+    return max(counted, key=lambda record: (record.selection_score, -record.selection_loss, -record.epoch)).epoch
 
 
 class TrainingState(Config):
     """Where a stage stands after a whole epoch, or after a step within one.
 
-    ``step_seconds`` and ``step_memory_bytes`` are of the steps that the first worker's process took itself.
-    ``partial_losses`` has, for each worker, the sums over the steps of the epoch that is not over.
+    ``step_seconds`` and ``step_memory_bytes`` are of the steps that the first worker's process took itself, FLOPs of
+    all workers. ``partial_losses`` has, for each worker, the sums over the steps of the epoch that is not over.
     """
 
     epochs_done: int = 0
@@ -50,6 +66,7 @@ class TrainingState(Config):
     best_epoch: int = 0
     history: tuple[EpochRecord, ...] = ()
     training_flops: float = 0.0
+    evaluation_flops: float = 0.0
     step_seconds: float | None = None
     step_memory_bytes: int | None = None
 

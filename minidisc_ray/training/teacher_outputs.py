@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from minidisc_ray.configs.training import Precision
+from minidisc_ray.configs.training import ComputeConfig, Precision
 from minidisc_ray.core.flops import EncoderShape, inference_flops
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.trace import Batch, Trace, Wanted
@@ -19,17 +19,27 @@ from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.training.autocast import autocast
+from minidisc_ray.training.memory import free_memory_bytes
 from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, to_device
 from minidisc_ray.training.workers import Workers
 
+# The rest is for weights, moments and activations, and for trials beside this one.
+_SHARE_OF_FREE_MEMORY = 0.25
 # Which tensor of a trace: its attribute and its layer.
 _Key = tuple[str, int]
 
 
 def cached_bytes(rows: EncodedRows, num_labels: int, wanted: Wanted, shape: EncoderShape, structure: Structure) -> int:
-    """Size of all that a teacher gives on a split, in float32."""
+    """Size of all that a teacher gives on a split: logits in float32, what it gives for each token in float16."""
     widths = _widths(wanted, shape, structure).values()
-    return 4 * (len(rows) * num_labels + int(rows.offsets[-1]) * sum(widths))
+    return 4 * len(rows) * num_labels + 2 * int(rows.offsets[-1]) * sum(widths)
+
+
+def cache_limit_bytes(compute: ComputeConfig, num_processes: int = 1) -> int:
+    """How much a process may keep: what the recipe says, else its share of a quarter of the memory that is free now."""
+    if compute.teacher_cache_gib is not None:
+        return int(compute.teacher_cache_gib * 2**30)
+    return int(_SHARE_OF_FREE_MEMORY * free_memory_bytes() / num_processes)
 
 
 class TeacherOutputs:
@@ -70,7 +80,11 @@ class TeacherOutputs:
             self._fill(pad_token_id, num_labels)
 
     def trace(self, batch: Batch) -> Trace:
-        """What is wanted of the teacher on a batch of training rows, detached and in float32."""
+        """What is wanted of the teacher on a batch of training rows, detached, in float32.
+
+        What it gives for each token has been rounded to float16, cached or not, so that the memory that happens to be
+        free changes no number.
+        """
         if not self.is_cached:
             self.flops += inference_flops(self.shape, self.structure, batch.rows, batch.length)
             return self._run(batch)
@@ -80,21 +94,21 @@ class TeacherOutputs:
             starts = self.rows.offsets[batch.indices].unsqueeze(1)
             # Beyond a row's end this reads whatever follows it: the mask keeps padding out of every objective.
             positions = (starts + torch.arange(batch.length)).clamp_(max=int(self.rows.offsets[-1]) - 1)
-            tables = {key: table[positions].to(device) for key, table in self._tables.items()}
+            tables = {key: table[positions].to(device).float() for key, table in self._tables.items()}
         return _as_trace(self._logits[batch.indices].to(device), tables)
 
     @torch.no_grad()
     def _run(self, batch: Batch) -> Trace:
         with autocast(self.precision, self.workers.device):
             trace = run_model(self.teacher, batch, self.wanted)
-        return _as_trace(trace.logits.float(), {key: value.float() for key, value in _by_key(trace).items()})
+        return _as_trace(trace.logits.float(), {key: _rounded(value).float() for key, value in _by_key(trace).items()})
 
     def _fill(self, pad_token_id: int, num_labels: int) -> None:
         workers = self.workers
         self._logits = torch.zeros(len(self.rows), num_labels)
         tokens = int(self.rows.offsets[-1])
         widths = _widths(self.wanted, self.shape, self.structure)
-        self._tables = {key: torch.zeros(tokens, width) for key, width in widths.items()}
+        self._tables = {key: torch.zeros(tokens, width, dtype=torch.float16) for key, width in widths.items()}
         batches = evaluation_batches(self.rows.lengths, EVALUATION_BATCH_SIZE)
         for indices in batches[workers.rank :: workers.size]:
             batch = to_device(collate(self.rows, indices, pad_token_id), workers.device)
@@ -104,10 +118,16 @@ class TeacherOutputs:
             if self._tables:
                 positions, is_real = _token_positions(self.rows, indices), batch.mask.bool()
                 for key, value in _by_key(trace).items():
-                    self._tables[key][positions] = value[is_real].cpu()
+                    self._tables[key][positions] = _rounded(value[is_real]).cpu()
         for table in (self._logits, *self._tables.values()):
             if workers.size > 1:
                 table.copy_(workers.sum_(table.to(workers.device)))
+
+
+def _rounded(values: Tensor) -> Tensor:
+    """In float16; what lies outside of its range becomes the nearest that it has."""
+    largest = torch.finfo(torch.float16).max
+    return values.clamp(-largest, largest).half()
 
 
 def _widths(wanted: Wanted, shape: EncoderShape, structure: Structure) -> dict[_Key, int]:

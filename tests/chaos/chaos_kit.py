@@ -36,7 +36,14 @@ STUDY: dict[str, Any] = {
     "title": "A sweep that is disturbed",
     "recipe": {
         "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},
-        "teacher": {"kind": "builtin", "num_layers": 2, "hidden_size": 32, "num_heads": 4, "intermediate_size": 64},
+        "teacher": {
+            "kind": "builtin",
+            "num_layers": 2,
+            "hidden_size": 32,
+            "num_heads": 4,
+            "intermediate_size": 64,
+            "allow_at_chance": True,
+        },
         "pruning": {"neuron_multiple": 1},
         "finetune": _LONG,
         "sandwich": _LONG,

@@ -25,7 +25,11 @@ def own_task(tmp_path, teacher=None, **changes):
     parts = {
         "task": {"kind": "classification"},
         "data": {"kind": "files", "train": str(train), "validation": str(validation)},
-        "teacher": {"kind": "pretrained", "path": str(teacher or write_teacher(tmp_path / "teacher"))},
+        "teacher": {
+            "kind": "pretrained",
+            "path": str(teacher or write_teacher(tmp_path / "teacher")),
+            "allow_at_chance": True,
+        },
         "student": {"scale_percent": 20},
     }
     return write_recipe(tmp_path / "own.yaml", tmp_path / "storage", **{**parts, **changes})

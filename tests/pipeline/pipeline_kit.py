@@ -36,7 +36,14 @@ def prepared_run(storage: Path, kind: str, overrides: tuple[str, ...] = ()) -> P
     once = {"num_epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "early_stop_epochs": None}
     raw = {
         "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},
-        "teacher": {"kind": "builtin", "num_layers": 2, "hidden_size": 32, "num_heads": 4, "intermediate_size": 64},
+        "teacher": {
+            "kind": "builtin",
+            "num_layers": 2,
+            "hidden_size": 32,
+            "num_heads": 4,
+            "intermediate_size": 64,
+            "allow_at_chance": True,
+        },
         "schedule": SCHEDULES[kind],
         "pruning": {"neuron_multiple": 1},
         "finetune": {**once, "num_epochs": 2},
@@ -60,7 +67,7 @@ def random_teacher(folder: Path) -> tuple[str, ...]:
         tokens = torch.randint(5, config.vocab_size, (200, 12))
         model.classifier.bias.sub_(model.eval()(tokens).logits.mean(0))
     save_model(model, builtin_tokenizer(), folder)
-    return (f"teacher={{kind: pretrained, path: {folder}}}",)
+    return (f"teacher={{kind: pretrained, path: {folder}, allow_at_chance: true}}",)
 
 
 def run(storage: Path, kind: str, overrides: tuple[str, ...] = ()) -> RunResult:

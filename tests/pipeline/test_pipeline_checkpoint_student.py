@@ -245,7 +245,7 @@ def test_contents_name_the_run_and_places_do_not(tmp_path, storage, encoder):
 
 def test_a_relative_path_is_made_absolute(tmp_path, monkeypatch, encoder):
     monkeypatch.chdir(encoder.parent)
-    teacher = {"kind": "builtin", "num_layers": 1, "hidden_size": 32, "intermediate_size": 64}
+    teacher = {"kind": "builtin", "num_layers": 1, "hidden_size": 32, "intermediate_size": 64, "allow_at_chance": True}
     student = {"kind": "checkpoint", "path": "./small"}
     prepared = api.plan({"teacher": teacher, "student": student, "storage": str(tmp_path)})
     assert prepared.config.student.path == str(encoder)

@@ -99,7 +99,7 @@ def test_the_sandwich_keeps_the_epoch_with_the_largest_best_tradeoff(tmp_path, m
         return max(-(teacher - large) / 0.4, -(large - small) / 0.3)
 
     values = [best_tradeoff(record) for record in records]
-    assert [record.goodness for record in records] == pytest.approx(values)
+    assert [record.selection_score for record in records] == pytest.approx(values)
     record = read_record(prepared.run_folder / "stages" / "sandwich")
     kept = records[values.index(max(values))]
     assert record.best_epoch == kept.epoch

@@ -18,7 +18,6 @@ from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.reports.plan import plan_renderables
 
 TASK = Task("tiny", ("text",), "label", BUILTIN_LABEL_NAMES, ("accuracy",))
-CHANCE = "teacher.allow_at_chance=true"
 
 
 def save(folder, family="bert", tokenizer=None, **sizes):
@@ -29,7 +28,7 @@ def save(folder, family="bert", tokenizer=None, **sizes):
     torch.manual_seed(0)
     save_model(AutoModelForSequenceClassification.from_config(config), tokenizer or builtin_tokenizer(), folder)
     (folder / "seal.json").unlink()
-    return (f"teacher={{kind: pretrained, path: {folder}, fine_tuned: false}}",)
+    return (f"teacher={{kind: pretrained, path: {folder}, fine_tuned: false, allow_at_chance: true}}",)
 
 
 def names_of(storage, overrides):
@@ -132,7 +131,6 @@ def test_a_teacher_of_one_token_type_gets_none(tmp_path, family):
     (tmp_path / "validation.jsonl").write_text(rows[: len(rows) // 2])
     overrides = (
         *save(tmp_path / "model", family, type_vocab_size=1),
-        CHANCE,
         "task={kind: classification, text: [a, b]}",
         f"data={{kind: files, folder: {tmp_path}}}",
     )

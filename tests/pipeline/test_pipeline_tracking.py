@@ -61,7 +61,7 @@ def test_every_epoch_of_every_stage_is_a_step(tracked):
         (note.step, note.epoch.metrics[10]["accuracy"]) for note in notes
     ]
     assert [note.step for note in notes] == [8, 16]
-    assert "main/teacher/goodness" in run.data.metrics
+    assert "main/teacher/selection_score" in run.data.metrics
     assert "main/sandwich/selection/accuracy/scale_060" in run.data.metrics
 
 

@@ -57,7 +57,7 @@ def test_ray_train_got_metrics_and_a_checkpoint(finished):
     snapshot = json.loads((job / "checkpoint_manager_snapshot.json").read_text())
     told = json.dumps(snapshot)
     assert "accuracy" in told
-    assert "goodness" in told
+    assert "selection_score" in told
 
 
 def test_progress_and_tensorboard_are_left_and_the_driver_watched(finished):

@@ -215,7 +215,14 @@ def test_a_run_in_a_storage_full_of_pickles_loads_none(tmp_path, marker):
     once = {"num_epochs": 1, "batch_size": 32, "learning_rate": 2e-3, "early_stop_epochs": None}
     raw = {
         "data": {"kind": "builtin", "train_rows": 64, "validation_rows": 32, "test_rows": 32},
-        "teacher": {"kind": "builtin", "num_layers": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 16},
+        "teacher": {
+            "kind": "builtin",
+            "num_layers": 1,
+            "hidden_size": 16,
+            "num_heads": 2,
+            "intermediate_size": 16,
+            "allow_at_chance": True,
+        },
         "student": {"scale_percent": 50},
         "schedule": {"kind": "conventional"},
         "pruning": {"neuron_multiple": 1},

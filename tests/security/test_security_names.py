@@ -18,7 +18,14 @@ from minidisc_ray.study import prepare_study
 
 TINY = {
     "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},
-    "teacher": {"kind": "builtin", "num_layers": 2, "hidden_size": 32, "num_heads": 4, "intermediate_size": 64},
+    "teacher": {
+        "kind": "builtin",
+        "num_layers": 2,
+        "hidden_size": 32,
+        "num_heads": 4,
+        "intermediate_size": 64,
+        "allow_at_chance": True,
+    },
     "schedule": {"kind": "conventional"},
 }
 ESCAPES = {

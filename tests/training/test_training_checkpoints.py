@@ -52,12 +52,12 @@ def from_epoch(first):
 def test_best_weights_that_are_lost_cost_what_was_done_since_a_state_that_has_them(tmp_path, stopped, first, caplog):
     """Epoch 2 is the best one: after epoch 3 the checkpoint before has its weights, after epoch 4 none does."""
     config = training(num_epochs=5, dropout=0.1)
-    whole, learner, _ = run(config, tmp_path / "whole", goodness=from_epoch(1))
+    whole, learner, _ = run(config, tmp_path / "whole", selection_score=from_epoch(1))
     folder = tmp_path / "stopped"
     with pytest.raises(Stop):
-        run(config, folder, goodness=from_epoch(1), observe={"after_epoch": raise_at(stopped)})
+        run(config, folder, selection_score=from_epoch(1), observe={"after_epoch": raise_at(stopped)})
     (folder / "best" / "model.safetensors").write_bytes(b"damaged")
-    again, other, recorder = run(config, folder, goodness=from_epoch(first))
+    again, other, recorder = run(config, folder, selection_score=from_epoch(first))
     assert [record.epoch for record in recorder.records] == list(range(first, 6))
     assert "the weights of its best epoch are lost (best: model.safetensors has 7 bytes" in caplog.messages[0]
     assert again.history == whole.history
@@ -65,11 +65,11 @@ def test_best_weights_that_are_lost_cost_what_was_done_since_a_state_that_has_th
 
 
 def test_checkpoints_hold_safetensors_and_json_only_and_few_of_them(tmp_path):
-    goodness = iter([0.1, 0.2, 0.3])
-    run(training(num_epochs=3), tmp_path / "rising", goodness=lambda _: next(goodness))
+    selection_score = iter([0.1, 0.2, 0.3])
+    run(training(num_epochs=3), tmp_path / "rising", selection_score=lambda _: next(selection_score))
     assert sorted(path.name for path in (tmp_path / "rising").iterdir()) == ["before", "best", "best-before", "newest"]
-    goodness = iter([0.3, 0.2, 0.1])
-    run(training(num_epochs=3), tmp_path / "falling", goodness=lambda _: next(goodness))
+    selection_score = iter([0.3, 0.2, 0.1])
+    run(training(num_epochs=3), tmp_path / "falling", selection_score=lambda _: next(selection_score))
     tmp_path = tmp_path / "falling"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["before", "best", "newest"]
     files = sorted(path.name for path in (tmp_path / "newest").iterdir())
@@ -77,7 +77,7 @@ def test_checkpoints_hold_safetensors_and_json_only_and_few_of_them(tmp_path):
     assert json.loads((tmp_path / "newest" / "state.json").read_text())["epochs_done"] == 3
 
 
-RECORD = EpochRecord(epoch=1, losses={"hidden": 1.0}, metrics={100: {"accuracy": 0.5}}, goodness=0.5)
+RECORD = EpochRecord(epoch=1, losses={"hidden": 1.0}, metrics={100: {"accuracy": 0.5}}, selection_score=0.5)
 AFTER_ONE = TrainingState(epochs_done=1, steps_done=1, best_epoch=1, history=(RECORD,))
 
 

@@ -71,7 +71,7 @@ class Stage:
 
 def state_of(number):
     epochs, within, _ = PLAN[number - 1]
-    records = [EpochRecord(epoch=epoch, losses={}, metrics={}, goodness=0.0) for epoch in range(1, epochs + 1)]
+    records = [EpochRecord(epoch=epoch, losses={}, metrics={}, selection_score=0.0) for epoch in range(1, epochs + 1)]
     return TrainingState(
         epochs_done=epochs,
         steps_done=number,
@@ -162,11 +162,11 @@ def train_here(folder, steps):
     def count(step):
         steps.value += 1
 
-    run(CONFIG, folder, observe={"after_step": count}, goodness=ups_and_downs)
+    run(CONFIG, folder, observe={"after_step": count}, selection_score=ups_and_downs)
 
 
 def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_numbers(tmp_path):
-    whole, learner, _ = run(training(num_epochs=3, dropout=0.1), tmp_path / "whole", goodness=ups_and_downs)
+    whole, learner, _ = run(training(num_epochs=3, dropout=0.1), tmp_path / "whole", selection_score=ups_and_downs)
     moments = random.Random(7)
     fork = multiprocessing.get_context("fork")
     for _ in range(4):
@@ -181,7 +181,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_numbers(tmp_path
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL
-    state, other, recorder = run(CONFIG, tmp_path / "killed", goodness=ups_and_downs)
+    state, other, recorder = run(CONFIG, tmp_path / "killed", selection_score=ups_and_downs)
     assert len(recorder.steps) < 12
     assert promised(state) == promised(whole)
     assert same_weights(weights_of(other.elastic.shared), weights_of(learner.elastic.shared))

@@ -112,10 +112,10 @@ def test_resuming_keeps_a_best_state_from_before(tmp_path):
     by_epoch = iter([0.9, 0.2, 0.1])
     config = training(num_epochs=3, dropout=0.1)
     with pytest.raises(Stop):
-        run(config, tmp_path, goodness=lambda _: next(by_epoch), observe={"after_epoch": raise_at(2)})
+        run(config, tmp_path, selection_score=lambda _: next(by_epoch), observe={"after_epoch": raise_at(2)})
     best = learner_of(config)
     assert load_checkpoint(tmp_path / "best", best.trained(), None) is not None
-    state, learner, _ = run(config, tmp_path, goodness=lambda _: next(by_epoch))
+    state, learner, _ = run(config, tmp_path, selection_score=lambda _: next(by_epoch))
     assert (state.best_epoch, state.epochs_done) == (1, 3)
     assert same_weights(weights_of(learner.elastic.shared), weights_of(best.elastic.shared))
 
@@ -141,18 +141,18 @@ def test_the_same_seed_gives_the_same_numbers_and_another_others(tmp_path):
 
 
 def test_early_stopping_honours_patience_and_keeps_the_best_state(tmp_path):
-    goodness = iter([0.1, 0.5, 0.5, 0.4, 0.9, 0.9])
+    selection_score = iter([0.1, 0.5, 0.5, 0.4, 0.9, 0.9])
     config = training(num_epochs=6, early_stop_epochs=2)
-    state, learner, recorder = run(config, tmp_path, goodness=lambda _: next(goodness))
-    assert [record.goodness for record in state.history] == [0.1, 0.5, 0.5, 0.4]
+    state, learner, recorder = run(config, tmp_path, selection_score=lambda _: next(selection_score))
+    assert [record.selection_score for record in state.history] == [0.1, 0.5, 0.5, 0.4]
     assert state.best_epoch == 2, "an equal value is no better one"
     assert same_weights(weights_of(learner.elastic.shared), recorder.weights[1])
     assert not same_weights(recorder.weights[1], recorder.weights[3])
 
 
 def test_without_early_stopping_all_epochs_run_and_the_best_is_kept(tmp_path):
-    goodness = iter([-0.1, -0.5, -0.3])  # negative metrics are metrics
-    state, learner, recorder = run(training(num_epochs=3), tmp_path, goodness=lambda _: next(goodness))
+    selection_score = iter([-0.1, -0.5, -0.3])  # negative metrics are metrics
+    state, learner, recorder = run(training(num_epochs=3), tmp_path, selection_score=lambda _: next(selection_score))
     assert (state.epochs_done, state.best_epoch) == (3, 1)
     assert same_weights(weights_of(learner.elastic.shared), recorder.weights[0])
 
@@ -302,5 +302,5 @@ def test_finetuning_learns_labels(tmp_path, family):
     config = training(num_epochs=12, batch_size=16, learning_rate=3e-3)
     state = finetune(model, rows, rows, task, config, "float32", 0, pad_id(model), Workers(), tmp_path, Losses())
     assert sum(losses[-6:]) < 0.5 * sum(losses[:6])
-    assert state.best.goodness == max(record.goodness for record in state.history)
-    assert state.best.goodness > 0.6
+    assert state.best.selection_score == max(record.selection_score for record in state.history)
+    assert state.best.selection_score > 0.6

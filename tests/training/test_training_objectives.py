@@ -164,9 +164,9 @@ def test_early_stopping_and_the_kept_state_are_of_the_last_phase(tmp_path):
     config = training(num_epochs=8, early_stop_epochs=2)
     phases = ({"share": 5, "objective": LTADConfig(num_relation_heads=16)}, {"share": 3, "objective": KDConfig()})
     objective = SequenceConfig(phases=phases)
-    state, learner, recorder = run(config, tmp_path / "two", objective_config=objective, goodness=ever_worse())
+    state, learner, recorder = run(config, tmp_path / "two", objective_config=objective, selection_score=ever_worse())
     # The kept state is of the last phase, whatever an earlier one reached: its first epoch is the best of those here.
     assert (state.best_epoch, state.epochs_done) == (6, 8)
     assert same_weights(weights_of(learner.elastic.shared), recorder.weights[5])
-    state, _, _ = run(config, tmp_path / "one", objective_config=KDConfig(), goodness=ever_worse())
+    state, _, _ = run(config, tmp_path / "one", objective_config=KDConfig(), selection_score=ever_worse())
     assert (state.best_epoch, state.epochs_done) == (1, 3)

@@ -38,7 +38,7 @@ def learner_of(
     config: TrainingConfig,
     family: str = "bert",
     scales: Sequence[int] = SCALES,
-    goodness: Callable[..., float] | None = None,
+    selection_score: Callable[..., float] | None = None,
     workers: Workers | None = None,
     cache_bytes: int = 2**30,
     rows: EncodedRows | None = None,
@@ -64,7 +64,7 @@ def learner_of(
             else None
         ),
         scales_of_step=lambda step: tuple(scales),
-        goodness=goodness or (lambda scores: scores[scales[0]]["accuracy"]),
+        selection_score=selection_score or (lambda scores: scores[scales[0]]["accuracy"]),
         task=TASK,
         selection=random_rows(SELECTION, seed=5),
         pad_token_id=pad_id(student),
