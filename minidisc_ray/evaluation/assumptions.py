@@ -41,7 +41,7 @@ def num_maxima(values: Sequence[float]) -> int:
     """How many local maxima values have in their order; equal neighbours are one, and an end may be a maximum."""
     steps = [value for value, _ in groupby(values)]
     padded = [float("-inf"), *steps, float("-inf")]
-    return sum(left < value > right for left, value, right in zip(padded, steps, padded[2:], strict=True))
+    return sum(left < value > right for left, value, right in zip(padded[:-2], steps, padded[2:], strict=True))
 
 
 def num_falls(metrics: Sequence[float]) -> int:

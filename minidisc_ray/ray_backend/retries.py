@@ -7,12 +7,21 @@ from dataclasses import dataclass, field
 import ray.exceptions
 import torch
 import torch.distributed as dist
+from ray.train.v2._internal.exceptions import RayTrainError
 
 from minidisc_ray.configs.training import ComputeConfig
 from minidisc_ray.training.notice import Preempted
 
 # What happens to a process, not in its code: it may well not happen again.
-_HAPPENS_TO_IT = (OSError, MemoryError, torch.OutOfMemoryError, dist.DistError, ray.exceptions.RayError, Preempted)
+_HAPPENS_TO_IT = (
+    OSError,
+    MemoryError,
+    torch.OutOfMemoryError,
+    dist.DistError,
+    ray.exceptions.RayError,
+    RayTrainError,
+    Preempted,
+)
 # Torch has no classes for these.
 _WORDS = re.compile(r"allocate memory|start new thread|gloo|nccl|connection (closed|reset|refused)|timed out", re.I)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import ray.exceptions
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from minidisc_ray.accounting.ledger import Ledger
@@ -70,8 +69,7 @@ def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
 def _raised_by_code(error: BaseException) -> BaseException | None:
     """The exception of a worker's code that ended its group and would be raised again; None if there is none."""
     failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
-    raised = (failure._base_exc for failure in failures if isinstance(failure, UserExceptionWithTraceback))
-    return next((each for each in raised if not is_worth_a_retry(each)), None)
+    return next((each for each in failures if not is_worth_a_retry(each)), None)
 
 
 def _trainer(prepared: Prepared, trial: str, with_shared: bool) -> TorchTrainer:

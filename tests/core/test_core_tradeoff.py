@@ -1,16 +1,15 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minidisc_ray.core.tradeoff import (
-    LAMBDA_SCAN,
     best_chain,
     best_scale,
     lambda_tradeoff,
     negative_derivative,
-    scan_lambda,
 )
 
 METRICS = {80: 0.90, 40: 0.84, 20: 0.60}
@@ -52,12 +51,6 @@ def test_negative_metrics():
 def test_ties_fall_to_the_smallest_scale():
     assert best_scale({90: 0.5, 30: 0.5, 60: 0.5, 20: 0.4}) == 30
     assert best_scale({30: 0.5, 90: 0.5}) == 30
-
-
-def test_the_scan_needs_no_training_and_moves_to_smaller_scales():
-    # 80 beats 40 while lambda < 0.06 / 0.4 = 0.15; 20 beats 40 from 1.2 on, which no lambda reaches.
-    assert scan_lambda(METRICS) == {0.1: 80, 0.2: 40, 0.3: 40, 0.4: 40, 0.5: 40, 0.6: 40, 0.7: 40}
-    assert LAMBDA_SCAN == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 @pytest.mark.parametrize(
@@ -107,3 +100,43 @@ def test_a_chain_has_the_largest_sum_and_leaves_what_comes_after_it():
     assert best_chain({60: 0.5, 40: 0.5, 20: 0.5}, 2) == (40, 20), "of equals the smallest"
     with pytest.raises(ValueError, match="4 candidates are too few for 5 assistants"):
         best_chain(scores, 3, num_below=2)
+
+
+class TestSecondOrder:
+    def test_by_hand(self):
+        """Both neighbours, each weighted by the other one's gap; the smallest candidate has one neighbour."""
+        scores = negative_derivative(METRICS, teacher_metric=0.92, order=2)
+        below, above = 0.4, 0.2  # of 80 percent: to 40, and to the teacher
+        slope = (below**2 * (0.92 - 0.90) + above**2 * (0.90 - 0.84)) / (below * above * (below + above))
+        assert scores[80] == pytest.approx(-slope)
+        below, above = 0.2, 0.4
+        slope = (below**2 * (0.90 - 0.84) + above**2 * (0.84 - 0.60)) / (below * above * (below + above))
+        assert scores[40] == pytest.approx(-slope)
+        assert scores[20] == negative_derivative(METRICS, teacher_metric=0.92)[20]
+
+    def test_it_is_exact_on_parabolas_where_the_first_order_is_not(self):
+        metrics = {scale: 0.5 + 0.6 * (scale / 100) - 0.2 * (scale / 100) ** 2 for scale in (90, 70, 65, 30, 20)}
+        teacher = 0.9
+        second, first = (negative_derivative(metrics, teacher, order=order) for order in (2, 1))
+        for scale in (90, 70, 65, 30):
+            assert second[scale] == pytest.approx(-(0.6 - 0.4 * scale / 100))
+            assert first[scale] != pytest.approx(second[scale])
+
+    def test_a_quarter_of_the_variance(self):
+        generator = np.random.default_rng(0)
+        scales = (80, 60, 40, 20)
+        draws = [
+            {scale: float(m) for scale, m in zip(scales, generator.normal(size=4), strict=True)} for _ in range(4000)
+        ]
+        of_order = {
+            order: np.var(
+                [negative_derivative(metrics, float(generator.normal()), order=order)[60] for metrics in draws]
+            )
+            for order in (1, 2)
+        }
+        assert of_order[2] / of_order[1] == pytest.approx(0.25, rel=0.1)
+
+    @pytest.mark.parametrize("order", [0, 3])
+    def test_other_orders_are_refused(self, order):
+        with pytest.raises(ValueError, match=f"order is {order}; use 1 or 2"):
+            negative_derivative(METRICS, 0.9, order=order)

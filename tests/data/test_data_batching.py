@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -84,3 +85,29 @@ def test_collate_and_shard_refuse_nonsense():
         shard(torch.arange(4), 0, 2, 0)
     with pytest.raises(ValueError, match="batch_size is 0"):
         epoch_batches(torch.ones(3), 0, 0, 0)
+
+
+@pytest.mark.parametrize("rows", [64, 160, 400, 1600, 3000])
+def test_groups_differ_from_epoch_to_epoch_however_few_rows_there_are(rows):
+    """One pool of all rows would be sorted into the same groups in every epoch, but for rows of one length."""
+    lengths = torch.arange(rows) % 500 + 3
+    groups = [
+        {frozenset(batch.tolist()) for batch in epoch_batches(lengths, 16, seed=0, epoch=epoch)} for epoch in range(3)
+    ]
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        assert len(groups[one] & groups[other]) <= 0.1 * len(groups[one])
+
+
+def test_pools_of_long_epochs_stay_fifty_batches():
+    """From 200 batches on nothing has changed since there were only pools of fifty: the same batches, row by row."""
+    lengths = torch.randint(3, 90, (16 * 203 + 5,), generator=torch.Generator().manual_seed(0))
+    generator = np.random.default_rng((7, 2))
+    order = generator.permutation(len(lengths))
+    full = 16 * 203
+    expected = []
+    for start in range(0, full, 16 * 50):
+        pool = order[start : min(start + 16 * 50, full)]
+        pool = pool[np.argsort(lengths.numpy()[pool], kind="stable")]
+        expected.extend(pool.reshape(-1, 16).tolist())
+    expected = [expected[place] for place in generator.permutation(len(expected))] + [order[full:].tolist()]
+    assert [batch.tolist() for batch in epoch_batches(lengths, 16, 7, 2)] == expected

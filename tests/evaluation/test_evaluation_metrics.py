@@ -1,10 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from minidisc_ray.core.task import Task
-from minidisc_ray.evaluation import majority_scores, merge_scores, predicted_labels, score
+from minidisc_ray.evaluation import label_loss, majority_scores, merge_scores, predicted_labels, score
 
 
 def classification(classes, metrics=("f1", "accuracy", "matthews")):
@@ -70,10 +72,16 @@ def test_shapes(shape):
 
 
 def test_majority():
+    # Of the rows that are scored: train's commonest class would get 25 percent here.
     scores = majority_scores(classification(2), np.array([1, 1, 0]), np.array([1, 0, 0, 0]))
-    assert scores == {"f1": pytest.approx(0.4), "accuracy": 0.25, "matthews": 0.0}
+    assert scores == {"f1": 0.0, "accuracy": 0.75, "matthews": 0.0}
+    assert majority_scores(classification(2), np.array([0, 0, 0]), np.array([1, 1, 1, 0])) == {
+        "f1": pytest.approx(6 / 7),
+        "accuracy": 0.75,
+        "matthews": 0.0,
+    }
     assert majority_scores(REGRESSION, np.array([1.0, 2.0]), np.arange(4.0)) == {"spearman": 0.0, "pearson": 0.0}
-    with pytest.raises(ValueError, match="no training labels"):
+    with pytest.raises(ValueError, match="there are no labels"):
         majority_scores(REGRESSION, np.array([]), np.arange(4.0))
 
 
@@ -90,3 +98,24 @@ def test_predicted_labels():
     assert predicted_labels(REGRESSION, np.array([[0.5], [2.0]])) == [0.5, 2.0]
     with pytest.raises(ValueError, match="do not fit 3 outputs"):
         predicted_labels(classification(3), np.zeros((2, 2)))
+
+
+def test_label_loss_by_hand():
+    logits = np.log(np.array([[0.8, 0.2], [0.4, 0.6]]))
+    assert label_loss(classification(2), logits, np.array([0, 1])) == pytest.approx(-np.log([0.8, 0.6]).mean())
+    assert label_loss(REGRESSION, np.array([[1.0], [3.0]]), np.array([2.0, 3.0])) == pytest.approx(0.5)
+
+
+class TestSelectionMetrics:
+    def test_a_mean_of_several(self):
+        task = dataclasses.replace(classification(2), metrics=("f1",), selection_metrics=("accuracy", "f1"))
+        scores = score(task, np.eye(2)[[1, 0, 1, 0]], np.array([1, 1, 1, 0]))
+        assert list(scores) == ["f1", "accuracy"]  # the primary one first
+        assert task.selection_score(scores) == pytest.approx((0.75 + 0.8) / 2)
+        assert task.selection_label == "mean of accuracy and f1"
+
+    def test_the_primary_one_by_default(self):
+        task = classification(2)
+        scores = score(task, np.eye(2)[[1, 0]], np.array([1, 1]))
+        assert task.selection_score(scores) == scores[task.primary_metric]
+        assert task.selection_label == task.primary_metric

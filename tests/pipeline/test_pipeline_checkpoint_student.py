@@ -124,7 +124,10 @@ def test_the_closed_form_is_what_was_counted(prepared, kind, result):
     for stage in Estimator(prepared).stages():
         found = [s for s in result.cost.stages if s.stage == stage.stage and s.trial in (stage.trial, "shared")]
         chosen = kind in ("minidisc", "residual") and stage.stage in ("student", "first_student")
-        assert found[0].training_flops == pytest.approx(stage.training_flops, rel=0.25 if chosen else 0.02), stage
+        # A few batches an epoch are other rows in each: the plan counts the first epoch's padding for all.
+        near = 0.25 if chosen else 0.04
+        assert found[0].training_flops == pytest.approx(stage.training_flops, rel=near), stage
+        assert found[0].evaluation_flops == pytest.approx(stage.evaluation_flops, rel=0.25 if chosen else 1e-9), stage
 
 
 def test_plan_table_and_page_tell_the_student(prepared, result):
@@ -235,10 +238,10 @@ def test_contents_name_the_run_and_places_do_not(tmp_path, storage, encoder):
     assert prepared_student(storage, "conventional", moved).name == here.name
     other = save_encoder(tmp_path / "other", seed=2)
     assert prepared_student(storage, "conventional", other).name != here.name
-    assert set(here.identity["contents"]) == {"data", "teacher", "student"}
+    assert set(here.identity["contents"]) == {"data", "teacher", "student", "tokenizer"}
     # The teacher is made once, whatever its students are.
     pruned = prepared_run(storage, "conventional")
-    assert set(pruned.identity["contents"]) == {"data", "teacher"}
+    assert set(pruned.identity["contents"]) == {"data", "teacher", "tokenizer"}
     assert teacher_folder(here) == teacher_folder(pruned)
     assert len(list((storage / "_shared").glob("teacher-*"))) == 1
 

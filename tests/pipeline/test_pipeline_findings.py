@@ -103,6 +103,28 @@ def test_rank_correlations_are_told_for_both_coefficients(findings):
     assert {found.agreement.num_scales for found in findings.agreements} == {3}
 
 
+def test_assumptions_are_counted_over_every_run_with_candidates(runs, findings):
+    """Again from the results themselves: maxima of the trade-off, and pairs in which the larger scale scores less."""
+    expected = {}
+    for method in ("MiniDisc", "MaxiDisc", "with tradeoff"):
+        own = [run.result for run in runs if run.cell.method == method]
+        singles = falls = 0
+        for result in own:
+            metric = {candidate.scale_percent: candidate.metric for candidate in result.candidates}
+            values = [metric[scale] + 0.2 * (1 - scale / 100) for scale in (20, 40, 60)]
+            singles += not (values[1] < values[0] and values[1] < values[2])
+            falls += (metric[40] < metric[20]) + (metric[60] < metric[40])
+        expected[method] = (singles, len(own), falls, 2 * len(own))
+    assert {
+        one.method: (one.one_maximum.count, one.one_maximum.total, one.falling_pairs.count, one.falling_pairs.total)
+        for one in findings.assumptions
+    } == expected
+    shown = section(findings, "Do the method's assumptions hold?")
+    assert shown["Method"] == tuple(expected)
+    assert all(" to " in cell for cell in shown["Falling pairs"])
+    assert any(note.startswith("One maximum: the share of runs") for note in finding_notes(findings, num_seeds=2))
+
+
 def test_several_tasks_are_averaged_too(runs):
     other = [replace(run, cell=replace(run.cell, task="again")) for run in runs]
     found = findings_of([*runs, *other], FEW)
@@ -216,6 +238,7 @@ def test_sections_say_what_is_shown_and_what_is_not(findings):
         "Methods with assistants beside conventional ones",
         "Regret of one trial",
         "Rules judged on MaxiDisc's students",
+        "Do the method's assumptions hold?",
     ]
     shown = next(
         c for c in sections["Methods with assistants beside conventional ones"].columns if c.heading == "Shown"

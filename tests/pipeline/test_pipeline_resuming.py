@@ -76,7 +76,8 @@ def test_an_interrupted_teacher_goes_on_in_its_own_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("rule", ["{kind: lambda, lam: 0.2}", "{kind: negative_derivative}"])
-def test_the_sandwich_keeps_the_epoch_with_the_largest_best_tradeoff(tmp_path, monkeypatch, rule):
+def test_the_sandwich_keeps_the_epoch_that_its_rule_judges_best(tmp_path, monkeypatch, rule):
+    """By the best λ-tradeoff, or by the mean metric: the negative derivative is largest where an epoch is noisiest."""
     records = []
     original = StageObserver.on_epoch
 
@@ -90,13 +91,12 @@ def test_the_sandwich_keeps_the_epoch_with_the_largest_best_tradeoff(tmp_path, m
     overrides = (*random_teacher(tmp_path / "teacher"), sandwich, f"schedule.selection={rule}")
     prepared = prepared_run(tmp_path / "runs", "minidisc", (*overrides, "data.selection_fraction=0.3", "seed=1"))
     result = run_in_process(prepared)
-    teacher = result.teacher.selection_metrics["accuracy"]
 
     def best_tradeoff(record):
         large, small = record.metrics[60]["accuracy"], record.metrics[30]["accuracy"]
         if "lambda" in rule:
             return max(large + 0.2 * 0.4, small + 0.2 * 0.7)
-        return max(-(teacher - large) / 0.4, -(large - small) / 0.3)
+        return (large + small) / 2
 
     values = [best_tradeoff(record) for record in records]
     assert [record.selection_score for record in records] == pytest.approx(values)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from minidisc_ray.configs.study_base import StudyConfig
-from minidisc_ray.core.tradeoff import lambda_tradeoff, negative_derivative, scan_lambda
+from minidisc_ray.core.tradeoff import LAMBDA_SCAN, best_scale, lambda_tradeoff, negative_derivative
 from minidisc_ray.pipeline.result import (
     CandidateRecord,
     CostRecord,
@@ -77,12 +77,13 @@ def run_result(
         "setting_digest": f"setting-{task}-{scale}{of_objective}",
         "method_digest": f"{method}-{task}-{scale}{of_objective}" + (f"-{assistant}" if method == "assistant" else ""),
         "majority_metrics": {"f1": 0.812, "accuracy": 0.684},
+        "majority_of": "scored rows",
         "teacher": model(100, 0.9 + seed / 100),
         "teacher_source": "fine-tuned here",
         "teacher_may_have_seen_selection": False,
         "assistants": () if method == "conventional" else (model(assistant, 0.87),),
         "candidates": candidates,
-        "choice_by_lambda": {f"{lam:g}": found for lam, found in scan_lambda(metrics).items()} if metrics else {},
+        "choice_by_lambda": {f"{lam:g}": best_scale(lambda_tradeoff(metrics, lam)) for lam in LAMBDA_SCAN if metrics},
         "selection_rule": "λ-tradeoff with λ = 0.2" if method == "minidisc" else None,
         "student": model(scale, metric),
         "student_step_seconds": 0.05,
@@ -96,6 +97,7 @@ def run_result(
             ),
             device_hours=hours,
             training_flops=hours * 1e15 if flops is None else flops,
+            evaluation_flops=hours * 1e14,
             teacher_device_hours=1.5,
             teacher_training_flops=1.5e15,
             startup_device_hours=0.0123,

@@ -170,7 +170,7 @@ def test_the_scale_follows_the_methods_first_word(method, scale, label):
     assert row_label(method, scale) == label
 
 
-def test_flops_are_of_training_alone(tmp_path):
+def test_macs_and_flops_are_told_apart(tmp_path):
     match = {"schedule": {"kind": "conventional", "match": {"kind": "minidisc", "scales": [60, 30], "num_sampled": 2}}}
     methods = {"LTSD": {"schedule": {"kind": "conventional"}}, "LTSD <long>": match}
     study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, methods=methods, paper=PAPER)
@@ -181,4 +181,6 @@ def test_flops_are_of_training_alone(tmp_path):
     ]  # fmt: skip
     notes = " ".join(table.notes)
     assert "MACs: multiply-adds of one row of 128 tokens, what the papers print as FLOPs." in notes
-    assert "LTSD <long> is matched in training FLOPs, in closed form, so its hours may differ" in notes
+    assert "LTSD <long> is matched in FLOPs, in closed form, so its hours may differ" in notes
+    assert "Ratios of device-hours, and of FLOPs of training and evaluation, are to LTSD of the same teacher," in notes
+    assert "Majority class: always giving the commonest class of the rows that the score is on." in notes

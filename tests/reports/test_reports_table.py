@@ -50,6 +50,40 @@ def test_ratio_is_the_mean_over_shared_seeds():
     assert pd.isna(row(frame, "Teacher")["device_hours_ratio"])
 
 
+def test_flops_ratio_has_evaluation_in_it():
+    minidisc = row(compare(several_seeds()), "MiniDisc")
+    assert minidisc["evaluation_flops"] == pytest.approx(8e14)
+    assert minidisc["flops_ratio"] == pytest.approx((9.8 / 2.2 + 9.8 / 3.3) / 2)
+    assert minidisc["training_flops_ratio"] == pytest.approx((9 / 2 + 9 / 3) / 2)
+
+
+def older(run):
+    """A result of before evaluation was counted, and of train's majority."""
+    cost = run.cost.model_copy(update={"evaluation_flops": None})
+    return run.model_copy(update={"cost": cost, "majority_of": "train", "closed_form_evaluation_flops": None})
+
+
+def test_older_results_stand_beside_new_ones():
+    """A ratio with one of them is of training alone, and the table says so, as it says whose majority it is."""
+    runs = several_seeds()
+    frame = compare([older(run) if run.method == "conventional" else run for run in runs])
+    minidisc = row(frame, "MiniDisc")
+    assert minidisc["flops_ratio"] == minidisc["training_flops_ratio"]
+    assert pd.isna(row(frame, "Conventional")["evaluation_flops"])
+    notes = footnotes(frame)
+    told = "Evaluation was not counted in older results (Conventional): a FLOPs ratio with one of them is of training "
+    assert f"{told}alone." in notes
+    assert "Majority class of mrpc: train's commonest class, as older results have it." in notes
+    new = footnotes(compare(runs))
+    assert "Majority class: always giving the commonest class of the rows that the score is on." in new
+    assert not any("older results" in note for note in new)
+
+
+def test_a_teacher_that_may_be_at_chance_is_told_below_the_table():
+    warned = [run.model_copy(update={"teacher_warning": "the teacher may be at chance"}) for run in several_seeds()]
+    assert "On mrpc the teacher may be at chance." in footnotes(compare(warned))
+
+
 def test_ratio_is_empty_without_its_conventional_run():
     other_seed = compare([run_result(seed=1), run_result("minidisc", seed=0)])
     other_scale = compare([run_result(scale=5), run_result("minidisc", scale=10)])

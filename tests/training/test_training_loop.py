@@ -28,7 +28,7 @@ from minidisc_ray.models.forward import run_model
 from minidisc_ray.training.finetune import WHOLE, finetune
 from minidisc_ray.training.loop import TrainingError, train
 from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
-from minidisc_ray.training.state import TrainingState, load_checkpoint
+from minidisc_ray.training.state import EpochRecord, TrainingState, best_epoch, load_checkpoint
 from minidisc_ray.training.workers import Workers
 
 
@@ -141,13 +141,43 @@ def test_the_same_seed_gives_the_same_numbers_and_another_others(tmp_path):
 
 
 def test_early_stopping_honours_patience_and_keeps_the_best_state(tmp_path):
-    selection_score = iter([0.1, 0.5, 0.5, 0.4, 0.9, 0.9])
+    selection_score = iter([0.1, 0.5, 0.3, 0.4, 0.9, 0.9])
     config = training(num_epochs=6, early_stop_epochs=2)
     state, learner, recorder = run(config, tmp_path, selection_score=lambda _: next(selection_score))
-    assert [record.selection_score for record in state.history] == [0.1, 0.5, 0.5, 0.4]
-    assert state.best_epoch == 2, "an equal value is no better one"
+    assert [record.selection_score for record in state.history] == [0.1, 0.5, 0.3, 0.4]
+    assert state.best_epoch == 2
     assert same_weights(weights_of(learner.elastic.shared), recorder.weights[1])
     assert not same_weights(recorder.weights[1], recorder.weights[3])
+
+
+def test_of_equal_epochs_the_one_with_the_lower_loss_is_kept(tmp_path):
+    """Metrics of a few hundred rows are often equal; which epoch came first says nothing."""
+    state, learner, recorder = run(training(num_epochs=4), tmp_path, selection_score=lambda _: 0.5)
+    losses = [record.selection_loss for record in state.history]
+    assert len(set(losses)) == 4
+    assert state.best_epoch == 1 + losses.index(min(losses))
+    assert state.best_epoch > 1, "the first epoch is not the best one here, so that keeping it would be seen"
+    assert same_weights(weights_of(learner.elastic.shared), recorder.weights[state.best_epoch - 1])
+
+
+@pytest.mark.parametrize(
+    ("scores", "losses", "final", "kept"),
+    [
+        ([0.1, 0.5, 0.5], [3.0, 2.0, 1.0], [True, True, True], 3),
+        ([0.1, 0.5, 0.5], [3.0, 1.0, 2.0], [True, True, True], 2),
+        ([0.5, 0.5, 0.5], [1.0, 1.0, 1.0], [True, True, True], 1),
+        ([0.9, 0.5, 0.4], [1.0, 2.0, 0.5], [False, True, True], 2),
+        ([0.4, 0.9], [1.0, 2.0], [False, False], 2),
+    ],
+)
+def test_the_epoch_to_keep(scores, losses, final, kept):
+    history = [
+        EpochRecord(
+            epoch=number, losses={}, metrics={}, selection_score=score, selection_loss=loss, is_final_phase=is_final
+        )
+        for number, (score, loss, is_final) in enumerate(zip(scores, losses, final, strict=True), start=1)
+    ]
+    assert best_epoch(history) == kept
 
 
 def test_without_early_stopping_all_epochs_run_and_the_best_is_kept(tmp_path):
@@ -255,10 +285,13 @@ def test_cached_teacher_outputs_equal_computed_ones(family):
         one, other = cached.teacher.trace(batch), computed.teacher.trace(batch)
         real = batch.mask.bool()
         assert max_difference(one.logits, other.logits) < 1e-5
-        assert max_difference(one.hidden[2][real], other.hidden[2][real]) < 1e-5
+        # A value on the border between two of float16 may be rounded either way.
+        assert max_difference(one.hidden[2][real], other.hidden[2][real]) < 2e-3
+        assert (one.hidden[2][real] == other.hidden[2][real]).float().mean() > 0.99
         whole = run_model(cached.teacher.teacher, batch, cached.teacher.wanted)
         assert max_difference(one.logits, whole.logits) < 1e-5
-        assert max_difference(one.hidden[2][real], whole.hidden[2][real]) < 1e-5
+        assert torch.allclose(one.hidden[2][real], whole.hidden[2][real], rtol=2**-11, atol=1e-6)
+        assert one.hidden[2].dtype == torch.float32
         assert not one.hidden[2].requires_grad
     assert cached.teacher.flops > 0
 

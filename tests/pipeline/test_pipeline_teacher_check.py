@@ -1,0 +1,141 @@
+"""A teacher that has learned nothing ends its run before anything is paid for what it would teach."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from pipeline_kit import prepared_run, stages_of
+from safetensors.torch import load_file, save_file
+
+from minidisc_ray.configs import UserError
+from minidisc_ray.core.task import Task
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.records import read_record
+from minidisc_ray.pipeline.shared import teacher_folder
+from minidisc_ray.pipeline.teacher_check import lead_of
+
+LEARNED = "finetune={num_epochs: 8, batch_size: 16, learning_rate: 3e-3, early_stop_epochs: null}"
+STRICT = "teacher.allow_at_chance=false"
+TWO = Task("tiny", ("text",), "label", ("no", "yes"), ("accuracy",))
+
+
+def answers(right: int, rows: int = 100) -> tuple[np.ndarray, np.ndarray]:
+    """Logits with some right, and labels of which 60 percent are of class 0."""
+    labels = np.array([0] * int(0.6 * rows) + [1] * (rows - int(0.6 * rows)))
+    given = labels.copy()
+    wrong = np.linspace(0, rows - 1, rows - right).astype(int)
+    given[wrong] = 1 - given[wrong]
+    return np.eye(2)[given], labels
+
+
+class TestLead:
+    @pytest.mark.parametrize(("right", "is_none", "is_sure"), [(55, True, False), (60, True, False), (95, False, True)])
+    def test_accuracy(self, right, is_none, is_sure):
+        lead = lead_of(TWO, *answers(right), np.zeros(10, dtype=int))
+        assert lead.majority == 0.6
+        assert lead.is_none == is_none
+        assert (lead.low > 0) == is_sure
+
+    def test_a_small_lead_may_be_chance(self):
+        lead = lead_of(TWO, *answers(63), np.zeros(10, dtype=int))
+        assert not lead.is_none
+        assert lead.low <= 0
+
+    def test_the_majority_is_that_of_the_selection_rows(self):
+        """Train's commonest class is another one here: by it a teacher at chance would pass."""
+        logits, labels = answers(60)
+        assert lead_of(TWO, logits, labels, np.ones(10, dtype=int)).majority == 0.6
+
+    @pytest.mark.parametrize(("noise", "is_none"), [(0.5, False), (None, True)])
+    def test_regression(self, noise, is_none):
+        task = Task("tiny", ("text",), "label", (), ("spearman", "pearson"))
+        generator = np.random.default_rng(0)
+        labels = generator.normal(size=80)
+        logits = np.full((80, 1), 2.0) if noise is None else (labels + noise * generator.normal(size=80))[:, None]
+        lead = lead_of(task, logits, labels, labels)
+        assert lead.majority == 0.0
+        assert lead.is_none == is_none
+
+
+class TestRuns:
+    def test_it_stops_before_anything_else(self, tmp_path):
+        prepared = prepared_run(tmp_path, "minidisc", (STRICT, "finetune.learning_rate=1e-9"))
+        with pytest.raises(UserError) as caught:
+            run_in_process(prepared)
+        message = str(caught.value)
+        assert message.startswith("teacher: the teacher has learned nothing: its accuracy on the 13 selection rows is ")
+        assert message.endswith(
+            "; train it longer, or at another learning rate (finetune), or go on all the same with "
+            "teacher.allow_at_chance: true"
+        )
+        assert [attempt.name for attempt in stages_of(prepared)] == ["teacher"]
+        assert not (prepared.run_folder / "stages").exists() or not list((prepared.run_folder / "stages").iterdir())
+        # The teacher is made once: the second try stops as fast, and going on is the same run.
+        with pytest.raises(UserError, match="the teacher has learned nothing"):
+            run_in_process(prepared)
+        assert len(stages_of(prepared)) == 1
+        allowed = prepared_run(tmp_path, "minidisc", ("finetune.learning_rate=1e-9",))
+        assert (allowed.name, teacher_folder(allowed)) == (prepared.name, teacher_folder(prepared))
+        result = run_in_process(allowed)
+        assert result.teacher_warning.startswith("the teacher has learned nothing: its accuracy on the 13 selection ")
+        assert [attempt.name for attempt in stages_of(allowed)][:2] == ["teacher", "importance"]
+
+    def test_a_teacher_that_has_learned_goes_on_without_a_word(self, tmp_path):
+        more = ("data.train_rows=800", "data.selection_fraction=0.3", STRICT, LEARNED)
+        prepared = prepared_run(tmp_path, "conventional", more)
+        result = run_in_process(prepared)
+        assert result.teacher_warning is None
+        assert read_record(teacher_folder(prepared)).warning is None
+
+    def test_a_lead_that_may_be_chance_is_a_warning_in_log_and_result(self, tmp_path, monkeypatch, caplog):
+        prepared = prepared_run(tmp_path, "conventional", (STRICT,))
+        labels = prepared.selection.labels.numpy()
+        majority = np.bincount(labels).argmax()
+        logits = np.zeros((len(labels), 2))
+        logits[:, majority] = 1.0
+        minority = np.flatnonzero(labels != majority)
+        logits[minority[:1]] = np.eye(2)[1 - majority]  # one more than always answering the commonest class
+        monkeypatch.setattr("minidisc_ray.pipeline.shared.selection_logits", lambda context, model: logits)
+        caplog.set_level("WARNING", "minidisc_ray")
+        result = run_in_process(prepared)
+        assert "may be chance: always giving their commonest class scores" in result.teacher_warning
+        assert result.teacher_warning in caplog.text
+
+
+class TestHeadsInAnotherOrder:
+    @pytest.fixture
+    def learned(self, tmp_path):
+        """A classifier that knows the built-in task."""
+        prepared = prepared_run(tmp_path / "runs", "conventional", ("data.train_rows=800", LEARNED))
+        run_in_process(prepared)
+        return teacher_folder(prepared) / "model"
+
+    def test_the_order_that_fits_is_named(self, tmp_path, learned):
+        weights = load_file(learned / "model.safetensors")
+        for part in ("classifier.weight", "classifier.bias"):
+            weights[part] = weights[part].flip(0).contiguous()
+        save_file(weights, learned / "model.safetensors", {"format": "pt"})
+        config = json.loads((learned / "config.json").read_text())
+        config["id2label"] = {"0": "LABEL_0", "1": "LABEL_1"}
+        (learned / "config.json").write_text(json.dumps(config))
+        (learned / "seal.json").unlink()
+        own = ("data.train_rows=800", f"teacher={{kind: pretrained, path: {learned}}}")
+        with pytest.raises(UserError) as caught:
+            run_in_process(prepared_run(tmp_path / "again", "conventional", own))
+        message = str(caught.value)
+        assert message.startswith(
+            "teacher.path: the teacher has learned nothing: its accuracy on the 80 selection rows is "
+        )
+        assert "; its head fits with its outputs in the order positive, negative (" in message
+        assert "so put the rows of its classifier in the task's order (negative, positive)" in message
+
+    def test_no_order_fits_a_head_of_another_task(self, tmp_path, learned):
+        weights = load_file(learned / "model.safetensors")
+        torch.manual_seed(0)
+        weights["classifier.weight"] = torch.zeros_like(weights["classifier.weight"])
+        save_file(weights, learned / "model.safetensors", {"format": "pt"})
+        (learned / "seal.json").unlink()
+        own = ("data.train_rows=800", f"teacher={{kind: pretrained, path: {learned}}}")
+        with pytest.raises(UserError, match="its head is of another task, or another tokenizer's; use another teacher"):
+            run_in_process(prepared_run(tmp_path / "again", "conventional", own))
