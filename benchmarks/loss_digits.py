@@ -29,6 +29,7 @@ SMALL = (
     "data.max_length=32",
     "compute.teacher_cache_gib=0",
     "compute.cpus_per_worker=1",
+    "teacher.allow_at_chance=true",
     *(
         f"{stage}={{num_epochs: 1, batch_size: 2, learning_rate: 1e-4, early_stop_epochs: null}}"
         for stage in ("finetune", "distil")

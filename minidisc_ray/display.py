@@ -31,6 +31,8 @@ def watching(console: Console, prepared: Prepared) -> Iterator[Watch]:
         soft_wrap=True,
         markup=False,
     )
+    for note in prepared.splits.notes:
+        _tell(console, f"note: {note}")
     with watching_trials(console) as watch:
         yield watch
 

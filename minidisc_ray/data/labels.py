@@ -61,7 +61,7 @@ class ClassIndex:
         if value is None:
             raise LabelError("missing", self._allowed())
         text = _plain(value)
-        for name in (text, text.strip()):
+        for name in (text, text.strip(), *_truths(text)):
             if name in self._by_name:
                 return self._by_name[name]
         found = as_number(value)
@@ -145,6 +145,12 @@ def found_names(values: Iterable[Any]) -> tuple[str, ...]:
         allowed = "-1 marks rows without a label; leave them out, or name the classes in task.label_names"
         raise LabelError("-1", allowed, first_rows[_UNLABELLED])
     return tuple(spellings[key] for key in sorted(spellings, key=Decimal))
+
+
+def _truths(text: str) -> tuple[str, ...]:
+    """How files write a truth value: pandas in CSV as True, JSON as true."""
+    plain = text.strip().lower()
+    return (plain, plain.capitalize(), plain.upper()) if plain in ("true", "false") else ()
 
 
 def _spell(spellings: dict[str | Decimal, str], name: str, value: Decimal | None) -> None:

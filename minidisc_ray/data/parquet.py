@@ -33,7 +33,13 @@ def read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> dict[str, l
         table = file.read(columns=sources)
     if sum(_bytes_of_texts(table.column(source)) for source in texts) > unpacked_limit(path):
         raise too_large(path, key)
-    return {column: table.column(source).to_pylist() for column, source in wanted.items()}
+    return {column: _values(table.column(source)) for column, source in wanted.items()}
+
+
+def _values(column: pyarrow.ChunkedArray) -> list[Any]:
+    """As Python's own; half floats would come as NumPy's."""
+    values: list[Any] = (column.cast("float32") if pyarrow.types.is_float16(column.type) else column).to_pylist()
+    return values
 
 
 def _is_text(kind: pyarrow.DataType) -> bool:

@@ -21,11 +21,10 @@ from minidisc_ray.configs.schedule import (
 )
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, kept_share, total_parameters
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.core.tradeoff import lambda_tradeoff, negative_derivative
 from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.files.sealing import check_seal
 from minidisc_ray.files.writing import is_there
-from minidisc_ray.pipeline.choosing import scan_lambda
+from minidisc_ray.pipeline.candidates import candidate_records, scan_of
 from minidisc_ray.pipeline.context import logger
 from minidisc_ray.pipeline.costs import cost_record, trial_records
 from minidisc_ray.pipeline.estimate import Estimator
@@ -37,7 +36,6 @@ from minidisc_ray.pipeline.predictions import keep_labels
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.records import StageRecord, read_record
 from minidisc_ray.pipeline.result import (
-    CandidateRecord,
     CostRecord,
     Method,
     ModelRecord,
@@ -49,10 +47,8 @@ from minidisc_ray.pipeline.result import (
 from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
 from minidisc_ray.pipeline.tracking import track_result
 from minidisc_ray.pipeline.trial import stage_folder
-from minidisc_ray.schedules.plan import MAIN_TRIAL, DistilStep, SandwichStep, Trial
+from minidisc_ray.schedules.plan import MAIN_TRIAL, Trial
 from minidisc_ray.training.loop import TrainingError
-
-_LAMBDA = 0.2
 
 
 def finish_run(prepared: Prepared, started_at: float) -> RunResult:
@@ -122,8 +118,8 @@ def _result(prepared: Prepared, started_at: float) -> tuple[RunResult, Trial]:
     scales = {*config.candidate_scales(), *(s for s in wanted if s)} - {student_percent}
     structures = structures_of(prepared, tuple(sorted(scales, reverse=True)))
     cost = cost_record(prepared, records)
-    candidates = _candidates(prepared, records, structures, teacher_record)
-    scanned = _scan(prepared, records)
+    candidates = candidate_records(prepared, records, structures, teacher_record)
+    scanned = scan_of(prepared, records)
     estimates = [stage for stage in Estimator(prepared).stages() if stage.in_ratio]
     assistants = [r for r in records[winner.name] if r.scale_percent not in (None, student_percent)]
     now = datetime.now(UTC)
@@ -203,61 +199,6 @@ def _model(prepared: Prepared, structure: Structure, record: StageRecord, own: O
         selection_metrics=record.selection_metrics.get(structure.scale_percent, {}),
         validation_metrics=record.validation_metrics,
     )
-
-
-def _candidates(
-    prepared: Prepared,
-    records: dict[str, list[StageRecord]],
-    structures: dict[int, Structure],
-    teacher: StageRecord,
-) -> list[CandidateRecord]:
-    score = prepared.task.selection_score
-    student = prepared.config.student_percent
-    metrics: dict[int, float] = {}
-    trained: set[int] = set()
-    for trial in prepared.plan.all_trials():
-        # Of several sandwiches the first one is that of the whole grid.
-        for record in records[trial.name]:
-            if record.stage in ("sandwich", "assistant"):
-                metrics |= {s: score(m) for s, m in record.selection_metrics.items() if s != student}
-            if record.stage == "sandwich":
-                trained |= set(record.trained_scales or ())
-        for step in trial.steps:
-            if isinstance(step, SandwichStep):
-                continue
-            if isinstance(step, DistilStep) and isinstance(step.scale, int):
-                trained.add(step.scale)
-    schedule = prepared.config.schedule
-    rule = schedule.selection if isinstance(schedule, MiniDiscConfig | MaxiDiscConfig) else None
-    lam = rule.lam if isinstance(rule, LambdaSelectionConfig) else _LAMBDA
-    order = rule.order if isinstance(rule, NegativeDerivativeSelectionConfig) else 1
-    by_lambda = lambda_tradeoff(metrics, lam)
-    by_derivative = negative_derivative(metrics, score(teacher.selection_metrics[100]), order=order)
-    return [
-        CandidateRecord(
-            scale_percent=scale,
-            metric=metrics[scale],
-            lambda_tradeoff=by_lambda[scale],
-            negative_derivative=by_derivative[scale],
-            trained=scale in trained,
-            heads=structures[scale].heads,
-            neurons=structures[scale].neurons,
-            kept_share=kept_share(prepared.shape, structures[scale]),
-        )
-        for scale in sorted(metrics, reverse=True)
-    ]
-
-
-def _scan(prepared: Prepared, records: dict[str, list[StageRecord]]) -> dict[float, tuple[int, int]]:
-    """What each value of lambda would keep and choose, of a run that chooses out of a sandwich."""
-    if not isinstance(prepared.config.schedule, MiniDiscConfig):
-        return {}
-    record = next(record for record in records[MAIN_TRIAL] if record.stage == "sandwich")
-    trial = prepared.plan.trial(MAIN_TRIAL)
-    assert trial is not None
-    step = trial.step("sandwich")
-    assert isinstance(step, SandwichStep)
-    return scan_lambda(step, record.history, prepared.task.selection_score)
 
 
 def _splits(prepared: Prepared) -> dict[str, SplitRecord]:

@@ -30,6 +30,7 @@ from minidisc_ray.pipeline.mirrored import bring_small
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.predictions import SELECTION, VALIDATION, keep_predictions, read_predictions
 from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.reading import unknown_token_warnings
 from minidisc_ray.pipeline.records import MODEL, StageRecord, find_finished, read_record, write_record
 from minidisc_ray.pipeline.teacher_check import require_lead, teacher_warning
 from minidisc_ray.schedules.plan import MAIN_TRIAL
@@ -63,8 +64,9 @@ def ensure_teacher(context: Context) -> StageRecord:
     answers = read_predictions(teacher_folder(prepared), MAIN_TRIAL, "teacher")
     if answers is not None:
         require_lead(prepared, answers[f"{SELECTION}/{TEACHER_PERCENT}"])
-    if record.warning is not None and context.workers.is_first:
-        logger.warning("[%s] %s", context.trial, record.warning)
+    warnings = [*unknown_token_warnings(prepared), *([record.warning] if record.warning is not None else [])]
+    for warning in warnings if context.workers.is_first else ():
+        logger.warning("[%s] %s", context.trial, warning)
     return record
 
 

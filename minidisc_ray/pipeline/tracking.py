@@ -136,6 +136,7 @@ def _cost_metrics(cost: CostRecord) -> dict[str, float]:
         "cost/device_hours/idle": cost.idle_device_hours,
         "cost/device_hours/teacher": cost.teacher_device_hours,
         "cost/training_flops": cost.training_flops,
+        "cost/evaluation_flops": cost.evaluation_flops,
         "cost/attempts": float(len(cost.attempts)),
         "cost/price": cost.price,
         "cost/energy_joules": cost.energy_joules,

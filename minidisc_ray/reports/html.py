@@ -175,11 +175,19 @@ def _exact(result: RunResult) -> list[tuple[str, str]]:
         ("Device-hours", result.cost.device_hours),
         ("Training FLOPs", result.cost.training_flops),
         ("Training FLOPs the plan estimated", result.closed_form_training_flops),
+        *_known("Evaluation FLOPs", result.cost.evaluation_flops),
+        *_known("Evaluation FLOPs the plan estimated", result.closed_form_evaluation_flops),
         ("Teacher device-hours", result.cost.teacher_device_hours),
         ("Teacher training FLOPs", result.cost.teacher_training_flops),
+        *_known("Teacher evaluation FLOPs", result.cost.teacher_evaluation_flops),
         ("Start-up device-hours", result.cost.startup_device_hours),
         ("Useful device-hours", result.cost.useful_device_hours),
         ("Lost device-hours", result.cost.lost_device_hours),
         *((f"Candidate at {row.scale_percent}%, metric", row.metric) for row in candidate_rows(result)),
     ]
     return [(name, repr(value)) for name, value in found]
+
+
+def _known(name: str, value: float | None) -> list[tuple[str, float]]:
+    """A value under its name; nothing where it was not counted."""
+    return [] if value is None else [(name, value)]

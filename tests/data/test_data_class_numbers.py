@@ -3,6 +3,7 @@
 import json
 from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
@@ -45,6 +46,7 @@ WRITINGS = {
     "json, text": ("train.jsonl", lambda n: str(n)),
     "parquet": ("train.parquet", lambda n: pyarrow.scalar(n, pyarrow.int8())),
     "parquet, float": ("train.parquet", lambda n: pyarrow.scalar(float(n), pyarrow.float32())),
+    "parquet, half": ("train.parquet", lambda n: pyarrow.scalar(np.float16(n), pyarrow.float16())),
     "parquet, text": ("train.parquet", lambda n: f"{n}.0"),
     "parquet, decimal": ("train.parquet", lambda n: pyarrow.scalar(Decimal(n), pyarrow.decimal128(9, 2))),
 }
@@ -124,6 +126,23 @@ class TestPositions:
     def test_a_number_that_is_never_written_out(self):
         with pytest.raises(LabelError, match="is too large to be shown"):
             ClassIndex(("no", "yes"), allows_positions=True)(10**5000)
+
+
+@pytest.mark.parametrize(("train", "validation"), [("csv", "json"), ("json", "csv"), ("parquet", "csv")])
+def test_truth_values(recipe, tmp_path, train, validation):
+    """pandas writes True into CSV, JSON has true: one class."""
+
+    def labels(kind, count):
+        values = [i % 3 == 0 for i in range(count)]
+        return list(map(str, values)) if kind == "csv" else values
+
+    ending = {"csv": "csv", "json": "jsonl", "parquet": "parquet"}
+    files = {
+        "train": write(tmp_path / f"train.{ending[train]}", labels(train, ROWS)),
+        "validation": write(tmp_path / "other" / f"validation.{ending[validation]}", labels(validation, 20)),
+    }
+    splits = load_splits(recipe(task=FOUND, data=files))
+    assert splits.validation["validation"].labels.tolist() == [int(i % 3 == 0) for i in range(20)]
 
 
 class TestFoundNames:

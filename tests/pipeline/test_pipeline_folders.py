@@ -23,6 +23,15 @@ def test_a_run_directory_made_by_another_config_is_refused(tmp_path):
         prepared_run(tmp_path, "minidisc", ("name=mine",))
 
 
+def test_a_run_directory_of_an_earlier_release_is_told_as_one(tmp_path):
+    """Its numbers are others; what it has is read by every other command."""
+    folder = open_run(prepared_run(tmp_path, "conventional", ("name=mine",)))
+    found = json.loads((folder / "identity.json").read_text())
+    (folder / "identity.json").write_text(json.dumps(found | {"numerics": found["numerics"] - 1}))
+    with pytest.raises(UserError, match=r"^name: .*mine was made by another release, .*; choose another name for this"):
+        prepared_run(tmp_path, "conventional", ("name=mine",))
+
+
 def test_what_a_driver_that_was_killed_left_running_is_interrupted_for_the_next_one(tmp_path):
     prepared = prepared_run(tmp_path, "conventional", ("name=mine",))
     folder = open_run(prepared)

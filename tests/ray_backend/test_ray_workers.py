@@ -38,7 +38,8 @@ def weights_apart(first, second):
 
 
 def test_two_workers_equal_one_worker(tmp_path):
-    off = ("finetune.dropout=0.0", "distil.dropout=0.0")
+    # Predictions alone: of hidden states a rounding to float16 would make more of the last digits that differ.
+    off = ("finetune.dropout=0.0", "distil.dropout=0.0", "objective.kind=kd")
     one = prepared_run(tmp_path / "one", "minidisc", *off)
     two = prepared_run(tmp_path / "two", "minidisc", *off, "compute.num_workers=2")
     reference, result = run_in_process(one), run_on_ray(two)
