@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tiny_teacher import TINY_TEACHER
 
 from minidisc_ray.accounting.ledger import Attempt, Ledger
 from minidisc_ray.configs import resolve
@@ -18,14 +19,7 @@ from minidisc_ray.pipeline.result import RunResult
 _ONCE = {"num_epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "early_stop_epochs": None}
 RECIPE: dict[str, Any] = {
     "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},
-    "teacher": {
-        "kind": "builtin",
-        "num_layers": 2,
-        "hidden_size": 32,
-        "num_heads": 4,
-        "intermediate_size": 64,
-        "allow_at_chance": True,
-    },
+    "teacher": TINY_TEACHER,
     "pruning": {"neuron_multiple": 1},
     "finetune": {**_ONCE, "num_epochs": 2},
     "distil": _ONCE,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tiny_teacher import TINY_TEACHER
 
 from minidisc_ray.configs.study import StudyConfig, load_study
 
@@ -12,14 +13,7 @@ RAW: dict[str, Any] = {
     "name": "small",
     "title": "A small study",
     "recipe": {
-        "teacher": {
-            "kind": "builtin",
-            "num_layers": 2,
-            "hidden_size": 32,
-            "num_heads": 4,
-            "intermediate_size": 64,
-            "allow_at_chance": True,
-        },
+        "teacher": TINY_TEACHER,
         "schedule": {"kind": "minidisc", "scales": [60, 30], "num_sampled": 2},
         "pruning": {"neuron_multiple": 1},
         "finetune": {"num_epochs": 1, "learning_rate": 1e-3},

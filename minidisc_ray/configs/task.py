@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from minidisc_ray.configs.base import Config
+from minidisc_ray.core.labels import as_number
 
 Metric = Literal["accuracy", "f1", "matthews", "spearman", "pearson"]
 CLASSIFICATION_METRICS = ("accuracy", "f1", "matthews")
@@ -18,7 +19,7 @@ def _one_is_a_list(value: Any) -> Any:
 
 
 class _TaskConfig(Config):
-    selection_metric: Annotated[tuple[Metric, ...] | None, BeforeValidator(_one_is_a_list)] = Field(
+    selection_metric: Annotated[tuple[str, ...] | None, BeforeValidator(_one_is_a_list)] = Field(
         None,
         description="What early stopping and choices use on the selection split: a metric, or the mean of several. By "
         "default the task's primary metric.",
@@ -50,19 +51,34 @@ class GlueTaskConfig(_TaskConfig):
         return self.name == "stsb"
 
 
+def _numbers_are_names(value: Any) -> Any:
+    """``label_names: [1, 2, 3]`` needs no quotation marks."""
+    if not isinstance(value, list | tuple):
+        return value
+    return [str(one) if isinstance(one, int | float) and not isinstance(one, bool) else one for one in value]
+
+
+def _name_or_number(name: str) -> object:
+    # Case tells names apart; 1 and 1.0 are one number.
+    found = as_number(name)
+    return name if found is None else found
+
+
 class ClassificationTaskConfig(_TaskConfig):
     """A user's own classification of one text or a pair."""
 
     kind: Literal["classification"] = "classification"
     text: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] = ("text",)
     label: str = "label"
-    label_names: tuple[str, ...] | None = Field(None, description="Names in the order of the model's outputs.")
+    label_names: Annotated[tuple[str, ...] | None, BeforeValidator(_numbers_are_names)] = Field(
+        None, description="Names in the order of the model's outputs."
+    )
     metric: Literal["accuracy", "f1", "matthews"] = "accuracy"
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> "ClassificationTaskConfig":
         names = self.label_names
-        if names is not None and (len(names) < 2 or len(set(names)) != len(names)):
+        if names is not None and (len(names) < 2 or len(set(map(_name_or_number, names))) != len(names)):
             raise ValueError(f"label_names is {list(names)}; give at least two distinct names")
         return self
 

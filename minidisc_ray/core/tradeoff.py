@@ -6,6 +6,8 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
+# Equal trade-offs may differ in their last digit, by which sum they came about.
+_DIGITS = 12
 LAMBDA_SCAN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
@@ -50,7 +52,7 @@ def negative_derivative(
     _check_candidates(metrics, teacher_percent)
     if not math.isfinite(teacher_metric):
         raise ValueError(f"the teacher's metric is {teacher_metric}; it must be finite")
-    if order == 2:
+    if order == 2 and metrics:
         scales = sorted(metrics)
         values = [*(metrics[scale] for scale in scales), teacher_metric]
         slopes = np.gradient(np.array(values), np.array([*scales, teacher_percent]) / 100)
@@ -67,7 +69,7 @@ def best_scale(scores: Mapping[int, float]) -> int:
     """The scale with the largest score; of equals the smallest scale, which costs least."""
     if not scores:
         raise ValueError("there is no candidate to choose from")
-    return max(scores, key=lambda scale: (scores[scale], -scale))
+    return max(scores, key=lambda scale: (round(scores[scale], _DIGITS), -scale))
 
 
 def best_chain(
@@ -97,7 +99,7 @@ def best_chain(
     def total(chain: tuple[int, ...]) -> tuple[float, tuple[int, ...]]:
         pairs = pairwise(chain)
         rest = (scores[below] if score_below is None else score_below(above, below) for above, below in pairs)
-        return scores[chain[0]] + sum(rest), tuple(-scale for scale in chain)
+        return round(scores[chain[0]] + sum(rest), _DIGITS), tuple(-scale for scale in chain)
 
     return max(combinations(scales[: len(scales) - num_below], length), key=total)
 

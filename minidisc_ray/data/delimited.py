@@ -70,11 +70,18 @@ def read_delimited(
     refuse_repeated([cell for cell in found.header if cell], key, name)
     if found.flaw is not None:
         raise UserError(_uneven(found, _read(text, separator, _OTHER[style], key, name), key, name, quoting_key))
+    if style == "none" and any(
+        f'"{source}"' in found.header for source in wanted.values() if source not in found.header
+    ):
+        raise UserError(
+            f"{key}: the columns of {name} are named in quotation marks, which are text here; set "
+            f"{_setting(quoting_key, 'csv')} if they enclose cells"
+        )
     require_columns(wanted, found.header, key, name)
     if quoting is None and style == "csv" and (row := _swallowing_row(text, separator, found, key, name)) is not None:
         raise UserError(
             f"{key}: row {row} of {name} runs over several lines that could be rows of their own; set "
-            f"{quoting_key}: none if quotation marks are text, csv if they enclose cells"
+            f"{_setting(quoting_key, 'none')} if quotation marks are text, csv if they enclose cells"
         )
     places = {column: found.header.index(source) for column, source in wanted.items()}
     columns: dict[str, list[Any]] = {
@@ -83,7 +90,7 @@ def read_delimited(
     if quoting is None and style == "none" and (enclosed := _enclosed_cells(columns)):
         note = (
             f"{key}: {enclosed:,} cells of {name} stand in quotation marks, and none has others: they are read as "
-            f"text, marks and all; set {quoting_key}: csv if they enclose cells"
+            f"text, marks and all; set {_setting(quoting_key, 'csv')} if they enclose cells"
         )
         return columns, note
     return columns, None
@@ -95,6 +102,9 @@ def _read(text: str, separator: str, quoting: Quoting, key: str, name: str) -> _
     rows: list[list[str]] = []
     try:
         for row in cells:
+            # In a file of one column a line of blanks is a text, and a quoted empty cell a missing one.
+            if not row or (len(header) != 1 and len(row) == 1 and not row[0].strip()):
+                continue
             if not header:
                 header = row
                 if len(header) > _MAX_COLUMNS:
@@ -116,35 +126,33 @@ def _read(text: str, separator: str, quoting: Quoting, key: str, name: str) -> _
 def _plain_rows(text: str, separator: str) -> Iterator[list[str]]:
     # Line feeds alone end a line: whatever else counts as a line's end elsewhere may stand in a text.
     for line in text.split("\n"):
-        cells = line.removesuffix("\r").split(separator)
-        if not _is_blank(cells):
-            yield cells
+        text_of_line = line.removesuffix("\r")
+        yield text_of_line.split(separator) if text_of_line else []
 
 
 def _quoted_rows(text: str, separator: str) -> Iterator[list[str]]:
     before = csv.field_size_limit(sys.maxsize)
     try:
-        for cells in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True):
-            if not _is_blank(cells):
-                yield cells
+        yield from csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     finally:
         csv.field_size_limit(before)
-
-
-def _is_blank(cells: Sequence[str]) -> bool:
-    """Whether a line has nothing on it."""
-    return not cells or (len(cells) == 1 and not cells[0].strip())
 
 
 def _uneven(found: _Reading, other: _Reading, key: str, name: str, quoting_key: str) -> str:
     """The mistake of a file whose rows are not of equal width."""
     text = f"{key}: {name} has rows of unequal width where {_MEANING[found.quoting]}: {found.flaw}"
     if other.flaw is None and other.header:
-        return f"{text}; set {quoting_key}: {other.quoting}, by which {_MEANING[other.quoting]} and all rows are equal"
+        setting = _setting(quoting_key, other.quoting)
+        return f"{text}; set {setting}, by which {_MEANING[other.quoting]} and all rows are equal"
+    setting = _setting(quoting_key, other.quoting)
     return (
-        f"{text}; with {quoting_key}: {other.quoting}, by which {_MEANING[other.quoting]}, {other.flaw}; write the "
-        "file again, or use .jsonl"
+        f"{text}; with {setting}, by which {_MEANING[other.quoting]}, {other.flaw}; write the file again, or use .jsonl"
     )
+
+
+def _setting(key: str, quoting: Quoting) -> str:
+    """How a user writes it: in a recipe, or as an option of the command line."""
+    return f"{key} {quoting}" if key.startswith("--") else f"{key}: {quoting}"
 
 
 def _swallowing_row(text: str, separator: str, found: _Reading, key: str, name: str) -> int | None:

@@ -1,20 +1,18 @@
 """Labels as people write them: class names, class numbers, or the values of a regression."""
 
 import math
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from minidisc_ray.core.labels import DECIMAL, MOST_DIGITS, as_number
 from minidisc_ray.data.quoting import cut, quoted
 
 _MAX_NAMES_SHOWN = 10
 _FLOAT32_MAX = 3.4e38
 _NO_NAME = ("Cc", "Cs")  # Unicode's control characters and lone surrogates
 _UNLABELLED = Decimal(-1)  # in GLUE
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
-_MOST_DIGITS = 30  # of a number that is worth writing out
 
 
 class LabelError(ValueError):
@@ -79,21 +77,6 @@ class ClassIndex:
         return f"allowed: {shown}{positions}"
 
 
-def as_number(value: Any) -> Decimal | None:
-    """The number that a label is, however a file writes it; None for a name, and for what is not finite."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | Decimal):
-        found = Decimal(value)
-    else:
-        text = str(value).strip()
-        if not _DECIMAL.fullmatch(text):
-            return None
-        found = Decimal(text)
-    # The value of 1e999 would be a thousand digits.
-    return found if found.is_finite() and abs(found.adjusted()) <= _MOST_DIGITS else None
-
-
 def number(value: Any) -> float:
     """A regression's label.
 
@@ -102,6 +85,9 @@ def number(value: Any) -> float:
     """
     if value is None:
         raise LabelError("missing", "every row needs a finite number")
+    if isinstance(value, bytes) or (isinstance(value, str) and not DECIMAL.fullmatch(value.strip())):
+        # Python would take 1_000 and the digits of other scripts too.
+        raise LabelError(quoted(value), "allowed is a finite number")
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -117,12 +103,13 @@ def found_names(values: Iterable[Any]) -> tuple[str, ...]:
     Blanks around a name do not belong to it, and numbers of one value are one name.
 
     Raises:
-        LabelError: with its row, if a label is a broken number such as 0.5, which no class is, no label at all, or -1
-            where all others are whole numbers.
+        LabelError: with its row, if a label is a broken number such as 0.5, which no class is, no label at all, -1, or
+            a number that another row writes in a way that only a name is written in (1.10 and 1.1).
     """
     seen: set[Any] = set()
     spellings: dict[str | Decimal, str] = {}
     first_rows: dict[str | Decimal, int] = {}
+    texts: dict[Decimal, str] = {}
     for row, value in enumerate(values, start=1):
         if not isinstance(value, str | int | float | Decimal | None) or _is_broken(value):
             raise LabelError(
@@ -137,13 +124,21 @@ def found_names(values: Iterable[Any]) -> tuple[str, ...]:
         if any(unicodedata.category(character) in _NO_NAME for character in name):
             raise LabelError(quoted(value), "the name of a class has no control characters and is valid Unicode", row)
         key = as_number(value)
-        first_rows.setdefault(name if key is None else key, row)
+        first = first_rows.setdefault(name if key is None else key, row)
+        if isinstance(value, str) and key is not None:
+            other = texts.setdefault(key, name)
+            if other != name and not (_is_plain(other) and _is_plain(name)):
+                raise LabelError(
+                    quoted(name),
+                    f"it is the number {cut(other)} of row {first}; name the classes in task.label_names",
+                    row,
+                )
         _spell(spellings, name, key)
-    if any(not isinstance(key, Decimal) or not _is_whole(key) for key in spellings):
-        return tuple(sorted(spellings.values()))
     if _UNLABELLED in first_rows:
         allowed = "-1 marks rows without a label; leave them out, or name the classes in task.label_names"
         raise LabelError("-1", allowed, first_rows[_UNLABELLED])
+    if any(not isinstance(key, Decimal) or not _is_whole(key) for key in spellings):
+        return tuple(sorted(spellings.values()))
     return tuple(spellings[key] for key in sorted(spellings, key=Decimal))
 
 
@@ -165,6 +160,12 @@ def _spell(spellings: dict[str | Decimal, str], name: str, value: Decimal | None
         spellings[value] = spelling if spellings.get(value, spelling) == spelling else plain
 
 
+def _is_plain(text: str) -> bool:
+    """Whether a text is a whole number as tables write it: digits, possibly with zeros behind a point."""
+    whole, _, rest = text.lstrip("+-").partition(".")
+    return whole.isdigit() and not rest.strip("0")
+
+
 def _is_broken(value: Any) -> bool:
     """Whether a number is none of a class: not whole, or not finite."""
     if isinstance(value, float):
@@ -182,7 +183,7 @@ def _plain(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    if isinstance(value, Decimal) and value.is_finite() and _is_whole(value) and abs(value.adjusted()) <= _MOST_DIGITS:
+    if isinstance(value, Decimal) and value.is_finite() and _is_whole(value) and abs(value.adjusted()) <= MOST_DIGITS:
         return str(int(value))
     try:
         return str(value)

@@ -115,27 +115,29 @@ def _load(config: RunConfig) -> _Loaded:
     )
     # Numbers among names that were found in train are names: as positions they would be other classes.
     classes = ClassIndex(task.label_names, allows_positions=names is not None)
-    selection = tables.selection
+    selection, train = tables.selection, to_rows(tables.train, task, classes)
     loaded = _Loaded(
         task,
-        to_rows(tables.train, task, classes),
+        train,
         {name: to_rows(table, task, classes) for name, table in tables.validation.items()},
         None if selection is None else to_rows(selection, task, classes),
         "" if selection is None else selection.where,
-        notes=_notes(tables, classes, config.task),
+        notes=_notes(tables, classes, config.task, train),
     )
     if config.protocol == "held_out":
         _check_apart(tables, loaded)
     return loaded
 
 
-def _notes(tables: Tables, classes: ClassIndex, config: TaskConfig) -> tuple[str, ...]:
+def _notes(tables: Tables, classes: ClassIndex, config: TaskConfig, train: Rows) -> tuple[str, ...]:
     every = (tables.train, *tables.validation.values(), tables.selection)
     notes = [table.note for table in every if table is not None and table.note is not None]
     if classes.used_positions and isinstance(config, ClassificationTaskConfig):
         pairs = ", ".join(f"{position} is {cut(name)}" for position, name in enumerate(classes.names[:_MAX_NAMES]))
         more = ", ..." if len(classes.names) > _MAX_NAMES else ""
         notes.append(f"labels that are numbers are positions in task.label_names: {pairs}{more}")
+        if not (train.labels == 0).any():
+            notes.append(f"no row of train is of the class {cut(classes.names[0])}: positions begin at 0, not at 1")
     return tuple(notes)
 
 

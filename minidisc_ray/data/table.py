@@ -131,6 +131,8 @@ def label_names_in(table: Table, label_column: str) -> tuple[str, ...]:
     _require_rows(table, labels)
     if table.class_names is not None:
         return table.class_names
+    if all(label is None for label in labels):
+        raise UserError(f'{table.key}: "{cut(label_column)}" is missing in every row of {table.where}')
     try:
         return found_names(labels)
     except LabelError as error:

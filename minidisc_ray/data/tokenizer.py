@@ -6,6 +6,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from minidisc_ray.configs.base import UserError
+
 SANE_MAX_LENGTH = 1_000_000  # tokenizers without a limit of their own say 1e30
 
 
@@ -35,9 +37,22 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def own_limit(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The longest row, in tokens, by the tokenizer's own settings; None where they set none."""
+    """The longest row, in tokens, by the tokenizer's own settings; None where they set none.
+
+    Raises:
+        UserError: if they set no number.
+    """
     limit = tokenizer.model_max_length
+    if not isinstance(limit, int | float):
+        raise UserError(
+            f"teacher.path: model_max_length of tokenizer_config.json is {limit!r}, which is no number; correct it"
+        )
     return int(limit) if 0 < limit < SANE_MAX_LENGTH else None
+
+
+def drops_merges(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether it encodes one text differently each time (BPE dropout)."""
+    return bool(json.loads(tokenizer.backend_tokenizer.to_str())["model"].get("dropout"))
 
 
 def gives_token_types(tokenizer: PreTrainedTokenizerBase) -> bool:

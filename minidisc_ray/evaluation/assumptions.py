@@ -7,6 +7,7 @@ from itertools import groupby, pairwise
 from scipy.stats import binomtest
 
 _LEVEL = 0.95
+_DIGITS = 12  # in which equal trade-offs agree
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def share_of(count: int, total: int) -> Share:
 
 def num_maxima(values: Sequence[float]) -> int:
     """How many local maxima values have in their order; equal neighbours are one, and an end may be a maximum."""
-    steps = [value for value, _ in groupby(values)]
+    steps = [value for value, _ in groupby(round(value, _DIGITS) for value in values)]
     padded = [float("-inf"), *steps, float("-inf")]
     return sum(left < value > right for left, value, right in zip(padded[:-2], steps, padded[2:], strict=True))
 

@@ -16,6 +16,7 @@ from transformers import (
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import BuiltinTeacherConfig, Checkpoint
+from minidisc_ray.core.labels import label_key
 from minidisc_ray.core.task import Task
 from minidisc_ray.models.checkpoint import quiet
 from minidisc_ray.models.families import PRUNED_PREFIX, encoder_layers, family_of
@@ -225,10 +226,11 @@ def check_labels(config: PreTrainedConfig, task: Task, where: str, section: str 
             f"{section}.path: the head of {where} has {found} outputs, but {task.name} needs {task.num_labels}; use "
             f"another {section}, or {section}.fine_tuned=false to train a new head"
         )
-    names = [str((config.id2label or {}).get(i, f"LABEL_{i}")).lower() for i in range(found)]
-    wanted = [name.lower() for name in task.label_names]
-    # Names of its own (LABEL_0, yes, ...) are taken on trust; the task's own names in another order cannot be right.
-    if names != wanted and sorted(names) == sorted(wanted):
+    names = [str((config.id2label or {}).get(i, f"LABEL_{i}")) for i in range(found)]
+    wanted = list(task.label_names)
+    keys, wanted_keys = [label_key(name) for name in names], [label_key(name) for name in wanted]
+    # Names of its own (LABEL_0, yes, ...) are taken on trust; the task's own names in another place cannot be right.
+    if any(key in wanted_keys and wanted_keys.index(key) != place for place, key in enumerate(keys)):
         raise UserError(
             f"{section}.path: the head of {where} has its labels in the order {names}, but {task.name} has {wanted}; "
             f"use another {section}, or {section}.fine_tuned=false"

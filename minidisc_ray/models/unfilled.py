@@ -22,7 +22,12 @@ def build_unfilled(checkpoint: Checkpoint, task: Task) -> PreTrainedModel:
     config = load_config(checkpoint)
     if is_fine_tuned(checkpoint):
         check_labels(config, task, checkpoint.path, section)
-    layers = int(config.num_hidden_layers)
+    try:
+        layers = int(config.num_hidden_layers)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{section}.path: config.json of {checkpoint.path} describes no model that can be built ({error})"
+        ) from error
     if checkpoint.num_layers is not None:
         if checkpoint.num_layers > layers:
             raise UserError(f"{section}.num_layers: {checkpoint.num_layers} is more than the model's {layers} layers")

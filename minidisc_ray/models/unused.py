@@ -14,7 +14,7 @@ _OLD_NAMES = (
     (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
 )
-_INSIDE = re.compile(r"(^|\.)(embeddings|embeddings_project|encoder|transformer)\.")
+_INSIDE = re.compile(r"(embeddings|embeddings_project|encoder|transformer)\.")
 _ADAPTER = re.compile(r"lora_|adapter|base_layer|\bia3_|prefix_encoder", re.IGNORECASE)
 
 
@@ -38,8 +38,11 @@ def unused_flaw(
     # As a checkpoint of the encoder alone calls them, and every layer by the first one's name.
     plain = {layer.sub(_first, name).removeprefix(f"{stem}.") for name in known}
     unused: list[str] = []
+    adapters: list[str] = []
     prefixes: dict[str, list[str]] = {}
-    for name in sorted(names):
+    names = sorted(names)
+    given = {name.removeprefix(f"{stem}.") for name in names}
+    for name in names:
         found = name
         for old, new in _OLD_NAMES:
             found = old.sub(new, found)
@@ -49,11 +52,15 @@ def unused_flaw(
         if _BUFFERS.search(found) or (not is_beyond and found.removeprefix(f"{stem}.") in plain):
             continue
         prefix = _prefix(found, plain, stem)
-        if prefix and not is_beyond:
-            prefixes.setdefault(prefix, []).append(name)
-        elif _INSIDE.search(found):
+        if place is not None and _ADAPTER.search(name):
+            adapters.append(name)
+        elif prefix and not is_beyond:
+            # Beside the weights themselves it is a second copy of them, or another tower: nothing that is left out.
+            if name.removeprefix(prefix).removeprefix(f"{stem}.") not in given:
+                prefixes.setdefault(prefix, []).append(name)
+        elif _INSIDE.match(found.removeprefix(f"{stem}.")):
             unused.append(name)
-    if adapters := [name for name in unused if _ADAPTER.search(name)]:
+    if adapters:
         return (
             f"has an adapter that was not merged into its weights ({_some(adapters)}); merge it (peft: "
             "merge_and_unload), save the model, and use that"
@@ -86,7 +93,7 @@ def _prefix(name: str, plain: Collection[str], stem: str) -> str:
     parts = name.split(".")
     for start in range(1, len(parts) - 1):
         rest = ".".join(parts[start:])
-        if rest.removeprefix(f"{stem}.") in plain and _INSIDE.search(rest):
+        if rest.removeprefix(f"{stem}.") in plain and _INSIDE.match(rest.removeprefix(f"{stem}.")):
             return ".".join(parts[:start]) + "."
     return ""
 

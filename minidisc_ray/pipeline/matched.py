@@ -47,8 +47,6 @@ def _with_epochs(raw: dict[str, object], count: int) -> RunConfig:
 
 
 def _flops(prepared: Prepared, config: RunConfig) -> float:
-    given = config.compute.teacher_cache_gib
-    # Not by the memory that happens to be free: the epochs are part of what the run is.
-    cache_bytes = math.inf if given is None else given * 2**30
+    # As if there were memory for the teacher's outputs: the epochs are part of what the run is, resources are not.
     planned = replace(prepared, config=config, plan=plan_for(config, prepared.own_student))
-    return sum(stage.flops for stage in Estimator(planned, cache_bytes).stages() if stage.in_ratio)
+    return sum(stage.flops for stage in Estimator(planned, cache_bytes=math.inf).stages() if stage.in_ratio)

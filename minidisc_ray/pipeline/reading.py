@@ -4,7 +4,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.data import unknown_share
-from minidisc_ray.data.tokenizer import largest_id, largest_token_type
+from minidisc_ray.data.tokenizer import drops_merges, largest_id, largest_token_type, own_limit
 from minidisc_ray.models.families import num_token_types
 from minidisc_ray.pipeline.prepared import Prepared
 
@@ -21,6 +21,12 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) 
         raise UserError("teacher.path: the tokenizer has no padding token; use a teacher whose tokenizer has one")
     if not tokenizer.is_fast:
         raise UserError("teacher.path: the tokenizer has no fast (tokenizer.json) version; use a teacher that has one")
+    if drops_merges(tokenizer):
+        raise UserError(
+            "teacher.path: the tokenizer has a dropout, so that it encodes a text differently each time; set it to "
+            "null in tokenizer.json"
+        )
+    own_limit(tokenizer)
     embeddings = int(model.config.vocab_size)
     if (largest := largest_id(tokenizer)) >= embeddings:
         raise UserError(

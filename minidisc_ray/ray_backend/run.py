@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.patience import storage_put_back, use_storage
 from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
+from minidisc_ray.pipeline.failures import forget_failure, leave_failure
 from minidisc_ray.pipeline.lease import Lease, LeaseLostError, leased
 from minidisc_ray.pipeline.mirrored import bring, bring_live, bring_small, probe_bucket
 from minidisc_ray.pipeline.prepared import Prepared
@@ -25,6 +28,7 @@ from minidisc_ray.ray_backend.sweep import fit_sweep
 from minidisc_ray.ray_backend.trainer import fit_trial
 from minidisc_ray.ray_backend.watching import closing_what_is_stopped, watched
 from minidisc_ray.schedules.plan import SHARED_TRIAL
+from minidisc_ray.training.loop import TrainingError
 
 Watch = Callable[[Sequence[Progress]], None]
 
@@ -97,7 +101,13 @@ def _fit_alone(prepared: Prepared, trial: str, with_shared: bool, turn: Turn) ->
     turn.is_about(queue, at_once=1)
     turn.wait()
     queue.next_item()
-    fit_trial(prepared, trial, with_shared)
+    forget_failure(prepared.run_folder, trial)
+    try:
+        fit_trial(prepared, trial, with_shared)
+    except (UserError, TrainingError) as error:
+        with suppress(OSError):
+            leave_failure(prepared.run_folder, trial, str(error))  # for `ls` and `status`
+        raise
     queue.close(trial, None)
 
 

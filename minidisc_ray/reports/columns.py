@@ -55,7 +55,7 @@ def step_ratios(rows: list[Row]) -> dict[str, str]:
 
 
 def _section(rows: list[Row]) -> Section:
-    students = [row for row in rows if row["method"] not in (TEACHER, MAJORITY)]
+    students = [row for row in rows if row["method"] != MAJORITY and not row["method"].startswith(TEACHER)]
     scales = {row["student_scale_percent"] for row in students}
     seeds = {row["seeds"] for row in students}
     units = {row["device_unit"] for row in students}

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from minidisc_ray.configs.printable import printable, printable_json
 from minidisc_ray.reports.columns import Column, Row, Section, by_task, records, sections, step_ratios
+from minidisc_ray.reports.table import TEACHER
 
 # Wide enough for every column of the comparison: what is no terminal does not wrap.
 WIDTH_OF_A_PIPE = 160
@@ -101,7 +102,10 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
             "at the peak, relative to LTSD with the same method, student and seed. The teacher's forward pass is in "
             "them only where its outputs are not cached: compute.teacher_cache_gib=0 puts it into every step."
         )
-    notes += [f"On {row['task']} {row['teacher_warning']}." for row in rows if row["teacher_warning"]]
+    warned = [row for row in rows if row["teacher_warning"]]
+    for row in warned:
+        which = "" if row["method"] == TEACHER else f", {row['method']}:"
+        notes.append(f"On {row['task']}{which} {row['teacher_warning']}.")
     if bool(frame["teacher_may_have_seen_selection"].any()):
         notes.append(seen_warning([row["task"] for row in rows if row["teacher_may_have_seen_selection"]]))
     return notes

@@ -9,6 +9,8 @@ import pandas as pd
 from minidisc_ray.configs.printable import encodable
 from minidisc_ray.pipeline.result import CostRecord, Method, RunResult
 from minidisc_ray.reports.checks import check_comparable, distinct_runs
+from minidisc_ray.reports.table_columns import HEAD, NUMBERS, SIZES, TAIL, WHOLE
+from minidisc_ray.reports.teachers import teachers_of
 from minidisc_ray.reports.words import FIXED_METHODS, method_name, scales_text
 
 TEACHER = "Teacher"
@@ -16,71 +18,6 @@ MAJORITY = "Majority class"
 LTSD = "LTSD"
 
 _METHOD_ORDER = get_args(Method)
-_STEP = ("step_seconds", "step_seconds_ratio", "step_memory_bytes", "step_memory_ratio")
-_COSTS = (
-    "useful_device_hours",
-    "lost_device_hours",
-    "idle_device_hours",
-    "attempts",
-    "energy_joules",
-    "price",
-)
-_HEAD = (
-    "task",
-    "method",
-    "objective",
-    "student_scale_percent",
-    "seeds",
-    "encoder_parameters",
-    "total_parameters",
-    "macs_at_128",
-    "metric_name",
-    "metric_mean",
-    "metric_std",
-)
-_TAIL = (
-    "device_hours",
-    "device_unit",
-    "training_flops",
-    "evaluation_flops",
-    "device_hours_ratio",
-    "flops_ratio",
-    "training_flops_ratio",
-    "ratio_seeds",
-    *_STEP,
-    "closed_form_training_flops",
-    "closed_form_evaluation_flops",
-    "teacher_device_hours",
-    "startup_device_hours",
-    *_COSTS,
-    "currency",
-    "assistant",
-    "majority_of",
-    "teacher_warning",
-    "selection_split",
-    "protocol",
-    "teacher_may_have_seen_selection",
-    "runs",
-)
-_WHOLE = ("student_scale_percent", "seeds")
-_SIZES = ("encoder_parameters", "total_parameters", "macs_at_128")
-_NUMBERS = (
-    *_SIZES,
-    "metric_mean",
-    "metric_std",
-    "device_hours",
-    "training_flops",
-    "evaluation_flops",
-    "device_hours_ratio",
-    "flops_ratio",
-    "training_flops_ratio",
-    *_STEP,
-    "closed_form_training_flops",
-    "closed_form_evaluation_flops",
-    "teacher_device_hours",
-    "startup_device_hours",
-    *_COSTS,
-)
 Row = dict[str, Any]
 
 
@@ -100,18 +37,19 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
     rows: list[Row] = []
     for task in dict.fromkeys(run.task for run in runs):
         of_task = [run for run in runs if run.task == task]
-        rows.append(_teacher_row(of_task))
+        teachers = teachers_of(of_task)
+        rows.extend(_teacher_row(of_one, len(teachers) > 1) for of_one in teachers)
         rows.extend(_method_row(group, of_task) for group in _method_groups(of_task))
         rows.append(_majority_row(of_task))
     rows = [{encodable(key): _encodable(value) for key, value in row.items()} for row in rows]
-    named = {*_HEAD, *_TAIL}
+    named = {*HEAD, *TAIL}
     other_metrics = list(dict.fromkeys(key for row in rows for key in row if key not in named))
-    frame = pd.DataFrame(rows, columns=[*_HEAD, *other_metrics, *_TAIL])
-    for column in _WHOLE:
+    frame = pd.DataFrame(rows, columns=[*HEAD, *other_metrics, *TAIL])
+    for column in WHOLE:
         frame[column] = frame[column].astype("Int64")
-    for column in (*_NUMBERS, *other_metrics):
+    for column in (*NUMBERS, *other_metrics):
         frame[column] = frame[column].astype("float64")
-    for column in _SIZES:
+    for column in SIZES:
         # Sizes are the same for every seed as a rule, and whole numbers then.
         if bool((frame[column].dropna() % 1 == 0).all()):
             frame[column] = frame[column].astype("Int64")
@@ -235,7 +173,7 @@ def _row_name(run: RunResult, of_task: list[RunResult]) -> str:
     return method_name(run) if len(digests) == 1 else f"{method_name(run)} [{run.method_digest[:6]}]"
 
 
-def _teacher_row(runs: list[RunResult]) -> Row:
+def _teacher_row(runs: list[RunResult], is_one_of_several: bool) -> Row:
     # Methods of one seed share their teacher: it counts once, whatever the number of methods.
     per_seed = list({run.seed: run for run in reversed(runs)}.values())
     first = runs[0]
@@ -243,7 +181,7 @@ def _teacher_row(runs: list[RunResult]) -> Row:
     hours = _mean(run.cost.teacher_device_hours for run in per_seed) if len(units) == 1 else None
     return {
         **_shared(runs),
-        "method": TEACHER,
+        "method": f"{TEACHER} [{first.setting_digest[:6]}]" if is_one_of_several else TEACHER,
         "objective": "",
         "student_scale_percent": first.teacher.scale_percent,
         "seeds": len(per_seed),
@@ -259,6 +197,7 @@ def _teacher_row(runs: list[RunResult]) -> Row:
         "teacher_device_hours": hours,
         "assistant": "",
         "ratio_seeds": "",
+        "runs": " ".join(run.name for run in runs) if is_one_of_several else None,
     }
 
 

@@ -16,6 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.util.state import list_actors, list_placement_groups
 from ray_kit import TRIAL_TITLES, clean_environment, processes_below
+from tiny_teacher import TINY_TEACHER
 
 from minidisc_ray.accounting.ledger import Attempt, Ledger
 from minidisc_ray.pipeline.progress import Progress, read_progress
@@ -36,14 +37,7 @@ STUDY: dict[str, Any] = {
     "title": "A sweep that is disturbed",
     "recipe": {
         "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},
-        "teacher": {
-            "kind": "builtin",
-            "num_layers": 2,
-            "hidden_size": 32,
-            "num_heads": 4,
-            "intermediate_size": 64,
-            "allow_at_chance": True,
-        },
+        "teacher": TINY_TEACHER,
         "pruning": {"neuron_multiple": 1},
         "finetune": _LONG,
         "sandwich": _LONG,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from tiny_models import tiny_model
+from tiny_teacher import TINY_TEACHER
 from transformers import PreTrainedTokenizerFast
 
 from minidisc_ray.cli import main
@@ -18,14 +19,7 @@ from minidisc_ray.data import builtin_tokenizer
 _ONCE = {"num_epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "early_stop_epochs": None}
 RECIPE: dict[str, Any] = {
     "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},
-    "teacher": {
-        "kind": "builtin",
-        "num_layers": 2,
-        "hidden_size": 32,
-        "num_heads": 4,
-        "intermediate_size": 64,
-        "allow_at_chance": True,
-    },
+    "teacher": TINY_TEACHER,
     "schedule": {"kind": "minidisc", "scales": {"kind": "list", "values": [60, 30]}, "num_sampled": 2},
     "pruning": {"neuron_multiple": 1},
     "finetune": {**_ONCE, "num_epochs": 2},

@@ -10,20 +10,14 @@ import psutil
 import pytest
 from cluster_kit import ROOT, load
 from office_kit import Office, asked, free_ports, start_office, token_of
+from tiny_teacher import TINY_TEACHER
 
 pytestmark = [pytest.mark.ray, pytest.mark.chaos, pytest.mark.timeout(600)]
 
 _ONCE = {"num_epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "early_stop_epochs": None}
 RECIPE = {
     "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},
-    "teacher": {
-        "kind": "builtin",
-        "num_layers": 2,
-        "hidden_size": 32,
-        "num_heads": 4,
-        "intermediate_size": 64,
-        "allow_at_chance": True,
-    },
+    "teacher": TINY_TEACHER,
     "pruning": {"neuron_multiple": 1},
     "finetune": _ONCE,
     "distil": _ONCE,

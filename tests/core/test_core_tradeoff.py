@@ -37,7 +37,7 @@ def test_negative_derivative_takes_candidates_in_any_order():
 @given(st.dictionaries(st.integers(1, 99), st.floats(-1, 1), min_size=1))
 def test_lambda_of_zero_picks_the_best_metric_whatever_its_sign(metrics):
     chosen = best_scale(lambda_tradeoff(metrics, 0.0))
-    assert metrics[chosen] == max(metrics.values())
+    assert metrics[chosen] == pytest.approx(max(metrics.values()), abs=1e-12)
 
 
 def test_negative_metrics():
@@ -140,3 +140,11 @@ class TestSecondOrder:
     def test_other_orders_are_refused(self, order):
         with pytest.raises(ValueError, match=f"order is {order}; use 1 or 2"):
             negative_derivative(METRICS, 0.9, order=order)
+
+
+def test_equal_tradeoffs_are_equal_whatever_their_last_digit():
+    """0.938 + 0.2 * 0.85 and 0.948 + 0.2 * 0.80 are both 1.108, and differ as floats."""
+    scores = lambda_tradeoff({15: 0.938, 20: 0.948}, 0.2)
+    assert scores[15] != scores[20]
+    assert best_scale(scores) == 15
+    assert best_chain(scores, 1) == (15,)

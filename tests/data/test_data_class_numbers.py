@@ -108,6 +108,26 @@ class TestPositions:
         assert splits.validation["validation"].labels.tolist() == [0, 1, 0, 1]
         assert splits.notes == ("labels that are numbers are positions in task.label_names: 0 is bad, 1 is good",)
 
+    def test_numbers_from_1_are_noted(self, recipe, tmp_path):
+        train = written(tmp_path, "train", "csv", [1 + i % 2 for i in range(ROWS)])
+        validation = write(tmp_path / "validation.csv", ["1", "2"])
+        task = FOUND | {"label_names": ["bad", "fair", "good"]}
+        splits = load_splits(recipe(task=task, data={"train": train, "validation": validation}))
+        assert splits.notes[1] == "no row of train is of the class bad: positions begin at 0, not at 1"
+
+    def test_names_may_be_numbers_in_yaml(self, recipe, tmp_path):
+        train = written(tmp_path, "train", "csv", [1 + i % 3 for i in range(ROWS)])
+        validation = write(tmp_path / "validation.csv", ["3.0", "2", "1"])
+        task = FOUND | {"label_names": [1, 2, 3]}
+        splits = load_splits(recipe(task=task, data={"train": train, "validation": validation}))
+        assert splits.task.label_names == ("1", "2", "3")
+        assert splits.validation["validation"].labels.tolist() == [2, 1, 0]
+
+    @pytest.mark.parametrize("names", [["1", "1.0"], ["01", 1]])
+    def test_names_of_one_number_are_refused(self, recipe, names):
+        with pytest.raises(UserError, match="give at least two distinct names"):
+            recipe(task=FOUND | {"label_names": names})
+
     def test_no_note_without_any(self, recipe):
         assert load_splits(recipe()).notes == ()
 
@@ -152,13 +172,26 @@ class TestFoundNames:
             ([10, 9, "2"], ("2", "9", "10")),
             (["01", "02", "10"], ("01", "02", "10")),
             (["01", 1, "2"], ("1", "2")),
-            (["1.50", "1.5", "2"], ("1.50", "2")),
+            (["1.5", 2, "2.0"], ("1.5", "2")),
             ([True, False], ("false", "true")),
             (["b", 1, "1.0"], ("1", "b")),
         ],
     )
     def test_names(self, values, names):
         assert found_names(values) == names
+
+    @pytest.mark.parametrize(("one", "other"), [("1.1", "1.10"), ("1E2", "10E1"), ("0E1", "0E2"), ("2", "2e0")])
+    def test_names_that_happen_to_be_one_number_are_not_merged(self, one, other):
+        with pytest.raises(LabelError) as caught:
+            found_names(["3", one, other])
+        assert str(caught.value) == (
+            f"{other!r}; it is the number {one} of row 2; name the classes in task.label_names"
+        )
+        assert caught.value.row == 3
+
+    def test_minus_one_beside_names(self):
+        with pytest.raises(LabelError, match="-1 marks rows without a label"):
+            found_names(["pos", "neg", "-1"])
 
     def test_leading_zeros_are_the_same_number(self):
         assert ClassIndex(("01", "02"), allows_positions=False)(2.0) == 1

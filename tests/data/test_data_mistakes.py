@@ -163,6 +163,17 @@ class TestLabels:
             found_names(["a", None, "\t"])
         assert caught.value.row == 3
 
+    @pytest.mark.parametrize("label", ["1_000", "\uff11", b"1.5", "1,5", "nan", "inf", ""])
+    def test_texts_that_are_no_number(self, label):
+        with pytest.raises(LabelError, match="allowed is a finite number"):
+            number(label)
+
+    def test_every_label_missing(self, recipe):
+        rows = [{"text": f"t {i}", "label": None} for i in range(40)]
+        assert told(load_splits, recipe(rows, rows[:20], task=FOUND)) == (
+            'data.train: "label" is missing in every row of train.jsonl'
+        )
+
     def test_integers_too_large_for_a_float(self, recipe):
         with pytest.raises(LabelError, match="allowed is a finite number"):
             number(10**400)

@@ -156,5 +156,25 @@ def test_the_key_reaches_every_split(recipe, tmp_path):
 def test_predicted_texts(tmp_path):
     (tmp_path / "x.tsv").write_text('text\n"a"\n"b" c\n')
     assert read_texts(tmp_path / "x.tsv", ["text"]).texts == (['"a"', '"b" c'],)
-    with pytest.raises(UserError, match="set --quoting: none, by which"):
+    with pytest.raises(UserError, match="set --quoting none, by which"):
         read_texts(tmp_path / "x.tsv", ["text"], "csv")
+
+
+@pytest.mark.parametrize(("content", "row"), [('text\na\n""\nb\n', 2), ("text\na\n\n  \nb\n", None)])
+def test_no_row_of_one_column_is_dropped(tmp_path, content, row):
+    """An empty line is none, a quoted empty cell is a missing text, and blanks are a text of blanks."""
+    (tmp_path / "x.csv").write_text(content)
+    if row is None:
+        assert read_texts(tmp_path / "x.csv", ["text"]).texts == (["a", "  ", "b"],)
+        return
+    with pytest.raises(UserError, match=f'"text" is missing in row {row} of x.csv'):
+        read_texts(tmp_path / "x.csv", ["text"])
+
+
+def test_a_header_in_quotation_marks(tmp_path):
+    content = '"text"\t"label"\n"a"\t"no"\n'
+    assert refused(tmp_path / "x.tsv", content) == (
+        "data.train: the columns of x.tsv are named in quotation marks, which are text here; set data.quoting: csv if "
+        "they enclose cells"
+    )
+    assert read(tmp_path / "x.tsv", content, "csv").columns == {"text": ["a"], "label": ["no"]}

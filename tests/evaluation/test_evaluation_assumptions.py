@@ -23,6 +23,10 @@ def test_maxima(values, count):
     assert num_maxima(values) == count
 
 
+def test_a_tradeoff_that_is_flat_but_for_rounding_has_one_maximum():
+    assert num_maxima([(400 + 5 * i) / 500 + 0.2 * (1 - (15 + 5 * i) / 100) for i in range(16)]) == 1
+
+
 @pytest.mark.parametrize(("metrics", "falls"), [([1, 2, 3], 0), ([1, 1, 1], 0), ([3, 2, 1], 2), ([1, 3, 2, 2, 1], 2)])
 def test_falls(metrics, falls):
     assert num_falls(metrics) == falls

@@ -79,6 +79,18 @@ class TestUsed:
         assert_all_used(tmp_path)
         load_teacher(PretrainedTeacherConfig(path=str(tmp_path)), TASK, seed=0)
 
+    @pytest.mark.parametrize("prefix", ["ema.", "teacher.", "span_head."])
+    def test_a_second_copy_beside_the_weights(self, folder, prefix):
+        """All that the model has is loaded; to strip this prefix would put the copy in its place."""
+        weights = load_file(folder / "model.safetensors")
+        add(folder, **{prefix + name: torch.zeros_like(tensor) for name, tensor in weights.items()})
+        assert_all_used(folder)
+
+    @pytest.mark.parametrize("name", ["head.encoder.weight", "classifier.transformer.weight", "cls.embeddings.weight"])
+    def test_heads_whose_parts_are_called_so(self, folder, name):
+        add(folder, **{name: torch.zeros(2)})
+        assert_all_used(folder)
+
     def test_the_encoder_alone(self, family, tmp_path):
         AutoModel.from_config(tiny_model(family).config).save_pretrained(tmp_path)
         assert_all_used(tmp_path)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_models import tiny_config
+from tiny_teacher import TINY_TEACHER
 from transformers import BertForSequenceClassification, PreTrainedModel
 
 from minidisc_ray.accounting.ledger import Attempt, Ledger
@@ -36,14 +37,7 @@ def prepared_run(storage: Path, kind: str, overrides: tuple[str, ...] = ()) -> P
     once = {"num_epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "early_stop_epochs": None}
     raw = {
         "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},
-        "teacher": {
-            "kind": "builtin",
-            "num_layers": 2,
-            "hidden_size": 32,
-            "num_heads": 4,
-            "intermediate_size": 64,
-            "allow_at_chance": True,
-        },
+        "teacher": TINY_TEACHER,
         "schedule": SCHEDULES[kind],
         "pruning": {"neuron_multiple": 1},
         "finetune": {**once, "num_epochs": 2},

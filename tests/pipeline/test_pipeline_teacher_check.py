@@ -1,6 +1,7 @@
 """A teacher that has learned nothing ends its run before anything is paid for what it would teach."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from minidisc_ray.core.task import Task
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.records import read_record
 from minidisc_ray.pipeline.shared import teacher_folder
-from minidisc_ray.pipeline.teacher_check import lead_of
+from minidisc_ray.pipeline.teacher_check import _order_that_fits, lead_of
 
 LEARNED = "finetune={num_epochs: 8, batch_size: 16, learning_rate: 3e-3, early_stop_epochs: null}"
 STRICT = "teacher.allow_at_chance=false"
@@ -35,12 +36,39 @@ class TestLead:
         lead = lead_of(TWO, *answers(right), np.zeros(10, dtype=int))
         assert lead.majority == 0.6
         assert lead.is_none == is_none
-        assert (lead.low > 0) == is_sure
+        assert lead.is_sure == is_sure
 
     def test_a_small_lead_may_be_chance(self):
         lead = lead_of(TWO, *answers(63), np.zeros(10, dtype=int))
         assert not lead.is_none
-        assert lead.low <= 0
+        assert not lead.is_sure
+
+    @pytest.mark.parametrize("kind", ["inverted", "always the rare class", "coin flips"])
+    def test_f1_of_a_rare_class_hides_no_teacher_at_chance(self, kind):
+        """The commonest class scores 0 here, so that any guess would be above it."""
+        task = Task("qqp", ("text",), "label", ("no", "yes"), ("f1", "accuracy"))
+        generator = np.random.default_rng(0)
+        labels = (generator.random(2000) < 0.37).astype(int)
+        right = generator.random(2000) < 0.9
+        given = {
+            "inverted": np.where(right, 1 - labels, labels),
+            "always the rare class": np.ones(2000, dtype=int),
+            "coin flips": generator.integers(2, size=2000),
+        }[kind]
+        lead = lead_of(task, np.eye(2)[given], labels, labels)
+        assert lead.majority == 0.0
+        assert not lead.is_sure
+        assert lead.is_none or kind == "coin flips"
+        known = lead_of(task, np.eye(2)[np.where(right, labels, 1 - labels)], labels, labels)
+        assert known.is_sure
+
+    def test_macro_f1_of_random_answers(self):
+        task = Task("three", ("text",), "label", ("a", "b", "c"), ("f1",))
+        generator = np.random.default_rng(1)
+        labels, given = generator.integers(3, size=(2, 900))
+        lead = lead_of(task, np.eye(3)[given], labels, labels)
+        assert lead.model > lead.majority
+        assert not lead.is_sure
 
     def test_the_majority_is_that_of_the_selection_rows(self):
         """Train's commonest class is another one here: by it a teacher at chance would pass."""
@@ -130,6 +158,24 @@ class TestHeadsInAnotherOrder:
         assert "; its head fits with its outputs in the order positive, negative (" in message
         assert "so put the rows of its classifier in the task's order (negative, positive)" in message
 
+    def test_two_classes_of_four_that_changed_places(self, tmp_path):
+        """Still above the commonest class, so that no chance check would find it."""
+        generator = np.random.default_rng(0)
+        labels = generator.integers(4, size=400)
+        given = np.where(generator.random(400) < 0.9, labels, generator.integers(4, size=400))
+        logits = np.eye(4)[np.array([1, 0, 2, 3])[given]]
+        task = Task("four", ("text",), "label", ("a", "b", "c", "d"), ("accuracy",))
+        prepared = SimpleNamespace(
+            task=task,
+            teacher_is_fine_tuned=True,
+            selection=SimpleNamespace(labels=torch.from_numpy(labels), __len__=lambda: 400),
+            splits=SimpleNamespace(train=SimpleNamespace(labels=labels)),
+        )
+        assert lead_of(task, logits, labels, labels).is_sure
+        assert _order_that_fits(prepared, logits).startswith("its head fits with its outputs in the order b, a, c, d (")
+        assert _order_that_fits(prepared, np.eye(4)[given]) is None, "the order as it is"
+        assert _order_that_fits(prepared, np.eye(4)[generator.integers(4, size=400)]) is None, "luck"
+
     def test_no_order_fits_a_head_of_another_task(self, tmp_path, learned):
         weights = load_file(learned / "model.safetensors")
         torch.manual_seed(0)
@@ -137,5 +183,7 @@ class TestHeadsInAnotherOrder:
         save_file(weights, learned / "model.safetensors", {"format": "pt"})
         (learned / "seal.json").unlink()
         own = ("data.train_rows=800", f"teacher={{kind: pretrained, path: {learned}}}")
-        with pytest.raises(UserError, match="its head is of another task, or another tokenizer's; use another teacher"):
+        with pytest.raises(
+            UserError, match="its head may be of another task, its weights of another tokenizer, or classes too"
+        ):
             run_in_process(prepared_run(tmp_path / "again", "conventional", own))

@@ -123,6 +123,13 @@ def test_more_types_of_tokens_than_the_model_embeds(tmp_path):
         prepared_run(tmp_path / "runs", "conventional", overrides)
 
 
+def test_settings_that_are_no_setting(tmp_path):
+    overrides = save(tmp_path / "model")
+    edit(tmp_path / "model" / "tokenizer_config.json", lambda found: found.update(model_max_length="10"))
+    with pytest.raises(UserError, match=r"model_max_length of tokenizer_config.json is '10', which is no number"):
+        prepared_run(tmp_path / "runs", "conventional", overrides)
+
+
 @pytest.mark.parametrize("family", ["roberta", "bert"])
 def test_a_teacher_of_one_token_type_gets_none(tmp_path, family):
     """RoBERTa's kind with a BERT tokenizer, on two texts: the second text's mark has no embedding."""

@@ -79,6 +79,30 @@ def test_older_results_stand_beside_new_ones():
     assert not any("older results" in note for note in new)
 
 
+def test_two_teachers_have_two_rows():
+    """Runs of another fine-tuning have another teacher: one row for both would show the score of one of them."""
+    good = several_seeds()
+    poor = [
+        run.model_copy(
+            update={
+                "name": f"poor-{run.name}",
+                "setting_digest": f"poor{run.setting_digest}",
+                "method_digest": f"poor{run.method_digest}",
+                "teacher": model(100, 0.5 + run.seed / 100),
+                "teacher_warning": "the teacher may be at chance",
+            }
+        )
+        for run in good
+    ]
+    frame = compare([*good, *poor])
+    rows = frame[frame["method"].str.startswith("Teacher")]
+    assert list(rows["metric_mean"].round(3)) == [0.91, 0.51]
+    assert list(rows["method"]) == ["Teacher [settin]", "Teacher [poorse]"]
+    assert list(rows["teacher_warning"].notna()) == [False, True]
+    assert "poor-" not in rows.iloc[0]["runs"]
+    assert "On mrpc, Teacher [poorse]: the teacher may be at chance." in footnotes(frame)
+
+
 def test_a_teacher_that_may_be_at_chance_is_told_below_the_table():
     warned = [run.model_copy(update={"teacher_warning": "the teacher may be at chance"}) for run in several_seeds()]
     assert "On mrpc the teacher may be at chance." in footnotes(compare(warned))

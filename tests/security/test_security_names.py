@@ -5,6 +5,7 @@ import os
 
 import pytest
 from study_kit import raw_study, write_study
+from tiny_teacher import TINY_TEACHER
 
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.configs.identity import run_name
@@ -18,14 +19,7 @@ from minidisc_ray.study import prepare_study
 
 TINY = {
     "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},
-    "teacher": {
-        "kind": "builtin",
-        "num_layers": 2,
-        "hidden_size": 32,
-        "num_heads": 4,
-        "intermediate_size": 64,
-        "allow_at_chance": True,
-    },
+    "teacher": TINY_TEACHER,
     "schedule": {"kind": "conventional"},
 }
 ESCAPES = {

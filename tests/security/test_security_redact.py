@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+from tiny_teacher import TINY_TEACHER
 
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.configs.redact import SecretsFilter, is_redacted_form, is_secret_name, redact, redacted
@@ -119,14 +120,7 @@ def test_log_lines_and_their_tracebacks(caplog):
 SECRET = "Sehr-Geheim-77"
 TINY = {
     "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},
-    "teacher": {
-        "kind": "builtin",
-        "num_layers": 2,
-        "hidden_size": 32,
-        "num_heads": 4,
-        "intermediate_size": 64,
-        "allow_at_chance": True,
-    },
+    "teacher": TINY_TEACHER,
     "schedule": {"kind": "conventional"},
 }
 
