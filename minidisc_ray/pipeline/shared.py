@@ -32,7 +32,7 @@ from minidisc_ray.pipeline.predictions import SELECTION, VALIDATION, keep_predic
 from minidisc_ray.pipeline.prepared import Prepared
 from minidisc_ray.pipeline.reading import unknown_token_warnings
 from minidisc_ray.pipeline.records import MODEL, StageRecord, find_finished, read_record, write_record
-from minidisc_ray.pipeline.teacher_check import require_lead, teacher_warning
+from minidisc_ray.pipeline.teacher_check import refusal_of, teacher_warning
 from minidisc_ray.schedules.plan import MAIN_TRIAL
 from minidisc_ray.training.checkpoints import drop_checkpoints
 from minidisc_ray.training.finetune import finetune
@@ -61,9 +61,12 @@ def ensure_teacher(context: Context) -> StageRecord:
     """
     prepared = context.prepared
     record = _ensure(context, "teacher", teacher_folder(prepared), MODEL, _make_teacher)
-    answers = read_predictions(teacher_folder(prepared), MAIN_TRIAL, "teacher")
-    if answers is not None:
-        require_lead(prepared, answers[f"{SELECTION}/{TEACHER_PERCENT}"])
+    answers = read_predictions(teacher_folder(prepared), MAIN_TRIAL, "teacher") if context.workers.is_first else None
+    refusal = refusal_of(prepared, answers[f"{SELECTION}/{TEACHER_PERCENT}"]) if answers is not None else None
+    # All workers stop, or none: one that went on alone would wait for the others.
+    (refusal,) = context.workers.agree_on_names((refusal or "",))
+    if refusal:
+        raise UserError(refusal)
     warnings = [*unknown_token_warnings(prepared), *([record.warning] if record.warning is not None else [])]
     for warning in warnings if context.workers.is_first else ():
         logger.warning("[%s] %s", context.trial, warning)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.core.task import Task
 from minidisc_ray.evaluation import LabelledRows, difference_estimate, majority_logits, score
@@ -90,24 +89,21 @@ def teacher_warning(prepared: Prepared, logits: np.ndarray) -> str | None:
     )
 
 
-def require_lead(prepared: Prepared, logits: np.ndarray) -> None:
-    """Refuse a teacher that has learned nothing, before anything is paid for what it would teach.
+def refusal_of(prepared: Prepared, logits: np.ndarray) -> str | None:
+    """Why nothing should be paid for what a teacher would teach, in a sentence; None if the run may go on.
 
     Args:
         prepared: the checked recipe.
         logits: the teacher's, (N, C), on the selection split.
-
-    Raises:
-        UserError: if it is not above answers that look at no text, unless the recipe allows that.
     """
     teacher = prepared.config.teacher
     if teacher.allow_at_chance:
-        return
+        return None
     lead = _lead(prepared, logits)
     # Of a head used as it is: one whose classes stand in another order is wrong, even where a metric looks well.
     order = _order_that_fits(prepared, logits) if prepared.teacher_is_fine_tuned else None
     if not lead.is_none and order is None:
-        return
+        return None
     key = "teacher.path" if isinstance(teacher, PretrainedTeacherConfig) else "teacher"
     found = _learned_nothing(prepared, lead)
     if order is not None:
@@ -119,7 +115,7 @@ def require_lead(prepared: Prepared, logits: np.ndarray) -> None:
         )
     else:
         hint = "train it longer, or at another learning rate (finetune)"
-    raise UserError(f"{key}: {found}; {hint}, or go on all the same with teacher.allow_at_chance: true")
+    return f"{key}: {found}; {hint}, or go on all the same with teacher.allow_at_chance: true"
 
 
 def _order_that_fits(prepared: Prepared, logits: np.ndarray) -> str | None:

@@ -109,7 +109,7 @@ class TestRuns:
 
     def test_a_teacher_at_chance_is_the_users(self, tmp_path):
         recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "runs", "maxidisc")
-        settings = ("teacher.allow_at_chance=false", "finetune.learning_rate=1e-9")
+        settings = ("compute.num_workers=2", "teacher.allow_at_chance=false", "finetune.learning_rate=1e-9")
         ended = subprocess.run(
             [
                 sys.executable,
