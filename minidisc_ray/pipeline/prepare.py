@@ -130,7 +130,7 @@ def check_storage(prepared: Prepared) -> None:
         raise UserError(f"name: {marker} is not a run's; choose another name or remove {folder}")
     identity = json.loads(json.dumps(prepared.identity))
     if not is_redacted_form(found, identity):
-        if found.get("numerics") != identity["numerics"]:
+        if found.get("numerics", identity["numerics"]) != identity["numerics"]:
             raise UserError(
                 f"name: {folder} was made by another release, whose numbers this one does not give; its result can "
                 "still be read; choose another name for this run"
