@@ -7,7 +7,7 @@ from transformers import PreTrainedConfig
 
 from minidisc_ray.models.families import family_of
 
-# Buffers that older releases of transformers saved; what they hold is counted out anew.
+# Buffers that older releases of transformers saved; models compute what they hold.
 _BUFFERS = re.compile(r"(^|\.)(position_ids|token_type_ids)$")
 # As older checkpoints call the parameters of a norm.
 _OLD_NAMES = (

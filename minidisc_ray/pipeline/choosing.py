@@ -26,22 +26,18 @@ class Choice:
     tradeoffs: dict[int, float]
 
 
-def epoch_value(
-    rule: SelectionConfig,
-    metrics: Mapping[int, float],
-    teacher_metric: float,
-    teacher_percent: int = TEACHER_PERCENT,
-    num_chosen: int = 1,
-    num_below: int = 0,
-) -> float:
-    """What an epoch of a sandwich is judged by: the best trade-off that it offers, or the candidates' mean metric.
+def epoch_value(rule: SelectionConfig, metrics: Mapping[int, float], choice: Choice) -> float:
+    """What an epoch of a sandwich is judged by: the trade-off of its choice, or the candidates' mean metric.
 
     The negative derivative only chooses, once an epoch is kept. It is large where neighbours disagree, so that by it
-    the noisiest epoch would be the best one. Arguments are those of ``choose``.
+    the noisiest epoch would be the best one.
+
+    Args:
+        rule: of the recipe.
+        metrics: the selection score by scale percent, in [-1, 1].
+        choice: what the rule chooses among them.
     """
-    if isinstance(rule, LambdaSelectionConfig):
-        return choose(rule, metrics, teacher_metric, teacher_percent, num_chosen, num_below).value
-    return sum(metrics.values()) / len(metrics)
+    return choice.value if isinstance(rule, LambdaSelectionConfig) else sum(metrics.values()) / len(metrics)
 
 
 def choose(

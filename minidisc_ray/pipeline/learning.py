@@ -13,7 +13,7 @@ from minidisc_ray.core.structure import Structure
 from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut
-from minidisc_ray.pipeline.choosing import epoch_value
+from minidisc_ray.pipeline.choosing import choose, epoch_value
 from minidisc_ray.pipeline.context import Context, logger
 from minidisc_ray.pipeline.making import make, models_above, scale_of, stage_above
 from minidisc_ray.pipeline.matching import hand_on, save_parts, stage_objective
@@ -54,7 +54,8 @@ def learn_sandwich(
 
     def selection_score(scores: Scores) -> float:
         metrics = {scale: prepared.task.selection_score(scores[scale]) for scale in step.candidates}
-        return epoch_value(step.rule, metrics, teacher_metric, teacher_percent, step.num_chosen, step.num_below)
+        choice = choose(step.rule, metrics, teacher_metric, teacher_percent, step.num_chosen, step.num_below)
+        return epoch_value(step.rule, metrics, choice)
 
     state = _match(
         context,

@@ -23,7 +23,9 @@ _HAPPENS_TO_IT = (
     Preempted,
 )
 # Torch has no classes for these.
-_WORDS = re.compile(r"allocate memory|start new thread|gloo|nccl|connection (closed|reset|refused)|timed out", re.I)
+_WORDS = re.compile(
+    r"allocate memory|start new thread|gloo|nccl|connection (closed|reset|refused)|broken pipe|socket|timed out", re.I
+)
 
 # A spot node that is taken away is nobody's fault, yet a trial that only ever loses its node must end some time.
 _PREEMPTIONS_FOR_EACH_FAILURE = 10

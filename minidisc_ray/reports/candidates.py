@@ -68,9 +68,9 @@ def lambda_scan_line(result: RunResult) -> str:
     if not by_value:
         return ""
     epochs = result.epoch_by_lambda
-    told = [f"{lam} → {scale}%" + (f" (epoch {epochs[lam]})" if lam in epochs else "") for lam, scale in by_value]
+    choices = [f"{lam} → {scale}%" + (f" (epoch {epochs[lam]})" if lam in epochs else "") for lam, scale in by_value]
     same = "" if epochs else "; all at the epoch that the run's own value kept"
-    return printable(f"λ {', '.join(told)}{same}", kept="")
+    return printable(f"λ {', '.join(choices)}{same}", kept="")
 
 
 def selection_title(result: RunResult) -> str:
