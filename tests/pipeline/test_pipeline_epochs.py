@@ -111,7 +111,7 @@ def test_the_same_as_a_run_at_that_value(done, tmp_path):
 
 
 def test_what_was_never_drawn_was_not_trained(tmp_path):
-    """Two scales a step are the ends, three one more that is drawn: the result says which no step up to the kept epoch drew."""
+    """Two scales a step are the ends, three one more that is drawn: some are drawn by no step up to the kept epoch."""
     grid = "schedule.scales=[90, 75, 60, 45, 30, 20]"
     few = "sandwich={num_epochs: 1, batch_size: 100, learning_rate: 1e-3, early_stop_epochs: null}"  # two steps
     overrides = ("schedule.sampling=per_step", "schedule.num_sampled=3", grid, few)
