@@ -117,7 +117,11 @@ def _run(folder: Path, driver: Driver | None) -> Listed:
             note=_failed_trials(result),
         )
     state = _state(statuses, driver)
-    note = (read_failure(folder, MAIN_TRIAL) or statuses[0].stage) if state == "failed" else ""
+    reason = read_failure(folder, MAIN_TRIAL)
+    if state == "interrupted" and reason is not None:
+        # A new attempt takes the reason back first, so it is what ended this one.
+        state = "failed"
+    note = (reason or statuses[0].stage) if state == "failed" else ""
     identity = read_json(folder / "identity.json")
     if not isinstance(identity, dict):
         state, note = "damaged", "identity.json cannot be read"

@@ -98,6 +98,15 @@ def test_every_state_and_no_folder_that_is_not_ours(storage):
     assert found["bad"].note == "no memory left"
 
 
+def test_a_run_that_ended_for_a_reason_has_failed(tmp_path):
+    """Its last stage was cut short, as a stopped one's is; what it left says why."""
+    folder = run_folder(tmp_path, "chance")
+    progress(folder, "interrupted")
+    assert [(one.state, one.note) for one in listing(tmp_path)] == [("interrupted", "")]
+    leave_failure(folder, "main", "teacher: it has learned nothing")
+    assert [(one.state, one.note) for one in listing(tmp_path)] == [("failed", "teacher: it has learned nothing")]
+
+
 def test_hours_so_far_are_those_of_the_stages_but_the_teachers(storage):
     ledger = Ledger(storage / "stopped" / "ledger.jsonl")
     for stage, hours in (("teacher", 5), ("sandwich", 2), ("sandwich", 1)):
