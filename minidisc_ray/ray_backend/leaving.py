@@ -15,9 +15,13 @@ from minidisc_ray.training.notice import ask_to_stop
 
 # What a process that SIGTERM ended says by its exit code, and one whose training no longer moved.
 EXIT_PREEMPTED = 143
+EXIT_STALLED = 1
 # Clouds give 30 s (GCP) to 120 s (AWS) of notice; a checkpoint that is not written by then will not be.
 _GRACE_SECONDS = 25.0
 _SECONDS_BETWEEN_LOOKS = 1.0
+# The timer that needs no interpreter comes after the watcher: it reads the frames of threads that still run,
+# and one that changes its frame meanwhile can end the process by SIGSEGV, with no traceback in the log.
+_TIMER_MARGIN_SECONDS = 5.0
 
 _is_at_work = threading.Event()
 
@@ -67,8 +71,8 @@ def leave() -> None:
 def at_work(progress_file: Path, stall_seconds: float | None) -> Iterator[None]:
     """While training runs: SIGTERM waits for its checkpoint, and a process whose progress stands still is ended.
 
-    The end comes from :mod:`faulthandler`'s own thread, which needs no lock of the interpreter's, and leaves a
-    traceback of every thread in the worker's log.
+    A thread watches, and leaves a traceback of every thread in the worker's log. Where training keeps the
+    interpreter's lock, so that no thread can watch, :mod:`faulthandler`'s own timer does the same 5 s later.
 
     Args:
         progress_file: what the training replaces as it goes.
@@ -81,7 +85,7 @@ def at_work(progress_file: Path, stall_seconds: float | None) -> Iterator[None]:
     )
     if stall_seconds is not None:
         # Armed before anything runs: what takes the interpreter's lock and keeps it lets no watcher begin.
-        faulthandler.dump_traceback_later(stall_seconds, exit=True, file=_log_file())
+        _arm_timer(stall_seconds, _log_file())
         watcher.start()
     try:
         yield
@@ -102,10 +106,23 @@ def _watch(progress_file: Path, stall_seconds: float | None, is_over: threading.
             if now != seen:
                 seen, moved_at = now, time.monotonic()
             left = stall_seconds - (time.monotonic() - moved_at)
-            # Armed anew at each look, so that it also goes off when this thread can look no more.
-            faulthandler.dump_traceback_later(max(left, 0.01), exit=True, file=log)
+            if left <= 0:
+                _end_stalled(stall_seconds, log)
+            _arm_timer(left, log)
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+def _arm_timer(seconds: float, log: Any) -> None:
+    faulthandler.dump_traceback_later(seconds + _TIMER_MARGIN_SECONDS, exit=True, file=log)
+
+
+def _end_stalled(stall_seconds: float, log: Any) -> None:
+    """Write where every thread stands, and end this process; the calling thread holds the interpreter's lock."""
+    log.write(f"Timeout: no progress for {stall_seconds:g} s\n")
+    log.flush()
+    faulthandler.dump_traceback(file=log, all_threads=True)
+    os._exit(EXIT_STALLED)
 
 
 def _modified_at(path: Path) -> float | None:
