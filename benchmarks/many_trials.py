@@ -25,19 +25,19 @@ from ray.tune.result import RESULT_DUPLICATE
 from rich.console import Console
 
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.cli.display import watching_trials
 from minidisc_ray.configs.loader import resolve
-from minidisc_ray.display import watching_trials
-from minidisc_ray.pipeline.lease import leased
-from minidisc_ray.pipeline.prepare import prepare
-from minidisc_ray.pipeline.progress import Progress, write_progress
+from minidisc_ray.driver.lease import leased
 from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.ray_backend.experiment import fit_items
-from minidisc_ray.ray_backend.queue import Item, ItemQueue
-from minidisc_ray.ray_backend.retries import RetryPolicy
-from minidisc_ray.ray_backend.run import Looker
-from minidisc_ray.ray_backend.sharing import taking_turns
+from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.policies.retries import RetryPolicy
+from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
+from minidisc_ray.ray_backend.run import RunMonitor
+from minidisc_ray.ray_backend.supervision.watching import watched
 from minidisc_ray.ray_backend.trial_actor import TrialActor, finish
-from minidisc_ray.ray_backend.watching import watched
+from minidisc_ray.run_files.progress import Progress, write_progress
 
 _LEFT_OUT = 20
 _SHARE = 0.1
@@ -76,10 +76,10 @@ def measure(num_trials: int, num_cpus: int, storage: Path) -> dict[str, float]:
             if is_over.wait(0.1):
                 return
 
-    with leased(prepared.run_folder) as lease, taking_turns(prepared.name, 0) as turn:
+    with leased(prepared.run_folder) as lease, sharing_cluster(prepared.name, 0) as turn:
         folder = open_run(prepared)
         with watching_trials(Console(file=io.StringIO(), force_terminal=True, width=120)) as watch:
-            looker = Looker(folder, time.time(), lease, 1800.0, watch)
+            looker = RunMonitor(folder, time.time(), lease, 1800.0, watch)
             sampler = threading.Thread(target=sample)
             sampler.start()
             begun = time.monotonic()

@@ -30,7 +30,7 @@ from minidisc_ray.models.elastic import ElasticModel
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import load_teacher, load_tokenizer
 from minidisc_ray.models.surgery import cut, reorder_
-from minidisc_ray.pipeline.matching import stage_objective
+from minidisc_ray.preparation.objective import stage_objective
 from minidisc_ray.training.learner import Learner
 from minidisc_ray.training.optimizer import build_optimizer
 from minidisc_ray.training.step_meter import WARM_UP_STEPS, StepMeter

@@ -8,7 +8,8 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedModel
 
 from minidisc_ray.configs import objective as configs
-from minidisc_ray.configs.objective import ObjectiveBase, PartConfig, PhaseConfig
+from minidisc_ray.configs.objective import PartConfig, PhaseConfig
+from minidisc_ray.configs.objective_base import ObjectiveBase
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
 from minidisc_ray.core.trace import Batch, Totals, Trace

@@ -10,11 +10,12 @@ import pytest
 import yaml
 from tiny_teacher import TINY_TEACHER
 
-from minidisc_ray.accounting.ledger import Attempt, Ledger
+from minidisc_ray.accounting.attempts import Attempt
+from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs import resolve
-from minidisc_ray.pipeline.prepare import prepare
-from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.result import RunResult
 
 _ONCE = {"num_epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "early_stop_epochs": None}
 RECIPE: dict[str, Any] = {
@@ -38,7 +39,7 @@ RAY_WARNINGS = (pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.
 RAY = (pytest.mark.ray, pytest.mark.timeout(400), *RAY_WARNINGS)
 
 
-def prepared_run(storage: Path, kind: str, *overrides: str) -> Prepared:
+def prepared_run(storage: Path, kind: str, *overrides: str) -> PreparedRun:
     return prepare(resolve({**RECIPE, "schedule": SCHEDULES[kind], "storage": str(storage)}, overrides))
 
 
@@ -47,7 +48,7 @@ def write_recipe(path: Path, storage: Path, kind: str) -> Path:
     return path
 
 
-def attempts_of(prepared: Prepared, kind: str) -> list[Attempt]:
+def attempts_of(prepared: PreparedRun, kind: str) -> list[Attempt]:
     return [a for a in Ledger(prepared.run_folder / "ledger.jsonl").attempts() if a.kind == kind]
 
 
@@ -64,7 +65,7 @@ def numbers(result: RunResult) -> dict[str, Any]:
     return dumped
 
 
-def student_weights(prepared: Prepared) -> bytes:
+def student_weights(prepared: PreparedRun) -> bytes:
     return (prepared.run_folder / "student" / "model.safetensors").read_bytes()
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 from tiny_teacher import TINY_TEACHER
 
-from minidisc_ray.configs.study import StudyConfig, load_study
+from minidisc_ray.configs.study import load_study
+from minidisc_ray.configs.study_base import StudyConfig
 
 RAW: dict[str, Any] = {
     "name": "small",

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from minidisc_ray.accounting.attempts import Attempt, Kind, attempts_of
+from minidisc_ray.accounting.heartbeat import call_periodically, stop_calls
 from minidisc_ray.accounting.lines import is_sound
-from minidisc_ray.files.mirroring import fetched, is_mirrored
+from minidisc_ray.files.mirroring import download_folder, is_mirrored
 from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.writing import append_line
 
@@ -131,6 +132,10 @@ class Ledger:
         """Say that an attempt still holds its devices."""
         self._say(attempt_id, "beat")
 
+    def beat_while_open(self, attempt_id: str) -> None:
+        """Beat an attempt of this process until it is closed; a beat that the storage refuses is skipped."""
+        call_periodically(attempt_id, lambda: self.beat(attempt_id))
+
     def checkpoint(self, attempt_id: str, step: int) -> None:
         """Say that what an attempt did so far is safe: another one would go on from this step."""
         self._say(attempt_id, "checkpoint", step=step)
@@ -170,7 +175,7 @@ class Ledger:
             node: only what ran there.
         """
         known_at = time.time() if at is None else at
-        self.bring()
+        self.download()
         left = [
             one.attempt_id
             for one in self.attempts()
@@ -223,11 +228,8 @@ class Ledger:
 
         ``interrupted_by`` are exceptions that tell of a stop and not of a failure; Ctrl-C always is one.
         """
-        # Here and not above: the ledger alone is imported by whoever only reads it.
-        from minidisc_ray.accounting.beating import beat_while_open, stop_beating
-
         attempt_id = self.start(kind, name, trial, devices, device_type, node=node, device_model=device_model)
-        beat_while_open(self, attempt_id)
+        self.beat_while_open(attempt_id)
         status = "interrupted"  # Ctrl-C, or a worker told to exit
         try:
             yield attempt_id
@@ -237,7 +239,7 @@ class Ledger:
                 status = "failed"
             raise
         finally:
-            stop_beating(attempt_id)
+            stop_calls(attempt_id)
             # Work that is done must not fail because its clock cannot be stopped: its beats stand for its end.
             with suppress(OSError):
                 self.end(attempt_id, status)
@@ -250,14 +252,14 @@ class Ledger:
         """The files that its lines lie in, in a stable order; the one of a folder may not be there yet."""
         return [self.path, *(sorted(self.segments.glob("*.jsonl")) if self._is_mirrored else ())]
 
-    def bring(self) -> None:
+    def download(self) -> None:
         """Bring what other nodes wrote, for a ledger in a bucket.
 
         Raises:
             StorageError: if it cannot be brought in time.
         """
         if self._is_mirrored:
-            fetched(self.segments)
+            download_folder(self.segments)
 
     def copy_to(self, path: Path) -> None:
         """Add all lines to another ledger."""

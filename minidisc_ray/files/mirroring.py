@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from minidisc_ray.files.digests import check_seal
 from minidisc_ray.files.pushing import Pusher
 from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.remote import SEAL, Entry, Remote, is_temporary, is_whole
@@ -68,7 +69,7 @@ def is_mirrored(path: Path) -> bool:
     return path.is_relative_to(_mirrors()) and len(path.relative_to(_mirrors()).parts) >= 2
 
 
-def published(path: Path) -> None:
+def upload(path: Path) -> None:
     """Send a file or folder to where it belongs; nothing happens to a local one.
 
     Raises:
@@ -79,27 +80,27 @@ def published(path: Path) -> None:
             found[0].push(path, found[1])
 
 
-def published_soon(path: Path) -> None:
+def upload_later(path: Path) -> None:
     """Likewise, by a thread of its own within some seconds; for what is written again and again."""
     if is_mirrored(path):
         _pusher.add(path)
 
 
-def unpublished(path: Path) -> None:
+def delete_upload(path: Path) -> None:
     """Remove there what was removed here."""
     if (found := _remote_of(path)) is not None:
         with _pusher.instead(path):
             found[0].remove(found[1])
 
 
-def refreshed(path: Path) -> None:
+def download_file(path: Path) -> None:
     """Bring one file as it is there, or remove it here where it is not there."""
     found = _remote_of(path)
     if found is not None and not found[0].pull_file(found[1], path):
         path.unlink(missing_ok=True)
 
 
-def fetched(folder: Path, wanted: Callable[[str], bool] = _every, is_exclusive: bool = False) -> None:
+def download_folder(folder: Path, wanted: Callable[[str], bool] = _every, is_exclusive: bool = False) -> None:
     """Bring what lies below a folder and differs here; a sealed folder that is not whole there is left out.
 
     Args:
@@ -120,13 +121,13 @@ def fetched(folder: Path, wanted: Callable[[str], bool] = _every, is_exclusive: 
     same = [prefix for prefix, content in seals.items() if content == _content(folder / prefix / SEAL)]
     brought = [name for name, entry in there.items() if not _is_here(folder, name, entry, same)]
     for name in brought:
-        _bring_file(remote, base, folder, name, there[name])
+        _download(remote, base, folder, name, there[name])
     for prefix in seals:
         sealed = [name for name in there if name.startswith(prefix)]
         if any(name.startswith(prefix) for name in brought) and not _is_undamaged(folder / prefix):
             logger.warning("%s: came damaged and is fetched again", place_of(folder / prefix))
             for name in sealed:
-                _bring_file(remote, base, folder, name, there[name])
+                _download(remote, base, folder, name, there[name])
             if not _is_undamaged(folder / prefix):
                 for name in sealed:
                     (folder / name).unlink(missing_ok=True)
@@ -134,28 +135,28 @@ def fetched(folder: Path, wanted: Callable[[str], bool] = _every, is_exclusive: 
         _forget_others(folder, wanted, there)
 
 
-def fetched_whole(folder: Path) -> None:
+def download_sealed_folder(folder: Path) -> None:
     """Bring a sealed folder for who loads it now; what is damaged here goes."""
     if not is_mirrored(folder):
         return
     if folder.is_dir() and not _is_undamaged(folder):
         for path in [path for path in folder.rglob("*") if path.is_file()]:
             path.unlink(missing_ok=True)
-    fetched(folder)
+    download_folder(folder)
 
 
-def refreshed_now_and_then(path: Path) -> None:
-    """As :func:`refreshed`, at most every few seconds, and not at all while the store is away."""
+def download_file_if_due(path: Path) -> None:
+    """As :func:`download_file`, at most every few seconds, and not at all while the store is away."""
     if is_mirrored(path) and _is_due(path):
         with suppress(OSError):
-            refreshed(path)
+            download_file(path)
 
 
-def fetched_now_and_then(folder: Path) -> None:
-    """As :func:`fetched`, likewise."""
+def download_folder_if_due(folder: Path) -> None:
+    """As :func:`download_folder`, likewise."""
     if is_mirrored(folder) and _is_due(folder):
         with suppress(OSError):
-            fetched(folder)
+            download_folder(folder)
 
 
 def probe(place: str) -> None:
@@ -181,13 +182,13 @@ def flush() -> None:
     _pusher.flush()
 
 
-def _begin_anew() -> None:
+def _reset_after_fork() -> None:
     """A forked process has no thread, and nothing of its own to send."""
     global _pusher
     _pusher = Pusher(_send)
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def _mirrors() -> Path:
@@ -237,7 +238,7 @@ def _is_here(folder: Path, name: str, entry: Entry, same: Sequence[str]) -> bool
     return path.name != SEAL and _is_as_sent(path, entry)
 
 
-def _bring_file(remote: Remote, base: str, folder: Path, name: str, entry: Entry) -> None:
+def _download(remote: Remote, base: str, folder: Path, name: str, entry: Entry) -> None:
     if remote.pull_file(_below(base, name), folder / name):
         os.utime(folder / name, (entry.modified_at, entry.modified_at))
 
@@ -253,9 +254,6 @@ def _forget_others(folder: Path, wanted: Callable[[str], bool], there: Container
 
 
 def _is_undamaged(folder: Path) -> bool:
-    # Here and not above: seals are set by the writers, which publish.
-    from minidisc_ray.files.sealing import check_seal
-
     return check_seal(folder) is None
 
 

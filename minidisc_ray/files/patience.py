@@ -62,7 +62,7 @@ def use_storage(root: Path | None, patience_seconds: float) -> None:
 
 
 @contextmanager
-def storage_put_back() -> Iterator[None]:
+def restoring_storage() -> Iterator[None]:
     """End what :func:`use_storage` says within it: what the process does next has the storage that it had before."""
     before = _Storage.root, _Storage.patience_seconds, _Storage.was_given_up
     try:
@@ -71,7 +71,7 @@ def storage_put_back() -> Iterator[None]:
         _Storage.root, _Storage.patience_seconds, _Storage.was_given_up = before
 
 
-def patiently(action: Callable[[], _Found], path: Path | str) -> _Found:
+def retry_storage(action: Callable[[], _Found], path: Path | str) -> _Found:
     """What an action returns, tried again while the storage below it is away, read-only or full.
 
     Args:
@@ -131,7 +131,7 @@ def wait_for_storage(path: Path) -> None:
     """
     root = _Storage.root
     if root is not None and path.is_relative_to(root):
-        patiently(lambda: _refuse_unwritable(root), root)
+        retry_storage(lambda: _refuse_unwritable(root), root)
 
 
 def _refuse_unwritable(root: Path) -> None:

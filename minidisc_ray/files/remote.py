@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from minidisc_ray.files.patience import StorageError, patiently
+from minidisc_ray.files.patience import StorageError, retry_storage
 from minidisc_ray.files.uris import check_uri, endpoint_of
 
 SEAL, RECORD = "seal.json", "record.json"
@@ -221,7 +221,7 @@ class Remote:
                 raise _told(error, where) from error
 
         # A name of no object is nothing to wait for, wherever the local root may be.
-        return patiently(attempt, where)
+        return retry_storage(attempt, where)
 
 
 def is_temporary(name: str) -> bool:

@@ -1,32 +1,13 @@
-"""Seals: sizes and digests written beside what they are of, so that damage is told and never used.
+"""Writes folders whole or not at all: the seal, with every file's size and digest, comes last."""
 
-A sealed folder holds ``seal.json``, written last: every other file's size and SHA-256. A sealed document is JSON with
-the SHA-256 of its own values at the end. What has no seal, as folders of earlier releases, is not checked.
-"""
-
-import hashlib
 import json
 import shutil
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from minidisc_ray.files.patience import patiently
-from minidisc_ray.files.reading import NotAFileError, open_regular, read_regular
+from minidisc_ray.files.digests import SEAL, DamageError, check_seal, entry_of
+from minidisc_ray.files.patience import retry_storage
 from minidisc_ray.files.writing import make_folder, put_in_place, remove, sync, temporary_beside
-
-SEAL = "seal.json"
-_DIGEST = "sha256"
-# A file that was changed this short a time ago may change again without showing another time of its change.
-_SECONDS_OF_DOUBT = 2.0
-
-# Digests that were computed in this process, by device, inode, size and time of change.
-_digests: dict[tuple[int, int, int, int], str] = {}
-
-
-class DamageError(ValueError):
-    """Something on disk is not what was written there: one sentence, without the place."""
 
 
 def seal(folder: Path) -> None:
@@ -40,45 +21,6 @@ def seal(folder: Path) -> None:
     for inner in [path for path in folder.rglob("*") if path.is_dir()]:
         sync(inner)
     sync(folder)
-
-
-def check_seal(folder: Path) -> str | None:
-    """What is wrong with a sealed folder, in words; None if it is whole or has no seal.
-
-    Reads every file once: a file that this process has read, and that was not changed since, is not read again.
-    """
-    try:
-        text = patiently(lambda: read_regular(folder / SEAL), folder).decode("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (PermissionError, IsADirectoryError, NotAFileError, UnicodeDecodeError):
-        return f"{SEAL} cannot be read"
-    try:
-        entries = json.loads(text)["files"]
-        flaws = (entry_flaw(folder / name, entry) for name, entry in entries.items())
-        return next((flaw for flaw in flaws if flaw is not None), None)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return f"{SEAL} cannot be read"
-
-
-def entry_of(path: Path) -> dict[str, Any]:
-    """A file's size and digest, as a seal lists them."""
-    return {"bytes": path.stat().st_size, _DIGEST: _digest_of(path)}
-
-
-def entry_flaw(path: Path, entry: Mapping[str, Any]) -> str | None:
-    """How a file differs from what a seal lists of it; None if it does not."""
-    try:
-        size = patiently(lambda: path.stat().st_size, path)
-        if size != entry["bytes"]:
-            return f"{path.name} has {size} bytes instead of {entry['bytes']}"
-        if patiently(lambda: _digest_of(path), path) != entry[_DIGEST]:
-            return f"the content of {path.name} is not what was written"
-    except (FileNotFoundError, NotADirectoryError):
-        return f"{path.name} is missing"
-    except (PermissionError, IsADirectoryError, NotAFileError) as error:
-        return f"{path.name} cannot be read ({error.strerror})"
-    return None
 
 
 def write_folder(
@@ -104,7 +46,7 @@ def write_folder(
         finally:
             remove(temporary)
 
-    patiently(attempt, folder)
+    retry_storage(attempt, folder)
 
 
 def copy_folder(source: Path, folder: Path) -> None:
@@ -120,30 +62,3 @@ def copy_folder(source: Path, folder: Path) -> None:
             raise DamageError(flaw)
 
     write_folder(folder, fill)
-
-
-def sealed_document(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON document with the digest of its values."""
-    return {**value, _DIGEST: _digest_of_values(value)}
-
-
-def open_document(raw: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """A document without its digest, and what is wrong with it; nothing is where it has none."""
-    value = {key: found for key, found in raw.items() if key != _DIGEST}
-    if _DIGEST in raw and raw[_DIGEST] != _digest_of_values(value):
-        return value, "its values are not those that were written"
-    return value, None
-
-
-def _digest_of_values(value: Mapping[str, Any]) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _digest_of(path: Path) -> str:
-    found = path.stat()
-    key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    if key not in _digests or time.time() - found.st_mtime < _SECONDS_OF_DOUBT:
-        with open_regular(path) as file:
-            _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
-    return _digests[key]

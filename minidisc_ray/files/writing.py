@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from minidisc_ray.files.mirroring import published, published_soon, unpublished
-from minidisc_ray.files.patience import check_storage_is_there, patiently
+from minidisc_ray.files.mirroring import delete_upload, upload, upload_later
+from minidisc_ray.files.patience import check_storage_is_there, retry_storage
 from minidisc_ray.files.reading import read_regular
 
 # Two nodes may have processes of one number.
@@ -45,7 +45,7 @@ def is_there(path: Path) -> bool:
         check_storage_is_there(path)
         return path.exists()
 
-    return patiently(look, path)
+    return retry_storage(look, path)
 
 
 def sync(path: Path) -> None:
@@ -71,8 +71,8 @@ def write_file(path: Path, fill: Callable[[Path], object]) -> None:
         finally:
             remove(temporary)
 
-    patiently(attempt, path)
-    published(path)
+    retry_storage(attempt, path)
+    upload(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -88,7 +88,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any | None:
     """A small JSON file's value; None if it is missing or damaged, or no file."""
     try:
-        return json.loads(patiently(lambda: read_regular(path), path).decode("utf-8"))
+        return json.loads(retry_storage(lambda: read_regular(path), path).decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -127,11 +127,11 @@ def append_line(path: Path, line: str | Callable[[], str], makes_file: bool = Tr
             os.close(descriptor)
 
     if is_vital:
-        patiently(attempt, path)
-        published(path)
+        retry_storage(attempt, path)
+        upload(path)
     else:
         attempt()
-        published_soon(path)
+        upload_later(path)
 
 
 def put_in_place(temporary: Path, folder: Path) -> None:
@@ -149,8 +149,8 @@ def put_in_place(temporary: Path, folder: Path) -> None:
     sync(folder.parent)
     remove(aside)
     # What is given another name loses its old one last: there it is copied, not renamed.
-    published(folder)
-    unpublished(temporary)
+    upload(folder)
+    delete_upload(temporary)
 
 
 def remove(path: Path) -> None:
@@ -158,7 +158,7 @@ def remove(path: Path) -> None:
     was_there = os.path.lexists(path)
     _remove_here(path)
     if was_there:
-        unpublished(path)
+        delete_upload(path)
 
 
 def _remove_here(path: Path) -> None:

@@ -9,9 +9,10 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 from transformers.utils import logging as transformers_logging
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.mirroring import fetched_whole, place_of
+from minidisc_ray.files.digests import SEAL, check_seal
+from minidisc_ray.files.mirroring import download_sealed_folder, place_of
 from minidisc_ray.files.patience import TRANSIENT
-from minidisc_ray.files.sealing import SEAL, check_seal, write_folder
+from minidisc_ray.files.sealing import write_folder
 from minidisc_ray.models.unused import unused_flaw
 
 
@@ -56,7 +57,7 @@ def load_model(folder: str | Path) -> PreTrainedModel:
     Raises:
         UserError: if the folder holds none, or is not what was written there.
     """
-    fetched_whole(Path(folder))
+    download_sealed_folder(Path(folder))
     place = place_of(Path(folder))
     try:
         is_model = (Path(folder) / "config.json").is_file()

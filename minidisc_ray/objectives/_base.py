@@ -68,7 +68,7 @@ class Objective(nn.Module, ABC):
     def set_progress(self, fraction: float) -> None:
         """Tell how much of training is done, in [0, 1], before each step."""
 
-    def settles_at(self) -> float:
+    def final_phase_start(self) -> float:
         """The share of training after which it stays what it is; early stopping counts from there."""
         return 0.0
 

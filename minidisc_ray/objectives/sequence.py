@@ -44,10 +44,10 @@ class SequenceObjective(Objective):
         start, end = self.spans[self.current]
         self.phases.items()[self.current][1].set_progress(min(1.0, (fraction - start) / (end - start)))
 
-    def settles_at(self) -> float:
+    def final_phase_start(self) -> float:
         """When the last phase does."""
         start, end = self.spans[-1]
-        return start + self.phases.items()[-1][1].settles_at() * (end - start)
+        return start + self.phases.items()[-1][1].final_phase_start() * (end - start)
 
     def follow(self, parts: Mapping[str, Tensor]) -> None:
         """Hand every phase its own."""

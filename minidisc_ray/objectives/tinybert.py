@@ -62,7 +62,7 @@ class TinyBERTObjective(Objective):
         is_over = not self.has_features or fraction >= self.config.feature_fraction
         self.predicts = self.has_predictions and is_over
 
-    def settles_at(self) -> float:
+    def final_phase_start(self) -> float:
         """Where predictions begin; at once if there is one phase."""
         return self.config.feature_fraction if self.has_features and self.has_predictions else 0.0
 

@@ -38,9 +38,9 @@ class SumObjective(Objective):
         for _, part in self.children_by_name.items():
             part.set_progress(fraction)
 
-    def settles_at(self) -> float:
+    def final_phase_start(self) -> float:
         """When the last part does."""
-        return max(part.settles_at() for _, part in self.children_by_name.items())
+        return max(part.final_phase_start() for _, part in self.children_by_name.items())
 
     def follow(self, parts: Mapping[str, Tensor]) -> None:
         """Hand every part its own."""

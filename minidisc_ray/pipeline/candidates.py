@@ -9,17 +9,17 @@ from minidisc_ray.configs.schedule import (
 from minidisc_ray.core.flops import kept_share
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.tradeoff import lambda_tradeoff, negative_derivative
-from minidisc_ray.pipeline.choosing import scan_lambda
-from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.records import StageRecord
-from minidisc_ray.pipeline.result import CandidateRecord
+from minidisc_ray.pipeline.choice import scan_lambda
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.records import StageRecord
+from minidisc_ray.run_files.result import CandidateRecord
 from minidisc_ray.schedules.plan import MAIN_TRIAL, DistilStep, SandwichStep
 
 _LAMBDA = 0.2
 
 
 def candidate_records(
-    prepared: Prepared,
+    prepared: PreparedRun,
     records: dict[str, list[StageRecord]],
     structures: dict[int, Structure],
     teacher: StageRecord,
@@ -69,7 +69,7 @@ def candidate_records(
     ]
 
 
-def scan_of(prepared: Prepared, records: dict[str, list[StageRecord]]) -> dict[float, tuple[int, int]]:
+def scan_of(prepared: PreparedRun, records: dict[str, list[StageRecord]]) -> dict[float, tuple[int, int]]:
     """What each value of lambda would keep and choose, of a run that chooses out of a sandwich."""
     if not isinstance(prepared.config.schedule, MiniDiscConfig):
         return {}

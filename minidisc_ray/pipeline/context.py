@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +12,35 @@ import torch
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.files.patience import use_storage
 from minidisc_ray.pipeline.metering import StageMeter
-from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.progress import Progress, write_progress
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.progress import Progress, write_progress
+from minidisc_ray.run_files.records import StageRecord
+from minidisc_ray.schedules.plan import Trial
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.notice import Preempted, must_stop
 from minidisc_ray.training.workers import Workers
 
 logger = logging.getLogger("minidisc_ray")
 
-# Told of metrics by name and of the newest checkpoint's folder after each epoch, on every worker.
+# Called with metrics by name and the newest checkpoint's folder after each epoch, on every worker.
 Report = Callable[[dict[str, float], Path], None]
+
+
+@dataclass(frozen=True)
+class StageAttempt:
+    """One attempt at a trial's own step.
+
+    Attributes:
+        trial: that the step belongs to.
+        earlier: records of the trial's steps before it.
+        folder: where the step keeps its checkpoints, its record and its model.
+        beat: says that the attempt still runs.
+    """
+
+    trial: Trial
+    earlier: Sequence[StageRecord]
+    folder: Path
+    beat: Callable[[], None]
 
 
 @dataclass
@@ -38,7 +57,7 @@ class Context:
         on_step: called after each optimiser step, on every worker; what times steps listens here.
     """
 
-    prepared: Prepared
+    prepared: PreparedRun
     workers: Workers
     trial: str
     num_stages: int

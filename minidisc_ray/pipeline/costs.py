@@ -7,17 +7,16 @@ from dataclasses import replace
 from minidisc_ray.accounting.attempts import Attempt
 from minidisc_ray.accounting.cost import Held, add_known, held_by_stage, shares, startup_device_hours
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.pipeline.failures import read_failure
-from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.records import StageRecord, read_record
-from minidisc_ray.pipeline.result import AttemptCost, CostRecord, StageCost, TrialRecord
-from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.failures import read_failure
+from minidisc_ray.run_files.records import StageRecord, read_record
+from minidisc_ray.run_files.result import AttemptCost, CostRecord, StageCost, TrialRecord
 
 _SECONDS_AN_HOUR = 3600.0
 Records = Mapping[str, Sequence[StageRecord]]
 
 
-def trial_records(prepared: Prepared, records: Records) -> tuple[TrialRecord, ...]:
+def trial_records(prepared: PreparedRun, records: Records) -> tuple[TrialRecord, ...]:
     """A sweep's trials, in the order in which they were planned."""
     task = prepared.task
     attempts = Ledger(prepared.run_folder / "ledger.jsonl").attempts()
@@ -47,13 +46,13 @@ def trial_records(prepared: Prepared, records: Records) -> tuple[TrialRecord, ..
     return tuple(found)
 
 
-def cost_record(prepared: Prepared, records: Records) -> CostRecord:
+def cost_record(prepared: PreparedRun, records: Records) -> CostRecord:
     """What every stage held and computed, shared ones too, whoever ran them."""
     ledger = Ledger(prepared.run_folder / "ledger.jsonl")
     attempts = ledger.attempts()
     made = held_by_stage(attempts)
     stages: list[StageCost] = []
-    folders = {"teacher": teacher_folder(prepared), "importance": importance_folder(prepared)}
+    folders = {"teacher": prepared.teacher_folder, "importance": prepared.importance_folder}
     for name, folder in ((step.name, folders[step.name]) for step in prepared.plan.shared):
         held = held_by_stage(Ledger(folder / "ledger.jsonl").attempts())[name]
         if name in made:

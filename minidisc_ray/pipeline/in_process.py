@@ -4,38 +4,37 @@ import time
 
 import torch
 
-from minidisc_ray.files.patience import storage_put_back, use_storage
-from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
+from minidisc_ray.files.patience import restoring_storage, use_storage
 from minidisc_ray.pipeline.context import Context
-from minidisc_ray.pipeline.mirrored import bring, bring_for_trial, probe_bucket
-from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.result import RunResult, load_result
-from minidisc_ray.pipeline.run_directory import open_run, wait_where_begun
-from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
+from minidisc_ray.pipeline.finish import finish_run, is_finished, is_trial_finished
+from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run
 from minidisc_ray.pipeline.trial import run_shared, run_trial
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.mirrored import fetch_for_trial, fetch_run, probe_bucket
+from minidisc_ray.run_files.result import RunResult, load_result
 from minidisc_ray.schedules.plan import Trial
-from minidisc_ray.training.notice import heeding_sigterm
+from minidisc_ray.training.notice import stopping_on_sigterm
 from minidisc_ray.training.workers import Workers
 
 
-@storage_put_back()
-def run_in_process(prepared: Prepared, device: str = "cpu") -> RunResult:
+@restoring_storage()
+def run_in_process(prepared: PreparedRun, device: str = "cpu") -> RunResult:
     """Execute every trial, one after another, resuming what is there.
 
     Raises:
         Preempted: after a SIGTERM, where this is the main thread: the run stops at its next step with a checkpoint.
     """
     probe_bucket(prepared.config.storage)
-    bring(prepared.run_folder, is_exclusive=True)
+    fetch_run(prepared.run_folder, is_exclusive=True)
     if is_finished(prepared):
         return load_result(prepared.run_folder)
     started_at = time.time()
-    wait_where_begun([prepared])
+    configure_storage_retries([prepared])
     open_run(prepared)
     use_storage(prepared.storage, prepared.config.compute.storage_patience_seconds)
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     workers = Workers(device=torch.device(device))
-    with heeding_sigterm():
+    with stopping_on_sigterm():
         for trial in prepared.plan.all_trials():
             if not is_trial_finished(prepared, trial):
                 _run_trial(Context(prepared, workers, trial.name, _count_stages(prepared, trial)), trial)
@@ -44,13 +43,13 @@ def run_in_process(prepared: Prepared, device: str = "cpu") -> RunResult:
 
 def _run_trial(context: Context, trial: Trial) -> None:
     prepared = context.prepared
-    artifacts = (teacher_folder(prepared), importance_folder(prepared))
-    bring_for_trial(prepared.run_folder, context.trial, artifacts)
+    artifacts = (prepared.teacher_folder, prepared.importance_folder)
+    fetch_for_trial(prepared.run_folder, context.trial, artifacts)
     with context.hold():
         run_shared(context, context.prepared.plan.shared)
         run_trial(context, trial)
     context.progress(trial.steps[-1].name, "finished")
 
 
-def _count_stages(prepared: Prepared, trial: Trial) -> int:
+def _count_stages(prepared: PreparedRun, trial: Trial) -> int:
     return len(prepared.plan.shared) + len(trial.steps)

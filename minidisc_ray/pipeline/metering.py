@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import torch
 
-from minidisc_ray.accounting.beating import beat_while_open, call_while_open, stop_beating
 from minidisc_ray.accounting.energy import NoEnergyError, Reader, energy_reader
+from minidisc_ray.accounting.heartbeat import call_periodically, stop_calls
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.accounting.place import processor_name
 from minidisc_ray.configs.training import ComputeConfig
@@ -57,11 +57,11 @@ class StageMeter:
             names = workers.agree_on_names(names)
         self._attempts = tuple(zip(ledgers, names, strict=False))
         for ledger, attempt_id in self._attempts if workers.is_first else ():
-            beat_while_open(ledger, attempt_id)
+            ledger.beat_while_open(attempt_id)
         self._read = _reader(workers, compute) if compute.measure_energy else None
         self._energy_at = time.monotonic()
         if self._read is not None:
-            call_while_open(self._energy_key, self._note_energy_now_and_then)
+            call_periodically(self._energy_key, self._note_energy_now_and_then)
 
     def beat(self) -> None:
         """Say that it still runs; a storage that refuses is no reason to stop."""
@@ -78,10 +78,10 @@ class StageMeter:
     def end(self, status: str) -> None:
         """Close the attempt; where the storage refuses to the last, its beats stand for its end."""
         if self._read is not None:
-            stop_beating(self._energy_key)
+            stop_calls(self._energy_key)
             self._note_energy()
         for ledger, attempt_id in self._attempts if self._is_first else ():
-            stop_beating(attempt_id)
+            stop_calls(attempt_id)
             try:
                 ledger.end(attempt_id, status)
             except OSError as error:

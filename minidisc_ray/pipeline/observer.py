@@ -10,8 +10,8 @@ from torch import Tensor
 
 from minidisc_ray.accounting.cost import held_by_stage
 from minidisc_ray.pipeline.context import Context, logger
-from minidisc_ray.pipeline.history import note_epoch
-from minidisc_ray.pipeline.tensorboard import summary_writer
+from minidisc_ray.run_files.history import append_epoch
+from minidisc_ray.tracking.tensorboard import summary_writer
 from minidisc_ray.training.state import EpochRecord
 
 _SECONDS_BETWEEN_UPDATES = 1.0
@@ -68,7 +68,7 @@ class StageObserver:
             self._write_costs(_SECONDS_BETWEEN_COSTS)
             self._writer.flush()
             if self.context.prepared.config.track.kind != "none":
-                note_epoch(self.context.prepared.run_folder, self.context.trial, self.stage, self.step, record)
+                append_epoch(self.context.prepared.run_folder, self.context.trial, self.stage, self.step, record)
             losses = ", ".join(f"{name} {value:.4f}" for name, value in record.losses.items())
             shown = f"{self.metric:.4f}" if len(values) == 1 else f"{min(values.values()):.4f} to {self.metric:.4f}"
             logger.info(

@@ -1,11 +1,8 @@
-"""Run directories: making one, finishing one, and freeing what no result needs."""
+"""Run directories: checking that one can be written, and opening it."""
 
 import os
-import shutil
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -13,24 +10,17 @@ import yaml
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redacted
-from minidisc_ray.files.mirroring import is_mirrored, is_uri, place_of
-from minidisc_ray.files.patience import patiently, unwritable, use_storage
-from minidisc_ray.files.writing import read_json, write_json, write_text
-from minidisc_ray.pipeline.driver import driver_of, is_heard_of, unreadable_driver
-from minidisc_ray.pipeline.mirrored import probe_bucket, storage_root
-from minidisc_ray.pipeline.prepare import check_storage, has_begun
-from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.progress import mark_stopped
-from minidisc_ray.pipeline.result import load_result
+from minidisc_ray.files.patience import retry_storage, unwritable, use_storage
+from minidisc_ray.files.writing import write_json, write_text
+from minidisc_ray.preparation.prepare import check_storage, has_begun
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.mirrored import probe_bucket
+from minidisc_ray.run_files.progress import mark_stopped
 
 ENCODINGS = "encodings"
-_SHARED = "_shared"
-# Any of these makes a folder a run's, whatever else it has lost.
-_RUN_FILES = ("shared.json", "identity.json", "config.yaml", "result.json", "ledger.jsonl", "progress")
-_LEFTOVER_AGE_SECONDS = 600.0
 
 
-def wait_where_begun(runs: Sequence[Prepared]) -> None:
+def configure_storage_retries(runs: Sequence[PreparedRun]) -> None:
     """Have what goes on wait for a storage that is away or full, as it does later; what begins is refused at once."""
     begun = [run for run in runs if has_begun(run.run_folder)]
     if begun:
@@ -40,7 +30,7 @@ def wait_where_begun(runs: Sequence[Prepared]) -> None:
         use_storage(None, 0.0)
 
 
-def open_run(prepared: Prepared) -> Path:
+def open_run(prepared: PreparedRun) -> Path:
     """Make the run directory, or take up one that the same config made, which is this process's alone from now on.
 
     Raises:
@@ -64,7 +54,7 @@ def open_run(prepared: Prepared) -> Path:
     return folder
 
 
-def probe_storage(prepared: Prepared) -> None:
+def probe_storage(prepared: PreparedRun) -> None:
     """Write and remove a file under the storage root, before a cluster is started for nothing.
 
     Raises:
@@ -82,119 +72,10 @@ def probe_storage(prepared: Prepared) -> None:
         probe.unlink()
 
     try:
-        patiently(attempt, prepared.storage)
+        retry_storage(attempt, prepared.storage)
     except OSError as error:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
             if not was_there:
                 prepared.storage.rmdir()
         raise UserError(f"storage: {unwritable(prepared.storage, error)}") from error
-
-
-@dataclass(frozen=True)
-class Freed:
-    """What :func:`clean` removed."""
-
-    paths: tuple[Path, ...]
-    bytes: int
-
-
-def clean(storage: str | Path, dry_run: bool = False) -> Freed:
-    """Remove stages and trials' models of finished runs, encodings, leftovers, and shared artifacts that no run uses.
-
-    Results, students, reports, ledgers, unfinished runs and those that somebody drives stay as they are. Where one run
-    does not say what it uses, everything that is shared stays.
-
-    Raises:
-        UserError: if there is no storage with runs, or it is a bucket.
-    """
-    if is_uri(storage) and is_mirrored(root := storage_root(storage)):
-        uri = place_of(root)
-        client = "aws s3" if uri.startswith("s3:") else "gcloud storage"
-        raise UserError(
-            f"{uri}: clean frees folders, not buckets; remove what you need no more of a finished run with the store's "
-            f"own client, for instance `{client} rm --recursive {uri}/NAME/stages`"
-        )
-    root = storage_root(storage) if is_uri(storage) else Path(storage).expanduser()
-    if not root.is_dir():
-        raise UserError(f"{root}: no such storage folder")
-    doomed: list[Path] = []
-    runs = sorted(path for path in root.iterdir() if _is_run(path))
-    if not runs:
-        # Nothing is ever removed from a folder that is not certainly ours.
-        raise UserError(f"{root}: no runs there; give the storage root, the folder that holds the runs")
-    for folder in runs:
-        if _may_be_driven(folder):
-            continue
-        doomed += _leftovers(folder)
-        if _is_finished(folder):
-            doomed += [path for name in ("stages", "ray") if (path := folder / name).exists()]
-            doomed += [path for path in folder.glob("trials/*/stages/*/model") if path.is_dir()]
-    shared = root / _SHARED
-    if shared.is_dir():
-        used = _used(root)
-        doomed += _leftovers(shared)
-        doomed += shared.glob(f"{ENCODINGS}/encodings-*.safetensors")
-        artifacts = (path for kind in ("teacher", "importance") for path in shared.glob(f"{kind}-*"))
-        doomed += [path for path in artifacts if used is not None and path.name not in used]
-    # A link in a folder's place would lead to what is not ours.
-    inside = root.resolve()
-    doomed = [path for path in dict.fromkeys(doomed) if path.parent.resolve().is_relative_to(inside)]
-    freed = sum(_size(path) for path in doomed)
-    if not dry_run:
-        for path in doomed:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-    return Freed(tuple(doomed), freed)
-
-
-def _used(root: Path) -> set[str] | None:
-    """What any run of a storage root uses, damaged ones too; None if one may use what it does not say."""
-    used: set[str] = set()
-    for folder in root.iterdir():
-        try:
-            if folder.name == _SHARED or not folder.is_dir():
-                continue
-            inside = {path.name for path in folder.iterdir()}
-        except OSError:
-            return None
-        if inside.isdisjoint(_RUN_FILES) and not _may_be_driven(folder):
-            continue
-        uses = read_json(folder / "shared.json")
-        if not isinstance(uses, list) or not all(isinstance(use, str) for use in uses):
-            return None
-        used.update(uses)
-    return used
-
-
-def _may_be_driven(folder: Path) -> bool:
-    driver = driver_of(folder)
-    return unreadable_driver(folder) is not None if driver is None else is_heard_of(driver, time.time())
-
-
-def _is_run(folder: Path) -> bool:
-    if not folder.is_dir() or folder.is_symlink():
-        return False
-    identity = read_json(folder / "identity.json")
-    return isinstance(identity, dict) and {"numerics", "contents", "schedule"} <= identity.keys()
-
-
-def _is_finished(folder: Path) -> bool:
-    try:
-        load_result(folder)
-    except UserError:
-        return False
-    return True
-
-
-def _leftovers(folder: Path) -> list[Path]:
-    """Temporary files and folders that a killed process left; young ones may be in use by a live run."""
-    youngest = time.time() - _LEFTOVER_AGE_SECONDS
-    return [path for path in folder.rglob(".*.tmp[0-9]*") if path.lstat().st_mtime < youngest]
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
-    return sum(file.lstat().st_size for file in files if file.is_symlink() or file.is_file())

@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from minidisc_ray.pipeline.context import Context
-from minidisc_ray.pipeline.learning import learn_by_distillation, learn_sandwich
-from minidisc_ray.pipeline.records import StageRecord, find_finished, read_record, remove_record, write_record
-from minidisc_ray.pipeline.shared import ensure_importance, ensure_teacher
-from minidisc_ray.pipeline.taking import choose_assistant, prune_teacher, take_assistant
+from minidisc_ray.pipeline.context import Context, StageAttempt
+from minidisc_ray.pipeline.stages.candidate import take_assistant
+from minidisc_ray.pipeline.stages.choose import choose_assistant
+from minidisc_ray.pipeline.stages.distil import distil_student
+from minidisc_ray.pipeline.stages.importance import ensure_importance
+from minidisc_ray.pipeline.stages.prune import prune_teacher
+from minidisc_ray.pipeline.stages.sandwich import train_sandwich
+from minidisc_ray.pipeline.stages.teacher import ensure_teacher
+from minidisc_ray.run_files.records import StageRecord, find_finished, read_record, remove_record, write_record
 from minidisc_ray.schedules.plan import (
     CandidateStep,
     ChooseStep,
     DistilStep,
     ImportanceStep,
-    OwnStep,
     PruneStep,
     SandwichStep,
     Step,
@@ -36,10 +39,30 @@ def run_shared(context: Context, steps: Sequence[Step]) -> None:
 
 
 def run_trial(context: Context, trial: Trial) -> list[StageRecord]:
-    """Execute a trial's own steps in order; what a finished one left is used, not made again."""
+    """Execute a trial's own steps in order; a step that left its record is not executed again."""
     records: list[StageRecord] = []
     for step in trial.steps:
-        records.append(_once(context, trial, step, records))
+        folder = stage_folder(context.folder, step)
+        record = _finished_record(context, folder)
+        if record is None:
+            with context.attempt(step.name) as beat:
+                attempt = StageAttempt(trial, tuple(records), folder, beat)
+                match step:
+                    case PruneStep():
+                        record = prune_teacher(context, step, attempt)
+                    case SandwichStep():
+                        record = train_sandwich(context, step, attempt)
+                    case CandidateStep():
+                        record = take_assistant(context, step, attempt)
+                    case ChooseStep():
+                        record = choose_assistant(context, step, attempt)
+                    case DistilStep():
+                        record = distil_student(context, step, attempt)
+                if context.workers.is_first:
+                    write_record(folder, record)
+                    drop_checkpoints(folder)
+            context.workers.wait()
+        records.append(record)
     return records
 
 
@@ -48,30 +71,14 @@ def stage_folder(trial_folder: Path, step: Step) -> Path:
     return trial_folder / "stages" / step.name
 
 
-def _once(context: Context, trial: Trial, step: OwnStep, before: Sequence[StageRecord]) -> StageRecord:
-    folder = stage_folder(context.folder, step)
+def _finished_record(context: Context, folder: Path) -> StageRecord | None:
+    """The record of a finished step, the same on every worker; what a damaged one left is removed."""
     workers = context.workers
     if workers.agree(float(workers.is_first and find_finished(folder) is not None)):
+        context.stage_index += 1
         record = read_record(folder, verify=False)
         assert record is not None
-        context.stage_index += 1
         return record
     if workers.is_first:
         remove_record(folder)
-    with context.attempt(step.name) as beat:
-        match step:
-            case PruneStep():
-                record = prune_teacher(context, step, folder)
-            case SandwichStep():
-                record = learn_sandwich(context, trial, step, before, folder, beat)
-            case CandidateStep():
-                record = take_assistant(context, step, folder)
-            case ChooseStep():
-                record = choose_assistant(context, step, before, folder)
-            case DistilStep():
-                record = learn_by_distillation(context, trial, step, before, folder, beat)
-        if workers.is_first:
-            write_record(folder, record)
-            drop_checkpoints(folder)
-    workers.wait()
-    return record
+    return None

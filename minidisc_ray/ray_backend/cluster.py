@@ -12,7 +12,7 @@ from typing import Any
 import ray
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.ray_backend.resources import Node
+from minidisc_ray.ray_backend.policies.resources import Node
 
 # A report waits for the controller's next poll; the default of 2 s would be added to every epoch.
 _ENVIRONMENT = {

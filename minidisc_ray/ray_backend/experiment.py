@@ -16,16 +16,16 @@ from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.training import ComputeConfig
 from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.files.patience import StorageError
-from minidisc_ray.pipeline.failures import forget_failure, leave_failure
-from minidisc_ray.pipeline.mirrored import bring_progress
-from minidisc_ray.pipeline.progress import read_trial_progress
 from minidisc_ray.ray_backend.cluster import is_kept
-from minidisc_ray.ray_backend.queue import Item, ItemQueue
-from minidisc_ray.ray_backend.sharing import Turn
+from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.policies.sharing import Turn
+from minidisc_ray.ray_backend.supervision.watching import is_stopped
 from minidisc_ray.ray_backend.trainer import last_line
 from minidisc_ray.ray_backend.trial_actor import TrialActor, trial_with_workers
-from minidisc_ray.ray_backend.watching import is_stopped
 from minidisc_ray.ray_backend.worker import settings_of
+from minidisc_ray.run_files.failures import remove_failure, write_failure
+from minidisc_ray.run_files.mirrored import fetch_progress
+from minidisc_ray.run_files.progress import read_trial_progress
 
 logger = logging.getLogger("minidisc_ray")
 
@@ -63,7 +63,7 @@ class _QueueSearcher(Searcher):
             return None
         self.has_begun = True
         self.titles[trial_id] = item.title
-        forget_failure(item.run.run_folder, item.trial)
+        remove_failure(item.run.run_folder, item.trial)
         return {
             "title": item.title,
             "attempt": self.queue.waits.number(item.title),
@@ -90,9 +90,9 @@ class _QueueSearcher(Searcher):
         elif not (result or {}).get("finished"):
             failure = str((result or {}).get("failure") or "it did not finish")
         if failure is not None:
-            leave_failure(item.run.run_folder, item.trial, failure)
+            write_failure(item.run.run_folder, item.trial, failure)
         for lost in self.queue.close(title, failure):
-            leave_failure(lost.run.run_folder, lost.trial, self.queue.failed[lost.title])
+            write_failure(lost.run.run_folder, lost.trial, self.queue.failed[lost.title])
 
     def _is_tried_again(self, item: Item) -> bool:
         """A process that died without a sentence is nobody's mistake; one that was told to leave left a checkpoint."""
@@ -100,7 +100,7 @@ class _QueueSearcher(Searcher):
             return True  # by the same command, given again
         folder = item.run.run_folder
         Ledger(folder / "ledger.jsonl").close_open(item.trial, "failed")
-        bring_progress(folder)
+        fetch_progress(folder)
         progress = read_trial_progress(folder, item.trial)
         was_preempted = progress is not None and progress.status == "interrupted"
         wait = self.queue.try_again(item.title, was_preempted)
@@ -121,7 +121,7 @@ class _RunStopped(BaseException):
     """Not an :class:`Exception`: for one, Tune would wait for its trials."""
 
 
-class _LeaveWhenStopped(tune.Callback):
+class _EndTuneWhenStopped(tune.Callback):
     """Takes Tune's loop, which hears no Ctrl-C outside of main threads, out of a Ray that is about to end.
 
     That takes the actors along. In one that stays the loop is left to see its trials end.
@@ -132,7 +132,7 @@ class _LeaveWhenStopped(tune.Callback):
             raise _RunStopped
 
 
-class _TunesWords(tune.Callback):
+class _TuneErrors(tune.Callback):
     """Keeps what Tune says killed a trial, and keeps Tune from loading the pickle of it that it wrote to the storage.
 
     Whoever can write there could have put another one in its place.
@@ -173,7 +173,7 @@ def fit_items(
     turn.is_about(queue, at_once)
     while True:
         turn.wait()
-        searcher, words = _QueueSearcher(queue, turn), _TunesWords()
+        searcher, words = _QueueSearcher(queue, turn), _TuneErrors()
         tuner = tune.Tuner(
             tune.with_resources(trainable or _trainable(compute), _resources(compute)),
             tune_config=tune.TuneConfig(
@@ -191,7 +191,7 @@ def fit_items(
                 # Tune would try again at once and for any reason; the queue waits, and knows whose fault it was.
                 failure_config=tune.FailureConfig(max_failures=0),
                 verbose=0,
-                callbacks=[_LeaveWhenStopped(), words],
+                callbacks=[_EndTuneWhenStopped(), words],
             ),
         )
         try:
@@ -207,7 +207,7 @@ def fit_items(
         for title, sentence in words.sentences.items():
             # Tune's own word on what killed a process says more than the queue could know.
             if title in queue.failed and title in items:
-                leave_failure(items[title].run.run_folder, items[title].trial, sentence)
+                write_failure(items[title].run.run_folder, items[title].trial, sentence)
         if queue.is_over or not searcher.has_given_way:
             return
 

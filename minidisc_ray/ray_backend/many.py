@@ -6,37 +6,36 @@ from contextlib import suppress
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.patience import storage_put_back, use_storage
-from minidisc_ray.pipeline.assemble import finish_run, is_finished, is_trial_finished
-from minidisc_ray.pipeline.failures import leave_failure, read_failure
-from minidisc_ray.pipeline.lease import Lease, LeaseLostError, leased
-from minidisc_ray.pipeline.mirrored import bring, bring_live, bring_small, probe_bucket
-from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.progress import Progress, mark_stopped, read_trial_progress
-from minidisc_ray.pipeline.records import read_record
-from minidisc_ray.pipeline.result import RunResult
-from minidisc_ray.pipeline.run_directory import open_run, probe_storage, wait_where_begun
-from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
+from minidisc_ray.driver.lease import Lease, LeaseLostError, leased
+from minidisc_ray.files.patience import restoring_storage, use_storage
+from minidisc_ray.pipeline.finish import finish_run, is_finished, is_trial_finished
+from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run, probe_storage
+from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.experiment import fit_items
-from minidisc_ray.ray_backend.frozen import HoldWatch
 from minidisc_ray.ray_backend.metrics import publish
-from minidisc_ray.ray_backend.queue import Item, ItemQueue
-from minidisc_ray.ray_backend.resources import trials_at_once
-from minidisc_ray.ray_backend.retries import RetryPolicy
-from minidisc_ray.ray_backend.sharing import taking_turns
-from minidisc_ray.ray_backend.stalls import StallWatch, end_on_its_node
-from minidisc_ray.ray_backend.watching import closing_what_is_stopped, watched
+from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.policies.resources import trials_at_once
+from minidisc_ray.ray_backend.policies.retries import RetryPolicy
+from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
+from minidisc_ray.ray_backend.supervision.frozen import HoldWatch
+from minidisc_ray.ray_backend.supervision.stalls import StallWatch, end_on_its_node
+from minidisc_ray.ray_backend.supervision.watching import closing_ledgers_on_stop, watched
+from minidisc_ray.run_files.failures import read_failure, write_failure
+from minidisc_ray.run_files.mirrored import fetch_live_files, fetch_records, fetch_run, probe_bucket
+from minidisc_ray.run_files.progress import Progress, mark_stopped, read_trial_progress
+from minidisc_ray.run_files.records import read_record
+from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
 from minidisc_ray.training.loop import TrainingError
 
 Watch = Callable[[Sequence[Progress]], None]
-OnResult = Callable[[Prepared, RunResult], None]
+OnResult = Callable[[PreparedRun, RunResult], None]
 
 
-@storage_put_back()
+@restoring_storage()
 def run_many(
-    runs: Sequence[Prepared],
+    runs: Sequence[PreparedRun],
     folder: Path,
     on_result: OnResult,
     watch: Watch | None = None,
@@ -60,8 +59,8 @@ def run_many(
     _check_compute(runs)
     probe_bucket(runs[0].config.storage)
     for run in runs:
-        bring(run.run_folder)
-    wait_where_begun(runs)
+        fetch_run(run.run_folder)
+    configure_storage_retries(runs)
     finisher, items = _Finisher(runs, on_result), items_of(runs, retry_failed)
     if not items:
         finisher.finish(set())
@@ -70,7 +69,7 @@ def run_many(
     touched = list({item.run.name: item.run for item in items}.values())
     with leased(home or folder, [run.run_folder for run in touched]) as lease:
         for run in touched:
-            bring(run.run_folder, is_exclusive=True)
+            fetch_run(run.run_folder, is_exclusive=True)
         # Another driver may have finished some of it until now.
         if items := items_of(runs, retry_failed):
             _execute(items, folder, home or folder, finisher, lease, watch)
@@ -85,9 +84,9 @@ def _execute(
     stalls = StallWatch(compute.stall_seconds, end_on_its_node)
     touched = list({item.run.name: item.run for item in items}.values())
     with (
-        closing_what_is_stopped(*(run.run_folder for run in touched)),
+        closing_ledgers_on_stop(*(run.run_folder for run in touched)),
         cluster(compute.address) as nodes,
-        taking_turns(home.name, compute.priority) as turn,
+        sharing_cluster(home.name, compute.priority) as turn,
     ):
         at_once = trials_at_once(nodes, compute)
         for run in touched:
@@ -98,7 +97,7 @@ def _execute(
         def look() -> None:
             lease.look()
             for run in {item.run.name: item.run for item in queue.running()}.values():
-                bring_live(run.run_folder)
+                fetch_live_files(run.run_folder)
             seen = ((item, read_trial_progress(item.run.run_folder, item.trial)) for item in queue.running())
             running = [(item, p) for item, p in seen if p is not None and p.updated_at >= finisher.started_at]
             stalls.look((item.run.run_folder, progress) for item, progress in running)
@@ -120,7 +119,7 @@ def _execute(
             raise
 
 
-def items_of(runs: Sequence[Prepared], retry_failed: bool = False) -> list[Item]:
+def items_of(runs: Sequence[PreparedRun], retry_failed: bool = False) -> list[Item]:
     """What is left to do, in order: what runs share before what needs it; decided from files, without a cluster."""
     items: list[Item] = []
     teachers: dict[Path, str] = {}
@@ -138,13 +137,13 @@ def items_of(runs: Sequence[Prepared], retry_failed: bool = False) -> list[Item]
     return items
 
 
-def _owners_first(runs: Sequence[Prepared]) -> list[Prepared]:
+def _owners_first(runs: Sequence[PreparedRun]) -> list[PreparedRun]:
     """The runs in order, but behind one without a sandwich of its own where it would have to make the teacher.
 
     Those that need no importance come last: what they would make for all would lack it.
     """
 
-    def place(run: Prepared) -> tuple[bool, bool]:
+    def place(run: PreparedRun) -> tuple[bool, bool]:
         has_importance = any(isinstance(step, ImportanceStep) for step in run.plan.shared)
         return not has_importance, bool(run.plan.before)
 
@@ -152,11 +151,11 @@ def _owners_first(runs: Sequence[Prepared]) -> list[Prepared]:
 
 
 def _items_of_run(
-    run: Prepared, skipped: set[str], teachers: dict[Path, str], importances: dict[Path, str]
+    run: PreparedRun, skipped: set[str], teachers: dict[Path, str], importances: dict[Path, str]
 ) -> list[Item]:
     items: list[Item] = []
-    teacher, importance = teacher_folder(run), importance_folder(run)
-    bring_small(teacher, importance)
+    teacher, importance = run.teacher_folder, run.importance_folder
+    fetch_records(teacher, importance)
     is_shared_there = all(read_record(folder) is not None for folder in (teacher, importance))
     shared_title, before = _title(run, SHARED_TRIAL), run.plan.trial(SHARED_TRIAL)
     needs: set[str] = set()
@@ -179,14 +178,14 @@ def _items_of_run(
     return items
 
 
-def _title(run: Prepared, trial: str) -> str:
+def _title(run: PreparedRun, trial: str) -> str:
     return run.name if trial == MAIN_TRIAL else f"{run.name}.{trial}"
 
 
 class _Finisher:
     """Writes the result of each run, once, as soon as none of its trials is to come."""
 
-    def __init__(self, runs: Sequence[Prepared], on_result: OnResult) -> None:
+    def __init__(self, runs: Sequence[PreparedRun], on_result: OnResult) -> None:
         self.left = {run.name: run for run in runs if not is_finished(run)}
         self.started_at = time.time()
         self.on_result = on_result
@@ -202,23 +201,23 @@ class _Finisher:
                 self._give_up(run)
             run.encoded.clear()
 
-    def _write_result(self, run: Prepared) -> None:
+    def _write_result(self, run: PreparedRun) -> None:
         """What keeps one run from its result (a damaged record, a full disk) is that run's failure, not the study's."""
         try:
             self.on_result(run, finish_run(run, self.started_at))
         except (UserError, TrainingError, OSError) as error:
             with suppress(OSError):
-                leave_failure(run.run_folder, MAIN_TRIAL, f"its result could not be written: {error}")
+                write_failure(run.run_folder, MAIN_TRIAL, f"its result could not be written: {error}")
 
-    def _give_up(self, run: Prepared) -> None:
+    def _give_up(self, run: PreparedRun) -> None:
         """A run that made no student says why in its own folder, whichever trial it was."""
         trials = [trial.name for trial in run.plan.all_trials()]
         reasons = [found for name in (SHARED_TRIAL, *trials) if (found := read_failure(run.run_folder, name))]
         if reasons and read_failure(run.run_folder, MAIN_TRIAL) is None:
-            leave_failure(run.run_folder, MAIN_TRIAL, reasons[0])
+            write_failure(run.run_folder, MAIN_TRIAL, reasons[0])
 
 
-def _check_compute(runs: Sequence[Prepared]) -> None:
+def _check_compute(runs: Sequence[PreparedRun]) -> None:
     for run in runs[1:]:
         if run.config.compute != runs[0].config.compute:
             raise UserError(

@@ -20,8 +20,8 @@ from ray.util.metrics import Gauge
 from minidisc_ray.accounting.attempts import Attempt
 from minidisc_ray.accounting.cost import shares
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.progress import Progress, is_stale, read_progress
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.progress import Progress, is_stale, read_progress
 
 # What Ray puts before the name of every metric of a user's.
 PREFIX = "ray_"
@@ -89,7 +89,7 @@ _gauges: dict[str, Gauge] = {}
 _published_at: dict[Path, float] = {}
 
 
-def publish(run: Path | Prepared, seconds_between: float = SECONDS_BETWEEN) -> bool:
+def publish(run: Path | PreparedRun, seconds_between: float = SECONDS_BETWEEN) -> bool:
     """Set the run's metrics from its files, at most once in a while; returns whether it did.
 
     Cheap to call at every look, and harmless: without Ray, or where the storage does not answer, nothing is published.
@@ -98,13 +98,13 @@ def publish(run: Path | Prepared, seconds_between: float = SECONDS_BETWEEN) -> b
         run: the run's folder, or its checked recipe.
         seconds_between: between two times that a run's files are read.
     """
-    folder = run.run_folder if isinstance(run, Prepared) else run
+    folder = run.run_folder if isinstance(run, PreparedRun) else run
     now = time.monotonic()
     if now - _published_at.get(folder, -seconds_between) < seconds_between or not ray.is_initialized():
         return False
     _published_at[folder] = now
     try:
-        found = samples(folder, *(_price(run) if isinstance(run, Prepared) else _price_written(run)))
+        found = samples(folder, *(_price(run) if isinstance(run, PreparedRun) else _price_written(run)))
     except OSError:
         return False
     for sample in found:
@@ -169,7 +169,7 @@ def _of_progress(run: str, trials: Sequence[Progress]) -> Iterator[Sample]:
     yield from (Sample(TRIALS, (run, state), float(states[state])) for state in STATES)
 
 
-def _price(run: Prepared) -> tuple[float | None, str]:
+def _price(run: PreparedRun) -> tuple[float | None, str]:
     compute = run.config.compute
     return compute.price_per_device_hour, compute.currency
 

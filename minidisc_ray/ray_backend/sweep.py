@@ -1,14 +1,14 @@
 """MaxiDisc as a Ray Tune experiment: one trial for each assistant scale, as many at once as fit."""
 
-from minidisc_ray.pipeline.assemble import is_trial_finished
-from minidisc_ray.pipeline.prepared import Prepared
+from minidisc_ray.pipeline.finish import is_trial_finished
+from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.experiment import fit_items
-from minidisc_ray.ray_backend.queue import Item, ItemQueue
-from minidisc_ray.ray_backend.retries import RetryPolicy
-from minidisc_ray.ray_backend.sharing import Turn
+from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.policies.retries import RetryPolicy
+from minidisc_ray.ray_backend.policies.sharing import Turn
 
 
-def fit_sweep(prepared: Prepared, at_once: int, turn: Turn) -> None:
+def fit_sweep(prepared: PreparedRun, at_once: int, turn: Turn) -> None:
     """Run every unfinished trial; one that fails leaves its reason and does not end the others.
 
     Args:

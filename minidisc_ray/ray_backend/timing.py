@@ -17,18 +17,18 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
-from minidisc_ray.pipeline.estimated import Estimate
-from minidisc_ray.pipeline.estimating import moved_to, storage_beside
-from minidisc_ray.pipeline.predicted_costs import Alternatives, alternatives, load_average, predict_costs
-from minidisc_ray.pipeline.prepare import prepare
-from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.timing import StageTimer
-from minidisc_ray.pipeline.timings import Overheads, Timings
+from minidisc_ray.estimate.in_process import moved_to, storage_beside
+from minidisc_ray.estimate.predict import Alternatives, alternatives, load_average, predict_costs
+from minidisc_ray.estimate.records import Estimate
+from minidisc_ray.estimate.stage_timer import StageTimer
+from minidisc_ray.estimate.timings import Overheads, Timings
+from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.cluster import cluster
-from minidisc_ray.ray_backend.holding import HoldingCallback
-from minidisc_ray.ray_backend.resources import trials_at_once
+from minidisc_ray.ray_backend.policies.resources import trials_at_once
+from minidisc_ray.ray_backend.supervision.holding import HoldingCallback
+from minidisc_ray.ray_backend.supervision.watching import watched
 from minidisc_ray.ray_backend.trainer import last_line
-from minidisc_ray.ray_backend.watching import watched
 from minidisc_ray.ray_backend.worker import _report_metrics, _report_to_train
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.workers import Workers
@@ -39,7 +39,7 @@ _LEDGER = "timing.jsonl"
 Settings = dict[str, Any]
 
 
-def estimate_on_ray(prepared: Prepared, budget_seconds: float = BUDGET_SECONDS) -> Estimate:
+def estimate_on_ray(prepared: PreparedRun, budget_seconds: float = BUDGET_SECONDS) -> Estimate:
     """Time a few real steps on the recipe's cluster, or on a local Ray, and predict whole runs; keeps no file.
 
     Args:
@@ -98,7 +98,7 @@ def _measure(found: Alternatives, storage: Path, at_once: int, budget_seconds: f
     return timings, overheads.model_copy(update={"sweep_seconds": sweep_seconds, "slowdown": slowdown})
 
 
-def _fit(prepared: Prepared, settings: Settings, folder: Path) -> dict[str, Any]:
+def _fit(prepared: PreparedRun, settings: Settings, folder: Path) -> dict[str, Any]:
     """Time the stages in a Train job like any trial's; what it held goes to the ledger."""
     compute = prepared.config.compute
     use_gpu = compute.gpus_per_worker > 0
@@ -145,7 +145,7 @@ def _time_on_worker(settings: Settings) -> dict[str, Any]:
     return {"timings": timings.model_dump(mode="json"), "prepare_seconds": prepare_seconds, "seconds": seconds}
 
 
-def _beside_each_other(prepared: Prepared, settings: Settings, copies: int) -> tuple[float, float]:
+def _beside_each_other(prepared: PreparedRun, settings: Settings, copies: int) -> tuple[float, float]:
     """Seconds until a sweep's workers are up, and how many times longer a stage takes with all of them at work."""
     compute = prepared.config.compute
     worker = ray.remote(num_cpus=compute.cpus_per_worker, num_gpus=compute.gpus_per_worker, max_restarts=0)(_Copy)
@@ -188,7 +188,7 @@ class _Copy:
         return sum(seconds for _, seconds in counted) / sum(rows * length for (rows, length), _ in counted)
 
 
-def _prepared(settings: Mapping[str, Any]) -> Prepared:
+def _prepared(settings: Mapping[str, Any]) -> PreparedRun:
     prepared = prepare(resolve(settings["config"]))
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     return prepared

@@ -12,13 +12,13 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import place_of
-from minidisc_ray.pipeline.mirrored import bring_progress
-from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.progress import read_progress
-from minidisc_ray.ray_backend.holding import HoldingCallback
-from minidisc_ray.ray_backend.retries import Attempts, RetryPolicy, in_its_own_words, is_worth_a_retry
-from minidisc_ray.ray_backend.watching import is_stopped
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.ray_backend.policies.retries import Attempts, RetryPolicy, error_sentence, is_worth_a_retry
+from minidisc_ray.ray_backend.supervision.holding import HoldingCallback
+from minidisc_ray.ray_backend.supervision.watching import is_stopped
 from minidisc_ray.ray_backend.worker import settings_of, train_worker
+from minidisc_ray.run_files.mirrored import fetch_progress
+from minidisc_ray.run_files.progress import read_progress
 from minidisc_ray.training.loop import TrainingError
 
 logger = logging.getLogger("minidisc_ray")
@@ -26,7 +26,7 @@ logger = logging.getLogger("minidisc_ray")
 _CONTROLLER_FAILURES = 3
 
 
-def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
+def fit_trial(prepared: PreparedRun, trial: str, with_shared: bool) -> None:
     """Run a trial's steps on its workers and wait for them; a group that lost a worker is made anew, after a while.
 
     Raises:
@@ -42,8 +42,8 @@ def fit_trial(prepared: Prepared, trial: str, with_shared: bool) -> None:
                 raise
             Ledger(prepared.run_folder / "ledger.jsonl").close_open(trial, "failed")
             if (raised := _raised_by_code(error)) is not None:
-                raise TrainingError(f"trial {trial} failed: {in_its_own_words(raised)}") from error
-            bring_progress(prepared.run_folder)
+                raise TrainingError(f"trial {trial} failed: {error_sentence(raised)}") from error
+            fetch_progress(prepared.run_folder)
             was_preempted = any(
                 found.trial == trial and found.status == "interrupted" for found in read_progress(prepared.run_folder)
             )
@@ -72,7 +72,7 @@ def _raised_by_code(error: BaseException) -> BaseException | None:
     return next((each for each in failures if not is_worth_a_retry(each)), None)
 
 
-def _trainer(prepared: Prepared, trial: str, with_shared: bool) -> TorchTrainer:
+def _trainer(prepared: PreparedRun, trial: str, with_shared: bool) -> TorchTrainer:
     compute = prepared.config.compute
     use_gpu = compute.gpus_per_worker > 0
     resources = {"CPU": float(compute.cpus_per_worker)}

@@ -12,12 +12,12 @@ from ray.tune.trainable import wrap_function
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.files.mirroring import local_path
-from minidisc_ray.pipeline.mirrored import be_patient
-from minidisc_ray.pipeline.prepare import prepare
-from minidisc_ray.ray_backend.holding import Hold, granted_at
-from minidisc_ray.ray_backend.leaving import expect_nothing, expect_work, heed_sigterm, leave
+from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.ray_backend.supervision.holding import Hold, granted_at
+from minidisc_ray.ray_backend.supervision.leaving import expect_nothing, expect_work, leave, stop_on_sigterm
 from minidisc_ray.ray_backend.trainer import fit_trial
 from minidisc_ray.ray_backend.worker import work
+from minidisc_ray.run_files.mirrored import set_storage_timeout
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.notice import Preempted
 from minidisc_ray.training.workers import Workers
@@ -45,7 +45,7 @@ def trial_with_workers(config: dict[str, Any]) -> None:
     failure: str | None = None
     try:
         resolved = resolve(settings["config"])
-        be_patient(resolved.storage, resolved.compute.storage_patience_seconds)
+        set_storage_timeout(resolved.storage, resolved.compute.storage_patience_seconds)
         fit_trial(prepare(resolved), settings["trial"], settings["with_shared"])
     except (TrainingError, UserError) as error:
         failure = str(error)
@@ -69,7 +69,7 @@ class TrialActor(_Function):
 
     def setup(self, config: dict[str, Any]) -> None:
         """The first trial; held since the placement group was granted."""
-        heed_sigterm()
+        stop_on_sigterm()
         _expect_work(config)
         _open_hold(config, granted_at() or _STARTED_AT)
         super().setup(config)
@@ -102,7 +102,7 @@ def _open_hold(config: dict[str, Any], since: float) -> None:
     settings = json.loads(config["settings"])
     compute = settings["config"]["compute"]
     # Before the first line: a process that dies of an outage leaves what it held in no ledger.
-    be_patient(settings["config"]["storage"], compute["storage_patience_seconds"])
+    set_storage_timeout(settings["config"]["storage"], compute["storage_patience_seconds"])
     has_gpu = compute["gpus_per_worker"] > 0
     devices = compute["gpus_per_worker"] if has_gpu else compute["cpus_per_worker"]
     ledger = local_path(config["run_folder"]) / "ledger.jsonl"

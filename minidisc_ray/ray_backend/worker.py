@@ -20,21 +20,20 @@ from minidisc_ray.data import Splits, load_splits
 from minidisc_ray.files.mirroring import is_mirrored
 from minidisc_ray.files.writing import write_json
 from minidisc_ray.pipeline.context import Context, Report
-from minidisc_ray.pipeline.mirrored import be_patient, bring_for_trial, storage_root
-from minidisc_ray.pipeline.prepare import prepare
-from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
 from minidisc_ray.pipeline.trial import run_shared, run_trial
-from minidisc_ray.ray_backend.holding import node_id
-from minidisc_ray.ray_backend.leaving import at_work
-from minidisc_ray.ray_backend.retries import in_its_own_words, is_worth_a_retry
-from minidisc_ray.ray_backend.stalls import note_place
+from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a_retry
+from minidisc_ray.ray_backend.supervision.holding import node_id
+from minidisc_ray.ray_backend.supervision.leaving import at_work
+from minidisc_ray.ray_backend.supervision.stalls import note_place
+from minidisc_ray.run_files.mirrored import fetch_for_trial, set_storage_timeout, storage_root
 from minidisc_ray.schedules.plan import Trial
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.workers import Workers
 
 
-def settings_of(prepared: Prepared, trial: str, with_shared: bool) -> dict[str, Any]:
+def settings_of(prepared: PreparedRun, trial: str, with_shared: bool) -> dict[str, Any]:
     """What a worker has to be told, as plain JSON."""
     # Ray writes it down with the trial. Only the driver asks for the cluster's address, which may hold a password.
     config = prepared.config.model_dump(mode="json", exclude={"compute": {"address"}})
@@ -63,12 +62,12 @@ def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -
     """
     _log_to_stderr()
     config = resolve(settings["config"])
-    be_patient(config.storage, config.compute.storage_patience_seconds)
+    set_storage_timeout(config.storage, config.compute.storage_patience_seconds)
     prepared = prepare(config, _splits_of(_rows_key(config)))
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     name = settings["trial"]
-    artifacts = (teacher_folder(prepared), importance_folder(prepared))
-    bring_for_trial(prepared.run_folder, name, artifacts)
+    artifacts = (prepared.teacher_folder, prepared.importance_folder)
+    fetch_for_trial(prepared.run_folder, name, artifacts)
     trial = prepared.plan.trial(name) or Trial(name, ())
     shared = prepared.plan.shared if settings["with_shared"] else ()
     num_stages = len(shared) + len(trial.steps)
@@ -86,7 +85,7 @@ def work(settings: Mapping[str, Any], workers: Workers, report: Report | None) -
         if workers.size > 1 or is_worth_a_retry(error):
             raise
         logging.getLogger("minidisc_ray").exception("[%s] stopped by an error in the code", name)
-        return Failure(in_its_own_words(error))
+        return Failure(error_sentence(error))
     context.progress((trial.steps or shared)[-1].name, "finished")
     return None
 

@@ -3,7 +3,7 @@
 import math
 
 from minidisc_ray.configs.training import ComputeConfig
-from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.run_files.result import RunResult
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _METHODS = {
@@ -121,3 +121,8 @@ def _three_digits(value: float) -> str:
         return f"{value:.3g}"
     decimals = max(0, 2 - math.floor(math.log10(rounded)))
     return f"{value:,.{decimals}f}"
+
+
+def trained_text(trained: bool) -> str:
+    """Whether a candidate's own slice was trained or only evaluated from the shared parameters."""
+    return "trained" if trained else "evaluated"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import Tensor, nn, optim
 
-from minidisc_ray.files.sealing import DamageError
+from minidisc_ray.files.digests import DamageError
 from minidisc_ray.files.writing import is_leftover_of, is_there, put_in_place, remove
 from minidisc_ray.training.state import Checkpoint, TrainingState, read_checkpoint, save_checkpoint
 from minidisc_ray.training.workers import Workers

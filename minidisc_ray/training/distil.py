@@ -22,7 +22,7 @@ from minidisc_ray.training.workers import Workers
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class StageInputs:
     """What every distillation of a run shares."""
 
     rows: EncodedRows
@@ -35,52 +35,62 @@ class Surroundings:
     workers: Workers
 
 
+@dataclass(frozen=True)
+class NestedModels:
+    """Models of several scales in one set of weights; a single one is plain distillation.
+
+    Attributes:
+        largest: holds the weights.
+        structures: of each model, by scale percent.
+        scales_of_step: which of them each step trains.
+        selection_score: from every model's selection metrics to the number that picks the kept state.
+    """
+
+    largest: PreTrainedModel
+    structures: Mapping[int, Structure]
+    scales_of_step: Callable[[int], tuple[int, ...]]
+    selection_score: Callable[[Scores], float]
+
+
 def distil(
-    student: PreTrainedModel,
-    structures: Mapping[int, Structure],
+    models: NestedModels,
     teacher: PreTrainedModel,
     objective: Objective,
-    scales_of_step: Callable[[int], tuple[int, ...]],
-    selection_score: Callable[[Scores], float],
     training: TrainingConfig,
-    surroundings: Surroundings,
+    inputs: StageInputs,
     folder: Path,
     observer: Observer,
 ) -> TrainingState:
-    """Train shared weights, in place, so that the candidates in them match the teacher.
+    """Train shared weights, in place, so that the models in them match the teacher.
 
     Args:
-        student: the largest candidate.
-        structures: the candidates by scale percent; a single one is plain distillation.
-        teacher: the model above.
+        models: what is trained.
+        teacher: what they are trained to match.
         objective: what is matched; its own parts are trained along, in place.
-        scales_of_step: which candidates each step trains.
-        selection_score: from every candidate's selection metrics to the number that picks the kept state.
         training: the stage's config.
-        surroundings: rows and workers.
+        inputs: rows and workers.
         folder: of the stage.
-        observer: told of every step and epoch.
+        observer: called after every step and epoch.
     """
-    around = surroundings
-    use_fast_dropout(student, training.dropout)
-    student.to(around.workers.device).requires_grad_(True)
+    use_fast_dropout(models.largest, training.dropout)
+    models.largest.to(inputs.workers.device).requires_grad_(True)
     wanted = objective.needs().teacher
     learner = Learner(
-        elastic=ElasticModel(student, structures),
+        elastic=ElasticModel(models.largest, models.structures),
         objective=objective,
-        teacher=_outputs(teacher, wanted, around) if wanted else None,
-        scales_of_step=scales_of_step,
-        selection_score=selection_score,
-        task=around.task,
-        selection=around.selection,
-        pad_token_id=around.pad_token_id,
-        workers=around.workers,
-        precision=around.precision,
+        teacher=_outputs(teacher, wanted, inputs) if wanted else None,
+        scales_of_step=models.scales_of_step,
+        selection_score=models.selection_score,
+        task=inputs.task,
+        selection=inputs.selection,
+        pad_token_id=inputs.pad_token_id,
+        workers=inputs.workers,
+        precision=inputs.precision,
     )
-    return train(learner, around.rows, training, around.seed, folder, observer)
+    return train(learner, inputs.rows, training, inputs.seed, folder, observer)
 
 
-def _outputs(teacher: PreTrainedModel, wanted: Wanted, around: Surroundings) -> TeacherOutputs:
+def _outputs(teacher: PreTrainedModel, wanted: Wanted, inputs: StageInputs) -> TeacherOutputs:
     return TeacherOutputs(
-        teacher, around.rows, wanted, around.pad_token_id, around.workers, around.precision, around.cache_bytes
+        teacher, inputs.rows, wanted, inputs.pad_token_id, inputs.workers, inputs.precision, inputs.cache_bytes
     )

@@ -62,7 +62,7 @@ def train(
     # What filling the teacher's cache costs was counted before the interruption already.
     flops_before = state.training_flops - (workers.sum_number(learner.total_flops()) if state.steps_done else 0.0)
     num_steps = math.ceil(len(rows) / training.batch_size) * training.num_epochs
-    settled_epoch = math.floor(learner.objective.settles_at() * training.num_epochs)
+    settled_epoch = math.floor(learner.objective.final_phase_start() * training.num_epochs)
     meter = StepMeter(workers.device)
 
     while state.epochs_done < training.num_epochs and not _is_patience_over(state, training, settled_epoch):

@@ -37,7 +37,7 @@ class _Notice:
     is_given = False
 
 
-def ask_to_stop() -> None:
+def request_stop() -> None:
     """Ask this process to stop at its next step; safe within a signal's handler."""
     _Notice.is_given = True
 
@@ -58,7 +58,7 @@ def must_stop(workers: Workers) -> bool:
 
 
 @contextmanager
-def heeding_sigterm() -> Iterator[None]:
+def stopping_on_sigterm() -> Iterator[None]:
     """Take SIGTERM as a notice within the context; a second one does what it did before.
 
     Outside of the main thread, where no handler can be set, nothing changes.
@@ -72,7 +72,7 @@ def heeding_sigterm() -> Iterator[None]:
         if is_asked():
             signal.signal(number, before or signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        ask_to_stop()
+        request_stop()
 
     signal.signal(signal.SIGTERM, handle)
     try:

@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn, optim
 
 from minidisc_ray.configs.base import Config
-from minidisc_ray.files.mirroring import fetched_whole
-from minidisc_ray.files.patience import StorageError, patiently
-from minidisc_ray.files.sealing import DamageError, check_seal, write_folder
+from minidisc_ray.files.digests import DamageError, check_seal
+from minidisc_ray.files.mirroring import download_sealed_folder
+from minidisc_ray.files.patience import StorageError, retry_storage
+from minidisc_ray.files.sealing import write_folder
 from minidisc_ray.files.writing import put_in_place
 
 Metrics = dict[int, dict[str, float]]
@@ -134,11 +135,11 @@ def read_checkpoint(folder: Path, parameters: Mapping[str, Tensor], optimizer: o
         DamageError: if it is not whole, or not theirs, saying why.
         StorageError: if the storage does not come back in time.
     """
-    fetched_whole(folder)
+    download_sealed_folder(folder)
     if (flaw := check_seal(folder)) is not None:
         raise DamageError(flaw)
     try:
-        text, weights, moments = patiently(lambda: _read(folder, optimizer is not None), folder)
+        text, weights, moments = retry_storage(lambda: _read(folder, optimizer is not None), folder)
         state = TrainingState.model_validate(json.loads(text))
     except StorageError:
         raise

@@ -18,10 +18,11 @@ from ray.util.state import list_actors, list_placement_groups
 from ray_kit import TRIAL_TITLES, clean_environment, processes_below
 from tiny_teacher import TINY_TEACHER
 
-from minidisc_ray.accounting.ledger import Attempt, Ledger
-from minidisc_ray.pipeline.progress import Progress, read_progress
-from minidisc_ray.pipeline.result import RunResult, load_result
-from minidisc_ray.ray_backend.stalls import place_of
+from minidisc_ray.accounting.attempts import Attempt
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.ray_backend.supervision.stalls import place_of
+from minidisc_ray.run_files.progress import Progress, read_progress
+from minidisc_ray.run_files.result import RunResult, load_result
 
 # A dead node is noticed in seconds here, not in a quarter of a minute.
 FAST = {

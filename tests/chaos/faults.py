@@ -16,8 +16,8 @@ from chaos_kit import Nodes, Sweep, pids_in, trial_processes
 from ray_kit import command_of
 from storage_kit import full, read_only
 
-from minidisc_ray.pipeline.progress import Progress, read_progress
-from minidisc_ray.ray_backend.stalls import Place, place_of
+from minidisc_ray.ray_backend.supervision.stalls import Place, place_of
+from minidisc_ray.run_files.progress import Progress, read_progress
 
 
 @dataclass

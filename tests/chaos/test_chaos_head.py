@@ -9,8 +9,8 @@ from chaos_kit import Sweep, end, poll
 from office_kit import Office, start_office
 from ray_kit import numbers
 
+from minidisc_ray.api.studies import prepare_study
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.study import prepare_study
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 

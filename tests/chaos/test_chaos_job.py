@@ -12,7 +12,7 @@ from office_kit import ROOT, Office, start_office
 from ray_kit import numbers
 from rich.console import Console
 
-from minidisc_ray.ray_backend.stalls import place_of
+from minidisc_ray.ray_backend.supervision.stalls import place_of
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 

@@ -12,8 +12,8 @@ import minidisc_ray
 from minidisc_ray.configs import load_recipe, resolve
 from minidisc_ray.configs.task import GlueTask
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.prepare import prepare
-from minidisc_ray.pipeline.result import load_result
+from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.run_files.result import load_result
 
 CONVENTIONAL = {"kind": "conventional"}
 

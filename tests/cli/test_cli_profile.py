@@ -9,7 +9,7 @@ from cli_kit import RECIPE
 
 from minidisc_ray.configs import resolve
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.preparation.prepare import prepare
 
 QUICK = ("--repeats", "2", "--length", "8")
 

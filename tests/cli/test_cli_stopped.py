@@ -8,11 +8,11 @@ from cli_kit import write_recipe
 from study_kit import raw_study, write_study
 
 import minidisc_ray.api
-import minidisc_ray.demo
+import minidisc_ray.api.studies
+import minidisc_ray.cli.demo
+import minidisc_ray.driver.stopping
 import minidisc_ray.pipeline.run_directory
-import minidisc_ray.pipeline.stopping
 import minidisc_ray.ray_backend
-import minidisc_ray.study
 
 GOES_ON = "minidisc: stopped; the same command again goes on where this one stopped\n"
 NOTHING = "minidisc: stopped\n"
@@ -62,8 +62,8 @@ def test_who_asked_for_a_stop_from_elsewhere_is_named(minidisc, recipe, monkeypa
 
 HANGS = """
 import sys, time
-import minidisc_ray.demo
-from minidisc_ray import cli_options
+import minidisc_ray.cli.demo
+from minidisc_ray.cli import options as cli_options
 from minidisc_ray.cli import main
 
 def run(*_):
@@ -74,7 +74,7 @@ def run(*_):
         time.sleep(60)
 
 cli_options.SECONDS_TO_LEAVE = 1.0
-minidisc_ray.demo.run_demo = run
+minidisc_ray.cli.demo.run_demo = run
 main(["demo"])
 """
 
@@ -93,23 +93,23 @@ def test_a_stop_that_hangs_is_not_waited_for():
 def test_ctrl_c_in_a_study(minidisc, tmp_path, monkeypatch):
     file = write_study(tmp_path, raw_study())
     arguments = ("study", file, "--storage", tmp_path / "runs")
-    interrupt(monkeypatch, minidisc_ray.study, "run_study")
+    interrupt(monkeypatch, minidisc_ray.api.studies, "run_study")
     assert (minidisc(*arguments).code, minidisc(*arguments).err) == (130, GOES_ON)
     told = minidisc(*arguments, "--retry-failed").err
     assert told == (
         "minidisc: stopped; without --retry-failed the command goes on with what it had begun, and with it tries the "
         "rest\n"
     )
-    interrupt(monkeypatch, minidisc_ray.study, "prepare_study")
+    interrupt(monkeypatch, minidisc_ray.api.studies, "prepare_study")
     done = minidisc(*arguments, "--dry-run")
     assert (done.code, done.out, done.err) == (130, "", "minidisc: stopped; nothing was started\n")
 
 
 def test_ctrl_c_elsewhere(minidisc, tmp_path, monkeypatch):
     for where, name, command, told in (
-        (minidisc_ray.demo, "run_demo", ("demo",), GOES_ON),
+        (minidisc_ray.cli.demo, "run_demo", ("demo",), GOES_ON),
         (
-            minidisc_ray.pipeline.stopping,
+            minidisc_ray.driver.stopping,
             "stop",
             ("stop", "me", "--storage", tmp_path),
             "; the request stays, and the ",

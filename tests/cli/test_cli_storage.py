@@ -9,9 +9,9 @@ import pytest
 from cli_kit import RECIPE, write_recipe
 
 from minidisc_ray.api import plan
-from minidisc_ray.pipeline.failures import leave_failure
-from minidisc_ray.pipeline.lease import leased
+from minidisc_ray.driver.lease import leased
 from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.run_files.failures import write_failure
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def storage(tmp_path):
     storage = tmp_path / "runs"
     for name in ("waits", "fails"):
         open_run(plan({**RECIPE, "storage": str(storage), "name": name}))
-    leave_failure(storage / "fails", "main", "no memory")
+    write_failure(storage / "fails", "main", "no memory")
     return storage
 
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from study_kit import raw_study, write_study
 
+from minidisc_ray.api.studies import prepare_study, report_study
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.study import prepare_study, report_study
 
 
 def in_the_way(storage, name, kind):

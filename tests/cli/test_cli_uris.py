@@ -10,7 +10,7 @@ from cli_kit import RECIPE, write_recipe, write_rows
 from minidisc_ray.configs import resolve
 from minidisc_ray.files.mirroring import flush
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.preparation.prepare import prepare
 
 
 @pytest.mark.parametrize(

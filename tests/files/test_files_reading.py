@@ -7,15 +7,16 @@ import socket
 import pytest
 
 from minidisc_ray.configs import UserError
+from minidisc_ray.driver.driver import DRIVER_FILE, driver_of, unreadable_driver
+from minidisc_ray.files.digests import check_seal
 from minidisc_ray.files.reading import NotAFileError, read_regular
-from minidisc_ray.files.sealing import check_seal, seal
+from minidisc_ray.files.sealing import seal
 from minidisc_ray.files.writing import read_json, write_json
-from minidisc_ray.pipeline.driver import DRIVER_FILE, driver_of, unreadable_driver
-from minidisc_ray.pipeline.failures import read_failure
-from minidisc_ray.pipeline.progress import read_progress
-from minidisc_ray.pipeline.result import load_result
-from minidisc_ray.reports.listing import listing
-from minidisc_ray.reports.status import status
+from minidisc_ray.reports.storage.listing import listing
+from minidisc_ray.reports.storage.status import status
+from minidisc_ray.run_files.failures import read_failure
+from minidisc_ray.run_files.progress import read_progress
+from minidisc_ray.run_files.result import load_result
 
 # What waits for a pipe waits for ever.
 pytestmark = pytest.mark.timeout(20)

@@ -7,10 +7,11 @@ from safetensors.torch import save_file
 
 from minidisc_ray.accounting.ledger import _OWN as OWN
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.files.mirroring import fetched, fetched_whole, local_path, place_of
+from minidisc_ray.files.digests import check_seal
+from minidisc_ray.files.mirroring import download_folder, download_sealed_folder, local_path, place_of
 from minidisc_ray.files.patience import StorageError, use_storage
 from minidisc_ray.files.remote import Remote
-from minidisc_ray.files.sealing import check_seal, write_folder
+from minidisc_ray.files.sealing import write_folder
 from minidisc_ray.files.uris import PlaceError
 from minidisc_ray.files.writing import put_in_place, remove, write_json
 from minidisc_ray.training.checkpoints import Checkpoints
@@ -33,14 +34,14 @@ def test_what_is_written_under_a_mirror_lies_in_the_bucket(bucket, tmp_path, mon
     another_node(tmp_path, monkeypatch)
     there = local_path(bucket)
     assert there != root
-    fetched(there)
+    download_folder(there)
     assert sorted(path.name for path in there.rglob("*") if path.is_file()) == ["other", "seal.json"]
     assert check_seal(there / "run" / "before") is None
     stale = there / "run" / "stale.json"
     stale.write_text("never sent")
-    fetched(there / "run")
+    download_folder(there / "run")
     assert stale.exists()
-    fetched(there / "run", is_exclusive=True)
+    download_folder(there / "run", is_exclusive=True)
     assert not stale.exists()
 
 
@@ -78,7 +79,7 @@ def test_half_of_a_folder_never_counts_and_the_checkpoint_before_it_is_used(buck
 
     another_node(tmp_path, monkeypatch)
     stage = local_path(bucket) / "run" / "stages" / "student"
-    fetched(stage, is_exclusive=True)
+    download_folder(stage, is_exclusive=True)
     assert sorted(path.name for path in stage.iterdir()) == ["before"]
     state, _ = Checkpoints(stage, Workers()).resume({"w": parameter}, optimizer)
     assert state.steps_done == 2
@@ -94,7 +95,7 @@ def test_segments_of_a_ledger_are_one_ledger(bucket, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("minidisc_ray.accounting.ledger._OWN", "ffffff")
         other = Ledger(local_path(bucket) / "run" / "ledger.jsonl")
-        other.bring()
+        other.download()
         assert [one.status for one in other.attempts()] == ["open"]
         second = other.start("stage", "student", "main", 1.0, "cpu-core")
         other.end(second, "finished")
@@ -102,7 +103,7 @@ def test_segments_of_a_ledger_are_one_ledger(bucket, tmp_path, monkeypatch):
     assert len(names(f"{bucket}/run/ledger")) == 2
     assert sorted(OWN in name for name in names(f"{bucket}/run/ledger")) == [False, True]
     monkeypatch.setenv("MINIDISC_CACHE", str(tmp_path / "cache"))
-    ledger.bring()
+    ledger.download()
     assert {one.name: one.status for one in ledger.attempts()} == {"teacher": "failed", "student": "finished"}
 
 
@@ -172,14 +173,14 @@ def test_what_comes_damaged_is_fetched_again_once_and_then_is_missing(bucket, tm
         return is_there
 
     monkeypatch.setattr(Remote, "pull_file", damaging)
-    fetched(folder)
+    download_folder(folder)
     assert (folder / "weights").read_text() == "whole"
     assert caplog.text.count("is fetched again") == 1
     (folder / "weights").write_text("wrong")
-    fetched_whole(folder)
+    download_sealed_folder(folder)
     assert (folder / "weights").read_text() == "whole"
     flaws += ["wrong", "wrong"]
     (folder / "weights").unlink()
-    fetched(folder)
+    download_folder(folder)
     assert not (folder / "weights").exists()
     assert not (folder / "seal.json").exists()

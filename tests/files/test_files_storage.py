@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from storage_kit import filled, remount
 
-from minidisc_ray.files.patience import StorageError, patiently, use_storage
-from minidisc_ray.files.sealing import check_seal, write_folder
+from minidisc_ray.files.digests import check_seal
+from minidisc_ray.files.patience import StorageError, retry_storage, use_storage
+from minidisc_ray.files.sealing import write_folder
 from minidisc_ray.files.writing import append_line, is_there, read_json, write_json
 
 TENSORS = {"weights": torch.arange(50_000, dtype=torch.float32)}
@@ -100,9 +101,9 @@ def test_what_is_no_fault_of_the_storage_is_raised_at_once(tmp_path):
     with pytest.raises(NotADirectoryError):
         write_json(tmp_path / "file" / "below" / "it", {})
     with pytest.raises(FileNotFoundError):
-        patiently(lambda: (tmp_path / "missing").read_text(), tmp_path / "missing")
+        retry_storage(lambda: (tmp_path / "missing").read_text(), tmp_path / "missing")
     with pytest.raises(ZeroDivisionError):
-        patiently(lambda: 1 / 0, tmp_path)
+        retry_storage(lambda: 1 / 0, tmp_path)
 
 
 def test_after_a_wait_in_vain_the_next_call_tries_once_until_one_succeeds(tmp_path):
@@ -115,12 +116,12 @@ def test_after_a_wait_in_vain_the_next_call_tries_once_until_one_succeeds(tmp_pa
         raise OSError(errno.ESTALE, "stale")
 
     with pytest.raises(StorageError):
-        patiently(away, tmp_path)
+        retry_storage(away, tmp_path)
     assert len(calls) == 2
     with pytest.raises(StorageError):
-        patiently(away, tmp_path)
+        retry_storage(away, tmp_path)
     assert len(calls) == 3
     write_json(tmp_path / "back.json", {})
     with pytest.raises(StorageError):
-        patiently(away, tmp_path)
+        retry_storage(away, tmp_path)
     assert len(calls) == 5

@@ -8,16 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from minidisc_ray.files.digests import DamageError, check_seal, open_document, sealed_document
 from minidisc_ray.files.patience import StorageError
-from minidisc_ray.files.sealing import (
-    DamageError,
-    check_seal,
-    copy_folder,
-    open_document,
-    seal,
-    sealed_document,
-    write_folder,
-)
+from minidisc_ray.files.sealing import copy_folder, seal, write_folder
 from minidisc_ray.files.writing import append_line, read_json, remove, write_file, write_json, write_text
 
 

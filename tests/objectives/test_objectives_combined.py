@@ -7,7 +7,8 @@ from objective_contract import ObjectiveContract, entropy
 from objective_kit import OBJECTIVES, pairing
 from tiny_models import batch_of, random_rows
 
-from minidisc_ray.configs.objective import LTSDConfig, ObjectiveBase, PartConfig, SumConfig
+from minidisc_ray.configs.objective import LTSDConfig, PartConfig, SumConfig
+from minidisc_ray.configs.objective_base import ObjectiveBase
 
 
 class TestSum(ObjectiveContract):

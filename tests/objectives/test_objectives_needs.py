@@ -164,17 +164,17 @@ def test_a_teacher_that_was_a_student_is_spoken_for_by_its_own_attention_module(
 
 
 def test_where_an_objective_settles():
-    def settles_at(config):
-        return objective_between(config, tiny_model("bert", seed=2), tiny_model("bert", seed=1)).settles_at()
+    def final_phase_start(config):
+        return objective_between(config, tiny_model("bert", seed=2), tiny_model("bert", seed=1)).final_phase_start()
 
-    assert settles_at(configs.LTSDConfig()) == 0.0
-    assert settles_at(configs.TinyBERTConfig(feature_fraction=0.4)) == 0.4
-    assert settles_at(configs.TinyBERTConfig(feature_fraction=0.4, logits_weight=0)) == 0.0
+    assert final_phase_start(configs.LTSDConfig()) == 0.0
+    assert final_phase_start(configs.TinyBERTConfig(feature_fraction=0.4)) == 0.4
+    assert final_phase_start(configs.TinyBERTConfig(feature_fraction=0.4, logits_weight=0)) == 0.0
     tiny = {"objective": configs.TinyBERTConfig(feature_fraction=0.5)}
     other = {"objective": configs.KDConfig()}
-    assert settles_at(configs.SumConfig(parts=(tiny, other))) == 0.5
-    assert settles_at(configs.SequenceConfig(phases=(other, tiny))) == 0.75
-    assert settles_at(configs.SequenceConfig(phases=(tiny, other, other))) == pytest.approx(2 / 3)
+    assert final_phase_start(configs.SumConfig(parts=(tiny, other))) == 0.5
+    assert final_phase_start(configs.SequenceConfig(phases=(other, tiny))) == 0.75
+    assert final_phase_start(configs.SequenceConfig(phases=(tiny, other, other))) == pytest.approx(2 / 3)
 
 
 def test_configs_refuse_what_matches_nothing():

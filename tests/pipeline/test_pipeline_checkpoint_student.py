@@ -29,17 +29,16 @@ from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.families import encoder_layers, shape_of
 from minidisc_ray.models.loading import load_teacher
 from minidisc_ray.models.pruned import PRUNED_CLASSES, pruned_config, structure_of
-from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.observer import StageObserver
-from minidisc_ray.pipeline.own_student import load_own_student
-from minidisc_ray.pipeline.result import load_result
-from minidisc_ray.pipeline.shared import teacher_folder
+from minidisc_ray.pipeline.stages._build import load_checkpoint_student
+from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.ray_backend.many import items_of
+from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.reports.figures.structure import structure_data
-from minidisc_ray.reports.html import report_page
-from minidisc_ray.reports.plan import plan_renderables
-from minidisc_ray.reports.table import compare
+from minidisc_ray.reports.run.page import report_page
+from minidisc_ray.reports.run.plan import plan_renderables
+from minidisc_ray.run_files.result import load_result
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
@@ -112,7 +111,7 @@ def test_the_loaded_student_is_an_ordinary_model_that_scores_what_the_result_say
 
 
 def test_training_moved_the_checkpoints_weights(prepared):
-    start = dict(load_own_student(prepared).named_parameters())
+    start = dict(load_checkpoint_student(prepared).named_parameters())
     moved = [
         bool((parameter != start[name]).any())
         for name, parameter in load_model(prepared.run_folder / "student").named_parameters()
@@ -242,7 +241,7 @@ def test_contents_name_the_run_and_places_do_not(tmp_path, storage, encoder):
     # The teacher is made once, whatever its students are.
     pruned = prepared_run(storage, "conventional")
     assert set(pruned.identity["contents"]) == {"data", "teacher", "tokenizer"}
-    assert teacher_folder(here) == teacher_folder(pruned)
+    assert here.teacher_folder == pruned.teacher_folder
     assert len(list((storage / "_shared").glob("teacher-*"))) == 1
 
 
@@ -256,7 +255,11 @@ def test_a_relative_path_is_made_absolute(tmp_path, monkeypatch, encoder):
 
 def test_a_new_head_is_drawn_from_the_seed_and_the_rest_is_the_checkpoints(tmp_path, encoder):
     one, again, other = (
-        dict(load_own_student(prepared_student(tmp_path, "conventional", encoder, f"seed={seed}")).named_parameters())
+        dict(
+            load_checkpoint_student(
+                prepared_student(tmp_path, "conventional", encoder, f"seed={seed}")
+            ).named_parameters()
+        )
         for seed in (0, 0, 1)
     )
     saved = dict(AutoModel.from_pretrained(encoder).named_parameters())
@@ -276,12 +279,12 @@ def test_a_student_that_comes_fine_tuned_keeps_its_head_unless_told_otherwise(tm
 
     prepared = prepared_with()
     saved = load_file(tmp_path / "tuned" / "model.safetensors")
-    student = load_own_student(prepared)
+    student = load_checkpoint_student(prepared)
     assert len(encoder_layers(student)) == 1
     assert all(torch.equal(parameter, saved[name]) for name, parameter in student.named_parameters())
-    assert prepared.own_student.source == "tuned, its first 1 layers, its own head"
+    assert prepared.checkpoint_student.source == "tuned, its first 1 layers, its own head"
     fresh = prepared_with(fine_tuned="false")
-    assert fresh.own_student.source.endswith("a new head")
+    assert fresh.checkpoint_student.source.endswith("a new head")
     assert fresh.name != prepared.name
     assert run_in_process(prepared).student.heads == (4,)
 

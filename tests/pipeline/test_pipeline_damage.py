@@ -14,16 +14,15 @@ from transformers import AutoModelForSequenceClassification
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs import UserError
+from minidisc_ray.files.digests import open_document, sealed_document
 from minidisc_ray.files.patience import StorageError
-from minidisc_ray.files.sealing import open_document, sealed_document
 from minidisc_ray.models.checkpoint import load_model
-from minidisc_ray.pipeline.assemble import is_finished
+from minidisc_ray.pipeline.finish import is_finished
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.observer import StageObserver
-from minidisc_ray.pipeline.progress import read_progress
-from minidisc_ray.pipeline.records import read_record
-from minidisc_ray.pipeline.result import load_result
-from minidisc_ray.pipeline.shared import importance_folder, teacher_folder
+from minidisc_ray.run_files.progress import read_progress
+from minidisc_ray.run_files.records import read_record
+from minidisc_ray.run_files.result import load_result
 from minidisc_ray.training.notice import Preempted
 
 KIND = "assistant"
@@ -121,8 +120,8 @@ def test_a_damaged_stage_is_made_again_and_nothing_else_is(finished, prepared, d
 
 
 SHARED_DAMAGES = {
-    "teacher": lambda prepared: flip(teacher_folder(prepared) / "model" / "model.safetensors"),
-    "importance": lambda prepared: flip(importance_folder(prepared) / "importance.safetensors"),
+    "teacher": lambda prepared: flip(prepared.teacher_folder / "model" / "model.safetensors"),
+    "importance": lambda prepared: flip(prepared.importance_folder / "importance.safetensors"),
 }
 
 
@@ -130,7 +129,7 @@ SHARED_DAMAGES = {
 def test_a_damaged_shared_artifact_is_made_and_published_again(finished, prepared, name, caplog):
     expected = numbers(run(prepared.storage, "conventional"))
     shutil.rmtree(prepared_run(prepared.storage, "conventional").run_folder)
-    folder = {"teacher": teacher_folder, "importance": importance_folder}[name](prepared)
+    folder = {"teacher": prepared.teacher_folder, "importance": prepared.importance_folder}[name]
     before = Ledger(folder / "ledger.jsonl").attempts()
     SHARED_DAMAGES[name](prepared)
     other = prepared_run(prepared.storage, "conventional")

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.pipeline.planned import untrained_head_note
 from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.preparation.objective import untrained_head_note
 from minidisc_ray.training.loop import TrainingError
 
 RELATIONS = "objective={kind: ltad, num_relation_heads: 8}"

@@ -19,9 +19,9 @@ from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.surgery import cut
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.observer import StageObserver
-from minidisc_ray.pipeline.progress import read_progress
-from minidisc_ray.pipeline.records import read_record
-from minidisc_ray.pipeline.shared import structures_of, teacher_folder
+from minidisc_ray.pipeline.structures import structures_of
+from minidisc_ray.run_files.progress import read_progress
+from minidisc_ray.run_files.records import read_record
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_an_interrupted_teacher_goes_on_in_its_own_run(tmp_path, monkeypatch):
     assert numbers(resumed) == numbers(whole)
     teacher = resumed.cost.stages[0]
     assert teacher.training_flops == pytest.approx(whole.cost.stages[0].training_flops)
-    attempts = attempts_in(teacher_folder(stopped))
+    attempts = attempts_in(stopped.teacher_folder)
     assert [attempt.status for attempt in attempts] == ["failed", "finished"]
     assert teacher.seconds == pytest.approx(sum(attempt.seconds for attempt in attempts))
     assert [a.status for a in stages_of(stopped) if a.name == "teacher"] == ["failed", "finished"]

@@ -23,13 +23,13 @@ from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.tradeoff import best_scale, lambda_tradeoff
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.pruned import structure_of
-from minidisc_ray.pipeline.estimate import Estimator
-from minidisc_ray.pipeline.failures import trial_folder
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.progress import read_progress
-from minidisc_ray.pipeline.records import read_record
-from minidisc_ray.pipeline.result import load_result
-from minidisc_ray.pipeline.shared import importance_folder, structures_of, teacher_folder
+from minidisc_ray.pipeline.structures import structures_of
+from minidisc_ray.preparation.closed_form import Estimator
+from minidisc_ray.run_files.failures import trial_folder
+from minidisc_ray.run_files.progress import read_progress
+from minidisc_ray.run_files.records import read_record
+from minidisc_ray.run_files.result import load_result
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
@@ -130,7 +130,7 @@ def test_a_teacher_that_came_fine_tuned_is_used_as_it_is(tmp_path, kind):
     assert result.teacher_may_have_seen_selection
     assert result.cost.teacher_training_flops == 0
     validation = prepared.validation["validation"]
-    given, kept = load_model(tmp_path / "teacher"), load_model(teacher_folder(prepared) / "model")
+    given, kept = load_model(tmp_path / "teacher"), load_model(prepared.teacher_folder / "model")
     assert all(torch.equal(*pair) for pair in zip(given.parameters(), kept.parameters(), strict=True))
     assert metrics_of(prepared, given, validation) == result.teacher.validation_metrics
     logits = score_model(given, validation, prepared.pad_token_id, Workers(), "float32")
@@ -194,7 +194,7 @@ def test_the_sum_of_the_ledger_is_seconds_held_times_devices(storage, kind):
     prepared = prepared_run(storage, kind)
     cost = load_result(prepared.run_folder).cost
     stages = stages_of(prepared)
-    shared = [a for name in (teacher_folder(prepared), importance_folder(prepared)) for a in attempts_in(name)]
+    shared = [a for name in (prepared.teacher_folder, prepared.importance_folder) for a in attempts_in(name)]
     own = [attempt for attempt in stages if attempt.name not in ("teacher", "importance")]
     charged = sum(stage.device_hours for stage in cost.stages)
     assert charged == pytest.approx(sum(a.seconds * a.devices for a in (*shared, *own)) / 3600)

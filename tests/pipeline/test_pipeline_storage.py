@@ -12,14 +12,14 @@ from pipeline_kit import prepared_run
 from storage_kit import full, read_only
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.patience import StorageError, patiently, use_storage
+from minidisc_ray.driver.lease import leased
+from minidisc_ray.estimate.in_process import estimate_in_process
+from minidisc_ray.files.patience import StorageError, retry_storage, use_storage
 from minidisc_ray.files.remote import Remote
 from minidisc_ray.files.writing import write_json
-from minidisc_ray.pipeline.estimating import estimate_in_process
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.lease import leased
-from minidisc_ray.pipeline.mirrored import be_patient
-from minidisc_ray.pipeline.run_directory import open_run, probe_storage, wait_where_begun
+from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run, probe_storage
+from minidisc_ray.run_files.mirrored import set_storage_timeout
 
 WAITS = ("compute.storage_patience_seconds=20",)
 
@@ -31,7 +31,7 @@ def away():
 def seconds_waited():
     started = time.monotonic()
     with pytest.raises(StorageError):
-        patiently(away, "somewhere")
+        retry_storage(away, "somewhere")
     return time.monotonic() - started
 
 
@@ -68,7 +68,7 @@ def test_a_worker_that_starts_again_waits_for_the_storage_that_its_run_had(tmp_p
     root, aside = tmp_path / "runs", tmp_path / "aside"
     prepared = prepared_run(root, "conventional", WAITS)
     open_run(prepared)
-    be_patient(str(root), prepared.config.compute.storage_patience_seconds)
+    set_storage_timeout(str(root), prepared.config.compute.storage_patience_seconds)
     root.rename(aside)
     root.mkdir()  # as a mount point is whose storage was taken away
 
@@ -84,14 +84,14 @@ def test_a_worker_that_starts_again_waits_for_the_storage_that_its_run_had(tmp_p
     assert 0.6 < time.monotonic() - started < 10
     root.rename(aside)
     soon = ("compute.storage_patience_seconds=0.2",)
-    be_patient(str(root), 0.2)
+    set_storage_timeout(str(root), 0.2)
     with pytest.raises(UserError, match=r"^storage: .*could not be used for 0\.2 s .*runs is gone or empty") as caught:
         prepared_run(root, "conventional", soon)
     assert "\n" not in str(caught.value)
 
 
 def test_a_worker_that_starts_again_waits_for_a_bucket(bucket, monkeypatch):
-    be_patient(bucket, 1.0)
+    set_storage_timeout(bucket, 1.0)
     assert prepared_run(bucket, "conventional").config.storage == bucket, "a copy without anything in it is not away"
     lose_the_store(monkeypatch)
     with pytest.raises(StorageError, match=r"could not be used for 1 s"):
@@ -118,13 +118,13 @@ def test_what_goes_on_waits_for_its_storage_and_what_begins_does_not(disk, fails
     open_run(begun)
     with ExitStack() as outage:
         outage.enter_context(fails(root))
-        wait_where_begun([fresh])
+        configure_storage_retries([fresh])
         with pytest.raises(UserError, match=r"^storage: .* cannot be written \((No space left|Read-only file)"):
             probe_storage(fresh)
         started, is_back = time.monotonic(), threading.Timer(1.0, outage.close)
         is_back.start()
         again = prepared_run(root, "conventional", ("name=begun", *WAITS))
-        wait_where_begun([again, fresh])
+        configure_storage_retries([again, fresh])
         probe_storage(again)
         with leased(again.run_folder):
             open_run(again)

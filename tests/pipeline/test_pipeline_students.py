@@ -19,18 +19,17 @@ from minidisc_ray.models.families import encoder_layers, shape_of
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.models.gates import gated, gates_of
 from minidisc_ray.models.pruned import structure_of
-from minidisc_ray.pipeline.estimate import Estimator
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.making import student_structure
-from minidisc_ray.pipeline.prepared import Prepared
-from minidisc_ray.pipeline.records import read_record
-from minidisc_ray.pipeline.result import RunResult, load_result
-from minidisc_ray.pipeline.run_directory import clean
-from minidisc_ray.pipeline.shared import load_rankings, load_shared_teacher, structures_of
-from minidisc_ray.reports.html import report_page
-from minidisc_ray.reports.plan import plan_renderables
-from minidisc_ray.reports.render import render
-from minidisc_ray.reports.table import compare
+from minidisc_ray.pipeline.structures import load_rankings, load_shared_teacher, structures_of, student_structure
+from minidisc_ray.preparation.closed_form import Estimator
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.reports.comparison.render import render
+from minidisc_ray.reports.comparison.table import compare
+from minidisc_ray.reports.run.page import report_page
+from minidisc_ray.reports.run.plan import plan_renderables
+from minidisc_ray.run_files.clean import clean
+from minidisc_ray.run_files.records import read_record
+from minidisc_ray.run_files.result import RunResult, load_result
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
@@ -67,7 +66,7 @@ SHALLOW = tuple(name for name in RUNS if name not in ("sparse teacher", "all lay
 SPARSE_RUNS = ("sparse teacher", "sparse teacher, layers")
 
 
-def prepared_of(storage, name) -> Prepared:
+def prepared_of(storage, name) -> PreparedRun:
     kind, overrides, _, _ = RUNS[name]
     return prepared_run(storage, kind, overrides)
 
@@ -87,7 +86,7 @@ def name(request):
 
 
 @pytest.fixture
-def prepared(storage, name) -> Prepared:
+def prepared(storage, name) -> PreparedRun:
     return prepared_of(storage, name)
 
 

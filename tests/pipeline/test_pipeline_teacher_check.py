@@ -12,9 +12,8 @@ from safetensors.torch import load_file, save_file
 from minidisc_ray.configs import UserError
 from minidisc_ray.core.task import Task
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.records import read_record
-from minidisc_ray.pipeline.shared import teacher_folder
-from minidisc_ray.pipeline.teacher_check import _order_that_fits, lead_of
+from minidisc_ray.pipeline.stages._teacher_check import _order_that_fits, lead_of
+from minidisc_ray.run_files.records import read_record
 
 LEARNED = "finetune={num_epochs: 8, batch_size: 16, learning_rate: 3e-3, early_stop_epochs: null}"
 STRICT = "teacher.allow_at_chance=false"
@@ -104,7 +103,7 @@ class TestRuns:
             run_in_process(prepared)
         assert len(stages_of(prepared)) == 1
         allowed = prepared_run(tmp_path, "minidisc", ("finetune.learning_rate=1e-9",))
-        assert (allowed.name, teacher_folder(allowed)) == (prepared.name, teacher_folder(prepared))
+        assert (allowed.name, allowed.teacher_folder) == (prepared.name, prepared.teacher_folder)
         result = run_in_process(allowed)
         assert result.teacher_warning.startswith("the teacher has learned nothing: its accuracy on the 13 selection ")
         assert [attempt.name for attempt in stages_of(allowed)][:2] == ["teacher", "importance"]
@@ -114,7 +113,7 @@ class TestRuns:
         prepared = prepared_run(tmp_path, "conventional", more)
         result = run_in_process(prepared)
         assert result.teacher_warning is None
-        assert read_record(teacher_folder(prepared)).warning is None
+        assert read_record(prepared.teacher_folder).warning is None
 
     def test_a_lead_that_may_be_chance_is_a_warning_in_log_and_result(self, tmp_path, monkeypatch, caplog):
         prepared = prepared_run(tmp_path, "conventional", (STRICT,))
@@ -124,7 +123,7 @@ class TestRuns:
         logits[:, majority] = 1.0
         minority = np.flatnonzero(labels != majority)
         logits[minority[:1]] = np.eye(2)[1 - majority]  # one more than always answering the commonest class
-        monkeypatch.setattr("minidisc_ray.pipeline.shared.selection_logits", lambda context, model: logits)
+        monkeypatch.setattr("minidisc_ray.pipeline.stages.teacher.selection_logits", lambda context, model: logits)
         caplog.set_level("WARNING", "minidisc_ray")
         result = run_in_process(prepared)
         assert "may be chance: always giving their commonest class scores" in result.teacher_warning
@@ -137,7 +136,7 @@ class TestHeadsInAnotherOrder:
         """A classifier that knows the built-in task."""
         prepared = prepared_run(tmp_path / "runs", "conventional", ("data.train_rows=800", LEARNED))
         run_in_process(prepared)
-        return teacher_folder(prepared) / "model"
+        return prepared.teacher_folder / "model"
 
     def test_the_order_that_fits_is_named(self, tmp_path, learned):
         weights = load_file(learned / "model.safetensors")

@@ -11,9 +11,9 @@ from minidisc_ray.core.flops import encoder_parameters
 from minidisc_ray.core.tradeoff import best_chain, lambda_tradeoff
 from minidisc_ray.evaluation import score
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.predictions import read_labels, read_predictions
-from minidisc_ray.pipeline.records import read_record
-from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.run_files.predictions import read_labels, read_predictions
+from minidisc_ray.run_files.records import read_record
+from minidisc_ray.run_files.result import RunResult
 
 GRID = {"kind": "list", "values": [80, 60, 40, 20]}
 MINIDISC = {"kind": "minidisc", "scales": GRID, "num_sampled": 3}

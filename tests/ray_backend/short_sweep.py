@@ -19,19 +19,19 @@ from ray.tune.result import RESULT_DUPLICATE
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.loader import resolve
-from minidisc_ray.pipeline.lease import leased
-from minidisc_ray.pipeline.prepare import prepare
-from minidisc_ray.pipeline.progress import Progress, write_progress
+from minidisc_ray.driver.lease import leased
 from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.experiment import fit_items
-from minidisc_ray.ray_backend.queue import Item, ItemQueue
-from minidisc_ray.ray_backend.resources import trials_at_once
-from minidisc_ray.ray_backend.retries import RetryPolicy
-from minidisc_ray.ray_backend.sharing import taking_turns
-from minidisc_ray.ray_backend.stalls import note_place, place_of
+from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.policies.resources import trials_at_once
+from minidisc_ray.ray_backend.policies.retries import RetryPolicy
+from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
+from minidisc_ray.ray_backend.supervision.stalls import note_place, place_of
+from minidisc_ray.ray_backend.supervision.watching import watched
 from minidisc_ray.ray_backend.trial_actor import TrialActor, finish
-from minidisc_ray.ray_backend.watching import watched
+from minidisc_ray.run_files.progress import Progress, write_progress
 
 
 class WaitingTrial(TrialActor):  # type: ignore[misc]
@@ -75,7 +75,7 @@ def main() -> None:
         queue = ItemQueue([Item(prepared, name, name) for name in names], RetryPolicy.of(compute))
         lease = stack.enter_context(leased(prepared.run_folder))
         nodes = stack.enter_context(cluster(compute.address))
-        turn = stack.enter_context(taking_turns(prepared.name, compute.priority))
+        turn = stack.enter_context(sharing_cluster(prepared.name, compute.priority))
         folder = open_run(prepared)
         at_once = trials_at_once(nodes, compute)
         watched(lambda: fit_items(queue, at_once, folder / "ray", "sweep", turn, WaitingTrial), lease.look)

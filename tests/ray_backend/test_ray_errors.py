@@ -10,7 +10,7 @@ import torch
 from ray_kit import RAY, attempts_of, clean_environment, prepared_run, write_recipe
 
 from minidisc_ray.files.patience import StorageError
-from minidisc_ray.ray_backend.retries import in_its_own_words, is_worth_a_retry
+from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a_retry
 from minidisc_ray.training.notice import Preempted
 
 _CLI = "from minidisc_ray.cli import entry; entry()"
@@ -79,8 +79,8 @@ def test_what_may_be_gone_the_next_time(error, is_worth_it):
 
 
 def test_its_own_words():
-    assert in_its_own_words(IndexError("index out\nof range")) == "IndexError: index out of range"
-    assert in_its_own_words(AssertionError()) == "AssertionError"
+    assert error_sentence(IndexError("index out\nof range")) == "IndexError: index out of range"
+    assert error_sentence(AssertionError()) == "AssertionError"
 
 
 class TestRuns:

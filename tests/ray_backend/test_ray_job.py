@@ -23,7 +23,7 @@ from ray_kit import (
 )
 
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.result import load_result
+from minidisc_ray.run_files.result import load_result
 
 pytestmark = [*RAY]
 

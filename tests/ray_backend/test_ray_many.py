@@ -8,11 +8,11 @@ import pytest
 from ray.tune.experiment import Trial as TuneTrial
 from ray_kit import RAY, SCHEDULES, TRIAL_TITLES, attempts_of, numbers, prepared_run, processes_below, wait_until
 
-from minidisc_ray.pipeline.failures import read_failure
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.result import load_result
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.ray_backend.many import items_of, run_many
+from minidisc_ray.run_files.failures import read_failure
+from minidisc_ray.run_files.result import load_result
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 

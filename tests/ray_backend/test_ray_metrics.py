@@ -12,9 +12,9 @@ import yaml
 from ray_kit import RAY_WARNINGS, wait_until
 
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.pipeline.progress import Progress, write_progress
 from minidisc_ray.ray_backend import metrics
 from minidisc_ray.ray_backend.metrics import METRICS, PREFIX, publish, samples
+from minidisc_ray.run_files.progress import Progress, write_progress
 
 pytestmark = list(RAY_WARNINGS)
 DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana" / "minidisc.json"

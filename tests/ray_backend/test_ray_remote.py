@@ -12,8 +12,8 @@ from ray_kit import RAY, numbers, prepared_run
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.files.mirroring import local_path
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.mirrored import bring_to_show
-from minidisc_ray.pipeline.result import RunResult
+from minidisc_ray.run_files.mirrored import fetch_summaries
+from minidisc_ray.run_files.result import RunResult
 
 pytestmark = [*RAY, pytest.mark.slow]
 SCRIPT = Path(__file__).with_name("bucket_cluster.py")
@@ -34,7 +34,7 @@ def test_nodes_that_share_no_folder_give_the_numbers_of_one_process(bucket, tmp_
     driver, worker = local_path(bucket) / found.name, tmp_path / "worker-cache" / "mirrors"
     assert not list(driver.glob("**/stages/sandwich/model"))
     assert list(worker.glob("**/stages/*/model"))
-    bring_to_show(bucket)
+    fetch_summaries(bucket)
     attempts = Ledger(driver / "ledger.jsonl").attempts()
     assert {one.status for one in attempts if one.kind == "stage"} == {"finished"}
     assert any(one.kind == "hold" for one in attempts)

@@ -6,9 +6,9 @@ from ray_kit import RAY, attempts_of, numbers, prepared_run, student_weights
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.progress import read_progress
-from minidisc_ray.pipeline.result import load_result
 from minidisc_ray.ray_backend import run_on_ray
+from minidisc_ray.run_files.progress import read_progress
+from minidisc_ray.run_files.result import load_result
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 

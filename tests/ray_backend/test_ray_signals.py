@@ -22,9 +22,9 @@ from ray_kit import (
 )
 
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.progress import read_progress
-from minidisc_ray.pipeline.result import load_result
-from minidisc_ray.reports.status import status
+from minidisc_ray.reports.storage.status import status
+from minidisc_ray.run_files.progress import read_progress
+from minidisc_ray.run_files.result import load_result
 
 pytestmark = [*RAY]
 

@@ -9,11 +9,11 @@ import pytest
 from ray_kit import RAY
 from study_kit import raw_study, write_study
 
+from minidisc_ray.api.studies import prepare_study, report_study
 from minidisc_ray.cli import main
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.ray_backend import many
-from minidisc_ray.study import prepare_study, report_study
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 

@@ -5,9 +5,9 @@ import yaml
 from armed_pickle import arm_all
 from ray_kit import RAY, attempts_of, prepared_run
 
-from minidisc_ray.pipeline.progress import read_progress
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.ray_backend import run_on_ray
+from minidisc_ray.run_files.progress import read_progress
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 

@@ -18,7 +18,6 @@ from safetensors.torch import load_file
 
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.shared import teacher_folder
 from minidisc_ray.ray_backend import run_on_ray
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
@@ -53,7 +52,7 @@ def test_two_workers_equal_one_worker(tmp_path):
     # Each worker pads its own half of a batch to its own longest row, which is less.
     assert 0.95 < result.cost.training_flops / reference.cost.training_flops <= 1
 
-    teacher = weights_apart(*(teacher_folder(run) / "model" for run in (one, two)))
+    teacher = weights_apart(*(run.teacher_folder / "model" for run in (one, two)))
     assert max(teacher.values()) < TEACHER_TOLERANCE, teacher
     student = weights_apart(*(run.run_folder / "student" for run in (one, two)))
     head = {name: value for name, value in student.items() if name.startswith(("classifier", "bert.pooler"))}

@@ -8,7 +8,7 @@ from minidisc_ray.api import plan
 from minidisc_ray.configs import load_recipe
 from minidisc_ray.configs.identity import run_identity, run_name
 from minidisc_ray.configs.student import with_checkpoint_scale, with_student_scale
-from minidisc_ray.pipeline.estimate import Estimator
+from minidisc_ray.preparation.closed_form import Estimator
 
 ROOT = Path(__file__).parents[2]
 # Of the model that the shipped recipes name: a student of some layers is a share of them.

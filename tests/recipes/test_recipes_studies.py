@@ -10,8 +10,8 @@ import yaml
 
 from minidisc_ray.configs.study import load_study, resolve_study, study_runs
 from minidisc_ray.configs.study_base import AVERAGE
-from minidisc_ray.pipeline.study import cells_of, names_of
-from minidisc_ray.reports.study_paper import average_of
+from minidisc_ray.reports.study.paper import average_of
+from minidisc_ray.study.cells import cells_of, names_of
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))

@@ -19,7 +19,7 @@ from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.contents import content_digest
 from minidisc_ray.models.loading import load_config, load_teacher, load_tokenizer
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.prepare import prepare
+from minidisc_ray.preparation.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "minidisc_ray").rglob("*.py"), *(ROOT / "jobs").glob("*.py")])

@@ -7,15 +7,16 @@ import pytest
 from study_kit import raw_study, write_study
 from tiny_teacher import TINY_TEACHER
 
+from minidisc_ray.api.studies import prepare_study
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.configs.identity import run_name
 from minidisc_ray.configs.study import load_study, resolve_study
+from minidisc_ray.inference.profile import _teacher_folder
 from minidisc_ray.models.weight_files import shards
-from minidisc_ray.pipeline.prepare import prepare
-from minidisc_ray.pipeline.profile import _teacher_folder
-from minidisc_ray.pipeline.run_directory import clean, open_run
+from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.reports.figures._words import slug
-from minidisc_ray.study import prepare_study
+from minidisc_ray.run_files.clean import clean
 
 TINY = {
     "data": {"kind": "builtin", "train_rows": 128, "validation_rows": 64, "test_rows": 32},

@@ -10,9 +10,9 @@ from tiny_teacher import TINY_TEACHER
 
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.configs.redact import SecretsFilter, is_redacted_form, is_secret_name, redact, redacted
-from minidisc_ray.pipeline.failures import leave_failure, read_failure
-from minidisc_ray.pipeline.prepare import prepare
 from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.run_files.failures import read_failure, write_failure
 
 # Put together here, so that no scanner of this repository takes them for real.
 HF = "hf_" + "aBcDeFgHiJkLmNoPqRsTuVwX"
@@ -156,7 +156,7 @@ def test_an_identity_without_its_secret_is_still_the_same_run(tmp_path, monkeypa
 
 
 def test_a_failure_is_kept_without_secrets(tmp_path):
-    leave_failure(tmp_path, "main", f"HTTPError: 401 for https://me:{HF}@h/x?token=abcdef")
+    write_failure(tmp_path, "main", f"HTTPError: 401 for https://me:{HF}@h/x?token=abcdef")
     assert read_failure(tmp_path, "main") == "HTTPError: 401 for https://***@h/x?token=***"
 
 

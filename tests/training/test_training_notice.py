@@ -7,7 +7,7 @@ import pytest
 from training_kit import Stop, promised, raise_at, run, same_weights, training, weights_of
 
 from minidisc_ray.training import notice
-from minidisc_ray.training.notice import Preempted, heeding_sigterm
+from minidisc_ray.training.notice import Preempted, stopping_on_sigterm
 from minidisc_ray.training.state import TrainingState
 
 # Twenty-six rows in batches of eight: four steps an epoch.
@@ -50,7 +50,7 @@ def test_sigterm_stops_at_the_next_step_and_loses_nothing(tmp_path, whole, asked
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    with heeding_sigterm(), pytest.raises(Preempted) as caught:
+    with stopping_on_sigterm(), pytest.raises(Preempted) as caught:
         run(config(), tmp_path / "student", observe={"after_step": ask})
     assert (caught.value.stage, caught.value.step) == ("student", asked_at)
     assert f"step {asked_at} of stage student" in str(caught.value)
@@ -66,7 +66,7 @@ def test_a_second_sigterm_does_what_it_did_before():
     seen = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
     try:
-        with heeding_sigterm():
+        with stopping_on_sigterm():
             os.kill(os.getpid(), signal.SIGTERM)
             assert notice.is_asked()
             assert seen == []

@@ -11,7 +11,8 @@ from tiny_models import HEADS, TASK, pad_id, pair_of, random_rows, structures, t
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from minidisc_ray.configs.objective import LTSDConfig, ObjectiveBase
+from minidisc_ray.configs.objective import LTSDConfig
+from minidisc_ray.configs.objective_base import ObjectiveBase
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.data import EncodedRows
 from minidisc_ray.models.dropout import use_fast_dropout
@@ -20,7 +21,7 @@ from minidisc_ray.objectives import build_objective
 from minidisc_ray.training.importance import measure_importance
 from minidisc_ray.training.learner import Learner
 from minidisc_ray.training.loop import train
-from minidisc_ray.training.notice import Preempted, ask_to_stop, forget
+from minidisc_ray.training.notice import Preempted, forget, request_stop
 from minidisc_ray.training.state import EpochRecord, TrainingState
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers
@@ -168,7 +169,7 @@ def work(rank: int, size: int, address: str, folder: str, config: TrainingConfig
         state, learner, _ = run(config, Path(folder) / "stage", workers=workers)
         logits = logits_of(learner)
         importance = importance_of(workers)
-        asked = {"after_step": lambda step: ask_to_stop() if (rank, step) == (size - 1, 3) else None}
+        asked = {"after_step": lambda step: request_stop() if (rank, step) == (size - 1, 3) else None}
         with pytest.raises(Preempted, match="step 3 of"):
             run(config, Path(folder) / "stopped", observe=asked, workers=workers)
         forget()

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.reports.figures._base import Drawing
 from minidisc_ray.reports.figures._svg import finish, svg_text, write_figures
 from minidisc_ray.reports.figures.accuracy import accuracy_drawings
@@ -17,6 +16,7 @@ from minidisc_ray.reports.figures.assistants import assistants_drawings
 from minidisc_ray.reports.figures.cost import cost_drawings
 from minidisc_ray.reports.figures.structure import structure_drawings
 from minidisc_ray.reports.figures.tradeoff import tradeoff_drawings
+from minidisc_ray.run_files.result import RunResult
 
 __all__ = ["Drawing", "drawings_of", "figures_of", "svg_text", "write_figures"]
 

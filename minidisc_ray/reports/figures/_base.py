@@ -7,9 +7,9 @@ from typing import Literal, TypeVar
 
 from matplotlib.figure import Figure
 
-from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.reports.figures._words import plain, seeds_text, slug
 from minidisc_ray.reports.words import FIXED_METHODS, method_name
+from minidisc_ray.run_files.result import RunResult
 
 Kind = Literal["tradeoff", "assistants", "structure", "cost", "accuracy"]
 Key = TypeVar("Key", bound=Hashable)

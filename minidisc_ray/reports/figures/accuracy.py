@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
-from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
@@ -25,6 +24,7 @@ from minidisc_ray.reports.figures._base import (
 from minidisc_ray.reports.figures._svg import finish
 from minidisc_ray.reports.figures._words import plain, slug
 from minidisc_ray.reports.words import metric_title
+from minidisc_ray.run_files.result import RunResult
 
 _LOG_FROM: Final = 10.0
 _MARKERS: Final = "osD^vP*X<>"

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
@@ -23,6 +22,7 @@ from minidisc_ray.reports.figures._base import (
 from minidisc_ray.reports.figures._svg import finish
 from minidisc_ray.reports.figures._words import plain, slug, wrapped
 from minidisc_ray.reports.words import method_name, metric_title
+from minidisc_ray.run_files.result import RunResult
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
 _COLORS = {1: style.ORANGE, 2: style.SKY, 3: style.BLUE}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from minidisc_ray.pipeline.result import RunResult, StageCost
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
@@ -21,6 +20,7 @@ from minidisc_ray.reports.figures._base import (
 from minidisc_ray.reports.figures._svg import finish
 from minidisc_ray.reports.figures._words import plain, slug
 from minidisc_ray.reports.words import hours_text
+from minidisc_ray.run_files.result import RunResult, StageCost
 
 _COLORS = {
     "importance": style.YELLOW,

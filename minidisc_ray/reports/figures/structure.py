@@ -10,12 +10,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
-from minidisc_ray.pipeline.result import ModelRecord, RunResult
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import Drawing, comparable, grouped, label_of, scope_of, subject_of, variants
 from minidisc_ray.reports.figures._svg import finish
 from minidisc_ray.reports.figures._words import plain, slug
 from minidisc_ray.reports.words import method_name
+from minidisc_ray.run_files.result import ModelRecord, RunResult
 
 _MOST_COLUMNS_WITH_NUMBERS = 8
 _MOST_LAYERS_WITH_NUMBERS = 16

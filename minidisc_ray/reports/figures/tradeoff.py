@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from minidisc_ray.pipeline.result import RunResult
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
@@ -26,6 +25,7 @@ from minidisc_ray.reports.figures._base import (
 from minidisc_ray.reports.figures._svg import finish
 from minidisc_ray.reports.figures._words import plain, seeds_text, slug
 from minidisc_ray.reports.words import metric_title
+from minidisc_ray.run_files.result import RunResult
 
 NEGATIVE_DERIVATIVE: Final = "negative derivative"
 Curve = Mapping[int, Spread]  # scale percent -> the value there, over seeds

@@ -1,0 +1,88 @@
+"""Plan, estimate, run and compare recipes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from minidisc_ray.api.recipes import Recipe, config_of
+from minidisc_ray.estimate.records import Estimate
+from minidisc_ray.files.patience import restoring_storage
+from minidisc_ray.pipeline.run_directory import configure_storage_retries
+from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.reports.comparison.table import compare as _compare_results
+from minidisc_ray.reports.run.page import write_report
+from minidisc_ray.run_files.mirrored import fetch_summaries
+from minidisc_ray.run_files.progress import Progress
+from minidisc_ray.run_files.result import RunResult, load_result
+from minidisc_ray.tracking.trackers import check_tracking
+
+Watch = Callable[[Sequence[Progress]], None]
+
+
+def plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PreparedRun:
+    """Check a recipe against its data, model and storage; starts nothing.
+
+    Args:
+        recipe: a config, a mapping, or a recipe file's path.
+        overrides: ``key.sub=value``, as after ``--set``.
+
+    Raises:
+        UserError: for the first mistake found, in one sentence.
+    """
+    prepared = prepare(config_of(recipe, overrides))
+    check_tracking(prepared)
+    return prepared
+
+
+def estimate(recipe: Recipe, overrides: Sequence[str] = ()) -> Estimate:
+    """Time a few real steps where a run would take them, and predict what each schedule will cost; keeps no file.
+
+    Args:
+        recipe: a config, a mapping, or a recipe file's path.
+        overrides: ``key.sub=value``, as after ``--set``.
+
+    Raises:
+        UserError: for a mistake in the recipe, or a plan that no node can hold.
+        TrainingError: if a step failed.
+    """
+    from minidisc_ray.ray_backend.timing import estimate_on_ray
+
+    return estimate_on_ray(plan(recipe, overrides))
+
+
+def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = None) -> RunResult:
+    """Run a recipe on a Ray cluster, or on a local Ray; running it again resumes, or returns the result.
+
+    Args:
+        recipe: a config, a mapping, or a recipe file's path.
+        overrides: ``key.sub=value``, as after ``--set``.
+        watch: called now and then with every trial's progress.
+
+    Raises:
+        UserError: for a mistake in the recipe, or a plan that no node can hold.
+        TrainingError: if training cannot go on.
+    """
+    return run_prepared(plan(recipe, overrides), watch)
+
+
+@restoring_storage()
+def run_prepared(prepared: PreparedRun, watch: Watch | None = None, others: Sequence[RunResult] = ()) -> RunResult:
+    """Run a checked recipe; other runs' results stand beside it in the report."""
+    # Here and not above: only what starts a cluster should pay for importing Ray.
+    from minidisc_ray.ray_backend import run_on_ray
+
+    result = run_on_ray(prepared, watch)
+    configure_storage_retries([prepared])
+    write_report(prepared.run_folder, result, others)
+    return result
+
+
+def compare(runs: Sequence[str | Path | RunResult]) -> pd.DataFrame:
+    """One table of finished runs.
+
+    Raises:
+        UserError: if a folder holds no result, or runs cannot stand in one table.
+    """
+    return _compare_results([run if isinstance(run, RunResult) else load_result(fetch_summaries(run)) for run in runs])

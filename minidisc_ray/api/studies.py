@@ -1,0 +1,175 @@
+"""A study from its file to its table: runs as one experiment, what they say, and the files that tell it."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.paths import with_absolute_paths
+from minidisc_ray.configs.study import load_study
+from minidisc_ray.configs.study_base import StudyConfig
+from minidisc_ray.data import Splits, load_splits
+from minidisc_ray.files.patience import TRANSIENT, restoring_storage
+from minidisc_ray.pipeline.run_directory import configure_storage_retries
+from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.reports.run.page import write_report
+from minidisc_ray.reports.study.page import write_study
+from minidisc_ray.reports.study.table import StudyTable, study_table
+from minidisc_ray.run_files.mirrored import fetch_run
+from minidisc_ray.run_files.progress import Progress
+from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.study.answers import FinishedRun
+from minidisc_ray.study.cells import Cell, Outcome, cells_of, read_outcomes, study_folder
+from minidisc_ray.study.findings import Findings, findings_of
+
+Watch = Callable[[Sequence[Progress]], None]
+# What a study writes into its folder.
+_FILES = ("study.yaml", "table.md", "table.csv", "study.json", "report.html")
+_FOLDERS = ("figures", "ray")
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study whose every recipe was checked.
+
+    Attributes:
+        config: with its budget taken in.
+        cells: its runs' places.
+        prepared: each cell's checked recipe, in the same order; cells of one recipe share it.
+        folder: where the study's own files go.
+    """
+
+    config: StudyConfig
+    cells: tuple[Cell, ...]
+    prepared: tuple[PreparedRun, ...]
+    folder: Path
+
+    @property
+    def runs(self) -> list[PreparedRun]:
+        """Every run once."""
+        return list({prepared.name: prepared for prepared in self.prepared}.values())
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """What a study's runs have shown so far.
+
+    Attributes:
+        table: in the papers' layout.
+        findings: intervals, regret, rank correlations.
+        outcomes: of each cell.
+        page: the path of ``report.html``.
+    """
+
+    table: StudyTable
+    findings: Findings
+    outcomes: tuple[Outcome, ...]
+    page: Path
+
+
+def prepare_study(
+    path: str | Path, overrides: Sequence[str] = (), budget: str | None = None, storage: str | None = None
+) -> PreparedStudy:
+    """Read a study and check every one of its recipes; starts nothing.
+
+    Args:
+        path: of its file.
+        overrides: ``a.b=c``, as after ``--set``.
+        budget: by default the study's own choice.
+        storage: where its runs are kept; by default the study's own.
+
+    Raises:
+        UserError: for the first mistake found, in one sentence that names the method and the task.
+    """
+    study = load_study(path, overrides, budget)
+    _check_folder(study_folder(storage or study.storage, study), storage or study.storage)
+    cells, splits, known, found = cells_of(study, storage), dict[str, Splits](), dict[str, PreparedRun](), []
+    for cell in cells:
+        config = with_absolute_paths(cell.config)
+        key = config.model_dump_json()
+        if key not in known:
+            try:
+                of_rows = config.model_dump_json(include={"task", "data", "protocol"})
+                if of_rows not in splits:
+                    splits[of_rows] = load_splits(config)
+                known[key] = prepare(config, splits[of_rows])
+            except UserError as error:
+                raise UserError(f"methods.{cell.method} on {cell.task}: {error}") from error
+        found.append(known[key])
+    where = found[0].storage
+    return PreparedStudy(study, tuple(cells), tuple(found), study_folder(where, study))
+
+
+def _check_folder(folder: Path, storage: str) -> None:
+    """Refuse a study's folder that cannot be written, before anything starts; leaves nothing there.
+
+    Raises:
+        UserError: naming the storage, or what is in the way.
+    """
+    try:
+        if folder.resolve() != folder:
+            raise UserError(f"storage: {folder} is a link, and a folder of the study belongs there; remove it")
+        if (folder / "identity.json").exists():
+            raise UserError(f"storage: {folder} is a run's folder, and the study's belongs there; rename the study")
+        for name in _FILES:
+            if (folder / name).is_dir():
+                raise UserError(f"storage: {folder / name} is a folder, and a file of the study belongs there; move it")
+        for path in (folder, *(folder / name for name in _FOLDERS)):
+            if path.exists() and not path.is_dir():
+                raise UserError(f"storage: {path} is a file, and a folder of the study belongs there; move it")
+        existing = folder
+        while not existing.exists():
+            existing = existing.parent
+        # Names that are too long, and places where even the superuser writes nothing, show only in a try.
+        with tempfile.TemporaryDirectory(prefix=".probe.tmp", dir=existing) as probe:
+            (Path(probe) / folder.relative_to(existing)).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        # What goes on waits for its storage where it writes.
+        if error.errno not in TRANSIENT or not folder.is_dir():
+            raise UserError(f"storage: {storage} cannot be written ({error.strerror})") from error
+
+
+@restoring_storage()
+def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bool = False) -> StudyReport:
+    """Run what is not finished as one Ray Tune experiment, and tell what all of it shows.
+
+    Args:
+        study: as :func:`prepare_study` gives it.
+        watch: called now and then with the progress of what is running.
+        retry_failed: run what failed before, and that alone.
+
+    Raises:
+        UserError: if no node can hold a trial, or finished runs cannot stand in one table.
+        KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
+    """
+    # Here and not above: only what starts a cluster should pay for importing Ray.
+    from minidisc_ray.ray_backend.many import run_many
+
+    def on_result(prepared: PreparedRun, result: RunResult) -> None:
+        write_report(prepared.run_folder, result)
+
+    run_many(study.runs, study.folder / "ray", on_result, watch, retry_failed, home=study.folder)
+    configure_storage_retries(study.runs)
+    return report_study(study)
+
+
+def report_study(study: PreparedStudy) -> StudyReport:
+    """Table, findings and files of what is there; starts nothing.
+
+    Raises:
+        UserError: if finished runs cannot stand in one table.
+    """
+    for run in study.runs:
+        fetch_run(run.run_folder)
+    outcomes = read_outcomes(study.cells, [prepared.name for prepared in study.prepared])
+    table = study_table(study.config, outcomes)
+    finished = [
+        FinishedRun(outcome.cell, prepared, outcome.result)
+        for outcome, prepared in zip(outcomes, study.prepared, strict=True)
+        if outcome.result is not None
+    ]
+    findings = findings_of(finished)
+    page = write_study(study.folder, study.config, table, findings, outcomes)
+    return StudyReport(table, findings, tuple(outcomes), page)

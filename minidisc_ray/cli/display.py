@@ -1,0 +1,179 @@
+"""What a terminal shows while a run is live, and after it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from minidisc_ray.configs.printable import printable
+from minidisc_ray.configs.study_base import StudyConfig
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.reports.comparison.render import text_cell
+from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
+from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
+from minidisc_ray.run_files.progress import Progress
+from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.study.cells import Cell
+
+Watch = Callable[[Sequence[Progress]], None]
+_MOST_ROWS = 40
+
+
+@contextmanager
+def watching(console: Console, prepared: PreparedRun) -> Iterator[Watch]:
+    """A watch function for one run."""
+    console.print(
+        printable(f"{prepared.name}: {prepared.config.schedule.kind}, in {prepared.run_folder}"),
+        soft_wrap=True,
+        markup=False,
+    )
+    for note in prepared.splits.notes:
+        _tell(console, f"note: {note}")
+    with watching_trials(console) as watch:
+        yield watch
+
+
+@contextmanager
+def watching_trials(console: Console) -> Iterator[Watch]:
+    """A watch function that draws a live table on a terminal, and writes a line for each change elsewhere."""
+    if not console.is_terminal:
+        console.print(f"{_now()}  starting; stages that are finished are not run again", highlight=False)
+        yield _Lines(console)
+        return
+    with Live(_table([]), console=console, auto_refresh=False, transient=True) as live:
+        yield lambda trials: live.update(_table(trials), refresh=True)
+
+
+def show_study(
+    console: Console, study: StudyConfig, folder: Path, cells: Sequence[tuple[Cell, PreparedRun]], with_runs: bool
+) -> None:
+    """A study's budget, runs and resources in one line; with a table of its runs if asked.
+
+    Args:
+        console: to write on.
+        study: with its budget taken in.
+        folder: of its own files.
+        cells: its runs' places, each with its checked recipe.
+        with_runs: whether to list them.
+    """
+    is_done = {run.name: (run.run_folder / "result.json").is_file() for _, run in cells}
+    budget = f", budget {study.budget}" if study.budget is not None else ""
+    console.print(
+        f"{study.name}{budget}: {len(is_done)} runs, {sum(is_done.values())} of them finished, each trial on "
+        f"{compute_text(cells[0][1].config.compute)}, in {printable(str(folder))}",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+    if with_runs:
+        console.print(_runs_table(cells, is_done))
+
+
+def _runs_table(cells: Sequence[tuple[Cell, PreparedRun]], is_done: Mapping[str, bool]) -> Table:
+    has_teachers = any(cell.teacher is not None for cell, _ in cells)
+    table = Table(box=None, pad_edge=False)
+    for title in ("Teacher", "Method", "Task") if has_teachers else ("Method", "Task"):
+        table.add_column(title, overflow="fold")
+    for title in ("Scale", "Seed"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("Run", overflow="fold")
+    table.add_column("", no_wrap=True)
+    for cell, run in cells:
+        names = [cell.teacher or "", cell.method, cell.task]
+        numbers = "" if cell.scale_percent is None else f"{cell.scale_percent}%", str(cell.seed)
+        state = "finished" if is_done[run.name] else "not finished"
+        table.add_row(*(text_cell(text) for text in (*names[not has_teachers :], *numbers, run.name, state)))
+    return table
+
+
+def show_result(console: Console, folder: Path, result: RunResult) -> None:
+    """Candidates or trials, the choice, the score, and where everything is."""
+    if result.trials:
+        console.print(trial_table(result))
+    elif result.candidates:
+        console.print(candidate_table(result))
+    chosen = ", ".join(f"{model.scale_percent}%" for model in result.assistants)
+    if chosen:
+        between = "sparse teacher" if result.method == "sparse_teacher" else "assistant"
+        _tell(console, f"{between}: {chosen} ({result.selection_rule or 'given'})")
+    if result.choice_by_lambda:
+        _tell(console, lambda_scan_line(result))
+    metric = result.primary_metric
+    _tell(
+        console,
+        f"student at {result.student.scale_percent}%: {metric} "
+        f"{percent_text(result.student.validation_metrics[metric])} on validation; teacher "
+        f"{percent_text(result.teacher.validation_metrics[metric])}, majority class "
+        f"{percent_text(result.majority_metrics[metric])}",
+    )
+    if result.teacher_warning is not None:
+        _tell(console, f"warning: {result.teacher_warning}")
+    if result.student.validation_metrics[metric] <= result.majority_metrics[metric]:
+        console.print("the student is no better than the majority class: it has learned nothing", highlight=False)
+    cost = result.cost
+    lost = f" ({hours_text(cost.lost_device_hours)} of them lost and done again)" if cost.lost_device_hours else ""
+    price = f"; {price_text(cost.price)} {cost.currency} for both" if cost.price is not None else ""
+    made = next((stage for stage in cost.stages if stage.stage == "teacher"), None)
+    notes = [f"{hours_text(made.lost_device_hours)} of them lost"] if made and made.lost_device_hours else []
+    notes += ["made before"] if made and made.reused else []
+    told = f" ({', '.join(notes)})" if notes else ""
+    teacher = f"; {hours_text(cost.teacher_device_hours)} for its teacher{told}" if made else ""
+    _tell(
+        console,
+        f"cost: {hours_text(cost.device_hours)} {cost.device_unit}{lost}, and "
+        f"{hours_text(cost.startup_device_hours)} for start-up{price}{teacher}; "
+        f"{cost.training_flops / 1e12:.3g} training TFLOPs",
+    )
+    _tell(console, f"student: {folder / 'student'}")
+    _tell(console, f"report:  {folder / 'report.html'}")
+
+
+def _tell(console: Console, line: str) -> None:
+    """One line, whatever is in the texts of which it is made."""
+    console.print(text_cell(line), soft_wrap=True)
+
+
+class _Lines:
+    """A line, with its time, whenever a trial enters a stage, finishes an epoch or ends: for logs and job output."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.seen: dict[str, tuple[str, int, str]] = {}
+
+    def __call__(self, trials: Sequence[Progress]) -> None:
+        for trial in trials:
+            key = (trial.stage, trial.epoch, trial.status)
+            if self.seen.get(trial.trial) != key:
+                self.seen[trial.trial] = key
+                _tell(self.console, "  ".join((_now(), *_cells(trial))))
+
+
+def _now() -> str:
+    return datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _table(trials: Sequence[Progress]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("Trial", "Stage", "Where", "Selection", "Held", ""):
+        table.add_column(title, no_wrap=True)
+    if not trials:
+        table.add_row("", "starting Ray", "", "", "", "")
+    # A terminal shows no thousand rows, and drawing them twice a second would keep a core busy.
+    shown = trials if len(trials) <= _MOST_ROWS else [trial for trial in trials if trial.status != "finished"]
+    for trial in shown[:_MOST_ROWS]:
+        table.add_row(*map(text_cell, _cells(trial)))
+    if len(trials) > _MOST_ROWS:
+        finished = len(trials) - len(shown)
+        table.add_row(f"{finished} finished, {len(shown)} not", "", "", "", "", "")
+    return table
+
+
+def _cells(trial: Progress) -> list[str]:
+    where = f"epoch {trial.epoch}, step {trial.step}/{trial.num_steps}" if trial.num_steps else ""
+    metric = f"{trial.metric_name} {trial.metric:.4f}" if trial.metric is not None else ""
+    held = f"{trial.device_hours:.4f} device-hours"
+    return [trial.trial, f"{trial.stage_index}/{trial.num_stages} {trial.stage}", where, metric, held, trial.status]

@@ -1,0 +1,224 @@
+"""The command line: parse, call, print. A user's mistake is one sentence and exit code 2; a failure of ours is 1."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+from rich.console import Console
+
+from minidisc_ray.cli import models as model_commands
+from minidisc_ray.cli import storage as storage_commands
+from minidisc_ray.cli.options import (
+    GOES_ON,
+    STOPPED,
+    Format,
+    Name,
+    RecipeFile,
+    Set,
+    Stopped,
+    Storage,
+    console,
+    messages,
+    overrides_of,
+    print_error,
+    print_stopped,
+    stop_by_signal,
+    when_stopped,
+)
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.printable import printable
+from minidisc_ray.configs.redact import redact
+
+app = typer.Typer(
+    name="minidisc",
+    help="Compress a fine-tuned transformer through a teacher assistant found in one trial, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_AFTER_RETRIES = "without --retry-failed the command goes on with what it had begun, and with it tries the rest"
+
+
+@app.command()
+def demo(
+    storage: Annotated[str, typer.Option("--storage", metavar="DIR")] = "minidisc-runs",
+    address: Annotated[str | None, typer.Option("--address", help="A Ray cluster to attach to.")] = None,
+) -> None:
+    """Run conventional, MiniDisc and a MaxiDisc sweep on the built-in task, and print the comparison."""
+    from minidisc_ray.cli.demo import run_demo
+
+    with when_stopped(GOES_ON):
+        run_demo(storage, address, console)
+
+
+@app.command()
+def init(
+    task: Annotated[str, typer.Option("--task", help="A GLUE task, for instance mrpc.")],
+    model: Annotated[str, typer.Option("--model", metavar="PATH_OR_NAME", help="A model folder or hub name.")],
+    data: Annotated[str | None, typer.Option("--data", metavar="DIR", help="By default ${MINIDISC_DATA}/TASK.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="By default TASK.yaml.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a commented recipe."""
+    from minidisc_ray.cli.recipe_template import render_recipe
+
+    path = output or Path(f"{task}.yaml")
+    text = render_recipe(task, model, data, str(path), cpus=os.cpu_count() or 1)
+    if path.exists() and not force:
+        raise UserError(f"--output: {path} exists; choose another name, or replace it with --force")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--output: {path} cannot be written ({error.strerror})") from error
+    console.print(f"wrote {path}; next: minidisc plan {path}", soft_wrap=True)
+
+
+@app.command()
+def plan(
+    recipe: RecipeFile,
+    set_: Set = None,
+    storage: Storage = None,
+    name: Name = None,
+    address: Annotated[str | None, typer.Option("--address", help="For --estimate: a Ray cluster, as of run.")] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Time a few real steps; predict hours, duration, price of each schedule.")
+    ] = False,
+    format_: Annotated[Literal["table", "json"], typer.Option("--format", help="Of --estimate: table or json.")] = (
+        "table"
+    ),
+) -> None:
+    """Check a recipe against its data and model, and print steps, sizes and closed-form cost; starts nothing."""
+    from minidisc_ray import api
+    from minidisc_ray.reports.run.plan import plan_renderables
+
+    overrides = overrides_of(set_, storage, name, address)
+    if estimate:
+        from minidisc_ray.reports.run.estimate import render_estimate
+
+        if messages.is_terminal:
+            messages.print("timing a few real steps of every stage; about a minute or two", soft_wrap=True)
+        with when_stopped("an estimate keeps nothing, so the same command begins anew"):
+            found = api.estimate(recipe, overrides)
+        print(render_estimate(found, format_), end="")  # noqa: T201 - json must not be wrapped
+        return
+    if format_ != "table":
+        raise UserError("--format: json goes with --estimate; add it, or leave --format out")
+    prepared = api.plan(recipe, overrides)
+    for renderable in plan_renderables(prepared):
+        told = redact(renderable) if isinstance(renderable, str) else renderable
+        console.print(told, soft_wrap=isinstance(renderable, str))
+
+
+@app.command()
+def run(
+    recipe: RecipeFile,
+    set_: Set = None,
+    storage: Storage = None,
+    name: Name = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="A Ray cluster; else RAY_ADDRESS, else local.")
+    ] = None,
+) -> None:
+    """Run a recipe; the same command again resumes, or shows the result."""
+    with when_stopped(GOES_ON):
+        from minidisc_ray import api
+        from minidisc_ray.cli.display import show_result, watching
+
+        prepared = api.plan(recipe, overrides_of(set_, storage, name, address))
+        with watching(console, prepared) as watch:
+            result = api.run_prepared(prepared, watch)
+    show_result(console, prepared.run_folder, result)
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(metavar="STUDY", help="A study file; studies/ has the paper's tables.")],
+    budget: Annotated[
+        str | None, typer.Option("--budget", help="One of the study's budgets; by default its own.")
+    ] = None,
+    set_: Set = None,
+    storage: Storage = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run what failed before, and that alone.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, list the runs, start nothing.")] = False,
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
+) -> None:
+    """Run methods x tasks x scales x seeds as one experiment, and print one table in the paper's layout."""
+    leaves = "nothing was started" if dry_run else _AFTER_RETRIES if retry_failed else GOES_ON
+    told = Console(stderr=True) if format_ in ("csv", "json") else console
+    with when_stopped(leaves):
+        from minidisc_ray.api import studies
+        from minidisc_ray.cli.display import show_study, watching_trials
+        from minidisc_ray.reports.study.page import render_whole_study
+
+        prepared = studies.prepare_study(file, set_ or [], budget, storage)
+        cells = list(zip(prepared.cells, prepared.prepared, strict=True))
+        show_study(told, prepared.config, prepared.folder, cells, with_runs=dry_run)
+        if dry_run:
+            return
+        with watching_trials(told) as watch:
+            report = studies.run_study(prepared, watch, retry_failed)
+    print(render_whole_study(report.table, report.findings, format_), end="")  # noqa: T201 - csv and json must not be wrapped
+    told.print(f"page: {report.page}", soft_wrap=True, highlight=False)
+    for name, reason in report.table.failed.items():
+        messages.print(printable(f"minidisc: {name} failed: {reason}"), soft_wrap=True, markup=False, highlight=False)
+    if report.table.failed:
+        messages.print("minidisc: --retry-failed runs those alone", soft_wrap=True)
+        raise typer.Exit(1)
+
+
+for command in (
+    storage_commands.compare,
+    storage_commands.status,
+    storage_commands.ls,
+    storage_commands.stop,
+    model_commands.predict,
+    model_commands.evaluate,
+    model_commands.profile,
+    storage_commands.clean,
+):
+    app.command()(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Parse arguments (by default the process's own), run, and exit."""
+    # A job's stop, and a scheduler's, is SIGTERM: it ends a run as Ctrl-C does.
+    signal.signal(signal.SIGTERM, stop_by_signal)
+    try:
+        app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=True)
+    except UserError as error:
+        print_error(error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print_stopped()
+        sys.exit(STOPPED)
+    except Stopped as ended:
+        print_stopped(ended.leaves, ended.asked_by)
+        raise
+    except SystemExit as ended:
+        # Typer makes this of a KeyboardInterrupt in a command, and says nothing.
+        if ended.code == STOPPED:
+            print_stopped()
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        if os.environ.get("MINIDISC_TRACEBACK"):
+            sys.stderr.write(redact(traceback.format_exc()))
+            sys.exit(1)
+        # As a user's mistake is told: in one line that can be printed, without secrets.
+        print_error(UserError(" ".join(str(error).split()) or type(error).__name__))
+        messages.print("minidisc: set MINIDISC_TRACEBACK=1 to see where", soft_wrap=True)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def entry() -> NoReturn:
+    """The console script."""
+    main()

@@ -1,0 +1,159 @@
+"""Commands over a storage root: what is there, where it stands, stopping it, and making room."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from minidisc_ray.cli.options import Format, console, print_error, when_stopped
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.printable import printable
+from minidisc_ray.files.mirroring import place_of
+
+StorageFolder = Annotated[Path, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
+_DEFAULT_STORAGE = Path("minidisc-runs")
+_STILL_RUNNING = 1
+_MOST_NAMES = 5
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Finished runs, or a storage folder of them.")],
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
+    scan: Annotated[
+        bool, typer.Option("--scan", help="Also print each MiniDisc run's choice for other lambdas.")
+    ] = False,
+) -> None:
+    """Print finished runs as one table, costs beside conventional's."""
+    from minidisc_ray import api
+    from minidisc_ray.reports.comparison.render import render
+    from minidisc_ray.reports.run.candidates import lambda_scan_line
+    from minidisc_ray.run_files.mirrored import fetch_summaries
+    from minidisc_ray.run_files.result import load_result
+
+    results, num_damaged = [], 0
+    for folder in (folders := _finished_runs([fetch_summaries(place) for place in runs])):
+        try:
+            results.append(load_result(folder))
+        except UserError as error:
+            if len(folders) == 1:
+                raise
+            print_error(UserError(f"{error}; left out"))
+            num_damaged += 1
+    if not results:
+        raise UserError("none of these results can be read, so there is nothing to compare")
+    print(render(api.compare(results), format_), end="")  # noqa: T201 - csv and json must not be wrapped
+    if scan:
+        for result in results:
+            if result.choice_by_lambda:
+                console.print(printable(f"{result.name}: {lambda_scan_line(result)}"), soft_wrap=True, markup=False)
+    if num_damaged:
+        raise typer.Exit(1)
+
+
+def status(
+    storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat every two seconds until Ctrl-C.")] = False,
+) -> None:
+    """Show runs and trials: stage, step, metric, device-hours, live."""
+    from minidisc_ray.reports.storage.status import status as status_of
+    from minidisc_ray.reports.storage.status import status_table
+    from minidisc_ray.run_files.mirrored import fetch_summaries
+
+    if not watch:
+        console.print(status_table(status_of(fetch_summaries(storage))))
+        return
+    import time
+
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(status_table(status_of(fetch_summaries(storage))), refresh=True)
+            time.sleep(2)
+
+
+def ls(
+    storage: StorageFolder = _DEFAULT_STORAGE,
+    format_: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="table, json or csv.")] = "table",
+) -> None:
+    """List every run and study of a storage folder, the last changed first: state, score, cost, size, who drives it."""
+    from minidisc_ray.reports.storage.listing import listing
+    from minidisc_ray.reports.storage.listing_render import listing_table, listing_text
+
+    # Before its first run a project has no such folder; one that is named should be there.
+    is_fresh = storage == _DEFAULT_STORAGE and not storage.exists()
+    found = [] if is_fresh else listing(_folder(storage))
+    if format_ == "table":
+        console.print(listing_table(found) if found else printable(f"no runs in {storage}"), soft_wrap=not found)
+    else:
+        print(listing_text(found, format_), end="")  # noqa: T201 - csv and json must not be wrapped
+
+
+def stop(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A run's name, or a study's.")],
+    storage: StorageFolder = _DEFAULT_STORAGE,
+    wait_seconds: Annotated[
+        float, typer.Option("--wait-seconds", min=0.0, max=86_400.0, help="How long to wait for its end.")
+    ] = 60.0,
+) -> None:
+    """Stop a run or a study, wherever it is driven from, as Ctrl-C there would; its own command goes on with it."""
+    from minidisc_ray.driver.stopping import stop as stop_driver
+
+    folder = _folder(storage)
+    with when_stopped("the request stays, and the run ends as soon as its driver sees it"):
+        stopped = stop_driver(folder, name, wait_seconds)
+    who = f": {stopped.driver.title}" if stopped.driver is not None else ""
+    told = {
+        "stopped": f"stopped{who}; its own command again goes on where it stopped",
+        "finished": f"finished before it could be stopped{who}",
+        "not running": "not running",
+        "still running": f"still running after {wait_seconds:g} s{who}; it stops as soon as it sees the request",
+    }[stopped.outcome]
+    if not stopped.seemed_alive:
+        told += ", but it was not heard of meanwhile, and may be gone"
+    console.print(printable(f"{stopped.folder.name}: {told}"), soft_wrap=True, highlight=False, markup=False)
+    if stopped.outcome == "still running":
+        raise typer.Exit(_STILL_RUNNING)
+
+
+def clean(
+    storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Free what no result needs: finished runs' stages, encodings, leftovers, artifacts that no run uses."""
+    from minidisc_ray.run_files.clean import clean as clean_storage
+
+    with when_stopped("the same command again frees what is left" if not dry_run else "nothing was freed"):
+        freed = clean_storage(storage, dry_run)
+    for path in freed.paths:
+        console.print(printable(str(path)), soft_wrap=True, highlight=False, markup=False)
+    verb = "would free" if dry_run else "freed"
+    console.print(f"{verb} {freed.bytes / 2**20:.1f} MiB in {len(freed.paths)} places")
+
+
+def _folder(storage: Path) -> Path:
+    from minidisc_ray.run_files.mirrored import fetch_summaries
+
+    return fetch_summaries(storage)
+
+
+def _finished_runs(folders: Sequence[Path]) -> list[Path]:
+    """Runs as they are; in place of a storage folder its finished runs; of several, unfinished ones are left out."""
+    found: list[Path] = []
+    for folder in folders:
+        if (folder / "identity.json").is_file() and not (folder / "result.json").is_file() and len(folders) > 1:
+            print_error(UserError(f"{place_of(folder)} is not finished, left out"))
+        elif (folder / "result.json").is_file():
+            found.append(folder)
+        else:
+            inside = sorted(path.parent for path in folder.glob("*/result.json"))
+            unfinished = sorted({path.parent for path in folder.glob("*/identity.json")} - set(inside))
+            names = ", ".join(path.name for path in unfinished[:_MOST_NAMES])
+            more = f" and {len(unfinished) - _MOST_NAMES} more" if len(unfinished) > _MOST_NAMES else ""
+            if unfinished and not inside:
+                raise UserError(f"{place_of(folder)}: none of its runs is finished ({names}{more})")
+            if unfinished:
+                print_error(UserError(f"not finished, left out: {names}{more}"))
+            found += inside or [folder]
+    return found

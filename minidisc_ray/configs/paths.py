@@ -1,0 +1,50 @@
+"""Paths of a recipe, made absolute: workers run in folders of their own."""
+
+from pathlib import Path
+from typing import Any
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.data import FilesDataConfig
+from minidisc_ray.configs.model import CheckpointStudentConfig, PretrainedTeacherConfig
+from minidisc_ray.configs.run import RunConfig
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The recipe with every path to a local file or folder made absolute.
+
+    Raises:
+        UserError: if one is not a path.
+    """
+    changed: dict[str, Any] = {}
+    if "://" not in config.storage:
+        changed["storage"] = _absolute(config.storage, "storage")
+    data = config.data
+    if isinstance(data, FilesDataConfig):
+        places = ("folder", "train", "validation", "selection")
+        paths = {
+            place: _absolute(value, f"data.{place}") for place in places if (value := getattr(data, place)) is not None
+        }
+        changed["data"] = data.model_copy(update=paths)
+    elif data.kind == "hub" and data.path and _is_folder(data.path):
+        changed["data"] = data.model_copy(update={"path": _absolute(data.path, "data.path")})
+    teacher = config.teacher
+    if isinstance(teacher, PretrainedTeacherConfig) and teacher.path and _is_folder(teacher.path):
+        changed["teacher"] = teacher.model_copy(update={"path": _absolute(teacher.path, "teacher.path")})
+    student = config.student
+    if isinstance(student, CheckpointStudentConfig) and student.path and _is_folder(student.path):
+        changed["student"] = student.model_copy(update={"path": _absolute(student.path, "student.path")})
+    return config.model_copy(update=changed)
+
+
+def _absolute(path: str, key: str) -> str:
+    try:
+        return str(Path(path).expanduser().resolve())
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{key}: {path[:80]!r} is not a path ({error})") from error
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):
+        return False

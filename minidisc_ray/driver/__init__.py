@@ -1,0 +1,1 @@
+"""Which process owns a run, and how another one stops it."""

@@ -1,0 +1,1 @@
+"""Cost predicted from timed steps."""

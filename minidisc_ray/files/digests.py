@@ -1,0 +1,93 @@
+"""Whether what lies on the disk is what was written: sizes and SHA-256 digests beside files, folders and documents.
+
+A sealed folder holds ``seal.json``: every other file's size and digest. A sealed document is JSON with the digest of
+its own values at the end. What has no seal, as folders of earlier releases, is not checked.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from minidisc_ray.files.patience import retry_storage
+from minidisc_ray.files.reading import NotAFileError, open_regular, read_regular
+
+SEAL = "seal.json"
+_DIGEST = "sha256"
+# A file that was changed this short a time ago may change again without showing another time of its change.
+_SECONDS_OF_DOUBT = 2.0
+
+# Digests that were computed in this process, by device, inode, size and time of change.
+_digests: dict[tuple[int, int, int, int], str] = {}
+
+
+class DamageError(ValueError):
+    """Something on disk is not what was written there: one sentence, without the place."""
+
+
+def check_seal(folder: Path) -> str | None:
+    """What is wrong with a sealed folder, in words; None if it is whole or has no seal.
+
+    Reads every file once: a file that this process has read, and that was not changed since, is not read again.
+    """
+    try:
+        text = retry_storage(lambda: read_regular(folder / SEAL), folder).decode("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (PermissionError, IsADirectoryError, NotAFileError, UnicodeDecodeError):
+        return f"{SEAL} cannot be read"
+    try:
+        entries = json.loads(text)["files"]
+        flaws = (entry_flaw(folder / name, entry) for name, entry in entries.items())
+        return next((flaw for flaw in flaws if flaw is not None), None)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return f"{SEAL} cannot be read"
+
+
+def entry_of(path: Path) -> dict[str, Any]:
+    """A file's size and digest, as a seal lists them."""
+    return {"bytes": path.stat().st_size, _DIGEST: _digest_of(path)}
+
+
+def entry_flaw(path: Path, entry: Mapping[str, Any]) -> str | None:
+    """How a file differs from what a seal lists of it; None if it does not."""
+    try:
+        size = retry_storage(lambda: path.stat().st_size, path)
+        if size != entry["bytes"]:
+            return f"{path.name} has {size} bytes instead of {entry['bytes']}"
+        if retry_storage(lambda: _digest_of(path), path) != entry[_DIGEST]:
+            return f"the content of {path.name} is not what was written"
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{path.name} is missing"
+    except (PermissionError, IsADirectoryError, NotAFileError) as error:
+        return f"{path.name} cannot be read ({error.strerror})"
+    return None
+
+
+def sealed_document(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON document with the digest of its values."""
+    return {**value, _DIGEST: _digest_of_values(value)}
+
+
+def open_document(raw: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """A document without its digest, and what is wrong with it; nothing is where it has none."""
+    value = {key: found for key, found in raw.items() if key != _DIGEST}
+    if _DIGEST in raw and raw[_DIGEST] != _digest_of_values(value):
+        return value, "its values are not those that were written"
+    return value, None
+
+
+def _digest_of_values(value: Mapping[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _digest_of(path: Path) -> str:
+    found = path.stat()
+    key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    if key not in _digests or time.time() - found.st_mtime < _SECONDS_OF_DOUBT:
+        with open_regular(path) as file:
+            _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _digests[key]

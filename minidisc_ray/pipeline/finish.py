@@ -1,0 +1,250 @@
+"""From the records that stages left to ``result.json``, the student and the report's facts."""
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.identity import digest
+from minidisc_ray.configs.model import PretrainedTeacherConfig
+from minidisc_ray.configs.redact import redacted
+from minidisc_ray.configs.schedule import (
+    ConventionalConfig,
+    LambdaSelectionConfig,
+    LawConfig,
+    MaxiDiscConfig,
+    MiniDiscConfig,
+    NegativeDerivativeSelectionConfig,
+    ScheduleConfig,
+    StudentSelectionConfig,
+)
+from minidisc_ray.core.flops import encoder_parameters, forward_macs, kept_share, total_parameters
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.evaluation import majority_scores, merge_scores
+from minidisc_ray.files.digests import check_seal
+from minidisc_ray.files.writing import is_there
+from minidisc_ray.pipeline.candidates import candidate_records, scan_of
+from minidisc_ray.pipeline.context import logger
+from minidisc_ray.pipeline.costs import cost_record, trial_records
+from minidisc_ray.pipeline.structures import final_structure, structures_of
+from minidisc_ray.pipeline.trial import stage_folder
+from minidisc_ray.preparation.checkpoint_student import CheckpointStudent
+from minidisc_ray.preparation.closed_form import Estimator
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.failures import read_failure, remove_failure, trial_folder
+from minidisc_ray.run_files.mirrored import fetch_model, fetch_records, fetch_run
+from minidisc_ray.run_files.predictions import write_labels
+from minidisc_ray.run_files.records import StageRecord, read_record
+from minidisc_ray.run_files.result import (
+    CostRecord,
+    Method,
+    ModelRecord,
+    RunResult,
+    SplitRecord,
+    load_result,
+    write_result,
+)
+from minidisc_ray.run_files.saved_models import copy_model
+from minidisc_ray.schedules.plan import MAIN_TRIAL, Trial
+from minidisc_ray.tracking.trackers import track_result
+from minidisc_ray.training.loop import TrainingError
+
+
+def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
+    """Write ``result.json`` and ``student/`` from a run whose trials are over."""
+    folder = prepared.run_folder
+    fetch_run(folder)
+    fetch_records(prepared.teacher_folder, prepared.importance_folder)
+    result, winner = _result(prepared, started_at)
+    result = RunResult.model_validate(redacted(result.model_dump()))
+    source = stage_folder(trial_folder(folder, winner.name), winner.steps[-1]) / "model"
+    fetch_model(source)
+    if is_there(source):
+        copy_model(source, folder / "student")
+    elif (flaw := check_seal(folder / "student")) is not None:
+        raise UserError(
+            f"{folder / 'student'}: the model is damaged ({flaw}), and that of {source.parent} was freed; remove that "
+            "folder and run again, which makes it anew"
+        )
+    validation = {name: rows.labels.numpy() for name, rows in prepared.validation.items()}
+    write_labels(folder, prepared.selection.labels.numpy(), validation)
+    remove_failure(folder, MAIN_TRIAL)
+    write_result(folder, result)
+    track_result(prepared, result)
+    return result
+
+
+def is_trial_finished(prepared: PreparedRun, trial: Trial) -> bool:
+    """Whether every step of a trial left its record, and nothing that they left is damaged; the last one first."""
+    folder = trial_folder(prepared.run_folder, trial.name)
+    fetch_records(folder / "stages")
+    return all(read_record(stage_folder(folder, step)) is not None for step in reversed(trial.steps))
+
+
+def is_finished(prepared: PreparedRun) -> bool:
+    """Whether the run has its result, all its trials finished.
+
+    A damaged result or student does not count, and is made anew.
+    """
+    try:
+        result = load_result(prepared.run_folder)
+    except UserError:
+        return False
+    if (flaw := check_seal(prepared.run_folder / "student")) is not None:
+        logger.warning("%s: the student is damaged (%s) and is made again", prepared.run_folder, flaw)
+        return False
+    return all(trial.status == "finished" for trial in result.trials)
+
+
+def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]:
+    config, task, own = prepared.config, prepared.task, prepared.checkpoint_student
+    teacher_record = _need(read_record(prepared.teacher_folder))
+    plan = prepared.plan
+    records = {trial.name: _records(prepared, trial) for trial in plan.all_trials()}
+    finished = [trial for trial in plan.ends if is_trial_finished(prepared, trial)]
+    if not finished:
+        reason = read_failure(prepared.run_folder, plan.ends[0].name)
+        raise TrainingError(f"no trial finished: {reason or 'see the logs of its workers'}")
+
+    def student_metric(trial: Trial) -> tuple[float, int]:
+        last = records[trial.name][-1]
+        # Of equal students the one through the smaller assistant, which was cheaper.
+        return task.selection_score(last.selection_metrics[last.percent]), -(trial.assistant_percent or 0)
+
+    winner = max(finished, key=student_metric)
+    student_record = records[winner.name][-1]
+    student_percent = config.student_percent
+    wanted = {record.scale_percent for found in records.values() for record in found} - {None}
+    scales = {*config.candidate_scales(), *(s for s in wanted if s)} - {student_percent}
+    structures = structures_of(prepared, tuple(sorted(scales, reverse=True)))
+    cost = cost_record(prepared, records)
+    candidates = candidate_records(prepared, records, structures, teacher_record)
+    scanned = scan_of(prepared, records)
+    estimates = [stage for stage in Estimator(prepared).stages() if stage.in_ratio]
+    assistants = [r for r in records[winner.name] if r.scale_percent not in (None, student_percent)]
+    now = datetime.now(UTC)
+    result = RunResult(
+        name=prepared.name,
+        method=_method(config.schedule),
+        label=config.schedule.label,
+        objective=config.objective.label,
+        task=task.name,
+        primary_metric=task.primary_metric,
+        selection_metric=task.selection_label,
+        seed=config.seed,
+        protocol=config.protocol,
+        selection_split=prepared.splits.selection_description,
+        data_digest=prepared.splits.digest,
+        setting_digest=digest(
+            {k: v for k, v in prepared.identity.items() if k not in ("seed", "schedule", "sandwich")}
+        ),
+        step_digest=digest({k: v for k, v in prepared.identity.items() if k not in ("seed", "objective")}),
+        method_digest=digest({k: v for k, v in prepared.identity.items() if k != "seed"}),
+        majority_metrics=merge_scores(
+            task,
+            {
+                name: majority_scores(task, prepared.splits.train.labels, rows.labels)
+                for name, rows in prepared.splits.validation.items()
+            },
+        ),
+        majority_of="scored rows",
+        teacher=_model(prepared, prepared.shape.full(), teacher_record),
+        teacher_source=_teacher_source(prepared),
+        teacher_may_have_seen_selection=prepared.teacher_is_fine_tuned and config.protocol == "held_out",
+        teacher_warning=teacher_record.warning,
+        assistants=tuple(_model(prepared, structures[r.percent], r) for r in assistants),
+        candidates=tuple(candidates),
+        choice_by_lambda={f"{lam:.1f}": scale for lam, (_, scale) in scanned.items()},
+        epoch_by_lambda={f"{lam:.1f}": epoch for lam, (epoch, _) in scanned.items()},
+        selection_rule=_rule(prepared),
+        student=_model(
+            prepared,
+            final_structure(prepared, winner, records[winner.name]),
+            student_record,
+            prepared.checkpoint_student,
+        ),
+        student_source=own.source if own is not None else None,
+        student_step_seconds=student_record.step_seconds,
+        student_step_memory_bytes=student_record.step_memory_bytes,
+        trials=trial_records(prepared, records) if prepared.plan.is_sweep else (),
+        cost=cost,
+        splits=_splits(prepared),
+        closed_form_training_flops=sum(stage.training_flops for stage in estimates),
+        closed_form_evaluation_flops=sum(stage.evaluation_flops for stage in estimates),
+        versions={name: version(name) for name in ("minidisc-ray", "ray", "torch", "transformers", "datasets")}
+        | {"python": platform.python_version()},
+        threads=config.compute.cpus_per_worker * config.compute.num_workers,
+        devices=_devices(cost),
+        started_at=datetime.fromtimestamp(started_at, UTC).isoformat(timespec="seconds"),
+        finished_at=now.isoformat(timespec="seconds"),
+    )
+    return result, winner
+
+
+def _records(prepared: PreparedRun, trial: Trial) -> list[StageRecord]:
+    folder = trial_folder(prepared.run_folder, trial.name)
+    found = (read_record(stage_folder(folder, step)) for step in trial.steps)
+    return [record for record in found if record is not None]
+
+
+def _model(
+    prepared: PreparedRun, structure: Structure, record: StageRecord, own: CheckpointStudent | None = None
+) -> ModelRecord:
+    shape = prepared.shape if own is None else own.shape
+    return ModelRecord(
+        scale_percent=structure.scale_percent,
+        encoder_parameters=encoder_parameters(shape, structure),
+        total_parameters=total_parameters(shape, structure),
+        macs_at_128=forward_macs(shape, structure, rows=1, length=128),
+        # Of the teacher's units; a model that is not cut from it keeps none of them.
+        kept_share=kept_share(shape, structure) if own is None else {},
+        heads=structure.heads,
+        neurons=structure.neurons,
+        source_layers=prepared.kept_layers if own is None and len(structure.heads) < shape.num_layers else (),
+        selection_metrics=record.selection_metrics.get(structure.scale_percent, {}),
+        validation_metrics=record.validation_metrics,
+    )
+
+
+def _splits(prepared: PreparedRun) -> dict[str, SplitRecord]:
+    encoded = {"train": prepared.train, "selection": prepared.selection, **prepared.validation}
+    return {name: SplitRecord(rows=len(rows), truncated_rows=rows.truncated_rows) for name, rows in encoded.items()}
+
+
+def _rule(prepared: PreparedRun) -> str | None:
+    schedule = prepared.config.schedule
+    if isinstance(schedule, LawConfig):
+        return f"the encoder nearest to {schedule.times_student:g} times the student's"
+    if not isinstance(schedule, MiniDiscConfig | MaxiDiscConfig):
+        return None
+    match schedule.selection:
+        case StudentSelectionConfig():
+            return "best student on the selection split"
+        case LambdaSelectionConfig(lam=lam):
+            return f"λ-tradeoff with λ = {lam:g}"
+        case NegativeDerivativeSelectionConfig(order=order):
+            return "negative derivative" + (f" of order {order}" if order > 1 else "")
+
+
+def _method(schedule: ScheduleConfig) -> Method:
+    is_matched = isinstance(schedule, ConventionalConfig) and schedule.match is not None
+    return "matched" if is_matched else schedule.kind
+
+
+def _teacher_source(prepared: PreparedRun) -> str:
+    teacher = prepared.config.teacher
+    if not isinstance(teacher, PretrainedTeacherConfig):
+        return "built in, trained here"
+    return f"{Path(teacher.path).name}, {'used as it is' if prepared.teacher_is_fine_tuned else 'fine-tuned here'}"
+
+
+def _devices(cost: CostRecord) -> str:
+    last = cost.stages[-1]
+    return f"{last.devices:g} x {last.device_type}"
+
+
+def _need(record: StageRecord | None) -> StageRecord:
+    if record is None:
+        raise TrainingError("the record of a stage that it shares is missing; run it again")
+    return record

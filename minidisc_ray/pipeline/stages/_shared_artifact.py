@@ -1,0 +1,77 @@
+"""Artifacts that several runs share are made once for a storage root."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.files.mirroring import delete_upload, is_mirrored
+from minidisc_ray.files.patience import retry_storage
+from minidisc_ray.files.writing import make_folder, put_in_place, remove, temporary_beside, write_file
+from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.run_files.records import StageRecord, find_finished, read_record, write_record
+from minidisc_ray.training.checkpoints import drop_checkpoints
+
+_LEDGER = "ledger.jsonl"
+
+
+def ensure_shared(
+    context: Context,
+    name: str,
+    folder: Path,
+    left: str,
+    make: Callable[[Context, Path, Callable[[], None]], StageRecord],
+) -> StageRecord:
+    """Make a shared artifact in this run's own folder, then publish it whole; the first whole one published stays.
+
+    Args:
+        context: of the trial that needs it.
+        name: the stage's.
+        folder: where it is published.
+        left: the file or folder in it that others use.
+        make: makes it in the folder that it is given.
+    """
+    workers = context.workers
+    if workers.agree(float(workers.is_first and find_finished(folder, left) is not None)):
+        record = read_record(folder, verify=False)
+        assert record is not None
+        context.stage_index += 1
+        if workers.is_first:
+            logger.info("[%s] %s: taken from %s", context.trial, name, folder.name)
+        return record
+    work = context.folder / "stages" / name
+    if workers.is_first:
+        _carry_ledger(folder, work)
+    with context.attempt(name, (Ledger(work / _LEDGER),)) as beat:
+        record = make(context, work, beat)
+        if workers.is_first:
+            write_record(work, record)
+    workers.wait()
+    if workers.is_first:
+        drop_checkpoints(work)
+        retry_storage(lambda: _publish(work, folder, left), folder)
+    workers.wait()
+    return record
+
+
+def _carry_ledger(folder: Path, work: Path) -> None:
+    """What was held for an artifact that is damaged now was held all the same."""
+    if is_mirrored(folder):
+        if not Ledger(work / _LEDGER).attempts():
+            Ledger(folder / _LEDGER).copy_to(work / _LEDGER)
+    elif (folder / _LEDGER).exists() and not (work / _LEDGER).exists():
+        write_file(work / _LEDGER, lambda temporary: shutil.copyfile(folder / _LEDGER, temporary))
+
+
+def _publish(work: Path, folder: Path, left: str) -> None:
+    make_folder(folder.parent)
+    if find_finished(folder, left) is not None:
+        remove(work)
+        return
+    incoming = temporary_beside(folder)
+    # A try before this one may have come as far as here.
+    if work.exists():
+        remove(incoming)
+        shutil.move(work, incoming)
+    put_in_place(incoming, folder)
+    delete_upload(work)

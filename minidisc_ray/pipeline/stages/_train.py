@@ -1,0 +1,66 @@
+"""Train one or several nested models against a teacher, watched, and save the kept state."""
+
+from contextlib import closing
+
+from transformers import PreTrainedModel
+
+from minidisc_ray.configs.training import TrainingConfig
+from minidisc_ray.models.checkpoint import save_model
+from minidisc_ray.models.pruned import structure_of
+from minidisc_ray.pipeline.context import Context, StageAttempt, logger
+from minidisc_ray.pipeline.observer import StageObserver
+from minidisc_ray.pipeline.stages._build import teacher_stage_folder
+from minidisc_ray.pipeline.stages._objective_parts import load_objective_parts, save_objective_parts
+from minidisc_ray.preparation.objective import stage_objective, untrained_head_note
+from minidisc_ray.schedules.plan import STUDENT, DistilStep, SandwichStep
+from minidisc_ray.training.distil import NestedModels, StageInputs, distil
+from minidisc_ray.training.state import TrainingState
+from minidisc_ray.training.teacher_outputs import cache_limit_bytes
+
+
+def train_against_teacher(
+    context: Context,
+    step: SandwichStep | DistilStep,
+    attempt: StageAttempt,
+    training: TrainingConfig,
+    models: NestedModels,
+    teacher: PreTrainedModel,
+) -> TrainingState:
+    """Distil with the recipe's objective, report progress, and save the kept state in the attempt's folder."""
+    prepared = context.prepared
+    teacher_stage = teacher_stage_folder(context, attempt.trial, step)
+    objective = stage_objective(
+        prepared.config,
+        prepared.shape,
+        prepared.task,
+        structure_of(teacher.config),
+        models.structures.values(),
+        teacher_stage is not None,
+        prepared.expected_shape(step.name),
+    )
+    if teacher_stage is not None:
+        load_objective_parts(teacher_stage, objective)
+    if context.workers.is_first and step.name == STUDENT and (note := untrained_head_note(prepared)) is not None:
+        logger.warning("[%s] %s", context.trial, note)
+    with closing(StageObserver(context, step.name, training.num_epochs, attempt.beat)) as observer:
+        state = distil(models, teacher, objective, training, _stage_inputs(context), attempt.folder, observer)
+    if context.workers.is_first:
+        save_model(models.largest.to("cpu"), prepared.tokenizer, attempt.folder / "model")
+        save_objective_parts(objective, attempt.folder)
+    context.workers.wait()
+    return state
+
+
+def _stage_inputs(context: Context) -> StageInputs:
+    prepared, workers = context.prepared, context.workers
+    config = prepared.config
+    return StageInputs(
+        rows=prepared.train,
+        selection=prepared.selection,
+        task=prepared.task,
+        pad_token_id=prepared.pad_token_id,
+        precision=config.precision,
+        seed=config.seed,
+        cache_bytes=int(workers.agree(cache_limit_bytes(config.compute, workers.size))),
+        workers=workers,
+    )

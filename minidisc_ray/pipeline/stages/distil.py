@@ -1,0 +1,40 @@
+"""A distillation: one smaller model trained under the one above it."""
+
+from minidisc_ray.models.checkpoint import load_model
+from minidisc_ray.pipeline.context import Context, StageAttempt
+from minidisc_ray.pipeline.stages._build import build_student, scale_of, teacher_and_source
+from minidisc_ray.pipeline.stages._scores import record_of
+from minidisc_ray.pipeline.stages._train import train_against_teacher
+from minidisc_ray.run_files.records import StageRecord
+from minidisc_ray.schedules.plan import DistilStep
+from minidisc_ray.training.distil import NestedModels
+
+
+def distil_student(context: Context, step: DistilStep, attempt: StageAttempt) -> StageRecord:
+    """Train one smaller model under the one above it: an assistant, or the student."""
+    prepared = context.prepared
+    scale = scale_of(step.scale, attempt.earlier)
+    teacher, source = teacher_and_source(context, step)
+    student, structure = build_student(context, step, source, attempt.earlier)
+    del source
+    models = NestedModels(
+        student,
+        {scale: structure},
+        scales_of_step=lambda number: (scale,),  # noqa: ARG005
+        selection_score=lambda scores: prepared.task.selection_score(scores[scale]),
+    )
+    state = train_against_teacher(context, step, attempt, prepared.config.distil_training, models, teacher)
+    assert state.best is not None
+    made = record_of(context, step.name, scale, load_model(attempt.folder / "model"))
+    return made.model_copy(
+        update={
+            "num_epochs": state.epochs_done,
+            "best_epoch": state.best_epoch,
+            "training_flops": state.training_flops,
+            "evaluation_flops": state.evaluation_flops + made.evaluation_flops,
+            "history": state.history,
+            "step_seconds": state.step_seconds,
+            "step_memory_bytes": state.step_memory_bytes,
+            "selection_metrics": state.best.metrics,
+        }
+    )

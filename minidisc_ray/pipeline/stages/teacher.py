@@ -1,0 +1,98 @@
+"""The teacher: fine-tuned where it has no head of the task, scored, and refused where it has learned nothing."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.model import BuiltinTeacherConfig
+from minidisc_ray.core.grid import TEACHER_PERCENT
+from minidisc_ray.data import builtin_vocabulary
+from minidisc_ray.models.checkpoint import load_model, note_inputs, save_model
+from minidisc_ray.models.loading import build_teacher, load_teacher
+from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.pipeline.observer import StageObserver
+from minidisc_ray.pipeline.stages._scores import (
+    scoring_flops,
+    selection_logits,
+    selection_metrics,
+    validation_logits,
+    validation_metrics,
+)
+from minidisc_ray.pipeline.stages._shared_artifact import ensure_shared
+from minidisc_ray.pipeline.stages._teacher_check import refusal_of, teacher_warning
+from minidisc_ray.preparation.tokenizer import unknown_token_warnings
+from minidisc_ray.run_files.predictions import SELECTION, VALIDATION, read_predictions, write_predictions
+from minidisc_ray.run_files.records import MODEL, StageRecord
+from minidisc_ray.schedules.plan import MAIN_TRIAL
+from minidisc_ray.training.finetune import finetune
+from minidisc_ray.training.state import TrainingState
+
+
+def ensure_teacher(context: Context) -> StageRecord:
+    """The fine-tuned, scored teacher; made now unless another run made the same one.
+
+    Raises:
+        UserError: if it has learned nothing, which ends the run before anything else is paid.
+    """
+    prepared = context.prepared
+    record = ensure_shared(context, "teacher", prepared.teacher_folder, MODEL, _make_teacher)
+    answers = read_predictions(prepared.teacher_folder, MAIN_TRIAL, "teacher") if context.workers.is_first else None
+    refusal = refusal_of(prepared, answers[f"{SELECTION}/{TEACHER_PERCENT}"]) if answers is not None else None
+    # All workers stop, or none: one that went on alone would wait for the others.
+    (refusal,) = context.workers.agree_on_names((refusal or "",))
+    if refusal:
+        raise UserError(refusal)
+    warnings = [*unknown_token_warnings(prepared), *([record.warning] if record.warning is not None else [])]
+    for warning in warnings if context.workers.is_first else ():
+        logger.warning("[%s] %s", context.trial, warning)
+    return record
+
+
+def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> StageRecord:
+    prepared, workers = context.prepared, context.workers
+    config, task = prepared.config, prepared.task
+    if isinstance(config.teacher, BuiltinTeacherConfig):
+        model = build_teacher(config.teacher, task, len(builtin_vocabulary()), config.seed)
+    else:
+        model = load_teacher(config.teacher, task, config.seed)
+    note_inputs(model.config, task.text_columns, config.data.max_length)
+    state: TrainingState | None = None
+    if not prepared.teacher_is_fine_tuned:
+        observer = StageObserver(context, "teacher", config.finetune.num_epochs, beat)
+        with closing(observer):
+            state = finetune(
+                model.to(workers.device),
+                prepared.train,
+                prepared.selection,
+                task,
+                config.finetune,
+                config.precision,
+                config.seed,
+                prepared.pad_token_id,
+                workers,
+                work,
+                observer,
+            )
+    if workers.is_first:
+        save_model(model, prepared.tokenizer, work / "model")
+    workers.wait()
+    model = load_model(work / "model").to(workers.device)
+    selection, validation = selection_logits(context, model), validation_logits(context, model)
+    evaluation_flops: float = scoring_flops(model, [prepared.selection, *prepared.validation.values()])
+    if workers.is_first:
+        answers = {f"{VALIDATION}/{name}": logits for name, logits in validation.items()}
+        write_predictions(work, MAIN_TRIAL, "teacher", {f"{SELECTION}/{TEACHER_PERCENT}": selection, **answers})
+    return StageRecord(
+        stage="teacher",
+        trial=context.trial,
+        scale_percent=TEACHER_PERCENT,
+        num_epochs=state.epochs_done if state else 0,
+        best_epoch=state.best_epoch if state else None,
+        training_flops=state.training_flops if state else 0.0,
+        evaluation_flops=evaluation_flops + (state.evaluation_flops if state else 0.0),
+        history=state.history if state else (),
+        warning=teacher_warning(prepared, selection),
+        selection_metrics={TEACHER_PERCENT: selection_metrics(prepared, selection)},
+        validation_metrics=validation_metrics(prepared, validation),
+    )

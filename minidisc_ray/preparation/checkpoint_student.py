@@ -1,0 +1,129 @@
+"""A student with a checkpoint of its own: not cut from the model above it, only trained by it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.model import CheckpointStudentConfig
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.student import with_checkpoint_scale
+from minidisc_ray.core.flops import EncoderShape, encoder_parameters
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.core.task import Task
+from minidisc_ray.data.tokenizer import gives_token_types, largest_id
+from minidisc_ray.models.contents import check_all_used, content_digest
+from minidisc_ray.models.families import family_of, num_token_types, shape_of
+from minidisc_ray.models.loading import is_fine_tuned, load_tokenizer, position_limit
+from minidisc_ray.models.pruned import structure_of
+from minidisc_ray.models.unfilled import build_unfilled
+from minidisc_ray.schedules import Plan, build_plan
+from minidisc_ray.schedules.plan import DistilStep, ImportanceStep
+
+
+@dataclass(frozen=True)
+class CheckpointStudent:
+    """What is known of a student with its own checkpoint before its weights are read.
+
+    Attributes:
+        shape: its own sizes.
+        structure: its own heads and neurons, under the scale that it has beside the teacher.
+        has_trained_head: whether its checkpoint came with the task's head.
+        source: what it started from, in words.
+        digest: of the checkpoint's files.
+    """
+
+    shape: EncoderShape
+    structure: Structure
+    has_trained_head: bool
+    source: str
+    digest: str
+
+    @property
+    def encoder_parameters(self) -> int:
+        """Of its encoder's layers."""
+        return encoder_parameters(self.shape, self.structure)
+
+
+def with_checkpoint_student(
+    config: RunConfig, task: Task, tokenizer: PreTrainedTokenizerBase, teacher: EncoderShape
+) -> tuple[RunConfig, CheckpointStudent | None]:
+    """The recipe with its student's scale filled in, and the student; unchanged and None for students of other kinds.
+
+    Args:
+        config: the recipe.
+        task: the resolved task.
+        tokenizer: the teacher's, which the student reads with too.
+        teacher: sizes of the teacher.
+
+    Raises:
+        UserError: if the checkpoint cannot be the student of this teacher on this task.
+    """
+    student = config.student
+    if not isinstance(student, CheckpointStudentConfig):
+        return config, None
+    model = build_unfilled(student, task)
+    _check_vocabulary(student, model, tokenizer)
+    _check_inputs(config, model, task, tokenizer)
+    shape, kept = shape_of(model), structure_of(model.config)
+    config = with_checkpoint_scale(config, encoder_parameters(shape, kept), encoder_parameters(teacher, teacher.full()))
+    has_trained_head = is_fine_tuned(student)
+    digest = content_digest(student)
+    check_all_used(student, model)
+    return config, CheckpointStudent(
+        shape=shape,
+        structure=Structure(config.student_percent, kept.heads, kept.neurons),
+        has_trained_head=has_trained_head,
+        source=_in_words(student, has_trained_head),
+        digest=digest,
+    )
+
+
+def plan_for(config: RunConfig, own: CheckpointStudent | None) -> Plan:
+    """The plan of a recipe, without importance where nothing is pruned: neither the student nor any model between.
+
+    So the conventional schedule, which costs are measured against, is charged what it takes and nothing else.
+    """
+    plan = build_plan(config)
+    is_unpruned = all(isinstance(step, DistilStep) and step.makes_student for _, step in plan.own_steps())
+    if own is None or not is_unpruned:
+        return plan
+    return replace(plan, shared=tuple(step for step in plan.shared if not isinstance(step, ImportanceStep)))
+
+
+def _check_vocabulary(
+    student: CheckpointStudentConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Both models read the same encoded rows, so every token must have the same id."""
+    ours, theirs = load_tokenizer(student).get_vocab(), tokenizer.get_vocab()
+    different = [token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token)]
+    if different:
+        raise UserError(
+            f"student.path: the vocabulary of {student.path} is not the teacher's ({len(different):,} tokens differ, "
+            f"{min(different)[:40]!r} for one), but both read the same rows; use a checkpoint with the teacher's "
+            "vocabulary"
+        )
+    embeddings = int(model.config.vocab_size)
+    if (largest := largest_id(tokenizer)) >= embeddings:
+        raise UserError(
+            f"student.path: the tokenizer's largest token id is {largest}, but {student.path} embeds {embeddings} "
+            "tokens, from 0; use another checkpoint"
+        )
+
+
+def _check_inputs(config: RunConfig, model: PreTrainedModel, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
+    limit = position_limit(model.config)
+    if config.data.max_length > limit:
+        raise UserError(f"data.max_length: {config.data.max_length} is more than the student's {limit} positions")
+    marks_two = len(task.text_columns) > 1 and gives_token_types(tokenizer)
+    if marks_two and family_of(model.config.model_type).has_token_types and num_token_types(model.config) < 2:
+        raise UserError(
+            f"student.path: the teacher's tokenizer marks which of {task.name}'s two texts a token is of, but the "
+            "checkpoint embeds one mark only; use another checkpoint"
+        )
+
+
+def _in_words(student: CheckpointStudentConfig, has_trained_head: bool) -> str:
+    layers = "" if student.num_layers is None else f", its first {student.num_layers} layers"
+    return f"{Path(student.path).name}{layers}, {'its own head' if has_trained_head else 'a new head'}"

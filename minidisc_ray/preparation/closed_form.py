@@ -1,0 +1,183 @@
+"""The closed form of a plan's FLOPs, of training and of evaluation, for the epochs that the recipe asks for."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from minidisc_ray.core.flops import EncoderShape, forward_macs
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.data import EncodedRows, epoch_batches, evaluation_batches
+from minidisc_ray.preparation.objective import planned_objective
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.schedules.expected import expected_percent, expected_sandwich
+from minidisc_ray.schedules.plan import (
+    SHARED_TRIAL,
+    CandidateStep,
+    ChooseStep,
+    DistilStep,
+    ImportanceStep,
+    PruneStep,
+    SandwichStep,
+    Step,
+    TeacherStep,
+    Trial,
+)
+from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
+from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE
+from minidisc_ray.training.score import pass_flops
+from minidisc_ray.training.teacher_outputs import cache_limit_bytes, cached_bytes
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """FLOPs of one step of a plan."""
+
+    trial: str
+    stage: str
+    training_flops: float
+    evaluation_flops: float
+    in_ratio: bool
+
+    @property
+    def flops(self) -> float:
+        """What ratios compare."""
+        return self.training_flops + self.evaluation_flops
+
+
+class Estimator:
+    """Counts steps of a plan over the padded sizes of the splits' own batches.
+
+    Args:
+        prepared: the checked recipe.
+        cache_bytes: up to which the teacher's outputs are kept; by default as a run here would keep them.
+    """
+
+    def __init__(self, prepared: PreparedRun, cache_bytes: float | None = None) -> None:
+        self.prepared = prepared
+        compute = prepared.config.compute
+        self.cache_bytes = cache_limit_bytes(compute, compute.num_workers) if cache_bytes is None else cache_bytes
+        rows, config = prepared.train, prepared.config
+        self.once = _sizes(rows, evaluation_batches(rows.lengths, EVALUATION_BATCH_SIZE))
+        self.importance = _sizes(rows, evaluation_batches(rows.lengths, IMPORTANCE_BATCH_SIZE))
+        trainings = {
+            "finetune": config.finetune,
+            "sandwich": config.sandwich_training,
+            "distil": config.distil_training,
+        }
+        self.epochs = {name: training.num_epochs for name, training in trainings.items()}
+        self.sizes = {
+            name: _sizes(rows, epoch_batches(rows.lengths, training.batch_size, config.seed, 0))
+            for name, training in trainings.items()
+        }
+
+    def stages(self) -> list[StageEstimate]:
+        """Every step of the plan, in the order of execution."""
+        plan = self.prepared.plan
+        shared = Trial(SHARED_TRIAL, ())
+        found: list[tuple[Trial, Step]] = [(shared, step) for step in plan.shared]
+        found += plan.own_steps()
+        return [
+            StageEstimate(
+                trial.name,
+                step.name,
+                self._flops(trial, step),
+                self._evaluation(trial, step),
+                not isinstance(step, TeacherStep),
+            )
+            for trial, step in found
+        ]
+
+    def _flops(self, trial: Trial, step: Step) -> float:
+        plan = self.prepared.plan
+        full = self.prepared.shape.full()
+        match step:
+            case TeacherStep():
+                if self.prepared.teacher_is_fine_tuned:
+                    return 0.0
+                return self._training("finetune", full)
+            case ImportanceStep():
+                limit = self.prepared.config.pruning.importance_rows
+                count = len(self.prepared.train)
+                return 4 * self._macs(self.importance, full) * min(limit or count, count) / count
+            case SandwichStep():
+                trained = sum(
+                    weight * self._training("sandwich", self.prepared.structure(scale))
+                    for scale, weight in weights_of_scales(expected_sandwich(plan, trial, step)).items()
+                )
+                return trained + self._teacher("sandwich", trial, step)
+            case DistilStep():
+                made = self.prepared.expected_structure(trial, step)
+                trained = self._training("distil", made, self.prepared.expected_shape(step.name))
+                return trained + self._teacher("distil", trial, step)
+            case ChooseStep() | PruneStep() | CandidateStep():
+                return 0.0
+
+    def _evaluation(self, trial: Trial, step: Step) -> float:
+        """Of every epoch's evaluation, and of scoring what comes out."""
+        plan, prepared = self.prepared.plan, self.prepared
+        match step:
+            case TeacherStep():
+                epochs = 0 if prepared.teacher_is_fine_tuned else self.epochs["finetune"]
+                return self._scored(prepared.shape.full(), epochs)
+            case ImportanceStep():
+                return 0.0
+            case SandwichStep():
+                sandwich = expected_sandwich(plan, trial, step)
+                passes = dict.fromkeys(sandwich.scales, self.epochs["sandwich"])
+                for scale in sandwich.candidates:
+                    passes[scale] += 1
+                return float(
+                    sum(
+                        count * pass_flops(prepared.shape, prepared.structure(scale), prepared.selection)
+                        for scale, count in passes.items()
+                    )
+                )
+            case DistilStep():
+                made = prepared.expected_structure(trial, step)
+                return self._scored(made, self.epochs["distil"], prepared.expected_shape(step.name))
+            case ChooseStep():
+                return self._scored(prepared.structure(expected_percent(plan, trial, step.name)))
+            case PruneStep(scale_percent=percent) | CandidateStep(scale_percent=percent):
+                return self._scored(prepared.structure(percent))
+
+    def _scored(self, structure: Structure, epochs: int = 0, shape: EncoderShape | None = None) -> float:
+        """Each epoch the selection split, and in the end that and every validation set."""
+        prepared, shape = self.prepared, shape or self.prepared.shape
+        selection = pass_flops(shape, structure, prepared.selection)
+        validation = sum(pass_flops(shape, structure, rows) for rows in prepared.validation.values())
+        return float((epochs + 1) * selection + validation)
+
+    def _training(self, stage: str, structure: Structure, shape: EncoderShape | None = None) -> float:
+        return 6 * self._macs(self.sizes[stage], structure, shape) * self.epochs[stage]
+
+    def _teacher(self, stage: str, trial: Trial, step: SandwichStep | DistilStep) -> float:
+        prepared = self.prepared
+        structure = prepared.structure(expected_percent(prepared.plan, trial, step.source))
+        wanted = planned_objective(prepared, trial, step).needs().teacher
+        if not wanted:
+            return 0.0
+        size = cached_bytes(prepared.train, prepared.task.num_labels, wanted, prepared.shape, structure)
+        if size <= self.cache_bytes:
+            return 2 * self._macs(self.once, structure)
+        return 2 * self._macs(self.sizes[stage], structure) * self.epochs[stage]
+
+    def _macs(self, sizes: Iterable[tuple[int, int]], structure: Structure, shape: EncoderShape | None = None) -> float:
+        shape = shape or self.prepared.shape
+        return float(sum(forward_macs(shape, structure, rows, length) for rows, length in sizes))
+
+
+def _sizes(rows: EncodedRows, batches: Iterable[Tensor]) -> list[tuple[int, int]]:
+    return [(len(indices), int(rows.lengths[indices].max())) for indices in batches]
+
+
+def weights_of_scales(step: SandwichStep) -> dict[int, float]:
+    """How often a step trains each scale."""
+    if step.trained is not None:
+        return dict.fromkeys(step.trained, 1.0)
+    scales = step.scales
+    if step.num_trained == 1:
+        return {scales[0]: 1.0}
+    filling = scales[1:-1]
+    share = (step.num_trained - 2) / len(filling) if filling else 0.0
+    return {scales[0]: 1.0, scales[-1]: 1.0, **dict.fromkeys(filling, share)}

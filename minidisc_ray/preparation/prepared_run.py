@@ -1,0 +1,149 @@
+"""A checked recipe with everything that is known before anything starts."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from minidisc_ray.configs.identity import digest, without_student
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.core.flops import EncoderShape
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.core.task import Task
+from minidisc_ray.data import EncodedRows, Rows, Splits, encode
+from minidisc_ray.preparation.checkpoint_student import CheckpointStudent
+from minidisc_ray.preparation.sizes import kept_layers, planned_structure, planned_student
+from minidisc_ray.run_files.mirrored import storage_root
+from minidisc_ray.schedules import Plan
+from minidisc_ray.schedules.expected import expected_percent, expected_scale
+from minidisc_ray.schedules.plan import FIRST_STUDENT, STUDENT, DistilStep, Trial
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A checked recipe with its rows, names and places.
+
+    Attributes:
+        config: the resolved recipe.
+        splits: rows to train, to select and to score on.
+        tokenizer: the teacher's.
+        plan: the schedule's steps.
+        shape: sizes of the teacher.
+        identity: everything that can change the numbers.
+        name: of the run.
+        teacher_is_fine_tuned: whether the teacher came with a trained head.
+        own_student: the student where it has a checkpoint of its own; None where it is cut from the model above it.
+        encoded: rows that were asked for, encoded once.
+    """
+
+    config: RunConfig
+    splits: Splits
+    tokenizer: PreTrainedTokenizerBase
+    plan: Plan
+    shape: EncoderShape
+    identity: dict[str, object]
+    name: str
+    teacher_is_fine_tuned: bool
+    checkpoint_student: CheckpointStudent | None = None
+    encoded: dict[str, EncodedRows] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def task(self) -> Task:
+        """The resolved task."""
+        return self.splits.task
+
+    @property
+    def storage(self) -> Path:
+        """The storage root; for a URI its copy on this node."""
+        return storage_root(self.config.storage)
+
+    @property
+    def run_folder(self) -> Path:
+        """Where this run's files go."""
+        return self.storage / self.name
+
+    @property
+    def shared_folder(self) -> Path:
+        """Where artifacts lie that several runs use."""
+        return self.storage / "_shared"
+
+    @property
+    def pad_token_id(self) -> int:
+        """The tokenizer's padding token."""
+        return int(self.tokenizer.pad_token_id)
+
+    @property
+    def teacher_key(self) -> str:
+        """Names the teacher: everything that can change it."""
+        parts = ("numerics", "contents", "task", "data", "teacher", "finetune", "protocol", "precision", "seed")
+        return digest(without_student({part: self.identity[part] for part in parts}))
+
+    @property
+    def importance_key(self) -> str:
+        """Names the importance scores; how they are ranked comes after."""
+        return digest([self.teacher_key, self.config.pruning.importance_rows])
+
+    @property
+    def teacher_folder(self) -> Path:
+        """Where the teacher lies once it is made."""
+        return self.shared_folder / f"teacher-{self.teacher_key}"
+
+    @property
+    def importance_folder(self) -> Path:
+        """Where the importance scores lie once they are measured."""
+        return self.shared_folder / f"importance-{self.importance_key}"
+
+    @property
+    def train(self) -> EncodedRows:
+        """The encoded training split."""
+        return self._once("train", self.splits.train)
+
+    @property
+    def selection(self) -> EncodedRows:
+        """The encoded selection split."""
+        return self._once("selection", self.splits.selection)
+
+    @property
+    def validation(self) -> dict[str, EncodedRows]:
+        """The encoded validation sets."""
+        return {name: self._once(f"validation/{name}", rows) for name, rows in self.splits.validation.items()}
+
+    def _once(self, name: str, rows: Rows) -> EncodedRows:
+        if name not in self.encoded:
+            self.encoded[name] = self.encode(rows)
+        return self.encoded[name]
+
+    def encode(self, rows: Rows) -> EncodedRows:
+        """Encode rows; encodings are cached under the storage root once a run has made it."""
+        cache = self.shared_folder / "encodings" if self.shared_folder.is_dir() else None
+        return encode(rows, self.tokenizer, self.config.data.max_length, cache)
+
+    def structure(self, scale_percent: int) -> Structure:
+        """A structure of the right size for counting, before importance says which layers lose what."""
+        return planned_structure(self.config, self.shape, scale_percent)
+
+    @property
+    def student_shape(self) -> EncoderShape:
+        """Sizes of the student before any pruning: the teacher's, unless it has a checkpoint of its own."""
+        return self.shape if self.checkpoint_student is None else self.checkpoint_student.shape
+
+    def expected_shape(self, stage: str) -> EncoderShape:
+        """Likewise of the models that a stage trains."""
+        return self.student_shape if stage in (STUDENT, FIRST_STUDENT) else self.shape
+
+    @property
+    def kept_layers(self) -> tuple[int, ...]:
+        """The teacher's layers that the student is made of; all of them for a pruned student."""
+        return kept_layers(self.config, self.shape)
+
+    def expected_structure(self, trial: Trial, step: DistilStep) -> Structure:
+        """Of the model that a step of a trial makes, likewise of the right size for counting."""
+        if step.makes_student and self.checkpoint_student is not None:
+            return self.checkpoint_student.structure
+        if step.continues is not None:
+            first = trial.step(step.continues)
+            assert isinstance(first, DistilStep)
+            return self.expected_structure(trial, first)
+        if step.makes_student:
+            return planned_student(self.config, self.shape, expected_percent(self.plan, trial, step.source))
+        return self.structure(expected_scale(self.plan, trial, step.scale))

@@ -1,0 +1,146 @@
+"""When what failed is tried again: a decision, apart from who carries it out."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import ray.exceptions
+import torch
+import torch.distributed as dist
+from ray.train.v2._internal.exceptions import RayTrainError
+
+from minidisc_ray.configs.training import ComputeConfig
+from minidisc_ray.training.notice import Preempted
+
+# What happens to a process, not in its code: it may well not happen again.
+_HAPPENS_TO_IT = (
+    OSError,
+    MemoryError,
+    torch.OutOfMemoryError,
+    dist.DistError,
+    ray.exceptions.RayError,
+    RayTrainError,
+    Preempted,
+)
+# Torch has no classes for these.
+_WORDS = re.compile(
+    r"allocate memory|start new thread|gloo|nccl|connection (closed|reset|refused)|broken pipe|socket|timed out", re.I
+)
+
+# A spot node that is taken away is nobody's fault, yet a trial that only ever loses its node must end some time.
+_PREEMPTIONS_FOR_EACH_FAILURE = 10
+_LONGEST_WAIT_SECONDS = 300.0
+
+
+def is_worth_a_retry(error: BaseException) -> bool:
+    """Whether an exception of training code may be gone the next time: lost peers, no memory, a storage that was away.
+
+    Any other one comes from the code, its models or its data, and would be raised again.
+    """
+    return any(
+        isinstance(each, _HAPPENS_TO_IT) or (isinstance(each, RuntimeError) and _WORDS.search(str(each)) is not None)
+        for each in _with_causes(error)
+    )
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def error_sentence(error: BaseException) -> str:
+    """An exception in one line: its kind and what it says."""
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Bounded retries with waits that double.
+
+    Attributes:
+        max_failures: crashes that are tried again.
+        first_wait_seconds: before the first retry.
+    """
+
+    max_failures: int
+    first_wait_seconds: float
+
+    @classmethod
+    def of(cls, compute: ComputeConfig) -> "RetryPolicy":
+        """The policy that a recipe asks for."""
+        return cls(compute.max_failures, compute.retry_wait_seconds)
+
+    @property
+    def max_preemptions(self) -> int:
+        """Times that a worker may be told to leave before that counts as failing."""
+        return self.max_failures * _PREEMPTIONS_FOR_EACH_FAILURE
+
+    @property
+    def max_attempts(self) -> int:
+        """More than this many attempts at one trial there cannot be."""
+        return 1 + self.max_failures + self.max_preemptions
+
+    def wait_seconds(self, failures: int) -> float:
+        """How long to wait after some crashes in a row."""
+        return min(self.first_wait_seconds * 2.0 ** max(0, failures - 1), _LONGEST_WAIT_SECONDS)
+
+
+@dataclass
+class Attempts:
+    """What has become of the attempts at one trial so far.
+
+    Attributes:
+        policy: how often it may be tried.
+        crashes: attempts whose process died or raised.
+        preemptions: attempts that were told to leave, and left a checkpoint.
+    """
+
+    policy: RetryPolicy
+    crashes: int = 0
+    preemptions: int = 0
+
+    @property
+    def number(self) -> int:
+        """The ordinal of the attempt that is under way, from 1."""
+        return 1 + self.crashes + self.preemptions
+
+    def wait_after(self, was_preempted: bool) -> float | None:
+        """Note how an attempt ended; returns the seconds to wait before the next one, None if there is none."""
+        if was_preempted:
+            self.preemptions += 1
+            return 0.0 if self.preemptions <= self.policy.max_preemptions else None
+        self.crashes += 1
+        return self.policy.wait_seconds(self.crashes) if self.crashes <= self.policy.max_failures else None
+
+
+@dataclass
+class Waits:
+    """Which trials wait for their next attempt, and until when.
+
+    Attributes:
+        policy: for all of them.
+        clock: seconds that only grow.
+    """
+
+    policy: RetryPolicy
+    clock: Callable[[], float]
+    attempts: dict[str, Attempts] = field(default_factory=dict)
+    until: dict[str, float] = field(default_factory=dict)
+
+    def number(self, title: str) -> int:
+        """The ordinal of a trial's attempt, from 1."""
+        return self.attempts[title].number if title in self.attempts else 1
+
+    def is_due(self, title: str) -> bool:
+        """Whether a trial may start as far as its wait goes."""
+        return self.until.get(title, 0.0) <= self.clock()
+
+    def wait_after(self, title: str, was_preempted: bool) -> float | None:
+        """Note how a trial's attempt ended; the seconds to wait, None if it is not tried again."""
+        seconds = self.attempts.setdefault(title, Attempts(self.policy)).wait_after(was_preempted)
+        if seconds is not None:
+            self.until[title] = self.clock() + seconds
+        return seconds

@@ -1,0 +1,1 @@
+"""Whether what was started is still alive, and what it holds."""

@@ -1,0 +1,135 @@
+"""Seconds held: a placement group from granted to released, written to the run's ledger.
+
+Ray Train's own callback interface for worker groups is a developer interface, so Ray is pinned to a minor release and a
+test holds this against the ledger.
+"""
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
+from ray.util.state import get_placement_group
+
+from minidisc_ray.accounting.heartbeat import stop_calls
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.driver.driver import process_start
+from minidisc_ray.files.mirroring import local_path
+from minidisc_ray.ray_backend.supervision.leaving import stop_on_sigterm
+from minidisc_ray.run_files.mirrored import set_storage_timeout
+
+
+class Hold:
+    """One time that devices are held: open from now or earlier on, beating by itself, until closed."""
+
+    def __init__(
+        self, ledger_path: Path, holder: str, trial: str, devices: float, device_type: str, since: float | None = None
+    ) -> None:
+        self._ledger = Ledger(ledger_path)
+        process = (os.getpid(), process_start(os.getpid()))
+        self._attempt = self._ledger.start(
+            "hold", holder, trial, devices, device_type, since, node=node_id(), process=process
+        )
+        self._ledger.beat_while_open(self._attempt)
+
+    def close(self, status: str) -> None:
+        """Devices are given back; where the storage refuses to take that down, the beats stand for it."""
+        stop_calls(self._attempt)
+        with suppress(OSError):
+            self._ledger.end(self._attempt, status)
+
+
+def node_id() -> str:
+    """The Ray node that this process runs on."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
+class HoldingCallback(WorkerGroupCallback):
+    """Opens a ``hold`` in the ledger when a worker group has its resources and closes it when it gives them back.
+
+    Args:
+        ledger_path: as Ray's controller, which runs on any node, finds it.
+        trial: whose group it is.
+        devices: how many the group holds.
+        device_type: their unit.
+        storage: what the controller waits for before it writes, as the recipe names it; None for none.
+        patience_seconds: the longest wait for it.
+    """
+
+    def __init__(
+        self,
+        ledger_path: str,
+        trial: str,
+        devices: float,
+        device_type: str,
+        storage: str | None = None,
+        patience_seconds: float = 0.0,
+    ) -> None:
+        self.ledger_path = ledger_path
+        self.storage = storage
+        self.patience_seconds = patience_seconds
+        self.trial = trial
+        self.devices = devices
+        self.device_type = device_type
+        self._hold: Hold | None = None
+        self._asked_at = 0.0
+
+    def before_worker_group_start(self, worker_group_context: Any) -> None:  # noqa: ARG002
+        """Note when the placement group was asked for."""
+        self._asked_at = time.time()
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        """Count from the moment at which the placement group was granted; before that it waited for others."""
+        if self.storage is not None:
+            set_storage_timeout(self.storage, self.patience_seconds)
+        granted_at = self._asked_at + _creation_seconds(worker_group)
+        self._hold = Hold(
+            local_path(self.ledger_path),
+            "placement-group",
+            self.trial,
+            self.devices,
+            self.device_type,
+            min(granted_at, time.time()),
+        )
+        worker_group.execute(stop_on_sigterm)
+
+    def after_worker_group_shutdown(self, worker_group_context: Any) -> None:  # noqa: ARG002
+        """Close the hold."""
+        self._close("finished")
+
+    def after_worker_group_abort(self, worker_group_context: Any) -> None:  # noqa: ARG002
+        """Close the hold of an aborted group."""
+        self._close("interrupted")
+
+    def _close(self, status: str) -> None:
+        if self._hold is not None:
+            self._hold.close(status)
+            self._hold = None
+
+
+def granted_at() -> float | None:
+    """When the placement group of this process's actor was granted, in seconds since the epoch; None if not known."""
+    group = ray.util.get_current_placement_group()
+    if group is None:
+        return None
+    try:
+        # Left to itself, it would ask the newest Ray of this machine, which may be somebody else's.
+        found = get_placement_group(group.id.hex(), address=ray.get_runtime_context().gcs_address, timeout=5)
+        stats = getattr(found, "stats", None) or {}
+        asked_ns, took_us = stats["creation_request_received_ns"], stats["end_to_end_creation_latency_us"]
+    except Exception:  # noqa: BLE001 - a dashboard that is off or slow costs a second of accuracy, no trial
+        return None
+    return float(asked_ns) / 1e9 + float(took_us) / 1e6
+
+
+def _creation_seconds(worker_group: Any) -> float:
+    """From asking for a placement group to having it, as the cluster's control store tells."""
+    try:
+        group = worker_group._worker_group_state.placement_group_handle.placement_group
+        table = ray.util.placement_group_table(group)
+        return float(table["stats"]["end_to_end_creation_latency_ms"]) / 1000
+    except (AttributeError, KeyError, TypeError):
+        return 0.0

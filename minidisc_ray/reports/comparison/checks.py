@@ -1,0 +1,78 @@
+"""What may stand in one table: runs that chose and scored on the same rows, each of them once."""
+
+from collections.abc import Callable, Sequence
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.reports.words import method_name
+from minidisc_ray.run_files.result import RunResult
+
+
+def distinct_runs(results: Sequence[RunResult]) -> list[RunResult]:
+    """The runs without repetitions of the very same result, in the order given.
+
+    Raises:
+        UserError: if two different runs have the same recipe and seed.
+    """
+    found: dict[tuple[str, str, int, int, str, str], RunResult] = {}
+    for result in results:
+        key = (
+            result.task,
+            method_name(result),
+            result.student.scale_percent,
+            result.seed,
+            result.objective,
+            result.method_digest,
+        )
+        earlier = found.setdefault(key, result)
+        if earlier != result:
+            raise UserError(
+                f"{earlier.name} and {result.name} are both {key[1]} on {key[0]} at {key[2]} percent with "
+                f"seed {key[3]}; give only one of them"
+            )
+    return list(found.values())
+
+
+def check_comparable(results: Sequence[RunResult]) -> None:
+    """Refuse runs whose scores or costs cannot stand side by side.
+
+    Raises:
+        UserError: if there is no run, or runs differ in protocol or selection split, or within one task in data,
+            metric or teacher's size, or within one row in the unit of device-hours.
+    """
+    if not results:
+        raise UserError("there is no run to compare; give the folders of finished runs")
+    check_same(results, lambda run: run.protocol, "protocol")
+    check_same(results, lambda run: run.selection_split, "selection split")
+    for group in _grouped(results, lambda run: run.task):
+        check_same(group, lambda run: run.data_digest, "data")
+        check_same(group, lambda run: run.primary_metric, "primary metric")
+        check_same(group, lambda run: f"{run.teacher.total_parameters:,} parameters", "teacher")
+    for group in _grouped(results, _row_of):
+        # A mean of core-hours and GPU-hours means nothing.
+        check_same(group, lambda run: run.cost.device_unit, "unit of device-hours")
+
+
+def _row_of(run: RunResult) -> tuple[object, ...]:
+    return run.task, method_name(run), run.objective, run.student.scale_percent
+
+
+def _grouped(results: Sequence[RunResult], key: Callable[[RunResult], object]) -> list[list[RunResult]]:
+    groups: dict[object, list[RunResult]] = {}
+    for result in results:
+        groups.setdefault(key(result), []).append(result)
+    return list(groups.values())
+
+
+def check_same(results: Sequence[RunResult], value: Callable[[RunResult], str], what: str) -> None:
+    """Refuse runs that differ in a value.
+
+    Raises:
+        UserError: naming the two runs, what they differ in and how.
+    """
+    first = results[0]
+    for other in results[1:]:
+        if value(other) != value(first):
+            raise UserError(
+                f"{first.name} and {other.name} differ in {what} ({value(first)}; {value(other)}); compare them in "
+                "tables of their own"
+            )

@@ -1,0 +1,1 @@
+"""Templates and writing of HTML pages."""

@@ -1,0 +1,1 @@
+"""What one run shows: its plan, its estimate, its page."""

@@ -1,0 +1,122 @@
+"""An estimate for the terminal, or for another program."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Literal
+
+from minidisc_ray.configs.printable import printable_json
+from minidisc_ray.estimate.records import Estimate, Timed
+from minidisc_ray.reports.comparison.columns import Column, Section
+from minidisc_ray.reports.comparison.render import WIDTH_OF_A_PIPE, terminal_text
+from minidisc_ray.reports.words import hours_text, ratio_text
+
+
+def render_estimate(estimate: Estimate, format: Literal["table", "json"], width: int | None = None) -> str:  # noqa: A002 the option's name
+    """Write an estimate: json in full precision, a table rounded, with notes.
+
+    Args:
+        estimate: what was predicted.
+        format: what to write.
+        width: columns of the terminal, for ``table`` alone; by default the terminal's own.
+    """
+    if format == "json":
+        return printable_json(estimate.model_dump_json(indent=2)) + "\n"
+    width = width or shutil.get_terminal_size((WIDTH_OF_A_PIPE, 24)).columns
+    return terminal_text([_methods(estimate), _timed(estimate)], list(_notes(estimate)), width)
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds in the unit that a person would say."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _methods(estimate: Estimate) -> Section:
+    teacher, methods = estimate.teacher, estimate.methods
+    unit = estimate.device_unit
+    rows = [
+        (
+            f"{found.method}, this recipe" if found.is_recipe else found.method,
+            hours_text(found.device_hours),
+            ratio_text(found.ratio_to_conventional),
+            hours_text(found.startup_device_hours),
+            duration_text(found.duration_seconds),
+            _price(found.price),
+        )
+        for found in methods
+    ]
+    there = "in the storage" if teacher.is_there else ""
+    rows.insert(0, ("Teacher", hours_text(teacher.device_hours), "", "", there, _price(teacher.price)))
+    headings = ["Method", unit[0].upper() + unit[1:], "Hours ratio", "Start-up hours", "Duration"]
+    if teacher.price is not None:
+        headings.append(f"Price ({estimate.currency})")
+    columns = [
+        Column(heading, tuple(row[place] for row in rows), is_number=place > 0)
+        for place, heading in enumerate(headings)
+    ]
+    return Section(
+        f"{estimate.task} · student at {estimate.student_percent}% · {estimate.objective} · predicted", tuple(columns)
+    )
+
+
+def _timed(estimate: Estimate) -> Section:
+    timed = estimate.timed
+    return Section(
+        "Timed",
+        (
+            Column("Stage", tuple(_name(found) for found in timed), is_number=False),
+            Column("Steps", tuple(str(found.num_steps or "") for found in timed)),
+            Column("Mean step, ms", tuple(_milliseconds(found) for found in timed)),
+            Column("Spread", tuple(_spread(found) for found in timed)),
+            Column("Seconds", tuple(f"{found.seconds:.1f}" for found in timed)),
+        ),
+    )
+
+
+def _name(found: Timed) -> str:
+    return f"{found.stage} {found.scale_percent}%" if found.stage in ("assistant", "student") else found.stage
+
+
+def _milliseconds(found: Timed) -> str:
+    return "" if found.step_seconds is None else f"{1000 * found.step_seconds:.3g}"
+
+
+def _spread(found: Timed) -> str:
+    if found.spread_low is None or found.spread_high is None:
+        return ""
+    return f"{100 * (found.spread_low - 1):+.0f}% to {100 * (found.spread_high - 1):+.0f}%"
+
+
+def _notes(estimate: Estimate) -> Iterator[str]:
+    over = estimate.overheads
+    yield (
+        "Predicted with every epoch trained: early stopping, which ends a stage sooner, is not foreseen"
+        + (", and this recipe has it." if estimate.stops_early else "; this recipe has none.")
+    )
+    load = "" if estimate.load_average is None else f" (load average {estimate.load_average:.1f} when it began)"
+    yield f"Other work on the machines is in it as it was while timing{load}, and not as it will be."
+    yield (
+        "Device-hours leave out the teacher and start-up, as in compare. Duration is from the command to the result: "
+        + ("the storage has the teacher already." if estimate.teacher.is_there else "the teacher is made in it.")
+    )
+    if estimate.teacher.price is not None:
+        yield "Price: device-hours and start-up, times compute.price_per_device_hour; the teacher's stands apart."
+    yield (
+        f"Timed in {estimate.timing_seconds:.0f} s: each stage in miniature on the recipe's own rows, one epoch, first "
+        "steps left out of the mean; assistants' other scales lie on a line through those timed. Spread: 10th to 90th "
+        "percentile of a step's time, batches of different sizes made alike."
+    )
+    if over.at_once > 1:
+        beside = f", which made a step {over.slowdown:.2f} times as long" if over.slowdown > 1 else ""
+        yield f"{over.at_once} trials of a sweep run beside each other{beside}."
+    if estimate.num_workers > 1:
+        yield f"Timed on {estimate.num_workers} workers together, their communication in it."
+    for kind, reason in estimate.left_out.items():
+        yield f"{kind} is left out: {reason}."
+
+
+def _price(price: float | None) -> str:
+    return "" if price is None else f"{price:,.2f}" if price >= 0.1 else f"{price:.3g}"

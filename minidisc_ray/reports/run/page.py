@@ -1,0 +1,193 @@
+"""``report.html``: one self-contained page that tells a run to someone who was not there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minidisc_ray.reports import words
+from minidisc_ray.reports.comparison.columns import sections
+from minidisc_ray.reports.comparison.render import footnotes, seen_warning
+from minidisc_ray.reports.comparison.table import compare
+from minidisc_ray.reports.pages.page import environment, page_figures, write_page
+from minidisc_ray.reports.run.candidates import candidate_rows, trial_rows
+from minidisc_ray.run_files.result import AttemptCost, ModelRecord, RunResult, StageCost
+
+if TYPE_CHECKING:
+    from minidisc_ray.reports.figures import Drawing
+
+_TEMPLATE = "report.html.jinja"
+
+
+def write_report(folder: Path, result: RunResult, others: Sequence[RunResult] = ()) -> Path:
+    """Write ``report.html``, and its figures to ``figures/``, into a run directory; returns the page's path.
+
+    Args:
+        folder: the run directory; its ``config.yaml`` stands at the foot of the page.
+        result: the run that the page tells.
+        others: runs to compare it with.
+
+    Raises:
+        UserError: if the others cannot stand in one table with the run.
+    """
+    # Here and not above: only what writes a page should pay for importing matplotlib.
+    from minidisc_ray.reports.figures import write_figures
+
+    drawings = _drawings(result, others)
+    page = _page(result, others, drawings, _config_text(folder))
+    write_figures(folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
+    return write_page(folder / "report.html", page)
+
+
+def report_page(result: RunResult, others: Sequence[RunResult] = (), config_text: str = "") -> str:
+    """The page itself, with its figures inside; everything that came from a recipe or a data set is escaped.
+
+    Args:
+        result: the run that the page tells.
+        others: runs to compare it with.
+        config_text: the resolved ``config.yaml``, if it is at hand.
+
+    Raises:
+        UserError: if the others cannot stand in one table with the run.
+    """
+    return _page(result, others, _drawings(result, others), config_text)
+
+
+def _page(result: RunResult, others: Sequence[RunResult], drawings: Sequence["Drawing"], config_text: str) -> str:
+    context = _context(result, others) | _figures(result, drawings) | {"config_text": config_text}
+    return environment().get_template(_TEMPLATE).render(context)
+
+
+def _drawings(result: RunResult, others: Sequence[RunResult]) -> list["Drawing"]:
+    from minidisc_ray.reports.figures import drawings_of
+
+    return drawings_of([result, *others], structures_of=[result])
+
+
+def _figures(result: RunResult, drawings: Sequence["Drawing"]) -> dict[str, Any]:
+    """Figures under the headings that they belong to; what only other runs have stands with those."""
+    of_candidates = ("tradeoff",) if result.candidates or result.trials else ()
+    of_others = ("accuracy", "assistants") if of_candidates else ("accuracy", "assistants", "tradeoff")
+    kinds = {
+        "figures_of_others": of_others,
+        "figures_of_candidates": of_candidates,
+        "figures_of_structure": ("structure",),
+        "figures_of_cost": ("cost",),
+    }
+    return {place: page_figures(drawings, *chosen) for place, chosen in kinds.items()}
+
+
+def _config_text(folder: Path) -> str:
+    """The resolved config as it was written; empty where there is none."""
+    try:
+        return (folder / "config.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:
+    frame = compare([result, *others]) if others else None
+    return {
+        "result": result,
+        "method": words.method_name(result),
+        "metric_name": words.metric_title(result.primary_metric),
+        "scores": _scores(result),
+        "models": _models(result),
+        "kept": _kept(result),
+        "comparison": [] if frame is None else sections(frame),
+        "footnotes": [] if frame is None else footnotes(frame),
+        "warning": seen_warning([result.task]) if result.teacher_may_have_seen_selection else "",
+        "candidates": candidate_rows(result),
+        "choices": sorted(result.choice_by_lambda.items()),
+        "trials": trial_rows(result),
+        "stages": [(stage, _note(stage)) for stage in result.cost.stages],
+        "attempts": _attempts(result),
+        "exact": _exact(result),
+    }
+
+
+def _models(result: RunResult) -> list[tuple[str, ModelRecord]]:
+    between = "Sparse teacher" if result.method == "sparse_teacher" else "Assistant"
+    assistants = [(f"{between} ({model.scale_percent}%)", model) for model in result.assistants]
+    return [("Teacher", result.teacher), *assistants, (f"Student ({result.student.scale_percent}%)", result.student)]
+
+
+def _kept(result: RunResult) -> list[list[tuple[int | None, int | None, float | None]]]:
+    """For each layer every model's heads, neurons and share of the teacher's neurons; None where it has none.
+
+    Layers are the teacher's. A student that is not cut from it has its own beside them, which are shares of nothing.
+    """
+    models = [model for _, model in _models(result)]
+    is_own = [model is result.student and result.student_source is not None for model in models]
+    rows = []
+    for layer in range(max(len(model.heads) for model in models)):
+        row: list[tuple[int | None, int | None, float | None]] = []
+        for model, own in zip(models, is_own, strict=True):
+            layers = model.source_layers or range(len(model.heads))
+            if layer not in layers:
+                row.append((None, None, None))
+                continue
+            place = layers.index(layer)
+            neurons = model.neurons[place]
+            whole = 0 if own else result.teacher.neurons[layer]
+            row.append((model.heads[place], neurons, neurons / whole if whole else None))
+        rows.append(row)
+    return rows
+
+
+def _scores(result: RunResult) -> dict[str, float | None]:
+    metrics = {
+        "student": result.student.validation_metrics,
+        "teacher": result.teacher.validation_metrics,
+        "majority": result.majority_metrics,
+    }
+    return {name: found.get(result.primary_metric) for name, found in metrics.items()}
+
+
+def _note(stage: StageCost) -> str:
+    notes = ["reused: run before, charged all the same"] if stage.reused else []
+    return "; ".join(notes if stage.in_ratio else [*notes, "outside the sums and ratios"])
+
+
+def _attempts(result: RunResult) -> tuple[AttemptCost, ...]:
+    """Every attempt where they say more than the stages do: where one did not finish."""
+    attempts = result.cost.attempts
+    return attempts if any(attempt.status != "finished" for attempt in attempts) else ()
+
+
+def _exact(result: RunResult) -> list[tuple[str, str]]:
+    """Every number of the page that was rounded above, unrounded."""
+    found: list[tuple[str, object]] = []
+    for name, model in _models(result):
+        found += [
+            (f"{name}, encoder parameters", model.encoder_parameters),
+            (f"{name}, total parameters", model.total_parameters),
+            (f"{name}, multiply-adds of 128 tokens", model.macs_at_128),
+        ]
+        found += [(f"{name}, {key} on selection", value) for key, value in model.selection_metrics.items()]
+        found += [(f"{name}, {key} on validation", value) for key, value in model.validation_metrics.items()]
+    found += [(f"Majority class, {key} on validation", value) for key, value in result.majority_metrics.items()]
+    steps = {
+        "Median step of the student's distillation, seconds": result.student_step_seconds,
+        "Memory that its largest step adds, bytes": result.student_step_memory_bytes,
+    }
+    found += [(name, value) for name, value in steps.items() if value is not None]
+    found += [
+        ("Device-hours", result.cost.device_hours),
+        ("Training FLOPs", result.cost.training_flops),
+        ("Training FLOPs the plan estimated", result.closed_form_training_flops),
+        *_known("Evaluation FLOPs", result.cost.evaluation_flops),
+        *_known("Evaluation FLOPs the plan estimated", result.closed_form_evaluation_flops),
+        ("Teacher device-hours", result.cost.teacher_device_hours),
+        ("Teacher training FLOPs", result.cost.teacher_training_flops),
+        *_known("Teacher evaluation FLOPs", result.cost.teacher_evaluation_flops),
+        ("Start-up device-hours", result.cost.startup_device_hours),
+        ("Useful device-hours", result.cost.useful_device_hours),
+        ("Lost device-hours", result.cost.lost_device_hours),
+        *((f"Candidate at {row.scale_percent}%, metric", row.metric) for row in candidate_rows(result)),
+    ]
+    return [(name, repr(value)) for name, value in found]
+
+
+def _known(name: str, value: float | None) -> list[tuple[str, float]]:
+    """A value under its name; nothing where it was not counted."""
+    return [] if value is None else [(name, value)]

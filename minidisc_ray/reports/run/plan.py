@@ -1,0 +1,157 @@
+"""What ``minidisc plan`` prints: steps, sizes and closed-form cost, before anything runs."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from minidisc_ray.configs.printable import printable
+from minidisc_ray.configs.schedule import ConventionalConfig, SparseTeacherConfig
+from minidisc_ray.core.flops import encoder_parameters, forward_macs, total_parameters
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.preparation.closed_form import Estimator
+from minidisc_ray.preparation.objective import untrained_head_note
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.preparation.tokenizer import unknown_token_warnings
+from minidisc_ray.reports.comparison.render import text_cell
+from minidisc_ray.reports.words import compute_text, count_text
+from minidisc_ray.schedules.expected import expected_sandwich, expected_scale
+from minidisc_ray.schedules.plan import ChooseStep, DistilStep, Place, SandwichStep
+
+_FEW_ROWS = 50
+
+
+def plan_renderables(prepared: PreparedRun) -> Iterator[RenderableType]:
+    """A line of facts, a table of sizes, a table of steps with training FLOPs, and where the run will be."""
+    for found in _renderables(prepared):
+        yield printable(found) if isinstance(found, str) else found
+
+
+def _renderables(prepared: PreparedRun) -> Iterator[RenderableType]:
+    splits = prepared.splits
+    rows = ", ".join(f"{name} {len(found):,}" for name, found in splits.validation.items())
+    yield (
+        f"{prepared.task.name}: train {len(splits.train):,} rows, selection {len(splits.selection):,} "
+        f"({splits.selection_description}), {rows}; metric {prepared.task.primary_metric}{_chosen_by(prepared)}"
+    )
+    if not prepared.task.is_regression:
+        yield f"classes: {', '.join(prepared.task.label_names)}"
+    yield from (f"note: {each}" for each in splits.notes)
+    yield f"objective: {prepared.config.objective.label}"
+    if (note := untrained_head_note(prepared)) is not None:
+        yield f"note: {note}"
+    yield from (f"warning: {each}" for each in unknown_token_warnings(prepared))
+    yield from _few_rows(prepared)
+    yield _sizes(prepared)
+    yield _steps(prepared)
+    yield from _assumed(prepared)
+    trials = len(prepared.plan.trials)
+    yield f"{trials} trial{'s' if trials > 1 else ''}, each on {compute_text(prepared.config.compute)}"
+    yield f"run: {prepared.run_folder}"
+
+
+def _chosen_by(prepared: PreparedRun) -> str:
+    task = prepared.task
+    return "" if task.chosen_by == (task.primary_metric,) else f", chosen by {task.selection_label}"
+
+
+def _sizes(prepared: PreparedRun) -> Table:
+    table = Table(title="Sizes", title_justify="left", box=None, pad_edge=False)
+    table.add_column("Model")
+    for title in ("Heads", "Neurons", "Encoder params", "Total params", "MACs at 128"):
+        table.add_column(title, justify="right")
+    shape = prepared.shape
+    config = prepared.config
+    between = "sparse teacher" if isinstance(config.schedule, SparseTeacherConfig) else "candidate"
+    rows = [("teacher", shape, shape.full())]
+    rows += [(f"{between} {scale}%", shape, prepared.structure(scale)) for scale in config.candidate_scales()]
+    student = _student(prepared)
+    rows.append((f"student {config.student_percent}%{_origin(prepared, student)}", prepared.student_shape, student))
+    for name, shape, structure in rows:
+        table.add_row(
+            text_cell(name),
+            f"{sum(structure.heads)}",
+            f"{sum(structure.neurons):,}",
+            count_text(encoder_parameters(shape, structure)),
+            count_text(total_parameters(shape, structure)),
+            count_text(forward_macs(shape, structure, rows=1, length=128)),
+        )
+    return table
+
+
+def _origin(prepared: PreparedRun, student: Structure) -> str:
+    """Where a student comes from that is not the teacher pruned."""
+    if prepared.checkpoint_student is not None:
+        return f" ({prepared.checkpoint_student.source})"
+    layers = ", ".join(str(layer + 1) for layer in prepared.kept_layers)
+    return f" (layers {layers})" if len(student.heads) < prepared.shape.num_layers else ""
+
+
+def _student(prepared: PreparedRun) -> Structure:
+    """Of the student; where several sources could make it narrower or wider, that from the middle of the grid."""
+    ends = prepared.plan.ends
+    trial = ends[len(ends) // 2]
+    last = trial.steps[-1]
+    assert isinstance(last, DistilStep)
+    return prepared.expected_structure(trial, last)
+
+
+def _steps(prepared: PreparedRun) -> Table:
+    table = Table(title="Steps (closed form, every epoch trained)", title_justify="left", box=None, pad_edge=False)
+    table.add_column("Trial")
+    table.add_column("Step")
+    table.add_column("Training TFLOPs", justify="right")
+    table.add_column("Evaluation TFLOPs", justify="right")
+    stages = Estimator(prepared).stages()
+    for stage in stages:
+        aside = "" if stage.in_ratio else " (a column of its own)"
+        table.add_row(stage.trial, stage.stage + aside, *_tera(stage.training_flops, stage.evaluation_flops))
+    charged = [stage for stage in stages if stage.in_ratio]
+    sums = (sum(stage.training_flops for stage in charged), sum(stage.evaluation_flops for stage in charged))
+    table.add_row("", "sum", *_tera(*sums))
+    return table
+
+
+def _tera(*flops: float) -> tuple[str, ...]:
+    return tuple(f"{each / 1e12:,.3f}" for each in flops)
+
+
+def _few_rows(prepared: PreparedRun) -> Iterator[str]:
+    """A warning where so few rows choose that neighbouring candidates differ by luck."""
+    rows = len(prepared.splits.selection)
+    chooses = prepared.plan.is_sweep or any(isinstance(step, ChooseStep) for _, step in prepared.plan.own_steps())
+    if chooses and rows < _FEW_ROWS:
+        text = f"warning: {rows} selection row{'s' if rows != 1 else ''} choose{'s' if rows == 1 else ''}"
+        is_share = prepared.task.primary_metric == "accuracy"
+        text += f": metrics move in steps of {100 / rows:.1f} points" if is_share else ", which is few"
+        yield f"{text}; raise data.selection_fraction, or take more rows"
+
+
+def _assumed(prepared: PreparedRun) -> Iterator[str]:
+    """What steps do and are counted with that their names do not say."""
+    plan = prepared.plan
+    for trial, step in plan.own_steps():
+        if isinstance(step, SandwichStep):
+            sandwich = expected_sandwich(plan, trial, step)
+            if sandwich.trained is None:
+                which = f"{sandwich.num_trained} of {_percents(sandwich.scales)}, drawn anew at each step"
+            elif len(sandwich.trained) == len(sandwich.scales):
+                which = f"{_percents(sandwich.trained)}, every scale"
+            else:
+                which = f"{_percents(sandwich.trained)}; the other candidates are only evaluated"
+            yield f"{step.name} trains: {which}"
+        elif isinstance(step, ChooseStep):
+            places = [expected_scale(plan, trial, Place(step.name, place)) for place in range(step.num_chosen)]
+            where = "the middle of the grid" if len(places) == 1 and not step.num_below else "parting the grid evenly"
+            yield f"{step.name} is assumed to fall on {_percents(places)}, {where}; later steps are counted from there"
+    schedule = prepared.config.schedule
+    if isinstance(schedule, ConventionalConfig) and schedule.match is not None:
+        grid = _percents(schedule.match.scales.scales(prepared.config.student_percent))
+        yield (
+            f"matched: the FLOPs, in closed form and evaluation included, of {schedule.match.label} over {grid} with "
+            f"eta {schedule.match.num_sampled}; reached in {prepared.config.distil_training.num_epochs} epochs"
+        )
+
+
+def _percents(scales: Sequence[int]) -> str:
+    return ", ".join(f"{scale}%" for scale in scales)

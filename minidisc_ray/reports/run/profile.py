@@ -1,0 +1,170 @@
+"""Measured inference as a table, or for another program."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import pandas as pd
+from rich.console import Console
+
+from minidisc_ray.configs.printable import printable_json
+from minidisc_ray.inference.profile import BATCH_ROWS, MEASURED, ProfileRow
+from minidisc_ray.reports.comparison.columns import Column, Row, Section, records
+from minidisc_ray.reports.comparison.render import (
+    WIDTH_OF_A_PIPE,
+    Format,
+    _escaped,
+    _markdown_row,
+    _table,
+    _that_fit,
+    csv_text,
+    text_cell,
+)
+from minidisc_ray.reports.words import count_text, ratio_text
+
+# Both count the same matrix products, so they differ only where one of them is wrong.
+MACS_TOLERANCE = 1e-3
+
+
+def profile_frame(rows: Sequence[ProfileRow]) -> pd.DataFrame:
+    """One row a model and device."""
+    return pd.DataFrame([asdict(row) for row in rows])
+
+
+def render_profile(frame: pd.DataFrame, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
+    """Write what was measured: csv and json in full precision, table and md rounded and with footnotes.
+
+    Args:
+        frame: from ``profile_frame``.
+        format: what to write.
+        width: columns of the terminal, for ``table`` alone; by default the terminal's own.
+    """
+    match format:
+        case "csv":
+            return csv_text(frame)
+        case "json":
+            return printable_json(json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+        case "md":
+            return _markdown(records(frame))
+        case "table":
+            return _terminal(records(frame), width or shutil.get_terminal_size((WIDTH_OF_A_PIPE, 24)).columns)
+    raise ValueError(f"format is {format!r}; it must be table, md, csv or json")
+
+
+def profile_footnotes(rows: list[Row]) -> list[str]:
+    """How it was measured and what the columns hold; a warning comes last."""
+    first = rows[0]
+    load = "" if first["load_average"] is None else f"; load average {first['load_average']:.2f} when it began"
+    notes = [
+        f"torch {first['torch_version']}, {first['dtype']}, {first['attention']} attention, {first['threads']} CPU "
+        f"thread{'s' if first['threads'] != 1 else ''}{load}.",
+        f"Latency: one forward pass to the logits, rows of {first['length']} tokens without padding; median of "
+        f"{first['repeats']} repeats (10th to 90th percentile) after {first['warm_up_rounds']} rounds of warm-up; "
+        f"models take turns. Throughput: tokens of {BATCH_ROWS} rows over that median. Speed-up: the teacher's median "
+        "over the model's.",
+        "Other parameters are pooler and classifier; encoder, embedding and other make the total.",
+        "MACs: multiply-adds of one row's whole forward pass in closed form (layers, pooler, classifier, an embedding "
+        "projection where there is one); counted: torch.utils.flop_counter. Both leave out all but matrix products: "
+        "look-ups of embeddings, biases, norms, activations, softmax.",
+    ]
+    chain = {row["model"] for row in rows}
+    if "teacher" in chain and chain <= {"teacher", "student"}:
+        notes.append("No assistant: the run has none, or minidisc clean has freed it.")
+    difference = max(abs(row["counted_macs"] / row["closed_form_macs"] - 1) for row in rows)
+    if difference > MACS_TOLERANCE:
+        notes.append(f"Warning: closed form and counter differ by up to {100 * difference:.1f}%.")
+    else:
+        notes[3] += f" They agree within {100 * MACS_TOLERANCE:g}%."
+    return notes
+
+
+def _sections(rows: list[Row]) -> list[Section]:
+    return [
+        _section([row for row in rows if row["device"] == device])
+        for device in dict.fromkeys(r["device"] for r in rows)
+    ]
+
+
+def _section(rows: list[Row]) -> Section:
+    first = rows[0]
+    if first["status"] != MEASURED:
+        return Section(f"{first['run']} · {first['device']} · {first['status']}", ())
+    has_teacher = any(row["speedup_1_row"] is not None for row in rows)
+
+    def column(heading: str, text: Callable[[Row], str], priority: int = 0, is_number: bool = True) -> Column:
+        return Column(heading, tuple(text(row) for row in rows), priority, is_number)
+
+    def parameters(part: str) -> Callable[[Row], str]:
+        return lambda row: count_text(row[f"{part}_parameters"], "B")
+
+    many = f"{BATCH_ROWS}_rows"
+    columns = [
+        column("Model", _model, is_number=False),
+        column("Encoder params", parameters("encoder")),
+        column("Embedding params", parameters("embedding"), priority=2),
+        column("Other params", parameters("other"), priority=3),
+        column("Total params", parameters("total")),
+        column(f"MACs at {first['length']}", lambda row: count_text(row["closed_form_macs"])),
+        column("MACs counted", lambda row: count_text(row["counted_macs"]), priority=4),
+        column("Latency 1 row, ms", lambda row: _latency(row, "1_row")),
+        column(f"Latency {BATCH_ROWS} rows, ms", lambda row: _latency(row, many), priority=1),
+        column("Throughput tokens/ms", lambda row: _number(row[f"tokens_per_ms_{many}"])),
+    ]
+    if has_teacher:
+        columns += [
+            column("Speed-up 1 row", lambda row: ratio_text(row["speedup_1_row"])),
+            column(f"Speed-up {BATCH_ROWS} rows", lambda row: ratio_text(row[f"speedup_{many}"])),
+        ]
+    return Section(f"{first['run']} · {first['device']} ({first['device_name']})", tuple(columns))
+
+
+def _model(row: Row) -> str:
+    name = str(row["model"]).capitalize()
+    return name if row["scale_percent"] == 100 else f"{name} ({row['scale_percent']}%)"
+
+
+def _latency(row: Row, batch: str) -> str:
+    median, p10, p90 = (_number(row[f"latency_ms_{batch}{end}"]) for end in ("", "_p10", "_p90"))
+    return f"{median} ({p10} to {p90})"
+
+
+def _number(value: float) -> str:
+    """Three significant digits, all whole digits above that."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
+
+
+def _terminal(rows: list[Row], width: int) -> str:
+    stream = io.StringIO()
+    # As in the comparison: names are never markup, and a pipe receives no colours.
+    console = Console(
+        file=stream, width=width, markup=False, highlight=False, emoji=False, force_terminal=False, color_system=None
+    )
+    left_out: list[str] = []
+    for section in _sections(rows):
+        console.print(text_cell(section.title))
+        if section.columns:
+            columns = _that_fit(section, width)
+            left_out += [column.heading for column in section.columns if column not in columns]
+            console.print(_table(columns))
+        console.print()
+    notes = profile_footnotes(rows)
+    if left_out:
+        notes.append(f"Left out at this width: {', '.join(dict.fromkeys(left_out))}; csv and json have them.")
+    for note in notes:
+        console.print(text_cell(note))
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def _markdown(rows: list[Row]) -> str:
+    lines: list[str] = []
+    for section in _sections(rows):
+        lines += [f"**{_escaped(section.title)}**", ""]
+        if section.columns:
+            lines.append(_markdown_row([column.heading for column in section.columns]))
+            lines.append(_markdown_row(["---:" if column.is_number else ":---" for column in section.columns]))
+            cells = zip(*(column.cells for column in section.columns), strict=True)
+            lines += [*(_markdown_row([_escaped(cell) for cell in row]) for row in cells), ""]
+    lines += [f"- {_escaped(note)}" for note in profile_footnotes(rows)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""What a storage folder holds: listing and status."""

@@ -1,0 +1,205 @@
+"""Where the runs under a storage folder stand: live ones by their progress files, finished ones by their results."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.mirroring import is_uri, place_of
+from minidisc_ray.reports.comparison.render import text_cell
+from minidisc_ray.reports.words import age_text, hours_text, metric_title, percent_text
+from minidisc_ray.run_files.failures import read_failure
+from minidisc_ray.run_files.progress import Progress, is_stale, read_progress
+from minidisc_ray.run_files.result import RunResult, load_result
+from minidisc_ray.schedules.plan import MAIN_TRIAL
+
+_STALE_SECONDS = 60.0
+_STYLES = {
+    "waiting": "dim",
+    "running": "cyan",
+    "finished": "green",
+    "failed": "red",
+    "interrupted": "yellow",
+    "stale": "yellow",
+}
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Where one trial of a run stands; a finished run is one entry, whatever the number of its trials.
+
+    A run without any progress waits for its turn; one whose progress is no longer written is stale.
+
+    The metric is on the selection rows while the run is live and on the validation rows once it has finished.
+    """
+
+    run: str
+    trial: str
+    status: Literal["waiting", "running", "finished", "failed", "interrupted", "stale"]
+    stage: str
+    step: str
+    metric_name: str | None
+    metric: float | None
+    metric_split: Literal["selection", "validation"]
+    device_hours: float | None
+    age_seconds: float
+
+
+def status(storage: Path) -> list[RunStatus]:
+    """Every run under a storage folder, by name; unreadable files never hide the readable ones.
+
+    Raises:
+        UserError: if there is no such folder.
+    """
+    try:
+        # Underscores and dots mark what is shared between runs, such as caches.
+        folders = sorted(entry for entry in storage.iterdir() if not entry.name.startswith(("_", ".")))
+    except OSError as error:
+        raise unreadable(storage) from error
+    return [entry for folder in folders for entry in _statuses(folder)]
+
+
+def unreadable(storage: Path) -> UserError:
+    """One sentence on a storage that runs cannot be read from."""
+    if is_uri(place := place_of(storage)):
+        return UserError(f"storage: there is nothing in {place}; give the bucket and prefix that runs were written to")
+    return UserError(f"storage: {place} is not a folder that can be read; give the folder that runs were written to")
+
+
+def status_table(statuses: Iterable[RunStatus]) -> Table:
+    """The runs for a terminal; metrics in percent."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for heading, justify in (
+        ("Run", "left"),
+        ("Trial", "left"),
+        ("Status", "left"),
+        ("Stage", "left"),
+        ("Step", "right"),
+        ("Metric", "right"),
+        ("Device-\nhours", "right"),
+        ("Age", "right"),
+    ):
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for entry in statuses:
+        metric = "" if entry.metric is None else f"{metric_title(entry.metric_name or '')} {percent_text(entry.metric)}"
+        table.add_row(
+            text_cell(entry.run),
+            text_cell(entry.trial),
+            Text(entry.status, style=_STYLES[entry.status]),
+            text_cell(entry.stage),
+            entry.step,
+            text_cell(metric),
+            hours_text(entry.device_hours),
+            age_text(entry.age_seconds),
+        )
+    return table
+
+
+def _statuses(folder: Path) -> list[RunStatus]:
+    try:
+        return look_at(folder)[0] if _is_run(folder) else []
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+        return [_without_progress(folder.name, "stale", reason, _written_at(folder) or time.time())]
+
+
+def _is_run(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    return (folder / "config.yaml").exists() or (folder / "progress").is_dir()
+
+
+def look_at(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
+    """Where one run stands, trial by trial, and the result of a finished one; damaged files are told as such."""
+    live = _progress(folder)
+    finished_at = _written_at(folder / "result.json")
+    if finished_at is not None:
+        result = _result(folder)
+        # A run that was started anew over an older result is live again.
+        started_anew = any(entry.status == "running" and entry.updated_at > finished_at for entry in live)
+        if result is not None and not started_anew:
+            return [_finished(folder.name, result, finished_at)], result
+        if result is None and not live:
+            return [_without_progress(folder.name, "failed", "result.json cannot be read", finished_at)], None
+    if live:
+        return [_live(folder.name, entry) for entry in live], None
+    written_at = _written_at(folder / "config.yaml") or _written_at(folder) or time.time()
+    if (reason := read_failure(folder, MAIN_TRIAL)) is not None:
+        return [_without_progress(folder.name, "failed", reason, written_at)], None
+    if _has_unreadable_progress(folder):
+        return [_without_progress(folder.name, "stale", "its progress cannot be read", written_at)], None
+    # It may be long in a queue: only what has begun and is no longer heard of is stale.
+    return [_without_progress(folder.name, "waiting", "not begun", written_at)], None
+
+
+def _finished(run: str, result: RunResult, finished_at: float) -> RunStatus:
+    failed = sum(trial.status == "failed" for trial in result.trials)
+    trials = f"{len(result.trials)} trials" if len(result.trials) > 1 else "main"
+    return RunStatus(
+        run=run,
+        trial=f"{trials}, {failed} failed" if failed else trials,
+        status="finished",
+        stage="",
+        step="",
+        metric_name=result.primary_metric,
+        metric=result.student.validation_metrics.get(result.primary_metric),
+        metric_split="validation",
+        device_hours=result.cost.device_hours,
+        age_seconds=_age(finished_at),
+    )
+
+
+def _live(run: str, progress: Progress) -> RunStatus:
+    return RunStatus(
+        run=run,
+        trial=progress.trial,
+        status="stale" if is_stale(progress, _STALE_SECONDS) else progress.status,
+        stage=f"{progress.stage_index}/{progress.num_stages} {progress.stage}",
+        step=f"{progress.step}/{progress.num_steps}" if progress.num_steps else "",
+        metric_name=progress.metric_name,
+        metric=progress.metric,
+        metric_split="selection",
+        device_hours=progress.device_hours,
+        age_seconds=_age(progress.updated_at),
+    )
+
+
+def _without_progress(run: str, state: Literal["waiting", "failed", "stale"], stage: str, at: float) -> RunStatus:
+    return RunStatus(run, "main", state, stage, "", None, None, "selection", None, _age(at))
+
+
+def _progress(folder: Path) -> list[Progress]:
+    try:
+        return read_progress(folder)
+    except (OSError, ValueError, RecursionError):
+        return []
+
+
+def _has_unreadable_progress(folder: Path) -> bool:
+    """Whether there is progress all the same where :func:`_progress` found none."""
+    path = folder / "progress"
+    return path.is_file() or any(path.glob("*.json"))
+
+
+def _result(folder: Path) -> RunResult | None:
+    try:
+        return load_result(folder)
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _written_at(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
+def _age(at: float) -> float:
+    return max(0.0, time.time() - at)

@@ -1,0 +1,113 @@
+"""A study's own files: its table, what it found, its figures, and one page of them all."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from minidisc_ray.configs.printable import printable_json
+from minidisc_ray.configs.redact import redact, redacted
+from minidisc_ray.configs.study_base import StudyConfig
+from minidisc_ray.files.writing import write_text
+from minidisc_ray.reports.comparison.columns import Section
+from minidisc_ray.reports.comparison.render import Format, markdown_text, terminal_text
+from minidisc_ray.reports.pages.page import environment, page_figures, write_page
+from minidisc_ray.reports.study.finding_notes import finding_notes
+from minidisc_ray.reports.study.findings import finding_sections
+from minidisc_ray.reports.study.render import render_study, study_sections
+from minidisc_ray.reports.study.table import StudyTable
+from minidisc_ray.reports.words import hours_text, percent_text
+from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.study.cells import Outcome
+from minidisc_ray.study.findings import Findings
+
+_TEMPLATE = "study.html.jinja"
+_KINDS = ("tradeoff", "assistants", "cost", "accuracy", "structure")
+
+
+def render_whole_study(table: StudyTable, findings: Findings, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
+    """The table, then what was found, without secrets; csv is the table alone, json has both in full precision.
+
+    Args:
+        table: of the study.
+        findings: of its runs.
+        format: what to write.
+        width: columns of the terminal, for ``table`` alone.
+    """
+    text = render_study(table, format, width)
+    if format == "csv":
+        return redact(text)
+    if format == "json":
+        whole = redacted(json.loads(text) | {"findings": asdict(findings)})
+        return printable_json(json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+    sections, notes = finding_sections(findings, table.num_seeds), finding_notes(findings, table.num_seeds)
+    if not sections and not notes:
+        return redact(text)
+    rest = terminal_text(sections, notes, width) if format == "table" else markdown_text(sections, notes)
+    return redact(f"{text}\n{rest}")
+
+
+def write_study(
+    folder: Path, study: StudyConfig, table: StudyTable, findings: Findings, outcomes: Sequence[Outcome]
+) -> Path:
+    """Write ``study.yaml``, ``table.md``, ``table.csv``, ``study.json``, ``figures/`` and ``report.html``.
+
+    Returns:
+        The page's path.
+    """
+    # Here and not above: nothing but a page should pay for importing matplotlib.
+    from minidisc_ray.reports.figures import drawings_of, write_figures
+
+    config_text = yaml.safe_dump(redacted(study.model_dump(mode="json")), sort_keys=False, allow_unicode=True)
+    write_text(folder / "study.yaml", config_text)
+    write_text(folder / "table.md", render_whole_study(table, findings, "md"))
+    write_text(folder / "table.csv", render_whole_study(table, findings, "csv"))
+    write_text(folder / "study.json", render_whole_study(table, findings, "json"))
+    results = list({o.name: o.result for o in outcomes if o.result is not None}.values())
+    drawings = drawings_of(results, _one_of_each_task(results))
+    write_figures(folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
+    total = len({outcome.name for outcome in outcomes})
+    page = (
+        environment()
+        .get_template(_TEMPLATE)
+        .render(
+            study=table,
+            sections=[_scores_first(section) for section in study_sections(table)],
+            findings=finding_sections(findings, table.num_seeds),
+            finding_notes=finding_notes(findings, table.num_seeds),
+            drawings=page_figures(drawings, *_KINDS),
+            progress=f"{len(results)} of {total} runs finished",
+            date=datetime.now(UTC).strftime("%Y-%m-%d"),
+            runs=[_run_row(outcome) for outcome in {o.name: o for o in outcomes}.values()],
+            config_text=config_text,
+            versions=sorted(results[0].versions.items()) if results else [],
+        )
+    )
+    return write_page(folder / "report.html", page)
+
+
+def _scores_first(section: Section) -> Section:
+    """A page scrolls sideways where a terminal leaves columns out: what would be left out first stands last."""
+    return replace(section, columns=tuple(sorted(section.columns, key=lambda column: column.priority)))
+
+
+def _one_of_each_task(results: Sequence[RunResult]) -> list[RunResult]:
+    """Kept structures are drawn for one MiniDisc run of each task and scale: those of its other seeds look alike."""
+    found: dict[tuple[str, int], RunResult] = {}
+    for result in results:
+        if result.method == "minidisc":
+            found.setdefault((result.task, result.student.scale_percent), result)
+    return list(found.values())
+
+
+def _run_row(outcome: Outcome) -> tuple[str, ...]:
+    cell, result = outcome.cell, outcome.result
+    scale = "" if cell.scale_percent is None else f"{cell.scale_percent}%"
+    start = (outcome.name, cell.method, cell.task, str(cell.seed), scale)
+    if result is None:
+        return (*start, "failed" if outcome.failure else "not finished", "")
+    metric = result.student.validation_metrics[result.primary_metric]
+    return (*start, percent_text(metric), hours_text(result.cost.device_hours))

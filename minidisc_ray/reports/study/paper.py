@@ -1,0 +1,94 @@
+"""What a paper printed, beside what was measured: only where the teacher is the paper's."""
+
+from collections.abc import Mapping, Sequence
+from math import isqrt
+
+from minidisc_ray.configs.study_base import AVERAGE, COST, FLOPS, TEACHER_ROW, PaperConfig, PaperTableConfig
+from minidisc_ray.run_files.result import ModelRecord
+
+_NO_METRICS = {AVERAGE, COST, FLOPS}
+
+
+def hidden_size(teacher: ModelRecord) -> int | None:
+    """The hidden size that an unpruned encoder's parameters follow from; None where its heads are not as wide together.
+
+    ``core/flops.py`` counts, for each layer, ``H (4H + 3)`` parameters of attention, ``f (2H + 1)`` of the feed-forward
+    network with ``f`` neurons, and ``6H`` of output biases and norms: a quadratic in ``H``.
+    """
+    layers, neurons = len(teacher.heads), sum(teacher.neurons)
+    # 4LH^2 + (9L + 2F)H + F = P
+    linear = 9 * layers + 2 * neurons
+    constant = neurons - teacher.encoder_parameters
+    root = isqrt(max(0, linear * linear - 16 * layers * constant))
+    size, rest = divmod(root - linear, 8 * layers)
+    if rest or size <= 0 or 4 * layers * size * size + linear * size + constant != 0:
+        return None
+    return size
+
+
+def size_text(teacher: ModelRecord) -> str:
+    """A teacher's size: 6 layers of 384."""
+    hidden = hidden_size(teacher)
+    layers = len(teacher.heads)
+    return _layers(layers) + (f" of {hidden}" if hidden else f" with {sum(teacher.neurons) // layers} neurons")
+
+
+def printed_for(paper: PaperConfig | None, teacher: ModelRecord | None) -> PaperTableConfig | None:
+    """What was printed for a teacher of this size; None if nothing was."""
+    if paper is None or teacher is None:
+        return None
+    found = (len(teacher.heads), hidden_size(teacher))
+    for table in paper.tables.values():
+        if (table.teacher.num_layers, table.teacher.hidden_size) == found:
+            return table
+    return None
+
+
+def other_teacher_note(paper: PaperConfig, teacher: ModelRecord) -> str:
+    """Why the paper's figures are not shown."""
+    sizes = [f"{_layers(one.teacher.num_layers)} of {one.teacher.hidden_size}" for one in paper.tables.values()]
+    whose = "teacher has" if len(sizes) == 1 else "teachers have"
+    return (
+        f"The paper's figures are not shown: the paper's {whose} {' and '.join(sizes)}; this one {size_text(teacher)}."
+    )
+
+
+def printed_row(
+    table: PaperTableConfig | None, method: str, scale_percent: int | None, columns: Sequence[str]
+) -> dict[str, float]:
+    """A row's printed figures by our own columns; metrics in percent. Empty where nothing was printed.
+
+    Args:
+        table: what was printed for the teacher.
+        method: its name in the study.
+        scale_percent: the student's; None for the teacher and for students of some layers, which stand once.
+        columns: the metric columns that we have.
+    """
+    rows: Mapping[int | str, Mapping[str, float]] = table.rows.get(method, {}) if table is not None else {}
+    if scale_percent is None:
+        figures = next(iter(rows.values()), {})
+    else:
+        figures = rows.get(scale_percent, rows.get(str(scale_percent), {}))
+    # MNLI without its mismatched rows is the paper's matched column.
+    found = {column: figures.get(column, figures.get(f"{column}_m")) for column in columns}
+    found |= {key: figures.get(key) for key in (COST, FLOPS)}
+    if table is not None and set(average_of(table)) == set(columns):
+        found[AVERAGE] = figures.get(AVERAGE)
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def average_of(table: PaperTableConfig) -> tuple[str, ...]:
+    """The columns that a printed average is of: those given, else those printed."""
+    if table.average_of is not None:
+        return table.average_of
+    figures = [figures for by_scale in table.rows.values() for figures in by_scale.values()]
+    return tuple(dict.fromkeys(column for row in figures for column in row if column not in _NO_METRICS))
+
+
+def teacher_row(table: PaperTableConfig | None, columns: Sequence[str]) -> dict[str, float]:
+    """The teacher's printed figures."""
+    return printed_row(table, TEACHER_ROW, None, columns)
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer{'s' if count != 1 else ''}"

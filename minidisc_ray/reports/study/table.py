@@ -1,0 +1,267 @@
+"""A study's outcomes as one table in the papers' layout: methods down, tasks across, a block for each teacher."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from minidisc_ray.configs.study_base import TEACHER_ROW, StudyConfig
+from minidisc_ray.reports.comparison.checks import check_comparable, check_same
+from minidisc_ray.reports.comparison.table import MAJORITY, flops_ratio
+from minidisc_ray.reports.study.columns import ScoreColumn, columns_of
+from minidisc_ray.reports.study.learning import learning_warnings
+from minidisc_ray.reports.study.marks import Marks
+from minidisc_ray.reports.study.notes import notes_of
+from minidisc_ray.reports.study.paper import printed_for, printed_row, teacher_row
+from minidisc_ray.reports.study.scores import Score, average_of_row, mean, score_of
+from minidisc_ray.run_files.result import ModelRecord, RunResult
+from minidisc_ray.study.cells import Outcome
+
+Group = Literal["teacher", "conventional", "assistant", "majority"]
+_ORDER: tuple[Group, ...] = ("conventional", "assistant")
+_WITHOUT_ASSISTANT = ("conventional", "sparse_teacher")
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One line of the table; sizes and ratios are means over tasks and seeds.
+
+    Attributes:
+        group: which part of the table it stands in.
+        label: as it is printed.
+        method: its name in the study; None for teacher and majority.
+        scale_percent: the student's; None for teacher, majority, and students of some layers.
+        scores: by the columns' keys.
+        average: the flat mean over columns.
+        macs_at_128: multiply-adds of one row of 128 tokens, what the papers print as FLOPs.
+        device_hours_ratio: to the conventional run of the same teacher, task, scale and seed.
+        training_flops_ratio: likewise.
+        printed: the paper's figures by column, metrics in percent; empty where they are not shown.
+        runs: the names of those that are finished.
+    """
+
+    group: Group
+    label: str
+    scores: dict[str, Score]
+    average: Score
+    method: str | None = None
+    scale_percent: int | None = None
+    encoder_parameters: float | None = None
+    total_parameters: float | None = None
+    macs_at_128: float | None = None
+    device_hours_ratio: float | None = None
+    training_flops_ratio: float | None = None
+    flops_ratio: float | None = None
+    evaluation_flops: float | None = None
+    printed: dict[str, float] | None = None
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """One teacher's part of the table.
+
+    Attributes:
+        name: the teacher's; None where the study has one.
+        teacher: as a finished run has recorded it; None before there is one.
+    """
+
+    name: str | None
+    teacher: ModelRecord | None
+    columns: tuple[ScoreColumn, ...]
+    rows: tuple[StudyRow, ...]
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """A study's whole table, as data.
+
+    Attributes:
+        notes: what a reader must know: the warnings, then failed and unfinished runs, then the rest.
+        warnings: where models have learned nothing.
+        failed: names of failed runs with their reasons.
+        unfinished: names of runs that have neither a result nor failed.
+    """
+
+    name: str
+    title: str
+    budget: str | None
+    num_seeds: int
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
+    failed: dict[str, str]
+    unfinished: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def study_table(study: StudyConfig, outcomes: Sequence[Outcome]) -> StudyTable:
+    """The table of a study's outcomes, finished or not.
+
+    Raises:
+        UserError: if runs that would stand side by side differ in protocol, rows, metric, teacher or unit of hours.
+    """
+    _check(outcomes)
+    marks = Marks()
+    blocks = []
+    for teacher in study.teacher_names:
+        here = [outcome for outcome in outcomes if outcome.cell.teacher == teacher]
+        if here:
+            blocks.append(_block(study, teacher, here, marks))
+    warnings = tuple(learning_warnings(outcomes))
+    shown = [(block.teacher, block.columns) for block in blocks]
+    return StudyTable(
+        name=study.name,
+        title=study.title or study.name,
+        budget=study.budget,
+        num_seeds=len(study.seeds),
+        blocks=tuple(blocks),
+        notes=(*warnings, *notes_of(study, outcomes, marks, shown)),
+        failed={outcome.name: outcome.failure for outcome in outcomes if outcome.failure is not None},
+        unfinished=tuple(dict.fromkeys(one.name for one in outcomes if one.result is None and one.failure is None)),
+        warnings=warnings,
+    )
+
+
+def row_label(method: str, scale_percent: int | None) -> str:
+    """A row's name as the papers print it: the scale follows the first word, ``MiniDisc10% (η=1)``."""
+    if scale_percent is None:
+        return method
+    first, space, rest = method.partition(" ")
+    return f"{first}{scale_percent}%{space}{rest}"
+
+
+def _check(outcomes: Sequence[Outcome]) -> None:
+    results = _results(outcomes)
+    if results:
+        check_same(results, lambda run: run.protocol, "protocol")
+    for place in dict.fromkeys((one.cell.teacher, one.cell.task) for one in outcomes):
+        here = _results(one for one in outcomes if (one.cell.teacher, one.cell.task) == place)
+        if here:
+            check_comparable(here)
+            check_same(here, lambda run: run.cost.device_unit, "unit of device-hours")
+
+
+def _block(study: StudyConfig, teacher: str | None, outcomes: Sequence[Outcome], marks: Marks) -> Block:
+    columns = columns_of(study, outcomes)
+    results = _results(outcomes)
+    record = results[0].teacher if results else None
+    table = printed_for(study.paper, record)
+    keys = [column.key for column in columns]
+    rows = [_teacher_row(teacher, columns, outcomes, teacher_row(table, keys))]
+    found: dict[tuple[str, int | None], list[Outcome]] = {}
+    for outcome in outcomes:
+        found.setdefault((outcome.cell.method, outcome.cell.scale_percent), []).append(outcome)
+    order = list(study.methods)
+    for group in _ORDER:
+        of_group = [place for place, runs in found.items() if _group(study, runs[0]) == group]
+        # Students of some layers first, then from the largest scale down, as the papers have them.
+        for method, scale in sorted(of_group, key=lambda place: (-(place[1] or 100), order.index(place[0]))):
+            runs = found[method, scale]
+            printed = printed_row(table, method, scale, keys)
+            rows.append(_method_row(group, runs, columns, outcomes, study, marks, printed))
+    if results:
+        rows.append(_majority_row(columns, outcomes))
+    return Block(teacher, record, columns, tuple(rows))
+
+
+def _group(study: StudyConfig, outcome: Outcome) -> Group:
+    named = study.methods[outcome.cell.method].group
+    return named or ("conventional" if outcome.cell.config.schedule.kind in _WITHOUT_ASSISTANT else "assistant")
+
+
+def _method_row(
+    group: Group,
+    runs: Sequence[Outcome],
+    columns: Sequence[ScoreColumn],
+    outcomes: Sequence[Outcome],
+    study: StudyConfig,
+    marks: Marks,
+    printed: dict[str, float],
+) -> StudyRow:
+    cell = runs[0].cell
+    scores = {
+        column.key: score_of([run for run in runs if run.cell.task == column.task], column.of_student, marks)
+        for column in columns
+    }
+    results = _results(runs)
+    pairs = _pairs(runs, outcomes, study.conventional)
+    students = [result.student for result in results]
+    return StudyRow(
+        group=group,
+        label=row_label(cell.method, cell.scale_percent),
+        scores=scores,
+        average=average_of_row(list(scores.values())),
+        method=cell.method,
+        scale_percent=cell.scale_percent,
+        encoder_parameters=mean(student.encoder_parameters for student in students),
+        total_parameters=mean(student.total_parameters for student in students),
+        macs_at_128=mean(student.macs_at_128 for student in students),
+        device_hours_ratio=mean(
+            run.cost.device_hours / base.cost.device_hours for run, base in pairs if base.cost.device_hours
+        ),
+        training_flops_ratio=mean(
+            run.cost.training_flops / base.cost.training_flops for run, base in pairs if base.cost.training_flops
+        ),
+        flops_ratio=flops_ratio(pairs),
+        evaluation_flops=mean(
+            result.cost.evaluation_flops for result in results if result.cost.evaluation_flops is not None
+        ),
+        printed=printed,
+        runs=tuple(result.name for result in results),
+    )
+
+
+def _pairs(
+    runs: Sequence[Outcome], outcomes: Sequence[Outcome], conventional: str | None
+) -> list[tuple[RunResult, RunResult]]:
+    """Each finished run with the conventional one of the same task, scale and seed, where there is one."""
+    bases = {
+        (one.cell.task, one.cell.scale_percent, one.cell.seed): one.result
+        for one in outcomes
+        if one.cell.method == conventional and one.result is not None
+    }
+    pairs = []
+    for run in runs:
+        if run.result is not None:
+            # A student of some layers has the scale that it turned out to be.
+            scale = run.cell.scale_percent or run.result.student.scale_percent
+            base = bases.get((run.cell.task, scale, run.cell.seed))
+            pairs += [(run.result, base)] if base is not None else []
+    return pairs
+
+
+def _teacher_row(
+    name: str | None,
+    columns: Sequence[ScoreColumn],
+    outcomes: Sequence[Outcome],
+    printed: dict[str, float],
+) -> StudyRow:
+    scores = {}
+    for column in columns:
+        # All methods of one task and seed share their teacher.
+        by_seed = {run.cell.seed: run for run in outcomes if run.cell.task == column.task and run.result is not None}
+        scores[column.key] = score_of([by_seed[seed] for seed in sorted(by_seed)], column.of_teacher)
+    teachers = [result.teacher for result in _results(outcomes)]
+    first = teachers[0] if teachers else None
+    return StudyRow(
+        group="teacher",
+        label=name or TEACHER_ROW,
+        scores=scores,
+        average=average_of_row(list(scores.values())),
+        encoder_parameters=first.encoder_parameters if first else None,
+        total_parameters=first.total_parameters if first else None,
+        macs_at_128=first.macs_at_128 if first else None,
+        printed=printed,
+    )
+
+
+def _majority_row(columns: Sequence[ScoreColumn], outcomes: Sequence[Outcome]) -> StudyRow:
+    scores = {}
+    for column in columns:
+        # The data alone decide it, no seed does: one run tells it.
+        found = [run for run in outcomes if run.cell.task == column.task and run.result is not None]
+        scores[column.key] = score_of(found[:1], column.of_majority)
+    return StudyRow("majority", MAJORITY, scores, average_of_row(list(scores.values())))
+
+
+def _results(outcomes: Iterable[Outcome]) -> list[RunResult]:
+    return [outcome.result for outcome in outcomes if outcome.result is not None]

@@ -1,0 +1,1 @@
+"""Schema, reading and writing of each file that a run leaves; decides nothing."""

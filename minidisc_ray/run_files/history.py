@@ -1,0 +1,55 @@
+"""``history/TRIAL.jsonl`` in a run directory: every epoch as it went, for what is told of the run elsewhere."""
+
+import json
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from minidisc_ray.configs.base import Config
+from minidisc_ray.files.mirroring import upload_later
+from minidisc_ray.files.reading import read_regular
+from minidisc_ray.training.state import EpochRecord
+
+_FOLDER = "history"
+# Of a few hundred bytes an epoch.
+_HISTORY_BYTES = 2**30
+
+
+class EpochNote(Config):
+    """One epoch of one stage."""
+
+    trial: str
+    stage: str
+    step: int = Field(description="Optimiser steps of the stage so far.")
+    at: float = Field(description="Seconds since the epoch.")
+    epoch: EpochRecord
+
+
+def append_epoch(run_folder: Path, trial: str, stage: str, step: int, epoch: EpochRecord) -> None:
+    """Write an epoch down; a storage that refuses is no reason to stop training."""
+    note = EpochNote(trial=trial, stage=stage, step=step, at=time.time(), epoch=epoch)
+    path = run_folder / _FOLDER / f"{trial}.jsonl"
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(note.model_dump_json() + "\n")
+        upload_later(path)
+
+
+def read_history(run_folder: Path) -> list[EpochNote]:
+    """Every epoch by trial and stage; of one that was trained twice the later, torn lines are passed over."""
+    found: dict[tuple[str, str, int], EpochNote] = {}
+    for path in sorted((run_folder / _FOLDER).glob("*.jsonl")):
+        with suppress(OSError):
+            for note in _notes(read_regular(path, _HISTORY_BYTES).decode("utf-8", errors="replace").splitlines()):
+                found[note.trial, note.stage, note.epoch.epoch] = note
+    return list(found.values())
+
+
+def _notes(lines: Iterable[str]) -> Iterable[EpochNote]:
+    for line in lines:
+        with suppress(ValueError, ValidationError):
+            yield EpochNote.model_validate(json.loads(line))

@@ -1,0 +1,87 @@
+"""What finished models answered, row by row: kept beside the result, so that intervals need no model.
+
+``predictions/TRIAL.STAGE.safetensors`` in a run directory holds logits by the rows' name: ``selection/40`` for the
+model at 40 percent, ``validation/SET``; ``predictions/labels.safetensors`` the labels, ``selection`` and
+``validation/SET``.
+N rows, C classes.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.writing import write_file
+
+SELECTION = "selection"
+VALIDATION = "validation"
+_FOLDER = "predictions"
+_LABELS = "labels"
+_DIGEST = "sha256"
+
+
+def predictions_path(run_folder: Path, trial: str | None = None, stage: str | None = None) -> Path:
+    """The file of a stage's logits; without a trial that of the labels."""
+    return run_folder / _FOLDER / (f"{_LABELS}.safetensors" if trial is None else f"{trial}.{stage}.safetensors")
+
+
+def write_predictions(run_folder: Path, trial: str, stage: str, logits: Mapping[str, np.ndarray]) -> None:
+    """Write a stage's logits, (N, C) each, whole or not at all."""
+    _write(predictions_path(run_folder, trial, stage), logits)
+
+
+def write_labels(run_folder: Path, selection: np.ndarray, validation: Mapping[str, np.ndarray]) -> None:
+    """Write the labels, (N,) each, that the logits belong to; those of validation by their set."""
+    labels = {SELECTION: selection, **{f"{VALIDATION}/{name}": found for name, found in validation.items()}}
+    _write(predictions_path(run_folder), labels)
+
+
+def read_predictions(run_folder: Path, trial: str, stage: str) -> dict[str, np.ndarray] | None:
+    """A stage's logits by the rows' name; None where the run kept none.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    return _read(predictions_path(run_folder, trial, stage))
+
+
+def read_labels(run_folder: Path) -> dict[str, np.ndarray] | None:
+    """Labels by the rows' name; None where the run kept none.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    return _read(predictions_path(run_folder))
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    metadata = {_DIGEST: _digest(kept)}
+    write_file(path, lambda temporary: save_file(kept, temporary, metadata))
+
+
+def _read(path: Path) -> dict[str, np.ndarray] | None:
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if metadata.get(_DIGEST, found := _digest(arrays)) != found:
+            raise ValueError("its values are not those that were written")
+        return arrays
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path}: not readable as predictions ({reason}); remove the run and run it again") from error
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        sha.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        sha.update(arrays[name].tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,113 @@
+"""``progress/TRIAL.json`` in a run directory: what ``minidisc status`` reads while a run is live."""
+
+import errno
+import json
+import os
+import time
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from minidisc_ray.configs.base import Config
+from minidisc_ray.files.mirroring import upload, upload_later
+from minidisc_ray.files.patience import TRANSIENT, StorageError
+from minidisc_ray.files.reading import read_regular
+from minidisc_ray.files.writing import make_folder, remove, temporary_beside
+
+
+class Progress(Config):
+    """Where one trial stands; written atomically, at most about once a second."""
+
+    trial: str
+    status: Literal["running", "finished", "failed", "interrupted"]
+    stage: str
+    stage_index: int = Field(description="1-based.")
+    num_stages: int
+    step: int = 0
+    num_steps: int = 0
+    epoch: int = 0
+    metric_name: str | None = None
+    metric: float | None = Field(None, description="The latest value on the selection split.")
+    device_hours: float = 0.0
+    started_at: float = Field(description="Seconds since the epoch.")
+    updated_at: float
+
+
+def write_progress(run_folder: Path, progress: Progress) -> None:
+    """Replace a trial's progress file; a reader never sees half of it.
+
+    It is for whoever looks, so nothing waits for it: while the storage is away or full, what it last said stays.
+    """
+    path = run_folder / "progress" / f"{progress.trial}.json"
+    temporary = temporary_beside(path)
+    try:
+        make_folder(path.parent)
+        temporary.write_text(progress.model_dump_json(), encoding="utf-8")
+        temporary.replace(path)
+        upload_later(path)
+        if progress.status != "running":
+            upload(path)
+    except OSError as error:
+        remove(temporary)
+        if not isinstance(error, StorageError) and error.errno not in (*TRANSIENT, errno.ENOENT):
+            raise
+
+
+def read_progress(run_folder: Path) -> list[Progress]:
+    """Every trial's progress, by trial name; unreadable files are left out."""
+    found = (_read(path) for path in sorted((run_folder / "progress").glob("*.json")))
+    return [progress for progress in found if progress is not None]
+
+
+def read_trial_progress(run_folder: Path, trial: str) -> Progress | None:
+    """One trial's progress; None if there is none, or it is unreadable."""
+    return _read(run_folder / "progress" / f"{trial}.json")
+
+
+class ProgressReader:
+    """Reads a run's progress again and again, and each file only when it was replaced: most of a long sweep is over."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self._folder = run_folder / "progress"
+        self._known: dict[str, tuple[tuple[int, int, int], Progress | None]] = {}
+
+    def read(self) -> list[Progress]:
+        """As :func:`read_progress`."""
+        try:
+            with os.scandir(self._folder) as entries:
+                found = {entry.name: _stamp(entry.stat()) for entry in entries if entry.name.endswith(".json")}
+        except OSError:
+            # A file that was replaced while it was looked at, or a storage that is away for a moment.
+            return [progress for _, (_, progress) in sorted(self._known.items()) if progress is not None]
+        self._known = {
+            name: self._known[name]
+            if name in self._known and self._known[name][0] == stamp
+            else (stamp, _read(self._folder / name))
+            for name, stamp in sorted(found.items())
+            if not name.startswith(".")
+        }
+        return [progress for _, progress in self._known.values() if progress is not None]
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _read(path: Path) -> Progress | None:
+    try:
+        return Progress.model_validate(json.loads(read_regular(path).decode("utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def mark_stopped(run_folder: Path) -> None:
+    """A killed worker cannot say that it stopped; say it for the trials that still call themselves running."""
+    for progress in read_progress(run_folder):
+        if progress.status == "running":
+            write_progress(run_folder, progress.model_copy(update={"status": "interrupted"}))
+
+
+def is_stale(progress: Progress, seconds: float = 60.0) -> bool:
+    """Whether a trial that calls itself running has not been heard of for a while."""
+    return progress.status == "running" and time.time() - progress.updated_at > seconds

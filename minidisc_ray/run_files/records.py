@@ -1,0 +1,150 @@
+"""What a finished stage leaves behind: ``record.json``, and a model beside it where it made one.
+
+The record is a sealed document that lists the tensors beside it; the model's folder has a seal of its own.
+"""
+
+import json
+import logging
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from minidisc_ray.configs.base import Config
+from minidisc_ray.files.digests import check_seal, entry_flaw, entry_of, open_document, sealed_document
+from minidisc_ray.files.patience import retry_storage
+from minidisc_ray.files.writing import is_there, read_json, remove, write_text
+from minidisc_ray.run_files.result import ROUNDING
+from minidisc_ray.run_files.result_flaws import impossible_number
+from minidisc_ray.training.state import EpochRecord
+
+logger = logging.getLogger("minidisc_ray")
+
+_RECORD, MODEL = "record.json", "model"
+# As stages name them; nothing else is looked for, least of all outside of the folder.
+_TENSORS = re.compile(r"[A-Za-z0-9_-]{1,100}\.safetensors")
+_told: set[tuple[Path, str]] = set()
+
+
+class StageRecord(Config):
+    """One finished stage.
+
+    Attributes are those of every kind of stage; those that do not apply are empty.
+    """
+
+    stage: str
+    trial: str = "main"
+    scale_percent: int | None = None
+    num_epochs: int | None = None
+    best_epoch: int | None = None
+    training_flops: float = 0.0
+    evaluation_flops: float = Field(0.0, description="Of every forward pass that scored something.")
+    step_seconds: float | None = Field(None, description="Of the median step.")
+    step_memory_bytes: int | None = Field(None, description="Added by the largest step at its peak.")
+    history: tuple[EpochRecord, ...] = Field((), description="Every epoch that was trained, the kept one among them.")
+    trained_scales: tuple[int, ...] | None = Field(
+        None, description="Of a sandwich: those that a step up to the kept epoch drew."
+    )
+    warning: str | None = Field(None, description="What is amiss with the stage's model, in a sentence.")
+    selection_metrics: dict[int, dict[str, float]] = Field(default_factory=dict, description="By scale percent.")
+    validation_metrics: dict[str, float] = Field(default_factory=dict)
+    chosen_percent: int | None = None
+    chosen_chain: tuple[int, ...] = Field((), description="Every assistant chosen together, largest first.")
+    tradeoffs: dict[int, float] = Field(default_factory=dict)
+
+    @property
+    def percent(self) -> int:
+        """The scale of the one model that the stage left."""
+        assert self.scale_percent is not None, f"{self.stage} leaves no single model"
+        return self.scale_percent
+
+
+def read_record(folder: Path, verify: bool = True) -> StageRecord | None:
+    """A stage's record; None if the stage is not finished, or what it left is damaged, which is logged.
+
+    Args:
+        folder: of the stage.
+        verify: also check what the stage left beside its record; a model that is gone was freed by ``clean``.
+    """
+    if not is_there(folder / _RECORD):
+        return None
+    record, flaw = _read(folder, verify)
+    if flaw is None and verify:
+        flaw = check_seal(folder / MODEL)
+    if flaw is not None:
+        if (folder, flaw) not in _told:
+            _told.add((folder, flaw))
+            logger.warning("%s: this finished stage is damaged (%s) and counts as not finished", folder, flaw)
+        return None
+    return record
+
+
+def find_finished(folder: Path, left: str = MODEL) -> StageRecord | None:
+    """Likewise, but None also where what the stage has to leave is gone: for who needs it next."""
+    return read_record(folder) if is_there(folder / left) else None
+
+
+def write_record(folder: Path, record: StageRecord) -> None:
+    """Mark a stage as finished; the last thing that it does."""
+    value: dict[str, Any] = json.loads(record.model_dump_json())
+    tensors = retry_storage(lambda: sorted(folder.glob("*.safetensors")), folder)
+    value["files"] = {path.name: retry_storage(partial(entry_of, path), path) for path in tensors}
+    write_text(folder / _RECORD, json.dumps(sealed_document(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def remove_record(folder: Path) -> None:
+    """Mark a stage as not finished; the first thing that is done to make it again."""
+    remove(folder / _RECORD)
+
+
+def _read(folder: Path, verify: bool) -> tuple[StageRecord | None, str | None]:
+    """A record, and what is wrong with it or, where that is verified, with the files that it lists."""
+    raw = read_json(folder / _RECORD)
+    if not isinstance(raw, dict):
+        return None, f"{_RECORD} cannot be read"
+    value, flaw = open_document(raw)
+    files = value.pop("files", {})
+    try:
+        record = StageRecord.model_validate(value)
+        flaw = flaw or _flaw_of(value, record)
+    except (ValidationError, UnicodeEncodeError):
+        return None, f"{_RECORD} is no record"
+    try:
+        if not all(map(_TENSORS.fullmatch, files)):
+            return None, f"{_RECORD} lists files that no stage leaves"
+        flaws = (entry_flaw(folder / name, entry) for name, entry in files.items() if verify)
+        return record, flaw or next((found for found in flaws if found is not None), None)
+    except (AttributeError, KeyError, TypeError):
+        return None, f"{_RECORD} lists no files"
+
+
+def _flaw_of(value: Any, record: StageRecord) -> str | None:
+    """What no stage writes though its types are right: the run's result could not be made of it.
+
+    Raises:
+        UnicodeEncodeError: if one of its texts can be written nowhere.
+    """
+    json.dumps(value, ensure_ascii=False).encode()
+    if (number := impossible_number(value)) is not None:
+        return f"{_RECORD}: {number}"
+    chosen = () if record.chosen_percent is None else (record.chosen_percent,)
+    own = () if record.scale_percent is None else (record.scale_percent,)
+    if not all(1 <= scale <= 100 for scale in (*own, *chosen, *record.chosen_chain, *record.selection_metrics)):
+        return f"{_RECORD} has a scale that is not between 1 and 100 percent"
+    metrics = [*record.selection_metrics.values(), record.validation_metrics]
+    metrics += [scores for epoch in record.history for scores in epoch.metrics.values()]
+    if any(abs(metric) > 1 + ROUNDING for scores in metrics for metric in scores.values()):
+        return f"{_RECORD} has a metric that is not between -1 and 1"
+    if own and not (record.selection_metrics.get(own[0]) and record.validation_metrics):
+        return f"{_RECORD} lacks the metrics of its model"
+    if not all(record.selection_metrics.values()):
+        return f"{_RECORD} lacks the metrics of a candidate"
+    if (
+        min(record.training_flops, record.evaluation_flops) < 0
+        or (record.step_seconds or 0) < 0
+        or (record.step_memory_bytes or 0) < 0
+    ):
+        return f"{_RECORD} has a cost below nothing"
+    return None

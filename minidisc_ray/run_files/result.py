@@ -1,0 +1,328 @@
+"""The versioned schema of ``result.json``: what one run found, and what it cost."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from minidisc_ray.configs.base import Config, UserError
+from minidisc_ray.files.digests import open_document, sealed_document
+from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.reading import read_regular
+from minidisc_ray.files.writing import write_text
+from minidisc_ray.run_files.result_flaws import first_flaw, impossible_number
+
+SCHEMA_VERSION: Final = 1
+_RESULT = "result.json"
+Method = Literal["conventional", "matched", "sparse_teacher", "assistant", "law", "minidisc", "maxidisc"]
+_WITH_ASSISTANT = ("assistant", "law", "minidisc", "maxidisc")
+# Correlations of equal values may come out as one and a last digit.
+ROUNDING = 1e-6
+
+
+class ModelRecord(Config):
+    """A model at one scale: sizes (always both), multiply-adds and metrics."""
+
+    scale_percent: int
+    encoder_parameters: int
+    total_parameters: int
+    macs_at_128: int = Field(description="Multiply-adds of one row of 128 tokens: what the papers print as FLOPs.")
+    kept_share: dict[str, float] = Field(
+        description="Share of the teacher's heads and of its neurons really kept; empty for a model not cut from it."
+    )
+    heads: tuple[int, ...] = Field(description="Heads kept in each layer.")
+    neurons: tuple[int, ...]
+    source_layers: tuple[int, ...] = Field(
+        (), description="The teacher's layers, counted from 0, that a model of fewer layers is made of."
+    )
+    selection_metrics: dict[str, float] = Field(default_factory=dict)
+    validation_metrics: dict[str, float] = Field(
+        default_factory=dict, description="'f1', or 'accuracy@validation_mismatched' for a further validation set."
+    )
+
+    @model_validator(mode="after")
+    def _has_layers(self) -> "ModelRecord":
+        if not self.heads or len(self.heads) != len(self.neurons):
+            raise ValueError(
+                f"heads of {len(self.heads)} layers and neurons of {len(self.neurons)}, which are no model's"
+            )
+        return self
+
+
+class CandidateRecord(Config):
+    """An assistant candidate, or in a MaxiDisc sweep a trial's assistant."""
+
+    scale_percent: int
+    metric: float = Field(description="On the selection split, what choices use: the primary metric as a rule.")
+    lambda_tradeoff: float
+    negative_derivative: float
+    trained: bool = Field(
+        description="False where no step up to the kept epoch drew it: it was evaluated from the shared weights alone."
+    )
+    heads: tuple[int, ...]
+    neurons: tuple[int, ...]
+    kept_share: dict[str, float]
+
+
+class StageCost(Config):
+    """What one stage held and computed, all attempts together; hours are useful or lost, and idle ones stand apart."""
+
+    stage: str
+    trial: str = "main"
+    seconds: float = Field(description="Seconds held by the stage itself.")
+    devices: float
+    device_type: str = Field(description="cpu-core, or a GPU's name.")
+    device_hours: float
+    useful_device_hours: float = Field(description="Of attempts that finished, and of others up to what they had safe.")
+    lost_device_hours: float = Field(0.0, ge=0.0, description="Of work that had to be done again.")
+    idle_device_hours: float = Field(
+        0.0, ge=0.0, description="Held outside every stage, before this one began; after it where it was the last."
+    )
+    attempts: int = Field(1, ge=0)
+    energy_joules: float | None = Field(None, ge=0.0, description="Of the GPUs of all attempts, where it was measured.")
+    training_flops: float
+    evaluation_flops: float | None = Field(
+        None, ge=0.0, description="Of forward passes that scored; none: not counted."
+    )
+    num_epochs: int | None = None
+    reused: bool = Field(False, description="Run for another schedule before, charged all the same.")
+    in_ratio: bool = Field(True, description="False for teacher fine-tuning, a column of its own.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before_losses_were_told(cls, given: Any) -> Any:
+        return _all_useful(given)
+
+
+class AttemptCost(Config):
+    """What became of what one attempt held, in device-hours."""
+
+    stage: str = Field(description="The stage's name; the hold's where no stage was ever begun in it.")
+    trial: str
+    number: int = Field(description="Its place among the trial's attempts at the stage, from 1.")
+    status: str
+    node: str
+    device_type: str
+    device_model: str
+    devices: float
+    seconds: float
+    useful_device_hours: float
+    lost_device_hours: float
+    idle_device_hours: float
+    energy_joules: float | None = None
+
+
+class CostRecord(Config):
+    """Costs by stage; sums leave out teacher fine-tuning and start-up, which stand apart."""
+
+    stages: tuple[StageCost, ...]
+    device_hours: float = Field(description="Useful and lost ones, of every stage that counts in ratios.")
+    useful_device_hours: float
+    lost_device_hours: float = Field(0.0, ge=0.0)
+    training_flops: float
+    evaluation_flops: float | None = Field(
+        None,
+        ge=0.0,
+        description="Of forward passes that scored something; none in results of before they were counted.",
+    )
+    teacher_device_hours: float
+    teacher_training_flops: float
+    teacher_evaluation_flops: float | None = Field(None, ge=0.0)
+    startup_device_hours: float = Field(
+        description="Idle: held before the first stage began, between stages and attempts, and after the last one."
+    )
+    device_unit: Literal["core-hours", "GPU-hours"]
+    attempts: tuple[AttemptCost, ...] = Field((), description="Of this run's own ledger, reused stages not among them.")
+    energy_joules: float | None = Field(None, ge=0.0, description="Of the stages that count in ratios.")
+    price_per_device_hour: float | None = Field(None, ge=0.0)
+    price: float | None = Field(None, ge=0.0, description="Of what was held: useful, lost and idle device-hours.")
+    currency: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before_losses_were_told(cls, given: Any) -> Any:
+        return _all_useful(given)
+
+    @property
+    def flops(self) -> float | None:
+        """All that ratios compare, training and evaluation; none where evaluation was not counted."""
+        return None if self.evaluation_flops is None else self.training_flops + self.evaluation_flops
+
+    @property
+    def idle_device_hours(self) -> float:
+        """Start-up by its other name: what was held outside every stage."""
+        return self.startup_device_hours
+
+    @property
+    def held_device_hours(self) -> float:
+        """Useful, lost and idle ones."""
+        return self.useful_device_hours + self.lost_device_hours + self.idle_device_hours
+
+
+def _all_useful(given: Any) -> Any:
+    """Costs of before losses were told apart: nothing of them is known to be lost."""
+    if not isinstance(given, dict):
+        return given
+    hours, lost = given.get("device_hours"), given.get("lost_device_hours", 0.0)
+    are_numbers = isinstance(hours, int | float) and isinstance(lost, int | float)
+    return {"useful_device_hours": hours - lost, **given} if are_numbers else given
+
+
+class TrialRecord(Config):
+    """One trial of a sweep."""
+
+    name: str
+    assistant_percent: int
+    status: Literal["finished", "failed"]
+    reason: str | None = None
+    assistant_selection: float | None = None
+    student_selection: float | None = None
+    student_validation: float | None = None
+    device_hours: float = 0.0
+    training_flops: float = 0.0
+    evaluation_flops: float | None = Field(None, ge=0.0)
+
+
+class SplitRecord(Config):
+    """Rows of a split, and how many of them were cut to the length limit."""
+
+    rows: int
+    truncated_rows: int
+
+
+class RunResult(Config):
+    """One run's whole result."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    method: Method
+    label: str = Field("", description="What tables call the method, its variant included.")
+    objective: str = Field("LTSD", description="What was matched, by its label.")
+    task: str
+    primary_metric: str
+    selection_metric: str | None = Field(None, description="What choices use, in words; none: the primary metric.")
+    seed: int
+    protocol: Literal["held_out", "paper"]
+    selection_split: str = Field(description="Which rows selected, in words.")
+    data_digest: str
+    setting_digest: str = Field(description="Of everything but schedule and seed: runs with the same one compare.")
+    step_digest: str = Field("", description="Of everything but objective and seed: their steps' costs compare.")
+    method_digest: str = Field(description="Of everything but the seed: runs with the same one are averaged.")
+    majority_metrics: dict[str, float] = Field(description="Validation metrics of always answering the majority.")
+    majority_of: Literal["train", "scored rows"] = Field(
+        "train", description="Whose commonest class that is; results of before this was written have train's."
+    )
+    teacher: ModelRecord
+    teacher_source: str
+    teacher_may_have_seen_selection: bool
+    teacher_warning: str | None = Field(None, description="Why little can be learned from the teacher.")
+    assistants: tuple[ModelRecord, ...]
+    candidates: tuple[CandidateRecord, ...] = ()
+    choice_by_lambda: dict[str, int] = Field(
+        default_factory=dict, description="'0.2' -> the scale that it chooses at the epoch that it keeps."
+    )
+    epoch_by_lambda: dict[str, int] = Field(
+        default_factory=dict,
+        description="'0.2' -> the epoch that it keeps, of those that were trained; empty in older results, where every "
+        "value chooses at the epoch that the run's own value kept.",
+    )
+    selection_rule: str | None = None
+    student: ModelRecord
+    student_source: str | None = Field(
+        None, description="The checkpoint that a student started from; None where it was cut from the model above it."
+    )
+    student_step_seconds: float | None = Field(
+        None, ge=0, lt=1e9, description="The median step of the distillation that made it."
+    )
+    student_step_memory_bytes: int | None = Field(
+        None, ge=0, lt=2**60, description="What the largest of those steps adds at its peak."
+    )
+    trials: tuple[TrialRecord, ...] = ()
+    cost: CostRecord
+    splits: dict[str, SplitRecord]
+    closed_form_training_flops: float = Field(description="The plan's estimate for the epochs that were asked for.")
+    closed_form_evaluation_flops: float | None = Field(None, ge=0.0)
+    versions: dict[str, str]
+    threads: int
+    devices: str
+    started_at: str
+    finished_at: str
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "RunResult":
+        for whose, model in (("teacher", self.teacher), ("student", self.student)):
+            if self.primary_metric not in model.validation_metrics:
+                raise ValueError(f"the {whose}'s validation metrics lack {self.primary_metric}, the primary one")
+        for whose, value in self._metrics():
+            if abs(value) > 1 + ROUNDING:
+                raise ValueError(f"{whose} has a metric of {value:g}, and metrics lie between -1 and 1")
+        if self.method in _WITH_ASSISTANT and not self.assistants:
+            raise ValueError(f"there is no assistant, and {self.method} has one")
+        if self.method in ("minidisc", "maxidisc") and not self.candidates:
+            raise ValueError(f"there are no candidates, and {self.method} chooses among some")
+        if self.method == "maxidisc":
+            self._check_sweep()
+        return self
+
+    def _metrics(self) -> Iterator[tuple[str, float]]:
+        """Every metric, with the model that has it."""
+        models = [("the teacher", self.teacher), *(("an assistant", one) for one in self.assistants)]
+        for whose, model in (*models, ("the student", self.student)):
+            for value in (*model.selection_metrics.values(), *model.validation_metrics.values()):
+                yield whose, value
+        for value in self.majority_metrics.values():
+            yield "the majority class", value
+        for candidate in self.candidates:
+            yield "a candidate", candidate.metric
+        for trial in self.trials:
+            for found in (trial.assistant_selection, trial.student_selection, trial.student_validation):
+                yield f"trial {trial.name}", found or 0.0
+
+    def _check_sweep(self) -> None:
+        finished = {trial.assistant_percent for trial in self.trials if trial.status == "finished"}
+        kept = self.assistants[0].scale_percent
+        if kept not in finished:
+            raise ValueError(f"the assistant's scale is {kept}, and no finished trial has one of that scale")
+        if missing := sorted(finished - {candidate.scale_percent for candidate in self.candidates}):
+            raise ValueError(f"the trial of the assistant at {missing[0]} percent is no candidate")
+
+
+def load_result(folder: str | Path) -> RunResult:
+    """Read a run directory's result.
+
+    Raises:
+        UserError: if there is none, it was written by another version, or it is not whole.
+    """
+    path, place = Path(folder) / _RESULT, place_of(Path(folder) / _RESULT)
+    try:
+        raw = json.loads(read_regular(path).decode("utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{place_of(Path(folder))}: no result.json there; give the folder of a finished run") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{place}: cannot be read as a result ({error})") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version is True or version != SCHEMA_VERSION:
+        raise UserError(f"{place}: schema version {version}; this release reads version {SCHEMA_VERSION}")
+    value, flaw = open_document(raw)
+    again = "remove it and run the recipe again"
+    if (number := impossible_number(value)) is not None:
+        raise UserError(f"{place}: not a whole result ({number}); {again}")
+    try:
+        found = RunResult.model_validate(value)
+    except ValidationError as error:
+        raise UserError(f"{place}: not a whole result ({first_flaw(error)}); {again}") from error
+    if flaw is not None:
+        raise UserError(f"{place}: damaged ({flaw}); {again}")
+    return found
+
+
+def write_result(folder: Path, result: RunResult) -> None:
+    """Write a run directory's result, whole or not at all, with the digest of its values.
+
+    Raises:
+        StorageError: if the storage does not come back in time.
+    """
+    document = sealed_document(json.loads(result.model_dump_json()))
+    write_text(folder / _RESULT, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,1 @@
+"""Statistics over many runs; renders nothing."""

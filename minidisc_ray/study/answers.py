@@ -1,0 +1,209 @@
+"""A study's finished runs by teacher, task and scale, with what their models answered row by row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.evaluation.choices import Sweep, SweepTrial
+from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.predictions import (
+    SELECTION,
+    VALIDATION,
+    predictions_path,
+    read_labels,
+    read_predictions,
+)
+from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.schedules.plan import MAIN_TRIAL
+from minidisc_ray.study.cells import Cell
+
+_NO_ANSWERS = "no answers were kept row by row, by an older release, or they were removed; only a new run has them"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A cell of a study with its checked recipe and its result."""
+
+    cell: Cell
+    prepared: PreparedRun
+    result: RunResult
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one run's models answered, as far as it was kept; checked against the rows.
+
+    Attributes:
+        student: that the run kept.
+        trials: of a run that tried every scale in full: the assistant's scale percent -> its trial; else empty.
+        teacher: likewise, where its answers were kept.
+    """
+
+    student: Predictions
+    trials: Mapping[int, SweepTrial]
+    teacher: Predictions | None
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """The finished runs of one teacher, task and student scale, by method and seed, and their answers."""
+
+    teacher: str | None
+    scale_percent: int | None
+    task: str
+    rows: LabelledRows
+    runs: dict[str, dict[int, FinishedRun]]
+    answers: dict[str, dict[int, Answers]]
+
+    def of(self, *kinds: str) -> dict[str, dict[int, FinishedRun]]:
+        """The methods whose results are of some kinds."""
+        return {name: runs for name, runs in self.runs.items() if next(iter(runs.values())).result.method in kinds}
+
+    def students(self, method: str) -> dict[int, Predictions]:
+        """What a method's students answered, by seed."""
+        return {seed: found.student for seed, found in self.answers[method].items()}
+
+    def paired(self, first: str, second: str) -> tuple[dict[int, Predictions], dict[int, Predictions]]:
+        """Both methods' students for the seeds that both have."""
+        ours, theirs = self.students(first), self.students(second)
+        common = sorted(ours.keys() & theirs.keys())
+        return {seed: ours[seed] for seed in common}, {seed: theirs[seed] for seed in common}
+
+
+def groups_of(runs: Sequence[FinishedRun]) -> tuple[list[RunGroup], tuple[str, ...]]:
+    """Runs with the answers that they kept, in the order given, and in a sentence each why others are left out."""
+    places: dict[tuple[str | None, int | None, str], list[FinishedRun]] = {}
+    for run in runs:
+        places.setdefault((run.cell.teacher, run.cell.scale_percent, run.cell.task), []).append(run)
+    groups, reasons, notes = [], dict[str, list[str]](), dict[str, None]()
+    for (teacher, scale, task), here in places.items():
+        rows: LabelledRows | None = None
+        kept: dict[str, dict[int, FinishedRun]] = {}
+        answers: dict[str, dict[int, Answers]] = {}
+        for run in here:
+            try:
+                its_rows = _rows(run)
+                found, missing = _answers(run, its_rows)
+            except UserError as error:
+                names = reasons.setdefault(str(error), [])
+                names += [run.prepared.name] if run.prepared.name not in names else []
+                continue
+            notes |= dict.fromkeys(missing)
+            rows = rows or its_rows
+            kept.setdefault(run.cell.method, {})[run.cell.seed] = run
+            answers.setdefault(run.cell.method, {})[run.cell.seed] = found
+        if rows is not None:
+            groups.append(RunGroup(teacher, scale, task, rows, kept, answers))
+    left_out = (f"Left out of what is shown here: {', '.join(names)} ({why})." for why, names in reasons.items())
+    return groups, (*left_out, *notes)
+
+
+def _rows(run: FinishedRun) -> LabelledRows:
+    """The rows that a run's models answered; its own file of labels must be of them."""
+    folder, splits, task = run.prepared.run_folder, run.prepared.splits, run.prepared.task
+    kept = read_labels(folder)
+    if kept is None:
+        raise UserError(_NO_ANSWERS)
+    labels = {SELECTION: splits.selection.labels}
+    labels |= {f"{VALIDATION}/{name}": rows.labels for name, rows in splits.validation.items()}
+    for name, expected in labels.items():
+        if name not in kept or not np.array_equal(kept[name], expected):
+            what = "are missing" if name not in kept else "are not those of its rows"
+            raise UserError(f"{predictions_path(folder)}: labels of {name} {what}; remove the run and run it again")
+    by_split = _by_split(labels)
+    if run.result.protocol == "paper":
+        # The rows that select are those that score.
+        del by_split[SELECTION]
+        return LabelledRows(task, by_split, selection_split=task.validation_splits[0])
+    return LabelledRows(task, by_split)
+
+
+def _answers(run: FinishedRun, rows: LabelledRows) -> tuple[Answers, list[str]]:
+    """A run's answers, and notes on what is missing although the run can stand."""
+    folder, plan = run.prepared.run_folder, run.prepared.plan
+    student = _read(rows, folder, _winner(run), "student", rows.scored_splits)
+    if student is None:
+        raise UserError(_NO_ANSWERS)
+    if not plan.is_sweep or not _tries_in_full(run):
+        return Answers(student, {}, None), []
+    trials = {}
+    for trial in plan.trials:
+        assistant = _read(rows, folder, trial.name, "assistant", [rows.selection_split])
+        its_student = _read(rows, folder, trial.name, "student", [rows.selection_split, *rows.scored_splits])
+        if assistant is not None and its_student is not None and trial.assistant_percent is not None:
+            trials[trial.assistant_percent] = SweepTrial(assistant, its_student)
+    try:
+        teacher = _read(rows, run.prepared.teacher_folder, MAIN_TRIAL, "teacher", [rows.selection_split])
+    except UserError as error:
+        return Answers(student, trials, None), [f"The negative derivative is left out of the rules ({error})."]
+    return Answers(student, trials, teacher), []
+
+
+def _read(rows: LabelledRows, folder: Path, trial: str, stage: str, needed: Sequence[str]) -> Predictions | None:
+    """A stage's answers; None where none were kept.
+
+    Raises:
+        UserError: if the file cannot be read, lacks a split that is needed, or does not fit the rows.
+    """
+    found = read_predictions(folder, trial, stage)
+    if found is None:
+        return None
+    try:
+        logits = {split: array for split, array in _by_split(found).items() if split in rows.labels}
+        predictions = rows.predictions(logits)
+        if missing := [split for split in needed if split not in predictions.by_split]:
+            raise ValueError(f"there are no logits of split {missing[0]!r}")
+    except (ValueError, TypeError) as error:
+        path = predictions_path(folder, trial, stage)
+        raise UserError(f"{path}: not this run's answers ({error}); remove the run and run it again") from error
+    return predictions
+
+
+def _by_split(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """``selection/40`` and ``selection`` become selection, ``validation/SET`` becomes SET."""
+    return {
+        SELECTION if name.split("/")[0] == SELECTION else name.removeprefix(f"{VALIDATION}/"): array
+        for name, array in arrays.items()
+    }
+
+
+def _winner(run: FinishedRun) -> str:
+    """The trial whose student the run kept."""
+    plan = run.prepared.plan
+    if plan.after is not None:
+        return plan.after.name
+    if not plan.is_sweep:
+        return MAIN_TRIAL
+    scales = {trial.assistant_percent: trial.name for trial in plan.trials}
+    kept = run.result.assistants[0].scale_percent if run.result.assistants else None
+    if kept not in scales:
+        raise UserError(f"its result says that the assistant at {kept} percent was best, and no trial has that scale")
+    return scales[kept]
+
+
+def sweeps_of(group: RunGroup) -> dict[int, Sweep]:
+    """The runs that tried every scale in full, by seed; of several such methods the first."""
+    full = [name for name, runs in group.of("maxidisc").items() if is_exhaustive(runs)]
+    if not full:
+        return {}
+    plain = next(iter(group.of("conventional")), None)
+    conventional = group.students(plain) if plain is not None else {}
+    return {
+        seed: Sweep(found.trials, found.teacher, conventional.get(seed))
+        for seed, found in group.answers[full[0]].items()
+        if found.trials
+    }
+
+
+def is_exhaustive(runs: Mapping[int, FinishedRun]) -> bool:
+    """Whether a method tries every scale in full: an assistant of its own and a student each."""
+    return _tries_in_full(next(iter(runs.values())))
+
+
+def _tries_in_full(run: FinishedRun) -> bool:
+    plan = run.prepared.plan
+    return plan.after is None and not plan.before

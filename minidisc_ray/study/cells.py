@@ -1,0 +1,148 @@
+"""A study's runs in its storage: which there are, and what has become of each."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.schedule import ConventionalConfig
+from minidisc_ray.configs.study import study_runs
+from minidisc_ray.configs.study_base import StudyConfig
+from minidisc_ray.configs.task import GlueTaskConfig
+from minidisc_ray.files.writing import read_json
+from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.run_files.mirrored import storage_root
+from minidisc_ray.run_files.result import RunResult, load_result
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run's place in a study.
+
+    Attributes:
+        teacher: its name; None where the study has one teacher, the recipe's.
+        task: its name in the study.
+        method: its name in the study.
+        scale_percent: the student's; None for a student of some layers, which stands once.
+        seed: the run's.
+        config: the whole recipe. Two cells of an equal one are the same run.
+    """
+
+    teacher: str | None
+    task: str
+    method: str
+    scale_percent: int | None
+    seed: int
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has become of a cell's run: a result, a failure's reason, or neither where it is not finished.
+
+    Attributes:
+        cell: its place.
+        name: the run's, which is its folder's.
+        result: of a finished run.
+        failure: why it failed.
+    """
+
+    cell: Cell
+    name: str
+    result: RunResult | None
+    failure: str | None
+
+
+def study_folder(storage: str | Path, study: StudyConfig) -> Path:
+    """Where the study's own files go; its runs lie beside that folder, as all runs of the storage.
+
+    Raises:
+        UserError: if the storage is no path.
+    """
+    try:
+        return storage_root(storage) / f"study-{study.name}"
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"storage: {str(storage)[:80]!r} is not a path ({error})") from error
+
+
+def cells_of(study: StudyConfig, storage: str | Path | None = None) -> list[Cell]:
+    """All cells: teacher by teacher, task by task, seed by seed, methods in their order, largest scale first.
+
+    Args:
+        study: as ``load_study`` gives it.
+        storage: where its runs are kept; by default the study's own.
+
+    Raises:
+        UserError: if a cell's recipe is not allowed.
+    """
+    return [Cell(*run) for run in study_runs(study, None if storage is None else str(storage))]
+
+
+def names_of(cells: Iterable[Cell]) -> list[str]:
+    """Each cell's run by name; every distinct recipe is checked against its data and model, once.
+
+    Raises:
+        UserError: for the first mistake found, naming the method and the task.
+    """
+    known: dict[str, str] = {}
+    names = []
+    for cell in cells:
+        key = cell.config.model_dump_json()
+        if key not in known:
+            try:
+                known[key] = prepare(cell.config).name
+            except UserError as error:
+                raise UserError(f"methods.{cell.method} on {cell.task}: {error}") from error
+        names.append(known[key])
+    return names
+
+
+def read_outcomes(cells: Sequence[Cell], names: Sequence[str]) -> list[Outcome]:
+    """What the storage says of each cell's run; reads result.json or failure.json and starts nothing.
+
+    A result that cannot be read, or is another run's, counts as a failure and is told as one.
+
+    Args:
+        cells: of a study.
+        names: of their runs, in the same order.
+    """
+    found: dict[Path, tuple[RunResult | None, str | None]] = {}
+    outcomes = []
+    for cell, name in zip(cells, names, strict=True):
+        folder = storage_root(cell.config.storage) / name
+        if folder not in found:
+            found[folder] = _read(folder, cell.config, name)
+        outcomes.append(Outcome(cell, name, *found[folder]))
+    return outcomes
+
+
+def _read(folder: Path, config: RunConfig, name: str) -> tuple[RunResult | None, str | None]:
+    # A result that a later attempt left says more than the failure before it.
+    if (folder / "result.json").exists():
+        try:
+            result = load_result(folder)
+        except UserError as error:
+            return None, str(error)
+        return (None, foreign) if (foreign := _not_its_own(folder, config, name, result)) else (result, None)
+    failure = read_json(folder / "failure.json")
+    if not isinstance(failure, dict):
+        return None, None
+    return None, " ".join(str(failure.get("reason") or "it does not say why").split())
+
+
+def _not_its_own(folder: Path, config: RunConfig, name: str, result: RunResult) -> str | None:
+    """Why a result cannot be that of the run in whose folder it lies; None if it can."""
+    task, schedule = config.task, config.schedule
+    is_matched = isinstance(schedule, ConventionalConfig) and schedule.match is not None
+    wanted = {
+        "name": name,
+        "seed": config.seed,
+        "method": "matched" if is_matched else schedule.kind,
+        "task": task.name if isinstance(task, GlueTaskConfig) else task.kind,
+        "protocol": config.protocol,
+    }
+    for key, value in wanted.items():
+        if (found := getattr(result, key)) != value:
+            return f"{folder / 'result.json'}: the result of another run (its {key} is {found}, not {value}); remove it"
+    return None

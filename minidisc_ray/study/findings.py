@@ -1,0 +1,212 @@
+"""What a study's runs say beyond their table: intervals of differences, regret, hindsight, rank correlation.
+
+Read from what models answered, row by row; nothing is trained or run again.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from minidisc_ray.configs.schedule import LambdaSelectionConfig, MiniDiscConfig
+from minidisc_ray.core.flops import encoder_parameters
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.evaluation.agreement import Agreement, rank_agreement
+from minidisc_ray.evaluation.choices import Sweep, hindsight, pick_scales, regret, rule_estimates
+from minidisc_ray.evaluation.intervals import Estimate, Interval, Resampling, average
+from minidisc_ray.evaluation.resampling import difference_estimate
+from minidisc_ray.evaluation.rules import (
+    BestAssistantRule,
+    LambdaRule,
+    NegativeDerivativeRule,
+    NoAssistantRule,
+    ParameterRatioRule,
+    Rule,
+)
+from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
+from minidisc_ray.study.answers import FinishedRun, RunGroup, groups_of, is_exhaustive, sweeps_of
+from minidisc_ray.study.assumptions import Assumptions, assumptions_of
+
+EVERY_TASK = "every task"
+_SWEEP = "MaxiDisc"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One number of a study with its interval.
+
+    Attributes:
+        teacher: its name in the study; None where it has one.
+        scale_percent: the student's; None for a student of some layers.
+        task: its name in the study, or "every task" for the mean over all.
+        what: the method, or the rule, that the number is of.
+        against: the method that it is measured against.
+        interval: of a difference between metrics.
+        picks: for a rule the scale that it takes for each seed; None where it takes no assistant.
+        seeds: that both sides have; of several tasks those of the task that has the fewest.
+        smallest_candidate: for a rule the smallest scale that it could take; None where tasks are averaged.
+    """
+
+    teacher: str | None
+    scale_percent: int | None
+    task: str
+    what: str
+    against: str
+    interval: Interval
+    picks: tuple[int | None, ...] = ()
+    seeds: tuple[int, ...] = ()
+    smallest_candidate: int | None = None
+
+
+@dataclass(frozen=True)
+class TaskAgreement:
+    """How well a trade-off, an assistant's metric or its scale orders MaxiDisc's students, on one task."""
+
+    teacher: str | None
+    scale_percent: int | None
+    task: str
+    agreement: Agreement
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything found; a part is empty where the study has no methods for it.
+
+    Attributes:
+        differences: each method with assistants less each conventional one.
+        regrets: MaxiDisc's student, chosen on the selection split, less MiniDisc's.
+        hindsights: the best of MaxiDisc's students on validation itself, less MiniDisc's.
+        rules: MaxiDisc's pick less what a rule would have picked among the same students.
+        agreements: rank correlations over scales.
+        assumptions: how often what the method takes for granted held.
+        left_out: a sentence for each run that has no part in this, which names the run, the file and what is wrong.
+    """
+
+    differences: tuple[Finding, ...] = ()
+    regrets: tuple[Finding, ...] = ()
+    hindsights: tuple[Finding, ...] = ()
+    rules: tuple[Finding, ...] = ()
+    agreements: tuple[TaskAgreement, ...] = ()
+    assumptions: tuple[Assumptions, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def findings_of(runs: Sequence[FinishedRun], resampling: Resampling | None = None) -> Findings:
+    """All that the finished runs of a study allow to say.
+
+    Runs that kept no answers, or damaged ones, are left out and told.
+
+    Args:
+        runs: in the order of the study.
+        resampling: of the bootstrap.
+    """
+    drawn = resampling or Resampling()
+    groups, left_out = groups_of(runs)
+    return Findings(
+        differences=tuple(_averaged(groups, lambda group: _differences(group, drawn))),
+        regrets=tuple(_averaged(groups, lambda group: _against_sweep(group, drawn, regret))),
+        hindsights=tuple(_averaged(groups, lambda group: _against_sweep(group, drawn, hindsight))),
+        rules=tuple(_averaged(groups, lambda group: _rules(group, drawn))),
+        agreements=tuple(found for group in groups for found in _agreements(group, drawn)),
+        assumptions=assumptions_of(runs),
+        left_out=left_out,
+    )
+
+
+_Key = tuple[str, str]
+_Found = dict[_Key, tuple[Estimate, tuple[int | None, ...]]]
+
+
+def _averaged(groups: Sequence[RunGroup], find: Callable[[RunGroup], _Found]) -> Iterator[Finding]:
+    """Each task's findings, and their mean over the tasks where there are several and all have them."""
+    found = [(group, find(group)) for group in groups]
+    for place in dict.fromkeys((group.teacher, group.scale_percent) for group in groups):
+        here = [(group, each) for group, each in found if (group.teacher, group.scale_percent) == place]
+        for key in dict.fromkeys(key for _, each in here for key in each):
+            of_tasks = [(group, *each[key]) for group, each in here if key in each]
+            for group, estimate, picks in of_tasks:
+                smallest = _smallest_candidate(group) if picks else None
+                yield Finding(*place, group.task, *key, estimate.interval(), picks, _seeds(estimate), smallest)
+            if len(of_tasks) == len(here) > 1:
+                mean = average([estimate for _, estimate, _ in of_tasks])
+                fewest = min((_seeds(estimate) for _, estimate, _ in of_tasks), key=len)
+                yield Finding(*place, EVERY_TASK, *key, mean.interval(), seeds=fewest)
+
+
+def _seeds(estimate: Estimate) -> tuple[int, ...]:
+    """Of one task's estimate: what was drawn from is told as the rows' fingerprint and the seeds."""
+    ((_, *seeds),) = estimate.drawn_from
+    return tuple(seeds)
+
+
+def _smallest_candidate(group: RunGroup) -> int | None:
+    """Of the sweep that rules pick from."""
+    (runs, *_) = (runs for runs in group.of("maxidisc").values() if is_exhaustive(runs))
+    trials = next(iter(runs.values())).prepared.plan.trials
+    return min((trial.assistant_percent for trial in trials if trial.assistant_percent is not None), default=None)
+
+
+def _differences(group: RunGroup, resampling: Resampling) -> _Found:
+    found: _Found = {}
+    for theirs in group.of("conventional", "matched"):
+        for ours in group.of("assistant", "law", "minidisc", "maxidisc"):
+            first, second = group.paired(ours, theirs)
+            if first:
+                found[ours, theirs] = difference_estimate(group.rows, first, second, resampling), ()
+    return found
+
+
+def _against_sweep(
+    group: RunGroup,
+    resampling: Resampling,
+    compare: Callable[[LabelledRows, Mapping[int, Sweep], Mapping[int, Predictions], Resampling], Estimate],
+) -> _Found:
+    sweeps, found = sweeps_of(group), _Found()
+    for method in group.of("minidisc"):
+        students = group.students(method)
+        common = sorted(sweeps.keys() & students.keys())
+        if common:
+            estimate = compare(group.rows, {s: sweeps[s] for s in common}, {s: students[s] for s in common}, resampling)
+            found[method, _SWEEP] = estimate, ()
+    return found
+
+
+def _rules(group: RunGroup, resampling: Resampling) -> _Found:
+    sweeps = sweeps_of(group)
+    if not sweeps:
+        return {}
+    rules: list[Rule] = [LambdaRule(lam) for lam in sorted({0.2, *_lambdas(group)})]
+    if all(sweep.teacher is not None for sweep in sweeps.values()):
+        rules.append(NegativeDerivativeRule())
+    rules += [_law(group), BestAssistantRule()]
+    if all(sweep.conventional is not None for sweep in sweeps.values()):
+        rules.append(NoAssistantRule())
+    found: _Found = {}
+    for rule, (_, lost) in zip(rules, rule_estimates(group.rows, sweeps, rules, resampling), strict=True):
+        picks = pick_scales(group.rows, sweeps, rule)
+        found[rule.label, _SWEEP] = lost, tuple(picks[seed] for seed in sorted(sweeps))
+    return found
+
+
+def _agreements(group: RunGroup, resampling: Resampling) -> Iterator[TaskAgreement]:
+    sweeps = {seed: sweep for seed, sweep in sweeps_of(group).items() if len(sweep.trials) > 1}
+    if sweeps:
+        for agreement in rank_agreement(group.rows, sweeps, LambdaRule(), resampling):
+            yield TaskAgreement(group.teacher, group.scale_percent, group.task, agreement)
+
+
+def _lambdas(group: RunGroup) -> Iterator[float]:
+    for runs in group.of("minidisc").values():
+        schedule = next(iter(runs.values())).prepared.config.schedule
+        if isinstance(schedule, MiniDiscConfig) and isinstance(schedule.selection, LambdaSelectionConfig):
+            yield schedule.selection.lam
+
+
+def _law(group: RunGroup) -> ParameterRatioRule:
+    (runs, *_) = (runs for runs in group.of("maxidisc").values() if is_exhaustive(runs))
+    run = next(iter(runs.values()))
+    sizes = {
+        candidate.scale_percent: encoder_parameters(
+            run.prepared.shape, Structure(candidate.scale_percent, candidate.heads, candidate.neurons)
+        )
+        for candidate in run.result.candidates
+    }
+    return ParameterRatioRule(sizes, run.result.student.encoder_parameters)

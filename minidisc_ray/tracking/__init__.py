@@ -1,0 +1,1 @@
+"""Reports results to other trackers; never stops a run."""

@@ -1,0 +1,178 @@
+"""A finished run as MLflow sees it: params, metrics by epoch, costs, and the result. MLflow is an optional extra.
+
+The driver alone talks to MLflow, so that workers need neither its address nor its password. What goes wrong there is
+one line in the log: a run is not lost because a server was.
+"""
+
+import importlib
+import logging
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.tracking import MLflowTrackingConfig, without_password
+from minidisc_ray.files.writing import read_json, write_json
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.history import EpochNote, read_history
+from minidisc_ray.run_files.result import CostRecord, RunResult
+
+logger = logging.getLogger("minidisc_ray")
+
+_FILE = "mlflow.json"
+_ENVIRONMENT = {
+    # Neither Git's revision nor usage statistics are this package's to send.
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Who names a folder means a folder, though MLflow would rather have a database.
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+    # By default a server that is away would hold up a finished run for many minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+# What one call of MLflow's takes.
+_PARAMS_AT_ONCE, _METRICS_AT_ONCE, _LONGEST_PARAM = 100, 1000, 500
+
+
+def check_tracking(prepared: PreparedRun) -> None:
+    """Refuse a recipe that asks for MLflow where there is none, before anything starts.
+
+    Raises:
+        UserError: if the package is not installed.
+    """
+    if isinstance(prepared.config.track, MLflowTrackingConfig):
+        _mlflow()
+
+
+def track_result(prepared: PreparedRun, result: RunResult) -> None:
+    """Tell MLflow of a finished run, where the recipe asks for it; the same run told again takes the first one's place.
+
+    Args:
+        prepared: the checked recipe, whose run folder holds the epochs.
+        result: what came of it.
+    """
+    track = prepared.config.track
+    if not isinstance(track, MLflowTrackingConfig):
+        return
+    try:
+        _tell(track, prepared, result)
+    except Exception as error:  # noqa: BLE001 - MLflow's stores raise what they like, and none of it may end a run
+        reason = " ".join(str(error).split())[:300]
+        if track.uri is not None:
+            reason = reason.replace(track.uri, without_password(track.uri))
+        logger.warning("[%s] MLflow did not get the run: %s", prepared.name, without_password(reason))
+
+
+def _mlflow() -> Any:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        return importlib.import_module("mlflow")
+    except ImportError as error:
+        raise UserError(
+            "track.kind: mlflow needs the package of that name, which is not installed; install minidisc_ray[mlflow]"
+        ) from error
+
+
+def _tell(track: MLflowTrackingConfig, prepared: PreparedRun, result: RunResult) -> None:
+    mlflow = _mlflow()
+    client = mlflow.MlflowClient(tracking_uri=track.uri)
+    experiment = client.get_experiment_by_name(track.experiment)
+    experiment_id = client.create_experiment(track.experiment) if experiment is None else experiment.experiment_id
+    _forget(client, prepared)
+    history = read_history(prepared.run_folder)
+    began_at = min((note.at for note in history), default=None)
+    run = client.create_run(
+        experiment_id,
+        start_time=None if began_at is None else int(1000 * began_at),
+        tags={"minidisc.method": result.label, "minidisc.data_digest": result.data_digest},
+        run_name=prepared.name,
+    )
+    run_id = run.info.run_id
+    write_json(prepared.run_folder / _FILE, {"run_id": run_id, "experiment_id": experiment_id})
+    entities = mlflow.entities
+    params = [
+        entities.Param(name, str(value)[:_LONGEST_PARAM])
+        for name, value in _flat(prepared.config.model_dump(mode="json"))
+    ]
+    for some in _in_batches(params, _PARAMS_AT_ONCE):
+        client.log_batch(run_id, params=some)
+    metrics = [
+        entities.Metric(name, value, int(1000 * note.at), note.step)
+        for note in history
+        for name, value in _epoch_metrics(note).items()
+    ]
+    told_at = int(1000 * max((note.at for note in history), default=0.0))
+    metrics += [entities.Metric(name, value, told_at, 0) for name, value in result_metrics(result).items()]
+    for some in _in_batches([one for one in metrics if math.isfinite(one.value)], _METRICS_AT_ONCE):
+        client.log_batch(run_id, metrics=some)
+    client.log_text(run_id, result.model_dump_json(indent=2), "result.json")
+    client.set_terminated(run_id, "FINISHED")
+
+
+def _forget(client: Any, prepared: PreparedRun) -> None:
+    """Remove what this very run folder told before; somebody else's run may have the same name."""
+    known = read_json(prepared.run_folder / _FILE)
+    if not isinstance(known, dict) or not {"run_id", "experiment_id"} <= known.keys():
+        return
+    which = f"attributes.run_id = '{known['run_id']}'"
+    if any(one.info.run_name == prepared.name for one in client.search_runs([str(known["experiment_id"])], which)):
+        client.delete_run(str(known["run_id"]))
+
+
+def result_metrics(result: RunResult) -> dict[str, float]:
+    """A result's numbers by MLflow's names: the students', the sizes, and the costs."""
+    found = {f"student/validation/{_name(name)}": value for name, value in result.student.validation_metrics.items()}
+    found |= {f"student/selection/{_name(name)}": value for name, value in result.student.selection_metrics.items()}
+    found |= {f"teacher/validation/{_name(name)}": value for name, value in result.teacher.validation_metrics.items()}
+    found["student/encoder_parameters"] = float(result.student.encoder_parameters)
+    found["student/total_parameters"] = float(result.student.total_parameters)
+    return found | _cost_metrics(result.cost)
+
+
+def _cost_metrics(cost: CostRecord) -> dict[str, float]:
+    found: dict[str, float | None] = {
+        "cost/device_hours/useful": cost.useful_device_hours,
+        "cost/device_hours/lost": cost.lost_device_hours,
+        "cost/device_hours/idle": cost.idle_device_hours,
+        "cost/device_hours/teacher": cost.teacher_device_hours,
+        "cost/training_flops": cost.training_flops,
+        "cost/evaluation_flops": cost.evaluation_flops,
+        "cost/attempts": float(len(cost.attempts)),
+        "cost/price": cost.price,
+        "cost/energy_joules": cost.energy_joules,
+    }
+    for stage in cost.stages:
+        where = f"cost/{_name(stage.trial)}/{_name(stage.stage)}"
+        found[f"{where}/useful"] = stage.useful_device_hours
+        found[f"{where}/lost"] = stage.lost_device_hours
+        found[f"{where}/idle"] = stage.idle_device_hours
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _epoch_metrics(note: EpochNote) -> dict[str, float]:
+    where = f"{_name(note.trial)}/{_name(note.stage)}"
+    found = {f"{where}/loss/{_name(name)}": value for name, value in note.epoch.losses.items()}
+    for scale, metrics in note.epoch.metrics.items():
+        found |= {f"{where}/selection/{_name(name)}/scale_{scale:03d}": value for name, value in metrics.items()}
+    return {**found, f"{where}/selection_score": note.epoch.selection_score}
+
+
+def _flat(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        elif value is not None:
+            yield f"{above}{key}", value
+
+
+def _name(text: str) -> str:
+    """Of a metric: MLflow takes letters, digits, dots, dashes, underscores, spaces and slashes."""
+    return "".join(letter if letter.isalnum() or letter in "_-. " else "_" for letter in text)
+
+
+def _in_batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    listed = list(items)
+    for start in range(0, len(listed), size):
+        yield listed[start : start + size]

@@ -1,0 +1,182 @@
+"""When what failed is tried again, and what hangs is ended: decided without a cluster."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from ray_kit import command_of, prepared_run, wait_until
+
+from minidisc_ray.configs import UserError, resolve
+from minidisc_ray.driver.driver import process_start
+from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.policies.retries import Attempts, RetryPolicy
+from minidisc_ray.ray_backend.supervision.leaving import EXIT_PREEMPTED
+from minidisc_ray.ray_backend.supervision.stalls import Place, StallWatch, _kill, place_of
+from minidisc_ray.run_files.progress import Progress
+
+
+def test_waits_double_and_attempts_are_bounded():
+    attempts = Attempts(RetryPolicy(max_failures=3, first_wait_seconds=5.0))
+    assert [attempts.wait_after(False) for _ in range(5)] == [5.0, 10.0, 20.0, None, None]
+    assert RetryPolicy(100, 300.0).wait_seconds(90) == 300.0
+
+
+def test_to_be_told_to_leave_is_no_failure_but_bounded_too():
+    policy = RetryPolicy(max_failures=1, first_wait_seconds=5.0)
+    attempts = Attempts(policy)
+    assert [attempts.wait_after(True) for _ in range(policy.max_preemptions)] == [0.0] * policy.max_preemptions
+    assert attempts.wait_after(False) == 5.0, "a crash afterwards is the first"
+    assert attempts.wait_after(True) is None
+    assert attempts.number > policy.max_preemptions
+
+
+def test_without_failures_allowed_nothing_is_tried_again():
+    assert Attempts(RetryPolicy(0, 5.0)).wait_after(True) is None
+    assert Attempts(RetryPolicy(0, 5.0)).wait_after(False) is None
+
+
+def test_an_item_goes_out_again_after_its_wait_and_others_meanwhile(tmp_path):
+    run, now = prepared_run(tmp_path, "conventional"), [0.0]
+    items = [Item(run, name, name) for name in ("first", "second", "third")]
+    items.append(Item(run, "heir", "heir", needs=frozenset({"first"})))
+    queue = ItemQueue(items, RetryPolicy(1, 5.0), clock=lambda: now[0])
+    assert queue.next_item().title == "first"
+    assert queue.try_again("first") == 5.0
+    assert queue.waits.number("first") == 2
+    assert queue.next_item().title == "second"
+    assert queue.close("second", None) == []
+    assert queue.next_item().title == "third"
+    assert queue.close("third", None) == []
+    assert queue.next_item() is None
+    assert not queue.is_over
+    now[0] = 5.0
+    assert queue.next_item().title == "first"
+    assert queue.try_again("first") is None
+    assert [lost.title for lost in queue.close("first", "its process died")] == ["heir"]
+    assert queue.is_over
+
+
+def progress(updated_at, status="running"):
+    return Progress(
+        trial="main", status=status, stage="student", stage_index=1, num_stages=1, started_at=0, updated_at=updated_at
+    )
+
+
+def test_a_trial_that_stands_still_is_ended_once_in_a_while(tmp_path):
+    now, ended = [0.0], []
+    place = tmp_path / "progress" / ".main.place.json"
+    place.parent.mkdir()
+    place.write_text('{"node_id": "abc", "pid": 7}')
+    watch = StallWatch(20.0, ended.append, clock=lambda: now[0])
+    for second in range(100):
+        now[0] = float(second)
+        watch.look([(tmp_path, progress(updated_at=min(second, 40)))])
+    assert ended == [Place("abc", 7)], "40 s of moving, then 30 s of standing still, and a new 30 s"
+    for second in range(100, 200):
+        now[0] = float(second)
+        watch.look([(tmp_path, progress(updated_at=40, status="finished"))])
+    assert len(ended) == 1
+    place.write_text("torn")
+    StallWatch(None, ended.append, clock=lambda: now[0]).look([(tmp_path, progress(0))])
+    assert len(ended) == 1
+
+
+@pytest.mark.parametrize("value", ["1", "never", "-5"])
+def test_a_stall_must_be_a_number_of_seconds_that_training_can_keep(value):
+    with pytest.raises(UserError, match=r"compute\.stall_seconds"):
+        resolve({}, [f"compute.stall_seconds={value}"])
+
+
+def test_only_the_worker_that_wrote_its_place_is_ended_there():
+    worker = subprocess.Popen(["ray::trial", "60"], executable="sleep")
+    try:
+        # A process that has just begun has no command line for an instant.
+        wait_until(lambda: command_of(worker.pid).startswith("ray::"), 10, "the worker's name")
+        started = process_start(worker.pid)
+        for other in ("1", "", "zombie"):
+            _kill(Place("abc", worker.pid, other))
+        _kill(Place("abc", os.getpid(), process_start(os.getpid())))
+        assert worker.poll() is None
+        _kill(Place("abc", worker.pid, started))
+        assert worker.wait(timeout=10) == -signal.SIGKILL
+        _kill(Place("abc", worker.pid, started))
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+@pytest.mark.parametrize("pid", ["1e400", "1e300", "0", "-1", "2147483648", "NaN", '"x"', "null", "1" * 400])
+def test_a_place_that_cannot_be_is_none(tmp_path, pid):
+    place = tmp_path / "progress" / ".main.place.json"
+    place.parent.mkdir()
+    place.write_text(f'{{"node_id": "abc", "pid": {pid}}}')
+    assert place_of(tmp_path, "main") is None
+
+
+WORK = """
+import pathlib, sys, time, threading
+from minidisc_ray.ray_backend.supervision.leaving import at_work, heed_sigterm
+heed_sigterm()
+file = pathlib.Path(sys.argv[1])
+def train():
+    with at_work(file, float(sys.argv[2])):
+        {body}
+thread = threading.Thread(target=train)
+thread.start()
+print("started", flush=True)
+thread.join()
+print("over", flush=True)
+time.sleep(float(sys.argv[3]))
+"""
+MOVES = "for step in range(40): file.write_text(str(step)); time.sleep(0.1)"
+HANGS = "file.write_text('1'); time.sleep(60)"
+# A regular expression that takes for ever holds the interpreter's lock: no thread of Python's can end it.
+HOLDS_THE_LOCK = "file.write_text('1'); import re; re.match('(a+)+$', 'a' * 64 + 'b')"
+
+
+@contextmanager
+def started(
+    tmp_path: Path, body: str, stall_seconds: float, idle_seconds: float = 0.0
+) -> Iterator[subprocess.Popen[str]]:
+    arguments = [str(tmp_path / "progress"), str(stall_seconds), str(idle_seconds)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORK.format(body=body), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_what_moves_is_left_alone(tmp_path):
+    with started(tmp_path, MOVES, 2.0) as process:
+        output, errors = process.communicate(timeout=120)
+    assert (output.split(), errors) == (["started", "over"], "")
+
+
+@pytest.mark.parametrize("body", [HANGS, HOLDS_THE_LOCK], ids=["sleeps", "holds_the_lock"])
+def test_what_hangs_ends_itself_and_says_where(tmp_path, body):
+    with started(tmp_path, body, 2.0) as process:
+        output, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert output.split() == ["started"]
+    assert "Timeout" in errors
+    assert "in train" in errors
+
+
+def test_a_process_that_trains_nothing_leaves_at_once(tmp_path):
+    with started(tmp_path, "pass", 30.0, idle_seconds=120) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        assert process.stdout.readline() == "over\n"
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=60) == EXIT_PREEMPTED

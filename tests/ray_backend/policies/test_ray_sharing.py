@@ -1,0 +1,123 @@
+"""Whose turn it is, decided without a cluster; beside it two drivers on one real Ray."""
+
+import pytest
+from ray_kit import prepared_run
+
+from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.policies.sharing import Living, Sweep, Turn, before, standing, waiting_trials
+from minidisc_ray.run_files.progress import Progress, write_progress
+
+
+def sweep(name, priority, waiting=0, holding=0):
+    return Sweep(name, "ada", priority, waiting, holding)
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "first"),
+    [
+        (0, [], None),
+        (0, [("same", 0, 5)], None),
+        (0, [("higher", 1, 1)], "higher"),
+        (0, [("higher but content", 1, 0)], None),
+        (0, [("lower", -1, 9)], None),
+        (100, [("all others", 99, 9)], None),
+        (-5, [("low", -4, 1), ("high", 7, 1), ("middle", 3, 1)], "high"),
+        (-5, [("low", -4, 1), ("high but content", 7, 0)], "low"),
+    ],
+)
+def test_of_two_priorities_the_lower_waits_while_the_higher_does(own, others, first):
+    found = before(sweep("own", own), [sweep(*other) for other in others])
+    assert (found.name if found else None) == first
+
+
+@pytest.mark.parametrize(
+    ("ready", "asked_for", "holding", "at_once", "waiting"),
+    [
+        (10, 0, 0, 4, 4),  # as many as it may have out
+        (10, 4, 4, 4, 0),  # its own cap holds it back, and that waits for nobody
+        (10, 4, 1, 4, 3),  # asked for, and not granted
+        (2, 2, 2, 8, 2),
+        (0, 3, 3, 8, 0),
+        (0, 0, 0, 8, 0),
+        (5, 3, 3, 2, 0),
+    ],
+)
+def test_what_waits_for_room(ready, asked_for, holding, at_once, waiting):
+    assert waiting_trials(ready, asked_for, holding, at_once) == waiting
+
+
+def test_a_sweep_whose_entry_is_not_renewed_is_dead_whatever_clock_it_had():
+    now = [0.0]
+    living = Living(clock=lambda: now[0])
+    assert living.look({"a": 1, "b": 1}) == ({"a", "b"}, set())
+    now[0] = 14.0
+    assert living.look({"a": 2, "b": 1}) == ({"a", "b"}, set())
+    now[0] = 20.0
+    assert living.look({"a": 3, "b": 1}) == ({"a"}, set())
+    now[0] = 125.0
+    assert living.look({"a": 3, "b": 1}) == (set(), {"b"})
+    assert living.look({"a": 4}) == ({"a"}, set())
+
+
+class Entries(dict):
+    """A table in one process."""
+
+    post, remove = dict.__setitem__, dict.__delitem__
+
+    def entries(self):
+        return dict(self)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return prepared_run(tmp_path_factory.mktemp("sharing"), "conventional")
+
+
+def begin(run, trial, at=2e9):
+    progress = Progress(
+        trial=trial, status="running", stage="x", stage_index=1, num_stages=1, started_at=at, updated_at=at
+    )
+    write_progress(run.run_folder, progress)
+
+
+def test_sweeps_that_tell_each_other_take_turns(run, caplog):
+    table, now = Entries(), [0.0]
+    low, high = (Turn(name, priority, table, Living(lambda: now[0])) for name, priority in (("low", 0), ("high", 5)))
+    queue = ItemQueue([Item(run, name, name) for name in ("first", "second")])
+    high.is_about(queue, at_once=2)
+    high.exchange()
+    low.exchange()
+    assert low.held_seconds is not None
+    assert high.held_seconds is None
+    assert "low starts no further trial for now: high of" in caplog.text
+
+    queue.next_item(), queue.next_item()
+    assert standing(queue, 2) == (2, 0), "handed out, and not heard of yet"
+    begin(run, "first", at=1.0)
+    assert standing(queue, 2) == (2, 0), "that was an earlier attempt"
+    begin(run, "first")
+    begin(run, "second")
+    assert standing(queue, 2) == (0, 2)
+    high.exchange()
+    low.exchange()
+    assert low.held_seconds is None
+    assert "low starts trials again" in caplog.text
+
+    queue.try_again("first")  # no more retries: it stays out
+    high.is_about(ItemQueue([Item(run, "third", "third")]), at_once=1)
+    high.exchange()
+    low.exchange()
+    assert low.held_seconds is not None
+    now[0] = 16.0
+    low.exchange()
+    assert low.held_seconds is None, "the higher one was killed"
+    high.leave()
+    assert list(table) == [low.key]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"beat": 1}', '{"name": "x", "user": "y", "priority": "a lot"}'])
+def test_entries_of_strangers_hold_nobody_back(text):
+    table = Entries({"stranger": text})
+    turn = Turn("own", 0, table)
+    turn.exchange()
+    assert turn.held_seconds is None

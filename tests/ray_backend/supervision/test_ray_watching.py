@@ -1,0 +1,48 @@
+"""Work in a thread, looked at from the calling one: how it is stopped, decided without a cluster."""
+
+import threading
+import time
+
+import pytest
+
+from minidisc_ray.ray_backend.supervision.watching import is_stopped, watched
+
+
+def stop():
+    raise KeyboardInterrupt("anna on laptop")
+
+
+def test_what_is_stopped_has_left_before_the_caller_goes_on():
+    left = threading.Event()
+
+    def work():
+        while not is_stopped():
+            time.sleep(0.01)
+        left.set()
+
+    with pytest.raises(KeyboardInterrupt, match="anna on laptop"):
+        watched(work, stop)
+    assert left.is_set()
+    assert is_stopped()
+
+
+def test_what_does_not_leave_is_not_waited_for_long():
+    is_over, started = threading.Event(), time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        watched(lambda: is_over.wait(60), stop)
+    assert time.monotonic() - started < 10
+    is_over.set()
+
+
+def test_a_failure_is_the_callers_and_the_next_run_is_not_stopped():
+    with pytest.raises(KeyboardInterrupt):
+        watched(lambda: time.sleep(1), stop)
+    seen = []
+
+    def fail():
+        seen.append(is_stopped())
+        raise ValueError("work failed")
+
+    with pytest.raises(ValueError, match="work failed"):
+        watched(fail, lambda: None)
+    assert seen == [False]

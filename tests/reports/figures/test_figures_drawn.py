@@ -1,0 +1,304 @@
+"""Figures: the numbers that they draw, when there is nothing to draw, and what is written of them."""
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+from PIL import Image
+from reports_builder import model, run_result, several_objectives, several_seeds, stage
+
+from minidisc_ray.reports.figures import drawings_of, figures_of, svg_text, write_figures
+from minidisc_ray.reports.figures.accuracy import (
+    AccuracyData,
+    MethodPoint,
+    accuracy_data,
+    accuracy_drawings,
+    accuracy_figure,
+    pareto_front,
+)
+from minidisc_ray.reports.figures.assistants import assistants_data
+from minidisc_ray.reports.figures.cost import cost_data, cost_drawings
+from minidisc_ray.reports.figures.structure import structure_data
+from minidisc_ray.reports.figures.tradeoff import tradeoff_data, tradeoff_drawings
+from minidisc_ray.run_files.result import RunResult
+
+
+class Labelled(RunResult):
+    label: str = ""
+
+
+def chain(num_assistants: int, seed: int, metric: float, label: str = "") -> RunResult:
+    """A MiniDisc run of several assistants."""
+    run = run_result(
+        "minidisc",
+        seed,
+        metric,
+        name=f"chain-{num_assistants}{label}-{seed}",
+        assistants=tuple(model(scale, 0.87) for scale in (55, 40, 25)[:num_assistants]),
+        method_digest=f"{num_assistants}{label}",
+    )
+    return Labelled.model_validate(run.model_dump() | {"label": label})
+
+
+def chains() -> list[RunResult]:
+    return [
+        chain(1, 0, 0.84), chain(1, 1, 0.86), chain(2, 0, 0.85, "joint"), chain(2, 0, 0.83, "repeated"),
+        chain(3, 0, 0.82, "joint"),
+    ]  # fmt: skip
+
+
+def costs(run: RunResult, *stages: Any) -> RunResult:
+    cost = run.cost.model_copy(update={"stages": stages})
+    return run.model_copy(update={"cost": cost})
+
+
+# What is drawn
+
+
+def test_tradeoff_is_over_seeds_and_keeps_rows_apart():
+    data = tradeoff_data(several_seeds())
+    assert data is not None
+    assert (data.minidisc_seeds, data.maxidisc_seeds) == (2, 2)
+    assert {scale: point.mean for scale, point in data.candidates.items()} == {25: 0.79, 40: 0.865, 55: 0.872}
+    assert {scale: point.mean for scale, point in data.trial_students.items()} == {40: 0.84, 55: 0.82}
+    assert data.tradeoffs[40].mean == pytest.approx(0.865 + 0.2 * 0.6)
+    assert data.chosen == {40: 1, 35: 1}
+    assert data.minidisc_student is not None
+    assert (data.minidisc_student.mean, data.minidisc_student.low) == (pytest.approx(0.845), 0.84)
+
+
+def test_tradeoff_by_derivative_draws_the_derivative():
+    data = tradeoff_data([run_result("minidisc", selection_rule="negative derivative")])
+    assert data is not None
+    assert data.tradeoff_name == "Negative derivative"
+    assert data.tradeoffs[55].mean == pytest.approx(-(0.9 - 0.872) / 0.45)
+
+
+def test_recipes_of_minidisc_have_a_tradeoff_each_beside_the_sweep():
+    runs = [run_result("minidisc"), run_result("minidisc", name="other", method_digest="other"), run_result("maxidisc")]
+    found = tradeoff_drawings(runs)
+    assert len(found) == 2
+    assert all("MiniDisc: 1 seed; MaxiDisc: 1 seed" in drawing.caption for drawing in found)
+    other_setting = run_result("maxidisc", seed=1, setting_digest="other")
+    captions = [drawing.caption for drawing in tradeoff_drawings([run_result("minidisc"), other_setting])]
+    assert "MiniDisc: 1 seed." in captions[0]
+    assert "MaxiDisc: 1 seed." in captions[1]
+
+
+def test_bars_are_by_number_of_assistants_and_label():
+    data = assistants_data(chains())
+    assert data is not None
+    bars = [(bar.num_assistants, bar.name, round(bar.student.mean, 3), len(bar.seeds)) for bar in data.bars]
+    assert bars == [(1, "", 0.85, 2), (2, "joint", 0.85, 1), (2, "repeated", 0.83, 1), (3, "joint", 0.82, 1)]
+    assert data.majority == 0.812
+
+
+def test_structure_follows_the_layers_that_a_student_was_made_of():
+    student = model(10, 0.8, heads=(2, 3), neurons=(300, 200), source_layers=(1, 3))
+    data = structure_data(run_result("minidisc", student=student))
+    assert data is not None
+    assert [column.heading for column in data.columns] == ["T", "55", "40", "25", "S"]
+    assert data.columns[-1].heads == (None, 2, None, 3)
+    assert data.columns[-1].neurons == (None, 300, None, 200)
+    assert data.whole_heads == (12,) * 4
+    conventional = structure_data(run_result())
+    assert conventional is not None
+    assert [column.heading for column in conventional.columns] == ["T", "S"]
+
+
+def test_costs_add_up_trials_and_keep_the_order_of_execution():
+    direct = costs(run_result(), stage("teacher", 2, in_ratio=False), stage("importance", 1), stage("student", 3))
+    chained = costs(
+        run_result("minidisc"), stage("teacher", 2, in_ratio=False), stage("importance", 1), stage("sandwich", 5),
+        stage("choose", 0.1), stage("student", 3),
+    )  # fmt: skip
+    trials = [stage(name, hours, trial) for trial in "ab" for name, hours in (("assistant", 4), ("student", 3))]
+    sweep = costs(run_result("maxidisc"), stage("importance", 1), *trials)
+    data = cost_data([direct, chained, sweep])
+    assert data is not None
+    assert data.stages.index("importance") < data.stages.index("sandwich") < data.stages.index("choose")
+    assert data.stages[-1] == "student"
+    bars = {bar.name: bar for bar in data.bars}
+    assert bars["MaxiDisc"].hours == {"importance": 1, "assistant": 8, "student": 6}
+    assert (bars["Conventional"].total, bars["Conventional"].outside) == (4, 2)
+
+
+def test_costs_are_means_over_seeds():
+    data = cost_data(several_seeds())
+    assert data is not None
+    conventional = data.bars[0]
+    assert (conventional.name, conventional.num_seeds, conventional.total) == ("Conventional", 3, pytest.approx(3.0))
+    assert conventional.outside == pytest.approx(1.5)
+
+
+def test_accuracy_has_a_point_for_each_method_and_its_front():
+    data = accuracy_data(several_seeds())
+    assert data is not None
+    assert [point.name for point in data.points] == ["Conventional", "TA (40%)", "MiniDisc", "MaxiDisc"]
+    assert data.points[0].hours == pytest.approx(3.0)
+    assert data.points[0].seeds == ((2.0, 0.80), (3.0, pytest.approx(0.81)), (4.0, pytest.approx(0.82)))
+    assert [data.points[place].name for place in data.front] == ["Conventional", "TA (40%)", "MiniDisc"]
+
+
+def test_methods_are_told_apart_by_what_differs():
+    names = [point.name for point in accuracy_data(several_objectives()).points]
+    assert names[:3] == ["Conventional · LTSD", "Conventional · HS (last)", "Conventional · KD"]
+    conventional = [run for run in several_objectives() if run.method == "conventional"]
+    assert [point.name for point in accuracy_data(conventional).points] == ["LTSD", "HS (last)", "KD"]
+    unlabelled = [chain(count, 0, 0.8) for count in (1, 2)]
+    assert [point.name for point in accuracy_data(unlabelled).points] == [
+        "MiniDisc, 1 assistant", "MiniDisc, 2 assistants",
+    ]  # fmt: skip
+    recipes = [run_result("minidisc", name=digest, method_digest=digest) for digest in ("0123456789", "abcdefghij")]
+    assert [point.name for point in accuracy_data(recipes).points] == ["MiniDisc [012345]", "MiniDisc [abcdef]"]
+
+
+def test_pareto_front():
+    points = [MethodPoint(str(n), cost, score, ()) for n, (cost, score) in enumerate([(2, 5), (1, 3), (2, 4), (3, 5)])]
+    assert pareto_front(points) == (1, 0)
+    assert pareto_front(points[:1]) == (0,)
+
+
+# When there is nothing to draw
+
+
+def test_what_needs_other_runs_is_absent_from_a_run_alone():
+    assert list(figures_of([run_result()])) == ["structure-mrpc-10pc", "cost-mrpc-10pc"]
+    assert list(figures_of([run_result("minidisc")])) == [
+        "tradeoff-mrpc-10pc", "structure-mrpc-10pc", "cost-mrpc-10pc",
+    ]  # fmt: skip
+    assert tradeoff_data([run_result()]) is None
+    assert assistants_data([run_result("minidisc")]) is None
+    assert accuracy_data([run_result(), run_result(seed=1)]) is None
+    assert cost_data([costs(run_result())]) is None
+    assert figures_of([]) == {}
+
+
+def test_numbers_that_are_missing_are_left_out():
+    sweep, scored = run_result("maxidisc"), run_result("assistant")
+    failed = [trial.model_copy(update={"status": "failed"}) for trial in sweep.trials]
+    assert tradeoff_data([sweep.model_copy(update={"trials": tuple(failed)})]) is None
+    unscored = scored.model_copy(update={"student": model(10, 0.8, validation_metrics={})})
+    assert accuracy_data([run_result(), unscored]) is None
+
+
+def test_tasks_scales_and_units_have_figures_of_their_own():
+    on_gpu = run_result("minidisc")
+    on_gpu = on_gpu.model_copy(update={"cost": on_gpu.cost.model_copy(update={"device_unit": "GPU-hours"})})
+    runs = [run_result(), run_result("assistant"), run_result(task="r/t e"), run_result(scale=5), on_gpu]
+    names = list(figures_of(runs))
+    assert len(names) == len(set(names))
+    assert {name for name in names if name.startswith("cost")} == {
+        "cost-mrpc-10pc-core-hours", "cost-mrpc-10pc-gpu-hours", "cost-r-t-e-10pc-core-hours",
+        "cost-mrpc-5pc-core-hours",
+    }  # fmt: skip
+    assert [name for name in names if name.startswith("accuracy")] == ["accuracy-mrpc-10pc-core-hours"]
+
+
+def test_runs_whose_scores_do_not_compare_never_share_a_figure():
+    names = list(figures_of([run_result(), run_result("minidisc", protocol="paper")]))
+    assert not [name for name in names if name.startswith("accuracy")]
+    assert {"cost-mrpc-10pc", "cost-mrpc-10pc-2"} <= set(names)
+
+
+# What is written
+
+
+@pytest.mark.parametrize("runs", [several_seeds(), chains()])
+def test_files_are_whole_and_the_same_each_time(tmp_path, runs):
+    first = write_figures(tmp_path / "first", figures_of(runs))
+    figures = figures_of(runs)
+    for figure in figures.values():
+        svg_text(figure)  # written before, in whatever order: nothing moves
+    second = write_figures(tmp_path / "second", figures)
+    assert [path.name for path in first] == [path.name for path in second]
+    assert sorted(path.name for path in first) == sorted(path.name for path in (tmp_path / "first").iterdir())
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+        if one.suffix == ".svg":
+            root = ET.fromstring(one.read_bytes())
+            assert root.tag == "{http://www.w3.org/2000/svg}svg"
+            assert root.get("width") == "345.6pt"
+        else:
+            with Image.open(one) as image:
+                assert image.width == 720
+                assert len(image.convert("L").getcolors(256) or []) > 10
+
+
+def test_several_figures_share_a_page():
+    found = drawings_of([run_result("minidisc"), run_result(task="rte")])
+    texts = [svg_text(drawing.figure) for drawing in found]
+    ids = re.findall(r'\bid="([^"]+)"', "".join(texts))
+    assert len(ids) == len(set(ids))
+    for drawing, text in zip(found, texts, strict=True):
+        root = ET.fromstring(text.replace("xlink:", ""))
+        assert (root.get("role"), root.get("aria-label")) == ("img", drawing.title)
+        assert root.find("title").text == drawing.title
+        assert root.get("width") is None
+        assert not re.search(r"<style|<metadata|http:|<image", text)
+        references = re.findall(r"url\(#([^)]+)\)", text) + re.findall(r'xlink:href="#([^"]+)"', text)
+        assert references
+        assert set(references) <= set(ids)
+
+
+def test_names_from_data_are_drawn_as_they_are(tmp_path):
+    odd = {"task": "cost $x_1$ <b>&amp;\x08 表", "objective": r"\frac{$ \$ ^^", "primary_metric": "m$e$t"}
+    models = {"teacher": model(100, 0.9, "m$e$t"), "student": model(10, 0.8, "m$e$t")}
+    runs = [
+        run_result(method, **odd, **models, majority_metrics={"m$e$t": 0.5}) for method in ("conventional", "maxidisc")
+    ]
+    figures = figures_of(runs)
+    text = "".join(svg_text(figure) for figure in figures.values())
+    assert "m$e$t" in text
+    assert "cost $x_1$ &lt;b&gt;&amp;amp; 表" in text
+    assert "<b>" not in text
+    for path in write_figures(tmp_path, figures):
+        assert re.fullmatch(r"[a-z0-9-]+\.(svg|png)", path.name)
+
+
+def test_a_users_own_style_changes_nothing():
+    import matplotlib as mpl
+
+    plain = svg_text(figures_of([run_result()])["cost-mrpc-10pc"])
+    with mpl.rc_context({"font.size": 30, "text.parse_math": True, "svg.fonttype": "path", "axes.grid": True}):
+        assert svg_text(figures_of([run_result()])["cost-mrpc-10pc"]) == plain
+
+
+def test_neither_a_window_nor_pyplot_is_needed():
+    code = "import sys, minidisc_ray.reports.figures; assert 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_captions_name_the_seeds_where_methods_differ():
+    every, some = "seeds 0, 1, 2 of Conventional and 0, 1 of", "TA (40%), MiniDisc, MaxiDisc"
+    for drawings in (accuracy_drawings(several_seeds()), cost_drawings(several_seeds())):
+        (drawing,) = drawings
+        assert f"{every} {some}" in drawing.caption
+    (same,) = accuracy_drawings([run for run in several_seeds() if run.seed < 2])
+    assert "; 2 seeds." in same.caption
+
+
+def test_the_names_of_the_front_hide_no_seed_line():
+    data = AccuracyData(
+        "F1", "core-hours",
+        (
+            MethodPoint("Conventional", 2.0, 0.80, ((2.0, 0.76), (2.0, 0.84))),
+            MethodPoint("MiniDisc", 8.0, 0.83, ((6.0, 0.83), (10.0, 0.83))),
+        ),
+        (0, 1),
+    )  # fmt: skip
+    axes = accuracy_figure(data).axes[0]
+    named = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert named
+    for point in data.points:
+        for hours, metric in point.seeds:
+            for share in range(11):
+                on_line = (
+                    point.hours + (hours - point.hours) * share / 10,
+                    point.metric + (metric - point.metric) * share / 10,
+                )
+                x, y = axes.transData.transform((on_line[0], 100 * on_line[1]))
+                assert not any(box.contains(x, y) for box in named.values()), (point.name, share)

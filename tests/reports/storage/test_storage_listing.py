@@ -1,0 +1,223 @@
+"""Every run and study of a storage root as one line, damaged ones too."""
+
+import csv
+import io
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from reports_builder import run_result
+from rich.console import Console
+
+from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.driver.driver import DRIVER_FILE, this_driver
+from minidisc_ray.driver.lease import leased
+from minidisc_ray.files.writing import write_json
+from minidisc_ray.reports.storage.listing import listing
+from minidisc_ray.reports.storage.listing_render import listing_table, listing_text
+from minidisc_ray.run_files.failures import write_failure
+from minidisc_ray.run_files.progress import Progress, write_progress
+
+IDENTITY = {
+    "numerics": 1,
+    "contents": {},
+    "task": {"kind": "glue", "name": "mrpc"},
+    "schedule": {"kind": "minidisc"},
+    "student": {"scale_percent": 10},
+    "seed": 3,
+}
+
+
+def run_folder(storage: Path, name: str) -> Path:
+    folder = storage / name
+    write_json(folder / "identity.json", IDENTITY)
+    (folder / "config.yaml").write_text("seed: 3\n")
+    return folder
+
+
+def progress(folder: Path, state: str, trial: str = "main", metric: float | None = 0.8, age: float = 1.0) -> None:
+    now = time.time()
+    write_progress(
+        folder,
+        Progress(
+            trial=trial, status=state, stage="sandwich", stage_index=2, num_stages=3, metric_name="f1", metric=metric,
+            started_at=now - 100, updated_at=now - age,
+        ),
+    )  # fmt: skip
+
+
+def finished_run(storage: Path, name: str, kind: str = "minidisc") -> Path:
+    folder = run_folder(storage, name)
+    (folder / "result.json").write_text(run_result(kind).model_dump_json())
+    return folder
+
+
+@pytest.fixture
+def storage(tmp_path):
+    finished_run(tmp_path, "done")
+    progress(run_folder(tmp_path, "live"), "running")
+    progress(run_folder(tmp_path, "lost"), "running", age=300)
+    progress(run_folder(tmp_path, "stopped"), "interrupted", "scale-40", 0.7)
+    progress(tmp_path / "stopped", "finished", "scale-60", 0.75)
+    write_failure(run_folder(tmp_path, "bad"), "main", "no memory\nleft")
+    progress(tmp_path / "bad", "failed")
+    run_folder(tmp_path, "new")
+    (tmp_path / "_shared").mkdir()
+    (tmp_path / "somebody's notes").mkdir()
+    (tmp_path / "file.txt").write_text("")
+    return tmp_path
+
+
+def states(storage):
+    return {entry.name: entry.state for entry in listing(storage)}
+
+
+def test_every_state_and_no_folder_that_is_not_ours(storage):
+    assert states(storage) == {
+        "done": "finished",
+        "live": "running",
+        "lost": "stale",
+        "stopped": "interrupted",
+        "bad": "failed",
+        "new": "not begun",
+    }
+    found = {entry.name: entry for entry in listing(storage)}
+    done, stopped = found["done"], found["stopped"]
+    result = run_result("minidisc")
+    assert (done.method, done.metric_split, done.metric) == (
+        "minidisc",
+        "validation",
+        result.student.validation_metrics["f1"],
+    )
+    assert (done.device_hours, done.seed) == (result.cost.device_hours, result.seed)
+    assert (stopped.method, stopped.task, stopped.scale_percent, stopped.seed) == ("minidisc", "mrpc", 10, 3)
+    assert (stopped.metric, stopped.metric_split) == (0.75, "selection")
+    assert found["bad"].note == "no memory left"
+
+
+def test_a_run_that_ended_for_a_reason_has_failed(tmp_path):
+    """Its last stage was cut short, as a stopped one's is; what it left says why."""
+    folder = run_folder(tmp_path, "chance")
+    progress(folder, "interrupted")
+    assert [(one.state, one.note) for one in listing(tmp_path)] == [("interrupted", "")]
+    write_failure(folder, "main", "teacher: it has learned nothing")
+    assert [(one.state, one.note) for one in listing(tmp_path)] == [("failed", "teacher: it has learned nothing")]
+
+
+def test_hours_so_far_are_those_of_the_stages_but_the_teachers(storage):
+    ledger = Ledger(storage / "stopped" / "ledger.jsonl")
+    for stage, hours in (("teacher", 5), ("sandwich", 2), ("sandwich", 1)):
+        attempt = ledger.start("stage", stage, "main", 2.0, "cpu-core", time.time() - 3600 * hours)
+        ledger.end(attempt, "interrupted")
+    found = {entry.name: entry.device_hours for entry in listing(storage)}
+    assert found["stopped"] == pytest.approx(4.0, rel=1e-3), "the two overlap: a device is held once"
+    assert found["new"] is None
+
+
+def test_the_last_changed_is_first_and_sizes_are_of_all_files(storage):
+    for age, name in enumerate(("new", "done", "stopped", "live", "bad", "lost")):
+        for path in [path for path in (storage / name).rglob("*") if path.is_file()]:
+            os.utime(path, (time.time() - 3600 * age - 10, time.time() - 3600 * age - 10))
+    (storage / "done" / "student").mkdir()
+    (storage / "done" / "student" / "model.safetensors").write_bytes(b"x" * 5000)
+    os.utime(storage / "done" / "student" / "model.safetensors", (1.0, 1.0))
+    (storage / "done" / "elsewhere").symlink_to(storage / "live")
+    found = listing(storage)
+    assert [entry.name for entry in found] == ["new", "done", "stopped", "live", "bad", "lost"]
+    assert found[1].size_bytes > 5000 + (storage / "done" / "result.json").stat().st_size
+
+
+def test_a_driver_makes_the_difference(storage):
+    def there(name):
+        return {entry.name: entry for entry in listing(storage)}[name]
+
+    with leased(storage / "study-table", [storage / "new", storage / "lost"]) as lease:
+        who = f"{lease.own.user}@{lease.own.host} {os.getpid()}"
+        assert (there("new").state, there("new").driver) == ("waiting", who)
+        assert (there("lost").state, there("lost").driver) == ("running", who)
+        assert (there("study-table").state, there("study-table").kind) == ("running", "study")
+    assert there("new").state == "not begun"
+    gone = this_driver(time.time() - 500).model_copy(update={"machine": "another boot"})
+    write_json(storage / "new" / DRIVER_FILE, gone.model_dump(mode="json"))
+    assert (there("new").state, there("new").driver) == ("not begun", None)
+
+
+def test_studies_are_lines_of_their_own(storage):
+    (storage / "study-empty").mkdir()
+    (storage / "study-begun" / "ray").mkdir(parents=True)
+    for name, failed, unfinished in (("whole", {}, []), ("half", {"a": "x"}, ["b"]), ("bad", {"a": "x"}, [])):
+        write_json(storage / f"study-{name}" / "study.json", {"failed": failed, "unfinished": unfinished})
+    finished_run(storage, "study-that-is-a-run")
+    found = {entry.name: entry for entry in listing(storage) if entry.name.startswith("study-")}
+    assert {name: (entry.kind, entry.state) for name, entry in found.items()} == {
+        "study-begun": ("study", "interrupted"),
+        "study-whole": ("study", "finished"),
+        "study-half": ("study", "interrupted"),
+        "study-bad": ("study", "failed"),
+        "study-that-is-a-run": ("run", "finished"),
+    }
+    assert found["study-half"].note == "1 runs not finished, 1 failed"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b"\xff\xfe\x00", b'{"failed": 1}', b"[" * 100_000])
+def test_damaged_folders_say_so_and_hide_nothing(storage, content):
+    for file in ("identity.json", "result.json"):
+        folder = finished_run(storage, f"broken-{file}")
+        (folder / file).write_bytes(content)
+        (folder / DRIVER_FILE).write_bytes(content)
+        (folder / "ledger.jsonl").write_bytes(content)
+    (storage / "study-broken").mkdir()
+    (storage / "study-broken" / "study.json").write_bytes(content)
+    (storage / "only-a-ledger").mkdir()
+    (storage / "only-a-ledger" / "ledger.jsonl").write_bytes(content)
+    (storage / "result-is-a-folder" / "result.json").mkdir(parents=True)
+    found = {entry.name: entry for entry in listing(storage)}
+    damaged = {name for name, entry in found.items() if entry.state == "damaged"}
+    # Of a finished run the result says everything.
+    assert damaged == {"broken-result.json", "study-broken", "only-a-ledger", "result-is-a-folder"}
+    assert all("cannot be read" in found[name].note for name in damaged)
+    assert len(found) == 11
+    assert [row["name"] for row in json.loads(listing_text(list(found.values()), "json"))] == list(found)
+
+
+def test_for_programs_and_for_a_terminal(storage):
+    finished_run(storage, "[red]odd, name")
+    found = listing(storage)
+    rows = json.loads(listing_text(found, "json"))
+    table = list(csv.DictReader(io.StringIO(listing_text(found, "csv"))))
+    assert [row["name"] for row in table] == [row["name"] for row in rows] == [entry.name for entry in found]
+    assert {row["changed_at"][10:11] for row in rows} == {"T"}
+    stream = io.StringIO()
+    Console(file=stream, width=160, color_system=None).print(listing_table(found))
+    text = stream.getvalue()
+    for part in ("[red]odd, name", "no memory left", "(F1 80.0)", "mrpc", "10%"):
+        assert part in text
+
+
+def test_a_storage_that_is_not_there_is_a_mistake(tmp_path):
+    with pytest.raises(UserError, match="storage: "):
+        listing(tmp_path / "nowhere")
+
+
+def test_a_thousand_runs_are_listed_within_three_seconds(tmp_path):
+    result = run_result("maxidisc").model_dump_json()
+    for number in range(1000):
+        folder = run_folder(tmp_path, f"run-{number:04d}")
+        if number % 4:
+            (folder / "result.json").write_text(result)
+        else:
+            Ledger(folder / "ledger.jsonl").start("stage", "sandwich", "main", 1.0, "cpu-core")
+        progress(folder, "finished" if number % 4 else "interrupted")
+        for depth in ("stages/sandwich", "student", "tensorboard/main/student"):
+            (folder / depth).mkdir(parents=True)
+            (folder / depth / "file").write_bytes(b"x")
+    # Of this process alone, so that a busy machine is no slow program.
+    begun = time.process_time()
+    found = listing(tmp_path)
+    listing_text(found, "json")
+    took = time.process_time() - begun
+    assert len(found) == 1000
+    assert took < 3.0

@@ -1,0 +1,154 @@
+"""status() on folders as runs leave them, broken ones too."""
+
+import io
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from reports_builder import run_result
+from rich.console import Console
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.reports.storage.status import status, status_table
+from minidisc_ray.run_files.failures import write_failure
+from minidisc_ray.run_files.progress import Progress, write_progress
+
+
+def progress(trial: str = "main", state: str = "running", age: float = 1.0) -> Progress:
+    now = time.time()
+    return Progress(
+        trial=trial, status=state, stage="sandwich", stage_index=2, num_stages=3, step=120, num_steps=400,
+        metric_name="f1", metric=0.8412, device_hours=0.0123, started_at=now - 100, updated_at=now - age,
+    )  # fmt: skip
+
+
+def run_folder(storage: Path, name: str, age: float = 1000.0) -> Path:
+    folder = storage / name
+    folder.mkdir()
+    config = folder / "config.yaml"
+    config.write_text("seed: 0\n")
+    os.utime(config, (time.time() - age, time.time() - age))
+    return folder
+
+
+def test_every_kind_of_run(tmp_path):
+    write_progress(run_folder(tmp_path, "live"), progress())
+    write_progress(run_folder(tmp_path, "lost"), progress(age=300))
+    write_progress(run_folder(tmp_path, "broken"), progress(state="failed"))
+    sweep = run_folder(tmp_path, "sweep")
+    write_progress(sweep, progress("assistant-55", "finished"))
+    write_progress(sweep, progress("assistant-40"))
+    done = run_folder(tmp_path, "done")
+    write_progress(done, progress(state="finished"))
+    (done / "result.json").write_text(run_result("maxidisc").model_dump_json())
+    run_folder(tmp_path, "new", age=1)
+    run_folder(tmp_path, "queued", age=100_000)
+    write_failure(run_folder(tmp_path, "refused"), "main", "no memory")
+    for skipped in ("_cache", ".hidden"):
+        run_folder(tmp_path, skipped)
+    (tmp_path / "no-run").mkdir()
+    (tmp_path / "file.txt").write_text("")
+
+    found = {(entry.run, entry.trial): entry for entry in status(tmp_path)}
+    assert {key: entry.status for key, entry in found.items()} == {
+        ("broken", "main"): "failed",
+        ("done", "3 trials, 1 failed"): "finished",
+        ("live", "main"): "running",
+        ("lost", "main"): "stale",
+        ("new", "main"): "waiting",
+        ("queued", "main"): "waiting",
+        ("refused", "main"): "failed",
+        ("sweep", "assistant-40"): "running",
+        ("sweep", "assistant-55"): "finished",
+    }
+    live = found["live", "main"]
+    assert (live.stage, live.step, live.metric, live.metric_split) == ("2/3 sandwich", "120/400", 0.8412, "selection")
+    assert found["refused", "main"].stage == "no memory"
+    finished = found["done", "3 trials, 1 failed"]
+    assert (finished.metric, finished.metric_split, finished.device_hours) == (0.84, "validation", 2.0)
+
+
+def test_a_run_started_anew_is_live(tmp_path):
+    folder = run_folder(tmp_path, "again")
+    result = folder / "result.json"
+    result.write_text(run_result().model_dump_json())
+    os.utime(result, (time.time() - 50, time.time() - 50))
+    write_progress(folder, progress())
+    assert [entry.status for entry in status(tmp_path)] == ["running"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe\x00", b'{"schema_version": 1}', b'{"schema_version": 9}', b"[" * 100_000]
+)
+def test_corrupt_files_hide_nothing(tmp_path, content):
+    both = run_folder(tmp_path, "both")
+    (both / "result.json").write_bytes(content)
+    (both / "progress").mkdir()
+    (both / "progress" / "main.json").write_bytes(content)
+    write_progress(run_folder(tmp_path, "live"), progress())
+    result_only = run_folder(tmp_path, "result-is-a-folder")
+    (result_only / "result.json").mkdir()
+    progress_is_a_file = run_folder(tmp_path, "progress-is-a-file")
+    (progress_is_a_file / "progress").write_bytes(content)
+    assert {entry.run: entry.status for entry in status(tmp_path)} == {
+        "both": "failed",
+        "live": "running",
+        "progress-is-a-file": "stale",
+        "result-is-a-folder": "failed",
+    }
+
+
+@contextmanager
+def as_no_root() -> Iterator[None]:
+    """Root reads every folder."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_a_folder_that_cannot_be_read_hides_nothing(mode):
+    # Others may not look into what pytest makes.
+    with tempfile.TemporaryDirectory() as name:
+        storage = Path(name)
+        storage.chmod(0o755)
+        write_progress(run_folder(storage, "live"), progress())
+        closed = run_folder(storage, "closed")
+        (closed / "progress").mkdir()
+        closed.chmod(mode)
+        try:
+            with as_no_root():
+                found = {entry.run: entry for entry in status(storage)}
+        finally:
+            closed.chmod(0o700)
+    assert (found["live"].status, found["closed"].status) == ("running", "stale")
+    assert found["closed"].stage == "cannot be read (Permission denied)"
+
+
+def test_missing_storage(tmp_path):
+    for path in (tmp_path / "nowhere", tmp_path / "file"):
+        if path.name == "file":
+            path.write_text("")
+        with pytest.raises(UserError, match="storage: "):
+            status(path)
+
+
+def test_table_fits_a_hundred_columns(tmp_path):
+    name = "builtin-minidisc-10pc-seed0-0123abcd"
+    write_progress(run_folder(tmp_path, name), progress())
+    write_progress(run_folder(tmp_path, "[red]x"), progress())
+    stream = io.StringIO()
+    Console(file=stream, width=100, color_system=None).print(status_table(status(tmp_path)))
+    text = stream.getvalue()
+    assert "…" not in text
+    assert "[red]x" in text
+    for cell in (name, "main", "running", "2/3 sandwich", "120/400", "F1 84.1", "0.0123", "1 s"):
+        assert cell in text

@@ -1,0 +1,321 @@
+"""What a study's runs say: from kept answers of real tiny runs."""
+
+import shutil
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from pipeline_kit import random_teacher
+from safetensors.numpy import load_file, save_file
+from study_kit import study_of
+
+from minidisc_ray.configs.loader import resolve
+from minidisc_ray.evaluation.intervals import Resampling
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.reports.study.finding_notes import finding_notes
+from minidisc_ray.reports.study.findings import finding_sections
+from minidisc_ray.study.answers import FinishedRun
+from minidisc_ray.study.cells import cells_of
+from minidisc_ray.study.findings import EVERY_TASK, Findings, findings_of
+
+GRID = [60, 40, 20]
+FEW = Resampling(num_replicates=200)
+METHODS = {
+    "LTSD": {"schedule": {"kind": "conventional"}},
+    "matched": {"schedule": {"kind": "conventional", "match": {"kind": "minidisc", "scales": GRID, "num_sampled": 2}}},
+    "TA": {"schedule": {"kind": "assistant", "assistant_percent": 40}},
+    "MiniDisc": {"schedule": {"scales": GRID}},
+    "MaxiDisc": {"schedule": {"kind": "maxidisc", "scales": GRID}},
+    "with tradeoff": {"schedule": {"kind": "maxidisc", "scales": GRID, "selection": {"kind": "lambda"}}},
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> list[FinishedRun]:
+    folder = tmp_path_factory.mktemp("findings")
+    (teacher,) = random_teacher(folder / "teacher")
+    study = study_of(folder, methods=METHODS, scales=[10], teachers=None)
+    found = []
+    for cell in cells_of(study, folder / "runs"):
+        prepared = prepare(resolve(cell.config.model_dump(mode="json"), [teacher]))
+        found.append(FinishedRun(cell, prepared, run_in_process(prepared)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def findings(runs):
+    return findings_of(runs, FEW)
+
+
+def mean_metric(runs, method):
+    values = [run.result.student.validation_metrics["accuracy"] for run in runs if run.cell.method == method]
+    return sum(values) / len(values)
+
+
+def test_differences_are_those_of_the_reported_metrics(runs, findings):
+    pairs = {(found.what, found.against) for found in findings.differences}
+    assisted = ("TA", "MiniDisc", "MaxiDisc", "with tradeoff")
+    assert pairs == {(ours, theirs) for ours in assisted for theirs in ("LTSD", "matched")}
+    for found in findings.differences:
+        expected = mean_metric(runs, found.what) - mean_metric(runs, found.against)
+        assert found.interval.mean == pytest.approx(expected)
+        assert found.interval.low <= found.interval.high
+        assert (found.interval.num_seeds, found.interval.num_examples) == (2, 64)
+        assert found.task == "builtin"
+
+
+def test_regret_is_maxidiscs_student_less_minidiscs_and_hindsight_is_no_smaller(runs, findings):
+    (lost,), (ceiling,) = findings.regrets, findings.hindsights
+    assert (lost.what, lost.against) == ("MiniDisc", "MaxiDisc")
+    assert lost.interval.mean == pytest.approx(mean_metric(runs, "MaxiDisc") - mean_metric(runs, "MiniDisc"))
+    best = [
+        max(trial.student_validation for trial in run.result.trials) for run in runs if run.cell.method == "MaxiDisc"
+    ]
+    assert ceiling.interval.mean == pytest.approx(sum(best) / 2 - mean_metric(runs, "MiniDisc"))
+    assert ceiling.interval.mean >= lost.interval.mean
+
+
+def test_rules_pick_among_maxidiscs_own_students(runs, findings):
+    by_rule = {found.what: found for found in findings.rules}
+    assert set(by_rule) == {
+        "λ-tradeoff, λ = 0.2",
+        "negative derivative",
+        "2.5x law",
+        "best assistant on selection",
+        "no assistant",
+    }
+    sweeps = {run.cell.seed: run.result for run in runs if run.cell.method == "MaxiDisc"}
+    picks = by_rule["λ-tradeoff, λ = 0.2"].picks
+    for seed, pick in zip(sorted(sweeps), picks, strict=True):
+        metrics = {trial.assistant_percent: trial.assistant_selection for trial in sweeps[seed].trials}
+        best = max(metrics, key=lambda scale: (metrics[scale] + 0.2 * (1 - scale / 100), -scale))
+        assert pick == best
+    none = by_rule["no assistant"]
+    assert none.picks == (None, None)
+    assert none.interval.mean == pytest.approx(mean_metric(runs, "MaxiDisc") - mean_metric(runs, "LTSD"))
+
+
+def test_rank_correlations_are_told_for_both_coefficients(findings):
+    told = {(found.agreement.predictor, found.agreement.coefficient) for found in findings.agreements}
+    predictors = ("λ-tradeoff, λ = 0.2", "assistant metric", "scale")
+    assert told == {(name, one) for name in predictors for one in ("spearman", "kendall_tau_b")}
+    assert {found.agreement.num_scales for found in findings.agreements} == {3}
+
+
+def test_assumptions_are_counted_over_every_run_with_candidates(runs, findings):
+    """Again from the results themselves: maxima of the trade-off, and pairs in which the larger scale scores less."""
+    expected = {}
+    for method in ("MiniDisc", "MaxiDisc", "with tradeoff"):
+        own = [run.result for run in runs if run.cell.method == method]
+        singles = falls = 0
+        for result in own:
+            metric = {candidate.scale_percent: candidate.metric for candidate in result.candidates}
+            values = [metric[scale] + 0.2 * (1 - scale / 100) for scale in (20, 40, 60)]
+            singles += not (values[1] < values[0] and values[1] < values[2])
+            falls += (metric[40] < metric[20]) + (metric[60] < metric[40])
+        expected[method] = (singles, len(own), falls, 2 * len(own))
+    assert {
+        one.method: (one.one_maximum.count, one.one_maximum.total, one.falling_pairs.count, one.falling_pairs.total)
+        for one in findings.assumptions
+    } == expected
+    shown = section(findings, "Do the method's assumptions hold?")
+    assert shown["Method"] == tuple(expected)
+    assert all(" to " in cell for cell in shown["Falling pairs"])
+    assert any(note.startswith("One maximum: the share of runs") for note in finding_notes(findings, num_seeds=2))
+
+
+def test_several_tasks_are_averaged_too(runs):
+    other = [replace(run, cell=replace(run.cell, task="again")) for run in runs]
+    found = findings_of([*runs, *other], FEW)
+    (one, again, both) = (each for each in found.regrets)
+    assert (one.task, again.task, both.task) == ("builtin", "again", EVERY_TASK)
+    assert both.interval.mean == pytest.approx(one.interval.mean)
+    assert both.interval.num_tasks == 2
+    alone = findings_of([*runs, *(run for run in other if run.cell.method != "MaxiDisc")], FEW)
+    assert [each.task for each in alone.regrets] == ["builtin"], "no mean over some of the tasks"
+
+
+def test_under_the_papers_protocol_selection_and_validation_are_the_same_rows(tmp_path):
+    study = study_of(tmp_path, methods={name: METHODS[name] for name in ("LTSD", "MaxiDisc")}, scales=[10], seeds=[0])
+    found = []
+    for cell in cells_of(study, tmp_path / "runs"):
+        prepared = prepare(resolve(cell.config.model_dump(mode="json"), ["protocol=paper"]))
+        found.append(FinishedRun(cell, prepared, run_in_process(prepared)))
+    told = findings_of(found, FEW)
+    assert {each.interval.over for each in told.differences} == {"examples"}
+    assert "With one seed an interval is over examples alone." in finding_notes(told, num_seeds=1)
+
+
+def moved_runs(runs, folder) -> list[FinishedRun]:
+    """The same runs in a storage of their own, to be damaged there."""
+    shutil.copytree(runs[0].prepared.storage, folder)
+    moved = []
+    for run in runs:
+        config = resolve(run.prepared.config.model_dump(mode="json"), [f"storage={folder}"])
+        moved.append(replace(run, prepared=prepare(config)))
+    return moved
+
+
+def test_runs_without_answers_are_left_out(runs, tmp_path):
+    moved = moved_runs(runs, tmp_path / "runs")
+    for folder in (tmp_path / "runs").glob("*/predictions"):
+        shutil.rmtree(folder)
+    found = asdict(findings_of(moved, FEW))
+    (told,) = found.pop("left_out")
+    assert found.pop("assumptions"), "they need the results alone"
+    assert found == {"differences": (), "regrets": (), "hindsights": (), "rules": (), "agreements": ()}
+    assert "no answers were kept" in told
+    assert all(run.prepared.name in told for run in moved)
+
+
+def with_first(name, change):
+    """A damage that changes one array of a file, or takes it out."""
+
+    def damage(path):
+        arrays = load_file(path)
+        (key,) = (key for key in arrays if key.startswith(name))
+        found = change(arrays.pop(key))
+        save_file({**arrays, **({} if found is None else {key: found})}, path)
+
+    return damage
+
+
+def not_finite(logits):
+    logits[0, 0] = np.nan
+    return logits
+
+
+DAMAGES = {
+    "garbage": ("main.student", lambda path: path.write_bytes(b"garbage"), "not readable as predictions"),
+    "empty": ("main.student", lambda path: path.write_bytes(b""), "not readable as predictions"),
+    "cut rows": ("main.student", with_first("validation", lambda logits: logits[:5].copy()), "(5, 2)"),
+    "not a number": ("main.student", with_first("validation", not_finite), "not finite"),
+    "no split": ("main.student", with_first("validation", lambda _: None), "no logits of split 'validation'"),
+    "labels of nothing": ("labels", lambda path: path.write_bytes(b"garbage"), "not readable as predictions"),
+    "a label out of range": ("labels", with_first("validation", lambda labels: labels + 7), "not those of its rows"),
+    "no labels": ("labels", with_first("validation", lambda _: None), "labels of validation/validation are missing"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_a_run_with_damaged_answers_is_left_out_and_told(runs, tmp_path, case):
+    file, damage, words = DAMAGES[case]
+    chosen = [run for run in runs if run.cell.method in ("LTSD", "TA")]
+    moved = moved_runs(chosen, tmp_path / "runs")
+    bad = next(run for run in moved if run.cell.method == "TA" and run.cell.seed == 0)
+    damage(bad.prepared.run_folder / "predictions" / f"{file}.safetensors")
+    found = findings_of(moved, FEW)
+    (told,) = found.left_out
+    assert bad.prepared.name in told
+    assert f"{file}.safetensors" in told
+    assert words in told
+    assert told in finding_notes(found, num_seeds=2)
+    (difference,) = found.differences
+    assert difference.interval.num_seeds == 1, "the other seed alone"
+
+
+def test_a_sweep_with_a_damaged_trial_is_left_out_and_a_damaged_teacher_costs_one_rule(runs, tmp_path):
+    moved = moved_runs(runs, tmp_path / "runs")
+    of_teacher = next((tmp_path / "runs" / "_shared").glob("teacher-*/predictions/*.safetensors"))
+    of_teacher.write_bytes(b"garbage")
+    found = findings_of(moved, FEW)
+    (told,) = found.left_out
+    assert str(of_teacher) in told
+    assert "negative derivative" not in {each.what for each in found.rules}
+    assert found.regrets[0].interval.num_seeds == 2
+
+    bad = next(run for run in moved if run.cell.method == "MaxiDisc")
+    (trial, *_) = sorted((bad.prepared.run_folder / "predictions").glob("*.assistant.safetensors"))
+    trial.write_bytes(b"garbage")
+    found = findings_of(moved, FEW)
+    assert str(trial) in found.left_out[0]
+    assert found.regrets[0].interval.num_seeds == 1
+
+
+def test_sections_say_what_is_shown_and_what_is_not(findings):
+    sections = {section.title: section for section in finding_sections(findings, num_seeds=2)}
+    assert list(sections) == [
+        "Methods with assistants beside conventional ones",
+        "Regret of one trial",
+        "Rules judged on MaxiDisc's students",
+        "Do the method's assumptions hold?",
+    ]
+    shown = next(
+        c for c in sections["Methods with assistants beside conventional ones"].columns if c.heading == "Shown"
+    )
+    for verdict, found in zip(shown.cells, findings.differences, strict=True):
+        interval = found.interval
+        assert verdict == ("no" if interval.low <= 0 <= interval.high else "better" if interval.mean > 0 else "worse")
+    assert any("two to five seeds" in note for note in finding_notes(findings, num_seeds=2))
+
+
+def section(findings, title, num_seeds=2):
+    found = next(each for each in finding_sections(findings, num_seeds) if each.title == title)
+    return {column.heading: column.cells for column in found.columns}
+
+
+def test_rows_on_fewer_seeds_than_the_study_has_name_them(runs, findings):
+    title = "Methods with assistants beside conventional ones"
+    assert {found.seeds for found in findings.differences} == {(0, 1)}
+    assert "Seeds" not in section(findings, title)
+    assert set(section(findings, title, num_seeds=3)["Seeds"]) == {"0, 1"}, "the study has a third one"
+
+    other = [replace(run, cell=replace(run.cell, task="again")) for run in runs if run.cell.seed == 1]
+    some = findings_of([*runs, *other], FEW)
+    for each in ("Regret of one trial", "Rules judged on MaxiDisc's students", title):
+        columns = section(some, each)
+        found = dict(zip(columns["Task"], columns["Seeds"], strict=True))
+        assert found == {"builtin": "0, 1", "again": "1", EVERY_TASK: "1"}, each
+    assert any(note.startswith("Seeds: those that both") for note in finding_notes(some, 2))
+
+
+def test_the_same_predictions_are_no_certainty(findings):
+    found = findings.differences[0]
+    same = replace(found, interval=replace(found.interval, mean=0.0, low=0.0, high=0.0, excludes_zero=False))
+    told = Findings(differences=(same,))
+    (cells,) = section(told, "Methods with assistants beside conventional ones")["Interval"]
+    assert cells == "the same predictions"
+    assert any("no certainty about methods" in note for note in finding_notes(told, 2))
+    assert not any("no certainty about methods" in note for note in finding_notes(Findings((found,)), 2))
+
+
+def test_rules_say_what_they_need_and_whether_they_looked(findings):
+    columns = section(findings, "Rules judged on MaxiDisc's students")
+    metrics = "every assistant's metric"
+    assert dict(zip(columns["Rule"], columns["Needs"], strict=True)) == {
+        "λ-tradeoff, λ = 0.2": metrics,
+        "negative derivative": metrics,
+        "2.5x law": "nothing",
+        "best assistant on selection": metrics,
+        "no assistant": "nothing",
+    }
+    assert {found.smallest_candidate for found in findings.rules} == {20}
+    rule = next(found for found in findings.rules if found.what.startswith("λ"))
+    blind, law = replace(rule, picks=(20, 20)), replace(rule, what="2.5x law", picks=(20, 20))
+    note = "λ-tradeoff, λ = 0.2 picked the smallest candidate, 20%, on every task and seed: here the same as taking it"
+    told = [each for each in finding_notes(Findings(rules=(blind, law)), 2) if "picked the smallest" in each]
+    assert told == [f"{note} without looking."]
+    looked = finding_notes(Findings(rules=(blind, replace(rule, picks=(20, 40)))), 2)
+    assert not any("picked the smallest" in each for each in looked)
+
+
+def test_rank_correlations_over_few_scales_or_none_are_one_sentence(findings):
+    title = "Does the trade-off order the students?"
+    assert title not in {each.title for each in finding_sections(findings, 2)}
+    assert any(
+        note.startswith("No rank correlations on builtin: over fewer than 4") for note in finding_notes(findings, 2)
+    )
+
+    def agreements(mean):
+        return [
+            replace(each, agreement=replace(each.agreement, num_scales=5, mean=mean)) for each in findings.agreements
+        ]
+
+    same = Findings(agreements=tuple(agreements(None)))
+    assert finding_sections(same, 2) == []
+    assert finding_notes(same, 2) == [
+        "No rank correlations on builtin: the students, or their assistants, score the same at all scales."
+    ]
+    (first, *_), (_, *others) = agreements(None), agreements(0.5)
+    assert section(Findings(agreements=(first, *others)), title)["Mean"] == ("undefined",) + ("+0.50",) * 5
