@@ -52,7 +52,7 @@ def resolve(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
         _fill_kinds(merged)
         return RunConfig.model_validate(expand(merged, ""))
     except ValidationError as error:
-        raise UserError(sentence(error)) from error
+        raise UserError(sentence(error, RunConfig)) from error
     except RecursionError as error:
         raise UserError(TOO_DEEP) from error
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from minidisc_ray.configs.base import Config
+from minidisc_ray.configs.base import Config, UserError
 from minidisc_ray.configs.data import BuiltinDataConfig, DataConfig
 from minidisc_ray.configs.model import (
     BuiltinTeacherConfig,
@@ -23,6 +23,7 @@ from minidisc_ray.configs.schedule import (
     ScheduleConfig,
     SparseTeacherConfig,
 )
+from minidisc_ray.configs.sentences import sentence
 from minidisc_ray.configs.storage import Storage
 from minidisc_ray.configs.task import BuiltinTaskConfig, GlueTaskConfig, TaskConfig
 from minidisc_ray.configs.tracking import NoTrackingConfig, TrackingConfig
@@ -80,6 +81,40 @@ class RunConfig(Config):
         percent = self.student.scale_percent
         assert percent is not None, "the student's scale is asked for before the models' sizes are known"
         return percent
+
+    def with_student_scale(self, percent: int) -> "RunConfig":
+        """The recipe with its student's scale filled in, and checked as a whole.
+
+        Raises:
+            UserError: if the scale does not fit the rest of the recipe.
+        """
+        return self._changed(student=self.student.model_copy(update={"scale_percent": percent}))
+
+    def with_assistant(self, percent: int) -> "RunConfig":
+        """The recipe with its schedule's assistant filled in, and checked as a whole.
+
+        Raises:
+            UserError: if the scale does not fit the rest of the recipe.
+        """
+        return self._changed(schedule=self.schedule.model_copy(update={"assistant_percent": percent}))
+
+    def with_num_epochs(self, count: int) -> "RunConfig":
+        """The recipe with the epochs of its conventional schedule filled in."""
+        return self._changed(schedule=self.schedule.model_copy(update={"num_epochs": count}))
+
+    def with_schedule(self, schedule: ScheduleConfig) -> "RunConfig":
+        """The recipe with another schedule, checked as a whole.
+
+        Raises:
+            UserError: if the schedule does not fit the rest of the recipe.
+        """
+        return self._changed(schedule=schedule)
+
+    def _changed(self, **values: Config) -> "RunConfig":
+        try:
+            return RunConfig.model_validate({**dict(self), **values})
+        except ValidationError as error:
+            raise UserError(sentence(error, RunConfig)) from error
 
     def candidate_scales(self) -> tuple[int, ...]:
         """Scales that may stand between teacher and student, largest first; none for a conventional schedule."""

@@ -6,13 +6,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from minidisc_ray.configs import base
-from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.unions import allowed_keys, kinds_of, union_at, without_tags
 
 _LONGEST_QUOTE = 80
 
 
-def sentence(error: ValidationError, model: type[BaseModel] = RunConfig) -> str:
+def sentence(error: ValidationError, model: type[BaseModel]) -> str:
     """The first mistake that ``model`` found as one sentence; the rest are counted."""
     errors = error.errors()
     first = errors[0]

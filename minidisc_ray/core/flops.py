@@ -8,6 +8,7 @@ norms, activations and softmax do not, as in ``torch.utils.flop_counter``, which
 
 from dataclasses import dataclass
 
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure
 
 
@@ -32,7 +33,9 @@ class EncoderShape:
 
     def full(self) -> Structure:
         """The structure that keeps everything."""
-        return Structure(100, (self.num_heads,) * self.num_layers, (self.intermediate_size,) * self.num_layers)
+        return Structure(
+            TEACHER_PERCENT, (self.num_heads,) * self.num_layers, (self.intermediate_size,) * self.num_layers
+        )
 
 
 def forward_macs(shape: EncoderShape, structure: Structure, rows: int, length: int) -> int:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.importance import normalise_layers
 
 Scope = Literal["global", "local"]
@@ -77,7 +78,7 @@ def structure_at(heads: UnitRanking, neurons: UnitRanking, scale_percent: int, n
     Raises:
         ValueError: if the scale lies outside [1, 100] or leaves no head in any layer.
     """
-    if not 1 <= scale_percent <= 100:
+    if not 1 <= scale_percent <= TEACHER_PERCENT:
         raise ValueError(f"scale_percent is {scale_percent}; use a value between 1 and 100")
     head_counts = heads.counts(scale_percent)
     if not any(head_counts):

@@ -6,6 +6,8 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
+from minidisc_ray.core.grid import TEACHER_PERCENT
+
 # Equal trade-offs may differ in their last digit, by which sum they came about.
 _DIGITS = 12
 LAMBDA_SCAN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -14,7 +16,7 @@ LAMBDA_SCAN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 def lambda_tradeoff(
     metrics: Mapping[int, float],  # scale percent -> task metric in [-1, 1]
     lam: float = 0.2,
-    teacher_percent: int = 100,
+    teacher_percent: int = TEACHER_PERCENT,
 ) -> dict[int, float]:
     """Score candidates by ``m + lam * (1 - s)``; the best assistant has the largest score (definition 1).
 
@@ -32,7 +34,7 @@ def lambda_tradeoff(
 def negative_derivative(
     metrics: Mapping[int, float],  # scale percent -> task metric in [-1, 1]
     teacher_metric: float,
-    teacher_percent: int = 100,
+    teacher_percent: int = TEACHER_PERCENT,
     order: int = 1,
 ) -> dict[int, float]:
     """Score candidates by ``-(m_next - m) / (s_next - s)`` against the next larger one (appendix J).
@@ -104,7 +106,7 @@ def best_chain(
     return max(combinations(scales[: len(scales) - num_below], length), key=total)
 
 
-def _check_candidates(metrics: Mapping[int, float], teacher_percent: int = 100) -> None:
+def _check_candidates(metrics: Mapping[int, float], teacher_percent: int = TEACHER_PERCENT) -> None:
     for scale, metric in metrics.items():
         if not 0 < scale < teacher_percent:
             raise ValueError(f"candidate at {scale} percent; candidates lie strictly between 0 and {teacher_percent}")

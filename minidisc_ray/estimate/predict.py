@@ -106,7 +106,7 @@ def predict_costs(found: Alternatives, recipe: PreparedRun, timings: Timings, ov
     return Estimate(
         task=recipe.task.name,
         objective=recipe.config.objective.label,
-        student_percent=recipe.config.student_percent,
+        student_percent=recipe.plan.student_percent,
         devices=devices,
         device_unit="GPU-hours" if compute.gpus_per_worker else "core-hours",
         currency=compute.currency,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.evaluation.intervals import DEFAULT_RESAMPLING, Estimate, Interval, Resampling
 from minidisc_ray.evaluation.resampling import bootstrap, common_seeds, difference_estimate, estimate, score_draws
 from minidisc_ray.evaluation.rules import BestStudentRule, Rule, SelectionMetrics
@@ -42,7 +43,7 @@ class Sweep:
         if not self.trials:
             raise ValueError("a sweep has no trial; give at least one that finished")
         for scale in self.trials:
-            if not 0 < scale < 100:
+            if not 0 < scale < TEACHER_PERCENT:
                 raise ValueError(f"a trial's assistant has {scale} percent; scales lie strictly between 0 and 100")
 
 

@@ -26,6 +26,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.models.families import PRUNED_PREFIX, encoder_layers, family_of, global_size, head_size, linear_at
 
@@ -168,7 +169,7 @@ def structure_of(config: PreTrainedConfig) -> Structure:
     by_layer = {int(layer): sizes for layer, sizes in overrides.items()}
     layers = range(int(config.num_hidden_layers))
     return Structure(
-        scale_percent=int(getattr(config, "minidisc_scale_percent", 100)),
+        scale_percent=int(getattr(config, "minidisc_scale_percent", TEACHER_PERCENT)),
         heads=tuple(int(by_layer.get(layer, {}).get(family.heads_key, heads)) for layer in layers),
         neurons=tuple(int(by_layer.get(layer, {}).get(family.neurons_key, neurons)) for layer in layers),
     )

@@ -7,6 +7,7 @@ from minidisc_ray.configs.schedule import (
     NegativeDerivativeSelectionConfig,
 )
 from minidisc_ray.core.flops import kept_share
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.tradeoff import lambda_tradeoff, negative_derivative
 from minidisc_ray.pipeline.choice import scan_lambda
@@ -33,7 +34,7 @@ def candidate_records(
         teacher: its stage's record.
     """
     score = prepared.task.selection_score
-    student = prepared.config.student_percent
+    student = prepared.plan.student_percent
     metrics: dict[int, float] = {}
     trained: set[int] = set()
     for trial in prepared.plan.all_trials():
@@ -53,7 +54,7 @@ def candidate_records(
     lam = rule.lam if isinstance(rule, LambdaSelectionConfig) else _LAMBDA
     order = rule.order if isinstance(rule, NegativeDerivativeSelectionConfig) else 1
     by_lambda = lambda_tradeoff(metrics, lam)
-    by_derivative = negative_derivative(metrics, score(teacher.selection_metrics[100]), order=order)
+    by_derivative = negative_derivative(metrics, score(teacher.selection_metrics[TEACHER_PERCENT]), order=order)
     return [
         CandidateRecord(
             scale_percent=scale,

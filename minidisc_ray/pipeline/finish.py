@@ -114,7 +114,7 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
 
     winner = max(finished, key=student_metric)
     student_record = records[winner.name][-1]
-    student_percent = config.student_percent
+    student_percent = prepared.plan.student_percent
     wanted = {record.scale_percent for found in records.values() for record in found} - {None}
     scales = {*config.candidate_scales(), *(s for s in wanted if s)} - {student_percent}
     structures = structures_of(prepared, tuple(sorted(scales, reverse=True)))

@@ -73,7 +73,7 @@ def student_structure(prepared: PreparedRun, source: Structure) -> Structure:
     Raises:
         UserError: if no head is left, as may be where the source lost all of them in the layers taken.
     """
-    student, scale = prepared.config.student, prepared.config.student_percent
+    student, scale = prepared.config.student, prepared.plan.student_percent
     if prepared.checkpoint_student is not None:
         return prepared.checkpoint_student.structure
     if not isinstance(student, LayersStudentConfig):

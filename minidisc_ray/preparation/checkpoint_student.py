@@ -8,7 +8,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import CheckpointStudentConfig
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.student import with_checkpoint_scale
 from minidisc_ray.core.flops import EncoderShape, encoder_parameters
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
@@ -18,6 +17,7 @@ from minidisc_ray.models.families import family_of, num_token_types, shape_of
 from minidisc_ray.models.loading import is_fine_tuned, load_tokenizer, position_limit
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.unfilled import build_unfilled
+from minidisc_ray.preparation.student_scale import checkpoint_percent
 from minidisc_ray.schedules import Plan, build_plan
 from minidisc_ray.schedules.plan import DistilStep, ImportanceStep
 
@@ -67,13 +67,14 @@ def with_checkpoint_student(
     _check_vocabulary(student, model, tokenizer)
     _check_inputs(config, model, task, tokenizer)
     shape, kept = shape_of(model), structure_of(model.config)
-    config = with_checkpoint_scale(config, encoder_parameters(shape, kept), encoder_parameters(teacher, teacher.full()))
+    percent = checkpoint_percent(student, encoder_parameters(shape, kept), encoder_parameters(teacher, teacher.full()))
+    config = config.with_student_scale(percent)
     has_trained_head = is_fine_tuned(student)
     digest = content_digest(student)
     check_all_used(student, model)
     return config, CheckpointStudent(
         shape=shape,
-        structure=Structure(config.student_percent, kept.heads, kept.neurons),
+        structure=Structure(percent, kept.heads, kept.neurons),
         has_trained_head=has_trained_head,
         source=_in_words(student, has_trained_head),
         digest=digest,

@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.preparation.checkpoint_student import plan_for
@@ -24,26 +23,22 @@ def with_matched_epochs(prepared: PreparedRun) -> PreparedRun:
     schedule = prepared.config.schedule
     if not isinstance(schedule, ConventionalConfig) or schedule.match is None:
         return prepared
-    raw = prepared.config.model_dump(mode="json")
+    config = prepared.config
     try:
-        matched = resolve(raw | {"schedule": raw["schedule"]["match"]})
+        matched = config.with_schedule(schedule.match)
         check_structures(matched, prepared.shape)
     except UserError as error:
         raise UserError(f"schedule.match: {error}") from error
     target = _flops(prepared, matched)
-    one, two = (_flops(prepared, _with_epochs(raw, count)) for count in (1, 2))
+    one, two = (_flops(prepared, config.with_num_epochs(count)) for count in (1, 2))
     needed = max(1, 1 + math.ceil((target - one) / (two - one)))
     if schedule.num_epochs not in (None, needed):
         raise UserError(
             f"schedule.num_epochs: {schedule.num_epochs} is not what reaches the cost of schedule.match; leave it out, "
             f"or write {needed}"
         )
-    config = _with_epochs(raw, needed)
+    config = config.with_num_epochs(needed)
     return replace(prepared, config=config, plan=plan_for(config, prepared.checkpoint_student))
-
-
-def _with_epochs(raw: dict[str, object], count: int) -> RunConfig:
-    return resolve(raw, [f"schedule.num_epochs={count}"])
 
 
 def _flops(prepared: PreparedRun, config: RunConfig) -> float:

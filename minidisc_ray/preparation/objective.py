@@ -8,6 +8,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.core.flops import EncoderShape
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.pair import Pair, Side
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
@@ -134,4 +135,4 @@ def _side(name: str, shape: EncoderShape, structure: Structure, was_distilled: b
 def _teacher_name(config: RunConfig, structure: Structure) -> str:
     teacher = config.teacher
     name = "the built-in model" if isinstance(teacher, BuiltinTeacherConfig) else teacher.path
-    return name if structure.scale_percent == 100 else f"{name} at {structure.scale_percent}%"
+    return name if structure.scale_percent == TEACHER_PERCENT else f"{name} at {structure.scale_percent}%"

@@ -10,10 +10,9 @@ from transformers import PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import run_identity, run_name
-from minidisc_ray.configs.model import BuiltinTeacherConfig
+from minidisc_ray.configs.model import BuiltinTeacherConfig, LayersStudentConfig
 from minidisc_ray.configs.redact import is_redacted_form
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, load_splits, tokenizer_digest
 from minidisc_ray.files.mirroring import download_file
 from minidisc_ray.files.patience import StorageError, retry_storage, wait_for_storage
@@ -27,6 +26,7 @@ from minidisc_ray.preparation.matched_epochs import with_matched_epochs
 from minidisc_ray.preparation.objective import check_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.sizes import check_structures, with_law_scale
+from minidisc_ray.preparation.student_scale import layers_percent
 from minidisc_ray.preparation.tokenizer import check_tokenizer
 
 
@@ -58,7 +58,8 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> PreparedRun:
     if config.data.max_length > limit:
         raise UserError(f"data.max_length: {config.data.max_length} is more than the teacher's {limit} positions")
     shape = shape_of(model)
-    config = with_student_scale(config, shape.num_layers)
+    if isinstance(config.student, LayersStudentConfig):
+        config = config.with_student_scale(layers_percent(config.student, shape.num_layers))
     config, own = with_checkpoint_student(config, splits.task, tokenizer, shape)
     config = with_law_scale(config, shape, None if own is None else own.encoder_parameters)
     check_structures(config, shape)

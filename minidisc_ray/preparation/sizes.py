@@ -5,15 +5,13 @@ from collections.abc import Callable
 import torch
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.model import LayersStudentConfig, PrunedStudentConfig
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import LawConfig, MaxiDiscConfig, MiniDiscConfig
 from minidisc_ray.core.depth import layers_taken
 from minidisc_ray.core.flops import EncoderShape, encoder_parameters
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at, structure_of_layers
-
-WHOLE = 100
 
 
 def kept_layers(config: RunConfig, shape: EncoderShape) -> tuple[int, ...]:
@@ -63,7 +61,7 @@ def check_structures(config: RunConfig, shape: EncoderShape) -> None:
     needed: list[tuple[str, Callable[[RunConfig, EncoderShape, int], Structure], int]]
     needed = [(f"schedule.{key}", planned_structure, scale) for scale in between]
     if isinstance(student, LayersStudentConfig):
-        needed.append(("student.width_percent", planned_student, WHOLE))
+        needed.append(("student.width_percent", planned_student, TEACHER_PERCENT))
         needed += [(f"schedule.{key}", planned_student, scale) for scale in between]
     # The sandwich's lower end is pruned to the student's scale, whatever the student is.
     has_sandwich = isinstance(schedule, MiniDiscConfig) or (
@@ -93,7 +91,7 @@ def with_law_scale(config: RunConfig, shape: EncoderShape, own_parameters: int |
     if not isinstance(schedule, LawConfig):
         return config
     try:
-        student = own_parameters or encoder_parameters(shape, planned_student(config, shape, WHOLE))
+        student = own_parameters or encoder_parameters(shape, planned_student(config, shape, TEACHER_PERCENT))
         wanted = schedule.times_student * student
         sizes = {
             scale: encoder_parameters(shape, planned_structure(config, shape, scale))
@@ -108,7 +106,7 @@ def with_law_scale(config: RunConfig, shape: EncoderShape, own_parameters: int |
             f"schedule.assistant_percent: {schedule.assistant_percent} is not what {schedule.times_student:g} times "
             f"the student's encoder are; leave it out, or write {percent}"
         )
-    return resolve(config.model_dump(mode="json"), [f"schedule.assistant_percent={percent}"])
+    return config.with_assistant(percent)
 
 
 def _equal_rankings(config: RunConfig, shape: EncoderShape) -> tuple[UnitRanking, UnitRanking]:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from minidisc_ray.configs.base import Config
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.files.digests import check_seal, entry_flaw, entry_of, open_document, sealed_document
 from minidisc_ray.files.patience import retry_storage
 from minidisc_ray.files.writing import is_there, read_json, remove, write_text
@@ -131,7 +132,9 @@ def _flaw_of(value: Any, record: StageRecord) -> str | None:
         return f"{_RECORD}: {number}"
     chosen = () if record.chosen_percent is None else (record.chosen_percent,)
     own = () if record.scale_percent is None else (record.scale_percent,)
-    if not all(1 <= scale <= 100 for scale in (*own, *chosen, *record.chosen_chain, *record.selection_metrics)):
+    if not all(
+        1 <= scale <= TEACHER_PERCENT for scale in (*own, *chosen, *record.chosen_chain, *record.selection_metrics)
+    ):
         return f"{_RECORD} has a scale that is not between 1 and 100 percent"
     metrics = [*record.selection_metrics.values(), record.validation_metrics]
     metrics += [scores for epoch in record.history for scores in epoch.metrics.values()]

@@ -185,6 +185,14 @@ class Plan:
         """The trials that end with a student."""
         return self.trials if self.after is None else (self.after,)
 
+    @property
+    def student_percent(self) -> int:
+        """The scale of the student that every trial ends with."""
+        last = self.ends[0].steps[-1]
+        assert isinstance(last, DistilStep)
+        assert isinstance(last.scale, int)
+        return last.scale
+
     def all_trials(self) -> Iterator[Trial]:
         """Everything that is this run's own, in the order of execution."""
         if self.before:

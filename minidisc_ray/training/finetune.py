@@ -5,6 +5,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.training import Precision, TrainingConfig
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.task import Task
 from minidisc_ray.data import EncodedRows
 from minidisc_ray.models.dropout import use_fast_dropout
@@ -15,8 +16,6 @@ from minidisc_ray.training.learner import Learner
 from minidisc_ray.training.loop import Observer, train
 from minidisc_ray.training.state import TrainingState
 from minidisc_ray.training.workers import Workers
-
-WHOLE = 100
 
 
 def finetune(
@@ -35,11 +34,11 @@ def finetune(
     """Train a model on labels, in place; the state kept is the best on the selection split."""
     use_fast_dropout(model, training.dropout)
     learner = Learner(
-        elastic=ElasticModel(model, {WHOLE: structure_of(model.config)}),
+        elastic=ElasticModel(model, {TEACHER_PERCENT: structure_of(model.config)}),
         objective=LabelObjective(task.is_regression),
         teacher=None,
-        scales_of_step=lambda step: (WHOLE,),  # noqa: ARG005
-        selection_score=lambda scores: task.selection_score(scores[WHOLE]),
+        scales_of_step=lambda step: (TEACHER_PERCENT,),  # noqa: ARG005
+        selection_score=lambda scores: task.selection_score(scores[TEACHER_PERCENT]),
         task=task,
         selection=selection,
         pad_token_id=pad_token_id,

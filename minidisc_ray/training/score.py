@@ -5,6 +5,7 @@ from transformers import PreTrainedModel
 
 from minidisc_ray.configs.training import Precision
 from minidisc_ray.core.flops import EncoderShape, inference_flops
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.trace import Batch
 from minidisc_ray.data import EncodedRows, evaluation_batches
@@ -30,6 +31,6 @@ def score_model(
 
     def run(batch: Batch) -> dict[int, object]:
         with autocast(precision, workers.device):
-            return {100: run_model(model, batch).logits}
+            return {TEACHER_PERCENT: run_model(model, batch).logits}
 
-    return predict(run, rows, int(model.config.num_labels), pad_token_id, workers)[100]  # type: ignore[arg-type]
+    return predict(run, rows, int(model.config.num_labels), pad_token_id, workers)[TEACHER_PERCENT]  # type: ignore[arg-type]

@@ -25,7 +25,8 @@ from minidisc_ray.core.task import Task
 from minidisc_ray.core.trace import Totals
 from minidisc_ray.data import collate, epoch_batches, shard
 from minidisc_ray.models.forward import run_model
-from minidisc_ray.training.finetune import WHOLE, finetune
+from minidisc_ray.reports.comparison.table_columns import WHOLE
+from minidisc_ray.training.finetune import finetune
 from minidisc_ray.training.loop import TrainingError, train
 from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
 from minidisc_ray.training.state import EpochRecord, TrainingState, best_epoch, load_checkpoint

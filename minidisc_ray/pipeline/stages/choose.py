@@ -54,7 +54,7 @@ def _candidates(
     if step.sandwich is not None:
         sandwich = next(record for record in earlier if record.stage == step.sandwich)
         folder = context.folder / "stages" / step.sandwich
-        student = prepared.config.student_percent
+        student = prepared.plan.student_percent
         return {scale: (found, folder) for scale, found in sandwich.selection_metrics.items() if scale != student}
     candidates = {}
     for trial in prepared.plan.trials:

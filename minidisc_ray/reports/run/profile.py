@@ -10,6 +10,7 @@ import pandas as pd
 from rich.console import Console
 
 from minidisc_ray.configs.printable import printable_json
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.inference.profile import BATCH_ROWS, MEASURED, ProfileRow
 from minidisc_ray.reports.comparison.columns import Column, Row, Section, records
 from minidisc_ray.reports.comparison.render import (
@@ -122,7 +123,7 @@ def _section(rows: list[Row]) -> Section:
 
 def _model(row: Row) -> str:
     name = str(row["model"]).capitalize()
-    return name if row["scale_percent"] == 100 else f"{name} ({row['scale_percent']}%)"
+    return name if row["scale_percent"] == TEACHER_PERCENT else f"{name} ({row['scale_percent']}%)"
 
 
 def _latency(row: Row, batch: str) -> str:

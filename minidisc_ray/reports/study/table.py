@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from minidisc_ray.configs.study_base import TEACHER_ROW, StudyConfig
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.reports.comparison.checks import check_comparable, check_same
 from minidisc_ray.reports.comparison.table import MAJORITY, flops_ratio
 from minidisc_ray.reports.study.columns import ScoreColumn, columns_of
@@ -154,7 +155,9 @@ def _block(study: StudyConfig, teacher: str | None, outcomes: Sequence[Outcome],
     for group in _ORDER:
         of_group = [place for place, runs in found.items() if _group(study, runs[0]) == group]
         # Students of some layers first, then from the largest scale down, as the papers have them.
-        for method, scale in sorted(of_group, key=lambda place: (-(place[1] or 100), order.index(place[0]))):
+        for method, scale in sorted(
+            of_group, key=lambda place: (-(place[1] or TEACHER_PERCENT), order.index(place[0]))
+        ):
             runs = found[method, scale]
             printed = printed_row(table, method, scale, keys)
             rows.append(_method_row(group, runs, columns, outcomes, study, marks, printed))

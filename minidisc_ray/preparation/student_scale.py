@@ -1,25 +1,20 @@
-"""A student whose scale is worked out, once the models' sizes are known."""
+"""A student's scale where the recipe does not give it: worked out from the models' sizes."""
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.model import CheckpointStudentConfig, LayersStudentConfig
-from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.core.grid import TEACHER_PERCENT
 
 
-def with_student_scale(config: RunConfig, teacher_layers: int) -> RunConfig:
-    """The recipe with its student's scale filled in, and checked again as a whole; unchanged for other students.
+def layers_percent(student: LayersStudentConfig, teacher_layers: int) -> int:
+    """The scale, in percent, of a student that is some of the teacher's layers.
 
     Raises:
-        UserError: if the student is not smaller than the teacher, the recipe names another scale, or the scale does not
-            fit the rest of the recipe.
+        UserError: if it is not smaller than the teacher, or the recipe names another scale.
     """
-    student = config.student
-    if not isinstance(student, LayersStudentConfig):
-        return config
     count, width = student.num_layers, student.width_percent
     if count > teacher_layers:
         raise UserError(f"student.num_layers: {count} is more than the teacher's {teacher_layers} layers")
-    if count == teacher_layers and width == 100:
+    if count == teacher_layers and width == TEACHER_PERCENT:
         raise UserError(
             f"student.num_layers: {count} are all of the teacher's layers, and width_percent is 100; keep fewer "
             "layers, or less of their width"
@@ -36,23 +31,20 @@ def with_student_scale(config: RunConfig, teacher_layers: int) -> RunConfig:
             f"student.scale_percent: {student.scale_percent} is not what {count} of {teacher_layers} layers at {width} "
             f"percent of their width are; leave it out, or write {percent}"
         )
-    return resolve(config.model_dump(mode="json"), [f"student.scale_percent={percent}"])
+    return percent
 
 
-def with_checkpoint_scale(config: RunConfig, student_parameters: int, teacher_parameters: int) -> RunConfig:
-    """The recipe with the scale of a student with its own checkpoint filled in, and checked again as a whole.
+def checkpoint_percent(student: CheckpointStudentConfig, student_parameters: int, teacher_parameters: int) -> int:
+    """The scale, in percent, of a student with a checkpoint of its own.
 
     Args:
-        config: a recipe with such a student.
+        student: as the recipe describes it.
         student_parameters: of its encoder's layers.
-        teacher_parameters: likewise.
+        teacher_parameters: of the teacher's encoder's layers.
 
     Raises:
-        UserError: if the student is not smaller than the teacher, the recipe names another scale, or the scale does not
-            fit the rest of the recipe.
+        UserError: if it is not smaller than the teacher, or the recipe names another scale.
     """
-    student = config.student
-    assert isinstance(student, CheckpointStudentConfig)
     sizes = f"the encoder of {student.path} has {student_parameters:,} parameters"
     if student_parameters >= teacher_parameters:
         raise UserError(
@@ -70,4 +62,4 @@ def with_checkpoint_scale(config: RunConfig, student_parameters: int, teacher_pa
             f"student.scale_percent: {student.scale_percent} is not right, since {sizes} and the teacher's "
             f"{teacher_parameters:,}; leave it out, or write {percent}"
         )
-    return resolve(config.model_dump(mode="json"), [f"student.scale_percent={percent}"])
+    return percent
