@@ -2,7 +2,7 @@ import pytest
 
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.configs.identity import digest, run_identity, run_name
-from minidisc_ray.configs.student import with_student_scale
+from minidisc_ray.preparation.student_scale import layers_percent
 
 CONTENTS = {"data": "d1", "teacher": "t1"}
 FILES = {
@@ -107,7 +107,8 @@ def test_a_pruned_student_is_the_same_run_with_its_kind_written_or_not():
 
 def test_students_of_fewer_layers_are_runs_of_their_own():
     def name_with(*overrides):
-        config = with_student_scale(resolve(FILES, ["student.kind=layers", "student.num_layers=6", *overrides]), 12)
+        config = resolve(FILES, ["student.kind=layers", "student.num_layers=6", *overrides])
+        config = config.with_student_scale(layers_percent(config.student, 12))
         return run_name(config, run_identity(config, CONTENTS))
 
     assert name_with().startswith("mrpc-minidisc-50pc-seed0-")

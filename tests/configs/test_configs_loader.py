@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from minidisc_ray.configs import RunConfig, UserError, load_recipe, resolve
 from minidisc_ray.configs.schedule import MaxiDiscConfig, MiniDiscConfig
-from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.configs.task import GlueTaskConfig
+from minidisc_ray.preparation.student_scale import layers_percent
 
 
 def recipe(tmp_path, text):
@@ -105,14 +105,10 @@ def test_the_scale_of_a_student_of_fewer_layers_is_its_share_overall(layers, wid
     raw = {"student": {"kind": "layers", "num_layers": layers, "width_percent": width}}
     config = resolve(raw)
     assert config.student.scale_percent is None
-    found = with_student_scale(config, of)
+    found = config.with_student_scale(layers_percent(config.student, of))
     assert found.student_percent == percent
-    assert with_student_scale(found, of) == found == resolve(found.model_dump(mode="json"))
-
-
-def test_a_pruned_student_is_what_it_was_before_the_teacher_is_known():
-    config = resolve({})
-    assert with_student_scale(config, 4) is config
+    assert layers_percent(found.student, of) == percent
+    assert found == resolve(found.model_dump(mode="json"))
 
 
 def test_task_by_name_can_be_overridden():

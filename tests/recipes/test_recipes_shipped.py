@@ -7,8 +7,8 @@ import pytest
 from minidisc_ray.api import plan
 from minidisc_ray.configs import load_recipe
 from minidisc_ray.configs.identity import run_identity, run_name
-from minidisc_ray.configs.student import with_checkpoint_scale, with_student_scale
 from minidisc_ray.preparation.closed_form import Estimator
+from minidisc_ray.preparation.student_scale import checkpoint_percent, layers_percent
 
 ROOT = Path(__file__).parents[2]
 # Of the model that the shipped recipes name: a student of some layers is a share of them.
@@ -30,8 +30,12 @@ def anywhere(monkeypatch):
 def with_scale(config):
     """The recipe with its student's scale, as the sizes of the shipped model say; its layers are of one size."""
     if config.student.kind == "checkpoint":
-        return with_checkpoint_scale(config, config.student.num_layers, MINILM_LAYERS)
-    return with_student_scale(config, MINILM_LAYERS)
+        percent = checkpoint_percent(config.student, config.student.num_layers, MINILM_LAYERS)
+    elif config.student.kind == "layers":
+        percent = layers_percent(config.student, MINILM_LAYERS)
+    else:
+        return config
+    return config.with_student_scale(percent)
 
 
 def test_there_are_recipes():

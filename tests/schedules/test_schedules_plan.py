@@ -2,7 +2,6 @@ import pytest
 
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.schedule import LambdaSelectionConfig, NegativeDerivativeSelectionConfig
-from minidisc_ray.configs.student import with_student_scale
 from minidisc_ray.schedules import Plan, build_plan
 from minidisc_ray.schedules.plan import (
     TEACHER,
@@ -102,4 +101,4 @@ def test_every_schedule_ends_with_the_student(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_student_of_fewer_layers_has_the_same_plan_as_a_pruned_one_of_its_scale(kind):
     shallow = resolve({"schedule": {"kind": kind}, "student": {"kind": "layers", "num_layers": 4}})
-    assert build_plan(with_student_scale(shallow, teacher_layers=16)) == plan_of(kind=kind, student=25)
+    assert build_plan(shallow.with_student_scale(25)) == plan_of(kind=kind, student=25)

@@ -21,11 +21,11 @@ from training_kit import (
     work,
 )
 
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.task import Task
 from minidisc_ray.core.trace import Totals
 from minidisc_ray.data import collate, epoch_batches, shard
 from minidisc_ray.models.forward import run_model
-from minidisc_ray.reports.comparison.table_columns import WHOLE
 from minidisc_ray.training.finetune import finetune
 from minidisc_ray.training.loop import TrainingError, train
 from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
@@ -331,7 +331,7 @@ def test_finetuning_learns_labels(tmp_path, family):
             losses.append(float(values["labels"]))
 
         def on_epoch(self, record, checkpoint):
-            assert set(record.metrics) == {WHOLE}
+            assert set(record.metrics) == {TEACHER_PERCENT}
 
     config = training(num_epochs=12, batch_size=16, learning_rate=3e-3)
     state = finetune(model, rows, rows, task, config, "float32", 0, pad_id(model), Workers(), tmp_path, Losses())
