@@ -32,7 +32,7 @@ from minidisc_ray.files.reading import NotAFileError, read_regular
 from minidisc_ray.files.writing import read_json, remove
 
 STOP_FILE = ".stop.json"
-_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_CHECKS = 1.0
 _LONGEST_NAME = 200
 
 logger = logging.getLogger("minidisc_ray")
@@ -60,7 +60,7 @@ class Lease:
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="minidisc-lease", daemon=True)
 
-    def take(self, wait_seconds: float) -> None:
+    def acquire(self, wait_seconds: float) -> None:
         """Write this process into every folder, or none.
 
         Raises:
@@ -75,17 +75,17 @@ class Lease:
                 retry_storage(partial(_claim, folder, own, judged.get(folder)), folder)
                 taken.append(folder)
         except UserError:
-            self._give_back(taken)
+            self._release(taken)
             raise
         except OSError as error:
-            self._give_back(taken)
+            self._release(taken)
             raise UserError(f"storage: {unwritable(self.folder.parent, error)}") from error
         # Whoever is addressed by an older request is gone.
         download_file(self.folder / STOP_FILE)
         remove(self.folder / STOP_FILE)
         self._thread.start()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """See whether this driver is to go on.
 
         Raises:
@@ -107,13 +107,13 @@ class Lease:
                 who = asked.get("asked_by")
                 raise KeyboardInterrupt(" ".join(who.split())[:_LONGEST_NAME] if isinstance(who, str) else "")
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Let the next driver in."""
         self._is_over.set()
         self._thread.join()
-        self._give_back((*self.others, self.folder))
+        self._release((*self.others, self.folder))
 
-    def _give_back(self, folders: Sequence[Path]) -> None:
+    def _release(self, folders: Sequence[Path]) -> None:
         for folder in folders:
             found = written_driver(folder)
             if found is None or found.token != self.own.token:
@@ -167,11 +167,11 @@ def leased(
         UserError: if another driver lives.
     """
     lease = Lease(folder, others, seconds_between_beats)
-    lease.take(wait_seconds)
+    lease.acquire(wait_seconds)
     try:
         yield lease
     finally:
-        lease.give_back()
+        lease.release()
 
 
 def _judge(folders: Sequence[Path], wait_seconds: float) -> dict[Path, Driver]:
@@ -208,7 +208,7 @@ def _watch(
     deadline = clock() + wait_seconds
     silent = dict(found)
     while silent and (left := deadline - clock()) > 0:
-        sleep(min(left, _SECONDS_BETWEEN_LOOKS))
+        sleep(min(left, _SECONDS_BETWEEN_CHECKS))
         for folder, before in list(silent.items()):
             now = driver_of(folder)
             if now is None:

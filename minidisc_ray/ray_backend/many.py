@@ -95,13 +95,13 @@ def _execute(
         holds = HoldWatch([run.run_folder for run in touched], compute.stall_seconds, end_on_its_node)
 
         def look() -> None:
-            lease.look()
+            lease.check()
             for run in {item.run.name: item.run for item in queue.running()}.values():
                 fetch_live_files(run.run_folder)
             seen = ((item, read_trial_progress(item.run.run_folder, item.trial)) for item in queue.running())
             running = [(item, p) for item, p in seen if p is not None and p.updated_at >= finisher.started_at]
-            stalls.look((item.run.run_folder, progress) for item, progress in running)
-            holds.look()
+            stalls.check((item.run.run_folder, progress) for item, progress in running)
+            holds.check()
             for item, _ in running:
                 publish(item.run)
             if watch is not None:

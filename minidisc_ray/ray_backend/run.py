@@ -126,11 +126,11 @@ class RunMonitor:
 
     def look(self) -> None:
         """See whether to go on, and what is going on now; what an interrupted run left is not."""
-        self.lease.look()
+        self.lease.check()
         fetch_live_files(self.folder)
         found = [progress for progress in self._reader.read() if progress.updated_at >= self.since]
-        self.stalls.look((self.folder, progress) for progress in found)
-        self.holds.look()
+        self.stalls.check((self.folder, progress) for progress in found)
+        self.holds.check()
         publish(self.folder)
         if self.watch is not None:
             self.watch(found)

@@ -56,7 +56,7 @@ def test_stop(minidisc, storage):
             has_begun.set()
             while not is_over.wait(0.01):
                 try:
-                    lease.look()
+                    lease.check()
                 except KeyboardInterrupt:
                     return
 

@@ -121,11 +121,11 @@ def test_a_driver_elsewhere_that_beats_is_alive_whatever_its_clock_says(run):
 
 def test_one_that_was_away_too_long_sees_that_it_lost_and_leaves_the_other_alone(run):
     with leased(run, **BEATS) as lease:
-        lease.look()
+        lease.check()
         other = of_another_machine(run)
         wait_for(lambda: not lease._thread.is_alive())
         with pytest.raises(LeaseLostError, match="taken over by grace on node-7"):
-            lease.look()
+            lease.check()
     assert written_driver(run).token == other.token
 
 
@@ -136,7 +136,7 @@ def test_of_many_at_the_same_moment_one_drives(run):
         lease = Lease(run, (), 5.0)
         barrier.wait()
         try:
-            lease.take(0.0)
+            lease.acquire(0.0)
             outcomes.append(lease)
         except UserError as error:
             outcomes.append(str(error))
@@ -148,7 +148,7 @@ def test_of_many_at_the_same_moment_one_drives(run):
         thread.join()
     (winner,) = [outcome for outcome in outcomes if isinstance(outcome, Lease)]
     assert written_driver(run).token == winner.own.token
-    winner.give_back()
+    winner.release()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"token": 1}', "null"])
@@ -200,7 +200,7 @@ def drive(folder, ends, **leave):
         with leased(folder, **BEATS) as lease:
             while not ends.wait(0.01):
                 try:
-                    lease.look()
+                    lease.check()
                 except KeyboardInterrupt:
                     ends.set()
 
@@ -225,9 +225,9 @@ def test_a_driver_that_is_busy_is_told_to_be_still_running(run):
         stopped = stop(run.parent, run.name, 0.5)
         assert (stopped.outcome, stopped.seemed_alive) == ("still running", True)
         with pytest.raises(KeyboardInterrupt) as asked:
-            lease.look()
+            lease.check()
         assert str(asked.value) == f"{user_name()} on {platform.node()}"
-        lease.look()
+        lease.check()
         assert not (run / STOP_FILE).exists()
 
 
@@ -236,7 +236,7 @@ def test_a_request_is_for_one_driver_alone(run):
     with leased(run) as lease:
         assert not (run / STOP_FILE).exists()
         write_json(run / STOP_FILE, {"token": "somebody's of yesterday"})
-        lease.look()
+        lease.check()
         assert not (run / STOP_FILE).exists()
 
 

@@ -78,5 +78,5 @@ def test_drivers_on_two_nodes_see_each_other_and_requests_to_stop(bucket, tmp_pa
                 pass
             assert stop(fetch_summaries(bucket), "run", 0.0).outcome == "still running"
         with pytest.raises(KeyboardInterrupt):
-            lease.look()
+            lease.check()
     assert names(bucket) == []

@@ -21,7 +21,7 @@ from minidisc_ray.objectives import build_objective
 from minidisc_ray.training.importance import measure_importance
 from minidisc_ray.training.learner import Learner
 from minidisc_ray.training.loop import train
-from minidisc_ray.training.notice import Preempted, forget, request_stop
+from minidisc_ray.training.notice import Preempted, clear_stop_request, request_stop
 from minidisc_ray.training.state import EpochRecord, TrainingState
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers
@@ -172,7 +172,7 @@ def work(rank: int, size: int, address: str, folder: str, config: TrainingConfig
         asked = {"after_step": lambda step: request_stop() if (rank, step) == (size - 1, 3) else None}
         with pytest.raises(Preempted, match="step 3 of"):
             run(config, Path(folder) / "stopped", observe=asked, workers=workers)
-        forget()
+        clear_stop_request()
         again, other, recorder = run(config, Path(folder) / "stopped", workers=workers)
         assert len(recorder.steps) == state.steps_done - 3
         assert promised(again) == promised(state)

@@ -59,7 +59,7 @@ class HoldWatch:
         self._over: set[str] = set()
         self._looked_at = -SECONDS_BETWEEN_LOOKS
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Read what ledgers say since the last look, now and then, and end what has been silent for too long."""
         if self._stall_seconds is None or self._clock() - self._looked_at < SECONDS_BETWEEN_LOOKS:
             return

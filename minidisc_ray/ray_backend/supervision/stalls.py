@@ -76,7 +76,7 @@ class StallWatch:
     clock: Callable[[], float] = time.monotonic
     _moved: dict[tuple[Path, str], tuple[float, float]] = field(default_factory=dict)
 
-    def look(self, running: Iterable[tuple[Path, Progress]]) -> None:
+    def check(self, running: Iterable[tuple[Path, Progress]]) -> None:
         """See where trials stand, each with its run's folder, and end those that stand still."""
         if self.stall_seconds is None:
             return

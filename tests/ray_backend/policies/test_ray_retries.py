@@ -75,14 +75,14 @@ def test_a_trial_that_stands_still_is_ended_once_in_a_while(tmp_path):
     watch = StallWatch(20.0, ended.append, clock=lambda: now[0])
     for second in range(100):
         now[0] = float(second)
-        watch.look([(tmp_path, progress(updated_at=min(second, 40)))])
+        watch.check([(tmp_path, progress(updated_at=min(second, 40)))])
     assert ended == [Place("abc", 7)], "40 s of moving, then 30 s of standing still, and a new 30 s"
     for second in range(100, 200):
         now[0] = float(second)
-        watch.look([(tmp_path, progress(updated_at=40, status="finished"))])
+        watch.check([(tmp_path, progress(updated_at=40, status="finished"))])
     assert len(ended) == 1
     place.write_text("torn")
-    StallWatch(None, ended.append, clock=lambda: now[0]).look([(tmp_path, progress(0))])
+    StallWatch(None, ended.append, clock=lambda: now[0]).check([(tmp_path, progress(0))])
     assert len(ended) == 1
 
 

@@ -29,7 +29,7 @@ class Watched:
             self.now += 1
             if beating is not None:
                 self.ledger.beat(beating)
-            self.watch.look()
+            self.watch.check()
 
     @property
     def statuses(self):
