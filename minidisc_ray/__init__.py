@@ -1,19 +1,20 @@
 """Compress a fine-tuned transformer through a teacher assistant found in one trial, on Ray.
 
-Importing the package makes Hugging Face's Auto classes know pruned students.
+Importing the package makes Hugging Face's Auto classes know pruned students, whichever is imported first. It imports
+neither torch nor transformers by itself.
 """
 
 import importlib
 from typing import Any
 
-from minidisc_ray.models.pruned import register as _register
+from minidisc_ray.models.registration import register_when_imported as _register_when_imported
 
 __version__ = "0.1.0"
 __all__ = ["RunConfig", "RunResult", "UserError", "compare", "evaluate", "plan", "predict", "run"]
 
-_HOMES = {"RunConfig": "configs", "UserError": "configs", "RunResult": "pipeline.result"}
+_HOMES = {"RunConfig": "configs", "UserError": "configs", "RunResult": "run_files.result"}
 
-_register()
+_register_when_imported()
 
 
 def __getattr__(name: str) -> Any:

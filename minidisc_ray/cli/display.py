@@ -12,7 +12,7 @@ from rich.table import Table
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.preparation.prepared_run import PreparedRun
-from minidisc_ray.reports.comparison.render import text_cell
+from minidisc_ray.reports.cells import text_cell
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
 from minidisc_ray.run_files.progress import Progress

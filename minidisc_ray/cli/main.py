@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
+from minidisc_ray import __version__
 from minidisc_ray.cli import models as model_commands
 from minidisc_ray.cli import storage as storage_commands
 from minidisc_ray.cli.options import (
@@ -34,6 +35,13 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.redact import redact
 
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        console.print(f"minidisc {__version__}", highlight=False)
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="minidisc",
     help="Compress a fine-tuned transformer through a teacher assistant found in one trial, on Ray.",
@@ -42,6 +50,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Compress a fine-tuned transformer through a teacher assistant found in one trial, on Ray."""
+
 
 _AFTER_RETRIES = "without --retry-failed the command goes on with what it had begun, and with it tries the rest"
 

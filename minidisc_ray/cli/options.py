@@ -15,9 +15,9 @@ from rich.console import Console
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.printable import printable
-from minidisc_ray.reports.comparison.render import WIDTH_OF_A_PIPE
+from minidisc_ray.reports.cells import PIPE_COLUMNS
 
-console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
+console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 messages = Console(stderr=True)
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file; `minidisc init` writes one.")]

@@ -16,7 +16,7 @@ from minidisc_ray.core.structure import Structure
 from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.models.checkpoint import load_model
-from minidisc_ray.models.families import PRUNED_PREFIX, shape_of
+from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.inference_cost import (
     WARM_UP_ROUNDS,
     Latency,
@@ -28,6 +28,7 @@ from minidisc_ray.models.inference_cost import (
 )
 from minidisc_ray.models.loading import position_limit
 from minidisc_ray.models.pruned import structure_of
+from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.models.surgery import cut
 from minidisc_ray.run_files.result import ModelRecord, load_result
 

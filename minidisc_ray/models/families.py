@@ -9,6 +9,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.flops import EncoderShape
 from minidisc_ray.core.pair import Side
+from minidisc_ray.models.registration import PRUNED_PREFIX
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,6 @@ FAMILIES: Mapping[str, Family] = {
         ),
     )
 }
-
-PRUNED_PREFIX = "minidisc_"
 
 
 def family_of(model_type: str, section: str = "teacher") -> Family:

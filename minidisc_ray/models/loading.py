@@ -19,7 +19,8 @@ from minidisc_ray.configs.model import BuiltinTeacherConfig, Checkpoint
 from minidisc_ray.core.labels import label_key
 from minidisc_ray.core.task import Task
 from minidisc_ray.models.checkpoint import quiet
-from minidisc_ray.models.families import PRUNED_PREFIX, encoder_layers, family_of
+from minidisc_ray.models.families import encoder_layers, family_of
+from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.models.unused import unused_flaw
 from minidisc_ray.models.weight_files import first_line
 

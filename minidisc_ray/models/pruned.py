@@ -28,7 +28,8 @@ from transformers import (
 
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.models.families import PRUNED_PREFIX, encoder_layers, family_of, global_size, head_size, linear_at
+from minidisc_ray.models.families import encoder_layers, family_of, global_size, head_size, linear_at
+from minidisc_ray.models.registration import PRUNED_PREFIX
 
 
 class PrunedBertConfig(BertConfig):
@@ -134,8 +135,8 @@ PRUNED_CLASSES: dict[str, type[PreTrainedModel]] = {
 }
 
 
-def register() -> None:
-    """Make the Auto classes know the pruned ones; importing the package does this."""
+def _register() -> None:
+    """Make the Auto classes know the pruned ones, in place of the proxies that the package registered."""
     for model_class in PRUNED_CLASSES.values():
         config_class = cast(type[PreTrainedConfig], model_class.config_class)
         AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
@@ -199,3 +200,6 @@ def _cut(layer: nn.Module, path: str, rows: int | None = None, columns: int | No
         if rows is not None and linear.bias is not None:
             linear.bias = nn.Parameter(linear.bias[:rows].clone())
     linear.out_features, linear.in_features = linear.weight.shape
+
+
+_register()

@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 from rich import box
@@ -13,14 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from minidisc_ray.configs.printable import printable, printable_json
+from minidisc_ray.reports.cells import PIPE_COLUMNS, csv_cell, text_cell
 from minidisc_ray.reports.comparison.columns import Column, Row, Section, by_task, records, sections, step_ratios
 from minidisc_ray.reports.comparison.table import TEACHER
-
-# Wide enough for every column of the comparison: what is no terminal does not wrap.
-WIDTH_OF_A_PIPE = 160
-
-# In spreadsheets; a tab and a carriage return are passed over before them.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 Format = Literal["table", "md", "csv", "json"]
 
@@ -54,20 +49,6 @@ def csv_text(frame: pd.DataFrame) -> str:
     texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     shown = frame.assign(**{name: frame[name].map(csv_cell, na_action="ignore") for name in texts})
     return shown.rename(columns=csv_cell).to_csv(index=False, lineterminator="\n")
-
-
-def csv_cell(cell: Any) -> Any:
-    """A cell as CSV may hold it: a text that no spreadsheet runs and no terminal obeys; all else as it is."""
-    if not isinstance(cell, str):
-        return cell
-    # A line's end that is not quoted would let a cell begin within another one.
-    lines = cell.replace("\r\n", "\n").replace("\r", "\n")
-    return printable(f"'{lines}" if cell.startswith(_FORMULA_STARTS) else lines)
-
-
-def text_cell(text: str, style: str = "") -> Text:
-    """A text for a terminal as it is, in one line: no markup, and no character that a terminal obeys."""
-    return Text(printable(text, kept=""), style=style)
 
 
 def footnotes(frame: pd.DataFrame) -> list[str]:
@@ -177,7 +158,7 @@ def seen_warning(tasks: list[str]) -> str:
 
 def terminal_text(found: Sequence[Section], notes: Sequence[str], width: int | None = None) -> str:
     """Tables with their notes below them, as wide as the terminal unless a width is given."""
-    width = width or shutil.get_terminal_size((WIDTH_OF_A_PIPE, 24)).columns
+    width = width or shutil.get_terminal_size((PIPE_COLUMNS, 24)).columns
     stream = io.StringIO()
     # Names are text, never markup; a pipe must not receive colours, whatever the environment asks for.
     console = Console(

@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from minidisc_ray.configs.printable import printable
-from minidisc_ray.reports.comparison.render import text_cell
+from minidisc_ray.reports.cells import text_cell
 from minidisc_ray.reports.words import hours_text, metric_title, percent_text, share_text, trained_text
 from minidisc_ray.run_files.result import RunResult, TrialRecord
 

@@ -6,8 +6,9 @@ from typing import Literal
 
 from minidisc_ray.configs.printable import printable_json
 from minidisc_ray.estimate.records import Estimate, Timed
+from minidisc_ray.reports.cells import PIPE_COLUMNS
 from minidisc_ray.reports.comparison.columns import Column, Section
-from minidisc_ray.reports.comparison.render import WIDTH_OF_A_PIPE, terminal_text
+from minidisc_ray.reports.comparison.render import terminal_text
 from minidisc_ray.reports.words import hours_text, ratio_text
 
 
@@ -21,7 +22,7 @@ def render_estimate(estimate: Estimate, format: Literal["table", "json"], width:
     """
     if format == "json":
         return printable_json(estimate.model_dump_json(indent=2)) + "\n"
-    width = width or shutil.get_terminal_size((WIDTH_OF_A_PIPE, 24)).columns
+    width = width or shutil.get_terminal_size((PIPE_COLUMNS, 24)).columns
     return terminal_text([_methods(estimate), _timed(estimate)], list(_notes(estimate)), width)
 
 

@@ -13,7 +13,7 @@ from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.objective import untrained_head_note
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.tokenizer import unknown_token_warnings
-from minidisc_ray.reports.comparison.render import text_cell
+from minidisc_ray.reports.cells import text_cell
 from minidisc_ray.reports.words import compute_text, count_text
 from minidisc_ray.schedules.expected import expected_sandwich, expected_scale
 from minidisc_ray.schedules.plan import ChooseStep, DistilStep, Place, SandwichStep

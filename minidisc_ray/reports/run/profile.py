@@ -12,17 +12,9 @@ from rich.console import Console
 from minidisc_ray.configs.printable import printable_json
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.inference.profile import BATCH_ROWS, MEASURED, ProfileRow
+from minidisc_ray.reports.cells import PIPE_COLUMNS, text_cell
 from minidisc_ray.reports.comparison.columns import Column, Row, Section, records
-from minidisc_ray.reports.comparison.render import (
-    WIDTH_OF_A_PIPE,
-    Format,
-    _escaped,
-    _markdown_row,
-    _table,
-    _that_fit,
-    csv_text,
-    text_cell,
-)
+from minidisc_ray.reports.comparison.render import Format, _escaped, _markdown_row, _table, _that_fit, csv_text
 from minidisc_ray.reports.words import count_text, ratio_text
 
 # Both count the same matrix products, so they differ only where one of them is wrong.
@@ -50,7 +42,7 @@ def render_profile(frame: pd.DataFrame, format: Format, width: int | None = None
         case "md":
             return _markdown(records(frame))
         case "table":
-            return _terminal(records(frame), width or shutil.get_terminal_size((WIDTH_OF_A_PIPE, 24)).columns)
+            return _terminal(records(frame), width or shutil.get_terminal_size((PIPE_COLUMNS, 24)).columns)
     raise ValueError(f"format is {format!r}; it must be table, md, csv or json")
 
 

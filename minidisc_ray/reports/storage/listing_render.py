@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from minidisc_ray.configs.printable import printable_json
-from minidisc_ray.reports.comparison.render import csv_cell, text_cell
+from minidisc_ray.reports.cells import csv_cell, text_cell
 from minidisc_ray.reports.storage.listing import Listed
 from minidisc_ray.reports.words import age_text, hours_text, metric_title, percent_text
 

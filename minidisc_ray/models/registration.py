@@ -1,0 +1,32 @@
+"""Makes Hugging Face's Auto classes know pruned students, without importing transformers or torch.
+
+A config class stands in transformers' registry as a proxy, which imports the real classes when a student is loaded.
+"""
+
+import importlib
+from typing import Any
+
+import wrapt
+
+PRUNED_PREFIX = "minidisc_"
+# By model_type of the dense model, the class in `models/pruned.py`.
+_CONFIG_CLASSES = {
+    "bert": "PrunedBertConfig",
+    "roberta": "PrunedRobertaConfig",
+    "electra": "PrunedElectraConfig",
+    "distilbert": "PrunedDistilBertConfig",
+}
+
+
+def register_when_imported() -> None:
+    """Register the students' configs as soon as transformers' Auto classes are there, now or later."""
+    wrapt.register_post_import_hook(_register, "transformers.models.auto.configuration_auto")
+
+
+def _register(configuration_auto: Any) -> None:
+    for family, class_name in _CONFIG_CLASSES.items():
+        configuration_auto.CONFIG_MAPPING.register(PRUNED_PREFIX + family, _proxy(class_name), exist_ok=True)
+
+
+def _proxy(class_name: str) -> Any:
+    return wrapt.LazyObjectProxy(lambda: getattr(importlib.import_module("minidisc_ray.models.pruned"), class_name))
