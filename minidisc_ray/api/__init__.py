@@ -1,13 +1,19 @@
 """What the command line does, from Python."""
 
-from minidisc_ray.api.models import evaluate, predict, profile
-from minidisc_ray.api.recipes import Recipe
-from minidisc_ray.api.runs import Watch, compare, estimate, plan, run, run_prepared
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minidisc_ray.api.models import evaluate, predict, profile
+    from minidisc_ray.api.plans import describe_plan
+    from minidisc_ray.api.recipes import Recipe
+    from minidisc_ray.api.runs import Watch, compare, estimate, plan, run, run_prepared
 
 __all__ = [
     "Recipe",
     "Watch",
     "compare",
+    "describe_plan",
     "estimate",
     "evaluate",
     "plan",
@@ -16,3 +22,12 @@ __all__ = [
     "run",
     "run_prepared",
 ]
+
+_HOMES = {"evaluate": "models", "predict": "models", "profile": "models", "describe_plan": "plans", "Recipe": "recipes"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a function's module when it is first used: most calls need neither torch nor Ray."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'runs')}"), name)

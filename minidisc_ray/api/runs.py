@@ -16,7 +16,7 @@ from minidisc_ray.reports.run.page import write_report
 from minidisc_ray.run_files.mirrored import fetch_summaries
 from minidisc_ray.run_files.progress import Progress
 from minidisc_ray.run_files.result import RunResult, load_result
-from minidisc_ray.tracking.trackers import check_tracking
+from minidisc_ray.tracking.mlflow import check_tracking
 
 Watch = Callable[[Sequence[Progress]], None]
 
@@ -32,7 +32,7 @@ def plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PreparedRun:
         UserError: for the first mistake found, in one sentence.
     """
     prepared = prepare(config_of(recipe, overrides))
-    check_tracking(prepared)
+    check_tracking(prepared.config)
     return prepared
 
 

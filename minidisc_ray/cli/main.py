@@ -114,7 +114,6 @@ def plan(
 ) -> None:
     """Check a recipe against its data and model, and print steps, sizes and closed-form cost; starts nothing."""
     from minidisc_ray import api
-    from minidisc_ray.reports.run.plan import plan_renderables
 
     overrides = overrides_of(set_, storage, name, address)
     if estimate:
@@ -128,10 +127,8 @@ def plan(
         return
     if format_ != "table":
         raise UserError("--format: json goes with --estimate; add it, or leave --format out")
-    prepared = api.plan(recipe, overrides)
-    for renderable in plan_renderables(prepared):
-        told = redact(renderable) if isinstance(renderable, str) else renderable
-        console.print(told, soft_wrap=isinstance(renderable, str))
+    for part in api.describe_plan(recipe, overrides).renderables():
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 @app.command()

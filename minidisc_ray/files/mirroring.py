@@ -5,7 +5,6 @@ nodes the URI is handed on (:func:`place_of`), since homes differ. What the writ
 put under a mirror is published by them; nothing is brought here unless it is asked for.
 """
 
-import functools
 import logging
 import math
 import os
@@ -16,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from minidisc_ray.files.cache import cache_folder
 from minidisc_ray.files.digests import check_seal
 from minidisc_ray.files.pushing import Pusher
 from minidisc_ray.files.reading import read_regular
@@ -192,12 +192,7 @@ os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def _mirrors() -> Path:
-    return _mirrors_in(os.environ.get("MINIDISC_CACHE") or "~/.cache/minidisc_ray")
-
-
-@functools.lru_cache(maxsize=8)
-def _mirrors_in(cache: str) -> Path:
-    return Path(cache).expanduser().resolve() / "mirrors"
+    return cache_folder() / "mirrors"
 
 
 def _remote_of(path: Path) -> tuple[Remote, str] | None:

@@ -12,8 +12,8 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redacted
 from minidisc_ray.files.patience import retry_storage, unwritable, use_storage
 from minidisc_ray.files.writing import write_json, write_text
-from minidisc_ray.preparation.prepare import check_storage, has_begun
 from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.preparation.storage_check import check_storage, has_begun
 from minidisc_ray.run_files.mirrored import probe_bucket
 from minidisc_ray.run_files.progress import mark_stopped
 
@@ -36,7 +36,7 @@ def open_run(prepared: PreparedRun) -> Path:
     Raises:
         UserError: if it cannot be written, or another config made it.
     """
-    check_storage(prepared)
+    check_storage(prepared.storage, prepared.config.storage, prepared.name, prepared.identity)
     folder = prepared.run_folder
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,6 @@
 """Everything that is checked and known before anything starts."""
 
-import json
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -11,12 +8,8 @@ from transformers import PreTrainedTokenizerBase
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import run_identity, run_name
 from minidisc_ray.configs.model import BuiltinTeacherConfig, LayersStudentConfig
-from minidisc_ray.configs.redact import is_redacted_form
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, load_splits, tokenizer_digest
-from minidisc_ray.files.mirroring import download_file
-from minidisc_ray.files.patience import StorageError, retry_storage, wait_for_storage
-from minidisc_ray.files.reading import read_regular
 from minidisc_ray.models.contents import check_all_used, content_digest
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import build_teacher, is_fine_tuned, load_tokenizer, position_limit
@@ -26,6 +19,7 @@ from minidisc_ray.preparation.matched_epochs import with_matched_epochs
 from minidisc_ray.preparation.objective import check_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.sizes import check_structures, with_law_scale
+from minidisc_ray.preparation.storage_check import check_storage
 from minidisc_ray.preparation.student_scale import layers_percent
 from minidisc_ray.preparation.tokenizer import check_tokenizer
 
@@ -81,74 +75,5 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> PreparedRun:
     identity = run_identity(prepared.config, contents)
     prepared = replace(prepared, identity=identity, name=run_name(prepared.config, identity))
     check_objective(prepared)
-    check_storage(prepared)
+    check_storage(prepared.storage, prepared.config.storage, prepared.name, prepared.identity)
     return prepared
-
-
-def has_begun(run_folder: Path) -> bool:
-    """Whether there is a run in a folder already, which the same recipe goes on with."""
-    return (run_folder / "identity.json").is_file()
-
-
-def check_storage(prepared: PreparedRun) -> None:
-    """Refuse a storage that cannot be written and a run directory that another config made.
-
-    Where this process is at work on a run its storage was there before, and is waited for; elsewhere nobody waits.
-
-    Raises:
-        UserError: saying which.
-    """
-    try:
-        wait_for_storage(prepared.storage)
-    except StorageError as error:
-        raise UserError(f"storage: {error}") from error
-    existing = _existing_part(prepared.storage, prepared.config.storage)
-    is_writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
-    # What goes on waits for its storage where it writes.
-    if not is_writable and not has_begun(prepared.run_folder):
-        raise UserError(f"storage: {prepared.config.storage} cannot be written ({existing} is not a writable folder)")
-    folder = prepared.run_folder
-    if folder.resolve().parent != prepared.storage:
-        raise UserError(f"name: {prepared.name!r} leaves the storage root {prepared.storage}; choose another name")
-    marker = folder / "identity.json"
-    try:
-        download_file(marker)
-    except OSError as error:
-        raise UserError(f"storage: {error}") from error
-    if not folder.exists():
-        return
-    try:
-        found = json.loads(retry_storage(lambda: read_regular(marker), marker).decode("utf-8"))
-    except StorageError as error:
-        raise UserError(f"storage: {error}") from error
-    except FileNotFoundError:
-        # A driver marks the folder as its own before it makes the run; what is hidden are such marks, and leftovers.
-        if any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise UserError(f"name: {folder} exists and is not a run's folder; choose another name") from None
-        return
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"name: {marker} cannot be read ({error}); choose another name or remove {folder}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"name: {marker} is not a run's; choose another name or remove {folder}")
-    identity = json.loads(json.dumps(prepared.identity))
-    if not is_redacted_form(found, identity):
-        if found.get("numerics", identity["numerics"]) != identity["numerics"]:
-            raise UserError(
-                f"name: {folder} was made by another release, whose numbers this one does not give; its result can "
-                "still be read; choose another name for this run"
-            )
-        changed = sorted(key for key in identity if not is_redacted_form(found.get(key), identity[key]))
-        raise UserError(
-            f"name: {folder} was made by another config (different: {', '.join(changed) or 'keys'}); choose another "
-            "name or remove it"
-        )
-
-
-def _existing_part(storage: Path, given: str) -> Path:
-    """The longest part of a path that is there."""
-    try:
-        while not storage.exists() and storage != storage.parent:
-            storage = storage.parent
-    except OSError as error:
-        raise UserError(f"storage: {given[:80]!r} cannot be reached ({error.strerror}); give another folder") from error
-    return storage

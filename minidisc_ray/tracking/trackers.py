@@ -4,49 +4,27 @@ The driver alone talks to MLflow, so that workers need neither its address nor i
 one line in the log: a run is not lost because a server was.
 """
 
-import importlib
 import logging
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.tracking import MLflowTrackingConfig, without_password
 from minidisc_ray.files.writing import read_json, write_json
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.history import EpochNote, read_history
 from minidisc_ray.run_files.result import CostRecord, RunResult
+from minidisc_ray.tracking.mlflow import import_mlflow
 
 logger = logging.getLogger("minidisc_ray")
 
 _FILE = "mlflow.json"
-_ENVIRONMENT = {
-    # Neither Git's revision nor usage statistics are this package's to send.
-    "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    # Who names a folder means a folder, though MLflow would rather have a database.
-    "MLFLOW_ALLOW_FILE_STORE": "true",
-    # By default a server that is away would hold up a finished run for many minutes.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
 # What one call of MLflow's takes.
 _PARAMS_AT_ONCE, _METRICS_AT_ONCE, _LONGEST_PARAM = 100, 1000, 500
 
 
-def check_tracking(prepared: PreparedRun) -> None:
-    """Refuse a recipe that asks for MLflow where there is none, before anything starts.
-
-    Raises:
-        UserError: if the package is not installed.
-    """
-    if isinstance(prepared.config.track, MLflowTrackingConfig):
-        _mlflow()
-
-
 def track_result(prepared: PreparedRun, result: RunResult) -> None:
-    """Tell MLflow of a finished run, where the recipe asks for it; the same run told again takes the first one's place.
+    """Send a finished run to MLflow, where the recipe asks for it; a run that is sent again replaces the first one.
 
     Args:
         prepared: the checked recipe, whose run folder holds the epochs.
@@ -56,7 +34,7 @@ def track_result(prepared: PreparedRun, result: RunResult) -> None:
     if not isinstance(track, MLflowTrackingConfig):
         return
     try:
-        _tell(track, prepared, result)
+        _send_run(track, prepared, result)
     except Exception as error:  # noqa: BLE001 - MLflow's stores raise what they like, and none of it may end a run
         reason = " ".join(str(error).split())[:300]
         if track.uri is not None:
@@ -64,19 +42,8 @@ def track_result(prepared: PreparedRun, result: RunResult) -> None:
         logger.warning("[%s] MLflow did not get the run: %s", prepared.name, without_password(reason))
 
 
-def _mlflow() -> Any:
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    try:
-        return importlib.import_module("mlflow")
-    except ImportError as error:
-        raise UserError(
-            "track.kind: mlflow needs the package of that name, which is not installed; install minidisc_ray[mlflow]"
-        ) from error
-
-
-def _tell(track: MLflowTrackingConfig, prepared: PreparedRun, result: RunResult) -> None:
-    mlflow = _mlflow()
+def _send_run(track: MLflowTrackingConfig, prepared: PreparedRun, result: RunResult) -> None:
+    mlflow = import_mlflow()
     client = mlflow.MlflowClient(tracking_uri=track.uri)
     experiment = client.get_experiment_by_name(track.experiment)
     experiment_id = client.create_experiment(track.experiment) if experiment is None else experiment.experiment_id

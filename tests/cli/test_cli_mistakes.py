@@ -165,7 +165,7 @@ def test_a_failure_of_ours_is_exit_code_1_and_says_how_to_see_more(minidisc, rec
     def broken(*_: object) -> None:
         raise RuntimeError("a wheel\ncame off")
 
-    monkeypatch.setattr(minidisc_ray.api, "plan", broken)
+    monkeypatch.setattr(minidisc_ray.api, "describe_plan", broken)
     monkeypatch.delenv("MINIDISC_TRACEBACK", raising=False)
     done = minidisc("plan", recipe)
     assert done.code == 1

@@ -37,7 +37,7 @@ from minidisc_ray.ray_backend.many import items_of
 from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.reports.figures.structure import structure_data
 from minidisc_ray.reports.run.page import report_page
-from minidisc_ray.reports.run.plan import plan_renderables
+from minidisc_ray.reports.run.plan import plan_report
 from minidisc_ray.run_files.result import load_result
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
@@ -131,7 +131,7 @@ def test_the_closed_form_is_what_was_counted(prepared, kind, result):
 
 def test_plan_table_and_page_tell_the_student(prepared, result):
     console = Console(file=io.StringIO(), width=160)
-    for part in plan_renderables(prepared):
+    for part in plan_report(prepared).renderables():
         console.print(part)
     (line,) = [line for line in console.file.getvalue().splitlines() if line.startswith("student 13%")]
     assert line.startswith("student 13% (small, a new head)")
@@ -336,7 +336,7 @@ def test_objectives_map_to_the_students_own_width(tmp_path, encoder, objective):
 def test_what_a_student_of_another_width_trained_for_itself_stays_out_of_it(tmp_path, encoder):
     prepared = prepared_student(tmp_path, "minidisc", encoder, "objective={kind: ltad, num_relation_heads: 4}")
     assert "a new classifier that nothing trains" in next(
-        part for part in plan_renderables(prepared) if str(part).startswith("note: ")
+        part for part in plan_report(prepared).renderables() if str(part).startswith("note: ")
     )
     run_in_process(prepared)
     saved = load_file(prepared.run_folder / "student" / "model.safetensors")

@@ -26,7 +26,7 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.comparison.render import render
 from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.reports.run.page import report_page
-from minidisc_ray.reports.run.plan import plan_renderables
+from minidisc_ray.reports.run.plan import plan_report
 from minidisc_ray.run_files.clean import clean
 from minidisc_ray.run_files.records import read_record
 from minidisc_ray.run_files.result import RunResult, load_result
@@ -152,7 +152,7 @@ def test_the_closed_form_is_what_was_counted(prepared, name, result):
 
 def test_plan_table_and_page_tell_the_student(prepared, name, result):
     console = Console(file=io.StringIO(), width=160)
-    for part in plan_renderables(prepared):
+    for part in plan_report(prepared).renderables():
         console.print(part)
     layers = ", ".join(str(layer + 1) for layer in RUNS[name][3])
     told = f"student {RUNS[name][2]}% (layers {layers})" if name in SHALLOW else f"student {RUNS[name][2]}%"

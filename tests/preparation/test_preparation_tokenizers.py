@@ -14,7 +14,7 @@ from minidisc_ray.core.task import Task
 from minidisc_ray.data import builtin_tokenizer, builtin_vocabulary
 from minidisc_ray.data.tasks import BUILTIN_LABEL_NAMES
 from minidisc_ray.models.checkpoint import save_model
-from minidisc_ray.reports.run.plan import plan_renderables
+from minidisc_ray.reports.run.plan import plan_report
 
 TASK = Task("tiny", ("text",), "label", BUILTIN_LABEL_NAMES, ("accuracy",))
 
@@ -147,7 +147,9 @@ def test_a_teacher_of_one_token_type_gets_none(tmp_path, family):
 class TestUnknownTokens:
     def lines(self, storage, overrides):
         prepared = prepared_run(storage, "conventional", overrides)
-        return [line for line in plan_renderables(prepared) if isinstance(line, str) and line.startswith("warning")]
+        return [
+            line for line in plan_report(prepared).renderables() if isinstance(line, str) and line.startswith("warning")
+        ]
 
     def test_wrong_casing_is_warned_of_by_split_and_share(self, tmp_path):
         """A tokenizer that does not lower texts, and a validation file that is written in capitals."""

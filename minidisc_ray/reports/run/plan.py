@@ -2,10 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import RenderableType
-from rich.table import Table
-
-from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.schedule import ConventionalConfig, SparseTeacherConfig
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, total_parameters
 from minidisc_ray.core.structure import Structure
@@ -13,7 +9,7 @@ from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.objective import untrained_head_note
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.tokenizer import unknown_token_warnings
-from minidisc_ray.reports.cells import text_cell
+from minidisc_ray.reports.run.plan_report import PlanReport, PlanTable
 from minidisc_ray.reports.words import compute_text, count_text
 from minidisc_ray.schedules.expected import expected_sandwich, expected_scale
 from minidisc_ray.schedules.plan import ChooseStep, DistilStep, Place, SandwichStep
@@ -21,13 +17,12 @@ from minidisc_ray.schedules.plan import ChooseStep, DistilStep, Place, SandwichS
 _FEW_ROWS = 50
 
 
-def plan_renderables(prepared: PreparedRun) -> Iterator[RenderableType]:
+def plan_report(prepared: PreparedRun) -> PlanReport:
     """A line of facts, a table of sizes, a table of steps with training FLOPs, and where the run will be."""
-    for found in _renderables(prepared):
-        yield printable(found) if isinstance(found, str) else found
+    return PlanReport(name=prepared.name, identity=prepared.identity, parts=tuple(_parts(prepared)))
 
 
-def _renderables(prepared: PreparedRun) -> Iterator[RenderableType]:
+def _parts(prepared: PreparedRun) -> Iterator[str | PlanTable]:
     splits = prepared.splits
     rows = ", ".join(f"{name} {len(found):,}" for name, found in splits.validation.items())
     yield (
@@ -55,11 +50,7 @@ def _chosen_by(prepared: PreparedRun) -> str:
     return "" if task.chosen_by == (task.primary_metric,) else f", chosen by {task.selection_label}"
 
 
-def _sizes(prepared: PreparedRun) -> Table:
-    table = Table(title="Sizes", title_justify="left", box=None, pad_edge=False)
-    table.add_column("Model")
-    for title in ("Heads", "Neurons", "Encoder params", "Total params", "MACs at 128"):
-        table.add_column(title, justify="right")
+def _sizes(prepared: PreparedRun) -> PlanTable:
     shape = prepared.shape
     config = prepared.config
     between = "sparse teacher" if isinstance(config.schedule, SparseTeacherConfig) else "candidate"
@@ -67,16 +58,21 @@ def _sizes(prepared: PreparedRun) -> Table:
     rows += [(f"{between} {scale}%", shape, prepared.structure(scale)) for scale in config.candidate_scales()]
     student = _student(prepared)
     rows.append((f"student {config.student_percent}%{_origin(prepared, student)}", prepared.student_shape, student))
-    for name, shape, structure in rows:
-        table.add_row(
-            text_cell(name),
-            f"{sum(structure.heads)}",
-            f"{sum(structure.neurons):,}",
-            count_text(encoder_parameters(shape, structure)),
-            count_text(total_parameters(shape, structure)),
-            count_text(forward_macs(shape, structure, rows=1, length=128)),
-        )
-    return table
+    return PlanTable(
+        title="Sizes",
+        columns=("Model", "Heads", "Neurons", "Encoder params", "Total params", "MACs at 128"),
+        rows=tuple(
+            (
+                name,
+                f"{sum(structure.heads)}",
+                f"{sum(structure.neurons):,}",
+                count_text(encoder_parameters(shape, structure)),
+                count_text(total_parameters(shape, structure)),
+                count_text(forward_macs(shape, structure, rows=1, length=128)),
+            )
+            for name, shape, structure in rows
+        ),
+    )
 
 
 def _origin(prepared: PreparedRun, student: Structure) -> str:
@@ -96,20 +92,24 @@ def _student(prepared: PreparedRun) -> Structure:
     return prepared.expected_structure(trial, last)
 
 
-def _steps(prepared: PreparedRun) -> Table:
-    table = Table(title="Steps (closed form, every epoch trained)", title_justify="left", box=None, pad_edge=False)
-    table.add_column("Trial")
-    table.add_column("Step")
-    table.add_column("Training TFLOPs", justify="right")
-    table.add_column("Evaluation TFLOPs", justify="right")
+def _steps(prepared: PreparedRun) -> PlanTable:
     stages = Estimator(prepared).stages()
-    for stage in stages:
-        aside = "" if stage.in_ratio else " (a column of its own)"
-        table.add_row(stage.trial, stage.stage + aside, *_tera(stage.training_flops, stage.evaluation_flops))
+    rows = [
+        (
+            stage.trial,
+            stage.stage + ("" if stage.in_ratio else " (a column of its own)"),
+            *_tera(stage.training_flops, stage.evaluation_flops),
+        )
+        for stage in stages
+    ]
     charged = [stage for stage in stages if stage.in_ratio]
     sums = (sum(stage.training_flops for stage in charged), sum(stage.evaluation_flops for stage in charged))
-    table.add_row("", "sum", *_tera(*sums))
-    return table
+    return PlanTable(
+        title="Steps (closed form, every epoch trained)",
+        columns=("Trial", "Step", "Training TFLOPs", "Evaluation TFLOPs"),
+        rows=(*rows, ("", "sum", *_tera(*sums))),
+        num_names=2,
+    )
 
 
 def _tera(*flops: float) -> tuple[str, ...]:

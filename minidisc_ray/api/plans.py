@@ -1,0 +1,52 @@
+"""A recipe's plan in words, from the cache where nothing that it depends on has changed."""
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from minidisc_ray.api.recipes import Recipe, config_of
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.preparation.plan_cache import keep_plan, plan_key, read_plan
+from minidisc_ray.preparation.storage_check import check_storage
+from minidisc_ray.reports.run.plan_report import PlanReport
+from minidisc_ray.run_files.mirrored import storage_root
+from minidisc_ray.tracking.mlflow import check_tracking
+
+
+def describe_plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PlanReport:
+    """Check a recipe, and say what a run would do, how large its models are and what its steps cost; starts nothing.
+
+    Args:
+        recipe: a config, a mapping, or a recipe file's path.
+        overrides: ``key.sub=value``, as after ``--set``.
+
+    Raises:
+        UserError: for the first mistake found, in one sentence.
+    """
+    config = config_of(recipe, overrides)
+    key = plan_key(config)
+    report = None if key is None else _kept(key)
+    if report is None:
+        report = _planned(config)
+        if key is not None and key == plan_key(config):
+            keep_plan(key, report.model_dump(mode="json"))
+        return report
+    # The storage is no input: what is there may have changed meanwhile.
+    check_storage(storage_root(config.storage), config.storage, report.name, report.identity)
+    check_tracking(config)
+    return report
+
+
+def _kept(key: str) -> PlanReport | None:
+    try:
+        return PlanReport.model_validate(read_plan(key))
+    except ValidationError:
+        return None
+
+
+def _planned(config: RunConfig) -> PlanReport:
+    # Here and not above: a plan that is kept needs neither torch nor transformers.
+    from minidisc_ray.api.runs import plan
+    from minidisc_ray.reports.run.plan import plan_report
+
+    return plan_report(plan(config))

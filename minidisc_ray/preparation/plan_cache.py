@@ -1,0 +1,91 @@
+"""Plans of recipes whose inputs are local files, kept in the user's cache: the second look at a large task is quick.
+
+A plan is used again if the recipe, this package, the libraries that read its inputs, and every input file (its size,
+its inode and the times of its last changes) are what they were. Recipes with inputs on a hub are planned each time.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import minidisc_ray
+from minidisc_ray.configs.data import FilesDataConfig, HubDataConfig
+from minidisc_ray.configs.model import CheckpointStudentConfig, PretrainedTeacherConfig
+from minidisc_ray.configs.redact import redacted
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.files.cache import cache_folder
+from minidisc_ray.files.writing import make_folder, read_json, remove, write_json
+
+_LIBRARIES = ("datasets", "pyarrow", "tokenizers", "torch", "transformers")
+_MOST_FILES, _MOST_PLANS = 1000, 100
+# A file that changes within the resolution of its times would look unchanged.
+_SECONDS_OF_DOUBT = 2.0
+
+
+def plan_key(config: RunConfig) -> str | None:
+    """Names a plan by all that it depends on; None where that cannot be known from local files."""
+    try:
+        stamps = [_stamp(path) for root in _inputs(config) for path in _files(root)]
+    except (OSError, ValueError):
+        return None
+    youngest = max((max(stamp[3:]) for stamp in stamps), default=0)
+    if len(stamps) > _MOST_FILES or time.time() - youngest / 1e9 < _SECONDS_OF_DOUBT:
+        return None
+    known = {
+        "config": config.model_dump(mode="json"),
+        "libraries": {name: version(name) for name in _LIBRARIES},
+        "package": [_stamp(path) for path in sorted(Path(minidisc_ray.__file__).parent.rglob("*.py"))],
+        "inputs": stamps,
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def read_plan(key: str) -> Any | None:
+    """What was kept under a key, as JSON; None if nothing was."""
+    return read_json(_path(key))
+
+
+def keep_plan(key: str, plan: dict[str, Any]) -> None:
+    """Keep a plan, and forget the oldest ones; one with a secret in it is not kept."""
+    if redacted(plan) != plan:
+        return
+    try:
+        make_folder(_path(key).parent)
+        write_json(_path(key), plan)
+        kept = sorted(_path(key).parent.glob("*.json"), key=lambda path: path.stat().st_mtime)
+        for path in kept[:-_MOST_PLANS]:
+            remove(path)
+    except OSError:
+        return
+
+
+def _path(key: str) -> Path:
+    return cache_folder() / "plans" / f"{key}.json"
+
+
+def _inputs(config: RunConfig) -> Iterator[Path]:
+    data = config.data
+    if isinstance(data, HubDataConfig):
+        raise ValueError("inputs on a hub have no local files")
+    if isinstance(data, FilesDataConfig):
+        yield from (Path(path) for path in (data.folder, data.train, data.validation, data.selection) if path)
+    for model in (config.teacher, config.student):
+        if isinstance(model, PretrainedTeacherConfig | CheckpointStudentConfig):
+            if not Path(model.path).is_dir():
+                raise ValueError("a model of a hub has no local folder")
+            yield Path(model.path)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    yield root
+    if root.is_dir():
+        yield from sorted(path for path in root.rglob("*") if path.is_file())
+
+
+def _stamp(path: Path) -> tuple[str, int, int, int, int]:
+    found = path.stat()
+    return str(path), found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
