@@ -71,7 +71,7 @@ def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = Non
 def run_prepared(prepared: PreparedRun, watch: Watch | None = None, others: Sequence[RunResult] = ()) -> RunResult:
     """Run a checked recipe; other runs' results stand beside it in the report."""
     # Here and not above: only what starts a cluster should pay for importing Ray.
-    from minidisc_ray.ray_backend import run_on_ray
+    from minidisc_ray.ray_backend.run import run_on_ray
 
     result = run_on_ray(prepared, watch)
     configure_storage_retries([prepared])

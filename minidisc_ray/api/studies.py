@@ -145,12 +145,12 @@ def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bo
         KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
     """
     # Here and not above: only what starts a cluster should pay for importing Ray.
-    from minidisc_ray.ray_backend.many import run_many
+    from minidisc_ray.ray_backend.run import run_many
 
     def on_result(prepared: PreparedRun, result: RunResult) -> None:
         write_report(prepared.run_folder, result)
 
-    run_many(study.runs, study.folder / "ray", on_result, watch, retry_failed, home=study.folder)
+    run_many(study.runs, study.folder, on_result, watch, "failed" if retry_failed else "new")
     configure_storage_retries(study.runs)
     return report_study(study)
 

@@ -143,10 +143,16 @@ def run(
 ) -> None:
     """Run a recipe; the same command again resumes, or shows the result."""
     with when_stopped(GOES_ON):
+        from minidisc_ray.api.recipes import config_of
+        from minidisc_ray.ray_backend.cluster import start_early
+
+        config = config_of(recipe, overrides_of(set_, storage, name, address))
+        start_early(config.compute.address)
+
         from minidisc_ray import api
         from minidisc_ray.cli.display import show_result, watching
 
-        prepared = api.plan(recipe, overrides_of(set_, storage, name, address))
+        prepared = api.plan(config)
         with watching(console, prepared) as watch:
             result = api.run_prepared(prepared, watch)
     show_result(console, prepared.run_folder, result)

@@ -4,7 +4,3 @@ import os
 
 # Read when Ray is imported. Without it the thread of a run that was stopped would start another Ray by its next call.
 os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
-
-from minidisc_ray.ray_backend.run import run_on_ray
-
-__all__ = ["run_on_ray"]

@@ -1,9 +1,11 @@
 """Attaching to a Ray cluster, or starting one for the length of a run."""
 
+import atexit
 import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,8 @@ import ray
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.ray_backend.policies.resources import Node
+
+logger = logging.getLogger("minidisc_ray")
 
 # A report waits for the controller's next poll; the default of 2 s would be added to every epoch.
 _ENVIRONMENT = {
@@ -25,12 +29,59 @@ _ENVIRONMENT = {
 }
 
 
+_TRIES_TO_START = 2
+_SECONDS_BETWEEN_TRIES = 2.0
+
 _is_kept = threading.Event()
+_early: "_EarlyStart | None" = None
 
 
 def is_kept() -> bool:
     """Whether the latest run's Ray was there before it and stays after it."""
     return _is_kept.is_set()
+
+
+class _EarlyStart:
+    """A connection that is made in a thread, while the command that needs it still prepares its run.
+
+    The thread lives until the connection is closed: the kernel ends Ray's processes with the thread that started them.
+    """
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address
+        self._error: BaseException | None = None
+        self._is_ready, self._is_closed = threading.Event(), threading.Event()
+        threading.Thread(target=self._run, name="minidisc-ray-start", daemon=True).start()
+        # A command that fails before it needs the cluster takes it down as it ends.
+        atexit.register(self.close)
+
+    def wait(self) -> None:
+        """Wait for the connection, and raise what kept it from being made."""
+        self._is_ready.wait()
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Disconnect, and end a Ray that was started here; once is enough."""
+        if not self._is_closed.is_set():
+            self._is_ready.wait()
+            ray.shutdown()
+            self._is_closed.set()
+
+    def _run(self) -> None:
+        try:
+            _connect(self._address)
+        except BaseException as error:  # noqa: BLE001 - raised where the cluster is used
+            self._error = error
+        self._is_ready.set()
+        self._is_closed.wait()
+
+
+def start_early(address: str | None) -> None:
+    """Begin to attach to a cluster, or to start a local Ray; :func:`cluster` goes on from there."""
+    global _early
+    if _early is None and not ray.is_initialized():
+        _early = _EarlyStart(address)
 
 
 @contextmanager
@@ -41,12 +92,26 @@ def cluster(address: str | None) -> Iterator[list[Node]]:
 
     Raises:
         UserError: if there is no cluster at the address.
+        RuntimeError: if a local Ray does not start.
     """
-    if ray.is_initialized():
+    global _early
+    early, _early = _early, None
+    if early is not None:
+        early.wait()
+    elif ray.is_initialized():
         _is_kept.set()
         yield _nodes()
         return
+    else:
+        _connect(address)
     _is_kept.clear()
+    try:
+        yield _nodes()
+    finally:
+        ray.shutdown() if early is None else early.close()
+
+
+def _connect(address: str | None) -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     address = address or os.environ.get("RAY_ADDRESS") or None
@@ -55,28 +120,51 @@ def cluster(address: str | None) -> Iterator[list[Node]]:
             f"compute.address: {address} is a dashboard's; give the cluster's own address (HOST:6379 or auto), or "
             "submit a job to the dashboard with `ray job submit`"
         )
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(
-            # "local" and never a guess: a stale file of an earlier cluster would attach us to a dead one.
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if address else {"include_dashboard": True}),
-        )
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        where = f"the cluster at {address}" if address else "a local Ray"
-        hint = "; if it asks for a token, set RAY_AUTH_MODE=token" if address and not _has_token_mode() else ""
-        raise UserError(f"compute.address: {where} could not be reached ({_first_line(error)}){hint}") from error
-    except Exception as error:
-        # A dashboard that does not start ends in a bare Exception with its whole log for a message.
-        raise RuntimeError(f"Ray did not start: {_first_line(error)}") from error
+    if address is not None:
+        try:
+            _init(address)
+        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+            hint = "" if _has_token_mode() else "; if it asks for a token, set RAY_AUTH_MODE=token"
+            raise UserError(
+                f"compute.address: the cluster at {address} could not be reached ({_first_line(error)}){hint}"
+            ) from error
+    else:
+        _start_local()
     _protect_token()
+
+
+def _start_local() -> None:
+    """Start a Ray for this process, at the second try where its parts were too slow for each other."""
+    for number in range(1, _TRIES_TO_START + 1):
+        try:
+            # "local" and never a guess: a stale file of an earlier cluster would attach us to a dead one.
+            _init("local", include_dashboard=True)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if number == _TRIES_TO_START:
+                raise RuntimeError(_not_started(error)) from error
+            logger.warning("Ray did not start (%s); trying once more", _first_line(error))
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+
+
+def _not_started(error: Exception) -> str:
+    text = f"Ray did not start: {_first_line(error)}"
+    if "port" in str(error).lower() and "in use" in str(error).lower():
+        return (
+            f"{text}; another Ray on this machine has the port: attach to it with --address auto, or start that one "
+            "with --dashboard-agent-listen-port and --metrics-export-port of its own"
+        )
+    return (
+        f"{text}; the machine may be busy or short of memory: try again, or start Ray yourself with `ray start --head` "
+        "and give --address auto"
+    )
+
+
+def _init(address: str, **options: Any) -> None:
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     _keep_sigterm(on_sigterm)
-    try:
-        yield _nodes()
-    finally:
-        ray.shutdown()
 
 
 def _has_token_mode() -> bool:

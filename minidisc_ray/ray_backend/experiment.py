@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,14 @@ from ray.tune.search import Searcher
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.training import ComputeConfig
-from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.files.patience import StorageError
 from minidisc_ray.ray_backend.cluster import is_kept
-from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
 from minidisc_ray.ray_backend.policies.sharing import Turn
 from minidisc_ray.ray_backend.supervision.watching import is_stopped
-from minidisc_ray.ray_backend.trainer import last_line
+from minidisc_ray.ray_backend.trainer import last_line, next_name
 from minidisc_ray.ray_backend.trial_actor import TrialActor, trial_with_workers
-from minidisc_ray.ray_backend.worker import settings_of
+from minidisc_ray.ray_backend.worker import for_workers
 from minidisc_ray.run_files.failures import remove_failure, write_failure
 from minidisc_ray.run_files.mirrored import fetch_progress
 from minidisc_ray.run_files.progress import read_trial_progress
@@ -64,11 +62,13 @@ class _QueueSearcher(Searcher):
         self.has_begun = True
         self.titles[trial_id] = item.title
         remove_failure(item.run.run_folder, item.trial)
+        # All that Ray writes down of a trial: the run itself comes through the object store.
         return {
             "title": item.title,
             "attempt": self.queue.waits.number(item.title),
-            "run_folder": place_of(item.run.run_folder),
-            "settings": json.dumps(settings_of(item.run, item.trial, item.with_shared)),
+            "run": item.run.name,
+            "trial": item.trial,
+            "with_shared": item.with_shared,
         }
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
@@ -82,20 +82,21 @@ class _QueueSearcher(Searcher):
         # Each trial once: what Tune keeps of it would grow with a long sweep.
         title = self.titles.pop(trial_id)
         item = self.queue.out[title]
-        failure: str | None = None
+        failure: Failure | None = None
+        ended = result or {}
         if error:
-            failure = "its process died"
+            failure = Failure("its process died")
             if self._is_tried_again(item):
                 return
-        elif not (result or {}).get("finished"):
-            failure = str((result or {}).get("failure") or "it did not finish")
+        elif not ended.get("finished"):
+            failure = Failure(str(ended.get("sentence") or "it did not finish"), bool(ended.get("is_users")))
         if failure is not None:
-            write_failure(item.run.run_folder, item.trial, failure)
+            write_failure(item.run.run_folder, item.trial, failure.sentence)
         for lost in self.queue.close(title, failure):
-            write_failure(lost.run.run_folder, lost.trial, self.queue.failed[lost.title])
+            write_failure(lost.run.run_folder, lost.trial, self.queue.failed[lost.title].sentence)
 
     def _is_tried_again(self, item: Item) -> bool:
-        """A process that died without a sentence is nobody's mistake; one that was told to leave left a checkpoint."""
+        """A crash without an error is retried, and so is a process that was asked to leave: it left a checkpoint."""
         if is_stopped():
             return True  # by the same command, given again
         folder = item.run.run_folder
@@ -105,7 +106,7 @@ class _QueueSearcher(Searcher):
         was_preempted = progress is not None and progress.status == "interrupted"
         wait = self.queue.try_again(item.title, was_preempted)
         if wait is not None:
-            what = "was told to leave" if was_preempted else "lost its process"
+            what = "was asked to leave" if was_preempted else "lost its process"
             logger.warning("%s %s and goes on from its newest checkpoint in %g s", item.title, what, wait)
         return wait is not None
 
@@ -151,10 +152,8 @@ class _TuneErrors(tune.Callback):
             trial.run_metadata.pickled_error_filename = trial.run_metadata.error_filename = None
 
 
-def fit_items(
-    queue: ItemQueue, at_once: int, storage: Path, experiment: str, turn: Turn, trainable: Any | None = None
-) -> None:
-    """Run items, each in an actor that is used again; one that fails leaves its reason and ends none but its own heirs.
+def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainable: Any | None = None) -> None:
+    """Run items, each in an actor that is used again; one that fails leaves its reason and ends those that need it.
 
     Where another sweep goes first, the experiment ends with what is running, and another one goes on from there.
 
@@ -162,7 +161,6 @@ def fit_items(
         queue: the items, all with the same resources.
         at_once: trials that the cluster holds beside each other.
         storage: where Tune keeps its files.
-        experiment: the first part of the experiment's name there.
         turn: this sweep among the cluster's others.
         trainable: what a trial's actor is; by default what the recipe asks for.
     """
@@ -170,12 +168,13 @@ def fit_items(
     if not items:
         return
     compute = next(iter(items.values())).run.config.compute
+    runs = {item.run.name: for_workers(item.run) for item in items.values()}
     turn.is_about(queue, at_once)
     while True:
         turn.wait()
         searcher, words = _QueueSearcher(queue, turn), _TuneErrors()
         tuner = tune.Tuner(
-            tune.with_resources(trainable or _trainable(compute), _resources(compute)),
+            tune.with_resources(tune.with_parameters(trainable or _trainable(compute), runs=runs), _resources(compute)),
             tune_config=tune.TuneConfig(
                 # No metric for Tune to miss, no scheduler to drop scales: the exhaustive baseline is exhaustive.
                 search_alg=searcher,
@@ -186,7 +185,7 @@ def fit_items(
                 trial_dirname_creator=_trial_name,
             ),
             run_config=tune.RunConfig(
-                name=_experiment_name(storage, experiment),
+                name=next_name(storage, "tune"),
                 storage_path=str(storage),
                 # Tune would try again at once and for any reason; the queue waits, and knows whose fault it was.
                 failure_config=tune.FailureConfig(max_failures=0),
@@ -207,6 +206,7 @@ def fit_items(
         for title, sentence in words.sentences.items():
             # Tune's own word on what killed a process says more than the queue could know.
             if title in queue.failed and title in items:
+                queue.failed[title] = Failure(sentence)
                 write_failure(items[title].run.run_folder, items[title].trial, sentence)
         if queue.is_over or not searcher.has_given_way:
             return
@@ -227,9 +227,7 @@ def _quiet_tune() -> Iterator[None]:
 def _trainable(compute: ComputeConfig) -> Any:
     if compute.num_workers == 1:
         return TrialActor
-    trainable: Any = partial(trial_with_workers)
-    trainable.__name__ = "minidisc_trial"
-    return trainable
+    return trial_with_workers
 
 
 def _resources(compute: ComputeConfig) -> dict[str, float]:
@@ -241,10 +239,3 @@ def _resources(compute: ComputeConfig) -> dict[str, float]:
 def _trial_name(trial: TuneTrial) -> str:
     title, attempt = str(trial.config["title"]), int(trial.config["attempt"])
     return title if attempt == 1 else f"{title}.attempt-{attempt}"
-
-
-def _experiment_name(storage: Path, experiment: str) -> str:
-    number = 1
-    while (storage / f"{experiment}-{number:03d}").exists():
-        number += 1
-    return f"{experiment}-{number:03d}"

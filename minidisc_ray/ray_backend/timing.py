@@ -16,20 +16,18 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.loader import resolve
 from minidisc_ray.estimate.in_process import moved_to, storage_beside
 from minidisc_ray.estimate.predict import Alternatives, alternatives, load_average, predict_costs
 from minidisc_ray.estimate.records import Estimate
 from minidisc_ray.estimate.stage_timer import StageTimer
 from minidisc_ray.estimate.timings import Overheads, Timings
-from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.supervision.holding import HoldingCallback
 from minidisc_ray.ray_backend.supervision.watching import watched
 from minidisc_ray.ray_backend.trainer import last_line
-from minidisc_ray.ray_backend.worker import _report_metrics, _report_to_train
+from minidisc_ray.ray_backend.worker import for_workers, report_metrics, report_to_train
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.workers import Workers
 
@@ -60,7 +58,7 @@ def estimate_on_ray(prepared: PreparedRun, budget_seconds: float = BUDGET_SECOND
         with cluster(prepared.config.compute.address) as nodes:
             begun_seconds = time.perf_counter() - begun_at
             at_once = trials_at_once(nodes, prepared.config.compute)
-            watched(lambda: results.append(_measure(found, storage, at_once, budget_seconds)), lambda: None)
+            watched(lambda: results.append(_measure(found, storage, at_once, budget_seconds)), (), lambda: None)
             done_at = time.perf_counter()
         cluster_seconds = begun_seconds + time.perf_counter() - done_at
     ((timings, overheads),) = results
@@ -72,7 +70,7 @@ def _measure(found: Alternatives, storage: Path, at_once: int, budget_seconds: f
     here = moved_to(found.timed, storage)
     folder = here.run_folder
     settings: Settings = {
-        "config": here.config.model_dump(mode="json", exclude={"compute": {"address"}}),
+        "run": ray.put(for_workers(here)),
         "assistant_scales": found.assistant_scales,
         "budget_seconds": budget_seconds,
         "ledger": str(folder / _LEDGER),
@@ -131,12 +129,11 @@ def _time_on_worker(settings: Settings) -> dict[str, Any]:
     """The training function of the Train job; what the first worker returns counts."""
     place = ray.train.get_context()
     workers = Workers(place.get_world_rank(), place.get_world_size(), ray.train.torch.get_device())
-    prepared = _prepared(settings)
     begun_at = time.perf_counter()
+    prepared = _prepared(settings)
+    prepare_seconds = time.perf_counter() - begun_at
     try:
-        prepare(prepared.config, prepared.splits)
-        prepare_seconds = time.perf_counter() - begun_at
-        report = _report_to_train if workers.is_first else _report_metrics
+        report = report_to_train if workers.is_first else report_metrics
         timer = StageTimer(prepared, workers, report, settings["budget_seconds"])
         timings = timer.time(settings["assistant_scales"])
     except (UserError, TrainingError) as error:
@@ -189,6 +186,6 @@ class _Copy:
 
 
 def _prepared(settings: Mapping[str, Any]) -> PreparedRun:
-    prepared = prepare(resolve(settings["config"]))
+    prepared: PreparedRun = ray.get(settings["run"])
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     return prepared

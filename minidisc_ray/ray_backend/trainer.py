@@ -1,7 +1,6 @@
-"""One trial, or what a sweep's trials share, as a Ray Train job."""
+"""One trial on several workers, as a Ray Train job."""
 
 import logging
-import time
 from pathlib import Path
 
 import ray.exceptions
@@ -9,61 +8,31 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
-from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.preparation.prepared_run import PreparedRun
-from minidisc_ray.ray_backend.policies.retries import Attempts, RetryPolicy, error_sentence, is_worth_a_retry
+from minidisc_ray.ray_backend.policies.queue import Failure
+from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a_retry
 from minidisc_ray.ray_backend.supervision.holding import HoldingCallback
-from minidisc_ray.ray_backend.supervision.watching import is_stopped
-from minidisc_ray.ray_backend.worker import settings_of, train_worker
-from minidisc_ray.run_files.mirrored import fetch_progress
-from minidisc_ray.run_files.progress import read_progress
-from minidisc_ray.training.loop import TrainingError
+from minidisc_ray.ray_backend.worker import train_worker
 
 logger = logging.getLogger("minidisc_ray")
 
 _CONTROLLER_FAILURES = 3
 
 
-def fit_trial(prepared: PreparedRun, trial: str, with_shared: bool) -> None:
-    """Run a trial's steps on its workers and wait for them; a group that lost a worker is made anew, after a while.
+def fit_trial(prepared: PreparedRun, trial: str, with_shared: bool) -> Failure | None:
+    """Run a trial's steps on several workers, and wait for them; returns a failure that no retry can mend.
 
     Raises:
-        UserError: if the recipe, its data or its models are to blame.
-        TrainingError: if the trial failed, or lost its workers too often, saying why.
+        TrainingFailedError, RayActorError: if the group lost a worker, which a retry may mend.
     """
-    attempts = Attempts(RetryPolicy.of(prepared.config.compute))
-    while True:
-        try:
-            failure = _trainer(prepared, trial, with_shared).fit().return_value
-        except (TrainingFailedError, ray.exceptions.RayActorError) as error:
-            if is_stopped():
-                raise
-            Ledger(prepared.run_folder / "ledger.jsonl").close_open(trial, "failed")
-            if (raised := _raised_by_code(error)) is not None:
-                raise TrainingError(f"trial {trial} failed: {error_sentence(raised)}") from error
-            fetch_progress(prepared.run_folder)
-            was_preempted = any(
-                found.trial == trial and found.status == "interrupted" for found in read_progress(prepared.run_folder)
-            )
-            wait = attempts.wait_after(was_preempted)
-            if wait is None:
-                raise TrainingError(f"trial {trial} failed: {last_line(str(error))}") from error
-            logger.warning(
-                "%s: trial %s lost a worker (%s) and goes on from its newest checkpoint in %g s",
-                prepared.name,
-                trial,
-                last_line(str(error)),
-                wait,
-            )
-            time.sleep(wait)
-            continue
-        if failure is not None and failure.is_users:
-            raise UserError(failure.sentence)
-        if failure is not None:
-            raise TrainingError(f"trial {trial} failed: {failure.sentence}")
-        return
+    try:
+        failure: Failure | None = _trainer(prepared, trial, with_shared).fit().return_value
+    except TrainingFailedError as error:
+        if (raised := _raised_by_code(error)) is None:
+            raise
+        return Failure(error_sentence(raised))
+    return failure
 
 
 def _raised_by_code(error: BaseException) -> BaseException | None:
@@ -82,11 +51,11 @@ def _trainer(prepared: PreparedRun, trial: str, with_shared: bool) -> TorchTrain
     storage = prepared.run_folder / "ray"
     return TorchTrainer(
         train_worker,
-        train_loop_config=settings_of(prepared, trial, with_shared),
+        train_loop_config={"run": ray.put(prepared), "trial": trial, "with_shared": with_shared},
         scaling_config=ScalingConfig(num_workers=compute.num_workers, use_gpu=use_gpu, resources_per_worker=resources),
         torch_config=TorchConfig(backend="nccl" if use_gpu and compute.gpus_per_worker == 1 else "gloo"),
         run_config=RunConfig(
-            name=_next_name(storage, trial),
+            name=next_name(storage, trial),
             storage_path=str(storage),
             # Ray would start the group again at once; here it waits, and is bounded for preemptions too.
             failure_config=FailureConfig(
@@ -113,9 +82,9 @@ def last_line(error: str) -> str:
     return lines[-1][:300] if lines else "an error without a message"
 
 
-def _next_name(storage: Path, trial: str) -> str:
+def next_name(storage: Path, first_part: str) -> str:
     """A name that Ray has not seen: resuming is the pipeline's, from its own records, not Ray's."""
     number = 1
-    while (storage / f"{trial}-{number:03d}").exists():
+    while (storage / f"{first_part}-{number:03d}").exists():
         number += 1
-    return f"{trial}-{number:03d}"
+    return f"{first_part}-{number:03d}"

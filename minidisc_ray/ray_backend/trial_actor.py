@@ -1,7 +1,7 @@
 """A Tune actor that runs one trial after another, and counts what it holds from its first moment to its last."""
 
-import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,52 +9,51 @@ import torch
 from ray import tune
 from ray.tune.trainable import wrap_function
 
-from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.loader import resolve
-from minidisc_ray.files.mirroring import local_path
-from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.ray_backend.policies.queue import Failure
 from minidisc_ray.ray_backend.supervision.holding import Hold, granted_at
 from minidisc_ray.ray_backend.supervision.leaving import expect_nothing, expect_work, leave, stop_on_sigterm
 from minidisc_ray.ray_backend.trainer import fit_trial
 from minidisc_ray.ray_backend.worker import work
 from minidisc_ray.run_files.mirrored import set_storage_timeout
-from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.notice import Preempted
 from minidisc_ray.training.workers import Workers
 
 _STARTED_AT = time.time()
+# What the driver prepared, by name, and what this process holds: an actor is a process.
+_runs: dict[str, PreparedRun] = {}
 _hold: Hold | None = None
 
 
+def runs_here() -> dict[str, PreparedRun]:
+    """The runs that this actor was started for, by name."""
+    return _runs
+
+
 def _one_process(config: dict[str, Any]) -> None:
-    settings = json.loads(config["settings"])
-    workers = Workers(device=torch.device("cuda" if settings["config"]["compute"]["gpus_per_worker"] > 0 else "cpu"))
+    run = _runs[config["run"]]
+    workers = Workers(device=torch.device("cuda" if run.config.compute.gpus_per_worker > 0 else "cpu"))
     try:
-        failure = work(settings, workers, _report_to_tune)
+        failure = work(run, config["trial"], config["with_shared"], workers, _report_to_tune)
     except Preempted:
         _close_hold("interrupted")
         leave()
     finally:
         expect_nothing()
-    finish(None if failure is None else failure.sentence)
-
-
-def trial_with_workers(config: dict[str, Any]) -> None:
-    """One trial on workers of its own: a Ray Train job inside a Tune trial, which retries by itself."""
-    settings = json.loads(config["settings"])
-    failure: str | None = None
-    try:
-        resolved = resolve(settings["config"])
-        set_storage_timeout(resolved.storage, resolved.compute.storage_patience_seconds)
-        fit_trial(prepare(resolved), settings["trial"], settings["with_shared"])
-    except (TrainingError, UserError) as error:
-        failure = str(error)
     finish(failure)
 
 
-def finish(failure: str | None) -> None:
-    """Say how a trial ended; Tune keeps the last report, and a trial's own metrics lie in its stages' records."""
-    tune.report({"finished": failure is None, "failure": failure or ""})
+def trial_with_workers(config: dict[str, Any], runs: dict[str, PreparedRun]) -> None:
+    """One trial on workers of its own: a Ray Train job inside a Tune trial."""
+    run = runs[config["run"]]
+    set_storage_timeout(run.config.storage, run.config.compute.storage_patience_seconds)
+    finish(fit_trial(run, config["trial"], config["with_shared"]))
+
+
+def finish(failure: Failure | None) -> None:
+    """Report how a trial ended; Tune keeps the last report, and a trial's own metrics lie in its stages' records."""
+    ended = {"finished": True} if failure is None else {"finished": False, **asdict(failure)}
+    tune.report(ended)
 
 
 def _report_to_tune(metrics: dict[str, float], checkpoint: Path) -> None:  # noqa: ARG001
@@ -67,9 +66,15 @@ _Function: Any = wrap_function(_one_process)
 class TrialActor(_Function):
     """Ray's own function actor, with SIGTERM heeded and a hold for each trial: the gaps between them are held too."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """The first trial; held since the placement group was granted."""
+    def setup(self, config: dict[str, Any], runs: dict[str, PreparedRun]) -> None:
+        """The first trial; held since the placement group was granted.
+
+        Args:
+            config: the trial's, as the queue hands it out.
+            runs: what the driver prepared, by name.
+        """
         stop_on_sigterm()
+        _runs.update(runs)
         _expect_work(config)
         _open_hold(config, granted_at() or _STARTED_AT)
         super().setup(config)
@@ -92,21 +97,21 @@ class TrialActor(_Function):
 
 
 def _expect_work(config: dict[str, Any]) -> None:
-    compute = json.loads(config["settings"])["config"]["compute"]
-    if compute["num_workers"] == 1:
-        expect_work(compute["stall_seconds"])
+    compute = _runs[config["run"]].config.compute
+    if compute.num_workers == 1:
+        expect_work(compute.stall_seconds)
 
 
 def _open_hold(config: dict[str, Any], since: float) -> None:
     global _hold
-    settings = json.loads(config["settings"])
-    compute = settings["config"]["compute"]
+    run = _runs[config["run"]]
+    compute = run.config.compute
     # Before the first line: a process that dies of an outage leaves what it held in no ledger.
-    set_storage_timeout(settings["config"]["storage"], compute["storage_patience_seconds"])
-    has_gpu = compute["gpus_per_worker"] > 0
-    devices = compute["gpus_per_worker"] if has_gpu else compute["cpus_per_worker"]
-    ledger = local_path(config["run_folder"]) / "ledger.jsonl"
-    _hold = Hold(ledger, "tune-trial", settings["trial"], devices, "gpu" if has_gpu else "cpu-core", since)
+    set_storage_timeout(run.config.storage, compute.storage_patience_seconds)
+    has_gpu = compute.gpus_per_worker > 0
+    devices = compute.gpus_per_worker if has_gpu else compute.cpus_per_worker
+    ledger = run.run_folder / "ledger.jsonl"
+    _hold = Hold(ledger, "tune-trial", config["trial"], devices, "gpu" if has_gpu else "cpu-core", since)
 
 
 def _close_hold(status: str) -> None:

@@ -33,7 +33,7 @@ from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.stages._build import load_checkpoint_student
 from minidisc_ray.preparation.closed_form import Estimator
-from minidisc_ray.ray_backend.many import items_of
+from minidisc_ray.ray_backend.items import items_of
 from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.reports.figures.structure import structure_data
 from minidisc_ray.reports.run.page import report_page

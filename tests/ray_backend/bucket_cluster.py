@@ -6,7 +6,7 @@ from pathlib import Path
 from ray.cluster_utils import Cluster
 from ray_kit import prepared_run
 
-from minidisc_ray.ray_backend import run_on_ray
+from minidisc_ray.ray_backend.run import run_on_ray
 
 if __name__ == "__main__":
     uri, kind, worker_cache, result = sys.argv[1:]

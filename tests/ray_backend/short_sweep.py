@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -30,14 +29,14 @@ from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
 from minidisc_ray.ray_backend.supervision.stalls import note_place, place_of
 from minidisc_ray.ray_backend.supervision.watching import watched
-from minidisc_ray.ray_backend.trial_actor import TrialActor, finish
+from minidisc_ray.ray_backend.trial_actor import TrialActor, finish, runs_here
 from minidisc_ray.run_files.progress import Progress, write_progress
 
 
 class WaitingTrial(TrialActor):  # type: ignore[misc]
     def _trainable_func(self, config: dict[str, Any]) -> None:
-        settings = json.loads(config["settings"])
-        folder, trial = Path(config["run_folder"]), settings["trial"]
+        run, trial = runs_here()[config["run"]], config["trial"]
+        folder = run.run_folder
         note_place(folder, trial)
         with Ledger(folder / "ledger.jsonl").attempt("stage", "wait", trial, 1, "cpu-core"):
             now = time.time()
@@ -45,7 +44,7 @@ class WaitingTrial(TrialActor):  # type: ignore[misc]
                 trial=trial, status="running", stage="wait", stage_index=1, num_stages=1, started_at=now, updated_at=now
             )
             write_progress(folder, progress)
-            time.sleep(settings["config"]["finetune"]["learning_rate"] * 1000)
+            time.sleep(run.config.finetune.learning_rate * 1000)
             write_progress(folder, progress.model_copy(update={"status": "finished"}))
         finish(None)
         tune.report({RESULT_DUPLICATE: True})
@@ -78,14 +77,14 @@ def main() -> None:
         turn = stack.enter_context(sharing_cluster(prepared.name, compute.priority))
         folder = open_run(prepared)
         at_once = trials_at_once(nodes, compute)
-        watched(lambda: fit_items(queue, at_once, folder / "ray", "sweep", turn, WaitingTrial), lease.look)
+        watched(fit_items, (queue, at_once, folder / "ray", turn, WaitingTrial), lease.check)
         places = [place_of(folder, name) for name in names]
         stages = [a for a in Ledger(folder / "ledger.jsonl").attempts() if a.kind == "stage"]
         print(
             json.dumps(
                 {
                     "at_once": at_once,
-                    "failed": queue.failed,
+                    "failed": {title: failure.sentence for title, failure in queue.failed.items()},
                     "nodes": [place.node_id for place in places if place is not None],
                     "stages": sorted((a.started_at, a.started_at + a.seconds) for a in stages),
                     "experiments": sorted(path.name for path in (folder / "ray").iterdir()),

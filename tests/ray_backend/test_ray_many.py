@@ -10,7 +10,8 @@ from ray_kit import RAY, SCHEDULES, TRIAL_TITLES, attempts_of, numbers, prepared
 
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.run_directory import open_run
-from minidisc_ray.ray_backend.many import items_of, run_many
+from minidisc_ray.ray_backend.items import items_of
+from minidisc_ray.ray_backend.run import run_many
 from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.result import load_result
 
@@ -43,8 +44,8 @@ def test_every_run_has_its_result_in_one_experiment(finished):
     storage, runs, results, seen = finished
     assert results.keys() == {run.name for run in runs}
     assert all(load_result(run.run_folder) == results[run.name] for run in runs)
-    assert [path.name for path in (storage / "study").iterdir() if path.is_dir()] == ["tune-001"]
-    titles = {path.name for path in (storage / "study" / "tune-001").iterdir() if path.is_dir()}
+    assert [path.name for path in (storage / "study" / "ray").iterdir() if path.is_dir()] == ["tune-001"]
+    titles = {path.name for path in (storage / "study" / "ray" / "tune-001").iterdir() if path.is_dir()}
     assert {f"{runs[1].name}.chosen", f"{runs[2].name}.shared", runs[0].name} <= titles
     assert seen <= titles
     assert seen
@@ -70,7 +71,7 @@ def test_again_nothing_is_run(finished):
     storage, runs, _, _ = finished
     assert items_of(runs) == []
     run_many(runs, storage / "study", lambda prepared, result: pytest.fail("nothing has a new result"))
-    assert not (storage / "study" / "tune-002").exists()
+    assert not (storage / "study" / "ray" / "tune-002").exists()
 
 
 def test_a_result_that_cannot_be_written_is_that_runs_failure(finished):
@@ -98,8 +99,13 @@ def test_a_failed_trial_ends_no_other_run_and_is_tried_again_when_asked(finished
     obstacle.write_text("a file where a folder belongs")
     names = []
 
-    def run_again(retry_failed=False):
-        run_many([bad, good], storage / "study", lambda run, result: names.append(run.name), retry_failed=retry_failed)
+    def run_again(which="new"):
+        run_many(
+            [bad, good],
+            storage / "study",
+            lambda run, result: names.append(run.name),
+            which=which,
+        )
 
     run_again()
     assert names == ["good"]
@@ -109,7 +115,7 @@ def test_a_failed_trial_ends_no_other_run_and_is_tried_again_when_asked(finished
     run_again()
     assert names == ["good"], "what failed is left as it is"
     obstacle.unlink()
-    run_again(retry_failed=True)
+    run_again("failed")
     assert names == ["good", "bad"]
     assert read_failure(bad.run_folder, "main") is None
     assert load_result(bad.run_folder).student == load_result(good.run_folder).student

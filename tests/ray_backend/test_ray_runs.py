@@ -6,7 +6,7 @@ from ray_kit import RAY, attempts_of, numbers, prepared_run, student_weights
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.ray_backend import run_on_ray
+from minidisc_ray.ray_backend.run import run_on_ray
 from minidisc_ray.run_files.progress import read_progress
 from minidisc_ray.run_files.result import load_result
 
@@ -23,7 +23,7 @@ def finished(tmp_path_factory, local_ray):
     return on_ray, result, here, run_in_process(here), seen
 
 
-def test_a_train_job_gives_the_numbers_of_one_process(finished):
+def test_a_run_gives_the_numbers_of_one_process(finished):
     on_ray, result, here, reference, _ = finished
     assert numbers(result) == numbers(reference)
     assert student_weights(on_ray) == student_weights(here)
@@ -37,7 +37,7 @@ def test_held_seconds_cover_the_stages_and_start_up_stands_apart(finished):
     on_ray, result, *_ = finished
     (hold,) = attempts_of(on_ray, "hold")
     stages = attempts_of(on_ray, "stage")
-    assert (hold.name, hold.trial, hold.status, hold.devices) == ("placement-group", "main", "finished", 1.0)
+    assert (hold.name, hold.trial, hold.status, hold.devices) == ("tune-trial", "main", "finished", 1.0)
     assert {stage.name for stage in stages} == {"teacher", "importance", "sandwich", "choose", "student"}
     assert {stage.status for stage in stages} == {"finished"}
     worked = sum(stage.seconds for stage in stages)
@@ -50,14 +50,12 @@ def test_held_seconds_cover_the_stages_and_start_up_stands_apart(finished):
     assert result.devices == "1 x cpu-core"
 
 
-def test_ray_train_got_metrics_and_a_checkpoint(finished):
-    job = finished[0].run_folder / "ray" / "main-001"
-    (pointer,) = job.glob("checkpoint_*/pointer.json")  # the newest alone is kept
-    assert json.loads(pointer.read_text())["checkpoint"].startswith(str(finished[0].run_folder))
-    snapshot = json.loads((job / "checkpoint_manager_snapshot.json").read_text())
-    told = json.dumps(snapshot)
-    assert "accuracy" in told
-    assert "selection_score" in told
+def test_tune_got_metrics_under_the_runs_name(finished):
+    run = finished[0]
+    trial = run.run_folder / "ray" / "tune-001" / run.name
+    reports = [json.loads(line) for line in (trial / "result.json").read_text().splitlines()]
+    assert {"accuracy", "selection_score", "epoch"} <= set().union(*reports)
+    assert reports[-1]["finished"] is True
 
 
 def test_progress_and_tensorboard_are_left_and_the_driver_watched(finished):

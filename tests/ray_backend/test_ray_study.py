@@ -13,7 +13,7 @@ from minidisc_ray.api.studies import prepare_study, report_study
 from minidisc_ray.cli import main
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.pipeline.run_directory import open_run
-from minidisc_ray.ray_backend import many
+from minidisc_ray.ray_backend.run import run_many
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 
@@ -79,11 +79,11 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        many.run_many(study.runs, study.folder / "ray", lambda run, result: None, stop)
+        run_many(study.runs, study.folder, lambda run, result: None, stop)
     first = report_study(study)
     assert first.table.unfinished
     results = []
-    many.run_many(study.runs, study.folder / "ray", lambda run, result: results.append(run.name))
+    run_many(study.runs, study.folder, lambda run, result: results.append(run.name))
     finished_before = {o.name for o in first.outcomes if o.result is not None}
     assert set(results) == {run.name for run in study.runs} - finished_before
     assert report_study(study).table.unfinished == ()

@@ -6,7 +6,7 @@ from armed_pickle import arm_all
 from ray_kit import RAY, attempts_of, prepared_run
 
 from minidisc_ray.pipeline.run_directory import open_run
-from minidisc_ray.ray_backend import run_on_ray
+from minidisc_ray.ray_backend.run import run_on_ray
 from minidisc_ray.run_files.progress import read_progress
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
@@ -48,7 +48,8 @@ def test_trials_share_the_teacher_and_importance_and_run_beside_each_other(swept
     assert own == sorted((name, stage) for name in NAMES for stage in ("assistant", "student"))
     holds = {a.trial: a for a in attempts_of(prepared, "hold")}
     assert set(holds) == {"shared", *NAMES}
-    reports = [prepared.run_folder / "ray" / "sweep-001" / name / "result.json" for name in NAMES]
+    tune = prepared.run_folder / "ray" / "tune-001"
+    reports = [tune / f"{prepared.name}.{name}" / "result.json" for name in NAMES]
     processes = {json.loads(report.read_text().splitlines()[-1])["pid"] for report in reports}
     # Trials of a second may end before another actor is up, so neither overlap in time nor two actors are sure; that
     # three trials never hold three actors on two CPUs is.
@@ -64,10 +65,11 @@ def test_trials_share_the_teacher_and_importance_and_run_beside_each_other(swept
 def test_trials_have_their_names_wherever_they_are_looked_at(swept):
     folder = swept[0].run_folder
     assert {(p.trial, p.status) for p in read_progress(folder)} == {(name, "finished") for name in (*NAMES, "shared")}
-    tune = folder / "ray" / "sweep-001"
-    assert {path.name for path in tune.iterdir() if path.is_dir()} == set(NAMES)
+    tune, run = folder / "ray" / "tune-001", swept[0].name
+    titles = {f"{run}.{name}" for name in (*NAMES, "shared")}
+    assert {path.name for path in tune.iterdir() if path.is_dir()} == titles
     for name in NAMES:
-        assert list((tune / name).glob("events.out.tfevents.*")), "TensorBoard over Tune's own metrics"
+        assert list((tune / f"{run}.{name}").glob("events.out.tfevents.*")), "TensorBoard over Tune's own metrics"
         assert list((folder / "tensorboard" / name / "student").glob("events.out.tfevents.*"))
 
 
@@ -76,7 +78,7 @@ def test_a_finished_sweep_returns_at_once(swept):
     before = (prepared.run_folder / "ledger.jsonl").read_bytes()
     assert run_on_ray(prepared) == result
     assert (prepared.run_folder / "ledger.jsonl").read_bytes() == before
-    assert not (prepared.run_folder / "ray" / "sweep-002").exists()
+    assert not (prepared.run_folder / "ray" / "tune-002").exists()
 
 
 def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(swept, tmp_path):
@@ -108,7 +110,7 @@ def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(swept, tmp_pa
 
     obstacle.unlink()
     # Tune writes pickles for itself, to restore an experiment: whatever became of them, none is loaded.
-    pickles = {path.name for path in arm_all(prepared.run_folder / "ray" / "sweep-001", tmp_path / "it ran")}
+    pickles = {path.name for path in arm_all(prepared.run_folder / "ray" / "tune-001", tmp_path / "it ran")}
     assert "tuner.pkl" in pickles
     again = run_on_ray(prepared)
     assert not (tmp_path / "it ran").exists()

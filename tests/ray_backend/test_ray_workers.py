@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.ray_backend import run_on_ray
+from minidisc_ray.ray_backend.run import run_on_ray
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 

@@ -242,7 +242,7 @@ def test_a_run_in_a_storage_full_of_pickles_loads_none(tmp_path, marker):
         shared / f"importance-{prepared.importance_key}",
         shared / "encodings",
     ]
-    for place in (run, run / "student", run / "predictions", run / "ray" / "sweep-001", *stages, *teachers):
+    for place in (run, run / "student", run / "predictions", run / "ray" / "tune-001", *stages, *teachers):
         place.mkdir(parents=True, exist_ok=True)
         for name in ("tuner.pkl", "trainable.pkl", "searcher-state-1.pkl", "state.pkl"):
             (place / name).write_bytes(armed(marker))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 import sys
 
 import pytest
@@ -165,14 +166,13 @@ def test_a_name_is_no_secret(tmp_path):
         prepare(resolve(TINY | {"storage": str(tmp_path), "name": HF}))
 
 
-def test_what_ray_writes_down_has_no_address(tmp_path):
-    from minidisc_ray.ray_backend.worker import settings_of
+def test_what_workers_get_has_no_address(tmp_path):
+    from minidisc_ray.ray_backend.worker import for_workers
 
     run = prepare(resolve(TINY | {"storage": str(tmp_path), "compute": {"address": f"ray://me:{SECRET}@head:10001"}}))
-    settings = settings_of(run, "main", with_shared=True)
-    assert SECRET not in json.dumps(settings)
-    again = prepare(resolve(settings["config"]))
-    assert (again.name, again.identity) == (run.name, run.identity)
+    sent = for_workers(run)
+    assert SECRET.encode() not in pickle.dumps(sent)
+    assert (sent.name, sent.identity, sent.teacher_key) == (run.name, run.identity, run.teacher_key)
 
 
 def test_the_command_line_tells_no_secret(capsys, monkeypatch, tmp_path):
@@ -182,7 +182,7 @@ def test_the_command_line_tells_no_secret(capsys, monkeypatch, tmp_path):
     def broken(*_: object) -> None:
         raise RuntimeError(f"a wheel\ncame off {HF}")
 
-    monkeypatch.setattr(api, "plan", broken)
+    monkeypatch.setattr(api, "describe_plan", broken)
     for traceback_wanted in (False, True):
         monkeypatch.setenv("MINIDISC_TRACEBACK", "1") if traceback_wanted else monkeypatch.delenv(
             "MINIDISC_TRACEBACK", False

@@ -12,6 +12,19 @@ _NEVER = RetryPolicy(max_failures=0, first_wait_seconds=0.0)
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why a trial failed, where no retry can mend it.
+
+    Attributes:
+        sentence: in one line.
+        is_users: whether the recipe, its data or its models are to blame.
+    """
+
+    sentence: str
+    is_users: bool = False
+
+
+@dataclass(frozen=True)
 class Item:
     """One trial of one run.
 
@@ -44,7 +57,7 @@ class ItemQueue:
         # When each was last handed out, in seconds since the epoch: what was written before is an earlier attempt's.
         self.out_since: dict[str, float] = {}
         self.succeeded: set[str] = set()
-        self.failed: dict[str, str] = {}
+        self.failed: dict[str, Failure] = {}
         # Tune's thread moves items while another one looks at them.
         self._lock = threading.RLock()
 
@@ -81,7 +94,7 @@ class ItemQueue:
                 self.waiting = {title: self.out.pop(title), **self.waiting}
             return seconds
 
-    def close(self, title: str, failure: str | None) -> list[Item]:
+    def close(self, title: str, failure: Failure | None) -> list[Item]:
         """An item is over; returns those that can now never start, which count as failed too."""
         with self._lock:
             self.out.pop(title)
@@ -95,7 +108,9 @@ class ItemQueue:
                 # In the order of the queue nothing needs what comes after it, so one pass finds heirs of heirs too.
                 if needed := sorted(item.needs & self.failed.keys()):
                     del self.waiting[item.title]
-                    self.failed[item.title] = f"{needed[0]}, which it needs, failed: {self.failed[needed[0]]}"
+                    reason = self.failed[needed[0]]
+                    sentence = f"{needed[0]}, which it needs, failed: {reason.sentence}"
+                    self.failed[item.title] = Failure(sentence, reason.is_users)
                     lost.append(item)
             return lost
 

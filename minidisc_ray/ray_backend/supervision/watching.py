@@ -1,20 +1,21 @@
-"""Work in a thread while the calling one looks on, and what is written down when it is stopped."""
+"""Work in a thread while the calling one checks on it, and what is written down when it is stopped."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.driver.lease import LeaseLostError
 
-_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_CHECKS = 0.5
 _SECONDS_TO_LEAVE = 2.0
 _stopped = threading.Event()
 
 
-def watched(action: Callable[[], None], look: Callable[[], None]) -> None:
-    """Run an action in a thread and look at its progress from this one.
+def watched(action: Callable[..., None], arguments: Sequence[Any], check: Callable[[], None]) -> None:
+    """Run an action in a thread, and check on it from this one.
 
     So Ctrl-C reaches our own handler at once: Ray installs its own only in main threads.
     """
@@ -22,7 +23,7 @@ def watched(action: Callable[[], None], look: Callable[[], None]) -> None:
 
     def guarded() -> None:
         try:
-            action()
+            action(*arguments)
         except BaseException as error:  # noqa: BLE001 - carried to the calling thread
             failures.append(error)
 
@@ -31,8 +32,8 @@ def watched(action: Callable[[], None], look: Callable[[], None]) -> None:
     thread.start()
     try:
         while thread.is_alive():
-            thread.join(_SECONDS_BETWEEN_LOOKS)
-            look()
+            thread.join(_SECONDS_BETWEEN_CHECKS)
+            check()
     except BaseException:
         _stopped.set()
         # What is in Ray when Ray is shut down takes the process with it. Tune leaves at its next step.

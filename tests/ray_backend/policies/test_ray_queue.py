@@ -6,8 +6,9 @@ from ray_kit import SCHEDULES, prepared_run
 from minidisc_ray.configs import UserError
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.run_directory import open_run
-from minidisc_ray.ray_backend.many import items_of, run_many
-from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.items import items_of
+from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
+from minidisc_ray.ray_backend.run import run_many
 from minidisc_ray.run_files.failures import read_failure, remove_failure, write_failure
 
 GRID = {"kind": "list", "values": [60, 30]}
@@ -55,8 +56,9 @@ def test_what_a_failed_item_was_needed_for_fails_with_it_and_nothing_else(run):
         ]
     )
     queue.next_item()
-    assert titles(queue.close("teacher", "no memory")) == ["sandwich", "student"]
-    assert queue.failed["student"] == "sandwich, which it needs, failed: teacher, which it needs, failed: no memory"
+    assert titles(queue.close("teacher", Failure("no memory"))) == ["sandwich", "student"]
+    reason = queue.failed["student"].sentence
+    assert reason == "sandwich, which it needs, failed: teacher, which it needs, failed: no memory"
     assert [queue.next_item().title, queue.next_item().title] == ["last", "other"]
 
 
@@ -103,7 +105,7 @@ def test_finished_runs_and_failed_ones_have_nothing_to_do_unless_asked_to_try_ag
     write_failure(failed.run_folder, "main", "out of memory")
     runs = [done, failed, fresh]
     assert {item.run.name for item in items_of(runs)} == {fresh.name}
-    again = items_of(runs, retry_failed=True)
+    again = items_of(runs, "failed")
     assert [(item.run.name, item.trial) for item in again] == [(failed.name, "main")], "the teacher is there"
 
     open_run(fresh)

@@ -13,7 +13,7 @@ from ray_kit import command_of, prepared_run, wait_until
 
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.driver.driver import process_start
-from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
 from minidisc_ray.ray_backend.policies.retries import Attempts, RetryPolicy
 from minidisc_ray.ray_backend.supervision.leaving import EXIT_PREEMPTED
 from minidisc_ray.ray_backend.supervision.stalls import Place, StallWatch, _kill, place_of
@@ -57,7 +57,7 @@ def test_an_item_goes_out_again_after_its_wait_and_others_meanwhile(tmp_path):
     now[0] = 5.0
     assert queue.next_item().title == "first"
     assert queue.try_again("first") is None
-    assert [lost.title for lost in queue.close("first", "its process died")] == ["heir"]
+    assert [lost.title for lost in queue.close("first", Failure("its process died"))] == ["heir"]
     assert queue.is_over
 
 

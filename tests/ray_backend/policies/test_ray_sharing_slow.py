@@ -91,7 +91,7 @@ def test_a_sweep_of_higher_priority_goes_first_and_the_other_goes_on_after_it(tm
     first, last = high["stages"][0][0], high["stages"][-1][0]
     assert [begin for begin, _ in found["stages"] if first < begin < last] == [], "none begins while the higher waits"
     assert any(begin > last for begin, _ in found["stages"])
-    assert found["experiments"] == ["sweep-001", "sweep-002"]
+    assert found["experiments"] == ["tune-001", "tune-002"]
     assert "low starts no further trial for now: high of" in errors
     assert "low starts trials again" in errors
 

@@ -8,8 +8,7 @@ from ray_kit import RAY, attempts_of, prepared_run, wait_until
 from storage_kit import full, mount, unmount
 
 from minidisc_ray.files.patience import StorageError
-from minidisc_ray.ray_backend import run_on_ray
-from minidisc_ray.ray_backend.many import run_many
+from minidisc_ray.ray_backend.run import run_many, run_on_ray
 from minidisc_ray.run_files.progress import read_progress
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
@@ -22,11 +21,11 @@ def test_a_trial_that_starts_without_its_storage_waits_for_it(tmp_path, is_study
     mount(disk := tmp_path / "disk", "64m")
     try:
         run = prepared_run(disk, "conventional", "compute.max_failures=0")
-        rays_folder = disk / "study" if is_study else run.run_folder / "ray"
+        home = disk / "study" if is_study else run.run_folder
         had_begun: list[str] = []
 
         def take_the_storage_away() -> None:
-            wait_until(rays_folder.exists, 120, "the driver's folder for Ray")
+            wait_until((home / "ray").exists, 120, "the driver's folder for Ray")
             with full(disk):
                 time.sleep(OUTAGE_SECONDS)
                 had_begun.extend(progress.trial for progress in read_progress(run.run_folder))
@@ -34,7 +33,7 @@ def test_a_trial_that_starts_without_its_storage_waits_for_it(tmp_path, is_study
         thief = threading.Thread(target=take_the_storage_away)
         thief.start()
         if is_study:
-            run_many([run], rays_folder, lambda prepared, result: None)
+            run_many([run], home, lambda prepared, result: None)
         else:
             run_on_ray(run)
         thief.join()
@@ -56,7 +55,7 @@ def test_a_study_whose_storage_stays_away_ends_with_its_sentence_and_goes_on_lat
         is_over = threading.Event()
 
         def take_the_storage_away() -> None:
-            wait_until((disk / "study").exists, 120, "the study's folder for Ray")
+            wait_until((disk / "study" / "ray").exists, 120, "the study's folder for Ray")
             with full(disk):
                 is_over.wait(120)
 

@@ -21,7 +21,7 @@ def test_what_is_stopped_has_left_before_the_caller_goes_on():
         left.set()
 
     with pytest.raises(KeyboardInterrupt, match="anna on laptop"):
-        watched(work, stop)
+        watched(work, (), stop)
     assert left.is_set()
     assert is_stopped()
 
@@ -29,14 +29,14 @@ def test_what_is_stopped_has_left_before_the_caller_goes_on():
 def test_what_does_not_leave_is_not_waited_for_long():
     is_over, started = threading.Event(), time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        watched(lambda: is_over.wait(60), stop)
+        watched(is_over.wait, (60,), stop)
     assert time.monotonic() - started < 10
     is_over.set()
 
 
 def test_a_failure_is_the_callers_and_the_next_run_is_not_stopped():
     with pytest.raises(KeyboardInterrupt):
-        watched(lambda: time.sleep(1), stop)
+        watched(time.sleep, (1,), stop)
     seen = []
 
     def fail():
@@ -44,5 +44,5 @@ def test_a_failure_is_the_callers_and_the_next_run_is_not_stopped():
         raise ValueError("work failed")
 
     with pytest.raises(ValueError, match="work failed"):
-        watched(fail, lambda: None)
+        watched(fail, (), lambda: None)
     assert seen == [False]

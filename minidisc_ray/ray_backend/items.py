@@ -1,0 +1,96 @@
+"""What is left to do of some runs, as items for the queue."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from minidisc_ray.pipeline.finish import is_finished, is_trial_finished
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.ray_backend.policies.queue import Item
+from minidisc_ray.run_files.failures import read_failure
+from minidisc_ray.run_files.mirrored import fetch_records
+from minidisc_ray.run_files.records import read_record
+from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
+
+Which = Literal["new", "failed", "all"]
+
+
+def items_of(runs: Sequence[PreparedRun], which: Which = "new") -> list[Item]:
+    """What is left to do, in order: what runs share before what needs it; decided from files, without a cluster.
+
+    Args:
+        runs: checked recipes, each once.
+        which: ``new`` leaves what failed before as it is, ``failed`` is that alone, ``all`` is both.
+    """
+    if len(runs) == 1 and not runs[0].plan.is_sweep:
+        (run,) = runs
+        return [] if is_finished(run) else _only_item(run, which)
+    items: list[Item] = []
+    teachers: dict[Path, str] = {}
+    importances: dict[Path, str] = {}
+    for run in _owners_first(runs):
+        if is_finished(run):
+            continue
+        failed = {trial.name for trial in run.plan.all_trials() if read_failure(run.run_folder, trial.name)}
+        failed |= {name for name in (MAIN_TRIAL, SHARED_TRIAL) if read_failure(run.run_folder, name)}
+        # What the trials share, or the run as a whole: without it nothing of the run can go on.
+        is_held_up = bool(failed & {MAIN_TRIAL, SHARED_TRIAL})
+        if (which == "failed" and not failed) or (which == "new" and is_held_up):
+            continue
+        items += _items_of_run(run, failed if which == "new" else set(), teachers, importances)
+    return items
+
+
+def _only_item(run: PreparedRun, which: Which) -> list[Item]:
+    """A single trial makes the teacher and the importance itself: no other one waits for them."""
+    (trial,) = run.plan.trials
+    has_failed = any(read_failure(run.run_folder, name) for name in (MAIN_TRIAL, SHARED_TRIAL))
+    if is_trial_finished(run, trial) or (which == "new" and has_failed) or (which == "failed" and not has_failed):
+        return []
+    return [Item(run, trial.name, item_title(run, trial.name), with_shared=True)]
+
+
+def _owners_first(runs: Sequence[PreparedRun]) -> list[PreparedRun]:
+    """The runs in order, but behind one without a sandwich of its own where it would have to make the teacher.
+
+    Those that need no importance come last: what they would make for all would lack it.
+    """
+
+    def place(run: PreparedRun) -> tuple[bool, bool]:
+        has_importance = any(isinstance(step, ImportanceStep) for step in run.plan.shared)
+        return not has_importance, bool(run.plan.before)
+
+    return sorted(runs, key=place)
+
+
+def _items_of_run(
+    run: PreparedRun, skipped: set[str], teachers: dict[Path, str], importances: dict[Path, str]
+) -> list[Item]:
+    items: list[Item] = []
+    teacher, importance = run.teacher_folder, run.importance_folder
+    fetch_records(teacher, importance)
+    is_shared_there = all(read_record(folder) is not None for folder in (teacher, importance))
+    shared_title, before = item_title(run, SHARED_TRIAL), run.plan.trial(SHARED_TRIAL)
+    needs: set[str] = set()
+    if not is_shared_there and importance not in importances:
+        known = teachers.get(teacher)
+        items.append(Item(run, SHARED_TRIAL, shared_title, True, needs=frozenset({known} if known else ())))
+        importances[importance] = shared_title
+        teachers.setdefault(teacher, shared_title)
+    if not is_shared_there:
+        needs = {importances[importance]}
+    if before is not None and not is_trial_finished(run, before) and shared_title not in needs:
+        items.append(Item(run, SHARED_TRIAL, shared_title, needs=frozenset(needs)))
+        needs = needs | {shared_title}
+    trials = [t for t in run.plan.trials if not is_trial_finished(run, t) and t.name not in skipped]
+    items += [Item(run, trial.name, item_title(run, trial.name), needs=frozenset(needs)) for trial in trials]
+    last = run.plan.after
+    if last is not None and not is_trial_finished(run, last) and last.name not in skipped:
+        follows = frozenset(item_title(run, trial.name) for trial in trials)
+        items.append(Item(run, last.name, item_title(run, last.name), needs=frozenset(needs), follows=follows))
+    return items
+
+
+def item_title(run: PreparedRun, trial: str) -> str:
+    """What Tune, its folders and the dashboard call a trial of a run."""
+    return run.name if trial == MAIN_TRIAL else f"{run.name}.{trial}"
