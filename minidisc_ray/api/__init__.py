@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from minidisc_ray.api.models import evaluate, predict, profile
     from minidisc_ray.api.plans import describe_plan
     from minidisc_ray.api.recipes import Recipe
-    from minidisc_ray.api.runs import Watch, compare, estimate, plan, run, run_prepared
+    from minidisc_ray.api.runs import Watch, compare, estimate, plan, run, run_prepared, run_together
 
 __all__ = [
     "Recipe",
@@ -21,6 +21,7 @@ __all__ = [
     "profile",
     "run",
     "run_prepared",
+    "run_together",
 ]
 
 _HOMES = {"evaluate": "models", "predict": "models", "profile": "models", "describe_plan": "plans", "Recipe": "recipes"}

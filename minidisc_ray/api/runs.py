@@ -79,6 +79,32 @@ def run_prepared(prepared: PreparedRun, watch: Watch | None = None, others: Sequ
     return result
 
 
+@restoring_storage()
+def run_together(runs: Sequence[PreparedRun], home: Path, watch: Watch | None = None) -> list[RunResult]:
+    """Run checked recipes as trials of one Ray Tune experiment, and return their results in the same order.
+
+    Args:
+        runs: each once, all with the same resources.
+        home: a folder beside them, where this process says that it is at work.
+        watch: called now and then with the progress of what is running.
+
+    Raises:
+        UserError: if no node can hold a trial, or a recipe, its data or its models are to blame for a failure.
+        TrainingError: if a run failed for another reason; the others are finished first.
+    """
+    # Here and not above: only what starts a cluster should pay for importing Ray.
+    from minidisc_ray.ray_backend.run import run_many
+
+    def on_result(prepared: PreparedRun, result: RunResult) -> None:
+        write_report(prepared.run_folder, result)
+
+    errors = run_many(runs, home, on_result, watch, "all")
+    configure_storage_retries(runs)
+    for error in errors.values():
+        raise error
+    return [load_result(run.run_folder) for run in runs]
+
+
 def compare(runs: Sequence[str | Path | RunResult]) -> pd.DataFrame:
     """One table of finished runs.
 

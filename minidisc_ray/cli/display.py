@@ -26,15 +26,20 @@ _MOST_ROWS = 40
 @contextmanager
 def watching(console: Console, prepared: PreparedRun) -> Iterator[Watch]:
     """A watch function for one run."""
+    show_run(console, prepared)
+    with watching_trials(console) as watch:
+        yield watch
+
+
+def show_run(console: Console, prepared: PreparedRun) -> None:
+    """What is about to run, and where."""
     console.print(
         printable(f"{prepared.name}: {prepared.config.schedule.kind}, in {prepared.run_folder}"),
         soft_wrap=True,
         markup=False,
     )
     for note in prepared.splits.notes:
-        _tell(console, f"note: {note}")
-    with watching_trials(console) as watch:
-        yield watch
+        _print_line(console, f"note: {note}")
 
 
 @contextmanager
@@ -99,11 +104,11 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
     chosen = ", ".join(f"{model.scale_percent}%" for model in result.assistants)
     if chosen:
         between = "sparse teacher" if result.method == "sparse_teacher" else "assistant"
-        _tell(console, f"{between}: {chosen} ({result.selection_rule or 'given'})")
+        _print_line(console, f"{between}: {chosen} ({result.selection_rule or 'given'})")
     if result.choice_by_lambda:
-        _tell(console, lambda_scan_line(result))
+        _print_line(console, lambda_scan_line(result))
     metric = result.primary_metric
-    _tell(
+    _print_line(
         console,
         f"student at {result.student.scale_percent}%: {metric} "
         f"{percent_text(result.student.validation_metrics[metric])} on validation; teacher "
@@ -111,7 +116,7 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
         f"{percent_text(result.majority_metrics[metric])}",
     )
     if result.teacher_warning is not None:
-        _tell(console, f"warning: {result.teacher_warning}")
+        _print_line(console, f"warning: {result.teacher_warning}")
     if result.student.validation_metrics[metric] <= result.majority_metrics[metric]:
         console.print("the student is no better than the majority class: it has learned nothing", highlight=False)
     cost = result.cost
@@ -120,19 +125,19 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
     made = next((stage for stage in cost.stages if stage.stage == "teacher"), None)
     notes = [f"{hours_text(made.lost_device_hours)} of them lost"] if made and made.lost_device_hours else []
     notes += ["made before"] if made and made.reused else []
-    told = f" ({', '.join(notes)})" if notes else ""
-    teacher = f"; {hours_text(cost.teacher_device_hours)} for its teacher{told}" if made else ""
-    _tell(
+    teacher_notes = f" ({', '.join(notes)})" if notes else ""
+    teacher = f"; {hours_text(cost.teacher_device_hours)} for its teacher{teacher_notes}" if made else ""
+    _print_line(
         console,
         f"cost: {hours_text(cost.device_hours)} {cost.device_unit}{lost}, and "
         f"{hours_text(cost.startup_device_hours)} for start-up{price}{teacher}; "
         f"{cost.training_flops / 1e12:.3g} training TFLOPs",
     )
-    _tell(console, f"student: {folder / 'student'}")
-    _tell(console, f"report:  {folder / 'report.html'}")
+    _print_line(console, f"student: {folder / 'student'}")
+    _print_line(console, f"report:  {folder / 'report.html'}")
 
 
-def _tell(console: Console, line: str) -> None:
+def _print_line(console: Console, line: str) -> None:
     """One line, whatever is in the texts of which it is made."""
     console.print(text_cell(line), soft_wrap=True)
 
@@ -149,7 +154,7 @@ class _Lines:
             key = (trial.stage, trial.epoch, trial.status)
             if self.seen.get(trial.trial) != key:
                 self.seen[trial.trial] = key
-                _tell(self.console, "  ".join((_now(), *_cells(trial))))
+                _print_line(self.console, "  ".join((_now(), *_cells(trial))))
 
 
 def _now() -> str:

@@ -70,9 +70,13 @@ def demo(
     address: Annotated[str | None, typer.Option("--address", help="A Ray cluster to attach to.")] = None,
 ) -> None:
     """Run conventional, MiniDisc and a MaxiDisc sweep on the built-in task, and print the comparison."""
-    from minidisc_ray.cli.demo import run_demo
-
     with when_stopped(GOES_ON):
+        from minidisc_ray.ray_backend.cluster import start_early
+
+        start_early(address)
+
+        from minidisc_ray.cli.demo import run_demo
+
         run_demo(storage, address, console)
 
 

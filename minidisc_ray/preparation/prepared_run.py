@@ -32,7 +32,7 @@ class PreparedRun:
         identity: everything that can change the numbers.
         name: of the run.
         teacher_is_fine_tuned: whether the teacher came with a trained head.
-        own_student: the student where it has a checkpoint of its own; None where it is cut from the model above it.
+        checkpoint_student: the student where it has a checkpoint of its own; None where it is cut from another model.
         encoded: rows that were asked for, encoded once.
     """
 

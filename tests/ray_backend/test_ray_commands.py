@@ -7,8 +7,7 @@ import pytest
 from ray_kit import RAY, RECIPE, SCHEDULES, numbers, prepared_run, write_recipe
 
 import minidisc_ray
-from minidisc_ray.cli import main
-from minidisc_ray.cli.main import demo
+from minidisc_ray.cli import demo, main
 from minidisc_ray.run_files.result import load_result
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]

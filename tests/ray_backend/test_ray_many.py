@@ -132,7 +132,7 @@ def test_a_dead_trial_is_told_in_words_and_its_pickle_in_the_storage_is_left_alo
     monkeypatch.setattr(TuneTrial, "get_pickled_error", load_and_note)
 
     def kill() -> None:
-        wait_until((run.run_folder / "progress" / "shared.json").is_file, 120, "training")
+        wait_until((run.run_folder / "progress" / "main.json").is_file, 120, "training")
         for pid, command in processes_below(os.getpid()).items():
             if command.startswith(TRIAL_TITLES):
                 os.kill(pid, signal.SIGKILL)
@@ -141,6 +141,6 @@ def test_a_dead_trial_is_told_in_words_and_its_pickle_in_the_storage_is_left_alo
     killer.start()
     run_many([run], tmp_path / "study", lambda prepared, result: pytest.fail("its teacher died"))
     killer.join()
-    assert "process died" not in read_failure(run.run_folder, "shared"), "Ray knows more"
+    assert "process died" not in read_failure(run.run_folder, "main"), "Ray knows more"
     assert list((tmp_path / "study").rglob("error.pkl"))
     assert loaded == [None]

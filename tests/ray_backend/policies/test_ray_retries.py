@@ -120,8 +120,8 @@ def test_a_place_that_cannot_be_is_none(tmp_path, pid):
 
 WORK = """
 import pathlib, sys, time, threading
-from minidisc_ray.ray_backend.supervision.leaving import at_work, heed_sigterm
-heed_sigterm()
+from minidisc_ray.ray_backend.supervision.leaving import at_work, stop_on_sigterm
+stop_on_sigterm()
 file = pathlib.Path(sys.argv[1])
 def train():
     with at_work(file, float(sys.argv[2])):
