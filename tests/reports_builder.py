@@ -5,15 +5,8 @@ from typing import Any
 
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.core.tradeoff import LAMBDA_SCAN, best_scale, lambda_tradeoff, negative_derivative
-from minidisc_ray.run_files.result import (
-    CandidateRecord,
-    CostRecord,
-    ModelRecord,
-    RunResult,
-    SplitRecord,
-    StageCost,
-    TrialRecord,
-)
+from minidisc_ray.run_files.result import CandidateRecord, ModelRecord, RunResult, SplitRecord, TrialRecord
+from minidisc_ray.run_files.result_costs import CostRecord, StageCost
 from minidisc_ray.study.cells import Cell, Outcome, cells_of
 
 METRICS = {55: 0.872, 40: 0.865, 25: 0.79}

@@ -12,16 +12,15 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from minidisc_ray.accounting.attempts import Attempt, Kind, attempts_of
 from minidisc_ray.accounting.heartbeat import call_periodically, stop_calls
-from minidisc_ray.accounting.lines import is_sound
+from minidisc_ray.accounting.lines import sound_lines
 from minidisc_ray.files.mirroring import download_folder, is_mirrored
-from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.writing import append_line
 
 __all__ = ["Attempt", "Kind", "Ledger"]
@@ -30,8 +29,6 @@ __all__ = ["Attempt", "Kind", "Ledger"]
 _began: dict[str, float] = {}
 # Of two nodes' processes of one number.
 _OWN = secrets.token_hex(3)
-# A trial that ran for a year would have some 3 GB of beats; more is nobody's ledger.
-_MOST_BYTES = 8 * 2**30
 
 
 class Ledger:
@@ -284,23 +281,6 @@ class Ledger:
         self._write(event, now)
 
     def _entries(self, *holding: str) -> Iterator[dict[str, Any]]:
-        found = (entry for path in self.files() for entry in _entries_of(path, holding))
+        found = (entry for path in self.files() for entry in sound_lines(path, holding))
         # A stable order of several clocks' lines; each process's own stay in theirs.
         return iter(sorted(found, key=lambda entry: float(entry["time"]))) if self._is_mirrored else found
-
-
-def _entries_of(path: Path, holding: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """Lines that are sound; only those that hold some texts, as :meth:`Ledger.append` writes them."""
-    try:
-        lines = read_regular(path, _MOST_BYTES).decode("utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        if any(text not in line for text in holding):
-            continue
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if is_sound(entry):
-            yield entry

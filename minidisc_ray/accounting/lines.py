@@ -1,8 +1,15 @@
 """Which lines of a ledger can be what an attempt wrote; a damaged one costs that line and nothing else."""
 
+import json
 import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from minidisc_ray.files.reading import read_regular
+
+# A trial that ran for a year would have some 3 GB of beats: no ledger is larger.
+_MOST_BYTES = 8 * 2**30
 # No cluster has more devices, no attempt takes longer, and no clock shows a later time; so that sums stay finite.
 _LARGEST = {
     "time": 1e11,
@@ -16,6 +23,23 @@ _LARGEST = {
 }
 # Without these, as they are, an attempt has no place.
 _NAMES = ("name", "trial", "device_type")
+
+
+def sound_lines(path: Path, holding: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """A ledger file's lines that can be; only those that hold some texts, where texts are given."""
+    try:
+        lines = read_regular(path, _MOST_BYTES).decode("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        if any(text not in line for text in holding):
+            continue
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if is_sound(entry):
+            yield entry
 
 
 def is_sound(line: Any) -> bool:

@@ -10,7 +10,8 @@ from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.records import StageRecord, read_record
-from minidisc_ray.run_files.result import AttemptCost, CostRecord, StageCost, TrialRecord
+from minidisc_ray.run_files.result import TrialRecord
+from minidisc_ray.run_files.result_costs import AttemptCost, CostRecord, StageCost
 
 _SECONDS_AN_HOUR = 3600.0
 Records = Mapping[str, Sequence[StageRecord]]

@@ -13,7 +13,8 @@ from minidisc_ray.configs.tracking import MLflowTrackingConfig, without_password
 from minidisc_ray.files.writing import read_json, write_json
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.history import EpochNote, read_history
-from minidisc_ray.run_files.result import CostRecord, RunResult
+from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.run_files.result_costs import CostRecord
 from minidisc_ray.tracking.mlflow import import_mlflow
 
 logger = logging.getLogger("minidisc_ray")

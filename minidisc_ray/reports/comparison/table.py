@@ -11,7 +11,8 @@ from minidisc_ray.reports.comparison.checks import check_comparable, distinct_ru
 from minidisc_ray.reports.comparison.table_columns import HEAD, NUMBERS, SIZES, TAIL, WHOLE
 from minidisc_ray.reports.comparison.teachers import teachers_of
 from minidisc_ray.reports.words import FIXED_METHODS, method_name, scales_text
-from minidisc_ray.run_files.result import CostRecord, Method, RunResult
+from minidisc_ray.run_files.result import Method, RunResult
+from minidisc_ray.run_files.result_costs import CostRecord
 
 TEACHER = "Teacher"
 MAJORITY = "Majority class"

@@ -20,7 +20,8 @@ from minidisc_ray.reports.figures._base import (
 from minidisc_ray.reports.figures._svg import finish
 from minidisc_ray.reports.figures._words import plain, slug
 from minidisc_ray.reports.words import hours_text
-from minidisc_ray.run_files.result import RunResult, StageCost
+from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.run_files.result_costs import StageCost
 
 _COLORS = {
     "importance": style.YELLOW,

@@ -10,7 +10,8 @@ from minidisc_ray.reports.comparison.render import footnotes, seen_warning
 from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.reports.pages.page import environment, page_figures, write_page
 from minidisc_ray.reports.run.candidates import candidate_rows, trial_rows
-from minidisc_ray.run_files.result import AttemptCost, ModelRecord, RunResult, StageCost
+from minidisc_ray.run_files.result import ModelRecord, RunResult
+from minidisc_ray.run_files.result_costs import AttemptCost, StageCost
 
 if TYPE_CHECKING:
     from minidisc_ray.reports.figures import Drawing

@@ -9,7 +9,8 @@ from reports_builder import run_result, several_seeds
 from minidisc_ray.reports.comparison.render import render
 from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.reports.run.page import report_page
-from minidisc_ray.run_files.result import AttemptCost, CostRecord, RunResult, load_result
+from minidisc_ray.run_files.result import RunResult, load_result
+from minidisc_ray.run_files.result_costs import AttemptCost, CostRecord
 
 
 def with_costs(run: RunResult, **changes: Any) -> RunResult:
