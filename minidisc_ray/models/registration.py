@@ -10,7 +10,7 @@ import wrapt
 
 PRUNED_PREFIX = "minidisc_"
 # By model_type of the dense model, the class in `models/pruned.py`.
-_CONFIG_CLASSES = {
+CONFIG_CLASSES = {
     "bert": "PrunedBertConfig",
     "roberta": "PrunedRobertaConfig",
     "electra": "PrunedElectraConfig",
@@ -24,7 +24,7 @@ def register_when_imported() -> None:
 
 
 def _register(configuration_auto: Any) -> None:
-    for family, class_name in _CONFIG_CLASSES.items():
+    for family, class_name in CONFIG_CLASSES.items():
         configuration_auto.CONFIG_MAPPING.register(PRUNED_PREFIX + family, _proxy(class_name), exist_ok=True)
 
 

@@ -28,7 +28,8 @@ from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.families import family_of
 from minidisc_ray.models.forward import model_inputs, run_model
-from minidisc_ray.models.pruned import structure_of
+from minidisc_ray.models.pruned import PRUNED_CLASSES, structure_of
+from minidisc_ray.models.registration import CONFIG_CLASSES
 from minidisc_ray.models.surgery import cut, reorder_
 
 STRUCTURES = {"plain": structures((40,))[40], "sparse": SPARSE, "odd": ODD}
@@ -111,9 +112,7 @@ def test_a_loaded_student_can_be_cut_further(student, saved):
 
 _FRESH = """
 import json, sys
-import torch
-import minidisc_ray
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+{imports}
 for folder in sys.argv[1:]:
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -123,9 +122,31 @@ for folder in sys.argv[1:]:
     text = tokenizer("the plot was not good")["input_ids"]
     print("RESULT", json.dumps([type(model).__name__, model.config.id2label, logits.tolist(), text]))
 """
+_OURS, _THEIRS = "import minidisc_ray", "from transformers import AutoModelForSequenceClassification, AutoTokenizer"
 
 
-def test_students_of_every_family_load_in_a_fresh_process(tmp_path):
+def test_a_config_alone_loads_where_only_the_package_was_imported(tmp_path):
+    student = student_of("bert", ODD)
+    save_model(student, builtin_tokenizer(), tmp_path / "bert")
+    code = (
+        "import sys, minidisc_ray; from transformers import AutoConfig\n"
+        "config = AutoConfig.from_pretrained(sys.argv[1])\n"
+        "print(type(config).__module__, type(config).__name__, config.minidisc_scale_percent)"
+    )
+    fresh = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "bert")], capture_output=True, text=True, check=False
+    )
+    percent = structure_of(student.config).scale_percent
+    assert fresh.stdout.split() == ["minidisc_ray.models.pruned", "PrunedBertConfig", str(percent)], fresh.stderr
+
+
+def test_every_pruned_class_is_registered_by_its_name():
+    names = {family: kind.config_class.__name__ for family, kind in PRUNED_CLASSES.items()}
+    assert names == CONFIG_CLASSES
+
+
+@pytest.mark.parametrize("imports", [(_OURS, _THEIRS), (_THEIRS, _OURS)], ids=["ours_first", "theirs_first"])
+def test_students_of_every_family_load_in_a_fresh_process(tmp_path, imports):
     folders, expected = [], []
     for family, structure in zip(FAMILY_NAMES, (ODD, SPARSE, STRUCTURES["plain"], ODD), strict=True):
         student = student_of(family, structure)
@@ -135,8 +156,9 @@ def test_students_of_every_family_load_in_a_fresh_process(tmp_path):
         folders.append(str(tmp_path / family))
         expected.append(run_model(student, batch).logits.detach())
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    code = _FRESH.replace("{imports}", "\n".join(("import torch", *imports)))
     fresh = subprocess.run(
-        [sys.executable, "-c", _FRESH, *folders], capture_output=True, text=True, check=False, env=environment
+        [sys.executable, "-c", code, *folders], capture_output=True, text=True, check=False, env=environment
     )
     assert fresh.returncode == 0, fresh.stderr[-2000:]
     found = [

@@ -1,0 +1,111 @@
+"""What a run cost, as ``result.json`` has it: by stage and attempt, useful, lost and idle."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from minidisc_ray.configs.base import Config
+
+
+class StageCost(Config):
+    """What one stage held and computed, all attempts together; hours are useful or lost, and idle ones stand apart."""
+
+    stage: str
+    trial: str = "main"
+    seconds: float = Field(description="Seconds held by the stage itself.")
+    devices: float
+    device_type: str = Field(description="cpu-core, or a GPU's name.")
+    device_hours: float
+    useful_device_hours: float = Field(description="Of attempts that finished, and of others up to what they had safe.")
+    lost_device_hours: float = Field(0.0, ge=0.0, description="Of work that had to be done again.")
+    idle_device_hours: float = Field(
+        0.0, ge=0.0, description="Held outside every stage, before this one began; after it where it was the last."
+    )
+    attempts: int = Field(1, ge=0)
+    energy_joules: float | None = Field(None, ge=0.0, description="Of the GPUs of all attempts, where it was measured.")
+    training_flops: float
+    evaluation_flops: float | None = Field(
+        None, ge=0.0, description="Of forward passes that scored; none: not counted."
+    )
+    num_epochs: int | None = None
+    reused: bool = Field(False, description="Run for another schedule before, charged all the same.")
+    in_ratio: bool = Field(True, description="False for teacher fine-tuning, a column of its own.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_losses(cls, given: Any) -> Any:
+        return _all_useful(given)
+
+
+class AttemptCost(Config):
+    """What became of what one attempt held, in device-hours."""
+
+    stage: str = Field(description="The stage's name; the hold's where no stage was ever begun in it.")
+    trial: str
+    number: int = Field(description="Its place among the trial's attempts at the stage, from 1.")
+    status: str
+    node: str
+    device_type: str
+    device_model: str
+    devices: float
+    seconds: float
+    useful_device_hours: float
+    lost_device_hours: float
+    idle_device_hours: float
+    energy_joules: float | None = None
+
+
+class CostRecord(Config):
+    """Costs by stage; sums leave out teacher fine-tuning and start-up, which stand apart."""
+
+    stages: tuple[StageCost, ...]
+    device_hours: float = Field(description="Useful and lost ones, of every stage that counts in ratios.")
+    useful_device_hours: float
+    lost_device_hours: float = Field(0.0, ge=0.0)
+    training_flops: float
+    evaluation_flops: float | None = Field(
+        None,
+        ge=0.0,
+        description="Of forward passes that scored something; none in results of before they were counted.",
+    )
+    teacher_device_hours: float
+    teacher_training_flops: float
+    teacher_evaluation_flops: float | None = Field(None, ge=0.0)
+    startup_device_hours: float = Field(
+        description="Idle: held before the first stage began, between stages and attempts, and after the last one."
+    )
+    device_unit: Literal["core-hours", "GPU-hours"]
+    attempts: tuple[AttemptCost, ...] = Field((), description="Of this run's own ledger, reused stages not among them.")
+    energy_joules: float | None = Field(None, ge=0.0, description="Of the stages that count in ratios.")
+    price_per_device_hour: float | None = Field(None, ge=0.0)
+    price: float | None = Field(None, ge=0.0, description="Of what was held: useful, lost and idle device-hours.")
+    currency: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_losses(cls, given: Any) -> Any:
+        return _all_useful(given)
+
+    @property
+    def flops(self) -> float | None:
+        """All that ratios compare, training and evaluation; none where evaluation was not counted."""
+        return None if self.evaluation_flops is None else self.training_flops + self.evaluation_flops
+
+    @property
+    def idle_device_hours(self) -> float:
+        """Start-up by its other name: what was held outside every stage."""
+        return self.startup_device_hours
+
+    @property
+    def held_device_hours(self) -> float:
+        """Useful, lost and idle ones."""
+        return self.useful_device_hours + self.lost_device_hours + self.idle_device_hours
+
+
+def _all_useful(given: Any) -> Any:
+    """Costs of before losses were told apart: nothing of them is known to be lost."""
+    if not isinstance(given, dict):
+        return given
+    hours, lost = given.get("device_hours"), given.get("lost_device_hours", 0.0)
+    are_numbers = isinstance(hours, int | float) and isinstance(lost, int | float)
+    return {"useful_device_hours": hours - lost, **given} if are_numbers else given
