@@ -24,6 +24,7 @@ from minidisc_ray.cli.options import (
     Stopped,
     Storage,
     console,
+    early_cluster,
     messages,
     overrides_of,
     print_error,
@@ -70,11 +71,7 @@ def demo(
     address: Annotated[str | None, typer.Option("--address", help="A Ray cluster to attach to.")] = None,
 ) -> None:
     """Run conventional, MiniDisc and a MaxiDisc sweep on the built-in task, and print the comparison."""
-    with when_stopped(GOES_ON):
-        from minidisc_ray.ray_backend.cluster import start_early
-
-        start_early(address)
-
+    with when_stopped(GOES_ON), early_cluster(address):
         from minidisc_ray.cli.demo import run_demo
 
         run_demo(storage, address, console)
@@ -148,17 +145,15 @@ def run(
     """Run a recipe; the same command again resumes, or shows the result."""
     with when_stopped(GOES_ON):
         from minidisc_ray.api.recipes import config_of
-        from minidisc_ray.ray_backend.cluster import start_early
 
         config = config_of(recipe, overrides_of(set_, storage, name, address))
-        start_early(config.compute.address)
+        with early_cluster(config.compute.address):
+            from minidisc_ray import api
+            from minidisc_ray.cli.display import show_result, watching
 
-        from minidisc_ray import api
-        from minidisc_ray.cli.display import show_result, watching
-
-        prepared = api.plan(config)
-        with watching(console, prepared) as watch:
-            result = api.run_prepared(prepared, watch)
+            prepared = api.plan(config)
+            with watching(console, prepared) as watch:
+                result = api.run_prepared(prepared, watch)
     show_result(console, prepared.run_folder, result)
 
 

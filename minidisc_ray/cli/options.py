@@ -1,5 +1,6 @@
 """What the commands share: where they print, options that several of them take, and what is said after Ctrl-C."""
 
+import importlib
 import json
 import os
 import sys
@@ -94,3 +95,18 @@ def overrides_of(set_: list[str] | None, storage: str | None, name: str | None, 
 def print_error(error: UserError) -> None:
     """A user's mistake, or what was left out, on the error stream."""
     messages.print(f"minidisc: {error}", soft_wrap=True, markup=False, highlight=False)
+
+
+@contextmanager
+def early_cluster(address: str | None) -> Iterator[None]:
+    """A Ray for the length of a command: it starts while a thread imports what the command needs next."""
+    from minidisc_ray.ray_backend.cluster import cluster
+
+    threading.Thread(target=_import_in_advance, name="minidisc-import", daemon=True).start()
+    with cluster(address):
+        yield
+
+
+def _import_in_advance() -> None:
+    for name in ("minidisc_ray.api.runs", "minidisc_ray.ray_backend.run"):
+        importlib.import_module(name)

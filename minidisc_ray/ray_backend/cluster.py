@@ -1,6 +1,5 @@
 """Attaching to a Ray cluster, or starting one for the length of a run."""
 
-import atexit
 import logging
 import os
 import signal
@@ -33,7 +32,7 @@ _TRIES_TO_START = 2
 _SECONDS_BETWEEN_TRIES = 2.0
 
 _is_kept = threading.Event()
-_early: "_EarlyStart | None" = None
+_is_own = threading.Event()
 
 
 def is_kept() -> bool:
@@ -41,74 +40,37 @@ def is_kept() -> bool:
     return _is_kept.is_set()
 
 
-class _EarlyStart:
-    """A connection that is made in a thread, while the command that needs it still prepares its run.
-
-    The thread lives until the connection is closed: the kernel ends Ray's processes with the thread that started them.
-    """
-
-    def __init__(self, address: str | None) -> None:
-        self._address = address
-        self._error: BaseException | None = None
-        self._is_ready, self._is_closed = threading.Event(), threading.Event()
-        threading.Thread(target=self._run, name="minidisc-ray-start", daemon=True).start()
-        # A command that fails before it needs the cluster takes it down as it ends.
-        atexit.register(self.close)
-
-    def wait(self) -> None:
-        """Wait for the connection, and raise what kept it from being made."""
-        self._is_ready.wait()
-        if self._error is not None:
-            raise self._error
-
-    def close(self) -> None:
-        """Disconnect, and end a Ray that was started here; once is enough."""
-        if not self._is_closed.is_set():
-            self._is_ready.wait()
-            ray.shutdown()
-            self._is_closed.set()
-
-    def _run(self) -> None:
-        try:
-            _connect(self._address)
-        except BaseException as error:  # noqa: BLE001 - raised where the cluster is used
-            self._error = error
-        self._is_ready.set()
-        self._is_closed.wait()
-
-
-def start_early(address: str | None) -> None:
-    """Begin to attach to a cluster, or to start a local Ray; :func:`cluster` goes on from there."""
-    global _early
-    if _early is None and not ray.is_initialized():
-        _early = _EarlyStart(address)
-
-
 @contextmanager
 def cluster(address: str | None) -> Iterator[list[Node]]:
     """Nodes of the cluster at an address (else ``RAY_ADDRESS``), or of a local Ray that ends with the context.
 
-    A process that is connected already stays so, for instance in a notebook.
+    Within another such context its Ray is used, and ends where this one is left by an exception. A process that was
+    connected before stays so, for instance in a notebook.
 
     Raises:
         UserError: if there is no cluster at the address.
         RuntimeError: if a local Ray does not start.
     """
-    global _early
-    early, _early = _early, None
-    if early is not None:
-        early.wait()
-    elif ray.is_initialized():
+    if _is_own.is_set():
+        try:
+            yield _nodes()
+        except BaseException:
+            # What is written down next, of a run that was stopped, must be the last word: its workers end first.
+            ray.shutdown()
+            raise
+        return
+    if ray.is_initialized():
         _is_kept.set()
         yield _nodes()
         return
-    else:
-        _connect(address)
     _is_kept.clear()
+    _connect(address)
+    _is_own.set()
     try:
         yield _nodes()
     finally:
-        ray.shutdown() if early is None else early.close()
+        _is_own.clear()
+        ray.shutdown()
 
 
 def _connect(address: str | None) -> None:

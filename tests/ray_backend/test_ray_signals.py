@@ -9,6 +9,7 @@ import pytest
 from ray_kit import (
     LONG_SANDWICH,
     RAY,
+    TRIAL_TITLES,
     attempts_of,
     clean_environment,
     is_in_sandwich,
@@ -57,7 +58,7 @@ def test_a_stopped_run_ends_soon_and_cleanly_and_goes_on_to_the_same_numbers(tmp
         wait_until(lambda: is_in_sandwich(prepared.run_folder), 180, "the sandwich's first checkpoint")
         below = processes_below(process.pid)
         assert any("raylet" in name for name in below.values())
-        assert any("RayTrainWorker" in name for name in below.values())
+        assert any(name.startswith(TRIAL_TITLES) for name in below.values())
         os.kill(process.pid, number)
         sent_at = time.monotonic()
         output, errors = process.communicate(timeout=60)
