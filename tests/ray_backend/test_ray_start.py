@@ -1,0 +1,105 @@
+"""How a local Ray is started, and what is said where it does not start."""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+import ray
+from ray_kit import clean_environment, write_recipe
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.ray_backend import cluster as room
+from minidisc_ray.ray_backend.cluster import cluster, is_kept
+
+TIMED_OUT = "The current node timed out during startup. This could happen because some of the raylet failed to startup."
+PORT_IN_USE = "Failed to start the dashboard agent: port 52365 is already in use"
+
+
+@pytest.fixture
+def starts(monkeypatch):
+    """Ray's start in place of which errors come, one for each try; None stands for a Ray."""
+    errors, addresses, ended = [], [], []
+
+    def init(address, **options):
+        addresses.append(address)
+        if (error := errors.pop(0)) is not None:
+            raise error
+
+    monkeypatch.setattr(room, "_init", init)
+    monkeypatch.setattr(room, "_nodes", list)
+    monkeypatch.setattr(room, "_SECONDS_BETWEEN_TRIES", 0.0)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(len(addresses)))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return errors, addresses, ended
+
+
+def test_a_slow_start_is_tried_once_more(starts, caplog):
+    caplog.set_level(logging.WARNING, "minidisc_ray")
+    errors, addresses, ended = starts
+    errors += [RuntimeError(TIMED_OUT), None]
+    with cluster(None):
+        assert not is_kept()
+    assert addresses == ["local", "local"]
+    assert ended == [1, 2], "what was left of the first try goes before the second one"
+    assert "tried once more" in caplog.text or "trying once more" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [(TIMED_OUT, "give --address auto"), (PORT_IN_USE, "--dashboard-agent-listen-port")],
+    ids=["busy", "port"],
+)
+def test_the_second_failure_says_what_to_do(starts, text, advice):
+    errors, addresses, _ = starts
+    errors += [RuntimeError(text), RuntimeError(text)]
+    with pytest.raises(RuntimeError, match="Ray did not start") as raised, cluster(None):
+        pytest.fail("there is no cluster")
+    assert text[:40] in str(raised.value)
+    assert advice in str(raised.value)
+    assert len(addresses) == 2
+
+
+def test_a_cluster_that_is_not_there_is_no_local_one(starts):
+    errors, addresses, _ = starts
+    errors += [ConnectionError("nobody listens")]
+    with (
+        pytest.raises(UserError, match=r"compute.address: the cluster at head:6379 could not be reached"),
+        cluster("head:6379"),
+    ):
+        pytest.fail("there is no cluster")
+    assert addresses == ["head:6379"]
+
+
+def test_one_ray_for_all_runs_of_a_command(starts):
+    errors, addresses, ended = starts
+    errors += [None]
+    with cluster(None):
+        for _ in range(2):
+            with cluster(None):
+                assert not is_kept(), "it ends with the command"
+        assert not ended
+        with pytest.raises(KeyboardInterrupt), cluster(None):
+            raise KeyboardInterrupt
+        assert ended == [1], "the workers of a run that is stopped end before its ledger is closed"
+    assert addresses == ["local"]
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(120)
+def test_a_mistake_that_is_found_while_ray_starts_is_one_sentence(tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "storage", "conventional")
+    arguments = ["run", str(recipe), "--set", "teacher={kind: pretrained, path: nowhere/at-all}"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from minidisc_ray.cli import main; main()", *arguments],
+        env=clean_environment(HF_HUB_OFFLINE="1"),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("minidisc: teacher.path: ")
+    assert not (tmp_path / "storage").exists()
