@@ -19,8 +19,9 @@ import torch
 
 from minidisc_ray.configs.loader import load_recipe
 from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.stages import _train as distil
 from minidisc_ray.preparation.prepare import prepare
-from minidisc_ray.training import distil, finetune
+from minidisc_ray.training import finetune
 
 # Two rows a step: some 220 steps an epoch, more than the batches that are sorted by length together.
 SMALL = (

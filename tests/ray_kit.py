@@ -15,6 +15,8 @@ from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs import resolve
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.ray_backend.monitor import Watch
+from minidisc_ray.ray_backend.run import results_of, run_many
 from minidisc_ray.run_files.result import RunResult
 
 _ONCE = {"num_epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "early_stop_epochs": None}
@@ -41,6 +43,12 @@ RAY = (pytest.mark.ray, pytest.mark.timeout(400), *RAY_WARNINGS)
 
 def prepared_run(storage: Path, kind: str, *overrides: str) -> PreparedRun:
     return prepare(resolve({**RECIPE, "schedule": SCHEDULES[kind], "storage": str(storage)}, overrides))
+
+
+def run_on_ray(prepared: PreparedRun, watch: Watch | None = None) -> RunResult:
+    """A run alone, without its report."""
+    (result,) = results_of([prepared], run_many([prepared], prepared.run_folder, watch=watch, which="all"))
+    return result
 
 
 def write_recipe(path: Path, storage: Path, kind: str) -> Path:

@@ -71,9 +71,9 @@ def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = Non
 def run_prepared(prepared: PreparedRun, watch: Watch | None = None, others: Sequence[RunResult] = ()) -> RunResult:
     """Run a checked recipe; other runs' results stand beside it in the report."""
     # Here and not above: only what starts a cluster should pay for importing Ray.
-    from minidisc_ray.ray_backend.run import run_on_ray
+    from minidisc_ray.ray_backend.run import results_of, run_many
 
-    result = run_on_ray(prepared, watch)
+    (result,) = results_of([prepared], run_many([prepared], prepared.run_folder, watch=watch, which="all"))
     configure_storage_retries([prepared])
     write_report(prepared.run_folder, result, others)
     return result
@@ -93,16 +93,14 @@ def run_together(runs: Sequence[PreparedRun], home: Path, watch: Watch | None = 
         TrainingError: if a run failed for another reason; the others are finished first.
     """
     # Here and not above: only what starts a cluster should pay for importing Ray.
-    from minidisc_ray.ray_backend.run import run_many
+    from minidisc_ray.ray_backend.run import results_of, run_many
 
     def on_result(prepared: PreparedRun, result: RunResult) -> None:
         write_report(prepared.run_folder, result)
 
     errors = run_many(runs, home, on_result, watch, "all")
     configure_storage_retries(runs)
-    for error in errors.values():
-        raise error
-    return [load_result(run.run_folder) for run in runs]
+    return results_of(runs, errors)
 
 
 def compare(runs: Sequence[str | Path | RunResult]) -> pd.DataFrame:

@@ -1,5 +1,5 @@
 """The command line: nothing but calls."""
 
-from minidisc_ray.cli.main import entry, main
+from minidisc_ray.cli.app import main
 
-__all__ = ["entry", "main"]
+__all__ = ["main"]

@@ -1,10 +1,10 @@
 """Runs on a cluster, watched from the driver: a run is a study of one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.driver.lease import Lease, LeaseLostError, leased
+from minidisc_ray.driver.lease import leased
 from minidisc_ray.files.patience import restoring_storage, use_storage
 from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run, probe_storage
 from minidisc_ray.preparation.prepared_run import PreparedRun
@@ -13,33 +13,13 @@ from minidisc_ray.ray_backend.experiment import fit_items
 from minidisc_ray.ray_backend.finisher import Finisher, OnResult
 from minidisc_ray.ray_backend.items import Which, items_of
 from minidisc_ray.ray_backend.monitor import RunMonitor, Watch
-from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
+from minidisc_ray.ray_backend.policies.queue import ItemQueue
 from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
-from minidisc_ray.ray_backend.supervision.watching import closing_ledgers_on_stop, watched
+from minidisc_ray.ray_backend.supervision.watching import closing_runs_on_stop, watched
 from minidisc_ray.run_files.mirrored import fetch_run, probe_bucket
-from minidisc_ray.run_files.progress import mark_stopped
 from minidisc_ray.run_files.result import RunResult, load_result
-
-
-def run_on_ray(prepared: PreparedRun, watch: Watch | None = None) -> RunResult:
-    """Execute a run on the cluster that its recipe names, or on a local Ray, resuming what is there.
-
-    Args:
-        prepared: the checked recipe.
-        watch: called about twice a second with every trial's progress, in the calling thread.
-
-    Raises:
-        UserError: if no node can hold the plan, or another driver is at work on the run.
-        TrainingError: if the run, or every trial of a sweep, failed.
-        KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
-    """
-    folder = prepared.run_folder
-    errors = run_many([prepared], folder, watch=watch, which="all")
-    if prepared.name in errors:
-        raise errors[prepared.name]
-    return load_result(folder)
 
 
 @restoring_storage()
@@ -68,6 +48,7 @@ def run_many(
         KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
     """
     _check_compute(runs)
+    compute = runs[0].config.compute
     probe_bucket(runs[0].config.storage)
     for run in runs:
         fetch_run(run.run_folder)
@@ -84,35 +65,35 @@ def run_many(
         # Another driver may have finished some of it until now.
         finisher.drop_finished()
         if items := items_of(runs, which):
-            _execute(items, home, finisher, lease, watch)
+            queue = ItemQueue(items, RetryPolicy.of(compute))
+            with (
+                closing_runs_on_stop(touched),
+                cluster(compute.address) as nodes,
+                sharing_cluster(home.name, compute.priority) as turn,
+            ):
+                at_once = trials_at_once(nodes, compute)
+                for run in touched:
+                    open_run(run)
+                _encode_first(touched[0])
+                use_storage(touched[0].storage, compute.storage_patience_seconds)
+                monitor = RunMonitor(touched, queue, lease, finisher, watch)
+                watched(fit_items, (queue, at_once, home / "ray", turn), monitor.check)
+                finisher.finish(queue)
         finisher.finish()
     return finisher.errors
 
 
-def _execute(items: Sequence[Item], home: Path, finisher: Finisher, lease: Lease, watch: Watch | None) -> None:
-    compute = items[0].run.config.compute
-    queue = ItemQueue(items, RetryPolicy.of(compute))
-    runs = list({item.run.name: item.run for item in items}.values())
-    with (
-        closing_ledgers_on_stop(*(run.run_folder for run in runs)),
-        cluster(compute.address) as nodes,
-        sharing_cluster(home.name, compute.priority) as turn,
-    ):
-        at_once = trials_at_once(nodes, compute)
-        for run in runs:
-            open_run(run)
-        _encode_first(runs[0])
-        use_storage(runs[0].storage, compute.storage_patience_seconds)
-        monitor = RunMonitor(runs, queue, lease, finisher, watch)
-        try:
-            watched(fit_items, (queue, at_once, home / "ray", turn), monitor.check)
-            finisher.finish(queue)
-        except LeaseLostError:
-            raise
-        except BaseException:
-            for run in runs:
-                mark_stopped(run.run_folder)
-            raise
+def results_of(runs: Sequence[PreparedRun], errors: Mapping[str, Exception]) -> list[RunResult]:
+    """The runs' results in order; raises why the first one that has none got none.
+
+    Args:
+        runs: as given to :func:`run_many`.
+        errors: as it returned them.
+    """
+    for run in runs:
+        if run.name in errors:
+            raise errors[run.name]
+    return [load_result(run.run_folder) for run in runs]
 
 
 def _encode_first(run: PreparedRun) -> None:

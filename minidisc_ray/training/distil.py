@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from transformers import PreTrainedModel
 
@@ -15,8 +14,6 @@ from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.elastic import ElasticModel
 from minidisc_ray.objectives import Objective
 from minidisc_ray.training.learner import Learner, Scores
-from minidisc_ray.training.loop import Observer, train
-from minidisc_ray.training.state import TrainingState
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers
 
@@ -30,7 +27,6 @@ class StageInputs:
     task: Task
     pad_token_id: int
     precision: Precision
-    seed: int
     cache_bytes: int
     workers: Workers
 
@@ -52,16 +48,10 @@ class NestedModels:
     selection_score: Callable[[Scores], float]
 
 
-def distil(
-    models: NestedModels,
-    teacher: PreTrainedModel,
-    objective: Objective,
-    training: TrainingConfig,
-    inputs: StageInputs,
-    folder: Path,
-    observer: Observer,
-) -> TrainingState:
-    """Train shared weights, in place, so that the models in them match the teacher.
+def distillation_learner(
+    models: NestedModels, teacher: PreTrainedModel, objective: Objective, training: TrainingConfig, inputs: StageInputs
+) -> Learner:
+    """What the training loop takes to train shared weights, in place, so that the models in them match the teacher.
 
     Args:
         models: what is trained.
@@ -69,13 +59,11 @@ def distil(
         objective: what is matched; its own parts are trained along, in place.
         training: the stage's config.
         inputs: rows and workers.
-        folder: of the stage.
-        observer: called after every step and epoch.
     """
     use_fast_dropout(models.largest, training.dropout)
     models.largest.to(inputs.workers.device).requires_grad_(True)
     wanted = objective.needs().teacher
-    learner = Learner(
+    return Learner(
         elastic=ElasticModel(models.largest, models.structures),
         objective=objective,
         teacher=_outputs(teacher, wanted, inputs) if wanted else None,
@@ -87,7 +75,6 @@ def distil(
         workers=inputs.workers,
         precision=inputs.precision,
     )
-    return train(learner, inputs.rows, training, inputs.seed, folder, observer)
 
 
 def _outputs(teacher: PreTrainedModel, wanted: Wanted, inputs: StageInputs) -> TeacherOutputs:

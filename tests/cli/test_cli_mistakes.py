@@ -4,7 +4,7 @@ import pytest
 from cli_kit import write_recipe, write_rows, write_teacher
 
 from minidisc_ray.api import plan as check
-from minidisc_ray.cli.main import app
+from minidisc_ray.cli.app import app
 from minidisc_ray.pipeline.run_directory import open_run
 
 

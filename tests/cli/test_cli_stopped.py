@@ -11,8 +11,8 @@ import minidisc_ray.api
 import minidisc_ray.api.studies
 import minidisc_ray.cli.demo
 import minidisc_ray.driver.stopping
-import minidisc_ray.pipeline.run_directory
-import minidisc_ray.ray_backend
+import minidisc_ray.ray_backend.run
+import minidisc_ray.run_files.clean
 
 GOES_ON = "minidisc: stopped; the same command again goes on where this one stopped\n"
 NOTHING = "minidisc: stopped\n"
@@ -35,9 +35,9 @@ def recipe(tmp_path):
 @pytest.mark.parametrize(
     ("where", "name", "command", "told"),
     [
-        (minidisc_ray.api, "plan", ("plan",), NOTHING),
+        (minidisc_ray.api, "describe_plan", ("plan",), NOTHING),
         (minidisc_ray.api, "plan", ("run",), GOES_ON),
-        (minidisc_ray.ray_backend, "run_on_ray", ("run",), GOES_ON),
+        (minidisc_ray.ray_backend.run, "run_many", ("run",), GOES_ON),
         (
             minidisc_ray.api,
             "estimate",
@@ -56,7 +56,7 @@ def test_who_asked_for_a_stop_from_elsewhere_is_named(minidisc, recipe, monkeypa
     def asked(*_: object, **__: object) -> None:
         raise KeyboardInterrupt("anna on [red]laptop\x1b[0m")
 
-    monkeypatch.setattr(minidisc_ray.ray_backend, "run_on_ray", asked)
+    monkeypatch.setattr(minidisc_ray.ray_backend.run, "run_many", asked)
     assert minidisc("run", recipe).err == GOES_ON.replace("stopped;", "stopped by anna on [red]laptop\\x1b[0m;")
 
 
@@ -114,8 +114,8 @@ def test_ctrl_c_elsewhere(minidisc, tmp_path, monkeypatch):
             ("stop", "me", "--storage", tmp_path),
             "; the request stays, and the ",
         ),
-        (minidisc_ray.pipeline.run_directory, "clean", ("clean", tmp_path), "; the same command again frees what is"),
-        (minidisc_ray.pipeline.run_directory, "clean", ("clean", tmp_path, "--dry-run"), "; nothing was freed\n"),
+        (minidisc_ray.run_files.clean, "clean", ("clean", tmp_path), "; the same command again frees what is"),
+        (minidisc_ray.run_files.clean, "clean", ("clean", tmp_path, "--dry-run"), "; nothing was freed\n"),
         (minidisc_ray.api, "profile", ("profile", tmp_path), NOTHING),
         (minidisc_ray.api, "predict", ("predict", tmp_path, tmp_path / "f.csv"), NOTHING),
     ):

@@ -14,7 +14,7 @@ import typer
 import yaml
 from cluster_kit import CLUSTER, ROOT, Command, code_blocks, commands, load
 
-from minidisc_ray.cli.main import app
+from minidisc_ray.cli.app import app
 from minidisc_ray.configs import load_recipe
 from minidisc_ray.configs.study import load_study, study_runs
 

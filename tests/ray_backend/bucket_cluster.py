@@ -6,7 +6,7 @@ from pathlib import Path
 from ray.cluster_utils import Cluster
 from ray_kit import prepared_run
 
-from minidisc_ray.ray_backend.run import run_on_ray
+from minidisc_ray.api import run_prepared
 
 if __name__ == "__main__":
     uri, kind, worker_cache, result = sys.argv[1:]
@@ -14,6 +14,6 @@ if __name__ == "__main__":
     cluster.add_node(num_cpus=2, env_vars={"MINIDISC_CACHE": worker_cache})
     try:
         prepared = prepared_run(uri, kind, f"compute.address={cluster.address}")
-        Path(result).write_text(run_on_ray(prepared).model_dump_json(), encoding="utf-8")
+        Path(result).write_text(run_prepared(prepared).model_dump_json(), encoding="utf-8")
     finally:
         cluster.shutdown()

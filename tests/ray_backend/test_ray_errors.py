@@ -13,7 +13,7 @@ from minidisc_ray.files.patience import StorageError
 from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a_retry
 from minidisc_ray.training.notice import Preempted
 
-_CLI = "from minidisc_ray.cli import entry; entry()"
+_CLI = "from minidisc_ray.cli import main; main()"
 # Python runs it as it starts, in the driver and in every worker: the importance of the second worker's rows, or of the
 # only one's, raises what a bug does.
 _BUG = """

@@ -2,11 +2,10 @@ import json
 import sys
 
 import pytest
-from ray_kit import RAY, attempts_of, numbers, prepared_run, student_weights
+from ray_kit import RAY, attempts_of, numbers, prepared_run, run_on_ray, student_weights
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.ray_backend.run import run_on_ray
 from minidisc_ray.run_files.progress import read_progress
 from minidisc_ray.run_files.result import load_result
 

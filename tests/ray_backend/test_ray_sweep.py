@@ -3,10 +3,9 @@ import json
 import pytest
 import yaml
 from armed_pickle import arm_all
-from ray_kit import RAY, attempts_of, prepared_run
+from ray_kit import RAY, attempts_of, prepared_run, run_on_ray
 
 from minidisc_ray.pipeline.run_directory import open_run
-from minidisc_ray.ray_backend.run import run_on_ray
 from minidisc_ray.run_files.progress import read_progress
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]

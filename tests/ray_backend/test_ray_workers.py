@@ -12,6 +12,7 @@ from ray_kit import (
     numbers,
     prepared_run,
     processes_below,
+    run_on_ray,
     student_weights,
     wait_until,
 )
@@ -19,7 +20,6 @@ from safetensors.torch import load_file
 
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.ray_backend.run import run_on_ray
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 

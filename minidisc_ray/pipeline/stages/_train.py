@@ -13,7 +13,8 @@ from minidisc_ray.pipeline.stages._build import teacher_stage_folder
 from minidisc_ray.pipeline.stages._objective_parts import load_objective_parts, save_objective_parts
 from minidisc_ray.preparation.objective import stage_objective, untrained_head_note
 from minidisc_ray.schedules.plan import STUDENT, DistilStep, SandwichStep
-from minidisc_ray.training.distil import NestedModels, StageInputs, distil
+from minidisc_ray.training.distil import NestedModels, StageInputs, distillation_learner
+from minidisc_ray.training.loop import train
 from minidisc_ray.training.state import TrainingState
 from minidisc_ray.training.teacher_outputs import cache_limit_bytes
 
@@ -43,7 +44,8 @@ def train_against_teacher(
     if context.workers.is_first and step.name == STUDENT and (note := untrained_head_note(prepared)) is not None:
         logger.warning("[%s] %s", context.trial, note)
     with closing(StageObserver(context, step.name, training.num_epochs, attempt.beat)) as observer:
-        state = distil(models, teacher, objective, training, _stage_inputs(context), attempt.folder, observer)
+        learner = distillation_learner(models, teacher, objective, training, _stage_inputs(context))
+        state = train(learner, prepared.train, training, prepared.config.seed, attempt.folder, observer)
     if context.workers.is_first:
         save_model(models.largest.to("cpu"), prepared.tokenizer, attempt.folder / "model")
         save_objective_parts(objective, attempt.folder)
@@ -60,7 +62,6 @@ def _stage_inputs(context: Context) -> StageInputs:
         task=prepared.task,
         pad_token_id=prepared.pad_token_id,
         precision=config.precision,
-        seed=config.seed,
         cache_bytes=int(workers.agree(cache_limit_bytes(config.compute, workers.size))),
         workers=workers,
     )

@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.driver.lease import LeaseLostError
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.progress import mark_stopped
 
 _SECONDS_BETWEEN_CHECKS = 0.5
 _SECONDS_TO_LEAVE = 2.0
@@ -49,14 +50,15 @@ def is_stopped() -> bool:
 
 
 @contextmanager
-def closing_ledgers_on_stop(*run_folders: Path) -> Iterator[None]:
-    """Around a cluster: once it is left by a stop, what its processes held is given back, and the ledger says so."""
+def closing_runs_on_stop(runs: Sequence[PreparedRun]) -> Iterator[None]:
+    """Around a cluster: once it is left by an exception, ledgers and progress say that what was running was stopped."""
     try:
         yield
     except LeaseLostError:
-        raise  # another driver has the run now
+        raise  # another driver has the runs now
     except BaseException:
-        for folder in run_folders:
+        for run in runs:
             with suppress(OSError):
-                Ledger(folder / "ledger.jsonl").close_open(None, "interrupted")
+                Ledger(run.run_folder / "ledger.jsonl").close_open(None, "interrupted")
+            mark_stopped(run.run_folder)
         raise

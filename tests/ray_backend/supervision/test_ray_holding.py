@@ -4,11 +4,11 @@ import threading
 import time
 
 import pytest
-from ray_kit import RAY, attempts_of, prepared_run, wait_until
+from ray_kit import RAY, attempts_of, prepared_run, run_on_ray, wait_until
 from storage_kit import full, mount, unmount
 
 from minidisc_ray.files.patience import StorageError
-from minidisc_ray.ray_backend.run import run_many, run_on_ray
+from minidisc_ray.ray_backend.run import run_many
 from minidisc_ray.run_files.progress import read_progress
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]

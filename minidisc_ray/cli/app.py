@@ -237,8 +237,3 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         messages.print("minidisc: set MINIDISC_TRACEBACK=1 to see where", soft_wrap=True)
         sys.exit(1)
     sys.exit(0)
-
-
-def entry() -> NoReturn:
-    """The console script."""
-    main()
