@@ -13,7 +13,7 @@ from minidisc_ray.ray_backend.experiment import fit_items
 from minidisc_ray.ray_backend.finisher import Finisher, OnResult
 from minidisc_ray.ray_backend.items import Which, items_of
 from minidisc_ray.ray_backend.monitor import RunMonitor, Watch
-from minidisc_ray.ray_backend.policies.queue import ItemQueue
+from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
@@ -57,7 +57,7 @@ def run_many(
     if not items and not finisher.has_ended_trials():
         finisher.finish()
         return finisher.errors
-    touched = list({item.run.name: item.run for item in items}.values()) or list(finisher.left.values())
+    touched = _runs_of(items) or list(finisher.left.values())
     probe_storage(touched[0])
     with leased(home, [run.run_folder for run in touched if run.run_folder != home]) as lease:
         for run in touched:
@@ -65,7 +65,7 @@ def run_many(
         # Another driver may have finished some of it until now.
         finisher.drop_finished()
         if items := items_of(runs, which):
-            queue = ItemQueue(items, RetryPolicy.of(compute))
+            queue, touched = ItemQueue(items, RetryPolicy.of(compute)), _runs_of(items)
             with (
                 closing_runs_on_stop(touched),
                 cluster(compute.address) as nodes,
@@ -94,6 +94,10 @@ def results_of(runs: Sequence[PreparedRun], errors: Mapping[str, Exception]) -> 
         if run.name in errors:
             raise errors[run.name]
     return [load_result(run.run_folder) for run in runs]
+
+
+def _runs_of(items: Sequence[Item]) -> list[PreparedRun]:
+    return list({item.run.name: item.run for item in items}.values())
 
 
 def _encode_first(run: PreparedRun) -> None:

@@ -40,6 +40,8 @@ def _one_process(config: dict[str, Any]) -> None:
         leave()
     finally:
         expect_nothing()
+        # An actor of a long study would keep the rows of every run that it has worked on.
+        run.encoded.clear()
     finish(failure)
 
 
