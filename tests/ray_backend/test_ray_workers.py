@@ -67,7 +67,7 @@ def test_two_workers_equal_one_worker(tmp_path):
     assert abs(logits[0] - logits[1]).max() < LOGIT_TOLERANCE
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("num_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_worker_is_replaced_and_the_numbers_stay(tmp_path, num_workers):
     workers = f"compute.num_workers={num_workers}"
     on_ray = prepared_run(tmp_path / "ray", "minidisc", LONG_SANDWICH, "compute.max_failures=1", workers)
