@@ -1,7 +1,6 @@
 """The command line: parse, call, print. A user's mistake is one sentence and exit code 2; a failure of ours is 1."""
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ from minidisc_ray.cli.options import (
     overrides_of,
     print_error,
     print_stopped,
-    stop_by_signal,
+    stop_on_signals,
     when_stopped,
 )
 from minidisc_ray.configs.base import UserError
@@ -210,8 +209,7 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Parse arguments (by default the process's own), run, and exit."""
-    # A job's stop, and a scheduler's, is SIGTERM: it ends a run as Ctrl-C does.
-    signal.signal(signal.SIGTERM, stop_by_signal)
+    stop_on_signals()
     try:
         app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=True)
     except UserError as error:

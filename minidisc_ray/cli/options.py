@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -48,6 +49,7 @@ class Stopped(SystemExit):
 
 # What the command that runs now leaves behind, for who has to say it in its place.
 _left_behind: list[str] = []
+_is_stopping = threading.Event()
 
 
 @contextmanager
@@ -75,8 +77,21 @@ def stop_by_signal(number: int, frame: Any) -> None:  # noqa: ARG001
     Who ends a job tends to send SIGTERM to all of its processes (``timeout``, Slurm, systemd). A local Ray is then gone
     before the driver can take its leave of it, and Ray waits a minute for itself.
     """
+    if _is_stopping.is_set():
+        # A terminal, or timeout, often signals twice: the second one must not interrupt what the first one began.
+        return
+    _is_stopping.set()
     threading.Thread(target=_leave_late, args=(_left_behind[-1] if _left_behind else "",), daemon=True).start()
     raise KeyboardInterrupt
+
+
+def stop_on_signals() -> None:
+    """End this command as by Ctrl-C at the first SIGINT or SIGTERM; a shell's background job ignores SIGINT still."""
+    _is_stopping.clear()
+    # A job's stop, and a scheduler's, is SIGTERM.
+    signal.signal(signal.SIGTERM, stop_by_signal)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop_by_signal)
 
 
 def _leave_late(leaves: str) -> None:

@@ -153,7 +153,7 @@ def download_file_if_due(path: Path) -> None:
 
 
 def download_folder_if_due(folder: Path) -> None:
-    """As :func:`download_folder`, likewise."""
+    """As :func:`download_folder`, with the same limits."""
     if is_mirrored(folder) and _is_due(folder):
         with suppress(OSError):
             download_folder(folder)

@@ -46,7 +46,7 @@ def load_rankings(prepared: PreparedRun) -> tuple[UnitRanking, UnitRanking]:
     folder = prepared.importance_folder
     fetch_records(folder)
     if (folder / IMPORTANCE).exists() and read_record(folder) is None:
-        raise UserError(f"{folder}: the measured importance is damaged; run again, which measures it anew")
+        raise UserError(f"{folder}: the measured importance is damaged; run again, which measures it again")
     tensors = load_file(folder / IMPORTANCE)
     scope = prepared.config.pruning.ranking
     layers = range(prepared.shape.num_layers)

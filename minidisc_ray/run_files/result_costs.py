@@ -103,7 +103,7 @@ class CostRecord(Config):
 
 
 def _all_useful(given: Any) -> Any:
-    """Costs of before losses were told apart: nothing of them is known to be lost."""
+    """Costs of before losses were recorded: nothing of them is known to be lost."""
     if not isinstance(given, dict):
         return given
     hours, lost = given.get("device_hours"), given.get("lost_device_hours", 0.0)

@@ -63,7 +63,7 @@ def test_the_second_failure_says_what_to_do(starts, text, advice):
 
 def test_a_cluster_that_is_not_there_is_no_local_one(starts):
     errors, addresses, _ = starts
-    errors += [ConnectionError("nobody listens")]
+    errors += [ConnectionError("connection refused")]
     with (
         pytest.raises(UserError, match=r"compute.address: the cluster at head:6379 could not be reached"),
         cluster("head:6379"),

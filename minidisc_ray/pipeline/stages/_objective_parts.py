@@ -39,7 +39,7 @@ def load_objective_parts(folder: Path, objective: Objective) -> None:
         reason = " ".join(str(error).split())[:120]
         raise UserError(
             f"{path}: the objective's parts that this stage left are missing or damaged ({reason}); remove {folder} "
-            "and run again, which trains the stage anew"
+            "and run again, which trains the stage again"
         ) from error
 
 

@@ -127,7 +127,7 @@ def train():
     with at_work(file, float(sys.argv[2])):
         {body}
 thread = threading.Thread(target=train)
-# Before the thread: one that keeps the interpreter's lock lets nobody print.
+# Before the thread: one that keeps the interpreter's lock lets no other thread print.
 print("started", flush=True)
 thread.start()
 thread.join()
