@@ -52,12 +52,13 @@ class CommandLine:
 
     def __call__(self, *arguments: str | Path) -> Done:
         self.capsys.readouterr()
-        before = signal.getsignal(signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             with pytest.raises(SystemExit) as ended:
                 main([str(argument) for argument in arguments])
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         captured = self.capsys.readouterr()
         return Done(int(ended.value.code or 0), captured.out, captured.err)
 

@@ -16,12 +16,13 @@ pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 @pytest.fixture
 def minidisc(capsys):
     def call(*arguments):
-        before = signal.getsignal(signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             with pytest.raises(SystemExit) as ended:
                 main([str(argument) for argument in arguments])
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         captured = capsys.readouterr()
         assert (ended.value.code, captured.err) == (0, ""), captured
         return captured.out
