@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,11 @@ _SECONDS_HELD_WITH_ACTORS = 5.0
 class _QueueSearcher(Searcher):
     """Tune asks it for trials; it hands out what is ready, and says to wait while something else must end first."""
 
-    def __init__(self, queue: ItemQueue, turn: Turn) -> None:
+    def __init__(self, queue: ItemQueue, turn: Turn, errors: "_TuneErrors") -> None:
         super().__init__()
         self.queue = queue
         self.turn = turn
+        self.errors = errors
         self.has_begun = self.has_given_way = False
         self.storage_error: StorageError | None = None
         self.titles: dict[str, str] = {}
@@ -85,7 +86,8 @@ class _QueueSearcher(Searcher):
         failure: Failure | None = None
         ended = result or {}
         if error:
-            failure = Failure("its process died")
+            # At once: the run's result, with this reason in it, may be written before the experiment ends.
+            failure = Failure(self.errors.sentence(trial_id))
             if self._is_tried_again(item):
                 return
         elif not ended.get("finished"):
@@ -134,21 +136,28 @@ class _EndTuneWhenStopped(tune.Callback):
 
 
 class _TuneErrors(tune.Callback):
-    """Keeps what Tune says killed a trial, and keeps Tune from loading the pickle of it that it wrote to the storage.
+    """Reads what Tune says killed a trial, and keeps Tune from loading the pickle of it that it wrote to the storage.
 
     Whoever can write there could have put another one in its place.
     """
 
     def __init__(self) -> None:
-        self.sentences: dict[str, str] = {}
+        self._trials: Sequence[TuneTrial] = ()
+
+    def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:  # noqa: ARG002
+        self._trials = trials
+
+    def sentence(self, trial_id: str) -> str:
+        """Why a trial's process ended, in one line."""
+        for trial in self._trials:
+            # The driver's own copy, on its own disk.
+            if trial.trial_id == trial_id and trial.error_file is not None:
+                with suppress(OSError):
+                    return last_line(Path(trial.error_file).read_text(encoding="utf-8", errors="replace"))
+        return "its process died"
 
     def on_experiment_end(self, trials: list[TuneTrial], **info: Any) -> None:  # noqa: ARG002
         for trial in trials:
-            # The driver's own copy, on its own disk.
-            if trial.error_file is not None:
-                with suppress(OSError):
-                    text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
-                    self.sentences[str(trial.config["title"])] = last_line(text)
             trial.run_metadata.pickled_error_filename = trial.run_metadata.error_filename = None
 
 
@@ -172,7 +181,8 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
     turn.is_about(queue, at_once)
     while True:
         turn.wait()
-        searcher, words = _QueueSearcher(queue, turn), _TuneErrors()
+        errors = _TuneErrors()
+        searcher = _QueueSearcher(queue, turn, errors)
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(trainable or _trainable(compute), runs=runs), _resources(compute)),
             tune_config=tune.TuneConfig(
@@ -190,7 +200,7 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
                 # Tune would try again at once and for any reason; the queue waits, and knows whose fault it was.
                 failure_config=tune.FailureConfig(max_failures=0),
                 verbose=0,
-                callbacks=[_EndTuneWhenStopped(), words],
+                callbacks=[_EndTuneWhenStopped(), errors],
             ),
         )
         try:
@@ -203,11 +213,6 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
             logger.warning("Ray Tune could not finish its own files: %s", last_line(str(error)))
         if searcher.storage_error is not None:
             raise searcher.storage_error
-        for title, sentence in words.sentences.items():
-            # Tune's own word on what killed a process says more than the queue could know.
-            if title in queue.failed and title in items:
-                queue.failed[title] = Failure(sentence)
-                write_failure(items[title].run.run_folder, items[title].trial, sentence)
         if queue.is_over or not searcher.has_given_way:
             return
 

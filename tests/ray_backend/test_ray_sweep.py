@@ -6,6 +6,7 @@ from armed_pickle import arm_all
 from ray_kit import RAY, attempts_of, prepared_run, run_on_ray
 
 from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
 from minidisc_ray.run_files.progress import read_progress
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
@@ -80,7 +81,15 @@ def test_a_finished_sweep_returns_at_once(swept):
     assert not (prepared.run_folder / "ray" / "tune-002").exists()
 
 
-def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(swept, tmp_path):
+def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(swept, tmp_path, monkeypatch):
+    closed: dict[str, Failure | None] = {}
+
+    def close(queue: ItemQueue, title: str, failure: Failure | None) -> list[Item]:
+        closed[title] = failure
+        return close_item(queue, title, failure)
+
+    close_item = ItemQueue.close
+    monkeypatch.setattr(ItemQueue, "close", close)
     storage = swept[0].storage  # its teacher and importance serve here too
     prepared = prepared_run(storage, "maxidisc", "compute.max_failures=0", "name=obstructed")
     obstacle = open_run(prepared) / "trials" / "scale-60" / "stages"
@@ -96,6 +105,9 @@ def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(swept, tmp_pa
     }
     assert "scale-60" in trials["scale-60"].reason
     assert "\n" not in trials["scale-60"].reason
+    # The driver may write the result as soon as the last item is closed.
+    (failure,) = [failure for failure in closed.values() if failure is not None]
+    assert failure.sentence == trials["scale-60"].reason
     assert trials["scale-60"].student_selection is None
     assert {(p.trial, p.status) for p in read_progress(prepared.run_folder)} == {
         ("scale-80", "finished"),
