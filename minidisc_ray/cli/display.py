@@ -14,6 +14,7 @@ from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.cells import text_cell
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
+from minidisc_ray.reports.run.race import race_line, race_table, went_without
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
 from minidisc_ray.run_files.progress import Progress
 from minidisc_ray.run_files.result import RunResult
@@ -101,12 +102,18 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
         console.print(trial_table(result))
     elif result.candidates:
         console.print(candidate_table(result))
+        if result.race:
+            console.print(race_table(result))
     chosen = ", ".join(f"{model.scale_percent}%" for model in result.assistants)
-    if chosen:
+    if went_without(result):
+        _print_line(console, "assistant: none, the student learned from the teacher")
+    elif chosen:
         between = "sparse teacher" if result.method == "sparse_teacher" else "assistant"
         _print_line(console, f"{between}: {chosen} ({result.selection_rule or 'given'})")
     if result.choice_by_lambda:
         _print_line(console, lambda_scan_line(result))
+    if result.race:
+        _print_line(console, race_line(result))
     metric = result.primary_metric
     _print_line(
         console,

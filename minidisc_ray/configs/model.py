@@ -90,4 +90,6 @@ class PruningConfig(Config):
 
     ranking: Literal["global", "local"] = Field("global", description="Rank over all layers, or in each layer.")
     neuron_multiple: int = Field(8, ge=1, le=256, description="Neurons of a layer are rounded to this; 1 is exact.")
-    importance_rows: int | None = Field(None, ge=1, description="Training rows used for importance; all by default.")
+    importance_rows: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        None, description="Training rows used for importance, all by default; auto: a sample whose ranking is stable."
+    )

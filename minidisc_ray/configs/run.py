@@ -152,6 +152,8 @@ class RunConfig(Config):
         has_sandwich = isinstance(self.schedule, MiniDiscConfig) or (
             isinstance(self.schedule, MaxiDiscConfig) and self.schedule.assistants == "sandwich"
         )
+        # A race trains as many as are left of it.
+        has_sandwich = has_sandwich and getattr(self.schedule, "search", "paper") == "paper"
         if has_sandwich and (num_sampled := getattr(self.schedule, "num_sampled", 0)) > len(scales) + 1:
             raise ValueError(
                 f"schedule.num_sampled: {num_sampled} is more than the sandwich's {len(scales) + 1} "

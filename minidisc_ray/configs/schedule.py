@@ -9,6 +9,7 @@ from minidisc_ray.core.grid import grid_by_slices, grid_by_step, grid_of
 
 _PAPER_LAMBDA = 0.2
 _PAPER_ETA = 6
+_RACE_ETA = 3
 
 
 class StepGridConfig(Config):
@@ -135,12 +136,21 @@ class LawConfig(_ScheduleConfig):
 class MiniDiscConfig(_ScheduleConfig):
     """One trial: a sandwich of candidates, one choice, one distillation."""
 
-    keys_added: ClassVar[frozenset[str]] = frozenset({"num_assistants", "chain", "residual"})
+    keys_added: ClassVar[frozenset[str]] = frozenset({"num_assistants", "chain", "residual", "search"})
 
     kind: Literal["minidisc"] = "minidisc"
+    search: Literal["paper", "race"] = Field(
+        "paper",
+        description="paper: every candidate is trained to the end, then one is chosen; race: candidates that cannot "
+        "win are left out as training goes, one is chosen early, and the student goes on from its own slice.",
+    )
     scales: GridConfig = StepGridConfig()
-    num_sampled: int = Field(6, ge=1, description="Candidates trained at each step (eta), both ends among them.")
-    sampling: Literal["fixed", "per_step"] = "fixed"
+    num_sampled: int = Field(
+        6, ge=1, description="Candidates trained at each step (eta), both ends among them; in a race 3 by default."
+    )
+    sampling: Literal["fixed", "per_step"] = Field(
+        "fixed", description="Whether each step draws its own; a race always does."
+    )
     selection: SelectionConfig = LambdaSelectionConfig()
     num_assistants: int = Field(1, ge=1, le=5, description="Assistants between teacher and student, one below another.")
     chain: Literal["repeated", "joint"] = Field(
@@ -150,10 +160,34 @@ class MiniDiscConfig(_ScheduleConfig):
     )
     residual: bool = Field(False, description="Distil the student once more, from the teacher (appendix L).")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _race_has_defaults(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("search") == "race":
+            return {"num_sampled": _RACE_ETA, "sampling": "per_step", **given}
+        return given
+
+    @model_validator(mode="after")
+    def _race_is_alone(self) -> "MiniDiscConfig":
+        if self.search != "race":
+            return self
+        if self.sampling == "fixed":
+            raise ValueError("sampling is fixed, but search race draws at each step; use per_step, or leave it out")
+        if self.selection.kind != "lambda":
+            raise ValueError(f"selection is {self.selection.kind}, but search race chooses by lambda; leave it out")
+        for key, value in (("num_assistants", self.num_assistants > 1), ("residual", self.residual)):
+            if value:
+                raise ValueError(
+                    f"{key} is {getattr(self, key)}, but search race makes one assistant and one student; leave it "
+                    "out, or use search paper"
+                )
+        return self
+
     @property
     def label(self) -> str:
         """What tables call it: what differs from the paper's own setting stands in brackets."""
-        notes = []
+        is_race = self.search == "race"
+        notes = ["race"] if is_race else []
         if self.num_assistants > 1:
             notes.append(f"{self.num_assistants} {'joint ' if self.chain == 'joint' else ''}assistants")
         if self.residual:
@@ -162,7 +196,7 @@ class MiniDiscConfig(_ScheduleConfig):
             notes.append(self.selection.note)
         elif self.selection.lam != _PAPER_LAMBDA:
             notes.append(f"λ = {self.selection.lam:g}")
-        if self.num_sampled != _PAPER_ETA:
+        if self.num_sampled != (_RACE_ETA if is_race else _PAPER_ETA):
             notes.append(f"η = {self.num_sampled}")
         return "MiniDisc" + (f" ({', '.join(notes)})" if notes else "")
 

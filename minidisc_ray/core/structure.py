@@ -33,6 +33,11 @@ class UnitRanking:
         kept = self.layers[: _rounded_share(len(self.layers), scale_percent)]
         return tuple(kept.count(layer) for layer in range(len(self.order)))
 
+    def kept(self, scale_percent: int) -> frozenset[tuple[int, int]]:
+        """The units that a scale keeps, as (layer, unit)."""
+        counts = self.counts(scale_percent)
+        return frozenset((layer, unit) for layer, units in enumerate(self.order) for unit in units[: counts[layer]])
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -67,6 +72,12 @@ def rank_units(scores: Sequence[Tensor], scope: Scope) -> UnitRanking:
         key=lambda entry: (-entry[0], entry[1], entry[2]),
     )
     return UnitRanking(order=order, layers=tuple(layer for _, layer, _ in everywhere), scope=scope)
+
+
+def agreement(first: UnitRanking, second: UnitRanking, scale_percent: int) -> float:
+    """How far two rankings keep the same units at a scale: the Jaccard index, in [0, 1]."""
+    ours, theirs = first.kept(scale_percent), second.kept(scale_percent)
+    return len(ours & theirs) / len(ours | theirs) if ours | theirs else 1.0
 
 
 def structure_at(heads: UnitRanking, neurons: UnitRanking, scale_percent: int, neuron_multiple: int = 8) -> Structure:

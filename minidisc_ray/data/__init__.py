@@ -1,6 +1,6 @@
 """Rows from any source, as encoded, bucketed, padded batches."""
 
-from minidisc_ray.data.batching import collate, epoch_batches, evaluation_batches, shard
+from minidisc_ray.data.batching import collate, epoch_batches, evaluation_batches, shard, take_rows
 from minidisc_ray.data.builtin import builtin_rows, builtin_tokenizer, builtin_vocabulary
 from minidisc_ray.data.delimited import Quoting
 from minidisc_ray.data.encoding import EncodedRows, encode, unknown_share
@@ -26,6 +26,7 @@ __all__ = [
     "read_texts",
     "resolve_task",
     "shard",
+    "take_rows",
     "tokenizer_digest",
     "unknown_share",
 ]

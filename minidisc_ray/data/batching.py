@@ -1,6 +1,6 @@
 """Which rows go into which batch, and batches as padded tensors.
 
-N rows, B rows of a batch, L tokens of its longest row.
+N rows, M of them taken, B rows of a batch, L tokens of its longest row.
 """
 
 import numpy as np
@@ -55,6 +55,23 @@ def evaluation_batches(lengths: Tensor, batch_size: int) -> list[Tensor]:
     _check_batch_size(batch_size)
     order = torch.argsort(lengths, stable=True)
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def take_rows(
+    rows: EncodedRows,
+    positions: Tensor,  # (M,) int64
+) -> EncodedRows:
+    """The rows at some positions, in that order."""
+    token_types = rows.token_types
+    spans = [slice(int(rows.offsets[place]), int(rows.offsets[place + 1])) for place in positions.tolist()]
+    lengths = rows.lengths[positions]
+    return EncodedRows(
+        torch.cat([rows.input_ids[span] for span in spans]),
+        torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]),
+        None if token_types is None else torch.cat([token_types[span] for span in spans]),
+        rows.labels[positions],
+        truncated_rows=0,
+    )
 
 
 def collate(encoded: EncodedRows, indices: Tensor, pad_token_id: int, pad_to: int | None = None) -> Batch:

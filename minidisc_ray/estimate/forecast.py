@@ -19,10 +19,11 @@ from minidisc_ray.core.structure import Structure
 from minidisc_ray.data import epoch_batches, evaluation_batches
 from minidisc_ray.estimate.sample_rows import scored_sizes, sizes_of
 from minidisc_ray.estimate.timings import Sizes, StageKind, TimedPass, TimedStage, Timings
-from minidisc_ray.preparation.closed_form import weights_of_scales
+from minidisc_ray.preparation.closed_form import importance_rows, weights_of_scales
 from minidisc_ray.preparation.objective import planned_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
-from minidisc_ray.schedules.expected import expected_percent, expected_sandwich
+from minidisc_ray.preparation.race_costs import race_evaluation_flops, race_times, race_training_flops
+from minidisc_ray.schedules.expected import expected_events, expected_percent, expected_sandwich
 from minidisc_ray.schedules.plan import (
     MAIN_TRIAL,
     STUDENT,
@@ -32,11 +33,13 @@ from minidisc_ray.schedules.plan import (
     DistilStep,
     ImportanceStep,
     PruneStep,
+    RaceStep,
     SandwichStep,
     Step,
     TeacherStep,
     Trial,
 )
+from minidisc_ray.schedules.training import training_of
 from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
 from minidisc_ray.training.teacher_outputs import cache_limit_bytes, cached_bytes
 
@@ -143,6 +146,8 @@ class Forecaster:
                 return prepared.config.finetune.num_epochs * (parts.steps + end) + parts.once + scoring
             case ImportanceStep():
                 return self._importance(prepared)
+            case RaceStep():
+                return self._race(prepared, trial, step)
             case SandwichStep():
                 return self._sandwich(prepared, trial, step)
             case DistilStep():
@@ -156,8 +161,8 @@ class Forecaster:
         return next(timed for timed in self.timings.stages if timed.stage == kind)
 
     def _importance(self, prepared: PreparedRun) -> float:
-        timed, rows = self.timed("importance"), len(prepared.train)
-        share = min(prepared.config.pruning.importance_rows or rows, rows) / rows
+        timed = self.timed("importance")
+        share = importance_rows(prepared) / len(prepared.train)
         macs = share * macs_of(self.shape, self.full, self.train["importance"])
         reading = min(self.timings.load_seconds, timed.seconds)
         return reading + (timed.seconds - reading) * macs / macs_of(self.shape, self.full, timed.batches)
@@ -174,6 +179,20 @@ class Forecaster:
         epochs = prepared.config.sandwich_training.num_epochs
         teacher = self._teacher(prepared, trial, step, "sandwich", epochs, timed)
         return epochs * max(0.0, steps + parts.epoch_end + scoring) + max(0.0, parts.once + scoring + teacher)
+
+    def _race(self, prepared: PreparedRun, trial: Trial, step: RaceStep) -> float:
+        """A plain sandwich was timed in its place: its steps and epochs' ends, for what a race trains and scores."""
+        timed, rows = self.timed("sandwich"), self.train["sandwich"]
+        parts = self._parts(timed, "sandwich", partial(self._macs_trained, prepared, step))
+        times = race_times(prepared)
+        events = expected_events(step, times, len(prepared.selection))
+        macs = race_training_flops(
+            step, times, events, lambda scale: macs_of(self.shape, prepared.structure(scale), rows)
+        )
+        steps = parts.steps * macs / self._macs_trained(prepared, step, rows)
+        scoring = race_evaluation_flops(prepared, step, times, events) / 2 * self.speed.mac_seconds
+        teacher = self._teacher(prepared, trial, step, "sandwich", times.num_epochs, timed)
+        return max(0.0, steps + times.num_epochs * parts.epoch_end + scoring + parts.once + teacher)
 
     def _macs_trained(self, prepared: PreparedRun, step: SandwichStep, batches: Sizes) -> float:
         weights = weights_of_scales(step).items()
@@ -197,7 +216,7 @@ class Forecaster:
             parts = Parts(steps, epoch_end, once)
         # From the teacher two copies are read, one with its units in order; from a smaller model that one alone.
         reading = self.timings.load_seconds if step.source != TEACHER else 0.0
-        epochs = prepared.config.distil_training.num_epochs
+        epochs = training_of(prepared.config, step).num_epochs
         teacher = self._teacher(prepared, trial, step, "distil", epochs, timed)
         scoring = self._more(shape, structure, validated=True)
         every = parts.steps + parts.epoch_end + self._more(shape, structure)

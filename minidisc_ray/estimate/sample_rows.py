@@ -1,6 +1,6 @@
 """A few rows that stand for all of a split: their lengths are spread as the split's are.
 
-N rows of a split, M rows of the sample.
+N rows of a split.
 """
 
 from collections.abc import Iterable
@@ -8,26 +8,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from minidisc_ray.data import EncodedRows, epoch_batches, evaluation_batches
+from minidisc_ray.data import EncodedRows, epoch_batches, evaluation_batches, take_rows
 from minidisc_ray.estimate.timings import Sizes
 from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE
-
-
-def take_rows(
-    rows: EncodedRows,
-    positions: Tensor,  # (M,)
-) -> EncodedRows:
-    """The rows at some positions, in that order."""
-    token_types = rows.token_types
-    spans = [slice(int(rows.offsets[place]), int(rows.offsets[place + 1])) for place in positions.tolist()]
-    lengths = rows.lengths[positions]
-    return EncodedRows(
-        torch.cat([rows.input_ids[span] for span in spans]),
-        torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]),
-        None if token_types is None else torch.cat([token_types[span] for span in spans]),
-        rows.labels[positions],
-        truncated_rows=0,
-    )
 
 
 def spread(count: int, size: int) -> Tensor:  # (min(count, size),)

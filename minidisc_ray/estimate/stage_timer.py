@@ -37,6 +37,7 @@ from minidisc_ray.schedules.plan import (
     ChooseStep,
     DistilStep,
     ImportanceStep,
+    RaceStep,
     SandwichStep,
     TeacherStep,
     Trial,
@@ -118,7 +119,7 @@ class StageTimer:
         stages = [self._shared(TeacherStep(), config.finetune), self._shared(ImportanceStep(), None)]
         sandwich = next((s for _, s in self.prepared.plan.own_steps() if isinstance(s, SandwichStep)), None)
         if sandwich is not None:
-            stages += self._sandwich(sandwich)
+            stages += self._sandwich(sandwich.as_sandwich() if isinstance(sandwich, RaceStep) else sandwich)
         stages += [self.distil(scale, f"assistant-{scale}") for scale in assistant_scales]
         stages.append(self.distil(config.student_percent, STUDENT))
         reading_at = time.perf_counter()

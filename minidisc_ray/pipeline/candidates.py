@@ -44,6 +44,9 @@ def candidate_records(
                 metrics |= {s: score(m) for s, m in record.selection_metrics.items() if s != student}
             if record.stage == "sandwich":
                 trained |= set(record.trained_scales or ())
+                # A candidate that left a race has the metric of its last evaluation there.
+                last_seen = {s: m for check in record.race for s, m in check.metrics.items() if s != student}
+                metrics = last_seen | metrics
         for step in trial.steps:
             if isinstance(step, SandwichStep):
                 continue
@@ -72,7 +75,8 @@ def candidate_records(
 
 def scan_of(prepared: PreparedRun, records: dict[str, list[StageRecord]]) -> dict[float, tuple[int, int]]:
     """What each value of lambda would keep and choose, of a run that chooses out of a sandwich."""
-    if not isinstance(prepared.config.schedule, MiniDiscConfig):
+    schedule = prepared.config.schedule
+    if not isinstance(schedule, MiniDiscConfig) or schedule.search == "race":
         return {}
     record = next(record for record in records[MAIN_TRIAL] if record.stage == "sandwich")
     trial = prepared.plan.trial(MAIN_TRIAL)

@@ -20,6 +20,7 @@ from minidisc_ray.configs.schedule import (
     StudentSelectionConfig,
 )
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, kept_share, total_parameters
+from minidisc_ray.core.race import RaceEvent
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.files.digests import check_seal
@@ -114,7 +115,12 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
     cost = cost_record(prepared, records)
     candidates = candidate_records(prepared, records, structures, teacher_record)
     scanned = scan_of(prepared, records)
-    estimates = [stage for stage in Estimator(prepared).stages() if stage.in_ratio]
+    checks = next((record.race for found in records.values() for record in found if record.race), ())
+    events = [RaceEvent(check.step, check.alive, check.num_rows) for check in checks]
+    importance = read_record(prepared.importance_folder)
+    num_rows = importance.num_rows if importance is not None else None
+    estimator = Estimator(prepared, race=events, importance_rows=num_rows)
+    estimates = [stage for stage in estimator.stages() if stage.in_ratio]
     assistants = [r for r in records[winner.name] if r.scale_percent not in (None, student_percent)]
     now = datetime.now(UTC)
     result = RunResult(
@@ -151,6 +157,7 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
         choice_by_lambda={f"{lam:.1f}": scale for lam, (_, scale) in scanned.items()},
         epoch_by_lambda={f"{lam:.1f}": epoch for lam, (epoch, _) in scanned.items()},
         selection_rule=_rule(prepared),
+        race=checks,
         student=_model(
             prepared,
             final_structure(prepared, winner, records[winner.name]),
@@ -215,9 +222,13 @@ def _rule(prepared: PreparedRun) -> str | None:
         case StudentSelectionConfig():
             return "best student on the selection split"
         case LambdaSelectionConfig(lam=lam):
-            return f"λ-tradeoff with λ = {lam:g}"
+            return f"λ-tradeoff with λ = {lam:g}" + (", in a race" if _is_race(schedule) else "")
         case NegativeDerivativeSelectionConfig(order=order):
             return "negative derivative" + (f" of order {order}" if order > 1 else "")
+
+
+def _is_race(schedule: ScheduleConfig) -> bool:
+    return isinstance(schedule, MiniDiscConfig) and schedule.search == "race"
 
 
 def _method(schedule: ScheduleConfig) -> Method:

@@ -12,6 +12,7 @@ from minidisc_ray.accounting.cost import held_by_stage
 from minidisc_ray.pipeline.context import Context, logger
 from minidisc_ray.run_files.history import append_epoch
 from minidisc_ray.tracking.tensorboard import summary_writer
+from minidisc_ray.training.race_check import RaceCheck, race_choice
 from minidisc_ray.training.state import EpochRecord
 
 _SECONDS_BETWEEN_UPDATES = 1.0
@@ -50,6 +51,30 @@ class StageObserver:
         if now - self._beat_at > _SECONDS_BETWEEN_BEATS:
             self._beat_at = now
             self.beat()
+
+    def on_check(self, check: RaceCheck) -> None:
+        """Log what an evaluation of a race decided: who is in, how probably each is the best, and the choice."""
+        if self._writer is None:
+            return
+        self._writer.add_scalar("race/candidates", len(check.alive), check.step)
+        for scale, probability in check.probabilities.items():
+            self._writer.add_scalar(f"race/probability/scale_{scale:03d}", probability, check.step)
+        self._writer.flush()
+        if not check.has_learned:
+            verdict = "nothing learned yet"
+        elif check.choice is None:
+            verdict = f"{check.favourite}% is best with probability {check.probabilities[check.favourite]:.2f}"
+        else:
+            verdict = f"chosen: {race_choice(check)}"
+        logger.info(
+            "[%s] %s step %d: %d candidates in (%s); %s",
+            self.context.trial,
+            self.stage,
+            check.step,
+            len(check.alive),
+            ", ".join(f"{scale}%" for scale in check.alive) or "none",
+            verdict,
+        )
 
     def on_epoch(self, record: EpochRecord, checkpoint: Path) -> None:
         """Log the epoch, and report it with its checkpoint."""

@@ -9,6 +9,7 @@ from minidisc_ray.pipeline.stages.choose import choose_assistant
 from minidisc_ray.pipeline.stages.distil import distil_student
 from minidisc_ray.pipeline.stages.importance import ensure_importance
 from minidisc_ray.pipeline.stages.prune import prune_teacher
+from minidisc_ray.pipeline.stages.race import train_race
 from minidisc_ray.pipeline.stages.sandwich import train_sandwich
 from minidisc_ray.pipeline.stages.teacher import ensure_teacher
 from minidisc_ray.run_files.records import StageRecord, find_finished, read_record, remove_record, write_record
@@ -18,6 +19,7 @@ from minidisc_ray.schedules.plan import (
     DistilStep,
     ImportanceStep,
     PruneStep,
+    RaceStep,
     SandwichStep,
     Step,
     TeacherStep,
@@ -50,6 +52,8 @@ def run_trial(context: Context, trial: Trial) -> list[StageRecord]:
                 match step:
                     case PruneStep():
                         record = prune_teacher(context, step, attempt)
+                    case RaceStep():
+                        record = train_race(context, step, attempt)
                     case SandwichStep():
                         record = train_sandwich(context, step, attempt)
                     case CandidateStep():

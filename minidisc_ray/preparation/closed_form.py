@@ -1,32 +1,41 @@
 """The closed form of a plan's FLOPs, of training and of evaluation, for the epochs that the recipe asks for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from minidisc_ray.core.flops import EncoderShape, forward_macs
+from minidisc_ray.core.grid import TEACHER_PERCENT
+from minidisc_ray.core.race import RaceEvent
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.data import EncodedRows, epoch_batches, evaluation_batches
 from minidisc_ray.preparation.objective import planned_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
-from minidisc_ray.schedules.expected import expected_percent, expected_sandwich
+from minidisc_ray.preparation.race_costs import race_evaluation_flops, race_times, race_training_flops
+from minidisc_ray.schedules.expected import expected_events, expected_percent, expected_sandwich
 from minidisc_ray.schedules.plan import (
     SHARED_TRIAL,
+    TEACHER,
     CandidateStep,
     ChooseStep,
     DistilStep,
     ImportanceStep,
     PruneStep,
+    RaceStep,
     SandwichStep,
     Step,
     TeacherStep,
     Trial,
 )
+from minidisc_ray.schedules.training import training_of
 from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
 from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE
 from minidisc_ray.training.score import pass_flops
 from minidisc_ray.training.teacher_outputs import cache_limit_bytes, cached_bytes
+
+# Of a sample that grows until its ranking is stable: what that took on GLUE's tasks.
+_AUTO_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -51,10 +60,19 @@ class Estimator:
     Args:
         prepared: the checked recipe.
         cache_bytes: up to which the teacher's outputs are kept; by default as a run here would keep them.
+        race: the evaluations of the plan's race, if that is over; by default those that are expected.
+        importance_rows: that importance was measured on; by default those that are expected.
     """
 
-    def __init__(self, prepared: PreparedRun, cache_bytes: float | None = None) -> None:
+    def __init__(
+        self,
+        prepared: PreparedRun,
+        cache_bytes: float | None = None,
+        race: Sequence[RaceEvent] | None = None,
+        importance_rows: int | None = None,
+    ) -> None:
         self.prepared = prepared
+        self.race, self.importance_rows = race, importance_rows
         compute = prepared.config.compute
         self.cache_bytes = cache_limit_bytes(compute, compute.num_workers) if cache_bytes is None else cache_bytes
         rows, config = prepared.train, prepared.config
@@ -97,9 +115,15 @@ class Estimator:
                     return 0.0
                 return self._training("finetune", full)
             case ImportanceStep():
-                limit = self.prepared.config.pruning.importance_rows
-                count = len(self.prepared.train)
-                return 4 * self._macs(self.importance, full) * min(limit or count, count) / count
+                prepared = self.prepared
+                count = len(prepared.train)
+                return (
+                    4 * self._macs(self.importance, full) * (self.importance_rows or importance_rows(prepared)) / count
+                )
+            case RaceStep():
+                times = race_times(self.prepared)
+                trained = race_training_flops(step, times, self._events(step), self._race_epoch)
+                return trained + self._teacher("sandwich", trial, step)
             case SandwichStep():
                 trained = sum(
                     weight * self._training("sandwich", self.prepared.structure(scale))
@@ -108,8 +132,9 @@ class Estimator:
                 return trained + self._teacher("sandwich", trial, step)
             case DistilStep():
                 made = self.prepared.expected_structure(trial, step)
-                trained = self._training("distil", made, self.prepared.expected_shape(step.name))
-                return trained + self._teacher("distil", trial, step)
+                epochs = training_of(self.prepared.config, step).num_epochs
+                trained = self._training("distil", made, self.prepared.expected_shape(step.name), epochs)
+                return trained + self._teacher("distil", trial, step, epochs)
             case ChooseStep() | PruneStep() | CandidateStep():
                 return 0.0
 
@@ -122,6 +147,8 @@ class Estimator:
                 return self._scored(prepared.shape.full(), epochs)
             case ImportanceStep():
                 return 0.0
+            case RaceStep():
+                return race_evaluation_flops(prepared, step, race_times(prepared), self._events(step))
             case SandwichStep():
                 sandwich = expected_sandwich(plan, trial, step)
                 passes = dict.fromkeys(sandwich.scales, self.epochs["sandwich"])
@@ -135,9 +162,10 @@ class Estimator:
                 )
             case DistilStep():
                 made = prepared.expected_structure(trial, step)
-                return self._scored(made, self.epochs["distil"], prepared.expected_shape(step.name))
+                epochs = training_of(prepared.config, step).num_epochs
+                return self._scored(made, epochs, prepared.expected_shape(step.name))
             case ChooseStep():
-                return self._scored(prepared.structure(expected_percent(plan, trial, step.name)))
+                return self._scored(prepared.structure(self._percent(trial, step.name)))
             case PruneStep(scale_percent=percent) | CandidateStep(scale_percent=percent):
                 return self._scored(prepared.structure(percent))
 
@@ -148,23 +176,44 @@ class Estimator:
         validation = sum(pass_flops(shape, structure, rows) for rows in prepared.validation.values())
         return float((epochs + 1) * selection + validation)
 
-    def _training(self, stage: str, structure: Structure, shape: EncoderShape | None = None) -> float:
-        return 6 * self._macs(self.sizes[stage], structure, shape) * self.epochs[stage]
+    def _training(
+        self, stage: str, structure: Structure, shape: EncoderShape | None = None, epochs: int | None = None
+    ) -> float:
+        return 6 * self._macs(self.sizes[stage], structure, shape) * (epochs or self.epochs[stage])
 
-    def _teacher(self, stage: str, trial: Trial, step: SandwichStep | DistilStep) -> float:
+    def _race_epoch(self, scale: int) -> float:
+        return 6 * self._macs(self.sizes["sandwich"], self.prepared.structure(scale))
+
+    def _events(self, step: RaceStep) -> Sequence[RaceEvent]:
+        return self.race or expected_events(step, race_times(self.prepared), len(self.prepared.selection))
+
+    def _percent(self, trial: Trial, source: str) -> int:
+        """The scale of the model that a step leaves; what a race chose, once it is over."""
+        if self.race and source != TEACHER and isinstance(trial.step(source), ChooseStep):
+            alive = self.race[-1].alive
+            return alive[0] if alive else TEACHER_PERCENT
+        return expected_percent(self.prepared.plan, trial, source)
+
+    def _teacher(self, stage: str, trial: Trial, step: SandwichStep | DistilStep, epochs: int | None = None) -> float:
         prepared = self.prepared
-        structure = prepared.structure(expected_percent(prepared.plan, trial, step.source))
+        structure = prepared.structure(self._percent(trial, step.source))
         wanted = planned_objective(prepared, trial, step).needs().teacher
         if not wanted:
             return 0.0
         size = cached_bytes(prepared.train, prepared.task.num_labels, wanted, prepared.shape, structure)
         if size <= self.cache_bytes:
             return 2 * self._macs(self.once, structure)
-        return 2 * self._macs(self.sizes[stage], structure) * self.epochs[stage]
+        return 2 * self._macs(self.sizes[stage], structure) * (epochs or self.epochs[stage])
 
     def _macs(self, sizes: Iterable[tuple[int, int]], structure: Structure, shape: EncoderShape | None = None) -> float:
         shape = shape or self.prepared.shape
         return float(sum(forward_macs(shape, structure, rows, length) for rows, length in sizes))
+
+
+def importance_rows(prepared: PreparedRun) -> int:
+    """Training rows that importance is expected to be measured on."""
+    count, limit = len(prepared.train), prepared.config.pruning.importance_rows
+    return min(_AUTO_ROWS if limit == "auto" else limit or count, count)
 
 
 def _sizes(rows: EncodedRows, batches: Iterable[Tensor]) -> list[tuple[int, int]]:

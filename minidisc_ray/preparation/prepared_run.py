@@ -81,7 +81,11 @@ class PreparedRun:
     @property
     def importance_key(self) -> str:
         """Names the importance scores; how they are ranked comes after."""
-        return digest([self.teacher_key, self.config.pruning.importance_rows])
+        pruning = self.config.pruning
+        if pruning.importance_rows != "auto":
+            return digest([self.teacher_key, pruning.importance_rows])
+        # How many rows that takes depends on what is kept of the ranking.
+        return digest([self.teacher_key, "auto", pruning.ranking, self.plan.student_percent])
 
     @property
     def teacher_folder(self) -> Path:

@@ -19,6 +19,7 @@ from minidisc_ray.files.patience import retry_storage
 from minidisc_ray.files.writing import is_there, read_json, remove, write_text
 from minidisc_ray.run_files.result import ROUNDING
 from minidisc_ray.run_files.result_flaws import impossible_number
+from minidisc_ray.training.race_check import RaceCheck
 from minidisc_ray.training.state import EpochRecord
 
 logger = logging.getLogger("minidisc_ray")
@@ -54,6 +55,11 @@ class StageRecord(Config):
     chosen_percent: int | None = None
     chosen_chain: tuple[int, ...] = Field((), description="Every assistant chosen together, largest first.")
     tradeoffs: dict[int, float] = Field(default_factory=dict)
+    num_rows: int | None = Field(None, description="Of importance: training rows that it was measured on.")
+    agreement: float | None = Field(
+        None, description="Of a sample of them: how far its halves keep the same units, a Jaccard index."
+    )
+    race: tuple[RaceCheck, ...] = Field((), description="Of a race: its evaluations, the last one with the choice.")
 
     @property
     def percent(self) -> int:

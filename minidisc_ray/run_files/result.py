@@ -14,6 +14,7 @@ from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.writing import write_text
 from minidisc_ray.run_files.result_costs import CostRecord
 from minidisc_ray.run_files.result_flaws import first_flaw, impossible_number
+from minidisc_ray.training.race_check import RaceCheck
 
 SCHEMA_VERSION: Final = 1
 _RESULT = "result.json"
@@ -126,6 +127,7 @@ class RunResult(Config):
         "value chooses at the epoch that the run's own value kept.",
     )
     selection_rule: str | None = None
+    race: tuple[RaceCheck, ...] = Field((), description="Evaluations of a race, the last one with its choice.")
     student: ModelRecord
     student_source: str | None = Field(
         None, description="The checkpoint that a student started from; None where it was cut from the model above it."

@@ -34,6 +34,6 @@ def build_plan(config: RunConfig) -> Plan:
             assert percent is not None, "the law's scale is asked for before the sizes of the models are known"
             return plan_assistant(percent, student)
         case MiniDiscConfig():
-            return plan_minidisc(config.schedule, student)
+            return plan_minidisc(config.schedule, student, config.student.kind == "pruned")
         case MaxiDiscConfig():
             return plan_maxidisc(config.schedule, student)

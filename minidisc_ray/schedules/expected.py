@@ -1,6 +1,7 @@
 """Scales that only the run itself will know, as they are expected before it: for sizes and closed forms."""
 
 from minidisc_ray.core.grid import TEACHER_PERCENT
+from minidisc_ray.core.race import FIRST_ROWS, CheckTimes, RaceEvent
 from minidisc_ray.schedules.plan import (
     TEACHER,
     CandidateStep,
@@ -9,9 +10,13 @@ from minidisc_ray.schedules.plan import (
     Place,
     Plan,
     PruneStep,
+    RaceStep,
     SandwichStep,
     Trial,
 )
+
+_TIMES_STUDENT = 2.5
+_MOST_PERCENT = 50
 
 
 def expected_percent(plan: Plan, trial: Trial, source: str) -> int:
@@ -38,11 +43,37 @@ def expected_sandwich(plan: Plan, trial: Trial, step: SandwichStep) -> SandwichS
     return step if step.source == TEACHER else step.below(expected_percent(plan, trial, step.source))
 
 
+def expected_winner(race: RaceStep) -> int:
+    """The candidate that a race is expected to choose: the one nearest to 2.5 times the student's scale."""
+    return min(race.candidates, key=lambda scale: (abs(scale - _TIMES_STUDENT * race.student_percent), scale))
+
+
+def expected_events(race: RaceStep, times: CheckTimes, num_rows: int) -> tuple[RaceEvent, ...]:
+    """What a race is expected to do: leave out what is above 50% early on, and choose at 3/4 of the latest moment.
+
+    Args:
+        race: the step.
+        times: of its evaluations.
+        num_rows: selection rows.
+    """
+    small = tuple(scale for scale in race.candidates if scale <= _MOST_PERCENT) or race.candidates
+    last = next(step for step in times.steps if 4 * step >= 3 * times.latest_step)
+    events = [RaceEvent(0, race.candidates, min(num_rows, FIRST_ROWS))]
+    for step in times.steps[1:]:
+        rows = min(num_rows, 2 * events[-1].num_rows if len(events) > 1 else FIRST_ROWS)
+        if step >= last:
+            return (*events, RaceEvent(step, (expected_winner(race),), rows))
+        events.append(RaceEvent(step, small, rows))
+    raise AssertionError(times)
+
+
 def _of_place(plan: Plan, trial: Trial, place: Place) -> int:
-    """Choices are expected to part the grid evenly: one falls on its middle."""
+    """Choices are expected to part the grid evenly: one falls on its middle; a race's on what is usual there."""
     choices = [step for step in trial.steps if isinstance(step, ChooseStep)]
     index = next(number for number, step in enumerate(choices) if step.name == place.choose)
     choice = choices[index]
+    if choice.sandwich is not None and isinstance(race := trial.step(choice.sandwich), RaceStep):
+        return expected_winner(race)
     earlier = sum(step.num_chosen for step in choices[:index])
     total = earlier + choice.num_chosen + choice.num_below
     candidates = _candidates(plan, trial, choice)

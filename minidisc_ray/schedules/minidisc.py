@@ -1,6 +1,6 @@
 """MiniDisc: one trial (section 3.3), with one assistant or several (section 1: "recursively applying")."""
 
-from minidisc_ray.configs.schedule import MiniDiscConfig
+from minidisc_ray.configs.schedule import LambdaSelectionConfig, MiniDiscConfig
 from minidisc_ray.schedules.plan import (
     FIRST_STUDENT,
     MAIN_TRIAL,
@@ -11,13 +11,23 @@ from minidisc_ray.schedules.plan import (
     OwnStep,
     Place,
     Plan,
+    RaceStep,
     SandwichStep,
     Trial,
 )
 
 
-def plan_minidisc(schedule: MiniDiscConfig, student_percent: int) -> Plan:
-    """Sandwich, choice, distillation; then once more from the teacher, if distillation is residual (appendix L)."""
+def plan_minidisc(schedule: MiniDiscConfig, student_percent: int, is_pruned: bool = True) -> Plan:
+    """Sandwich, choice, distillation; then once more from the teacher, if distillation is residual (appendix L).
+
+    Args:
+        schedule: of the recipe.
+        student_percent: the student's scale.
+        is_pruned: whether the student is cut from the teacher as the sandwich's slices are, so that it may go on from
+            its own.
+    """
+    if schedule.search == "race":
+        return _plan_race(schedule, student_percent, is_pruned)
     chain = _joint_chain if schedule.chain == "joint" else _repeated_chain
     steps = chain(schedule, student_percent)
     last = steps[-1].name
@@ -29,6 +39,23 @@ def plan_minidisc(schedule: MiniDiscConfig, student_percent: int) -> Plan:
     else:
         steps.append(DistilStep(last, student_percent, STUDENT))
     return Plan(trials=(Trial(MAIN_TRIAL, tuple(steps)),))
+
+
+def _plan_race(schedule: MiniDiscConfig, student_percent: int, is_pruned: bool) -> Plan:
+    """The race makes the choice; the student goes on from its slice, under the assistant."""
+    assert isinstance(schedule.selection, LambdaSelectionConfig)
+    race = RaceStep(
+        candidates=schedule.scales.scales(student_percent),
+        student_percent=student_percent,
+        num_sampled=schedule.num_sampled,
+        sampling="per_step",
+        rule=schedule.selection,
+        lam=schedule.selection.lam,
+    )
+    choice = ChooseStep(schedule.selection, race.name)
+    slice_of = race.name if is_pruned else None
+    student = DistilStep(choice.name, student_percent, STUDENT, slice_of=slice_of)
+    return Plan(trials=(Trial(MAIN_TRIAL, (race, choice, student)),))
 
 
 def _repeated_chain(schedule: MiniDiscConfig, student_percent: int) -> list[OwnStep]:

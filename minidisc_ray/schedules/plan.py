@@ -4,7 +4,7 @@ A step that starts from a model names it: the teacher, or an earlier step of the
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from minidisc_ray.configs.schedule import SelectionConfig
@@ -86,6 +86,21 @@ class SandwichStep:
 
 
 @dataclass(frozen=True)
+class RaceStep(SandwichStep):
+    """A sandwich that loses candidates as it is trained, and from its choice on holds {assistant, student's slice}.
+
+    Attributes:
+        lam: of the trade-off that it chooses by.
+    """
+
+    lam: float = 0.2
+
+    def as_sandwich(self) -> SandwichStep:
+        """The same scales trained without a race."""
+        return SandwichStep(**{found.name: getattr(self, found.name) for found in fields(SandwichStep)})
+
+
+@dataclass(frozen=True)
 class CandidateStep:
     """Take one candidate out of the run's sandwich, as a model of its own; needs no training."""
 
@@ -129,12 +144,15 @@ class DistilStep:
         source: the model that teaches.
         scale: of the model to be made.
         continues: the step whose model is trained further, in place of one cut from the source.
+        slice_of: the race whose slice of the student's scale is trained further, for half the epochs, and kept where
+            that makes it no better.
     """
 
     source: str
     scale: int | Place
     name: str
     continues: str | None = None
+    slice_of: str | None = None
 
     @property
     def makes_student(self) -> bool:

@@ -14,6 +14,7 @@ from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.elastic import ElasticModel
 from minidisc_ray.objectives import Objective
 from minidisc_ray.training.learner import Learner, Scores
+from minidisc_ray.training.race import Race
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers
 
@@ -40,12 +41,14 @@ class NestedModels:
         structures: of each model, by scale percent.
         scales_of_step: which of them each step trains.
         selection_score: from every model's selection metrics to the number that picks the kept state.
+        race: chooses one of them as they are trained, where it is to be chosen so.
     """
 
     largest: PreTrainedModel
     structures: Mapping[int, Structure]
     scales_of_step: Callable[[int], tuple[int, ...]]
     selection_score: Callable[[Scores], float]
+    race: Race | None = None
 
 
 def distillation_learner(
@@ -74,6 +77,7 @@ def distillation_learner(
         pad_token_id=inputs.pad_token_id,
         workers=inputs.workers,
         precision=inputs.precision,
+        race=models.race,
     )
 
 

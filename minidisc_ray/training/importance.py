@@ -1,7 +1,7 @@
 """Importance of every head and neuron over training rows (MiniDisc, appendix A, equations 6 and 8)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from minidisc_ray.training.predict import to_device
 from minidisc_ray.training.workers import Workers
 
 BATCH_SIZE = 32
+# At which two halves of a sample are taken to say the same, as a Jaccard index of the units that they keep.
+STABLE_AGREEMENT = 0.75
+_FIRST_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,65 @@ class Importance:
     heads: tuple[Tensor, ...]
     neurons: tuple[Tensor, ...]
     flops: float
+
+
+@dataclass(frozen=True)
+class SampledImportance:
+    """Importance over a sample.
+
+    Attributes:
+        importance: of the sample.
+        num_rows: of it.
+        agreement: how far its two halves keep the same units.
+    """
+
+    importance: Importance
+    num_rows: int
+    agreement: float
+
+
+def measure_until_stable(
+    measure: Callable[[Tensor], Importance],
+    order: Tensor,  # (N,) all rows, shuffled
+    agreement_of: Callable[[Importance, Importance], float],
+) -> SampledImportance:
+    """Importance over more and more rows, until two halves of them keep the same units, or there are no more.
+
+    Ours: the paper uses all rows. The sample starts with 128 and doubles.
+
+    Args:
+        measure: importance over the rows at some positions.
+        order: every row once.
+        agreement_of: how far two measurements keep the same units, in [0, 1].
+    """
+    halves: list[Importance] = []
+    flops, done = 0.0, 0
+    while True:
+        more = order[done : max(_FIRST_ROWS, 2 * done)]
+        parts = (more[::2], more[1::2])
+        found = [measure(part.sort().values) for part in parts]
+        flops += sum(part.flops for part in found)
+        seen = [len(order[:done][half::2]) for half in (0, 1)]
+        halves = [
+            _pooled(halves[half], seen[half], found[half], len(parts[half])) if halves else found[half]
+            for half in (0, 1)
+        ]
+        done += len(more)
+        agreed = agreement_of(*halves)
+        if agreed >= STABLE_AGREEMENT or done >= len(order):
+            first, second = halves
+            whole = _pooled(first, done - done // 2, second, done // 2)
+            return SampledImportance(replace(whole, flops=flops), done, agreed)
+
+
+def _pooled(ours: Importance, our_rows: int, theirs: Importance, their_rows: int) -> Importance:
+    """The mean over both samples' rows."""
+    share = our_rows / (our_rows + their_rows)
+
+    def mean(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(share * a + (1 - share) * b for a, b in zip(first, second, strict=True))
+
+    return Importance(mean(ours.heads, theirs.heads), mean(ours.neurons, theirs.neurons), ours.flops + theirs.flops)
 
 
 def measure_importance(

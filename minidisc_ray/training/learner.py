@@ -1,6 +1,6 @@
 """What the loop trains: shared weights, an objective, a teacher, and the scales of each step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from minidisc_ray.models.families import shape_of
 from minidisc_ray.objectives import Objective
 from minidisc_ray.training.autocast import autocast
 from minidisc_ray.training.predict import predict
+from minidisc_ray.training.race import Race
 from minidisc_ray.training.score import pass_flops
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers
@@ -33,11 +34,13 @@ class Evaluation:
         scores: every candidate's metrics.
         loss: the mean loss of the labels, over all candidates.
         flops: of this worker's forward passes.
+        logits: every candidate's, (N, C).
     """
 
     scores: Scores
     loss: float
     flops: int
+    logits: dict[int, np.ndarray]
 
 
 @dataclass
@@ -51,6 +54,7 @@ class Learner:
         scales_of_step: which candidates a step trains; their losses are averaged.
         selection_score: from every candidate's metrics to the number that early stopping maximises.
         task, selection, pad_token_id, workers, precision: what evaluation needs.
+        race: chooses among the candidates of a sandwich while they are trained; None where nothing is chosen.
     """
 
     elastic: ElasticModel
@@ -63,6 +67,7 @@ class Learner:
     pad_token_id: int
     workers: Workers
     precision: Precision
+    race: Race | None = None
 
     def __post_init__(self) -> None:
         self.shape: EncoderShape = shape_of(self.elastic.shared)
@@ -104,24 +109,31 @@ class Learner:
         """Training FLOPs of this worker so far, the teacher's forward passes included."""
         return self.flops + (self.teacher.flops if self.teacher is not None else 0)
 
-    def evaluate(self, rows: EncodedRows | None = None) -> Evaluation:
-        """Every candidate on the selection split, or on other rows."""
+    def evaluate(self, rows: EncodedRows | None = None, scales: Iterable[int] | None = None) -> Evaluation:
+        """Candidates on the selection split, or on other rows.
+
+        Args:
+            rows: by default the selection split.
+            scales: by default every candidate; of a race the chosen one, if there is one, and the student's slice.
+        """
         rows = self.selection if rows is None else rows
         labels = rows.labels.numpy()
-        found = self.predict(rows)
+        found = self.predict(rows, scales)
         scores = {scale: score(self.task, logits, labels) for scale, logits in found.items()}
         losses = [label_loss(self.task, logits, labels) for logits in found.values()]
-        structures = self.elastic.structures.values()
-        flops = sum(pass_flops(self.shape, structure, rows, self.workers) for structure in structures)
-        return Evaluation(scores, sum(losses) / len(losses), flops)
+        flops = sum(pass_flops(self.shape, self.elastic.structures[scale], rows, self.workers) for scale in found)
+        return Evaluation(scores, sum(losses) / len(losses), flops, found)
 
-    def predict(self, rows: EncodedRows) -> dict[int, np.ndarray]:
-        """Every candidate's logits, (N, C)."""
+    def predict(self, rows: EncodedRows, scales: Iterable[int] | None = None) -> dict[int, np.ndarray]:
+        """Candidates' logits, (N, C); by default those that :meth:`evaluate` takes."""
         self.elastic.train(False)
+        if scales is None:
+            scales = self.elastic.structures if self.race is None else self.race.scales_to_follow()
+        wanted = tuple(scales)
 
         def run(batch: Batch) -> Mapping[int, Tensor]:
             with autocast(self.precision, self.workers.device):
                 embedded = self.elastic.embed(batch)
-                return {scale: self.elastic.run(scale, embedded, batch).logits for scale in self.elastic.structures}
+                return {scale: self.elastic.run(scale, embedded, batch).logits for scale in wanted}
 
         return predict(run, rows, self.task.num_labels, self.pad_token_id, self.workers)

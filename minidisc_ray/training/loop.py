@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.core.trace import Totals
-from minidisc_ray.data import EncodedRows, collate, epoch_batches, shard
+from minidisc_ray.data import EncodedRows, collate, epoch_batches, shard, take_rows
 from minidisc_ray.models.dropout import seed_dropout
 from minidisc_ray.training.checkpoints import Checkpoints
 from minidisc_ray.training.learner import Evaluation, Learner
 from minidisc_ray.training.notice import Preempted, must_stop
 from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
 from minidisc_ray.training.predict import to_device
+from minidisc_ray.training.race_check import RaceCheck
 from minidisc_ray.training.state import EpochRecord, LossSum, TrainingState, best_epoch
 from minidisc_ray.training.step_meter import StepMeter
 from minidisc_ray.training.sums import LossSums
@@ -32,6 +33,9 @@ class Observer(Protocol):
 
     def on_step(self, step: int, num_steps: int, epoch: int, losses: dict[str, Tensor]) -> None:
         """After an optimiser step; ``losses`` are this worker's, still on the device."""
+
+    def on_check(self, check: RaceCheck) -> None:
+        """After an evaluation of a race's candidates."""
 
     def on_epoch(self, record: EpochRecord, checkpoint: Path) -> None:
         """After an evaluation, with the newest checkpoint's folder."""
@@ -64,12 +68,16 @@ def train(
     num_steps = math.ceil(len(rows) / training.batch_size) * training.num_epochs
     settled_epoch = math.floor(learner.objective.final_phase_start() * training.num_epochs)
     meter = StepMeter(workers.device)
+    race, race_flops = learner.race, 0.0
+    if race is not None:
+        race.resume(state.race)
 
     while state.epochs_done < training.num_epochs and not _is_patience_over(state, training, settled_epoch):
         epoch, step, in_epoch = state.epochs_done + 1, state.steps_done, state.step_in_epoch
         batches = epoch_batches(rows.lengths, training.batch_size, seed, state.epochs_done)
         sums, is_asked = LossSums(workers, state.partial_losses), False
         learner.elastic.train()
+        race_flops += _check_race(learner, training, step, observer)
         for part in _between_checkpoints(batches, in_epoch, step, training.checkpoint_steps):
             for indices in meter.watch(part):
                 for group in optimizer.param_groups:
@@ -83,12 +91,15 @@ def train(
                 sums.add(losses)
                 if is_asked := must_stop(workers):
                     break
+                race_flops += _check_race(learner, training, step, observer)
             if is_asked or in_epoch < len(batches):
                 within = {
                     "steps_done": step,
                     "step_in_epoch": in_epoch,
                     "partial_losses": _finite_sums(sums, training, epoch),
                     "training_flops": flops_before + workers.sum_number(learner.total_flops()),
+                    "evaluation_flops": state.evaluation_flops + race_flops,
+                    "race": () if race is None else race.checks,
                     "step_seconds": meter.seconds,
                     "step_memory_bytes": meter.memory_bytes,
                 }
@@ -102,7 +113,7 @@ def train(
             metrics=found.scores,
             selection_score=learner.selection_score(found.scores),
             selection_loss=found.loss,
-            is_final_phase=epoch > settled_epoch,
+            is_final_phase=epoch > settled_epoch and (race is None or race.choice is not None),
         )
         history = (*state.history, record)
         is_best = best_epoch(history) == epoch
@@ -112,10 +123,12 @@ def train(
             best_epoch=epoch if is_best else state.best_epoch,
             history=history,
             training_flops=flops_before + workers.sum_number(learner.total_flops()),
-            evaluation_flops=state.evaluation_flops + workers.sum_number(found.flops),
+            evaluation_flops=state.evaluation_flops + race_flops + workers.sum_number(found.flops),
             step_seconds=meter.seconds,
             step_memory_bytes=meter.memory_bytes,
+            race=() if race is None else race.checks,
         )
+        race_flops = 0.0
         if is_best:
             best = _copy(trained)
         checkpoints.save(trained, optimizer, state, is_best)
@@ -160,6 +173,21 @@ def _take_step(
     for gradients in learner.gradients:
         workers.sum_(gradients.buffer)
     return sums
+
+
+def _check_race(learner: Learner, training: TrainingConfig, step: int, observer: Observer) -> float:
+    """Have a race look at its candidates where it is time to; returns what that took, in FLOPs of all workers."""
+    race = learner.race
+    if race is None or not race.is_due(step):
+        return 0.0
+    rows = take_rows(learner.selection, torch.from_numpy(race.rows_to_score()))
+    try:
+        found = learner.evaluate(rows, race.scales_to_score(step))
+        observer.on_check(race.check(step, found.logits))
+    except ValueError as error:
+        raise TrainingError(f"after step {step} {error}; {_remedy(training)}") from error
+    learner.elastic.train()
+    return learner.workers.sum_number(found.flops)
 
 
 def _mix(*numbers: int) -> int:
@@ -215,8 +243,8 @@ def _remedy(training: TrainingConfig) -> str:
 
 
 def _is_patience_over(state: TrainingState, training: TrainingConfig, settled_epoch: int) -> bool:
-    """Whether the best epoch is long ago, counted from where the objective stays what it is."""
-    if training.early_stop_epochs is None:
+    """Whether the best epoch is long ago, counted from where the objective stays what it is, and a race is over."""
+    if training.early_stop_epochs is None or not state.history or not state.history[-1].is_final_phase:
         return False
     return state.epochs_done - max(state.best_epoch, settled_epoch) >= training.early_stop_epochs
 

@@ -20,6 +20,7 @@ from minidisc_ray.files.mirroring import download_sealed_folder
 from minidisc_ray.files.patience import StorageError, retry_storage
 from minidisc_ray.files.sealing import write_folder
 from minidisc_ray.files.writing import put_in_place
+from minidisc_ray.training.race_check import RaceCheck
 
 Metrics = dict[int, dict[str, float]]
 # A loss term's sum over steps, and over how many.
@@ -57,7 +58,8 @@ class TrainingState(Config):
     """Where a stage stands after a whole epoch, or after a step within one.
 
     ``step_seconds`` and ``step_memory_bytes`` are of the steps that the first worker's process took itself, FLOPs of
-    all workers. ``partial_losses`` has, for each worker, the sums over the steps of the epoch that is not over.
+    all workers. ``partial_losses`` has, for each worker, the sums over the steps of the epoch that is not over;
+    ``race`` has the evaluations of a race so far.
     """
 
     epochs_done: int = 0
@@ -70,6 +72,7 @@ class TrainingState(Config):
     evaluation_flops: float = 0.0
     step_seconds: float | None = None
     step_memory_bytes: int | None = None
+    race: tuple[RaceCheck, ...] = ()
 
     @property
     def best(self) -> EpochRecord | None:

@@ -42,6 +42,21 @@ def take_candidate(context: Context, sandwich: Path, scale: int, folder: Path) -
     return load_model(folder / "model")
 
 
+def take_teacher(context: Context, sandwich: Path, folder: Path) -> PreTrainedModel:
+    """The teacher as its own assistant, saved where a later step finds it, its units in order.
+
+    Args:
+        context: of the trial that takes it.
+        sandwich: the folder of the stage whose objective's own parts go along.
+        folder: of the stage that takes it.
+    """
+    if context.workers.is_first:
+        save_model(teacher_in_order(context.prepared), context.prepared.tokenizer, folder / "model")
+        copy_objective_parts(sandwich, folder)
+    context.workers.wait()
+    return load_model(folder / "model")
+
+
 def take_model(context: Context, stage: Path, folder: Path) -> PreTrainedModel:
     """Another stage's model, copied to where a later step finds it."""
     if context.workers.is_first:
@@ -91,6 +106,8 @@ def build_student(
     structure = student_structure(prepared, structure_of(source.config))
     if own is not None:
         return load_checkpoint_student(prepared), structure
+    if step.slice_of is not None:
+        return cut(load_model(context.folder / "stages" / step.slice_of / "model"), structure), structure
     if isinstance(prepared.config.student, LayersStudentConfig):
         source = take_layers(source, prepared.kept_layers)
     return cut(source, structure), structure

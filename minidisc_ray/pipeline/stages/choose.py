@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.pipeline.choice import choose
 from minidisc_ray.pipeline.context import Context, StageAttempt, logger
-from minidisc_ray.pipeline.stages._build import take_candidate, take_model
+from minidisc_ray.pipeline.stages._build import take_candidate, take_model, take_teacher
 from minidisc_ray.pipeline.stages._scores import record_of, teacher_metric_of
 from minidisc_ray.run_files.failures import trial_folder
 from minidisc_ray.run_files.records import StageRecord, read_record
@@ -13,7 +14,9 @@ from minidisc_ray.schedules.plan import ChooseStep
 
 
 def choose_assistant(context: Context, step: ChooseStep, attempt: StageAttempt) -> StageRecord:
-    """Choose among candidates by the recipe's rule, and keep the first one's model."""
+    """Choose among candidates by the recipe's rule, and keep the first one's model; a race has chosen by itself."""
+    if race := [record for record in attempt.earlier if record.stage == step.sandwich and record.race]:
+        return _take_winner(context, step, attempt, race[0])
     prepared = context.prepared
     found = _candidates(context, step, attempt.earlier)
     task = prepared.task
@@ -44,6 +47,20 @@ def choose_assistant(context: Context, step: ChooseStep, attempt: StageAttempt) 
             "tradeoffs": choice.tradeoffs,
         }
     )
+
+
+def _take_winner(context: Context, step: ChooseStep, attempt: StageAttempt, race: StageRecord) -> StageRecord:
+    """Keep the assistant that a race chose; of a race that chose none, the teacher."""
+    last = race.race[-1]
+    chosen = last.choice
+    assert chosen is not None
+    folder = context.folder / "stages" / race.stage
+    if chosen == TEACHER_PERCENT:
+        assistant = take_teacher(context, folder, attempt.folder)
+    else:
+        assistant = take_candidate(context, folder, chosen, attempt.folder)
+    made = record_of(context, step.name, chosen, assistant)
+    return made.model_copy(update={"chosen_percent": chosen, "chosen_chain": (chosen,), "tradeoffs": last.tradeoffs})
 
 
 def _candidates(

@@ -7,13 +7,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from minidisc_ray.core.structure import agreement, rank_units
 from minidisc_ray.files.writing import write_file
-from minidisc_ray.pipeline.context import Context
+from minidisc_ray.pipeline.context import Context, logger
 from minidisc_ray.pipeline.stages._shared_artifact import ensure_shared
 from minidisc_ray.pipeline.structures import IMPORTANCE, load_shared_teacher
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.records import StageRecord
-from minidisc_ray.training.importance import measure_importance
+from minidisc_ray.training.importance import Importance, measure_importance, measure_until_stable
 
 
 def ensure_importance(context: Context) -> StageRecord:
@@ -24,30 +25,57 @@ def ensure_importance(context: Context) -> StageRecord:
 def _make_importance(context: Context, work: Path, beat: Callable[[], None]) -> StageRecord:
     prepared = context.prepared
 
+    teacher, pruning = load_shared_teacher(prepared), prepared.config.pruning
+
     def on_batch(done: int, count: int) -> None:
         if done % 20 == 0 or done >= count:
             context.progress("importance", "running", min(done, count), count)
             beat()
 
-    importance = measure_importance(
-        load_shared_teacher(prepared),
-        prepared.train,
-        _importance_rows(prepared),
-        prepared.task,
-        prepared.pad_token_id,
-        context.workers,
-        on_batch,
-    )
+    def measure(positions: Tensor) -> Importance:
+        return measure_importance(
+            teacher, prepared.train, positions, prepared.task, prepared.pad_token_id, context.workers, on_batch
+        )
+
+    def agreement_of(first: Importance, second: Importance) -> float:
+        pairs = ((first.heads, second.heads), (first.neurons, second.neurons))
+        rankings = ([rank_units(scores, pruning.ranking) for scores in pair] for pair in pairs)
+        return min(agreement(ours, theirs, prepared.plan.student_percent) for ours, theirs in rankings)
+
+    if pruning.importance_rows == "auto":
+        sampled = measure_until_stable(measure, _shuffled(prepared), agreement_of)
+        importance, num_rows, agreed = sampled.importance, sampled.num_rows, sampled.agreement
+        if context.workers.is_first:
+            logger.info(
+                "[%s] importance: %d of %d rows; two halves of them keep %.0f%% of the same units",
+                context.trial,
+                num_rows,
+                len(prepared.train),
+                100 * agreed,
+            )
+    else:
+        positions = _importance_rows(prepared, pruning.importance_rows)
+        importance, num_rows, agreed = measure(positions), len(positions), None
     if context.workers.is_first:
         tensors = {f"heads.{layer:03d}": scores for layer, scores in enumerate(importance.heads)}
         tensors |= {f"neurons.{layer:03d}": scores for layer, scores in enumerate(importance.neurons)}
         write_file(work / IMPORTANCE, lambda temporary: save_file(tensors, temporary))
-    return StageRecord(stage="importance", trial=context.trial, training_flops=importance.flops)
+    return StageRecord(
+        stage="importance",
+        trial=context.trial,
+        training_flops=importance.flops,
+        num_rows=num_rows,
+        agreement=agreed,
+    )
 
 
-def _importance_rows(prepared: PreparedRun) -> Tensor:
-    count, limit = len(prepared.train), prepared.config.pruning.importance_rows
+def _importance_rows(prepared: PreparedRun, limit: int | None) -> Tensor:
+    count = len(prepared.train)
     if limit is None or limit >= count:
         return torch.arange(count)
+    return _shuffled(prepared)[:limit].sort().values
+
+
+def _shuffled(prepared: PreparedRun) -> Tensor:
     generator = torch.Generator().manual_seed(prepared.config.data.selection_seed)
-    return torch.randperm(count, generator=generator)[:limit].sort().values
+    return torch.randperm(len(prepared.train), generator=generator)

@@ -82,7 +82,7 @@ def selection_title(result: RunResult) -> str:
 def candidate_table(result: RunResult) -> Table:
     """The candidates for a terminal; metrics are of the selection rows, in percent."""
     metric = selection_title(result)
-    table = _new_table(f"Assistant candidates, {metric} on: {result.selection_split}")
+    table = titled_table(f"Assistant candidates, {metric} on: {result.selection_split}")
     for heading in ("Scale", metric, "λ-tradeoff", "Negative derivative"):
         table.add_column(text_cell(heading), justify="right", overflow="fold")
     table.add_column("Trained", overflow="fold")
@@ -107,7 +107,7 @@ def candidate_table(result: RunResult) -> Table:
 def trial_table(result: RunResult) -> Table:
     """The sweep's trials for a terminal; metrics in percent, hours in the run's unit."""
     metric = metric_title(result.primary_metric)
-    table = _new_table(f"Trials, {metric} in percent; selected on: {result.selection_split}")
+    table = titled_table(f"Trials, {metric} in percent; selected on: {result.selection_split}")
     table.add_column("Assistant", justify="right", overflow="fold")
     table.add_column("Status", overflow="fold")
     unit = result.cost.device_unit
@@ -129,7 +129,8 @@ def trial_table(result: RunResult) -> Table:
     return table
 
 
-def _new_table(title: str) -> Table:
+def titled_table(title: str) -> Table:
+    """A table for a terminal, its title above it."""
     return Table(
         title=text_cell(title),
         title_justify="left",

@@ -10,6 +10,7 @@ from minidisc_ray.reports.comparison.render import footnotes, seen_warning
 from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.reports.pages.page import environment, page_figures, write_page
 from minidisc_ray.reports.run.candidates import candidate_rows, trial_rows
+from minidisc_ray.reports.run.race import RACE_HEADINGS, race_rows, went_without
 from minidisc_ray.run_files.result import ModelRecord, RunResult
 from minidisc_ray.run_files.result_costs import AttemptCost, StageCost
 
@@ -98,6 +99,9 @@ def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:
         "footnotes": [] if frame is None else footnotes(frame),
         "warning": seen_warning([result.task]) if result.teacher_may_have_seen_selection else "",
         "candidates": candidate_rows(result),
+        "race_headings": list(RACE_HEADINGS),
+        "race": race_rows(result),
+        "went_without": went_without(result),
         "choices": sorted(result.choice_by_lambda.items()),
         "trials": trial_rows(result),
         "stages": [(stage, _note(stage)) for stage in result.cost.stages],

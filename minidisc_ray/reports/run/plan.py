@@ -8,11 +8,12 @@ from minidisc_ray.core.structure import Structure
 from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.objective import untrained_head_note
 from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.preparation.race_costs import race_times
 from minidisc_ray.preparation.tokenizer import unknown_token_warnings
 from minidisc_ray.reports.run.plan_report import PlanReport, PlanTable
 from minidisc_ray.reports.words import compute_text, count_text
-from minidisc_ray.schedules.expected import expected_sandwich, expected_scale
-from minidisc_ray.schedules.plan import ChooseStep, DistilStep, Place, SandwichStep
+from minidisc_ray.schedules.expected import expected_events, expected_sandwich, expected_scale
+from minidisc_ray.schedules.plan import ChooseStep, DistilStep, Place, RaceStep, SandwichStep
 
 _FEW_ROWS = 50
 
@@ -131,7 +132,9 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
     """What steps do and are counted with that their names do not say."""
     plan = prepared.plan
     for trial, step in plan.own_steps():
-        if isinstance(step, SandwichStep):
+        if isinstance(step, RaceStep):
+            yield from _race_assumed(prepared, step)
+        elif isinstance(step, SandwichStep):
             sandwich = expected_sandwich(plan, trial, step)
             if sandwich.trained is None:
                 which = f"{sandwich.num_trained} of {_percents(sandwich.scales)}, drawn anew at each step"
@@ -141,6 +144,8 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
                 which = f"{_percents(sandwich.trained)}; the other candidates are only evaluated"
             yield f"{step.name} trains: {which}"
         elif isinstance(step, ChooseStep):
+            if step.sandwich is not None and isinstance(trial.step(step.sandwich), RaceStep):
+                continue
             places = [expected_scale(plan, trial, Place(step.name, place)) for place in range(step.num_chosen)]
             where = "the middle of the grid" if len(places) == 1 and not step.num_below else "parting the grid evenly"
             yield f"{step.name} is assumed to fall on {_percents(places)}, {where}; later steps are counted from there"
@@ -150,6 +155,22 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
         yield (
             f"matched: the FLOPs, in closed form and evaluation included, of {schedule.match.label} over {grid} with "
             f"eta {schedule.match.num_sampled}; reached in {prepared.config.distil_training.num_epochs} epochs"
+        )
+
+
+def _race_assumed(prepared: PreparedRun, race: RaceStep) -> Iterator[str]:
+    times = race_times(prepared)
+    _, *events, chosen = expected_events(race, times, len(prepared.selection))
+    fillings = max(0, race.num_sampled - 2)
+    yield (
+        f"{race.name} trains: at each step the largest candidate that is left, {fillings} more and the student's "
+        f"slice; what cannot win leaves, and one is chosen by step {times.latest_step:,} of {times.num_steps:,}, or by "
+        f"{times.latest_unlearned_step:,} if little is learned"
+    )
+    if events:
+        yield (
+            f"{race.name} is assumed to be left with {_percents(events[0].alive)} after {events[0].step:,} steps, and "
+            f"to choose {_percents(chosen.alive)} after {chosen.step:,}; a result is counted along its own way"
         )
 
 

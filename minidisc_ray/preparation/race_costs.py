@@ -1,0 +1,68 @@
+"""The closed form of a race's FLOPs, along the path that it took or is expected to take."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from minidisc_ray.core.race import CheckTimes, RaceEvent
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.schedules.plan import RaceStep
+from minidisc_ray.training.score import pass_flops
+
+
+def race_times(prepared: PreparedRun) -> CheckTimes:
+    """When a run's race is checked."""
+    training = prepared.config.sandwich_training
+    return CheckTimes(-(-len(prepared.train) // training.batch_size), training.num_epochs)
+
+
+def race_training_flops(
+    step: RaceStep, times: CheckTimes, events: Sequence[RaceEvent], epoch_flops: Callable[[int], float]
+) -> float:
+    """Of all steps: the largest candidate that is in, the slice, and each filling as often as any other.
+
+    Args:
+        step: the race.
+        times: of its evaluations.
+        events: its evaluations in order; the first one is at step 0.
+        epoch_flops: of an epoch's steps at a scale in percent.
+    """
+    ends = [*events[1:], RaceEvent(times.num_steps, (), 0)]
+    total = 0.0
+    for event, following in zip(events, ends, strict=True):
+        epochs = (following.step - event.step) / times.steps_per_epoch
+        total += epochs * sum(weight * epoch_flops(scale) for scale, weight in _weights(step, event.alive).items())
+    return total
+
+
+def race_evaluation_flops(
+    prepared: PreparedRun, step: RaceStep, times: CheckTimes, events: Sequence[RaceEvent]
+) -> float:
+    """Of the teacher's answers, of every check, and of every epoch's end."""
+    num_rows = len(prepared.selection)
+
+    def scored(structure: Structure) -> int:
+        return pass_flops(prepared.shape, structure, prepared.selection)
+
+    def of(alive: Sequence[int]) -> float:
+        return float(sum(scored(prepared.structure(scale)) for scale in (*alive, step.student_percent)))
+
+    total = float(scored(prepared.shape.full()))
+    before = [RaceEvent(0, step.candidates, 0), *events]
+    for earlier, event in pairwise(before):
+        total += of(times.scored(event.step, earlier.alive)) * event.num_rows / num_rows
+    for end in range(times.steps_per_epoch, times.num_steps + 1, times.steps_per_epoch):
+        # The slice, and once it is chosen the assistant.
+        total += of(events[-1].alive if events[-1].step <= end else ())
+    return total
+
+
+def _weights(step: RaceStep, alive: Sequence[int]) -> dict[int, float]:
+    """How often a step trains each scale."""
+    if not alive:
+        return {step.student_percent: 1.0}
+    largest, *fillings = alive
+    if step.num_sampled == 1:
+        return {largest: 1.0}
+    share = min(1.0, (step.num_sampled - 2) / len(fillings)) if fillings else 0.0
+    return {**dict.fromkeys(fillings, share), largest: 1.0, step.student_percent: 1.0}

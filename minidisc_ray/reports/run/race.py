@@ -1,0 +1,65 @@
+"""How a race went: its evaluations, who was left after each, and what was chosen when."""
+
+from rich.table import Table
+
+from minidisc_ray.core.grid import TEACHER_PERCENT
+from minidisc_ray.reports.cells import text_cell
+from minidisc_ray.reports.run.candidates import titled_table
+from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.training.race_check import RaceCheck, race_choice
+
+RACE_HEADINGS = ("Step", "Rows", "Candidates left", "Most probably best", "Its trade-off", "No assistant", "Decision")
+
+
+def race_rows(result: RunResult) -> list[tuple[str, ...]]:
+    """A line of cells for each evaluation, as ``RACE_HEADINGS`` names them; none where nothing raced."""
+    return [
+        (
+            f"{check.step:,}",
+            f"{check.num_rows:,}",
+            _left(check),
+            f"{check.favourite}% (p = {check.probabilities[check.favourite]:.2f})",
+            f"{check.tradeoffs[check.favourite]:.4f}",
+            f"{check.teacher_metric:.4f} (p = {check.teacher_probability:.2f})",
+            _decision(check),
+        )
+        for check in result.race
+    ]
+
+
+def race_line(result: RunResult) -> str:
+    """What was chosen when, in a sentence; empty where nothing raced."""
+    if not result.race:
+        return ""
+    last = result.race[-1]
+    when = "before any training" if last.step == 0 else f"after {last.step:,} steps"
+    return f"race: {race_choice(last)}, {when} and {len(result.race)} looks at the candidates"
+
+
+def race_table(result: RunResult) -> Table:
+    """The same for a terminal; trade-offs are in [0, 1], that of no assistant is the teacher's own metric."""
+    table = titled_table(f"Race, on: {result.selection_split}")
+    for heading in RACE_HEADINGS:
+        table.add_column(text_cell(heading), overflow="fold")
+    for row in race_rows(result):
+        table.add_row(*map(text_cell, row))
+    return table
+
+
+def _left(check: RaceCheck) -> str:
+    if not check.alive:
+        return "none"
+    if len(check.alive) == 1:
+        return f"{check.alive[0]}%"
+    return f"{len(check.alive)}: {check.alive[0]}% to {check.alive[-1]}%"
+
+
+def _decision(check: RaceCheck) -> str:
+    if check.choice is not None:
+        return f"chosen: {race_choice(check)}"
+    return "" if check.has_learned else "too little learned for a choice"
+
+
+def went_without(result: RunResult) -> bool:
+    """Whether a race ended without an assistant."""
+    return bool(result.race) and result.race[-1].choice == TEACHER_PERCENT

@@ -1,0 +1,24 @@
+"""How each step of a plan trains."""
+
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.training import TrainingConfig
+from minidisc_ray.schedules.plan import DistilStep, SandwichStep
+
+# A slice has been trained already: what does not help at once is not waited for.
+_SLICE_PATIENCE_EPOCHS = 2
+
+
+def training_of(config: RunConfig, step: SandwichStep | DistilStep) -> TrainingConfig:
+    """The training config of a sandwich or a distillation; a student that goes on from a slice has half the epochs."""
+    if isinstance(step, SandwichStep):
+        return config.sandwich_training
+    training = config.distil_training
+    if step.slice_of is None:
+        return training
+    patience = training.early_stop_epochs
+    return training.model_copy(
+        update={
+            "num_epochs": max(1, training.num_epochs // 2),
+            "early_stop_epochs": None if patience is None else min(patience, _SLICE_PATIENCE_EPOCHS),
+        }
+    )
