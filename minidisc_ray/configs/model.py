@@ -1,8 +1,8 @@
 """The teacher, the student, and how structures are cut."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.core.depth import Take
@@ -85,11 +85,17 @@ StudentConfig = Annotated[
 Checkpoint = PretrainedTeacherConfig | CheckpointStudentConfig
 
 
+def _rows_or_auto(value: Any) -> Any:
+    if value is None or value == "auto" or (isinstance(value, int) and value >= 1):
+        return value
+    raise ValueError(f"{value} is not allowed; use a whole number from 1, auto, or null for all rows")
+
+
 class PruningConfig(Config):
     """How importance becomes structures (MiniDisc, appendix A)."""
 
     ranking: Literal["global", "local"] = Field("global", description="Rank over all layers, or in each layer.")
     neuron_multiple: int = Field(8, ge=1, le=256, description="Neurons of a layer are rounded to this; 1 is exact.")
-    importance_rows: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+    importance_rows: Annotated[int | Literal["auto"] | None, BeforeValidator(_rows_or_auto)] = Field(
         None, description="Training rows used for importance, all by default; auto: a sample whose ranking is stable."
     )

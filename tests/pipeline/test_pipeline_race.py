@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pipeline_kit import SCHEDULES, Interrupted, interrupt, numbers, prepared_run, random_teacher, run
+from pipeline_kit import Interrupted, interrupt, numbers, prepared_run, random_teacher, run
 from safetensors.torch import load_file
 
 from minidisc_ray.core.grid import TEACHER_PERCENT
@@ -16,10 +16,11 @@ from minidisc_ray.run_files.records import read_record
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.training.race import Race
 
-GRID = {"kind": "list", "values": [80, 60, 40, 20]}
-SCHEDULES["race"] = {"kind": "minidisc", "search": "race", "scales": GRID}
-SCHEDULES["race_of_one"] = {"kind": "minidisc", "search": "race", "scales": {"kind": "list", "values": [50]}}
-EPOCHS = ("distil.num_epochs=6", "data.selection_fraction=0.3")
+RACE = (
+    "schedule={kind: minidisc, search: race, scales: [80, 60, 40, 20]}",
+    "distil.num_epochs=6",
+    "data.selection_fraction=0.3",
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def teacher(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def raced(storage, teacher) -> RunResult:
-    return run(storage, "race", (*teacher, *EPOCHS))
+    return run(storage, "minidisc", (*teacher, *RACE))
 
 
 def record_of(storage, result, stage):
@@ -68,7 +69,7 @@ def test_after_the_choice_only_assistant_and_slice_are_trained_and_scored(storag
         return trained[step]
 
     monkeypatch.setattr(Race, "scales_of_step", scales_of_step)
-    result = run(storage, "race", (*teacher, *EPOCHS, "name=watched"))
+    result = run(storage, "minidisc", (*teacher, *RACE, "name=watched"))
     last = result.race[-1]
     assert all(scales == (last.choice, 10) for step, scales in trained.items() if step >= last.step)
     before = [scales for step, scales in trained.items() if step < last.step]
@@ -82,10 +83,10 @@ def test_the_student_goes_on_from_the_slice_of_the_kept_state(storage, raced, te
     """With a learning rate of next to nothing it stays what the race left."""
     still = prepared_run(
         storage,
-        "race",
+        "minidisc",
         (
             *teacher,
-            *EPOCHS,
+            *RACE,
             "distil.learning_rate=1e-30",
             "name=still",
             "sandwich={num_epochs: 6, batch_size: 16, learning_rate: 2e-3, early_stop_epochs: null}",
@@ -102,7 +103,7 @@ def test_the_student_goes_on_from_the_slice_of_the_kept_state(storage, raced, te
 
 @pytest.mark.parametrize("epoch", [1, 2, 4])
 def test_an_interrupted_race_goes_on_to_the_same_result(tmp_path, raced, teacher, monkeypatch, epoch):
-    stopped = prepared_run(tmp_path, "race", (*teacher, *EPOCHS))
+    stopped = prepared_run(tmp_path, "minidisc", (*teacher, *RACE))
     with monkeypatch.context() as patch:
         interrupt(patch, "sandwich", epoch=epoch)
         with pytest.raises(Interrupted):
@@ -111,7 +112,7 @@ def test_an_interrupted_race_goes_on_to_the_same_result(tmp_path, raced, teacher
 
 
 def test_a_race_interrupted_between_two_checks_goes_on_to_the_same_result(tmp_path, raced, teacher, monkeypatch):
-    stopped = prepared_run(tmp_path, "race", (*teacher, *EPOCHS, "distil.checkpoint_steps=2"))
+    stopped = prepared_run(tmp_path, "minidisc", (*teacher, *RACE, "distil.checkpoint_steps=2"))
     steps = []
     original = StageObserver.on_step
 
@@ -136,14 +137,14 @@ def test_the_closed_form_follows_the_path_that_the_race_took(raced):
 
 
 def test_a_grid_of_one_is_chosen_as_soon_as_it_is_looked_at(tmp_path, teacher):
-    result = run(tmp_path, "race_of_one", (*teacher, *EPOCHS))
+    result = run(tmp_path, "minidisc", (*teacher, *RACE, "schedule.scales=[50]"))
     assert [(check.step, check.choice, check.reason) for check in result.race] == [(0, 50, "only_one")]
 
 
 def test_what_learns_nothing_goes_without_an_assistant_at_the_limit(tmp_path, teacher):
     """A teacher that is far above all candidates to the end, and a lambda that gives them nothing for their size."""
-    overrides = (*teacher, *EPOCHS, "distil.learning_rate=1e-30", "schedule.selection.lam=0")
-    prepared = prepared_run(tmp_path, "race", overrides)
+    overrides = (*teacher, *RACE, "distil.learning_rate=1e-30", "schedule.selection.lam=0")
+    prepared = prepared_run(tmp_path, "minidisc", overrides)
     result = run_in_process(prepared)
     last = result.race[-1]
     times = CheckTimes(-(-len(prepared.train) // 16), 6)
@@ -156,5 +157,5 @@ def test_what_learns_nothing_goes_without_an_assistant_at_the_limit(tmp_path, te
 
 @pytest.mark.parametrize("student", ["{kind: layers, num_layers: 1, width_percent: 20}"])
 def test_a_student_that_is_no_slice_is_distilled_in_full(tmp_path, teacher, student):
-    result = run(tmp_path, "race", (*teacher, *EPOCHS, f"student={student}"))
+    result = run(tmp_path, "minidisc", (*teacher, *RACE, f"student={student}"))
     assert record_of(tmp_path, result, "student").num_epochs == 6

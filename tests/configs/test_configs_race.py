@@ -1,0 +1,70 @@
+"""A race in a recipe: its defaults, its name, and what it does not go with."""
+
+import pytest
+
+from minidisc_ray.configs import UserError, resolve
+from minidisc_ray.configs.identity import run_identity
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.schedules import build_plan
+from minidisc_ray.schedules.plan import ChooseStep, DistilStep, RaceStep
+
+
+def recipe(schedule: str, *overrides: str) -> RunConfig:
+    raw = {"data": {"kind": "builtin"}, "teacher": {"kind": "builtin"}}
+    return resolve(raw, (f"schedule={schedule}", *overrides))
+
+
+def test_a_race_trains_three_networks_a_step_unless_it_is_given_another_number():
+    race = recipe("{kind: minidisc, search: race}").schedule
+    assert (race.num_sampled, race.sampling, race.label) == (3, "per_step", "MiniDisc (race)")
+    four = recipe("{kind: minidisc, search: race, num_sampled: 4}").schedule
+    assert (four.num_sampled, four.label) == (4, "MiniDisc (race, η = 4)")
+    paper = recipe("{kind: minidisc}").schedule
+    assert (paper.search, paper.num_sampled, paper.sampling, paper.label) == ("paper", 6, "fixed", "MiniDisc")
+
+
+def test_the_search_is_part_of_what_a_run_is_and_the_papers_leaves_names_as_they_were():
+    plain, spelled_out = recipe("{kind: minidisc}"), recipe("{kind: minidisc, search: paper}")
+    assert run_identity(plain, {}) == run_identity(spelled_out, {})
+    assert "search" not in run_identity(plain, {})["schedule"]
+    assert run_identity(recipe("{kind: minidisc, search: race}"), {})["schedule"]["search"] == "race"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ("search: rush", r"schedule.search: 'rush'.*paper.*race"),
+        ("search: race, sampling: fixed", "sampling is fixed, but search race draws at each step"),
+        ("search: race, selection: {kind: negative_derivative}", "search race chooses by lambda"),
+        ("search: race, num_assistants: 2", "num_assistants is 2, but search race makes one assistant"),
+        ("search: race, residual: true", "residual is True, but search race makes one assistant"),
+        ("search: race, scales: [5]", "5 is not strictly between the student's own scale"),
+    ],
+)
+def test_what_does_not_go_with_a_race_is_refused(schedule, message):
+    with pytest.raises(UserError, match=message):
+        recipe(f"{{kind: minidisc, {schedule}}}")
+
+
+def test_a_grid_of_one_and_more_networks_than_candidates_are_fine():
+    assert recipe("{kind: minidisc, search: race, scales: [40], num_sampled: 9}").candidate_scales() == (40,)
+
+
+def test_only_a_pruned_student_goes_on_from_its_slice():
+    race, choice, student = build_plan(recipe("{kind: minidisc, search: race}")).trials[0].steps
+    assert isinstance(race, RaceStep)
+    assert isinstance(choice, ChooseStep)
+    assert isinstance(student, DistilStep)
+    assert student.slice_of == race.name
+    layers = "student={kind: layers, num_layers: 1, width_percent: 20, scale_percent: 10}"
+    last = build_plan(recipe("{kind: minidisc, search: race}", layers)).trials[0].steps[-1]
+    assert isinstance(last, DistilStep)
+    assert last.slice_of is None
+
+
+def test_importance_takes_a_number_of_rows_or_auto():
+    assert recipe("{kind: minidisc}", "pruning.importance_rows=auto").pruning.importance_rows == "auto"
+    assert recipe("{kind: minidisc}", "pruning.importance_rows=64").pruning.importance_rows == 64
+    for wrong in ("some", "0", "1.5"):
+        with pytest.raises(UserError, match="importance_rows"):
+            recipe("{kind: minidisc}", f"pruning.importance_rows={wrong}")
