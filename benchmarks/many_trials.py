@@ -35,7 +35,7 @@ from minidisc_ray.ray_backend.monitor import RunMonitor
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
-from minidisc_ray.ray_backend.supervision.watching import watched
+from minidisc_ray.ray_backend.supervision.watching import in_thread
 from minidisc_ray.ray_backend.trial_actor import TrialActor, finish, runs_here
 from minidisc_ray.run_files.progress import Progress, write_progress
 
@@ -84,7 +84,9 @@ def measure(num_trials: int, num_cpus: int, storage: Path) -> dict[str, float]:
             sampler.start()
             begun = time.monotonic()
             try:
-                watched(fit_items, (queue, num_cpus, folder / "ray", turn, ShortTrial), monitor.check)
+                with in_thread(fit_items, queue, num_cpus, folder / "ray", turn, ShortTrial) as is_running:
+                    while is_running():
+                        monitor.check()
             finally:
                 took = time.monotonic() - begun
                 is_over.set()

@@ -17,7 +17,7 @@ from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
-from minidisc_ray.ray_backend.supervision.watching import closing_runs_on_stop, watched
+from minidisc_ray.ray_backend.supervision.watching import closing_runs_on_stop, in_thread
 from minidisc_ray.run_files.mirrored import fetch_run, probe_bucket
 from minidisc_ray.run_files.result import RunResult, load_result
 
@@ -77,7 +77,9 @@ def run_many(
                 _encode_first(touched[0])
                 use_storage(touched[0].storage, compute.storage_patience_seconds)
                 monitor = RunMonitor(touched, queue, lease, finisher, watch)
-                watched(fit_items, (queue, at_once, home / "ray", turn), monitor.check)
+                with in_thread(fit_items, queue, at_once, home / "ray", turn) as is_running:
+                    while is_running():
+                        monitor.check()
                 finisher.finish(queue)
         finisher.finish()
     return finisher.errors

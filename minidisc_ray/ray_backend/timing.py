@@ -25,7 +25,7 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.supervision.holding import HoldingCallback
-from minidisc_ray.ray_backend.supervision.watching import watched
+from minidisc_ray.ray_backend.supervision.watching import in_thread
 from minidisc_ray.ray_backend.trainer import last_line
 from minidisc_ray.ray_backend.worker import for_workers, report_metrics, report_to_train
 from minidisc_ray.training.loop import TrainingError
@@ -58,7 +58,9 @@ def estimate_on_ray(prepared: PreparedRun, budget_seconds: float = BUDGET_SECOND
         with cluster(prepared.config.compute.address) as nodes:
             begun_seconds = time.perf_counter() - begun_at
             at_once = trials_at_once(nodes, prepared.config.compute)
-            watched(lambda: results.append(_measure(found, storage, at_once, budget_seconds)), (), lambda: None)
+            with in_thread(lambda: results.append(_measure(found, storage, at_once, budget_seconds))) as is_running:
+                while is_running():
+                    pass
             done_at = time.perf_counter()
         cluster_seconds = begun_seconds + time.perf_counter() - done_at
     ((timings, overheads),) = results
