@@ -36,7 +36,7 @@ from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
 from minidisc_ray.ray_backend.supervision.watching import in_thread
-from minidisc_ray.ray_backend.trial_actor import TrialActor, finish, runs_here
+from minidisc_ray.ray_backend.trial_actor import TrialActor, _runs, finish
 from minidisc_ray.run_files.progress import Progress, write_progress
 
 _LEFT_OUT = 20
@@ -47,7 +47,7 @@ class ShortTrial(TrialActor):  # type: ignore[misc]
     """A trial whose stage ends at once."""
 
     def _trainable_func(self, config: dict[str, Any]) -> None:
-        folder, trial = runs_here()[config["run"]].run_folder, config["trial"]
+        folder, trial = _runs[config["run"]].run_folder, config["trial"]
         now = time.time()
         with Ledger(folder / "ledger.jsonl").attempt("stage", "nothing", trial, 1, "cpu-core"):
             for status in ("running", "finished"):

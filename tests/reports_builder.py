@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from study_kit import cells_of
+
+from minidisc_ray.configs.study import Cell
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.core.tradeoff import LAMBDA_SCAN, best_scale, lambda_tradeoff, negative_derivative
 from minidisc_ray.run_files.result import CandidateRecord, ModelRecord, RunResult, SplitRecord, TrialRecord
 from minidisc_ray.run_files.result_costs import CostRecord, StageCost
-from minidisc_ray.study.cells import Cell, Outcome, cells_of
+from minidisc_ray.study.cells import Outcome
 
 METRICS = {55: 0.872, 40: 0.865, 25: 0.79}
 

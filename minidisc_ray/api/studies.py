@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.paths import with_absolute_paths
-from minidisc_ray.configs.study import load_study
+from minidisc_ray.configs.study import Cell, load_study, study_runs
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.data import Splits, load_splits
 from minidisc_ray.files.patience import TRANSIENT, restoring_storage
@@ -21,7 +21,7 @@ from minidisc_ray.run_files.mirrored import fetch_run
 from minidisc_ray.run_files.progress import Progress
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.study.answers import FinishedRun
-from minidisc_ray.study.cells import Cell, Outcome, cells_of, read_outcomes, study_folder
+from minidisc_ray.study.cells import Outcome, read_outcomes, study_folder
 from minidisc_ray.study.findings import Findings, findings_of
 
 Watch = Callable[[Sequence[Progress]], None]
@@ -85,7 +85,7 @@ def prepare_study(
     """
     study = load_study(path, overrides, budget)
     _check_folder(study_folder(storage or study.storage, study), storage or study.storage)
-    cells, splits, known, found = cells_of(study, storage), dict[str, Splits](), dict[str, PreparedRun](), []
+    cells, splits, known, found = list(study_runs(study, storage)), dict[str, Splits](), dict[str, PreparedRun](), []
     for cell in cells:
         config = with_absolute_paths(cell.config)
         key = config.model_dump_json()

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from minidisc_ray.configs.printable import printable
+from minidisc_ray.configs.study import Cell
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.cells import text_cell
@@ -17,7 +18,6 @@ from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_lin
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
 from minidisc_ray.run_files.progress import Progress
 from minidisc_ray.run_files.result import RunResult
-from minidisc_ray.study.cells import Cell
 
 Watch = Callable[[Sequence[Progress]], None]
 _MOST_ROWS = 40

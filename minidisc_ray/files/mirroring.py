@@ -177,11 +177,6 @@ _pusher = Pusher(_send)
 _looked_at: dict[Path, float] = {}
 
 
-def flush() -> None:
-    """Send now what waits to be sent."""
-    _pusher.flush()
-
-
 def _reset_after_fork() -> None:
     """A forked process has no thread, and nothing of its own to send."""
     global _pusher

@@ -93,13 +93,6 @@ class Remote:
             if info.type == FileType.File and not info.path.endswith("/")
         }
 
-    def entry(self, relative: str) -> Entry | None:
-        """One object's; None where there is none."""
-        from pyarrow.fs import FileType
-
-        (info,) = self._call(lambda fs: fs.get_file_info([self._key(relative)]), relative)
-        return Entry(int(info.size or 0), (info.mtime_ns or 0) / 1e9) if info.type == FileType.File else None
-
     def read(self, relative: str) -> bytes | None:
         """A small object's content; None where there is none."""
 

@@ -16,7 +16,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.estimate.in_process import moved_to, storage_beside
+from minidisc_ray.estimate.passing_storage import moved_to, storage_beside
 from minidisc_ray.estimate.predict import Alternatives, alternatives, load_average, predict_costs
 from minidisc_ray.estimate.records import Estimate
 from minidisc_ray.estimate.stage_timer import StageTimer

@@ -1,6 +1,5 @@
 """One trial on several workers, as a Ray Train job."""
 
-import logging
 from pathlib import Path
 
 import ray.exceptions
@@ -14,8 +13,6 @@ from minidisc_ray.ray_backend.policies.queue import Failure
 from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a_retry
 from minidisc_ray.ray_backend.supervision.holding import HoldingCallback
 from minidisc_ray.ray_backend.worker import train_worker
-
-logger = logging.getLogger("minidisc_ray")
 
 _CONTROLLER_FAILURES = 3
 

@@ -25,11 +25,6 @@ _runs: dict[str, PreparedRun] = {}
 _hold: Hold | None = None
 
 
-def runs_here() -> dict[str, PreparedRun]:
-    """The runs that this actor was started for, by name."""
-    return _runs
-
-
 def _one_process(config: dict[str, Any]) -> None:
     run = _runs[config["run"]]
     workers = Workers(device=torch.device("cuda" if run.config.compute.gpus_per_worker > 0 else "cpu"))

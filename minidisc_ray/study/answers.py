@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.study import Cell
 from minidisc_ray.evaluation.choices import Sweep, SweepTrial
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
 from minidisc_ray.preparation.prepared_run import PreparedRun
@@ -19,7 +20,6 @@ from minidisc_ray.run_files.predictions import (
 )
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.plan import MAIN_TRIAL
-from minidisc_ray.study.cells import Cell
 
 _NO_ANSWERS = "no answers were kept row by row, by an older release, or they were removed; only a new run has them"
 

@@ -153,22 +153,6 @@ def read_checkpoint(folder: Path, parameters: Mapping[str, Tensor], optimizer: o
     return Checkpoint(state, weights, {} if optimizer is None else _checked_moments(optimizer, moments))
 
 
-def load_checkpoint(
-    folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: optim.Optimizer | None
-) -> TrainingState | None:
-    """Load a checkpoint into parameters and an optimiser; None, and nothing is loaded, if there is none that is whole.
-
-    Raises:
-        StorageError: if the storage does not come back in time.
-    """
-    try:
-        checkpoint = read_checkpoint(folder, parameters, optimizer)
-    except DamageError:
-        return None
-    checkpoint.load_into(parameters, optimizer)
-    return checkpoint.state
-
-
 def _read(folder: Path, with_moments: bool) -> tuple[str, dict[str, Tensor], dict[str, Tensor]]:
     text = (folder / _STATE).read_text(encoding="utf-8")
     moments = load_file(folder / _MOMENTS) if with_moments else {}

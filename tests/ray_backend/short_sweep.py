@@ -29,13 +29,13 @@ from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
 from minidisc_ray.ray_backend.supervision.stalls import note_place, place_of
 from minidisc_ray.ray_backend.supervision.watching import in_thread
-from minidisc_ray.ray_backend.trial_actor import TrialActor, finish, runs_here
+from minidisc_ray.ray_backend.trial_actor import TrialActor, _runs, finish
 from minidisc_ray.run_files.progress import Progress, write_progress
 
 
 class WaitingTrial(TrialActor):  # type: ignore[misc]
     def _trainable_func(self, config: dict[str, Any]) -> None:
-        run, trial = runs_here()[config["run"]], config["trial"]
+        run, trial = _runs[config["run"]], config["trial"]
         folder = run.run_folder
         note_place(folder, trial)
         with Ledger(folder / "ledger.jsonl").attempt("stage", "wait", trial, 1, "cpu-core"):

@@ -10,6 +10,7 @@ from training_kit import (
     Stop,
     importance_of,
     learner_of,
+    load_checkpoint,
     logits_of,
     promised,
     raise_at,
@@ -29,7 +30,7 @@ from minidisc_ray.models.forward import run_model
 from minidisc_ray.training.finetune import fine_tuning_learner
 from minidisc_ray.training.loop import TrainingError, train
 from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
-from minidisc_ray.training.state import EpochRecord, TrainingState, best_epoch, load_checkpoint
+from minidisc_ray.training.state import EpochRecord, TrainingState, best_epoch
 from minidisc_ray.training.workers import Workers
 
 
