@@ -30,6 +30,20 @@ def squared_error(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     return (student_logits.float() - teacher_logits.float()).square().mean(dim=-1)
 
 
+def prediction_losses(student: Tensor, teacher: Tensor, is_regression: bool, temperature: float = 1.0) -> Tensor:
+    """Soft cross-entropy of classes, or squared error of values, of each row, (B,).
+
+    Args:
+        student: logits, (B, C).
+        teacher: logits, (B, C).
+        is_regression: values have no distribution, and no temperature.
+        temperature: of both softmaxes.
+    """
+    if is_regression:
+        return squared_error(student, teacher)
+    return soft_cross_entropy(student, teacher, temperature)
+
+
 def soft_cross_entropy_sum(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """``-sum_c p_T(c) log p_S(c)``, summed over rows (MiniDisc, equation 2, first term of L_TSD).
 

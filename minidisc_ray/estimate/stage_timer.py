@@ -39,9 +39,8 @@ from minidisc_ray.schedules.plan import (
     TeacherStep,
     Trial,
 )
-from minidisc_ray.training.autocast import autocast
 from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
-from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, to_device
+from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, autocast, to_device
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers

@@ -1,7 +1,6 @@
 """Parameters, multiply-adds, latency and throughput of a run's models, teacher beside student (MiniDisc, table 11)."""
 
 import os
-import platform
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
+from minidisc_ray.accounting.place import processor_name
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.structure import Structure
@@ -167,11 +167,12 @@ def _measured(
     for entry in models:
         entry.model.to("cpu")
     has_teacher = models[0].name == TEACHER
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     return [
         replace(
             row,
             device=device.type,
-            device_name=_device_name(device),
+            device_name=device_name,
             status=MEASURED,
             latency_ms_1_row=single.median_ms,
             latency_ms_1_row_p10=single.p10_ms,
@@ -272,14 +273,3 @@ def _structure_in(folder: Path) -> Structure | None:
         return structure_of(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -10,6 +10,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.objective import DistillerConfig, MIAlphaConfig
 from minidisc_ray.core.divergence import (
     masked_row_sums,
+    prediction_losses,
     token_cosine,
     token_cross_entropy,
     token_l2,
@@ -23,7 +24,6 @@ from minidisc_ray.core.transport import transport_flows
 from minidisc_ray.objectives._base import Needs, Objective, objective_of
 from minidisc_ray.objectives._critics import Critic
 from minidisc_ray.objectives._layers import map_where_widths_differ, mapped_layers, student_layers, teacher_layers
-from minidisc_ray.objectives._predictions import prediction_losses
 from minidisc_ray.objectives.labels import label_losses
 
 _MEASURES = {

@@ -4,13 +4,12 @@ import torch
 from torch import Tensor
 
 from minidisc_ray.configs.objective import TinyBERTConfig
-from minidisc_ray.core.divergence import masked_row_sums, token_mse
+from minidisc_ray.core.divergence import masked_row_sums, prediction_losses, token_mse
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.relation import attention_mse_sum, scaled_products
 from minidisc_ray.core.trace import Batch, Totals, Trace, Wanted
 from minidisc_ray.objectives._base import Needs, Objective, objective_of
 from minidisc_ray.objectives._layers import LinearMap, mapped_layers, student_layers, teacher_layers
-from minidisc_ray.objectives._predictions import prediction_losses
 
 
 @objective_of(TinyBERTConfig)

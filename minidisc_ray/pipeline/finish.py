@@ -35,10 +35,9 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.failures import read_failure, remove_failure, trial_folder
 from minidisc_ray.run_files.mirrored import fetch_model, fetch_records, fetch_run
 from minidisc_ray.run_files.predictions import write_labels
-from minidisc_ray.run_files.records import StageRecord, read_record
+from minidisc_ray.run_files.records import StageRecord, copy_model, read_record
 from minidisc_ray.run_files.result import Method, ModelRecord, RunResult, SplitRecord, load_result, write_result
 from minidisc_ray.run_files.result_costs import CostRecord
-from minidisc_ray.run_files.saved_models import copy_model
 from minidisc_ray.schedules.plan import MAIN_TRIAL, Trial
 from minidisc_ray.tracking.trackers import track_result
 from minidisc_ray.training.loop import TrainingError

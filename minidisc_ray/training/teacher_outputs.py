@@ -18,9 +18,8 @@ from minidisc_ray.data import EncodedRows, collate, evaluation_batches
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.models.pruned import structure_of
-from minidisc_ray.training.autocast import autocast
 from minidisc_ray.training.memory import free_memory_bytes
-from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, to_device
+from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, autocast, to_device
 from minidisc_ray.training.workers import Workers
 
 # The rest is for weights, moments and activations, and for trials beside this one.

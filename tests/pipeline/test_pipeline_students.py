@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 from pipeline_kit import numbers, prepared_run, stages_of
+from reports_builder import report_page
 from rich.console import Console
 from tiny_models import gates_of
 from transformers import AutoModelForSequenceClassification
@@ -26,7 +27,6 @@ from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.comparison.render import render
 from minidisc_ray.reports.comparison.table import compare
-from minidisc_ray.reports.run.page import report_page
 from minidisc_ray.reports.run.plan import plan_report
 from minidisc_ray.run_files.clean import clean
 from minidisc_ray.run_files.records import read_record

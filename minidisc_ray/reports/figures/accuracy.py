@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
+from minidisc_ray.reports.comparison.checks import grouped
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
     comparable,
-    grouped,
     scope_of,
     seeds_of,
     spread,

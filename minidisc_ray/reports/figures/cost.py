@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from minidisc_ray.reports.comparison.checks import grouped
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
     Variant,
     comparable,
-    grouped,
     scope_of,
     seeds_of,
     subject_of,

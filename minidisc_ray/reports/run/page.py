@@ -31,37 +31,13 @@ def write_report(folder: Path, result: RunResult, others: Sequence[RunResult] = 
         UserError: if the others cannot stand in one table with the run.
     """
     # Here and not above: only what writes a page should pay for importing matplotlib.
-    from minidisc_ray.reports.figures import write_figures
+    from minidisc_ray.reports.figures import drawings_of, write_figures
 
-    drawings = _drawings(result, others)
-    page = _page(result, others, drawings, _config_text(folder))
+    drawings = drawings_of([result, *others], structures_of=[result])
+    context = _context(result, others) | _figures(result, drawings) | {"config_text": _config_text(folder)}
+    page = environment().get_template(_TEMPLATE).render(context)
     write_figures(folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
     return write_page(folder / "report.html", page)
-
-
-def report_page(result: RunResult, others: Sequence[RunResult] = (), config_text: str = "") -> str:
-    """The page itself, with its figures inside; everything that came from a recipe or a data set is escaped.
-
-    Args:
-        result: the run that the page tells.
-        others: runs to compare it with.
-        config_text: the resolved ``config.yaml``, if it is at hand.
-
-    Raises:
-        UserError: if the others cannot stand in one table with the run.
-    """
-    return _page(result, others, _drawings(result, others), config_text)
-
-
-def _page(result: RunResult, others: Sequence[RunResult], drawings: Sequence["Drawing"], config_text: str) -> str:
-    context = _context(result, others) | _figures(result, drawings) | {"config_text": config_text}
-    return environment().get_template(_TEMPLATE).render(context)
-
-
-def _drawings(result: RunResult, others: Sequence[RunResult]) -> list["Drawing"]:
-    from minidisc_ray.reports.figures import drawings_of
-
-    return drawings_of([result, *others], structures_of=[result])
 
 
 def _figures(result: RunResult, drawings: Sequence["Drawing"]) -> dict[str, Any]:
