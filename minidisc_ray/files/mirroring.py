@@ -159,15 +159,6 @@ def download_folder_if_due(folder: Path) -> None:
             download_folder(folder)
 
 
-def probe(place: str) -> None:
-    """Try to write, read and remove an object below a URI.
-
-    Raises:
-        StorageError: if that fails, in one sentence.
-    """
-    Remote(place).probe()
-
-
 def _send(path: Path) -> None:
     if path.exists() and (found := _remote_of(path)) is not None:
         found[0].push(path, found[1])

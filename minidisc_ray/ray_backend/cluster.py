@@ -86,7 +86,11 @@ def _connect(address: str | None) -> None:
         try:
             _init(address)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            hint = "" if _has_token_mode() else "; if it asks for a token, set RAY_AUTH_MODE=token"
+            hint = (
+                ""
+                if os.environ.get("RAY_AUTH_MODE") == "token"
+                else "; if it asks for a token, set RAY_AUTH_MODE=token"
+            )
             raise UserError(
                 f"compute.address: the cluster at {address} could not be reached ({_first_line(error)}){hint}"
             ) from error
@@ -126,11 +130,9 @@ def _not_started(error: Exception) -> str:
 def _init(address: str, **options: Any) -> None:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    _keep_sigterm(on_sigterm)
-
-
-def _has_token_mode() -> bool:
-    return os.environ.get("RAY_AUTH_MODE") == "token"
+    # The caller's own handler again: Ray's exits with 15, and its core prints a stack and aborts 3 s later.
+    if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _first_line(error: BaseException) -> str:
@@ -144,12 +146,6 @@ def _nodes() -> list[Node]:
         for node in ray.nodes()
         if node["Alive"]
     ]
-
-
-def _keep_sigterm(handler: Any) -> None:
-    """Put the caller's own handler back: Ray's exits with 15, and its core prints a stack and aborts 3 s later."""
-    if callable(handler) and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
 
 
 def _protect_token() -> None:

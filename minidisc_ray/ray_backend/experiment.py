@@ -178,13 +178,14 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
         return
     compute = next(iter(items.values())).run.config.compute
     runs = {item.run.name: for_workers(item.run) for item in items.values()}
+    actor = trainable or (TrialActor if compute.num_workers == 1 else trial_with_workers)
     turn.is_about(queue, at_once)
     while True:
         turn.wait()
         errors = _TuneErrors()
         searcher = _QueueSearcher(queue, turn, errors)
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(trainable or _trainable(compute), runs=runs), _resources(compute)),
+            tune.with_resources(tune.with_parameters(actor, runs=runs), _resources(compute)),
             tune_config=tune.TuneConfig(
                 # No metric for Tune to miss, no scheduler to drop scales: the exhaustive baseline is exhaustive.
                 search_alg=searcher,
@@ -227,12 +228,6 @@ def _quiet_tune() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _trainable(compute: ComputeConfig) -> Any:
-    if compute.num_workers == 1:
-        return TrialActor
-    return trial_with_workers
 
 
 def _resources(compute: ComputeConfig) -> dict[str, float]:

@@ -74,7 +74,8 @@ def run_many(
                 at_once = trials_at_once(nodes, compute)
                 for run in touched:
                     open_run(run)
-                _encode_first(touched[0])
+                # The first run's rows are left encoded in the storage, while workers are still starting.
+                _ = touched[0].train, touched[0].selection, touched[0].validation
                 use_storage(touched[0].storage, compute.storage_patience_seconds)
                 monitor = RunMonitor(touched, queue, lease, finisher, watch)
                 with in_thread(fit_items, queue, at_once, home / "ray", turn) as is_running:
@@ -100,11 +101,6 @@ def results_of(runs: Sequence[PreparedRun], errors: Mapping[str, Exception]) -> 
 
 def _runs_of(items: Sequence[Item]) -> list[PreparedRun]:
     return list({item.run.name: item.run for item in items}.values())
-
-
-def _encode_first(run: PreparedRun) -> None:
-    """Leave the rows of the first run encoded in the storage, while workers are still starting."""
-    _ = run.train, run.selection, run.validation
 
 
 def _check_compute(runs: Sequence[PreparedRun]) -> None:

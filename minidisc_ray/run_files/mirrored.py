@@ -16,9 +16,9 @@ from minidisc_ray.files.mirroring import (
     is_mirrored,
     is_uri,
     local_path,
-    probe,
 )
 from minidisc_ray.files.patience import reason_of, use_storage
+from minidisc_ray.files.remote import Remote
 from minidisc_ray.files.uris import PlaceError
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
@@ -66,7 +66,7 @@ def probe_bucket(storage: str) -> None:
     """
     if is_uri(storage) and is_mirrored(storage_root(storage)):
         try:
-            probe(storage)
+            Remote(storage).probe()
         except OSError as error:
             raise UserError(f"storage: {error}") from error
 
@@ -129,11 +129,6 @@ def fetch_for_trial(run_folder: Path, trial: str, artifacts: tuple[Path, ...]) -
         download_folder(run_folder / "trials" / trial, is_exclusive=True)
     download_folder(run_folder / "ledger")
     download_folder(run_folder / "history")
-
-
-def fetch_model(folder: Path) -> None:
-    """Bring a sealed folder for who loads it now, if it is a mirrored one and differs here."""
-    download_sealed_folder(folder)
 
 
 def fetch_model_folder(place: str | Path) -> Path:

@@ -117,7 +117,7 @@ def train(
             step_memory_bytes=meter.memory_bytes,
         )
         if is_best:
-            best = _copy(trained)
+            best = [parameter.detach().clone() for parameter in trained.values()]
         checkpoints.save(trained, optimizer, state, is_best)
         observer.on_epoch(record, checkpoints.newest)
 
@@ -153,17 +153,14 @@ def _take_step(
     parts = shard(indices, workers.rank, workers.size, training.accumulation_steps)
     for part, part_indices in enumerate(parts):
         # One seed for each step, worker and part: a resumed run draws the masks that it would have drawn.
-        seed_dropout(_mix(seed, step, workers.rank, part))
+        mixed = np.random.SeedSequence((seed, step, workers.rank, part)).generate_state(1)
+        seed_dropout(int(mixed[0]))
         batch = to_device(collate(rows, part_indices, learner.pad_token_id), workers.device)
         for name, value in learner.backward(batch, totals, step).items():
             sums[name] = sums[name] + value if name in sums else value
     for gradients in learner.gradients:
         workers.sum_(gradients.buffer)
     return sums
-
-
-def _mix(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _clip_(learner: Learner, training: TrainingConfig, step: int) -> None:
@@ -219,10 +216,6 @@ def _is_patience_over(state: TrainingState, training: TrainingConfig, settled_ep
     if training.early_stop_epochs is None:
         return False
     return state.epochs_done - max(state.best_epoch, settled_epoch) >= training.early_stop_epochs
-
-
-def _copy(trained: Mapping[str, nn.Parameter]) -> list[Tensor]:
-    return [parameter.detach().clone() for parameter in trained.values()]
 
 
 @torch.no_grad()
