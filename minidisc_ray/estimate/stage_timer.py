@@ -19,13 +19,14 @@ from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.data import EncodedRows, collate, epoch_batches, evaluation_batches
 from minidisc_ray.data.sampling import sample
-from minidisc_ray.estimate.sample_rows import rows_to_score, rows_to_train, scored_sizes, sizes_of
+from minidisc_ray.estimate.sample_rows import rows_to_score, rows_to_train, scored_sizes
 from minidisc_ray.estimate.timings import StageKind, TimedPass, TimedStage, Timings
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.pipeline.context import Context, Report
 from minidisc_ray.pipeline.structures import load_shared_teacher, new_teacher
 from minidisc_ray.pipeline.trial import run_shared, run_trial
+from minidisc_ray.preparation.closed_form import sizes_of
 from minidisc_ray.preparation.objective import planned_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.schedules.plan import (

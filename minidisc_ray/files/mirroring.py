@@ -5,7 +5,6 @@ nodes the URI is handed on (:func:`place_of`), since homes differ. What the writ
 put under a mirror is published by them; nothing is brought here unless it is asked for.
 """
 
-import logging
 import math
 import os
 import re
@@ -21,10 +20,9 @@ from minidisc_ray.files.pushing import Pusher
 from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.remote import SEAL, Entry, Remote, is_temporary, is_whole
 from minidisc_ray.files.uris import PlaceError, check_uri, endpoint_of
+from minidisc_ray.log import logger
 
 SECONDS_BETWEEN_LOOKS = 5.0
-
-logger = logging.getLogger("minidisc_ray")
 
 
 def _every(name: str) -> bool:  # noqa: ARG001
@@ -145,18 +143,11 @@ def download_sealed_folder(folder: Path) -> None:
     download_folder(folder)
 
 
-def download_file_if_due(path: Path) -> None:
-    """As :func:`download_file`, at most every few seconds, and not at all while the store is away."""
+def download_if_due(path: Path, download: Callable[[Path], None]) -> None:
+    """Bring a file or a folder, at most every few seconds, and not at all while the store is away."""
     if is_mirrored(path) and _is_due(path):
         with suppress(OSError):
-            download_file(path)
-
-
-def download_folder_if_due(folder: Path) -> None:
-    """As :func:`download_folder`, with the same limits."""
-    if is_mirrored(folder) and _is_due(folder):
-        with suppress(OSError):
-            download_folder(folder)
+            download(path)
 
 
 def _send(path: Path) -> None:

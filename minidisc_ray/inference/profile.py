@@ -19,7 +19,6 @@ from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.inference_cost import (
     WARM_UP_ROUNDS,
-    Latency,
     counted_macs,
     parameter_counts,
     random_inputs,
@@ -181,15 +180,11 @@ def _measured(
             latency_ms_32_rows_p10=many.p10_ms,
             latency_ms_32_rows_p90=many.p90_ms,
             tokens_per_ms_32_rows=BATCH_ROWS * row.length / many.median_ms,
-            speedup_1_row=_speedup(of_one[0], single) if has_teacher else None,
-            speedup_32_rows=_speedup(of_batch[0], many) if has_teacher else None,
+            speedup_1_row=of_one[0].median_ms / single.median_ms if has_teacher else None,
+            speedup_32_rows=of_batch[0].median_ms / many.median_ms if has_teacher else None,
         )
         for row, single, many in zip(sizes, of_one, of_batch, strict=True)
     ]
-
-
-def _speedup(teacher: Latency, model: Latency) -> float:
-    return teacher.median_ms / model.median_ms
 
 
 def _row_of_sizes(run: str, entry: ProfiledModel, length: int, repeats: int, macs: int) -> ProfileRow:

@@ -25,8 +25,8 @@ from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.files.digests import check_seal
 from minidisc_ray.files.mirroring import download_sealed_folder
 from minidisc_ray.files.writing import is_there
+from minidisc_ray.log import logger
 from minidisc_ray.pipeline.candidates import candidate_records, scan_of
-from minidisc_ray.pipeline.context import logger
 from minidisc_ray.pipeline.costs import cost_record, trial_records
 from minidisc_ray.pipeline.structures import final_structure, structures_of
 from minidisc_ray.pipeline.trial import stage_folder

@@ -9,7 +9,8 @@ from tensorboardX import SummaryWriter
 from torch import Tensor
 
 from minidisc_ray.accounting.cost import held_by_stage
-from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.log import logger
+from minidisc_ray.pipeline.context import Context
 from minidisc_ray.run_files.history import append_epoch
 from minidisc_ray.tracking.tensorboard import summary_writer
 from minidisc_ray.training.state import EpochRecord

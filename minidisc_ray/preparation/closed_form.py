@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from minidisc_ray.core.flops import EncoderShape, forward_macs
+from minidisc_ray.core.flops import EncoderShape, Sizes, macs_of
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.data import EncodedRows, epoch_batches, evaluation_batches
 from minidisc_ray.preparation.objective import planned_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.schedules.expected import expected_percent, expected_sandwich
 from minidisc_ray.schedules.plan import (
-    SHARED_TRIAL,
     CandidateStep,
     ChooseStep,
     DistilStep,
@@ -58,8 +57,8 @@ class Estimator:
         compute = prepared.config.compute
         self.cache_bytes = cache_limit_bytes(compute, compute.num_workers) if cache_bytes is None else cache_bytes
         rows, config = prepared.train, prepared.config
-        self.once = _sizes(rows, evaluation_batches(rows.lengths, EVALUATION_BATCH_SIZE))
-        self.importance = _sizes(rows, evaluation_batches(rows.lengths, IMPORTANCE_BATCH_SIZE))
+        self.once = sizes_of(rows, evaluation_batches(rows.lengths, EVALUATION_BATCH_SIZE))
+        self.importance = sizes_of(rows, evaluation_batches(rows.lengths, IMPORTANCE_BATCH_SIZE))
         trainings = {
             "finetune": config.finetune,
             "sandwich": config.sandwich_training,
@@ -67,16 +66,12 @@ class Estimator:
         }
         self.epochs = {name: training.num_epochs for name, training in trainings.items()}
         self.sizes = {
-            name: _sizes(rows, epoch_batches(rows.lengths, training.batch_size, config.seed, 0))
+            name: sizes_of(rows, epoch_batches(rows.lengths, training.batch_size, config.seed, 0))
             for name, training in trainings.items()
         }
 
     def stages(self) -> list[StageEstimate]:
         """Every step of the plan, in the order of execution."""
-        plan = self.prepared.plan
-        shared = Trial(SHARED_TRIAL, ())
-        found: list[tuple[Trial, Step]] = [(shared, step) for step in plan.shared]
-        found += plan.own_steps()
         return [
             StageEstimate(
                 trial.name,
@@ -85,7 +80,7 @@ class Estimator:
                 self._evaluation(trial, step),
                 not isinstance(step, TeacherStep),
             )
-            for trial, step in found
+            for trial, step in self.prepared.plan.every_step()
         ]
 
     def _flops(self, trial: Trial, step: Step) -> float:
@@ -99,7 +94,7 @@ class Estimator:
             case ImportanceStep():
                 limit = self.prepared.config.pruning.importance_rows
                 count = len(self.prepared.train)
-                return 4 * self._macs(self.importance, full) * min(limit or count, count) / count
+                return 4 * macs_of(self.prepared.shape, full, self.importance) * min(limit or count, count) / count
             case SandwichStep():
                 trained = sum(
                     weight * self._training("sandwich", self.prepared.structure(scale))
@@ -149,7 +144,7 @@ class Estimator:
         return float((epochs + 1) * selection + validation)
 
     def _training(self, stage: str, structure: Structure, shape: EncoderShape | None = None) -> float:
-        return 6 * self._macs(self.sizes[stage], structure, shape) * self.epochs[stage]
+        return 6 * macs_of(shape or self.prepared.shape, structure, self.sizes[stage]) * self.epochs[stage]
 
     def _teacher(self, stage: str, trial: Trial, step: SandwichStep | DistilStep) -> float:
         prepared = self.prepared
@@ -159,16 +154,13 @@ class Estimator:
             return 0.0
         size = cached_bytes(prepared.train, prepared.task.num_labels, wanted, prepared.shape, structure)
         if size <= self.cache_bytes:
-            return 2 * self._macs(self.once, structure)
-        return 2 * self._macs(self.sizes[stage], structure) * self.epochs[stage]
-
-    def _macs(self, sizes: Iterable[tuple[int, int]], structure: Structure, shape: EncoderShape | None = None) -> float:
-        shape = shape or self.prepared.shape
-        return float(sum(forward_macs(shape, structure, rows, length) for rows, length in sizes))
+            return 2 * macs_of(prepared.shape, structure, self.once)
+        return 2 * macs_of(prepared.shape, structure, self.sizes[stage]) * self.epochs[stage]
 
 
-def _sizes(rows: EncodedRows, batches: Iterable[Tensor]) -> list[tuple[int, int]]:
-    return [(len(indices), int(rows.lengths[indices].max())) for indices in batches]
+def sizes_of(rows: EncodedRows, batches: Iterable[Tensor]) -> Sizes:
+    """Rows and padded tokens of each batch."""
+    return tuple((len(indices), int(rows.lengths[indices].max())) for indices in batches)
 
 
 def weights_of_scales(step: SandwichStep) -> dict[int, float]:

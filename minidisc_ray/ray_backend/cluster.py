@@ -13,9 +13,8 @@ from typing import Any
 import ray
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.policies.resources import Node
-
-logger = logging.getLogger("minidisc_ray")
 
 # A report waits for the controller's next poll; the default of 2 s would be added to every epoch.
 _ENVIRONMENT = {

@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.training import ComputeConfig
 from minidisc_ray.files.patience import StorageError
+from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.cluster import is_kept
 from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
 from minidisc_ray.ray_backend.policies.sharing import Turn
@@ -24,8 +25,6 @@ from minidisc_ray.ray_backend.worker import for_workers
 from minidisc_ray.run_files.failures import remove_failure, write_failure
 from minidisc_ray.run_files.mirrored import fetch_progress
 from minidisc_ray.run_files.progress import read_trial_progress
-
-logger = logging.getLogger("minidisc_ray")
 
 # A trial that only waits for its own workers holds a byte: nothing is refused by Tune, and the smallest share of a CPU
 # would keep workers that need every CPU of a cluster from ever starting.

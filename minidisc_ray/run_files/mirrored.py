@@ -11,7 +11,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import (
     download_file,
     download_folder,
-    download_folder_if_due,
+    download_if_due,
     download_sealed_folder,
     is_mirrored,
     is_uri,
@@ -93,7 +93,7 @@ def fetch_run(folder: Path, is_exclusive: bool = False) -> None:
 def fetch_live_files(run_folder: Path) -> None:
     """Bring what changes while trials run, at most every few seconds."""
     for name in _LIVE:
-        download_folder_if_due(run_folder / name)
+        download_if_due(run_folder / name, download_folder)
 
 
 def fetch_progress(run_folder: Path) -> None:

@@ -4,7 +4,6 @@ The record is a sealed document that lists the tensors beside it; the model's fo
 """
 
 import json
-import logging
 import re
 import shutil
 from functools import partial
@@ -19,11 +18,10 @@ from minidisc_ray.files.digests import check_seal, entry_flaw, entry_of, open_do
 from minidisc_ray.files.patience import retry_storage
 from minidisc_ray.files.sealing import write_folder
 from minidisc_ray.files.writing import is_there, read_json, remove, write_text
+from minidisc_ray.log import logger
 from minidisc_ray.run_files.result import ROUNDING
 from minidisc_ray.run_files.result_flaws import impossible_number
 from minidisc_ray.training.state import EpochRecord
-
-logger = logging.getLogger("minidisc_ray")
 
 _RECORD, MODEL = "record.json", "model"
 # As stages name them; nothing else is looked for, least of all outside of the folder.

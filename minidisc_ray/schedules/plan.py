@@ -206,6 +206,12 @@ class Plan:
         for trial in self.all_trials():
             yield from ((trial, step) for step in trial.steps)
 
+    def every_step(self) -> Iterator[tuple[Trial, Step]]:
+        """Likewise, after the steps that other runs use as well."""
+        shared = Trial(SHARED_TRIAL, ())
+        yield from ((shared, step) for step in self.shared)
+        yield from self.own_steps()
+
     def trial(self, name: str) -> Trial | None:
         """The trial of a name, or None where nothing of this run's own goes by it."""
         return next((trial for trial in self.all_trials() if trial.name == name), None)

@@ -5,9 +5,10 @@ from contextlib import closing
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.training import TrainingConfig
+from minidisc_ray.log import logger
 from minidisc_ray.models.checkpoint import save_model
 from minidisc_ray.models.pruned import structure_of
-from minidisc_ray.pipeline.context import Context, StageAttempt, logger
+from minidisc_ray.pipeline.context import Context, StageAttempt
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.stages._build import teacher_stage_folder
 from minidisc_ray.pipeline.stages._objective_parts import load_objective_parts, save_objective_parts

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.grid import TEACHER_PERCENT
+from minidisc_ray.log import logger
 from minidisc_ray.models.checkpoint import load_model, note_inputs, save_model
-from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.stages._scores import (
     scoring_flops,

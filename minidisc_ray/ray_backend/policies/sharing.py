@@ -6,7 +6,6 @@ taken from anybody: trials that run are left alone.
 """
 
 import json
-import logging
 import threading
 import time
 import uuid
@@ -18,10 +17,9 @@ from typing import Protocol
 from ray.experimental import internal_kv
 
 from minidisc_ray.driver.driver import user_name
+from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.policies.queue import ItemQueue
 from minidisc_ray.run_files.progress import read_trial_progress
-
-logger = logging.getLogger("minidisc_ray")
 
 _NAMESPACE = b"minidisc"
 _PREFIX = b"sweep:"

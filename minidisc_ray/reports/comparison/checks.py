@@ -50,13 +50,9 @@ def check_comparable(results: Sequence[RunResult]) -> None:
         check_same(group, lambda run: run.data_digest, "data")
         check_same(group, lambda run: run.primary_metric, "primary metric")
         check_same(group, lambda run: f"{run.teacher.total_parameters:,} parameters", "teacher")
-    for group in grouped(results, _row_of):
+    for group in grouped(results, lambda run: (run.task, method_name(run), run.objective, run.student.scale_percent)):
         # A mean of core-hours and GPU-hours means nothing.
         check_same(group, lambda run: run.cost.device_unit, "unit of device-hours")
-
-
-def _row_of(run: RunResult) -> tuple[object, ...]:
-    return run.task, method_name(run), run.objective, run.student.scale_percent
 
 
 def grouped(results: Sequence[RunResult], key: Callable[[RunResult], Key]) -> list[list[RunResult]]:

@@ -42,7 +42,10 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
         rows.extend(_teacher_row(of_one, len(teachers) > 1) for of_one in teachers)
         rows.extend(_method_row(group, of_task) for group in _method_groups(of_task))
         rows.append(_majority_row(of_task))
-    rows = [{encodable(key): _encodable(value) for key, value in row.items()} for row in rows]
+    rows = [
+        {encodable(key): encodable(value) if isinstance(value, str) else value for key, value in row.items()}
+        for row in rows
+    ]
     named = {*HEAD, *TAIL}
     other_metrics = list(dict.fromkeys(key for row in rows for key in row if key not in named))
     frame = pd.DataFrame(rows, columns=[*HEAD, *other_metrics, *TAIL])
@@ -55,10 +58,6 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
         if bool((frame[column].dropna() % 1 == 0).all()):
             frame[column] = frame[column].astype("Int64")
     return frame
-
-
-def _encodable(value: Any) -> Any:
-    return encodable(value) if isinstance(value, str) else value
 
 
 def _method_groups(runs: list[RunResult]) -> list[list[RunResult]]:

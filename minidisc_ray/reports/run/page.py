@@ -143,28 +143,21 @@ def _exact(result: RunResult) -> list[tuple[str, str]]:
         found += [(f"{name}, {key} on selection", value) for key, value in model.selection_metrics.items()]
         found += [(f"{name}, {key} on validation", value) for key, value in model.validation_metrics.items()]
     found += [(f"Majority class, {key} on validation", value) for key, value in result.majority_metrics.items()]
-    steps = {
-        "Median step of the student's distillation, seconds": result.student_step_seconds,
-        "Memory that its largest step adds, bytes": result.student_step_memory_bytes,
-    }
-    found += [(name, value) for name, value in steps.items() if value is not None]
     found += [
+        ("Median step of the student's distillation, seconds", result.student_step_seconds),
+        ("Memory that its largest step adds, bytes", result.student_step_memory_bytes),
         ("Device-hours", result.cost.device_hours),
         ("Training FLOPs", result.cost.training_flops),
         ("Training FLOPs the plan estimated", result.closed_form_training_flops),
-        *_known("Evaluation FLOPs", result.cost.evaluation_flops),
-        *_known("Evaluation FLOPs the plan estimated", result.closed_form_evaluation_flops),
+        ("Evaluation FLOPs", result.cost.evaluation_flops),
+        ("Evaluation FLOPs the plan estimated", result.closed_form_evaluation_flops),
         ("Teacher device-hours", result.cost.teacher_device_hours),
         ("Teacher training FLOPs", result.cost.teacher_training_flops),
-        *_known("Teacher evaluation FLOPs", result.cost.teacher_evaluation_flops),
+        ("Teacher evaluation FLOPs", result.cost.teacher_evaluation_flops),
         ("Start-up device-hours", result.cost.startup_device_hours),
         ("Useful device-hours", result.cost.useful_device_hours),
         ("Lost device-hours", result.cost.lost_device_hours),
         *((f"Candidate at {row.scale_percent}%, metric", row.metric) for row in candidate_rows(result)),
     ]
-    return [(name, repr(value)) for name, value in found]
-
-
-def _known(name: str, value: float | None) -> list[tuple[str, float]]:
-    """A value under its name; nothing where it was not counted."""
-    return [] if value is None else [(name, value)]
+    # Nothing stands there for what was not counted.
+    return [(name, repr(value)) for name, value in found if value is not None]
