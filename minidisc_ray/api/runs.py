@@ -1,6 +1,6 @@
 """Plan, estimate, run and compare recipes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +14,9 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.comparison.table import compare as _compare_results
 from minidisc_ray.reports.run.page import write_report
 from minidisc_ray.run_files.mirrored import fetch_summaries
-from minidisc_ray.run_files.progress import Progress
+from minidisc_ray.run_files.progress import Watch
 from minidisc_ray.run_files.result import RunResult, load_result
 from minidisc_ray.tracking.mlflow import check_tracking
-
-Watch = Callable[[Sequence[Progress]], None]
 
 
 def plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PreparedRun:

@@ -1,7 +1,7 @@
 """A study from its file to its table: runs as one experiment, what they say, and the files that tell it."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +18,12 @@ from minidisc_ray.reports.run.page import write_report
 from minidisc_ray.reports.study.page import write_study
 from minidisc_ray.reports.study.table import StudyTable, study_table
 from minidisc_ray.run_files.mirrored import fetch_run
-from minidisc_ray.run_files.progress import Progress
+from minidisc_ray.run_files.progress import Watch
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.study.answers import FinishedRun
 from minidisc_ray.study.cells import Outcome, read_outcomes, study_folder
 from minidisc_ray.study.findings import Findings, findings_of
 
-Watch = Callable[[Sequence[Progress]], None]
 # What a study writes into its folder.
 _FILES = ("study.yaml", "table.md", "table.csv", "study.json", "report.html")
 _FOLDERS = ("figures", "ray")

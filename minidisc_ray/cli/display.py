@@ -1,6 +1,6 @@
 """What a terminal shows while a run is live, and after it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,10 +16,9 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.cells import text_cell
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
-from minidisc_ray.run_files.progress import Progress
+from minidisc_ray.run_files.progress import Progress, Watch
 from minidisc_ray.run_files.result import RunResult
 
-Watch = Callable[[Sequence[Progress]], None]
 _MOST_ROWS = 40
 
 

@@ -38,23 +38,18 @@ def read_files(task: TaskConfig, data: FilesDataConfig) -> Tables:
     if data.train is not None:
         train = read(given_path(data.train, "data.train"), "data.train")
     else:
-        path = find_file(_given(folder), "train")
+        assert folder is not None, "the config demands it wherever a file is not named"
+        path = find_file(folder, "train")
         if path is None:
-            raise missing_split(_given(folder), "train")
+            raise missing_split(folder, "train")
         train = read(path, "data.folder")
     if data.validation is not None:
         validation = {"validation": read(given_path(data.validation, "data.validation"), "data.validation")}
     else:
-        validation = _validation_in(_given(folder), validation_names(task), read)
+        assert folder is not None, "as for the training file"
+        validation = _validation_in(folder, validation_names(task), read)
     selection = None if data.selection is None else read(given_path(data.selection, "data.selection"), "data.selection")
     return Tables(train, validation, selection)
-
-
-def _given(folder: Path | None) -> Path:
-    # The config demands the folder wherever a file is not named.
-    if folder is None:
-        raise UserError("data.folder: missing; give folder, or both train and validation")
-    return folder
 
 
 def _validation_in(folder: Path, names: tuple[str, ...], read: Callable[[Path, str], Table]) -> dict[str, Table]:

@@ -1,7 +1,7 @@
 """What the driver looks after, about twice a second, while trials run."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from minidisc_ray.driver.lease import Lease
@@ -12,9 +12,7 @@ from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.supervision.frozen import HoldWatch
 from minidisc_ray.ray_backend.supervision.stalls import StallWatch, end_on_its_node
 from minidisc_ray.run_files.mirrored import fetch_live_files
-from minidisc_ray.run_files.progress import Progress, ProgressReader, read_trial_progress
-
-Watch = Callable[[Sequence[Progress]], None]
+from minidisc_ray.run_files.progress import Progress, ProgressReader, Watch, read_trial_progress
 
 
 class RunMonitor:

@@ -12,13 +12,14 @@ from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.experiment import fit_items
 from minidisc_ray.ray_backend.finisher import Finisher, OnResult
 from minidisc_ray.ray_backend.items import Which, items_of
-from minidisc_ray.ray_backend.monitor import RunMonitor, Watch
+from minidisc_ray.ray_backend.monitor import RunMonitor
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
 from minidisc_ray.ray_backend.supervision.watching import closing_runs_on_stop, in_thread
 from minidisc_ray.run_files.mirrored import fetch_run, probe_bucket
+from minidisc_ray.run_files.progress import Watch
 from minidisc_ray.run_files.result import RunResult, load_result
 
 

@@ -207,7 +207,7 @@ class Plan:
             yield from ((trial, step) for step in trial.steps)
 
     def every_step(self) -> Iterator[tuple[Trial, Step]]:
-        """Likewise, after the steps that other runs use as well."""
+        """Every step that this run needs: the ones that other runs use as well, then its own."""
         shared = Trial(SHARED_TRIAL, ())
         yield from ((shared, step) for step in self.shared)
         yield from self.own_steps()

@@ -157,7 +157,10 @@ def _exact(result: RunResult) -> list[tuple[str, str]]:
         ("Start-up device-hours", result.cost.startup_device_hours),
         ("Useful device-hours", result.cost.useful_device_hours),
         ("Lost device-hours", result.cost.lost_device_hours),
-        *((f"Candidate at {row.scale_percent}%, metric", row.metric) for row in candidate_rows(result)),
+        *(
+            (f"Candidate at {row.candidate.scale_percent}%, metric", row.candidate.metric)
+            for row in candidate_rows(result)
+        ),
     ]
     # Nothing stands there for what was not counted.
     return [(name, repr(value)) for name, value in found if value is not None]
