@@ -70,7 +70,9 @@ class HoldWatch:
                 for entry in tail.new_entries():
                     self._hear(ledger, entry)
             except OSError:
-                self._excuse(ledger)
+                for held in self._held.values():
+                    if held.ledger is ledger:
+                        held.heard_at = self._clock()
         for attempt_id, held in list(self._held.items()):
             self._see_to(attempt_id, held, self._stall_seconds)
 
@@ -84,11 +86,6 @@ class HoldWatch:
             self._held[attempt_id].heard_at = self._clock()
         elif event == "start" and attempt_id not in self._over and (place := _place_in(entry)) is not None:
             self._held[attempt_id] = _Held(ledger, str(entry.get("trial", "")), place, self._clock())
-
-    def _excuse(self, ledger: Ledger) -> None:
-        for held in self._held.values():
-            if held.ledger is ledger:
-                held.heard_at = self._clock()
 
     def _see_to(self, attempt_id: str, held: _Held, stall_seconds: float) -> None:
         if held.ended is None:
