@@ -40,7 +40,7 @@ from minidisc_ray.models.loading import load_teacher, load_tokenizer
 from minidisc_ray.models.surgery import cut, reorder_
 from minidisc_ray.objectives.ltsd import LTSDObjective
 from minidisc_ray.training.importance import measure_importance
-from minidisc_ray.training.optimizer import build_optimizer
+from minidisc_ray.training.loop import build_optimizer
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers
 

@@ -4,11 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
-from minidisc_ray.core.importance import normalise_layers
-
 Scope = Literal["global", "local"]
+
+
+def normalise_layers(scores: Sequence[Tensor]) -> list[Tensor]:
+    """Divide each layer's scores, each (U,), by their l2 norm (MiniDisc, appendix A, after Molchanov et al. 2017).
+
+    A layer whose scores are all zero stays zero, so that it is pruned first.
+    """
+    return [score / norm if (norm := torch.linalg.vector_norm(score)) > 0 else score for score in scores]
 
 
 @dataclass(frozen=True)

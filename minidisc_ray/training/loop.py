@@ -1,13 +1,13 @@
 """The one training loop; every stage that learns runs it."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.core.trace import Totals
@@ -16,7 +16,6 @@ from minidisc_ray.models.dropout import seed_dropout
 from minidisc_ray.training.checkpoints import Checkpoints
 from minidisc_ray.training.learner import Evaluation, Learner
 from minidisc_ray.training.notice import Preempted, must_stop
-from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
 from minidisc_ray.training.predict import to_device
 from minidisc_ray.training.state import EpochRecord, LossSum, TrainingState, best_epoch
 from minidisc_ray.training.step_meter import StepMeter
@@ -222,3 +221,26 @@ def _is_patience_over(state: TrainingState, training: TrainingConfig, settled_ep
 def _restore_(trained: Mapping[str, nn.Parameter], kept: list[Tensor]) -> None:
     for parameter, value in zip(trained.values(), kept, strict=True):
         parameter.copy_(value)
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], training: TrainingConfig) -> optim.AdamW:
+    """AdamW (one fused kernel, also on CPUs) that decays matrices and spares biases and norms."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    matrices = [parameter for parameter in trainable if parameter.ndim > 1]
+    vectors = [parameter for parameter in trainable if parameter.ndim <= 1]
+    return optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": training.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        lr=training.learning_rate,
+        fused=True,
+    )
+
+
+def learning_rate_at(step: int, num_steps: int, training: TrainingConfig) -> float:
+    """Linear from zero over the warmup, then linear to zero at the end; ``step`` counts from 0."""
+    num_warmup = round(training.warmup_fraction * num_steps)
+    if step < num_warmup:
+        return training.learning_rate * (step + 1) / num_warmup
+    return training.learning_rate * max(0.0, (num_steps - step) / max(1, num_steps - num_warmup))

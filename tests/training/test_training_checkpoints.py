@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from training_kit import Stop, learner_of, load_checkpoint, raise_at, run, same_weights, training, weights_of
 
 from minidisc_ray.files.sealing import seal
-from minidisc_ray.training.optimizer import build_optimizer
+from minidisc_ray.training.loop import build_optimizer
 from minidisc_ray.training.state import EpochRecord, TrainingState, save_checkpoint
 
 

@@ -28,8 +28,7 @@ from minidisc_ray.core.trace import Totals
 from minidisc_ray.data import collate, epoch_batches, shard
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.training.finetune import fine_tuning_learner
-from minidisc_ray.training.loop import TrainingError, train
-from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
+from minidisc_ray.training.loop import TrainingError, build_optimizer, learning_rate_at, train
 from minidisc_ray.training.state import EpochRecord, TrainingState, best_epoch
 from minidisc_ray.training.workers import Workers
 
