@@ -31,10 +31,10 @@ from minidisc_ray.driver.lease import leased
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.ray_backend.experiment import fit_items
-from minidisc_ray.ray_backend.monitor import RunMonitor
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
+from minidisc_ray.ray_backend.run import RunMonitor
 from minidisc_ray.ray_backend.supervision.watching import in_thread
 from minidisc_ray.ray_backend.trial_actor import TrialActor, _runs, finish
 from minidisc_ray.run_files.progress import Progress, write_progress

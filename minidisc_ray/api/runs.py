@@ -93,10 +93,7 @@ def run_together(runs: Sequence[PreparedRun], home: Path, watch: Watch | None = 
     # Here and not above: only what starts a cluster should pay for importing Ray.
     from minidisc_ray.ray_backend.run import results_of, run_many
 
-    def on_result(prepared: PreparedRun, result: RunResult) -> None:
-        write_report(prepared.run_folder, result)
-
-    errors = run_many(runs, home, on_result, watch, "all")
+    errors = run_many(runs, home, lambda run, result: write_report(run.run_folder, result), watch, "all")
     configure_storage_retries(runs)
     return results_of(runs, errors)
 

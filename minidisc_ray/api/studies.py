@@ -19,7 +19,6 @@ from minidisc_ray.reports.study.page import write_study
 from minidisc_ray.reports.study.table import StudyTable, study_table
 from minidisc_ray.run_files.mirrored import fetch_run
 from minidisc_ray.run_files.progress import Watch
-from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.study.answers import FinishedRun
 from minidisc_ray.study.cells import Outcome, read_outcomes, study_folder
 from minidisc_ray.study.findings import Findings, findings_of
@@ -146,10 +145,13 @@ def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bo
     # Here and not above: only what starts a cluster should pay for importing Ray.
     from minidisc_ray.ray_backend.run import run_many
 
-    def on_result(prepared: PreparedRun, result: RunResult) -> None:
-        write_report(prepared.run_folder, result)
-
-    run_many(study.runs, study.folder, on_result, watch, "failed" if retry_failed else "new")
+    run_many(
+        study.runs,
+        study.folder,
+        lambda run, result: write_report(run.run_folder, result),
+        watch,
+        "failed" if retry_failed else "new",
+    )
     configure_storage_retries(study.runs)
     return report_study(study)
 

@@ -22,14 +22,6 @@ from minidisc_ray.run_files.result import RunResult
 _MOST_ROWS = 40
 
 
-@contextmanager
-def watching(console: Console, prepared: PreparedRun) -> Iterator[Watch]:
-    """A watch function for one run."""
-    show_run(console, prepared)
-    with watching_trials(console) as watch:
-        yield watch
-
-
 def show_run(console: Console, prepared: PreparedRun) -> None:
     """What is about to run, and where."""
     console.print(

@@ -145,8 +145,9 @@ def profile_models(run: str, models: Sequence[ProfiledModel], repeats: int, leng
     one, batch = (random_inputs(rows, length, vocabulary_size) for rows in (1, BATCH_ROWS))
     for entry in models:
         entry.model.eval()
-    sizes = [_row_of_sizes(run, entry, length, repeats, counted_macs(entry.model, one)) for entry in models]
-    sizes = [replace(row, load_average=load_average) for row in sizes]
+    sizes = [
+        _row_of_sizes(run, entry, length, repeats, counted_macs(entry.model, one), load_average) for entry in models
+    ]
     rows = _measured(sizes, models, one, batch, torch.device("cpu"))
     if not torch.cuda.is_available():
         return rows + [replace(row, device="cuda", device_name="", status=NO_GPU) for row in sizes]
@@ -187,7 +188,9 @@ def _measured(
     ]
 
 
-def _row_of_sizes(run: str, entry: ProfiledModel, length: int, repeats: int, macs: int) -> ProfileRow:
+def _row_of_sizes(
+    run: str, entry: ProfiledModel, length: int, repeats: int, macs: int, load_average: float | None
+) -> ProfileRow:
     """All of a row that no clock tells."""
     model = entry.model
     shape, structure, counts = shape_of(model), structure_of(model.config), parameter_counts(model)
@@ -222,7 +225,7 @@ def _row_of_sizes(run: str, entry: ProfiledModel, length: int, repeats: int, mac
         dtype=str(model.dtype).removeprefix("torch."),
         attention=str(model.config._attn_implementation),
         torch_version=str(torch.__version__),
-        load_average=None,
+        load_average=load_average,
     )
 
 

@@ -35,7 +35,7 @@ from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.failures import read_failure, remove_failure, trial_folder
 from minidisc_ray.run_files.mirrored import fetch_records, fetch_run
-from minidisc_ray.run_files.predictions import write_labels
+from minidisc_ray.run_files.predictions import SELECTION, VALIDATION, predictions_path, write_predictions
 from minidisc_ray.run_files.records import StageRecord, copy_model, read_record
 from minidisc_ray.run_files.result import Method, ModelRecord, RunResult, SplitRecord, load_result, write_result
 from minidisc_ray.schedules.plan import MAIN_TRIAL, Trial
@@ -59,8 +59,8 @@ def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
             f"{folder / 'student'}: the model is damaged ({flaw}), and that of {source.parent} was freed; remove that "
             "folder and run again, which makes it anew"
         )
-    validation = {name: rows.labels.numpy() for name, rows in prepared.validation.items()}
-    write_labels(folder, prepared.selection.labels.numpy(), validation)
+    labels = {f"{VALIDATION}/{name}": rows.labels.numpy() for name, rows in prepared.validation.items()}
+    write_predictions(predictions_path(folder), {SELECTION: prepared.selection.labels.numpy(), **labels})
     remove_failure(folder, MAIN_TRIAL)
     write_result(folder, result)
     track_result(prepared, result)

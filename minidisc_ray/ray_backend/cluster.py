@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.policies.resources import Node
 
@@ -91,7 +91,7 @@ def _connect(address: str | None) -> None:
                 else "; if it asks for a token, set RAY_AUTH_MODE=token"
             )
             raise UserError(
-                f"compute.address: the cluster at {address} could not be reached ({_first_line(error)}){hint}"
+                f"compute.address: the cluster at {address} could not be reached ({first_line(error)}){hint}"
             ) from error
     else:
         _start_local()
@@ -109,12 +109,12 @@ def _start_local() -> None:
             ray.shutdown()
             if number == _TRIES_TO_START:
                 raise RuntimeError(_not_started(error)) from error
-            logger.warning("Ray did not start (%s); trying once more", _first_line(error))
+            logger.warning("Ray did not start (%s); trying once more", first_line(error))
             time.sleep(_SECONDS_BETWEEN_TRIES)
 
 
 def _not_started(error: Exception) -> str:
-    text = f"Ray did not start: {_first_line(error)}"
+    text = f"Ray did not start: {first_line(error)}"
     if "port" in str(error).lower() and "in use" in str(error).lower():
         return (
             f"{text}; another Ray on this machine has the port: attach to it with --address auto, or start that one "
@@ -132,11 +132,6 @@ def _init(address: str, **options: Any) -> None:
     # The caller's own handler again: Ray's exits with 15, and its core prints a stack and aborts 3 s later.
     if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
 
 
 def _nodes() -> list[Node]:

@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.training import ComputeConfig
+from minidisc_ray.files.mirroring import download_folder
 from minidisc_ray.files.patience import StorageError
 from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.cluster import is_kept
@@ -23,7 +24,6 @@ from minidisc_ray.ray_backend.trainer import last_line, next_name
 from minidisc_ray.ray_backend.trial_actor import TrialActor, trial_with_workers
 from minidisc_ray.ray_backend.worker import for_workers
 from minidisc_ray.run_files.failures import remove_failure, write_failure
-from minidisc_ray.run_files.mirrored import fetch_progress
 from minidisc_ray.run_files.progress import read_trial_progress
 
 # A trial that only waits for its own workers holds a byte: nothing is refused by Tune, and the smallest share of a CPU
@@ -102,7 +102,7 @@ class _QueueSearcher(Searcher):
             return True  # by the same command, given again
         folder = item.run.run_folder
         Ledger(folder / "ledger.jsonl").close_open(item.trial, "failed")
-        fetch_progress(folder)
+        download_folder(folder / "progress")
         progress = read_trial_progress(folder, item.trial)
         was_preempted = progress is not None and progress.status == "interrupted"
         wait = self.queue.try_again(item.title, was_preempted)

@@ -14,7 +14,7 @@ from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 from minidisc_ray.training.loop import TrainingError
 
-OnResult = Callable[[PreparedRun, RunResult], None]
+OnResult = Callable[[PreparedRun, RunResult], object]
 
 
 class Finisher:

@@ -11,7 +11,6 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import (
     download_file,
     download_folder,
-    download_if_due,
     download_sealed_folder,
     is_mirrored,
     is_uri,
@@ -24,7 +23,6 @@ from minidisc_ray.files.writing import read_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
 _CHECKPOINTS = {"newest", "before", "best", "best-before"}
-_LIVE = ("progress", "ledger")
 _NOT_SMALL = {"model", *_CHECKPOINTS}
 # Folders of a run itself; a stage may have the same name.
 _NOT_OF_DRIVER = ("student/", "ray/", "tensorboard/")
@@ -88,17 +86,6 @@ def fetch_run(folder: Path, is_exclusive: bool = False) -> None:
             download_file(folder / "result.json")
     except OSError as error:
         raise UserError(f"storage: {error}") from error
-
-
-def fetch_live_files(run_folder: Path) -> None:
-    """Bring what changes while trials run, at most every few seconds."""
-    for name in _LIVE:
-        download_if_due(run_folder / name, download_folder)
-
-
-def fetch_progress(run_folder: Path) -> None:
-    """Bring what trials last said, now."""
-    download_folder(run_folder / "progress")
 
 
 def fetch_records(*folders: Path) -> None:

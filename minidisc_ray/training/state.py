@@ -120,7 +120,8 @@ def save_checkpoint(
     """
 
     def fill(temporary: Path) -> None:
-        save_file(_tensors_of(parameters), temporary / _WEIGHTS)
+        weights = {name: parameter.detach().contiguous() for name, parameter in parameters.items()}
+        save_file(weights, temporary / _WEIGHTS)
         if optimizer is not None:
             save_file(_moments_of(optimizer), temporary / _MOMENTS)
         (temporary / _STATE).write_text(state.model_dump_json(), encoding="utf-8")
@@ -166,10 +167,6 @@ def _is_whole(state: TrainingState) -> bool:
     has_sums = bool(state.partial_losses) == (state.step_in_epoch > 0)
     has_steps = 0 <= state.step_in_epoch <= state.steps_done - epochs
     return is_begun and is_best_known and has_sums and has_steps and epochs == len(state.history)
-
-
-def _tensors_of(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: parameter.detach().contiguous() for name, parameter in parameters.items()}
 
 
 def _moments_of(optimizer: optim.Optimizer) -> dict[str, Tensor]:

@@ -21,7 +21,13 @@ from minidisc_ray.pipeline.stages._shared_artifact import ensure_shared
 from minidisc_ray.pipeline.stages._teacher_check import refusal_of, teacher_warning
 from minidisc_ray.pipeline.structures import new_teacher
 from minidisc_ray.preparation.tokenizer import unknown_token_warnings
-from minidisc_ray.run_files.predictions import SELECTION, VALIDATION, read_predictions, write_predictions
+from minidisc_ray.run_files.predictions import (
+    SELECTION,
+    VALIDATION,
+    predictions_path,
+    read_predictions,
+    write_predictions,
+)
 from minidisc_ray.run_files.records import MODEL, StageRecord
 from minidisc_ray.schedules.plan import MAIN_TRIAL
 from minidisc_ray.training.finetune import fine_tuning_learner
@@ -37,7 +43,8 @@ def ensure_teacher(context: Context) -> StageRecord:
     """
     prepared = context.prepared
     record = ensure_shared(context, "teacher", prepared.teacher_folder, MODEL, _make_teacher)
-    answers = read_predictions(prepared.teacher_folder, MAIN_TRIAL, "teacher") if context.workers.is_first else None
+    kept = predictions_path(prepared.teacher_folder, MAIN_TRIAL, "teacher")
+    answers = read_predictions(kept) if context.workers.is_first else None
     refusal = refusal_of(prepared, answers[f"{SELECTION}/{TEACHER_PERCENT}"]) if answers is not None else None
     # All workers stop, or none: one that went on alone would wait for the others.
     (refusal,) = context.workers.agree_on_names((refusal or "",))
@@ -75,7 +82,8 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
     evaluation_flops: float = scoring_flops(model, [prepared.selection, *prepared.validation.values()])
     if workers.is_first:
         answers = {f"{VALIDATION}/{name}": logits for name, logits in validation.items()}
-        write_predictions(work, MAIN_TRIAL, "teacher", {f"{SELECTION}/{TEACHER_PERCENT}": selection, **answers})
+        answers = {f"{SELECTION}/{TEACHER_PERCENT}": selection, **answers}
+        write_predictions(predictions_path(work, MAIN_TRIAL, "teacher"), answers)
     return StageRecord(
         stage="teacher",
         trial=context.trial,
