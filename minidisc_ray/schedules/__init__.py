@@ -9,10 +9,18 @@ from minidisc_ray.configs.schedule import (
     MiniDiscConfig,
     SparseTeacherConfig,
 )
-from minidisc_ray.schedules.assistant import through_assistant
 from minidisc_ray.schedules.maxidisc import plan_maxidisc
 from minidisc_ray.schedules.minidisc import plan_minidisc
-from minidisc_ray.schedules.plan import MAIN_TRIAL, STUDENT, TEACHER, DistilStep, Plan, PruneStep, Trial
+from minidisc_ray.schedules.plan import (
+    MAIN_TRIAL,
+    STUDENT,
+    TEACHER,
+    DistilStep,
+    Plan,
+    PruneStep,
+    Trial,
+    through_assistant,
+)
 
 __all__ = ["Plan", "build_plan"]
 
