@@ -12,7 +12,6 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.configs.training import ComputeConfig
 from minidisc_ray.files.mirroring import download_folder
 from minidisc_ray.files.patience import StorageError
 from minidisc_ray.log import logger
@@ -176,6 +175,8 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
     if not items:
         return
     compute = next(iter(items.values())).run.config.compute
+    own = {"CPU": float(compute.cpus_per_worker), "GPU": compute.gpus_per_worker}
+    resources = own if compute.num_workers == 1 else _WAITING
     runs = {item.run.name: for_workers(item.run) for item in items.values()}
     actor = trainable or (TrialActor if compute.num_workers == 1 else trial_with_workers)
     turn.is_about(queue, at_once)
@@ -184,7 +185,7 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
         errors = _TuneErrors()
         searcher = _QueueSearcher(queue, turn, errors)
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(actor, runs=runs), _resources(compute)),
+            tune.with_resources(tune.with_parameters(actor, runs=runs), resources),
             tune_config=tune.TuneConfig(
                 # No metric for Tune to miss, no scheduler to drop scales: the exhaustive baseline is exhaustive.
                 search_alg=searcher,
@@ -227,12 +228,6 @@ def _quiet_tune() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _resources(compute: ComputeConfig) -> dict[str, float]:
-    if compute.num_workers > 1:
-        return _WAITING
-    return {"CPU": float(compute.cpus_per_worker), "GPU": compute.gpus_per_worker}
 
 
 def _trial_name(trial: TuneTrial) -> str:

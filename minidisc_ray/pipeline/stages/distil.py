@@ -4,10 +4,11 @@ from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.pipeline.context import Context, StageAttempt
 from minidisc_ray.pipeline.stages._build import build_student, scale_of, teacher_and_source
 from minidisc_ray.pipeline.stages._scores import record_of
-from minidisc_ray.pipeline.stages._train import train_against_teacher
+from minidisc_ray.pipeline.stages._train import learning_from
 from minidisc_ray.run_files.records import StageRecord
 from minidisc_ray.schedules.plan import DistilStep
 from minidisc_ray.training.distil import NestedModels
+from minidisc_ray.training.loop import train
 
 
 def distil_student(context: Context, step: DistilStep, attempt: StageAttempt) -> StageRecord:
@@ -23,7 +24,11 @@ def distil_student(context: Context, step: DistilStep, attempt: StageAttempt) ->
         scales_of_step=lambda number: (scale,),  # noqa: ARG005
         selection_score=lambda scores: prepared.task.selection_score(scores[scale]),
     )
-    state = train_against_teacher(context, step, attempt, prepared.config.distil_training, models, teacher)
+    training = prepared.config.distil_training
+    with learning_from(context, step, attempt, training, models, teacher) as (learner, observer):
+        state = train(learner, prepared.train, training, prepared.config.seed, attempt.folder, observer)
+    # And with it what is kept of the teacher's outputs.
+    del learner
     assert state.best is not None
     made = record_of(context, step.name, scale, load_model(attempt.folder / "model"))
     return made.model_copy(

@@ -132,7 +132,8 @@ def look_at(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
     changed_at = written_at(folder / "config.yaml") or written_at(folder) or time.time()
     if (reason := read_failure(folder, MAIN_TRIAL)) is not None:
         return [_without_progress(folder.name, "failed", reason, changed_at)], None
-    if _has_unreadable_progress(folder):
+    progress = folder / "progress"
+    if progress.is_file() or any(progress.glob("*.json")):
         return [_without_progress(folder.name, "stale", "its progress cannot be read", changed_at)], None
     # It may be long in a queue: only what has begun and is no longer heard of is stale.
     return [_without_progress(folder.name, "waiting", "not begun", changed_at)], None
@@ -179,12 +180,6 @@ def _progress(folder: Path) -> list[Progress]:
         return read_progress(folder)
     except (OSError, ValueError, RecursionError):
         return []
-
-
-def _has_unreadable_progress(folder: Path) -> bool:
-    """Whether there is progress all the same where :func:`_progress` found none."""
-    path = folder / "progress"
-    return path.is_file() or any(path.glob("*.json"))
 
 
 def _result(folder: Path) -> RunResult | None:
