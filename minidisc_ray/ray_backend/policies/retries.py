@@ -97,7 +97,7 @@ class Waits:
         policy: for all of them.
         clock: seconds that only grow.
         crashes: by trial, attempts whose process died or raised.
-        preemptions: by trial, attempts that were told to leave, and left a checkpoint.
+        preemptions: by trial, attempts that were asked to leave, and left a checkpoint.
         until: by trial, when its next attempt may start.
     """
 
