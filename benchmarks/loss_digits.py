@@ -19,9 +19,8 @@ import torch
 
 from minidisc_ray.configs.loader import load_recipe
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.stages import _train as distil
+from minidisc_ray.pipeline.stages import distil, sandwich, teacher
 from minidisc_ray.preparation.prepare import prepare
-from minidisc_ray.training import finetune
 
 # Two rows a step: some 220 steps an epoch, more than the batches that are sorted by length together.
 SMALL = (
@@ -51,7 +50,7 @@ def main() -> None:
 
 def print_digits(recipe: Path, overrides: tuple[str, ...]) -> None:
     """Run a recipe in a storage of its own, and print each stage's epochs as they end."""
-    for module in (distil, finetune):
+    for module in (distil, sandwich, teacher):
         module.train = _printing(module.train, recipe.stem)  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as storage:
         result = run_in_process(prepare(load_recipe(recipe, [*overrides, f"storage={storage}"])))

@@ -31,12 +31,12 @@ from minidisc_ray.driver.lease import leased
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.ray_backend.experiment import fit_items
-from minidisc_ray.ray_backend.monitor import RunMonitor
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
-from minidisc_ray.ray_backend.supervision.watching import watched
-from minidisc_ray.ray_backend.trial_actor import TrialActor, finish, runs_here
+from minidisc_ray.ray_backend.run import RunMonitor
+from minidisc_ray.ray_backend.supervision.watching import in_thread
+from minidisc_ray.ray_backend.trial_actor import TrialActor, _runs, finish
 from minidisc_ray.run_files.progress import Progress, write_progress
 
 _LEFT_OUT = 20
@@ -47,7 +47,7 @@ class ShortTrial(TrialActor):  # type: ignore[misc]
     """A trial whose stage ends at once."""
 
     def _trainable_func(self, config: dict[str, Any]) -> None:
-        folder, trial = runs_here()[config["run"]].run_folder, config["trial"]
+        folder, trial = _runs[config["run"]].run_folder, config["trial"]
         now = time.time()
         with Ledger(folder / "ledger.jsonl").attempt("stage", "nothing", trial, 1, "cpu-core"):
             for status in ("running", "finished"):
@@ -84,7 +84,9 @@ def measure(num_trials: int, num_cpus: int, storage: Path) -> dict[str, float]:
             sampler.start()
             begun = time.monotonic()
             try:
-                watched(fit_items, (queue, num_cpus, folder / "ray", turn, ShortTrial), monitor.check)
+                with in_thread(fit_items, queue, num_cpus, folder / "ray", turn, ShortTrial) as is_running:
+                    while is_running():
+                        monitor.check()
             finally:
                 took = time.monotonic() - begun
                 is_over.set()

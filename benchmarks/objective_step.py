@@ -32,7 +32,7 @@ from minidisc_ray.models.loading import load_teacher, load_tokenizer
 from minidisc_ray.models.surgery import cut, reorder_
 from minidisc_ray.preparation.objective import stage_objective
 from minidisc_ray.training.learner import Learner
-from minidisc_ray.training.optimizer import build_optimizer
+from minidisc_ray.training.loop import build_optimizer
 from minidisc_ray.training.step_meter import WARM_UP_STEPS, StepMeter
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers

@@ -15,31 +15,32 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, optim
+from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.objective import LTSDConfig
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.core.flops import inference_flops, training_flops
-from minidisc_ray.core.pair import Pair
+from minidisc_ray.core.pair import Pair, Side
 from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at
 from minidisc_ray.core.trace import Batch, Totals
 from minidisc_ray.data import EncodedRows, collate, encode, epoch_batches, load_splits
 from minidisc_ray.models.dropout import seed_dropout, use_fast_dropout
 from minidisc_ray.models.elastic import ElasticModel
-from minidisc_ray.models.families import shape_of, side_of
+from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.forward import run_model
-from minidisc_ray.models.gates import Gates, gated, gates_of
+from minidisc_ray.models.gates import Gates, gated
 from minidisc_ray.models.loading import load_teacher, load_tokenizer
 from minidisc_ray.models.surgery import cut, reorder_
 from minidisc_ray.objectives.ltsd import LTSDObjective
 from minidisc_ray.training.importance import measure_importance
-from minidisc_ray.training.optimizer import build_optimizer
+from minidisc_ray.training.loop import build_optimizer
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers
 
@@ -116,7 +117,8 @@ def prepare() -> Setting:
     )
     heads, neurons = rank_units(importance.heads, "global"), rank_units(importance.neurons, "global")
     structures = {scale: structure_at(heads, neurons, scale) for scale in SCALES}
-    side = side_of(teacher, "the teacher", has_pruned_heads=False)
+    shape = shape_of(teacher)
+    side = Side("the teacher", shape.num_layers, shape.hidden_size, shape.num_heads, shape.head_size)
     objective = LTSDObjective(LTSDConfig(), Pair(side, side, splits.task))
     return Setting(teacher.eval(), rows, int(tokenizer.pad_token_id), objective, heads, neurons, structures)
 
@@ -173,6 +175,31 @@ class SandwichStep:
         return candidates + inference_flops(self.shape, self.shape.full(), rows, length)
 
 
+def gates_of(structure: Structure, heads: UnitRanking, neurons: UnitRanking) -> Gates:
+    """Gates for a dense model in its original order: one where a structure keeps a unit, else zero, (1, units)."""
+    return Gates(_masks(heads, structure.heads), _masks(neurons, structure.neurons))
+
+
+def _masks(ranking: UnitRanking, counts: tuple[int, ...]) -> list[Tensor]:
+    masks = []
+    for order, count in zip(ranking.order, counts, strict=True):
+        mask = torch.zeros(1, len(order))
+        mask[0, list(order[:count])] = 1.0
+        masks.append(mask)
+    return masks
+
+
+def _padded(batch: Batch, pad_token_id: int) -> Batch:
+    """The same rows padded to the textbook's length."""
+    more = (0, TEXTBOOK_LENGTH - batch.length)
+    return replace(
+        batch,
+        input_ids=pad(batch.input_ids, more, value=pad_token_id),
+        mask=pad(batch.mask, more),
+        token_types=None if batch.token_types is None else pad(batch.token_types, more),
+    )
+
+
 class TextbookStep:
     """Gates as masks on the full model, padding to 128, library defaults."""
 
@@ -187,7 +214,7 @@ class TextbookStep:
     def __call__(self, indices: Tensor) -> None:
         """Take one step."""
         setting = self.setting
-        batch = collate(setting.rows, indices, setting.pad_token_id, pad_to=TEXTBOOK_LENGTH)
+        batch = _padded(collate(setting.rows, indices, setting.pad_token_id), setting.pad_token_id)
         self.optimizer.zero_grad()
         with torch.no_grad():
             target = run_model(setting.teacher, batch, setting.objective.needs().teacher)

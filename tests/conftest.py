@@ -13,7 +13,7 @@ from storage_kit import mount, unmount
 from tiny_models import FAMILY_NAMES, tiny_model
 from transformers import PreTrainedModel
 
-from minidisc_ray.files.mirroring import flush
+from minidisc_ray.files import mirroring
 from minidisc_ray.files.patience import use_storage
 
 torch.set_num_threads(1)
@@ -119,4 +119,4 @@ def bucket(
     name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[-50:].strip("-")
     make_bucket(scheme, name)
     yield f"{scheme}://{name}/team/runs"
-    flush()
+    mirroring._pusher.flush()

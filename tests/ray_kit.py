@@ -15,8 +15,8 @@ from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs import resolve
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
-from minidisc_ray.ray_backend.monitor import Watch
 from minidisc_ray.ray_backend.run import results_of, run_many
+from minidisc_ray.run_files.progress import Watch
 from minidisc_ray.run_files.result import RunResult
 
 _ONCE = {"num_epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "early_stop_epochs": None}

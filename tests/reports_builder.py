@@ -1,13 +1,19 @@
 """Whole results as a run would write them."""
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from study_kit import cells_of
+
+from minidisc_ray.configs.study import Cell
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.core.tradeoff import LAMBDA_SCAN, best_scale, lambda_tradeoff, negative_derivative
+from minidisc_ray.reports.run.page import write_report
 from minidisc_ray.run_files.result import CandidateRecord, ModelRecord, RunResult, SplitRecord, TrialRecord
 from minidisc_ray.run_files.result_costs import CostRecord, StageCost
-from minidisc_ray.study.cells import Cell, Outcome, cells_of
+from minidisc_ray.study.cells import Outcome
 
 METRICS = {55: 0.872, 40: 0.865, 25: 0.79}
 
@@ -231,3 +237,10 @@ def outcomes_of(
         result = result_of(cell, score, (hours or {}).get(cell.method, 2.0) * (1 + cell.seed), **changes)
         found.append(Outcome(cell, result.name, result, None))
     return found
+
+
+def report_page(result: RunResult, others: Sequence[RunResult] = (), config_text: str = "") -> str:
+    """The page as it is written."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "config.yaml").write_text(config_text, encoding="utf-8")
+        return write_report(Path(folder), result, others).read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from tiny_teacher import TINY_TEACHER
 
-from minidisc_ray.configs.study import load_study
+from minidisc_ray.configs.study import Cell, load_study, study_runs
 from minidisc_ray.configs.study_base import StudyConfig
 
 RAW: dict[str, Any] = {
@@ -52,3 +52,7 @@ def write_study(folder: Path, raw: dict[str, Any]) -> Path:
 
 def study_of(folder: Path, *overrides: str, budget: str | None = None, **changes: Any) -> StudyConfig:
     return load_study(write_study(folder, raw_study(**changes)), overrides, budget)
+
+
+def cells_of(study: StudyConfig, storage: str | Path | None = None) -> list[Cell]:
+    return list(study_runs(study, None if storage is None else str(storage)))

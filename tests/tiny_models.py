@@ -4,9 +4,11 @@ B rows, L tokens.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -22,7 +24,8 @@ from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, stru
 from minidisc_ray.core.task import Task
 from minidisc_ray.core.trace import Batch, Totals, Wanted
 from minidisc_ray.data import EncodedRows, collate
-from minidisc_ray.models.families import shape_of, side_of
+from minidisc_ray.models.families import shape_of
+from minidisc_ray.models.gates import Gates
 from minidisc_ray.models.pruned import structure_of
 
 FAMILY_NAMES = ("bert", "roberta", "electra", "distilbert")
@@ -106,7 +109,9 @@ def rows_of_lengths(lengths: Sequence[int], task: Task = TASK, seed: int = 0) ->
 def pair_of(teacher: PreTrainedModel, student: PreTrainedModel, task: Task = TASK) -> Pair:
     def side(model: PreTrainedModel, name: str) -> Side:
         heads = structure_of(model.config).heads
-        return side_of(model, name, has_pruned_heads=min(heads) < shape_of(model).num_heads)
+        shape = shape_of(model)
+        is_pruned = min(heads) < shape.num_heads
+        return Side(name, shape.num_layers, shape.hidden_size, shape.num_heads, shape.head_size, is_pruned)
 
     return Pair(side(teacher, "the tiny teacher"), side(student, "the tiny student"), task)
 
@@ -116,7 +121,19 @@ def pad_id(model: PreTrainedModel) -> int:
 
 
 def batch_of(rows: EncodedRows, model: PreTrainedModel, pad_to: int | None = None) -> Batch:
-    return collate(rows, torch.arange(len(rows)), pad_id(model), pad_to)
+    batch = collate(rows, torch.arange(len(rows)), pad_id(model))
+    return batch if pad_to is None else padded(batch, pad_to, pad_id(model))
+
+
+def padded(batch: Batch, length: int, pad_token_id: int) -> Batch:
+    """The same rows with further padding, up to some tokens."""
+    more = (0, length - batch.length)
+    return replace(
+        batch,
+        input_ids=pad(batch.input_ids, more, value=pad_token_id),
+        mask=pad(batch.mask, more),
+        token_types=None if batch.token_types is None else pad(batch.token_types, more),
+    )
 
 
 def totals_of(batch: Batch) -> Totals:
@@ -138,3 +155,17 @@ def structures(scales: Sequence[int], multiple: int = 1, seed: int = 0) -> dict[
 def max_difference(first: Tensor, second: Tensor) -> float:
     assert first.shape == second.shape
     return float((first.detach() - second.detach()).abs().max())
+
+
+def gates_of(structure: Structure, heads: UnitRanking, neurons: UnitRanking) -> Gates:
+    """Gates for a dense model in its original order: one where a structure keeps a unit, else zero, (1, units)."""
+    return Gates(_masks(heads, structure.heads), _masks(neurons, structure.neurons))
+
+
+def _masks(ranking: UnitRanking, counts: tuple[int, ...]) -> list[Tensor]:
+    masks = []
+    for order, count in zip(ranking.order, counts, strict=True):
+        mask = torch.zeros(1, len(order))
+        mask[0, list(order[:count])] = 1.0
+        masks.append(mask)
+    return masks

@@ -81,7 +81,6 @@ class Ledger:
         *,
         node: str | None = None,
         device_model: str | None = None,
-        number: int | None = None,
         process: tuple[int, str] | None = None,
     ) -> str:
         """Open an attempt, now or since a time (seconds since the epoch); returns its id.
@@ -95,22 +94,19 @@ class Ledger:
             started_at: since when, seconds since the epoch.
             node: where; by default this machine's name.
             device_model: what exactly a device is, for instance the processor's name.
-            number: the ordinal among this trial's attempts of that name; by default counted from the file.
             process: number and start of the process that holds them on its node, for whoever may have to end it.
         """
         # Before anything that may have to wait for the storage.
         now = time.time()
         began = time.monotonic() - (0.0 if started_at is None else max(0.0, now - started_at))
         attempt_id = uuid.uuid4().hex[:12]
-        if number is None:
-            number = 1 + self._count_starts(kind, name, trial)
         entry = {
             "attempt": attempt_id,
             "event": "start",
             "kind": kind,
             "name": name,
             "trial": trial,
-            "number": number,
+            "number": 1 + self._count_starts(kind, name, trial),
             "devices": devices,
             "device_type": device_type,
             "node": platform.node() if node is None else node,
@@ -150,37 +146,22 @@ class Ledger:
         self._say(attempt_id, "end", status=status)
         _began.pop(attempt_id, None)
 
-    def close_open(
-        self,
-        trial: str | None,
-        status: str,
-        at: float | None = None,
-        *,
-        kind: Kind | None = None,
-        node: str | None = None,
-    ) -> list[str]:
-        """Close what a process or a node left open when it died; returns the ids of what was closed.
+    def close_open(self, trial: str | None, status: str) -> list[str]:
+        """Close what a process left open when it died; returns the ids of what was closed.
 
-        What began after ``at`` stays open: it belongs to those who came after the dead. An attempt that lives on all
-        the same is counted on by its beats, and its own end replaces this one.
+        What begins after this call belongs to those who came after the dead. An attempt that lives on all the same is
+        counted on by its beats, and its own end replaces this one.
 
         Args:
             trial: whose attempts; None for those of every trial.
             status: ``failed`` or ``interrupted``.
-            at: seconds since the epoch at which it was known to be dead; by default now.
-            kind: only stages, or only holds.
-            node: only what ran there.
         """
-        known_at = time.time() if at is None else at
+        known_at = time.time()
         self.download()
         left = [
             one.attempt_id
             for one in self.attempts()
-            if one.status == "open"
-            and one.started_at <= known_at
-            and trial in (None, one.trial)
-            and kind in (None, one.kind)
-            and node in (None, one.node)
+            if one.status == "open" and one.started_at <= known_at and trial in (None, one.trial)
         ]
         for attempt_id in left:
             self.close(attempt_id, status, known_at)

@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from minidisc_ray.api.models import evaluate, predict, profile
     from minidisc_ray.api.plans import describe_plan
     from minidisc_ray.api.recipes import Recipe
-    from minidisc_ray.api.runs import Watch, compare, estimate, plan, run, run_prepared, run_together
+    from minidisc_ray.api.runs import compare, estimate, plan, run, run_prepared, run_together
+    from minidisc_ray.run_files.progress import Watch
 
 __all__ = [
     "Recipe",

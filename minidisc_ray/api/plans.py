@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from minidisc_ray.api.recipes import Recipe, config_of
-from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.preparation.plan_cache import keep_plan, plan_key, read_plan
 from minidisc_ray.preparation.storage_check import check_storage
 from minidisc_ray.reports.run.plan_report import PlanReport
@@ -27,7 +26,11 @@ def describe_plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PlanReport:
     key = plan_key(config)
     report = None if key is None else _kept(key)
     if report is None:
-        report = _planned(config)
+        # Here and not above: a plan that is kept needs neither torch nor transformers.
+        from minidisc_ray.api.runs import plan
+        from minidisc_ray.reports.run.plan import plan_report
+
+        report = plan_report(plan(config))
         if key is not None and key == plan_key(config):
             keep_plan(key, report.model_dump(mode="json"))
         return report
@@ -42,11 +45,3 @@ def _kept(key: str) -> PlanReport | None:
         return PlanReport.model_validate(read_plan(key))
     except ValidationError:
         return None
-
-
-def _planned(config: RunConfig) -> PlanReport:
-    # Here and not above: a plan that is kept needs neither torch nor transformers.
-    from minidisc_ray.api.runs import plan
-    from minidisc_ray.reports.run.plan import plan_report
-
-    return plan_report(plan(config))

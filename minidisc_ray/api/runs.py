@@ -1,6 +1,6 @@
 """Plan, estimate, run and compare recipes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +14,9 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.comparison.table import compare as _compare_results
 from minidisc_ray.reports.run.page import write_report
 from minidisc_ray.run_files.mirrored import fetch_summaries
-from minidisc_ray.run_files.progress import Progress
+from minidisc_ray.run_files.progress import Watch
 from minidisc_ray.run_files.result import RunResult, load_result
 from minidisc_ray.tracking.mlflow import check_tracking
-
-Watch = Callable[[Sequence[Progress]], None]
 
 
 def plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PreparedRun:
@@ -95,10 +93,7 @@ def run_together(runs: Sequence[PreparedRun], home: Path, watch: Watch | None = 
     # Here and not above: only what starts a cluster should pay for importing Ray.
     from minidisc_ray.ray_backend.run import results_of, run_many
 
-    def on_result(prepared: PreparedRun, result: RunResult) -> None:
-        write_report(prepared.run_folder, result)
-
-    errors = run_many(runs, home, on_result, watch, "all")
+    errors = run_many(runs, home, lambda run, result: write_report(run.run_folder, result), watch, "all")
     configure_storage_retries(runs)
     return results_of(runs, errors)
 

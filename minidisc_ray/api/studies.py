@@ -1,13 +1,13 @@
 """A study from its file to its table: runs as one experiment, what they say, and the files that tell it."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.paths import with_absolute_paths
-from minidisc_ray.configs.study import load_study
+from minidisc_ray.configs.study import Cell, load_study, study_runs
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.data import Splits, load_splits
 from minidisc_ray.files.patience import TRANSIENT, restoring_storage
@@ -18,13 +18,11 @@ from minidisc_ray.reports.run.page import write_report
 from minidisc_ray.reports.study.page import write_study
 from minidisc_ray.reports.study.table import StudyTable, study_table
 from minidisc_ray.run_files.mirrored import fetch_run
-from minidisc_ray.run_files.progress import Progress
-from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.run_files.progress import Watch
 from minidisc_ray.study.answers import FinishedRun
-from minidisc_ray.study.cells import Cell, Outcome, cells_of, read_outcomes, study_folder
+from minidisc_ray.study.cells import Outcome, read_outcomes, study_folder
 from minidisc_ray.study.findings import Findings, findings_of
 
-Watch = Callable[[Sequence[Progress]], None]
 # What a study writes into its folder.
 _FILES = ("study.yaml", "table.md", "table.csv", "study.json", "report.html")
 _FOLDERS = ("figures", "ray")
@@ -85,7 +83,7 @@ def prepare_study(
     """
     study = load_study(path, overrides, budget)
     _check_folder(study_folder(storage or study.storage, study), storage or study.storage)
-    cells, splits, known, found = cells_of(study, storage), dict[str, Splits](), dict[str, PreparedRun](), []
+    cells, splits, known, found = list(study_runs(study, storage)), dict[str, Splits](), dict[str, PreparedRun](), []
     for cell in cells:
         config = with_absolute_paths(cell.config)
         key = config.model_dump_json()
@@ -147,10 +145,13 @@ def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bo
     # Here and not above: only what starts a cluster should pay for importing Ray.
     from minidisc_ray.ray_backend.run import run_many
 
-    def on_result(prepared: PreparedRun, result: RunResult) -> None:
-        write_report(prepared.run_folder, result)
-
-    run_many(study.runs, study.folder, on_result, watch, "failed" if retry_failed else "new")
+    run_many(
+        study.runs,
+        study.folder,
+        lambda run, result: write_report(run.run_folder, result),
+        watch,
+        "failed" if retry_failed else "new",
+    )
     configure_storage_retries(study.runs)
     return report_study(study)
 

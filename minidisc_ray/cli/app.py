@@ -148,10 +148,11 @@ def run(
         config = config_of(recipe, overrides_of(set_, storage, name, address))
         with early_cluster(config.compute.address):
             from minidisc_ray import api
-            from minidisc_ray.cli.display import show_result, watching
+            from minidisc_ray.cli.display import show_result, show_run, watching_trials
 
             prepared = api.plan(config)
-            with watching(console, prepared) as watch:
+            show_run(console, prepared)
+            with watching_trials(console) as watch:
                 result = api.run_prepared(prepared, watch)
     show_result(console, prepared.run_folder, result)
 

@@ -1,6 +1,6 @@
 """What a terminal shows while a run is live, and after it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -10,26 +10,17 @@ from rich.live import Live
 from rich.table import Table
 
 from minidisc_ray.configs.printable import printable
+from minidisc_ray.configs.study import Cell
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.cells import text_cell
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
 from minidisc_ray.reports.run.race import race_line, race_table, went_without
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
-from minidisc_ray.run_files.progress import Progress
+from minidisc_ray.run_files.progress import Progress, Watch
 from minidisc_ray.run_files.result import RunResult
-from minidisc_ray.study.cells import Cell
 
-Watch = Callable[[Sequence[Progress]], None]
 _MOST_ROWS = 40
-
-
-@contextmanager
-def watching(console: Console, prepared: PreparedRun) -> Iterator[Watch]:
-    """A watch function for one run."""
-    show_run(console, prepared)
-    with watching_trials(console) as watch:
-        yield watch
 
 
 def show_run(console: Console, prepared: PreparedRun) -> None:

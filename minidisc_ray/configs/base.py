@@ -56,3 +56,9 @@ def _is_numeric(annotation: Any) -> bool:
         members = [member for member in get_args(annotation) if member is not type(None)]
         return bool not in members and any(_is_numeric(member) for member in members)
     return annotation in (int, float)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, or its kind where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

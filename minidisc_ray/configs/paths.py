@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.base import Config, UserError
 from minidisc_ray.configs.data import FilesDataConfig
-from minidisc_ray.configs.model import CheckpointStudentConfig, PretrainedTeacherConfig
 from minidisc_ray.configs.run import RunConfig
 
 
@@ -25,14 +24,11 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
             place: _absolute(value, f"data.{place}") for place in places if (value := getattr(data, place)) is not None
         }
         changed["data"] = data.model_copy(update=paths)
-    elif data.kind == "hub" and data.path and _is_folder(data.path):
-        changed["data"] = data.model_copy(update={"path": _absolute(data.path, "data.path")})
-    teacher = config.teacher
-    if isinstance(teacher, PretrainedTeacherConfig) and teacher.path and _is_folder(teacher.path):
-        changed["teacher"] = teacher.model_copy(update={"path": _absolute(teacher.path, "teacher.path")})
-    student = config.student
-    if isinstance(student, CheckpointStudentConfig) and student.path and _is_folder(student.path):
-        changed["student"] = student.model_copy(update={"path": _absolute(student.path, "student.path")})
+    for section in ("data", "teacher", "student"):
+        part: Config = getattr(config, section)
+        path = getattr(part, "path", None)
+        if path and _is_folder(path):
+            changed[section] = part.model_copy(update={"path": _absolute(path, f"{section}.path")})
     return config.model_copy(update=changed)
 
 

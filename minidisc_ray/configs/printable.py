@@ -5,6 +5,9 @@ direction, and halves of surrogate pairs, as which JSON and names that are not U
 What is stored stays as it is.
 """
 
+import json
+from typing import Any
+
 _LINES = "\n\t"
 
 
@@ -25,6 +28,11 @@ def printable_json(text: str) -> str:
     if text.replace("\n", "").isprintable():
         return text
     return "".join(letter if letter.isprintable() or letter == "\n" else _json_escape(letter) for letter in text)
+
+
+def json_text(value: Any) -> str:
+    """A value as indented JSON for a terminal or a file."""
+    return printable_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def encodable(text: str) -> str:

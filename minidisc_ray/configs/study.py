@@ -17,7 +17,7 @@ from minidisc_ray.configs.study_names import check_columns, check_known, check_n
 from minidisc_ray.configs.study_rows import check_distinct, check_printed
 from minidisc_ray.configs.task import GlueTask
 
-__all__ = ["MAX_RUNS", "MethodConfig", "StudyConfig", "StudyRun", "load_study", "resolve_study", "study_runs"]
+__all__ = ["MAX_RUNS", "Cell", "MethodConfig", "StudyConfig", "load_study", "resolve_study", "study_runs"]
 
 MAX_RUNS = 10_000
 _PRUNED = "pruned"
@@ -42,12 +42,16 @@ _REFUSED = {
 }
 
 
-class StudyRun(NamedTuple):
+class Cell(NamedTuple):
     """One run of a study: its place on each axis, and its whole recipe.
 
     Attributes:
         teacher: a name on the axis of teachers; None where there is no such axis.
+        task: its name in the study.
+        method: its name in the study.
         scale_percent: the student's scale; None for one that has a scale of its own, which stands once.
+        seed: the run's.
+        config: the whole recipe. Two cells of an equal one are the same run.
     """
 
     teacher: str | None
@@ -112,7 +116,7 @@ def _resolved(raw: Mapping[str, Any], overrides: Sequence[str], budget: str | No
     return study.model_copy(update={"conventional": study.conventional or _conventional(study, configs)})
 
 
-def study_runs(study: StudyConfig, storage: str | None = None) -> Iterator[StudyRun]:
+def study_runs(study: StudyConfig, storage: str | None = None) -> Iterator[Cell]:
     """Every run: teacher by teacher, task by task, seed by seed, methods in their order, scales from the largest down.
 
     Args:
@@ -128,7 +132,7 @@ def study_runs(study: StudyConfig, storage: str | None = None) -> Iterator[Study
         here = [point for point in points if (point.teacher, point.task) == (teacher, task)]
         for seed in study.seeds:
             for point in here:
-                yield StudyRun(*point, seed, _config(point, study, seed, where))
+                yield Cell(*point, seed, _config(point, study, seed, where))
 
 
 class _Point(NamedTuple):

@@ -7,7 +7,6 @@ from pydantic import BeforeValidator, Field, model_validator
 from minidisc_ray.configs.base import Config
 from minidisc_ray.core.labels import as_number
 
-Metric = Literal["accuracy", "f1", "matthews", "spearman", "pearson"]
 CLASSIFICATION_METRICS = ("accuracy", "f1", "matthews")
 REGRESSION_METRICS = ("spearman", "pearson")
 GlueTask = Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"]

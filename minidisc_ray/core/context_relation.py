@@ -27,7 +27,7 @@ def triple_angles(products: Tensor) -> Tensor:
     """Cosine of the angle at j between i and k, (..., Pj, Pi, Pk), from inner products, (..., P, P)."""
     center = products.diagonal(dim1=-2, dim2=-1)[..., :, None, None]
     to_first, to_second = products.unsqueeze(-1), products.unsqueeze(-2)  # <j, i> and <j, k>
-    return _angles(products.unsqueeze(-3) - to_first - to_second + center)
+    return pair_cosines(products.unsqueeze(-3) - to_first - to_second + center)
 
 
 def window_angles(products: Tensor, window: int) -> Tensor:
@@ -51,7 +51,7 @@ def window_angles(products: Tensor, window: int) -> Tensor:
     second = neighbours.unsqueeze(-2).expand(length, width, width)
     to_center = products_of(tokens.unsqueeze(-1).expand(length, width), neighbours)  # (B, L, 2W)
     center = products_of(tokens, tokens)[..., None, None]
-    return _angles(products_of(first, second) - to_center.unsqueeze(-1) - to_center.unsqueeze(-2) + center)
+    return pair_cosines(products_of(first, second) - to_center.unsqueeze(-1) - to_center.unsqueeze(-2) + center)
 
 
 def window_mask(mask: Tensor, window: int) -> Tensor:
@@ -79,12 +79,6 @@ def masked_mean(values: Tensor, chosen: Tensor) -> Tensor:
     chosen = chosen.expand_as(values)
     sums = values.masked_fill(~chosen, 0.0).flatten(1).sum(dim=1)
     return sums / chosen.flatten(1).sum(dim=1).clamp_min(1)
-
-
-def _angles(products: Tensor) -> Tensor:
-    """Cosines from inner products of differences, (..., P, P), whose diagonal holds squared lengths."""
-    lengths = products.diagonal(dim1=-2, dim2=-1).clamp_min(_SMALLEST_SQUARE).sqrt()
-    return products / (lengths.unsqueeze(-1) * lengths.unsqueeze(-2))
 
 
 def _neighbours(length: int, window: int, device: torch.device) -> Tensor:

@@ -13,12 +13,7 @@ def layers_taken(num_layers: int, num_taken: int, take: Take) -> tuple[int, ...]
 
     ``uniform`` takes the i-th at ``ceil(i M / N)``, i = 1 .. N: every k-th one, as DistilBERT does, where N divides M.
     Elsewhere gaps are of k or k - 1 layers, k = ceil(M / N). The topmost layer is always among them.
-
-    Raises:
-        ValueError: if there are not as many layers to take.
     """
-    if not 1 <= num_taken <= num_layers:
-        raise ValueError(f"{num_taken} layers cannot be taken of {num_layers}; use a value between 1 and {num_layers}")
     if take == "first":
         return tuple(range(num_taken))
     if take == "last":

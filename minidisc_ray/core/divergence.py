@@ -10,9 +10,11 @@ from torch import Tensor, nn
 def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
     """``T^2 CE(softmax(z_T / T), softmax(z_S / T))`` of each row, (B,) (task-agnostic comparison, equation 5).
 
+    Over the hidden units of each token, (B, L), it is Distiller's intermediate measure (appendix A.3).
+
     Args:
-        student_logits: (B, C).
-        teacher_logits: (B, C).
+        student_logits: (B, C), or hidden states, (B, L, D).
+        teacher_logits: the same shape.
         temperature: T; 1 is the plain cross-entropy of MiniDisc, equation 2.
     """
     log_student = torch.log_softmax(student_logits.float() / temperature, dim=-1)
@@ -20,14 +22,30 @@ def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, temperatu
     return -(temperature**2) * (teacher * log_student).sum(dim=-1)
 
 
-def squared_error(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Mean over outputs of squared differences, of each row, (B,).
+def squared_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over the last dimension of squared differences: of each row, (B,), or of each token, (B, L).
+
+    Deviation: Distiller's appendix B sums over D; the mean is the same up to a constant and needs no weight of its own.
 
     Args:
-        student_logits: (B, C).
-        teacher_logits: (B, C).
+        student: (B, C) or (B, L, D).
+        teacher: the same shape.
     """
-    return (student_logits.float() - teacher_logits.float()).square().mean(dim=-1)
+    return (student.float() - teacher.float()).square().mean(dim=-1)
+
+
+def prediction_losses(student: Tensor, teacher: Tensor, is_regression: bool, temperature: float = 1.0) -> Tensor:
+    """Soft cross-entropy of classes, or squared error of values, of each row, (B,).
+
+    Args:
+        student: logits, (B, C).
+        teacher: logits, (B, C).
+        is_regression: values have no distribution, and no temperature.
+        temperature: of both softmaxes.
+    """
+    if is_regression:
+        return squared_error(student, teacher)
+    return soft_cross_entropy(student, teacher, temperature)
 
 
 def soft_cross_entropy_sum(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
@@ -63,14 +81,6 @@ def masked_mse_sum(student_hidden: Tensor, teacher_hidden: Tensor, mask: Tensor)
     return (difference * mask.unsqueeze(-1)).square().sum() / difference.shape[-1]
 
 
-def token_mse(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
-    """Mean over D of squared differences of each token, (B, L) from (B, L, D).
-
-    Deviation: Distiller's appendix B sums over D; the mean is the same up to a constant and needs no weight of its own.
-    """
-    return (student_hidden.float() - teacher_hidden.float()).square().mean(dim=-1)
-
-
 def token_l2(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
     """``||x - y||_2`` of each token, (B, L) from (B, L, D) (Distiller, app. B); its gradient at zero is zero."""
     norms: Tensor = torch.linalg.vector_norm(student_hidden.float() - teacher_hidden.float(), dim=-1)
@@ -87,12 +97,6 @@ def token_pkd(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
     student = nn.functional.normalize(student_hidden.float(), dim=-1)
     teacher = nn.functional.normalize(teacher_hidden.float(), dim=-1)
     return (student - teacher).square().sum(dim=-1)
-
-
-def token_cross_entropy(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
-    """``CE(softmax(y), softmax(x))`` over the hidden units, (B, L) from (B, L, D) (Distiller, appendix A.3)."""
-    log_student = torch.log_softmax(student_hidden.float(), dim=-1)
-    return -(torch.softmax(teacher_hidden.float(), dim=-1) * log_student).sum(dim=-1)
 
 
 def masked_row_sums(token_values: Tensor, mask: Tensor) -> Tensor:

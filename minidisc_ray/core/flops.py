@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure
 
+# Rows of a batch, and the tokens that they are padded to.
+Size = tuple[int, int]
+Sizes = tuple[Size, ...]
+
 
 @dataclass(frozen=True)
 class EncoderShape:
@@ -47,6 +51,11 @@ def forward_macs(shape: EncoderShape, structure: Structure, rows: int, length: i
     feed_forward = 2 * length * hidden * neurons
     embeddings = length * shape.embedding_projection * hidden
     return rows * (projections + attention + feed_forward + embeddings + shape.head_macs_per_row)
+
+
+def macs_of(shape: EncoderShape, structure: Structure, batches: Sizes) -> float:
+    """Multiply-adds of one forward pass over some batches."""
+    return float(sum(forward_macs(shape, structure, rows, length) for rows, length in batches))
 
 
 def training_flops(shape: EncoderShape, structure: Structure, rows: int, length: int) -> int:

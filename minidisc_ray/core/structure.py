@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
-from minidisc_ray.core.grid import TEACHER_PERCENT
-from minidisc_ray.core.importance import normalise_layers
-
 Scope = Literal["global", "local"]
+
+
+def normalise_layers(scores: Sequence[Tensor]) -> list[Tensor]:
+    """Divide each layer's scores, each (U,), by their l2 norm (MiniDisc, appendix A, after Molchanov et al. 2017).
+
+    A layer whose scores are all zero stays zero, so that it is pruned first.
+    """
+    return [score / norm if (norm := torch.linalg.vector_norm(score)) > 0 else score for score in scores]
 
 
 @dataclass(frozen=True)
@@ -87,10 +93,8 @@ def structure_at(heads: UnitRanking, neurons: UnitRanking, scale_percent: int, n
     reach zero.
 
     Raises:
-        ValueError: if the scale lies outside [1, 100] or leaves no head in any layer.
+        ValueError: if the scale leaves no head in any layer.
     """
-    if not 1 <= scale_percent <= TEACHER_PERCENT:
-        raise ValueError(f"scale_percent is {scale_percent}; use a value between 1 and 100")
     head_counts = heads.counts(scale_percent)
     if not any(head_counts):
         total = sum(len(order) for order in heads.order)
@@ -135,7 +139,7 @@ def structure_of_layers(
         neuron_multiple: neurons of a layer are rounded to this.
 
     Raises:
-        ValueError: if the width lies outside [1, 100] or leaves no head in any layer.
+        ValueError: if the width leaves no head in any layer.
     """
     wide = structure_at(rank_among(heads, layers), rank_among(neurons, layers), width_percent, neuron_multiple)
     return Structure(scale_percent, wide.heads, wide.neurons)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from itertools import combinations, pairwise
+from typing import Literal
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def negative_derivative(
     metrics: Mapping[int, float],  # scale percent -> task metric in [-1, 1]
     teacher_metric: float,
     teacher_percent: int = TEACHER_PERCENT,
-    order: int = 1,
+    order: Literal[1, 2] = 1,
 ) -> dict[int, float]:
     """Score candidates by ``-(m_next - m) / (s_next - s)`` against the next larger one (appendix J).
 
@@ -47,10 +48,8 @@ def negative_derivative(
     first order.
 
     Raises:
-        ValueError: if a scale lies outside (0, teacher_percent), a metric is not finite, or the order is none of 1, 2.
+        ValueError: if a scale lies outside (0, teacher_percent), or a metric is not finite.
     """
-    if order not in (1, 2):
-        raise ValueError(f"order is {order}; use 1 or 2")
     _check_candidates(metrics, teacher_percent)
     if not math.isfinite(teacher_metric):
         raise ValueError(f"the teacher's metric is {teacher_metric}; it must be finite")

@@ -4,10 +4,10 @@ from minidisc_ray.data.batching import collate, epoch_batches, evaluation_batche
 from minidisc_ray.data.builtin import builtin_rows, builtin_tokenizer, builtin_vocabulary
 from minidisc_ray.data.delimited import Quoting
 from minidisc_ray.data.encoding import EncodedRows, encode, unknown_share
+from minidisc_ray.data.files import read_texts
 from minidisc_ray.data.rows import Rows
 from minidisc_ray.data.splits import Splits, load_splits
 from minidisc_ray.data.tasks import resolve_task
-from minidisc_ray.data.texts import read_texts
 from minidisc_ray.data.tokenizer import tokenizer_digest
 
 __all__ = [

@@ -25,11 +25,7 @@ def epoch_batches(
     Rows are shuffled and sorted by length only within pools of 50 batches, and of a quarter of the epoch where that is
     less, so that little padding is needed and batches still differ from epoch to epoch: one pool of all rows would be
     sorted into the same groups every time. The last batch has the rows that are left over, if any.
-
-    Raises:
-        ValueError: if ``batch_size`` is less than 1.
     """
-    _check_batch_size(batch_size)
     generator = np.random.default_rng((seed, epoch))
     order = generator.permutation(len(lengths))
     sizes = lengths.numpy()
@@ -47,12 +43,7 @@ def epoch_batches(
 
 
 def evaluation_batches(lengths: Tensor, batch_size: int) -> list[Tensor]:
-    """All rows once, shortest first; ``lengths`` (N,) tokens, each batch (B,) int64 row positions.
-
-    Raises:
-        ValueError: if ``batch_size`` is less than 1.
-    """
-    _check_batch_size(batch_size)
+    """All rows once, shortest first; ``lengths`` (N,) tokens, each batch (B,) int64 row positions."""
     order = torch.argsort(lengths, stable=True)
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
@@ -74,21 +65,11 @@ def take_rows(
     )
 
 
-def collate(encoded: EncodedRows, indices: Tensor, pad_token_id: int, pad_to: int | None = None) -> Batch:
-    """Pad the rows at ``indices`` (B,) to the longest of them, or to ``pad_to`` tokens.
-
-    Raises:
-        ValueError: if ``indices`` is empty, or ``pad_to`` is less than the longest row.
-    """
-    if not len(indices):
-        raise ValueError("a batch needs at least one row")
+def collate(encoded: EncodedRows, indices: Tensor, pad_token_id: int) -> Batch:
+    """Pad the rows at ``indices`` (B,) to the longest of them."""
     starts = encoded.offsets[indices]  # (B,)
     lengths = encoded.offsets[indices + 1] - starts  # (B,)
-    longest = int(lengths.max())
-    length = longest if pad_to is None else pad_to
-    if length < longest:
-        raise ValueError(f"pad_to is {pad_to}, less than the longest row's {longest} tokens")
-    steps = torch.arange(length)
+    steps = torch.arange(int(lengths.max()))
     real = steps < lengths[:, None]  # (B, L)
     # Places beyond a row's end are read from its start and overwritten, so that none lies outside the flat ids.
     places = starts[:, None] + torch.where(real, steps, 0)
@@ -104,17 +85,5 @@ def shard(indices: Tensor, rank: int, world_size: int, parts: int) -> list[Tenso
 
     Worker ``rank`` has rows ``rank``, ``rank + world_size``, ...: as a batch is sorted by length, all workers get
     short and long rows alike. All workers together have every row once.
-
-    Raises:
-        ValueError: if ``rank`` is not below ``world_size``, or ``parts`` is less than 1.
     """
-    if not 0 <= rank < world_size:
-        raise ValueError(f"rank is {rank}; use a value from 0 to {world_size - 1}")
-    if parts < 1:
-        raise ValueError(f"parts is {parts}; use at least 1")
     return [part for part in indices[rank::world_size].tensor_split(parts) if len(part)]
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; use at least 1")

@@ -2,20 +2,27 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from minidisc_ray.configs.base import UserError
-from minidisc_ray.data.delimited import Quoting, read_delimited
-from minidisc_ray.data.parquet import read_parquet
-from minidisc_ray.data.paths import is_file, is_folder, shown
-from minidisc_ray.data.quoting import cut
-from minidisc_ray.data.table import Table, require_columns
-from minidisc_ray.data.unpacking import opened
+import pyarrow
+import pyarrow.compute
+import pyarrow.parquet
 
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.core.task import Task
+from minidisc_ray.data.delimited import Quoting, read_delimited
+from minidisc_ray.data.paths import is_file, is_folder, shown
+from minidisc_ray.data.quoting import cut, quoted
+from minidisc_ray.data.rows import Rows
+from minidisc_ray.data.table import Table, refuse_repeated, require_columns, to_rows
+from minidisc_ray.data.unpacking import opened, too_large, unpacked_limit
+
+_ADDED = ("prediction", "probability")  # columns that predictions are written to
 Columns = dict[str, list[Any]]
 _FORMATS = ("jsonl", "jsonl.gz", "csv", "csv.gz", "tsv", "tsv.gz", "parquet")
+_ALWAYS_ALLOWED_ROWS = 1_000_000  # of a Parquet file, which may stand for far more than its bytes
 _ALLOWED = ", ".join(f".{ending}" for ending in _FORMATS)
 
 
@@ -88,6 +95,28 @@ def missing_split(folder: Path, split: str) -> UserError:
     )
 
 
+def read_texts(path: Path, columns: Sequence[str], quoting: Quoting | None = None) -> Rows:
+    """Rows with the texts of one or two columns, their labels all zero; ``quoting`` is ``read_file``'s.
+
+    Raises:
+        UserError: if the file cannot be read, lacks a column, has no rows, or a row lacks a text, or if a column is
+            named twice or as those that predictions are written to.
+    """
+    if not 1 <= len(columns) <= 2:
+        raise UserError(f"columns: {quoted(list(columns))} are {len(columns)} columns; give one or two")
+    if len(set(columns)) < len(columns):
+        raise UserError(f'columns: "{cut(columns[0])}" stands twice; name different columns')
+    for column in columns:
+        if column in _ADDED:
+            raise UserError(f'columns: "{column}" is a column that predictions are written to; rename it in the file')
+    table = read_file(path, "file", {column: column for column in columns}, quoting, "--quoting")
+    count = len(table.columns[columns[0]])
+    no_label = f"no label beside {' and '.join(columns)}"  # longer than any column, so none is called the same
+    unlabelled = Table(table.key, table.where, {**table.columns, no_label: [0.0] * count})
+    task = Task("prediction", tuple(columns), no_label, label_names=(), metrics=("pearson",))
+    return to_rows(unlabelled, task)
+
+
 def _ending(path: Path) -> str | None:
     # The longest ending first, so that .csv.gz is not taken for an unknown .gz.
     fitting = [ending for ending in _FORMATS if path.name.lower().endswith(f".{ending}")]
@@ -121,8 +150,59 @@ def _read_json_lines(path: Path, key: str, wanted: Mapping[str, str]) -> Columns
     return {column: [row.get(source) for row in rows] for column, source in wanted.items()}
 
 
+def _read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> dict[str, list[Any]]:
+    """The wanted columns (task column -> file column).
+
+    Raises:
+        UserError: naming ``key``, if a column is missing or stands twice, or the file blows up to more than it may.
+    """
+    schema = pyarrow.parquet.read_schema(path)
+    refuse_repeated(schema.names, key, cut(path.name))
+    require_columns(wanted, schema.names, key, cut(path.name))
+    sources = list(dict.fromkeys(wanted.values()))
+    texts = [source for source in sources if _is_text(schema.field(source).type)]
+    # Texts stay a list of different ones and the places where they stand, until it is known what they would become.
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
+        if _is_blown_up(file.metadata, path):
+            raise too_large(path, key)
+        table = file.read(columns=sources)
+    if sum(_bytes_of_texts(table.column(source)) for source in texts) > unpacked_limit(path):
+        raise too_large(path, key)
+    return {column: _values(table.column(source)) for column, source in wanted.items()}
+
+
+def _values(column: pyarrow.ChunkedArray) -> list[Any]:
+    """As Python's own; half floats would come as NumPy's."""
+    values: list[Any] = (column.cast("float32") if pyarrow.types.is_float16(column.type) else column).to_pylist()
+    return values
+
+
+def _is_text(kind: pyarrow.DataType) -> bool:
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_binary(kind))
+
+
+def _is_blown_up(metadata: pyarrow.parquet.FileMetaData, path: Path) -> bool:
+    """Whether its own list of contents says so: a few bytes can stand for billions of equal rows."""
+    unpacked = sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
+    # Rows that differ take a byte each.
+    rows_allowed = max(_ALWAYS_ALLOWED_ROWS, path.stat().st_size)
+    return bool(unpacked > unpacked_limit(path) or metadata.num_rows > rows_allowed)
+
+
+def _bytes_of_texts(column: pyarrow.ChunkedArray) -> int:
+    """Of all rows' texts together, one by one."""
+    total = 0
+    for chunk in column.chunks:
+        if isinstance(chunk, pyarrow.DictionaryArray):
+            lengths = pyarrow.compute.binary_length(chunk.dictionary).take(chunk.indices)
+            total += pyarrow.compute.sum(lengths).as_py() or 0
+        else:
+            total += int(chunk.nbytes)
+    return total
+
+
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 _READERS: dict[str, Callable[[Path, str, Mapping[str, str]], Columns]] = {
     "jsonl": _read_json_lines,
-    "parquet": read_parquet,
+    "parquet": _read_parquet,
 }

@@ -1,17 +1,22 @@
 """Where the rows of a recipe come from: one `Table` for each split that it names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.data import FilesDataConfig, HubDataConfig
 from minidisc_ray.configs.task import TaskConfig
 from minidisc_ray.data.files import find_file, missing_split, read_file
-from minidisc_ray.data.hub import MissingSplitError, read_hub_split
 from minidisc_ray.data.paths import given_path
-from minidisc_ray.data.table import Table, column_map
+from minidisc_ray.data.quoting import cut
+from minidisc_ray.data.table import Table, column_map, require_columns
 from minidisc_ray.data.tasks import given_label_names, task_columns, validation_names
+
+# A builder of datasets itself; older releases unpickle with it whatever lies beside the recipe.
+_READS_PICKLES = "pandas"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,23 +43,18 @@ def read_files(task: TaskConfig, data: FilesDataConfig) -> Tables:
     if data.train is not None:
         train = read(given_path(data.train, "data.train"), "data.train")
     else:
-        path = find_file(_given(folder), "train")
+        assert folder is not None, "the config demands it wherever a file is not named"
+        path = find_file(folder, "train")
         if path is None:
-            raise missing_split(_given(folder), "train")
+            raise missing_split(folder, "train")
         train = read(path, "data.folder")
     if data.validation is not None:
         validation = {"validation": read(given_path(data.validation, "data.validation"), "data.validation")}
     else:
-        validation = _validation_in(_given(folder), validation_names(task), read)
+        assert folder is not None, "as for the training file"
+        validation = _validation_in(folder, validation_names(task), read)
     selection = None if data.selection is None else read(given_path(data.selection, "data.selection"), "data.selection")
     return Tables(train, validation, selection)
-
-
-def _given(folder: Path | None) -> Path:
-    # The config demands the folder wherever a file is not named.
-    if folder is None:
-        raise UserError("data.folder: missing; give folder, or both train and validation")
-    return folder
 
 
 def _validation_in(folder: Path, names: tuple[str, ...], read: Callable[[Path, str], Table]) -> dict[str, Table]:
@@ -89,7 +89,9 @@ def read_hub(task: TaskConfig, data: HubDataConfig) -> Tables:
     label_column = task_columns(task)[-1]
 
     def read(split: str, key: str) -> Table:
-        return read_hub_split(data.path, name, data.revision, split, key, wanted, label_column, given_label_names(task))
+        return _read_hub_split(
+            data.path, name, data.revision, split, key, wanted, label_column, given_label_names(task)
+        )
 
     train = read(data.train_split, "data.train_split")
     if data.validation_split is not None:
@@ -99,6 +101,80 @@ def read_hub(task: TaskConfig, data: HubDataConfig) -> Tables:
     for other in others:
         try:
             validation[other] = read(other, "data.validation_split")
-        except MissingSplitError:
+        except _MissingSplitError:
             continue  # only the primary set is needed
     return Tables(train, validation)
+
+
+class _MissingSplitError(UserError):
+    """The data set was reached, but has no such split."""
+
+
+def _read_hub_split(
+    path: str,
+    name: str | None,
+    revision: str | None,
+    split: str,
+    key: str,
+    wanted: Mapping[str, str],
+    label_column: str,
+    label_names: Sequence[str] | None,
+) -> Table:
+    """Read the wanted columns (task column -> data set's column) of one split; code of the data set is never run.
+
+    Class names that the data set has for ``label_column`` replace its numbers, if the task's ``label_names`` are the
+    same ones or are None.
+
+    Raises:
+        _MissingSplitError: if the data set has no such split.
+        UserError: if the data set cannot be reached or read, or lacks a column.
+    """
+    if path == _READS_PICKLES:
+        raise UserError(f"data.path: {path} is no data set but a reader of pickles, which are never loaded here")
+    import datasets  # slow to import, and needed by this source only
+
+    where = f"{cut(path)}{f' ({cut(name)})' if name else ''}, split {cut(split)}"
+    try:
+        with _no_progress_bars():
+            rows = datasets.load_dataset(path, name, split=split, revision=revision)
+    except Exception as error:
+        # Everything, as datasets and its HTTP client raise dozens of unrelated classes.
+        reason = " ".join(str(error).split())[:200]
+        if "Unknown split" in reason:
+            raise _MissingSplitError(f'{key}: there is no split "{cut(split)}" in {cut(path)} ({reason})') from error
+        raise UserError(
+            f"data.path: {where} cannot be loaded ({type(error).__name__}: {reason}); "
+            "check the name and the connection, or use local files (data.kind: files)"
+        ) from error
+    require_columns(wanted, rows.column_names, "data.columns", where)
+    feature = rows.features[wanted[label_column]]
+    try:
+        read: dict[str, list[Any]] = rows.select_columns(list(dict.fromkeys(wanted.values()))).to_dict()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{key}: {where} cannot be read ({type(error).__name__}: {reason})") from error
+    columns = {column: read[source] for column, source in wanted.items()}
+    class_names = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
+    if class_names is not None and (label_names is None or set(label_names) == set(class_names)):
+        # By name, not by number: the task may list the same names in another order. Numbers such as -1, which
+        # hidden test labels have, stay as they are, to be refused with their row.
+        columns[label_column] = [
+            class_names[label] if label is not None and 0 <= label < len(class_names) else label
+            for label in columns[label_column]
+        ]
+    return Table(key, where, columns, class_names)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep the bars of ``datasets`` off the user's screen, and leave the process as it was."""
+    import datasets
+
+    if datasets.are_progress_bars_disabled():
+        yield
+        return
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.enable_progress_bars()

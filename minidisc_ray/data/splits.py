@@ -92,7 +92,8 @@ def load_splits(config: RunConfig) -> Splits:
         _check(train, "train, less selection,", loaded.task)
     _check(selection, "selection", loaded.task)
     task = dataclasses.replace(loaded.task, validation_splits=tuple(validation))
-    digest = _digest(task, {"train": train, "selection": selection, **_prefixed(validation)}, loaded.test)
+    scored = {f"validation/{name}": rows for name, rows in validation.items()}
+    digest = _digest(task, {"train": train, "selection": selection, **scored}, loaded.test)
     return Splits(task, train, selection, validation, loaded.test, digest, told, loaded.notes)
 
 
@@ -190,10 +191,6 @@ def _check(rows: Rows, name: str, task: Task) -> None:
 
 def _share(fraction: float) -> str:
     return "tenth" if fraction == 0.1 else f"{100 * fraction:.3g}%"
-
-
-def _prefixed(validation: dict[str, Rows]) -> dict[str, Rows]:
-    return {f"validation/{name}": rows for name, rows in validation.items()}
 
 
 def _digest(task: Task, splits: dict[str, Rows], test: Rows | None) -> str:

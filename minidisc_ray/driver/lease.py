@@ -5,7 +5,6 @@ its process is known to be gone; from another machine once nothing was renewed f
 never compared: what counts is whether the file changes while it is watched.
 """
 
-import logging
 import os
 import threading
 import time
@@ -26,16 +25,15 @@ from minidisc_ray.driver.driver import (
     unreadable_driver,
     written_driver,
 )
-from minidisc_ray.files.mirroring import download_file, download_file_if_due, upload
+from minidisc_ray.files.mirroring import download_file, download_if_due, upload
 from minidisc_ray.files.patience import retry_storage, unwritable
 from minidisc_ray.files.reading import NotAFileError, read_regular
 from minidisc_ray.files.writing import read_json, remove
+from minidisc_ray.log import logger
 
 STOP_FILE = ".stop.json"
 _SECONDS_BETWEEN_CHECKS = 1.0
 _LONGEST_NAME = 200
-
-logger = logging.getLogger("minidisc_ray")
 
 
 class LeaseLostError(RuntimeError):
@@ -99,7 +97,7 @@ class Lease:
                 f"{EXPIRY_SECONDS:g} s; it goes on there"
             )
         request = self.folder / STOP_FILE
-        download_file_if_due(request)
+        download_if_due(request, download_file)
         if request.exists():
             asked = read_json(request)
             remove(request)

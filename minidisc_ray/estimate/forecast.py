@@ -13,13 +13,13 @@ from functools import partial
 import numpy as np
 from scipy.optimize import nnls
 
-from minidisc_ray.core.flops import EncoderShape, forward_macs
+from minidisc_ray.core.flops import EncoderShape, Sizes, macs_of
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.data import epoch_batches, evaluation_batches
-from minidisc_ray.estimate.sample_rows import scored_sizes, sizes_of
-from minidisc_ray.estimate.timings import Sizes, StageKind, TimedPass, TimedStage, Timings
-from minidisc_ray.preparation.closed_form import importance_rows, weights_of_scales
+from minidisc_ray.estimate.sample_rows import scored_sizes
+from minidisc_ray.estimate.timings import StageKind, TimedPass, TimedStage, Timings
+from minidisc_ray.preparation.closed_form import importance_rows, sizes_of, weights_of_scales
 from minidisc_ray.preparation.objective import planned_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.race_costs import race_evaluation_flops, race_times, race_training_flops
@@ -78,11 +78,6 @@ class Parts:
     steps: float
     epoch_end: float
     once: float
-
-
-def macs_of(shape: EncoderShape, structure: Structure, batches: Sizes) -> float:
-    """Multiply-adds of one forward pass over some batches."""
-    return float(sum(forward_macs(shape, structure, rows, length) for rows, length in batches))
 
 
 def fit_line(points: Sequence[tuple[float, float]]) -> Line:

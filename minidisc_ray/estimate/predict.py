@@ -2,7 +2,7 @@
 
 import heapq
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.records import read_record
 from minidisc_ray.schedules.expected import expected_scale
-from minidisc_ray.schedules.plan import SHARED_TRIAL, DistilStep, Plan, Step, TeacherStep, Trial
+from minidisc_ray.schedules.plan import SHARED_TRIAL, DistilStep, TeacherStep, Trial
 
 COMPARED = ("conventional", "minidisc", "maxidisc")
 
@@ -159,7 +159,7 @@ def _method(
             device_hours=seconds * devices / 3600,
             in_ratio=not isinstance(step, TeacherStep),
         )
-        for trial, step in _steps(run.plan)
+        for trial, step in run.plan.every_step()
     ]
     held, duration = _beyond_stages(run, stages, overheads)
     return PredictedMethod(
@@ -173,12 +173,6 @@ def _method(
         price=None,
         ratio_to_conventional=1.0,
     )
-
-
-def _steps(plan: Plan) -> Iterator[tuple[Trial, Step]]:
-    shared = Trial(SHARED_TRIAL, ())
-    yield from ((shared, step) for step in plan.shared)
-    yield from plan.own_steps()
 
 
 def _beyond_stages(run: PreparedRun, stages: Sequence[PredictedStage], overheads: Overheads) -> tuple[float, float]:

@@ -3,13 +3,12 @@
 N rows of a split.
 """
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
+from minidisc_ray.core.flops import Sizes
 from minidisc_ray.data import EncodedRows, epoch_batches, evaluation_batches, take_rows
-from minidisc_ray.estimate.timings import Sizes
+from minidisc_ray.preparation.closed_form import sizes_of
 from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE
 
 
@@ -39,12 +38,6 @@ def rows_to_train(rows: EncodedRows, batch_size: int, seed: int, num_batches: in
         (batch for batch in batches if len(batch) == batch_size), key=lambda batch: int(lengths[batch].max())
     )
     return take_rows(rows, torch.cat([whole[place] for place in spread(len(whole), num_batches).tolist()]))
-
-
-def sizes_of(rows: EncodedRows, batches: Iterable[Tensor]) -> Sizes:
-    """Rows and padded tokens of each batch."""
-    lengths = rows.lengths
-    return tuple((len(batch), int(lengths[batch].max())) for batch in batches)
 
 
 def scored_sizes(rows: EncodedRows) -> Sizes:

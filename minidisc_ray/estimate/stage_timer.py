@@ -14,20 +14,19 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.grid import TEACHER_PERCENT
-from minidisc_ray.data import EncodedRows, builtin_vocabulary, collate, epoch_batches, evaluation_batches
+from minidisc_ray.data import EncodedRows, collate, epoch_batches, evaluation_batches
 from minidisc_ray.data.sampling import sample
-from minidisc_ray.estimate.sample_rows import rows_to_score, rows_to_train, scored_sizes, sizes_of
+from minidisc_ray.estimate.sample_rows import rows_to_score, rows_to_train, scored_sizes
 from minidisc_ray.estimate.timings import StageKind, TimedPass, TimedStage, Timings
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.forward import run_model
-from minidisc_ray.models.loading import build_teacher, load_teacher
 from minidisc_ray.pipeline.context import Context, Report
-from minidisc_ray.pipeline.structures import load_shared_teacher
+from minidisc_ray.pipeline.structures import load_shared_teacher, new_teacher
 from minidisc_ray.pipeline.trial import run_shared, run_trial
+from minidisc_ray.preparation.closed_form import sizes_of
 from minidisc_ray.preparation.objective import planned_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.schedules.plan import (
@@ -42,9 +41,8 @@ from minidisc_ray.schedules.plan import (
     TeacherStep,
     Trial,
 )
-from minidisc_ray.training.autocast import autocast
 from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
-from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, to_device
+from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, autocast, to_device
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers
@@ -240,11 +238,7 @@ class StageTimer:
         """About how long a multiply-add of the teacher's forward pass takes; the same on every worker."""
         prepared, workers = self.prepared, self.workers
         config, rows = prepared.config, prepared.train
-        if isinstance(config.teacher, BuiltinTeacherConfig):
-            model = build_teacher(config.teacher, prepared.task, len(builtin_vocabulary()), config.seed)
-        else:
-            model = load_teacher(config.teacher, prepared.task, config.seed)
-        model = model.eval().to(workers.device)
+        model = new_teacher(prepared).eval().to(workers.device)
         batches = evaluation_batches(rows.lengths, EVALUATION_BATCH_SIZE)
         batch = to_device(collate(rows, batches[len(batches) // 2], prepared.pad_token_id), workers.device)
         seconds = []

@@ -5,10 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from minidisc_ray.configs.base import Config
+from minidisc_ray.core.flops import Size, Sizes
 
-# Rows of a batch, and the tokens that they are padded to.
-Size = tuple[int, int]
-Sizes = tuple[Size, ...]
 StageKind = Literal["teacher", "importance", "sandwich", "choose", "assistant", "student"]
 
 

@@ -3,7 +3,6 @@
 from minidisc_ray.evaluation.agreement import Agreement, rank_agreement
 from minidisc_ray.evaluation.choices import RuleRegret, Sweep, SweepTrial, hindsight, regret, rule_regrets
 from minidisc_ray.evaluation.intervals import Estimate, Interval, Resampling, average
-from minidisc_ray.evaluation.labels import predicted_labels
 from minidisc_ray.evaluation.metrics import label_loss, majority_logits, majority_scores, merge_scores, score
 from minidisc_ray.evaluation.resampling import bootstrap, difference, difference_estimate
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
@@ -27,7 +26,6 @@ __all__ = [
     "majority_logits",
     "majority_scores",
     "merge_scores",
-    "predicted_labels",
     "rank_agreement",
     "regret",
     "rule_regrets",

@@ -5,6 +5,7 @@ N rows, C outputs (1 for regression).
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from scipy.special import log_softmax
@@ -34,7 +35,7 @@ def score(
         raise ValueError("logits are not finite; the model has diverged, or its checkpoint is damaged")
     predictions = logits[:, 0].astype(np.float64) if task.is_regression else logits.argmax(axis=1)
     targets = labels.astype(np.float64) if task.is_regression else labels.astype(np.int64)
-    metrics = _METRICS if task.num_labels <= 2 else _METRICS | {"f1": _macro_f1}
+    metrics = _METRICS if task.num_labels <= 2 else _METRICS | {"f1": partial(_f1, average="macro")}
     names = dict.fromkeys((*task.metrics, *task.selection_metrics))
     return {name: metrics[name](predictions, targets) for name in names}
 
@@ -96,39 +97,19 @@ def merge_scores(task: Task, by_split: Mapping[str, Mapping[str, float]]) -> dic
     return merged
 
 
-def _accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
-    return float(accuracy_score(labels, predictions))
+def _f1(predictions: np.ndarray, labels: np.ndarray, average: str = "binary") -> float:
+    return float(f1_score(labels, predictions, average=average, zero_division=0))
 
 
-def _f1(predictions: np.ndarray, labels: np.ndarray) -> float:
-    return float(f1_score(labels, predictions, average="binary", zero_division=0))
-
-
-def _macro_f1(predictions: np.ndarray, labels: np.ndarray) -> float:
-    return float(f1_score(labels, predictions, average="macro", zero_division=0))
-
-
-def _matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
-    if _is_constant(predictions) or _is_constant(labels):
-        return 0.0
-    return float(matthews_corrcoef(labels, predictions))
-
-
-def _spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
-    return _correlation(lambda: spearmanr(predictions, labels).statistic, predictions, labels)
-
-
-def _pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
-    return _correlation(lambda: pearsonr(predictions, labels).statistic, predictions, labels)
-
-
-def _correlation(compute: Callable[[], float], predictions: np.ndarray, labels: np.ndarray) -> float:
+def _correlation(
+    compute: Callable[[np.ndarray, np.ndarray], float], predictions: np.ndarray, labels: np.ndarray
+) -> float:
     if _is_constant(predictions) or _is_constant(labels):
         return 0.0
     with warnings.catch_warnings():
         # Predictions that differ by rounding only: scipy warns and gives a number all the same.
         warnings.simplefilter("ignore")
-        value = float(compute())
+        value = float(compute(predictions, labels))
     return value if np.isfinite(value) else 0.0
 
 
@@ -137,9 +118,9 @@ def _is_constant(values: np.ndarray) -> bool:
 
 
 _METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "accuracy": _accuracy,
+    "accuracy": lambda predictions, labels: float(accuracy_score(labels, predictions)),
     "f1": _f1,
-    "matthews": _matthews,
-    "spearman": _spearman,
-    "pearson": _pearson,
+    "matthews": partial(_correlation, matthews_corrcoef),
+    "spearman": partial(_correlation, lambda predictions, labels: spearmanr(predictions, labels).statistic),
+    "pearson": partial(_correlation, lambda predictions, labels: pearsonr(predictions, labels).statistic),
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from minidisc_ray.core.tradeoff import best_scale, lambda_tradeoff, negative_derivative
 
@@ -53,10 +54,7 @@ class LambdaRule:
 class NegativeDerivativeRule:
     """The assistant with the largest negative derivative of metric to scale (MiniDisc, appendix J)."""
 
-    @property
-    def label(self) -> str:
-        """What tables call it."""
-        return "negative derivative"
+    label: ClassVar[str] = "negative derivative"
 
     def tradeoffs(self, assistants: Mapping[int, float], teacher: float | None) -> dict[int, float]:
         """The value of each scale.
@@ -113,10 +111,7 @@ class ParameterRatioRule:
 class BestAssistantRule:
     """The assistant that is best itself on the selection split: no trade-off, λ = 0."""
 
-    @property
-    def label(self) -> str:
-        """What tables call it."""
-        return "best assistant on selection"
+    label: ClassVar[str] = "best assistant on selection"
 
     def pick(self, metrics: SelectionMetrics) -> int:
         """The scale chosen; of equals the smallest."""
@@ -127,10 +122,7 @@ class BestAssistantRule:
 class BestStudentRule:
     """The trial whose student is best on the selection split: MaxiDisc's own pick, which needs every trial."""
 
-    @property
-    def label(self) -> str:
-        """What tables call it."""
-        return "best student on selection (MaxiDisc)"
+    label: ClassVar[str] = "best student on selection (MaxiDisc)"
 
     def pick(self, metrics: SelectionMetrics) -> int:
         """The scale chosen; of equals the smallest."""
@@ -141,10 +133,7 @@ class BestStudentRule:
 class NoAssistantRule:
     """The conventional student, distilled from the teacher itself."""
 
-    @property
-    def label(self) -> str:
-        """What tables call it."""
-        return "no assistant"
+    label: ClassVar[str] = "no assistant"
 
     def pick(self, metrics: SelectionMetrics) -> None:  # noqa: ARG002
         """No scale."""

@@ -5,7 +5,6 @@ nodes the URI is handed on (:func:`place_of`), since homes differ. What the writ
 put under a mirror is published by them; nothing is brought here unless it is asked for.
 """
 
-import logging
 import math
 import os
 import re
@@ -19,16 +18,11 @@ from minidisc_ray.files.cache import cache_folder
 from minidisc_ray.files.digests import check_seal
 from minidisc_ray.files.pushing import Pusher
 from minidisc_ray.files.reading import read_regular
-from minidisc_ray.files.remote import SEAL, Entry, Remote, is_temporary, is_whole
+from minidisc_ray.files.remote import SEAL, Entry, Remote, is_temporary, is_whole, joined
 from minidisc_ray.files.uris import PlaceError, check_uri, endpoint_of
+from minidisc_ray.log import logger
 
 SECONDS_BETWEEN_LOOKS = 5.0
-
-logger = logging.getLogger("minidisc_ray")
-
-
-def _every(name: str) -> bool:  # noqa: ARG001
-    return True
 
 
 def is_uri(place: str | Path) -> bool:
@@ -61,7 +55,7 @@ def local_path(place: str | Path) -> Path:
 def place_of(path: Path) -> str:
     """What to tell another node in place of a path: the URI of a mirrored one, else the path."""
     found = _remote_of(path)
-    return str(path) if found is None else "/".join(part for part in (found[0].uri, found[1]) if part)
+    return str(path) if found is None else joined(found[0].uri, found[1])
 
 
 def is_mirrored(path: Path) -> bool:
@@ -100,7 +94,7 @@ def download_file(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def download_folder(folder: Path, wanted: Callable[[str], bool] = _every, is_exclusive: bool = False) -> None:
+def download_folder(folder: Path, wanted: Callable[[str], bool] = lambda _: True, is_exclusive: bool = False) -> None:
     """Bring what lies below a folder and differs here; a sealed folder that is not whole there is left out.
 
     Args:
@@ -112,7 +106,7 @@ def download_folder(folder: Path, wanted: Callable[[str], bool] = _every, is_exc
         return
     remote, base = found
     there = {name: entry for name, entry in remote.entries(base).items() if wanted(name)}
-    seals = {name[: -len(SEAL)]: remote.read(_below(base, name)) for name in there if Path(name).name == SEAL}
+    seals = {name[: -len(SEAL)]: remote.read(joined(base, name)) for name in there if Path(name).name == SEAL}
     there = {
         name: entry
         for name, entry in there.items()
@@ -124,11 +118,11 @@ def download_folder(folder: Path, wanted: Callable[[str], bool] = _every, is_exc
         _download(remote, base, folder, name, there[name])
     for prefix in seals:
         sealed = [name for name in there if name.startswith(prefix)]
-        if any(name.startswith(prefix) for name in brought) and not _is_undamaged(folder / prefix):
+        if any(name.startswith(prefix) for name in brought) and check_seal(folder / prefix) is not None:
             logger.warning("%s: came damaged and is fetched again", place_of(folder / prefix))
             for name in sealed:
                 _download(remote, base, folder, name, there[name])
-            if not _is_undamaged(folder / prefix):
+            if check_seal(folder / prefix) is not None:
                 for name in sealed:
                     (folder / name).unlink(missing_ok=True)
     if is_exclusive and folder.is_dir():
@@ -139,33 +133,18 @@ def download_sealed_folder(folder: Path) -> None:
     """Bring a sealed folder for who loads it now; what is damaged here goes."""
     if not is_mirrored(folder):
         return
-    if folder.is_dir() and not _is_undamaged(folder):
+    if folder.is_dir() and check_seal(folder) is not None:
         for path in [path for path in folder.rglob("*") if path.is_file()]:
             path.unlink(missing_ok=True)
     download_folder(folder)
 
 
-def download_file_if_due(path: Path) -> None:
-    """As :func:`download_file`, at most every few seconds, and not at all while the store is away."""
-    if is_mirrored(path) and _is_due(path):
+def download_if_due(path: Path, download: Callable[[Path], None]) -> None:
+    """Bring a file or a folder, at most every few seconds, and not at all while the store is away."""
+    if is_mirrored(path) and time.monotonic() - _looked_at.get(path, -math.inf) >= SECONDS_BETWEEN_LOOKS:
+        _looked_at[path] = time.monotonic()
         with suppress(OSError):
-            download_file(path)
-
-
-def download_folder_if_due(folder: Path) -> None:
-    """As :func:`download_folder`, with the same limits."""
-    if is_mirrored(folder) and _is_due(folder):
-        with suppress(OSError):
-            download_folder(folder)
-
-
-def probe(place: str) -> None:
-    """Try to write, read and remove an object below a URI.
-
-    Raises:
-        StorageError: if that fails, in one sentence.
-    """
-    Remote(place).probe()
+            download(path)
 
 
 def _send(path: Path) -> None:
@@ -175,11 +154,6 @@ def _send(path: Path) -> None:
 
 _pusher = Pusher(_send)
 _looked_at: dict[Path, float] = {}
-
-
-def flush() -> None:
-    """Send now what waits to be sent."""
-    _pusher.flush()
 
 
 def _reset_after_fork() -> None:
@@ -204,14 +178,6 @@ def _remote_of(path: Path) -> tuple[Remote, str] | None:
     return Remote(f"{site.partition('@')[0]}://{bucket}"), "/".join(rest)
 
 
-def _is_due(path: Path) -> bool:
-    now = time.monotonic()
-    if now - _looked_at.get(path, -math.inf) < SECONDS_BETWEEN_LOOKS:
-        return False
-    _looked_at[path] = now
-    return True
-
-
 def _is_as_sent(path: Path, entry: Entry) -> bool:
     """Whether a file without a seal was brought here as it is there now, or is progress that was not sent yet."""
     try:
@@ -234,7 +200,7 @@ def _is_here(folder: Path, name: str, entry: Entry, same: Sequence[str]) -> bool
 
 
 def _download(remote: Remote, base: str, folder: Path, name: str, entry: Entry) -> None:
-    if remote.pull_file(_below(base, name), folder / name):
+    if remote.pull_file(joined(base, name), folder / name):
         os.utime(folder / name, (entry.modified_at, entry.modified_at))
 
 
@@ -246,14 +212,6 @@ def _forget_others(folder: Path, wanted: Callable[[str], bool], there: Container
     for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
         with suppress(OSError):
             path.rmdir()
-
-
-def _is_undamaged(folder: Path) -> bool:
-    return check_seal(folder) is None
-
-
-def _below(base: str, name: str) -> str:
-    return f"{base}/{name}" if base else name
 
 
 def _size(path: Path) -> int:

@@ -1,7 +1,6 @@
 """Waiting for a storage that is away, read-only or full for a while, so that it does not cost a run."""
 
 import errno
-import logging
 import os
 import re
 import time
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-logger = logging.getLogger("minidisc_ray")
+from minidisc_ray.log import logger
 
 # What a storage shows while it is away or full, and a mistake of ours or the user's does not.
 TRANSIENT = frozenset(

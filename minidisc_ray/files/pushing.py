@@ -1,7 +1,6 @@
 """What is written again and again is sent now and then, by a thread that nothing waits for."""
 
 import atexit
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,10 +8,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from minidisc_ray.files.patience import use_storage
+from minidisc_ray.log import logger
 
 SECONDS_BETWEEN_PUSHES = 5.0
-
-logger = logging.getLogger("minidisc_ray")
 
 
 class Pusher:

@@ -77,8 +77,8 @@ class Remote:
 
     def __init__(self, uri: str) -> None:
         scheme, bucket, prefix = check_uri(uri)
-        self.uri = "/".join(part for part in (f"{scheme}://{bucket}", prefix) if part)
-        self._scheme, self._root = scheme, "/".join(part for part in (bucket, prefix) if part)
+        self.uri = joined(f"{scheme}://{bucket}", prefix)
+        self._scheme, self._root = scheme, joined(bucket, prefix)
 
     def entries(self, relative: str = "") -> dict[str, Entry]:
         """Every object below a folder, by its name relative to that folder; none where there is no such folder."""
@@ -92,13 +92,6 @@ class Remote:
             for info in found
             if info.type == FileType.File and not info.path.endswith("/")
         }
-
-    def entry(self, relative: str) -> Entry | None:
-        """One object's; None where there is none."""
-        from pyarrow.fs import FileType
-
-        (info,) = self._call(lambda fs: fs.get_file_info([self._key(relative)]), relative)
-        return Entry(int(info.size or 0), (info.mtime_ns or 0) / 1e9) if info.type == FileType.File else None
 
     def read(self, relative: str) -> bytes | None:
         """A small object's content; None where there is none."""
@@ -157,11 +150,11 @@ class Remote:
         # A seal that was not there is set first too: a folder without any would pass for an unsealed one.
         for name in local.keys() - there.keys():
             if _base(name) == SEAL:
-                self.write(_joined(relative, name), _UNFINISHED)
+                self.write(joined(relative, name), _UNFINISHED)
         for name in there.keys() - local.keys():
-            self._delete(_joined(relative, name))
+            self._delete(joined(relative, name))
         for name in sorted(local, key=_turn):
-            self._push_file(local[name], _joined(relative, name))
+            self._push_file(local[name], joined(relative, name))
 
     def remove(self, relative: str) -> None:
         """Remove an object, or all below a folder; what is not there is removed already."""
@@ -171,7 +164,7 @@ class Remote:
             return
         self._open_up(relative, there)
         for name in sorted(there, key=_turn):
-            self._delete(_joined(relative, name))
+            self._delete(joined(relative, name))
 
     def probe(self) -> None:
         """Write, read and remove an object.
@@ -188,9 +181,9 @@ class Remote:
         """From here on nothing below a folder counts as whole."""
         for name in sorted(there):
             if _base(name) == RECORD:
-                self._delete(_joined(relative, name))
+                self._delete(joined(relative, name))
             elif _base(name) == SEAL:
-                self.write(_joined(relative, name), _UNFINISHED)
+                self.write(joined(relative, name), _UNFINISHED)
 
     def _push_file(self, path: Path, relative: str) -> None:
         if path.stat().st_size <= _CHUNK_BYTES:
@@ -209,10 +202,10 @@ class Remote:
             self._call(lambda fs: fs.delete_file(self._key(relative)), relative)
 
     def _key(self, relative: str) -> str:
-        return "/".join(part for part in (self._root, relative) if part)
+        return joined(self._root, relative)
 
     def _call(self, action: Callable[[Any], _Found], relative: str) -> _Found:
-        where = "/".join(part for part in (self.uri, relative) if part)
+        where = joined(self.uri, relative)
 
         def attempt() -> _Found:
             try:
@@ -286,5 +279,6 @@ def _base(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _joined(*parts: str) -> str:
+def joined(*parts: str) -> str:
+    """Parts of a name, those that are empty left out."""
     return "/".join(part for part in parts if part)

@@ -1,11 +1,10 @@
 """Writes folders whole or not at all: the seal, with every file's size and digest, comes last."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from minidisc_ray.files.digests import SEAL, DamageError, check_seal, entry_of
+from minidisc_ray.files.digests import SEAL, entry_of
 from minidisc_ray.files.patience import retry_storage
 from minidisc_ray.files.writing import make_folder, put_in_place, remove, sync, temporary_beside
 
@@ -47,18 +46,3 @@ def write_folder(
             remove(temporary)
 
     retry_storage(attempt, folder)
-
-
-def copy_folder(source: Path, folder: Path) -> None:
-    """Replace a folder by a sealed copy of another one.
-
-    Raises:
-        DamageError: if the source is not what its own seal says.
-    """
-
-    def fill(temporary: Path) -> None:
-        shutil.copytree(source, temporary, dirs_exist_ok=True)
-        if (flaw := check_seal(temporary)) is not None:
-            raise DamageError(flaw)
-
-    write_folder(folder, fill)

@@ -10,9 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import PretrainedTeacherConfig
-from minidisc_ray.core.task import Task
 from minidisc_ray.data import Quoting, Rows, encode, read_texts
-from minidisc_ray.evaluation import predicted_labels
 from minidisc_ray.files.mirroring import is_uri
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.loading import load_tokenizer, position_limit
@@ -51,11 +49,10 @@ def predict_file(
     if not isinstance(max_length, int):
         max_length = _DEFAULT_MAX_LENGTH
     logits = logits_of(model, tokenizer, rows, max_length)
-    is_regression = model.config.problem_type == "regression"
-    names = () if is_regression else tuple(model.config.id2label.get(i, f"LABEL_{i}") for i in range(logits.shape[1]))
-    task = Task("prediction", tuple(columns), "value", names, ("pearson",))
     frame = pd.DataFrame(dict(zip(columns, rows.texts, strict=True)))
-    frame["prediction"] = predicted_labels(task, logits)
-    if not is_regression:
+    if model.config.problem_type == "regression":
+        frame["prediction"] = [float(value) for value in logits[:, 0]]
+    else:
+        frame["prediction"] = [model.config.id2label.get(i, f"LABEL_{i}") for i in logits.argmax(axis=1).tolist()]
         frame["probability"] = softmax(logits, axis=1).max(axis=1).round(6)
     return frame

@@ -1,7 +1,6 @@
 """Parameters, multiply-adds, latency and throughput of a run's models, teacher beside student (MiniDisc, table 11)."""
 
 import os
-import platform
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
+from minidisc_ray.accounting.place import processor_name
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.structure import Structure
@@ -19,7 +19,6 @@ from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.inference_cost import (
     WARM_UP_ROUNDS,
-    Latency,
     counted_macs,
     parameter_counts,
     random_inputs,
@@ -146,8 +145,9 @@ def profile_models(run: str, models: Sequence[ProfiledModel], repeats: int, leng
     one, batch = (random_inputs(rows, length, vocabulary_size) for rows in (1, BATCH_ROWS))
     for entry in models:
         entry.model.eval()
-    sizes = [_row_of_sizes(run, entry, length, repeats, counted_macs(entry.model, one)) for entry in models]
-    sizes = [replace(row, load_average=load_average) for row in sizes]
+    sizes = [
+        _row_of_sizes(run, entry, length, repeats, counted_macs(entry.model, one), load_average) for entry in models
+    ]
     rows = _measured(sizes, models, one, batch, torch.device("cpu"))
     if not torch.cuda.is_available():
         return rows + [replace(row, device="cuda", device_name="", status=NO_GPU) for row in sizes]
@@ -167,11 +167,12 @@ def _measured(
     for entry in models:
         entry.model.to("cpu")
     has_teacher = models[0].name == TEACHER
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     return [
         replace(
             row,
             device=device.type,
-            device_name=_device_name(device),
+            device_name=device_name,
             status=MEASURED,
             latency_ms_1_row=single.median_ms,
             latency_ms_1_row_p10=single.p10_ms,
@@ -180,18 +181,16 @@ def _measured(
             latency_ms_32_rows_p10=many.p10_ms,
             latency_ms_32_rows_p90=many.p90_ms,
             tokens_per_ms_32_rows=BATCH_ROWS * row.length / many.median_ms,
-            speedup_1_row=_speedup(of_one[0], single) if has_teacher else None,
-            speedup_32_rows=_speedup(of_batch[0], many) if has_teacher else None,
+            speedup_1_row=of_one[0].median_ms / single.median_ms if has_teacher else None,
+            speedup_32_rows=of_batch[0].median_ms / many.median_ms if has_teacher else None,
         )
         for row, single, many in zip(sizes, of_one, of_batch, strict=True)
     ]
 
 
-def _speedup(teacher: Latency, model: Latency) -> float:
-    return teacher.median_ms / model.median_ms
-
-
-def _row_of_sizes(run: str, entry: ProfiledModel, length: int, repeats: int, macs: int) -> ProfileRow:
+def _row_of_sizes(
+    run: str, entry: ProfiledModel, length: int, repeats: int, macs: int, load_average: float | None
+) -> ProfileRow:
     """All of a row that no clock tells."""
     model = entry.model
     shape, structure, counts = shape_of(model), structure_of(model.config), parameter_counts(model)
@@ -226,7 +225,7 @@ def _row_of_sizes(run: str, entry: ProfiledModel, length: int, repeats: int, mac
         dtype=str(model.dtype).removeprefix("torch."),
         attention=str(model.config._attn_implementation),
         torch_version=str(torch.__version__),
-        load_average=None,
+        load_average=load_average,
     )
 
 
@@ -272,14 +271,3 @@ def _structure_in(folder: Path) -> Structure | None:
         return structure_of(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -20,7 +20,7 @@ from minidisc_ray.core.trace import Batch, Trace, Wanted
 from minidisc_ray.models.families import family_of
 from minidisc_ray.models.forward import LOGITS, model_inputs, run_model
 from minidisc_ray.models.pruned import PRUNED_CLASSES, pruned_config
-from minidisc_ray.models.surgery import cut, prefix
+from minidisc_ray.models.surgery import prefix
 
 
 class FlatGradients:
@@ -67,14 +67,6 @@ class ElasticModel:
         self.gradients = FlatGradients(shared)
         self._embeddings = _GivenEmbeddings()
         self._active = {scale: self._alias(structure) for scale, structure in self.structures.items()}
-
-    def activate(self, scale_percent: int) -> PreTrainedModel:
-        """The candidate at a scale: shares weights and gradients, and takes embeddings from :meth:`embed`."""
-        return self._active[scale_percent]
-
-    def export(self, scale_percent: int) -> PreTrainedModel:
-        """An independent dense model that computes what the candidate computes."""
-        return cut(self.shared, self.structures[scale_percent])
 
     def embed(self, batch: Batch) -> Tensor:
         """The embedding output, (B, L, D), which is the same for every candidate of one step."""

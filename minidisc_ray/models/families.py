@@ -8,7 +8,6 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.flops import EncoderShape
-from minidisc_ray.core.pair import Side
 from minidisc_ray.models.registration import PRUNED_PREFIX
 
 
@@ -126,14 +125,6 @@ def global_size(config: object, key: str) -> int:
 def num_token_types(config: PreTrainedConfig) -> int:
     """How many kinds of tokens a model tells apart: those of a first and a second text, as a rule."""
     return int(config.type_vocab_size) if family_of(config.model_type).has_token_types else 0
-
-
-def side_of(model: PreTrainedModel, name: str, has_pruned_heads: bool, was_distilled: bool = False) -> Side:
-    """A dense or pruned model as one side of a pair."""
-    shape = shape_of(model)
-    return Side(
-        name, shape.num_layers, shape.hidden_size, shape.num_heads, shape.head_size, has_pruned_heads, was_distilled
-    )
 
 
 def shape_of(model: PreTrainedModel) -> EncoderShape:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from minidisc_ray.core.structure import Structure, UnitRanking
 from minidisc_ray.models.families import encoder_layers, family_of, head_size, linear_at
 
 
@@ -58,20 +57,6 @@ def open_gates(model: PreTrainedModel, rows: int) -> Gates:
         ):
             found.append(torch.ones(rows, units, device=model.device, requires_grad=True))
     return Gates(heads, neurons)
-
-
-def gates_of(structure: Structure, heads: UnitRanking, neurons: UnitRanking) -> Gates:
-    """Gates for a dense model in its original order: one where a structure keeps a unit, else zero, (1, units)."""
-    return Gates(_masks(heads, structure.heads), _masks(neurons, structure.neurons))
-
-
-def _masks(ranking: UnitRanking, counts: tuple[int, ...]) -> list[Tensor]:
-    masks = []
-    for order, count in zip(ranking.order, counts, strict=True):
-        mask = torch.zeros(1, len(order))
-        mask[0, list(order[:count])] = 1.0
-        masks.append(mask)
-    return masks
 
 
 def _multiply(gate: Tensor, width: int):  # type: ignore[no-untyped-def]

@@ -14,7 +14,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.configs.model import BuiltinTeacherConfig, Checkpoint
 from minidisc_ray.core.labels import label_key
 from minidisc_ray.core.task import Task
@@ -22,7 +22,6 @@ from minidisc_ray.models.checkpoint import quiet
 from minidisc_ray.models.families import encoder_layers, family_of
 from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.models.unused import unused_flaw
-from minidisc_ray.models.weight_files import first_line
 
 _TRAINED_HEAD = ("classifier", "pre_classifier")
 

@@ -15,6 +15,11 @@ _OLD_NAMES = (
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
 )
 _INSIDE = re.compile(r"(embeddings|embeddings_project|encoder|transformer)\.")
+_STRIP = (
+    "python -c \"from safetensors.torch import load_file, save_file; f = 'model.safetensors'; "
+    "save_file({k.removeprefix('PREFIX'): v for k, v in load_file(f).items()}, f, metadata={'format': 'pt'})\" "
+    "in its folder"
+)
 _ADAPTER = re.compile(r"lora_|adapter|base_layer|\bia3_|prefix_encoder", re.IGNORECASE)
 
 
@@ -69,7 +74,7 @@ def unused_flaw(
         prefix, whose = max(prefixes.items(), key=lambda item: len(item[1]))
         return (
             f"has the prefix {prefix!r} before the names of its weights ({_some(whose)}), so that they would not be "
-            f"loaded; strip it: {_strip_command(prefix)}"
+            f"loaded; strip it: {_STRIP.replace('PREFIX', prefix)}"
         )
     if beyond := [name for name in unused if (place := layer.search(name)) and int(place.group(2)) >= count]:
         return (
@@ -100,11 +105,3 @@ def _prefix(name: str, plain: Collection[str], stem: str) -> str:
 
 def _some(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} of them, {names[0]} for one"
-
-
-def _strip_command(prefix: str) -> str:
-    return (
-        "python -c \"from safetensors.torch import load_file, save_file; f = 'model.safetensors'; "
-        f"save_file({{k.removeprefix('{prefix}'): v for k, v in load_file(f).items()}}, f, "
-        "metadata={'format': 'pt'})\" in its folder"
-    )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.configs.model import Checkpoint
 
 ENDING = ".safetensors"
@@ -46,9 +46,3 @@ def shards(index_path: Path, checkpoint: Checkpoint) -> list[str]:
                 "are read from safetensors files beside it only"
             )
     return names
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says first, or its kind where it says nothing."""
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -5,24 +5,16 @@ be pruned, so an additional self-attention module takes the last layer's place.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.pair import Pair, Side
 from minidisc_ray.core.trace import Trace, Wanted
-from minidisc_ray.objectives._base import Needs, Objective
-from minidisc_ray.objectives._parts import below
+from minidisc_ray.objectives._base import Needs, Objective, below
 
-
-@dataclass(frozen=True)
-class Projections:
-    """Queries, keys and values, (B, L, W) each."""
-
-    queries: Tensor
-    keys: Tensor
-    values: Tensor
+# Queries, keys and values, (B, L, W) each.
+Projections = tuple[Tensor, Tensor, Tensor]
 
 
 class ExtraAttention(nn.Module):
@@ -40,7 +32,7 @@ class ExtraAttention(nn.Module):
     def forward(self, hidden: Tensor) -> Projections:
         """Project hidden states in float32."""
         hidden = hidden.float()
-        return Projections(self.queries(hidden), self.keys(hidden), self.values(hidden))
+        return self.queries(hidden), self.keys(hidden), self.values(hidden)
 
 
 class AttentionSource(nn.Module):
@@ -69,7 +61,7 @@ class AttentionSource(nn.Module):
         if self.attention is not None:
             projections: Projections = self.attention(trace.hidden[self.layer])
             return projections
-        return Projections(trace.queries[self.layer], trace.keys[self.layer], trace.values[self.layer])
+        return trace.queries[self.layer], trace.keys[self.layer], trace.values[self.layer]
 
 
 class AttentionPair(nn.Module):
@@ -127,9 +119,7 @@ class AttentionPair(nn.Module):
 
     def forward(self, student: Trace, teacher: Trace) -> list[tuple[Tensor, Tensor]]:
         """(student's, teacher's) queries, then keys, then values."""
-        ours: Projections = self.student_source(student)
-        theirs: Projections = self.teacher_source(teacher)
-        return [(ours.queries, theirs.queries), (ours.keys, theirs.keys), (ours.values, theirs.values)]
+        return list(zip(self.student_source(student), self.teacher_source(teacher), strict=True))
 
 
 class AttentionObjective(Objective):

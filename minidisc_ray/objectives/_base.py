@@ -101,3 +101,8 @@ def build_objective(config: ObjectiveBase, pair: Pair) -> Objective:
         UserError: if these models or their task cannot give what it needs.
     """
     return _BUILDERS[type(config)](config, pair)
+
+
+def below(prefix: str, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parts of one submodule, by the names that they have in it."""
+    return {name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)}

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from minidisc_ray.configs.objective_base import ObjectiveBase
 from minidisc_ray.core.pair import Pair
-from minidisc_ray.objectives._base import Needs, Objective, build_objective
-from minidisc_ray.objectives._parts import below
+from minidisc_ray.objectives._base import Needs, Objective, below, build_objective
 
 
 class Children(nn.Module):

@@ -16,11 +16,11 @@ from minidisc_ray.core.context_relation import (
     window_angles,
     window_mask,
 )
+from minidisc_ray.core.divergence import prediction_losses
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import Batch, Totals, Trace, Wanted
 from minidisc_ray.objectives._base import Needs, Objective, objective_of
 from minidisc_ray.objectives._layers import mapped_layers
-from minidisc_ray.objectives._predictions import prediction_losses
 
 _EMBEDDINGS = (0, 0)
 

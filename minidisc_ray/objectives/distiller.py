@@ -10,10 +10,11 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.objective import DistillerConfig, MIAlphaConfig
 from minidisc_ray.core.divergence import (
     masked_row_sums,
+    prediction_losses,
+    soft_cross_entropy,
+    squared_error,
     token_cosine,
-    token_cross_entropy,
     token_l2,
-    token_mse,
     token_pkd,
 )
 from minidisc_ray.core.mutual_info import interpolated_bound
@@ -23,15 +24,14 @@ from minidisc_ray.core.transport import transport_flows
 from minidisc_ray.objectives._base import Needs, Objective, objective_of
 from minidisc_ray.objectives._critics import Critic
 from minidisc_ray.objectives._layers import map_where_widths_differ, mapped_layers, student_layers, teacher_layers
-from minidisc_ray.objectives._predictions import prediction_losses
 from minidisc_ray.objectives.labels import label_losses
 
 _MEASURES = {
-    "mse": token_mse,
+    "mse": squared_error,
     "l2": token_l2,
     "cosine": token_cosine,
     "pkd": token_pkd,
-    "ce": token_cross_entropy,
+    "ce": soft_cross_entropy,
 }
 # One pair of rows has no third to be told apart from; the bound needs three.
 _FEWEST_ROWS = 3

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.objective import HSConfig
-from minidisc_ray.core.divergence import masked_row_sums, token_cosine, token_mse
+from minidisc_ray.core.divergence import masked_row_sums, squared_error, token_cosine
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import Batch, Totals, Trace, Wanted
 from minidisc_ray.objectives._base import Needs, Objective, objective_of
@@ -27,7 +27,7 @@ class HiddenStateObjective(Objective):
                 f"objective.linear_map: false, but the student ({student.name}) is {student.hidden_size} wide and the "
                 f"teacher ({teacher.name}) {teacher.hidden_size}; use true"
             )
-        self.measure = {"mse": token_mse, "cosine": token_cosine}[config.measure]
+        self.measure = {"mse": squared_error, "cosine": token_cosine}[config.measure]
         self.pairs = mapped_layers(config.mapping, pair)
         self.maps = nn.ModuleList(
             LinearMap(student.hidden_size, teacher.hidden_size) if config.linear_map else nn.Identity()

@@ -16,16 +16,14 @@ def label_loss_sum(logits: Tensor, labels: Tensor, is_regression: bool) -> Tenso
         labels: (B,).
         is_regression: whether labels are values.
     """
-    if is_regression:
-        return nn.functional.mse_loss(logits.float().squeeze(-1), labels.float(), reduction="sum")
-    return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+    return label_losses(logits, labels, is_regression, "sum")
 
 
-def label_losses(logits: Tensor, labels: Tensor, is_regression: bool) -> Tensor:
+def label_losses(logits: Tensor, labels: Tensor, is_regression: bool, reduction: str = "none") -> Tensor:
     """The same of each row, (B,), for objectives that weigh rows differently."""
     if is_regression:
-        return nn.functional.mse_loss(logits.float().squeeze(-1), labels.float(), reduction="none")
-    return nn.functional.cross_entropy(logits.float(), labels, reduction="none")
+        return nn.functional.mse_loss(logits.float().squeeze(-1), labels.float(), reduction=reduction)
+    return nn.functional.cross_entropy(logits.float(), labels, reduction=reduction)
 
 
 class LabelObjective(Objective):

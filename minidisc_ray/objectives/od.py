@@ -3,10 +3,10 @@
 from torch import Tensor
 
 from minidisc_ray.configs.objective import ODConfig
+from minidisc_ray.core.divergence import prediction_losses
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import Batch, Totals, Trace, Wanted
 from minidisc_ray.objectives._base import Needs, Objective, objective_of
-from minidisc_ray.objectives._predictions import prediction_losses
 
 
 @objective_of(ODConfig)

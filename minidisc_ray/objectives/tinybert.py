@@ -4,13 +4,12 @@ import torch
 from torch import Tensor
 
 from minidisc_ray.configs.objective import TinyBERTConfig
-from minidisc_ray.core.divergence import masked_row_sums, token_mse
+from minidisc_ray.core.divergence import masked_row_sums, prediction_losses, squared_error
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.relation import attention_mse_sum, scaled_products
 from minidisc_ray.core.trace import Batch, Totals, Trace, Wanted
 from minidisc_ray.objectives._base import Needs, Objective, objective_of
 from minidisc_ray.objectives._layers import LinearMap, mapped_layers, student_layers, teacher_layers
-from minidisc_ray.objectives._predictions import prediction_losses
 
 
 @objective_of(TinyBERTConfig)
@@ -75,7 +74,7 @@ class TinyBERTObjective(Objective):
             return {"logits": config.logits_weight * losses.sum() / totals.rows}
         terms: dict[str, Tensor] = {}
         if config.embeddings_weight > 0:
-            errors = token_mse(self.embeddings_map(student.hidden[0]), teacher.hidden[0])
+            errors = squared_error(self.embeddings_map(student.hidden[0]), teacher.hidden[0])
             terms["embeddings"] = config.embeddings_weight * masked_row_sums(errors, batch.mask).sum() / totals.tokens
         if config.attention_weight > 0:
             errors = torch.stack([self._attention(student, teacher, batch, *layers) for layers in self.pairs])
@@ -83,7 +82,7 @@ class TinyBERTObjective(Objective):
         if config.hidden_weight > 0:
             errors = torch.stack(
                 [
-                    token_mse(self.hidden_map(student.hidden[ours]), teacher.hidden[theirs])
+                    squared_error(self.hidden_map(student.hidden[ours]), teacher.hidden[theirs])
                     for ours, theirs in self.pairs
                 ]
             ).sum(dim=0)

@@ -7,9 +7,8 @@ from torch import Tensor
 from minidisc_ray.configs.objective import SumConfig
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import Batch, Totals, Trace
-from minidisc_ray.objectives._base import Needs, Objective, objective_of
+from minidisc_ray.objectives._base import Needs, Objective, below, objective_of
 from minidisc_ray.objectives._children import Children
-from minidisc_ray.objectives._parts import below
 
 
 @objective_of(SumConfig)

@@ -1,6 +1,5 @@
 """What executing a step needs, in whatever process it runs."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +18,6 @@ from minidisc_ray.schedules.plan import Trial
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.notice import Preempted, must_stop
 from minidisc_ray.training.workers import Workers
-
-logger = logging.getLogger("minidisc_ray")
 
 # Called with metrics by name and the newest checkpoint's folder after each epoch, on every worker.
 Report = Callable[[dict[str, float], Path], None]

@@ -24,9 +24,10 @@ from minidisc_ray.core.race import RaceEvent
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.files.digests import check_seal
+from minidisc_ray.files.mirroring import download_sealed_folder
 from minidisc_ray.files.writing import is_there
+from minidisc_ray.log import logger
 from minidisc_ray.pipeline.candidates import candidate_records, scan_of
-from minidisc_ray.pipeline.context import logger
 from minidisc_ray.pipeline.costs import cost_record, trial_records
 from minidisc_ray.pipeline.structures import final_structure, structures_of
 from minidisc_ray.pipeline.trial import stage_folder
@@ -34,12 +35,10 @@ from minidisc_ray.preparation.checkpoint_student import CheckpointStudent
 from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.failures import read_failure, remove_failure, trial_folder
-from minidisc_ray.run_files.mirrored import fetch_model, fetch_records, fetch_run
-from minidisc_ray.run_files.predictions import write_labels
-from minidisc_ray.run_files.records import StageRecord, read_record
+from minidisc_ray.run_files.mirrored import fetch_records, fetch_run
+from minidisc_ray.run_files.predictions import SELECTION, VALIDATION, predictions_path, write_predictions
+from minidisc_ray.run_files.records import StageRecord, copy_model, read_record
 from minidisc_ray.run_files.result import Method, ModelRecord, RunResult, SplitRecord, load_result, write_result
-from minidisc_ray.run_files.result_costs import CostRecord
-from minidisc_ray.run_files.saved_models import copy_model
 from minidisc_ray.schedules.plan import MAIN_TRIAL, Trial
 from minidisc_ray.tracking.trackers import track_result
 from minidisc_ray.training.loop import TrainingError
@@ -53,7 +52,7 @@ def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
     result, winner = _result(prepared, started_at)
     result = RunResult.model_validate(redacted(result.model_dump()))
     source = stage_folder(trial_folder(folder, winner.name), winner.steps[-1]) / "model"
-    fetch_model(source)
+    download_sealed_folder(source)
     if is_there(source):
         copy_model(source, folder / "student")
     elif (flaw := check_seal(folder / "student")) is not None:
@@ -61,8 +60,8 @@ def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
             f"{folder / 'student'}: the model is damaged ({flaw}), and that of {source.parent} was freed; remove that "
             "folder and run again, which makes it anew"
         )
-    validation = {name: rows.labels.numpy() for name, rows in prepared.validation.items()}
-    write_labels(folder, prepared.selection.labels.numpy(), validation)
+    labels = {f"{VALIDATION}/{name}": rows.labels.numpy() for name, rows in prepared.validation.items()}
+    write_predictions(predictions_path(folder), {SELECTION: prepared.selection.labels.numpy(), **labels})
     remove_failure(folder, MAIN_TRIAL)
     write_result(folder, result)
     track_result(prepared, result)
@@ -93,7 +92,9 @@ def is_finished(prepared: PreparedRun) -> bool:
 
 def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]:
     config, task, own = prepared.config, prepared.task, prepared.checkpoint_student
-    teacher_record = _need(read_record(prepared.teacher_folder))
+    teacher_record = read_record(prepared.teacher_folder)
+    if teacher_record is None:
+        raise TrainingError("the record of a stage that it shares is missing; run it again")
     plan = prepared.plan
     records = {trial.name: _records(prepared, trial) for trial in plan.all_trials()}
     finished = [trial for trial in plan.ends if is_trial_finished(prepared, trial)]
@@ -175,7 +176,7 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
         versions={name: version(name) for name in ("minidisc-ray", "ray", "torch", "transformers", "datasets")}
         | {"python": platform.python_version()},
         threads=config.compute.cpus_per_worker * config.compute.num_workers,
-        devices=_devices(cost),
+        devices=f"{cost.stages[-1].devices:g} x {cost.stages[-1].device_type}",
         started_at=datetime.fromtimestamp(started_at, UTC).isoformat(timespec="seconds"),
         finished_at=now.isoformat(timespec="seconds"),
     )
@@ -241,14 +242,3 @@ def _teacher_source(prepared: PreparedRun) -> str:
     if not isinstance(teacher, PretrainedTeacherConfig):
         return "built in, trained here"
     return f"{Path(teacher.path).name}, {'used as it is' if prepared.teacher_is_fine_tuned else 'fine-tuned here'}"
-
-
-def _devices(cost: CostRecord) -> str:
-    last = cost.stages[-1]
-    return f"{last.devices:g} x {last.device_type}"
-
-
-def _need(record: StageRecord | None) -> StageRecord:
-    if record is None:
-        raise TrainingError("the record of a stage that it shares is missing; run it again")
-    return record

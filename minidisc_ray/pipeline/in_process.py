@@ -37,7 +37,8 @@ def run_in_process(prepared: PreparedRun, device: str = "cpu") -> RunResult:
     with stopping_on_sigterm():
         for trial in prepared.plan.all_trials():
             if not is_trial_finished(prepared, trial):
-                _run_trial(Context(prepared, workers, trial.name, _count_stages(prepared, trial)), trial)
+                num_stages = len(prepared.plan.shared) + len(trial.steps)
+                _run_trial(Context(prepared, workers, trial.name, num_stages), trial)
     return finish_run(prepared, started_at)
 
 
@@ -49,7 +50,3 @@ def _run_trial(context: Context, trial: Trial) -> None:
         run_shared(context, context.prepared.plan.shared)
         run_trial(context, trial)
     context.progress(trial.steps[-1].name, "finished")
-
-
-def _count_stages(prepared: PreparedRun, trial: Trial) -> int:
-    return len(prepared.plan.shared) + len(trial.steps)

@@ -1,7 +1,6 @@
 """One attempt at a stage as a worker meters it: seconds, what is safe, and where it is asked for the energy."""
 
 import functools
-import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,10 +12,10 @@ from minidisc_ray.accounting.heartbeat import call_periodically, stop_calls
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.accounting.place import processor_name
 from minidisc_ray.configs.training import ComputeConfig
+from minidisc_ray.log import logger
 from minidisc_ray.training.workers import Workers
 
 _SECONDS_BETWEEN_ENERGIES = 10.0
-_logger = logging.getLogger("minidisc_ray")
 
 
 class StageMeter:
@@ -85,7 +84,7 @@ class StageMeter:
             try:
                 ledger.end(attempt_id, status)
             except OSError as error:
-                _logger.warning("the end of an attempt could not be written to %s (%s)", ledger.path, error.strerror)
+                logger.warning("the end of an attempt could not be written to %s (%s)", ledger.path, error.strerror)
 
     @property
     def _energy_key(self) -> str:
@@ -123,4 +122,4 @@ def _reader(workers: Workers, compute: ComputeConfig) -> Reader | None:
 
 @functools.cache
 def _warn_once(text: str) -> None:
-    _logger.warning("%s", text)
+    logger.warning("%s", text)

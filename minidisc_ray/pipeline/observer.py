@@ -9,7 +9,8 @@ from tensorboardX import SummaryWriter
 from torch import Tensor
 
 from minidisc_ray.accounting.cost import held_by_stage
-from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.log import logger
+from minidisc_ray.pipeline.context import Context
 from minidisc_ray.run_files.history import append_epoch
 from minidisc_ray.tracking.tensorboard import summary_writer
 from minidisc_ray.training.race_check import RaceCheck, race_choice
@@ -84,7 +85,8 @@ class StageObserver:
         values = {scale: task.selection_score(metrics) for scale, metrics in record.metrics.items()}
         self.metric = values[max(values)] if len(values) == 1 else max(values.values())
         if self._writer is not None:
-            self.on_checkpoint(self.step)
+            # What an attempt loses, if it is lost, begins after this step.
+            self.context.checkpoint(self.step)
             for name, value in record.losses.items():
                 self._writer.add_scalar(f"epoch_loss/{name}", value, self.step)
             for scale, value in values.items():
@@ -109,10 +111,6 @@ class StageObserver:
         if self.context.report is not None:
             metrics = {"epoch": float(record.epoch), "selection_score": record.selection_score, primary: self.metric}
             self.context.report({name: v for name, v in metrics.items() if math.isfinite(v)}, checkpoint)
-
-    def on_checkpoint(self, step: int) -> None:
-        """All work up to a step lies on the storage: what an attempt loses, if it is lost, begins after it."""
-        self.context.checkpoint(step)
 
     def close(self) -> None:
         """Write what the stage has cost, and close the TensorBoard file."""

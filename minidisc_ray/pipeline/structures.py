@@ -1,4 +1,4 @@
-"""The teacher as it was saved, and the nested structures that its measured importance gives."""
+"""The teacher before training and as it was saved, and the nested structures that its measured importance gives."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.model import LayersStudentConfig
+from minidisc_ray.configs.model import BuiltinTeacherConfig, LayersStudentConfig
 from minidisc_ray.core.structure import (
     Structure,
     UnitRanking,
@@ -15,7 +15,9 @@ from minidisc_ray.core.structure import (
     structure_at,
     structure_of_layers,
 )
+from minidisc_ray.data import builtin_vocabulary
 from minidisc_ray.models.checkpoint import load_model
+from minidisc_ray.models.loading import build_teacher, load_teacher
 from minidisc_ray.models.surgery import reorder_
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.mirrored import fetch_records
@@ -23,6 +25,14 @@ from minidisc_ray.run_files.records import StageRecord, read_record
 from minidisc_ray.schedules.plan import TEACHER, DistilStep, Trial
 
 IMPORTANCE = "importance.safetensors"
+
+
+def new_teacher(prepared: PreparedRun) -> PreTrainedModel:
+    """The teacher before any training here: built in, or from its checkpoint."""
+    teacher, task, seed = prepared.config.teacher, prepared.task, prepared.config.seed
+    if isinstance(teacher, BuiltinTeacherConfig):
+        return build_teacher(teacher, task, len(builtin_vocabulary()), seed)
+    return load_teacher(teacher, task, seed)
 
 
 def load_shared_teacher(prepared: PreparedRun) -> PreTrainedModel:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from minidisc_ray.core.flops import EncoderShape, forward_macs
+from minidisc_ray.core.flops import EncoderShape, Sizes, macs_of
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.race import RaceEvent
 from minidisc_ray.core.structure import Structure
@@ -15,7 +15,6 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.race_costs import race_evaluation_flops, race_times, race_training_flops
 from minidisc_ray.schedules.expected import expected_events, expected_percent, expected_sandwich
 from minidisc_ray.schedules.plan import (
-    SHARED_TRIAL,
     TEACHER,
     CandidateStep,
     ChooseStep,
@@ -76,8 +75,8 @@ class Estimator:
         compute = prepared.config.compute
         self.cache_bytes = cache_limit_bytes(compute, compute.num_workers) if cache_bytes is None else cache_bytes
         rows, config = prepared.train, prepared.config
-        self.once = _sizes(rows, evaluation_batches(rows.lengths, EVALUATION_BATCH_SIZE))
-        self.importance = _sizes(rows, evaluation_batches(rows.lengths, IMPORTANCE_BATCH_SIZE))
+        self.once = sizes_of(rows, evaluation_batches(rows.lengths, EVALUATION_BATCH_SIZE))
+        self.importance = sizes_of(rows, evaluation_batches(rows.lengths, IMPORTANCE_BATCH_SIZE))
         trainings = {
             "finetune": config.finetune,
             "sandwich": config.sandwich_training,
@@ -85,16 +84,12 @@ class Estimator:
         }
         self.epochs = {name: training.num_epochs for name, training in trainings.items()}
         self.sizes = {
-            name: _sizes(rows, epoch_batches(rows.lengths, training.batch_size, config.seed, 0))
+            name: sizes_of(rows, epoch_batches(rows.lengths, training.batch_size, config.seed, 0))
             for name, training in trainings.items()
         }
 
     def stages(self) -> list[StageEstimate]:
         """Every step of the plan, in the order of execution."""
-        plan = self.prepared.plan
-        shared = Trial(SHARED_TRIAL, ())
-        found: list[tuple[Trial, Step]] = [(shared, step) for step in plan.shared]
-        found += plan.own_steps()
         return [
             StageEstimate(
                 trial.name,
@@ -103,7 +98,7 @@ class Estimator:
                 self._evaluation(trial, step),
                 not isinstance(step, TeacherStep),
             )
-            for trial, step in found
+            for trial, step in self.prepared.plan.every_step()
         ]
 
     def _flops(self, trial: Trial, step: Step) -> float:
@@ -116,10 +111,8 @@ class Estimator:
                 return self._training("finetune", full)
             case ImportanceStep():
                 prepared = self.prepared
-                count = len(prepared.train)
-                return (
-                    4 * self._macs(self.importance, full) * (self.importance_rows or importance_rows(prepared)) / count
-                )
+                share = (self.importance_rows or importance_rows(prepared)) / len(prepared.train)
+                return 4 * macs_of(prepared.shape, full, self.importance) * share
             case RaceStep():
                 times = race_times(self.prepared)
                 trained = race_training_flops(step, times, self._events(step), self._race_epoch)
@@ -179,10 +172,11 @@ class Estimator:
     def _training(
         self, stage: str, structure: Structure, shape: EncoderShape | None = None, epochs: int | None = None
     ) -> float:
-        return 6 * self._macs(self.sizes[stage], structure, shape) * (epochs or self.epochs[stage])
+        macs = macs_of(shape or self.prepared.shape, structure, self.sizes[stage])
+        return 6 * macs * (epochs or self.epochs[stage])
 
     def _race_epoch(self, scale: int) -> float:
-        return 6 * self._macs(self.sizes["sandwich"], self.prepared.structure(scale))
+        return 6 * macs_of(self.prepared.shape, self.prepared.structure(scale), self.sizes["sandwich"])
 
     def _events(self, step: RaceStep) -> Sequence[RaceEvent]:
         return self.race or expected_events(step, race_times(self.prepared), len(self.prepared.selection))
@@ -202,12 +196,8 @@ class Estimator:
             return 0.0
         size = cached_bytes(prepared.train, prepared.task.num_labels, wanted, prepared.shape, structure)
         if size <= self.cache_bytes:
-            return 2 * self._macs(self.once, structure)
-        return 2 * self._macs(self.sizes[stage], structure) * (epochs or self.epochs[stage])
-
-    def _macs(self, sizes: Iterable[tuple[int, int]], structure: Structure, shape: EncoderShape | None = None) -> float:
-        shape = shape or self.prepared.shape
-        return float(sum(forward_macs(shape, structure, rows, length) for rows, length in sizes))
+            return 2 * macs_of(prepared.shape, structure, self.once)
+        return 2 * macs_of(prepared.shape, structure, self.sizes[stage]) * (epochs or self.epochs[stage])
 
 
 def importance_rows(prepared: PreparedRun) -> int:
@@ -216,8 +206,9 @@ def importance_rows(prepared: PreparedRun) -> int:
     return min(_AUTO_ROWS if limit == "auto" else limit or count, count)
 
 
-def _sizes(rows: EncodedRows, batches: Iterable[Tensor]) -> list[tuple[int, int]]:
-    return [(len(indices), int(rows.lengths[indices].max())) for indices in batches]
+def sizes_of(rows: EncodedRows, batches: Iterable[Tensor]) -> Sizes:
+    """Rows and padded tokens of each batch."""
+    return tuple((len(indices), int(rows.lengths[indices].max())) for indices in batches)
 
 
 def weights_of_scales(step: SandwichStep) -> dict[int, float]:

@@ -1,5 +1,6 @@
 """Everything that is checked and known before anything starts."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -9,13 +10,14 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import run_identity, run_name
 from minidisc_ray.configs.model import BuiltinTeacherConfig, LayersStudentConfig
 from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, load_splits, tokenizer_digest
 from minidisc_ray.models.contents import check_all_used, content_digest
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import build_teacher, is_fine_tuned, load_tokenizer, position_limit
 from minidisc_ray.models.unfilled import build_unfilled
 from minidisc_ray.preparation.checkpoint_student import plan_for, with_checkpoint_student
-from minidisc_ray.preparation.matched_epochs import with_matched_epochs
+from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.objective import check_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.sizes import check_structures, with_law_scale
@@ -68,7 +70,7 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> PreparedRun:
         teacher_is_fine_tuned=fine_tuned,
         checkpoint_student=own,
     )
-    prepared = with_matched_epochs(prepared)
+    prepared = _with_matched_epochs(prepared)
     contents = {"data": splits.digest, "teacher": teacher_digest, "tokenizer": tokenizer_digest(tokenizer)}
     if own is not None:
         contents["student"] = own.digest
@@ -77,3 +79,38 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> PreparedRun:
     check_objective(prepared)
     check_storage(prepared.storage, prepared.config.storage, prepared.name, prepared.identity)
     return prepared
+
+
+def _with_matched_epochs(prepared: PreparedRun) -> PreparedRun:
+    """The same run with the epochs of a compute-matched schedule filled in; unchanged for every other one.
+
+    They are the fewest whose FLOPs, in closed form and evaluation included, reach those of the schedule to be matched.
+
+    Raises:
+        UserError: if that schedule does not fit the recipe, or the recipe names other epochs.
+    """
+    schedule = prepared.config.schedule
+    if not isinstance(schedule, ConventionalConfig) or schedule.match is None:
+        return prepared
+    config = prepared.config
+    try:
+        matched = config.with_schedule(schedule.match)
+        check_structures(matched, prepared.shape)
+    except UserError as error:
+        raise UserError(f"schedule.match: {error}") from error
+    target = _flops(prepared, matched)
+    one, two = (_flops(prepared, config.with_num_epochs(count)) for count in (1, 2))
+    needed = max(1, 1 + math.ceil((target - one) / (two - one)))
+    if schedule.num_epochs not in (None, needed):
+        raise UserError(
+            f"schedule.num_epochs: {schedule.num_epochs} is not what reaches the cost of schedule.match; leave it out, "
+            f"or write {needed}"
+        )
+    config = config.with_num_epochs(needed)
+    return replace(prepared, config=config, plan=plan_for(config, prepared.checkpoint_student))
+
+
+def _flops(prepared: PreparedRun, config: RunConfig) -> float:
+    # As if there were memory for the teacher's outputs: the epochs are part of what the run is, resources are not.
+    planned = replace(prepared, config=config, plan=plan_for(config, prepared.checkpoint_student))
+    return sum(stage.flops for stage in Estimator(planned, cache_bytes=math.inf).stages() if stage.in_ratio)

@@ -12,10 +12,9 @@ from typing import Any
 
 import ray
 
-from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.base import UserError, first_line
+from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.policies.resources import Node
-
-logger = logging.getLogger("minidisc_ray")
 
 # A report waits for the controller's next poll; the default of 2 s would be added to every epoch.
 _ENVIRONMENT = {
@@ -86,9 +85,13 @@ def _connect(address: str | None) -> None:
         try:
             _init(address)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            hint = "" if _has_token_mode() else "; if it asks for a token, set RAY_AUTH_MODE=token"
+            hint = (
+                ""
+                if os.environ.get("RAY_AUTH_MODE") == "token"
+                else "; if it asks for a token, set RAY_AUTH_MODE=token"
+            )
             raise UserError(
-                f"compute.address: the cluster at {address} could not be reached ({_first_line(error)}){hint}"
+                f"compute.address: the cluster at {address} could not be reached ({first_line(error)}){hint}"
             ) from error
     else:
         _start_local()
@@ -106,12 +109,12 @@ def _start_local() -> None:
             ray.shutdown()
             if number == _TRIES_TO_START:
                 raise RuntimeError(_not_started(error)) from error
-            logger.warning("Ray did not start (%s); trying once more", _first_line(error))
+            logger.warning("Ray did not start (%s); trying once more", first_line(error))
             time.sleep(_SECONDS_BETWEEN_TRIES)
 
 
 def _not_started(error: Exception) -> str:
-    text = f"Ray did not start: {_first_line(error)}"
+    text = f"Ray did not start: {first_line(error)}"
     if "port" in str(error).lower() and "in use" in str(error).lower():
         return (
             f"{text}; another Ray on this machine has the port: attach to it with --address auto, or start that one "
@@ -126,16 +129,9 @@ def _not_started(error: Exception) -> str:
 def _init(address: str, **options: Any) -> None:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    _keep_sigterm(on_sigterm)
-
-
-def _has_token_mode() -> bool:
-    return os.environ.get("RAY_AUTH_MODE") == "token"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    # The caller's own handler again: Ray's exits with 15, and its core prints a stack and aborts 3 s later.
+    if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _nodes() -> list[Node]:
@@ -144,12 +140,6 @@ def _nodes() -> list[Node]:
         for node in ray.nodes()
         if node["Alive"]
     ]
-
-
-def _keep_sigterm(handler: Any) -> None:
-    """Put the caller's own handler back: Ray's exits with 15, and its core prints a stack and aborts 3 s later."""
-    if callable(handler) and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
 
 
 def _protect_token() -> None:

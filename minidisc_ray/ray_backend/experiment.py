@@ -12,8 +12,9 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.configs.training import ComputeConfig
+from minidisc_ray.files.mirroring import download_folder
 from minidisc_ray.files.patience import StorageError
+from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.cluster import is_kept
 from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
 from minidisc_ray.ray_backend.policies.sharing import Turn
@@ -22,10 +23,7 @@ from minidisc_ray.ray_backend.trainer import last_line, next_name
 from minidisc_ray.ray_backend.trial_actor import TrialActor, trial_with_workers
 from minidisc_ray.ray_backend.worker import for_workers
 from minidisc_ray.run_files.failures import remove_failure, write_failure
-from minidisc_ray.run_files.mirrored import fetch_progress
 from minidisc_ray.run_files.progress import read_trial_progress
-
-logger = logging.getLogger("minidisc_ray")
 
 # A trial that only waits for its own workers holds a byte: nothing is refused by Tune, and the smallest share of a CPU
 # would keep workers that need every CPU of a cluster from ever starting.
@@ -103,7 +101,7 @@ class _QueueSearcher(Searcher):
             return True  # by the same command, given again
         folder = item.run.run_folder
         Ledger(folder / "ledger.jsonl").close_open(item.trial, "failed")
-        fetch_progress(folder)
+        download_folder(folder / "progress")
         progress = read_trial_progress(folder, item.trial)
         was_preempted = progress is not None and progress.status == "interrupted"
         wait = self.queue.try_again(item.title, was_preempted)
@@ -177,14 +175,17 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
     if not items:
         return
     compute = next(iter(items.values())).run.config.compute
+    own = {"CPU": float(compute.cpus_per_worker), "GPU": compute.gpus_per_worker}
+    resources = own if compute.num_workers == 1 else _WAITING
     runs = {item.run.name: for_workers(item.run) for item in items.values()}
+    actor = trainable or (TrialActor if compute.num_workers == 1 else trial_with_workers)
     turn.is_about(queue, at_once)
     while True:
         turn.wait()
         errors = _TuneErrors()
         searcher = _QueueSearcher(queue, turn, errors)
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(trainable or _trainable(compute), runs=runs), _resources(compute)),
+            tune.with_resources(tune.with_parameters(actor, runs=runs), resources),
             tune_config=tune.TuneConfig(
                 # No metric for Tune to miss, no scheduler to drop scales: the exhaustive baseline is exhaustive.
                 search_alg=searcher,
@@ -227,18 +228,6 @@ def _quiet_tune() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _trainable(compute: ComputeConfig) -> Any:
-    if compute.num_workers == 1:
-        return TrialActor
-    return trial_with_workers
-
-
-def _resources(compute: ComputeConfig) -> dict[str, float]:
-    if compute.num_workers > 1:
-        return _WAITING
-    return {"CPU": float(compute.cpus_per_worker), "GPU": compute.gpus_per_worker}
 
 
 def _trial_name(trial: TuneTrial) -> str:

@@ -8,13 +8,13 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.pipeline.finish import finish_run, is_finished, is_trial_finished
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.items import item_title
-from minidisc_ray.ray_backend.policies.queue import Failure, ItemQueue
+from minidisc_ray.ray_backend.policies.queue import ItemQueue
 from minidisc_ray.run_files.failures import read_failure, write_failure
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 from minidisc_ray.training.loop import TrainingError
 
-OnResult = Callable[[PreparedRun, RunResult], None]
+OnResult = Callable[[PreparedRun, RunResult], object]
 
 
 class Finisher:
@@ -69,14 +69,9 @@ class Finisher:
         failed = queue.failed if queue is not None else {}
         for name in names:
             if (failure := failed.get(item_title(run, name))) is not None:
-                self.errors[run.name] = _error_of(name, failure)
+                reason = f"trial {name} failed: {failure.sentence}"
+                self.errors[run.name] = UserError(failure.sentence) if failure.is_users else TrainingError(reason)
                 break
         reasons = [found for name in names if (found := read_failure(run.run_folder, name))]
         if reasons and read_failure(run.run_folder, MAIN_TRIAL) is None:
             write_failure(run.run_folder, MAIN_TRIAL, reasons[0])
-
-
-def _error_of(trial: str, failure: Failure) -> Exception:
-    if failure.is_users:
-        return UserError(failure.sentence)
-    return TrainingError(f"trial {trial} failed: {failure.sentence}")

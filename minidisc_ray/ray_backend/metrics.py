@@ -11,10 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import ray
-import yaml
 from ray.util.metrics import Gauge
 
 from minidisc_ray.accounting.attempts import Attempt
@@ -23,8 +22,6 @@ from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.progress import Progress, is_stale, read_progress
 
-# What Ray puts before the name of every metric of a user's.
-PREFIX = "ray_"
 KINDS = ("useful", "lost", "idle")
 OUTCOMES = ("open", "finished", "failed", "interrupted")
 STATES = (*get_args(Progress.model_fields["status"].annotation), "stale")
@@ -73,7 +70,6 @@ SELECTION = Metric(
     ("run", "trial", "stage", "metric"),
 )
 TRIALS = Metric("minidisc_trials", "Trials that have begun, by state.", "trials", ("run", "state"))
-METRICS = (DEVICE_HOURS, PRICE, ENERGY, ATTEMPTS, PROGRESS, SELECTION, TRIALS)
 
 
 @dataclass(frozen=True)
@@ -89,22 +85,18 @@ _gauges: dict[str, Gauge] = {}
 _published_at: dict[Path, float] = {}
 
 
-def publish(run: Path | PreparedRun, seconds_between: float = SECONDS_BETWEEN) -> bool:
+def publish(run: PreparedRun) -> bool:
     """Set the run's metrics from its files, at most once in a while; returns whether it did.
 
     Cheap to call at every look, and harmless: without Ray, or where the storage does not answer, nothing is published.
-
-    Args:
-        run: the run's folder, or its checked recipe.
-        seconds_between: between two times that a run's files are read.
     """
-    folder = run.run_folder if isinstance(run, PreparedRun) else run
+    folder, compute = run.run_folder, run.config.compute
     now = time.monotonic()
-    if now - _published_at.get(folder, -seconds_between) < seconds_between or not ray.is_initialized():
+    if now - _published_at.get(folder, -SECONDS_BETWEEN) < SECONDS_BETWEEN or not ray.is_initialized():
         return False
     _published_at[folder] = now
     try:
-        found = samples(folder, *(_price(run) if isinstance(run, PreparedRun) else _price_written(run)))
+        found = samples(folder, compute.price_per_device_hour, compute.currency)
     except OSError:
         return False
     for sample in found:
@@ -167,18 +159,3 @@ def _of_progress(run: str, trials: Sequence[Progress]) -> Iterator[Sample]:
             yield Sample(SELECTION, (run, trial.trial, trial.stage, trial.metric_name), trial.metric)
     states = Counter("stale" if is_stale(trial) else trial.status for trial in trials)
     yield from (Sample(TRIALS, (run, state), float(states[state])) for state in STATES)
-
-
-def _price(run: PreparedRun) -> tuple[float | None, str]:
-    compute = run.config.compute
-    return compute.price_per_device_hour, compute.currency
-
-
-def _price_written(folder: Path) -> tuple[float | None, str]:
-    """The price in a run's ``config.yaml``; none where it cannot be read."""
-    try:
-        config: Any = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        compute = config["compute"]
-        return compute["price_per_device_hour"], str(compute["currency"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        return None, ""

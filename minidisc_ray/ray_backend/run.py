@@ -1,10 +1,12 @@
 """Runs on a cluster, watched from the driver: a run is a study of one."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.driver.lease import leased
+from minidisc_ray.driver.lease import Lease, leased
+from minidisc_ray.files.mirroring import download_folder, download_if_due
 from minidisc_ray.files.patience import restoring_storage, use_storage
 from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run, probe_storage
 from minidisc_ray.preparation.prepared_run import PreparedRun
@@ -12,13 +14,16 @@ from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.experiment import fit_items
 from minidisc_ray.ray_backend.finisher import Finisher, OnResult
 from minidisc_ray.ray_backend.items import Which, items_of
-from minidisc_ray.ray_backend.monitor import RunMonitor, Watch
+from minidisc_ray.ray_backend.metrics import publish
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
-from minidisc_ray.ray_backend.supervision.watching import closing_runs_on_stop, watched
+from minidisc_ray.ray_backend.supervision.frozen import HoldWatch
+from minidisc_ray.ray_backend.supervision.stalls import StallWatch, end_on_its_node
+from minidisc_ray.ray_backend.supervision.watching import closing_runs_on_stop, in_thread
 from minidisc_ray.run_files.mirrored import fetch_run, probe_bucket
+from minidisc_ray.run_files.progress import Progress, ProgressReader, Watch, read_trial_progress
 from minidisc_ray.run_files.result import RunResult, load_result
 
 
@@ -74,10 +79,13 @@ def run_many(
                 at_once = trials_at_once(nodes, compute)
                 for run in touched:
                     open_run(run)
-                _encode_first(touched[0])
+                # The first run's rows are left encoded in the storage, while workers are still starting.
+                _ = touched[0].train, touched[0].selection, touched[0].validation
                 use_storage(touched[0].storage, compute.storage_patience_seconds)
                 monitor = RunMonitor(touched, queue, lease, finisher, watch)
-                watched(fit_items, (queue, at_once, home / "ray", turn), monitor.check)
+                with in_thread(fit_items, queue, at_once, home / "ray", turn) as is_running:
+                    while is_running():
+                        monitor.check()
                 finisher.finish(queue)
         finisher.finish()
     return finisher.errors
@@ -100,14 +108,71 @@ def _runs_of(items: Sequence[Item]) -> list[PreparedRun]:
     return list({item.run.name: item.run for item in items}.values())
 
 
-def _encode_first(run: PreparedRun) -> None:
-    """Leave the rows of the first run encoded in the storage, while workers are still starting."""
-    _ = run.train, run.selection, run.validation
-
-
 def _check_compute(runs: Sequence[PreparedRun]) -> None:
     for run in runs[1:]:
         if run.config.compute != runs[0].config.compute:
             raise UserError(
                 f"compute: {runs[0].name} and {run.name} ask for different resources; give all runs the same"
             )
+
+
+class RunMonitor:
+    """Checks the lease, ends what hangs, publishes metrics, shows progress and writes results.
+
+    Args:
+        runs: that are worked on.
+        queue: their trials.
+        lease: this driver's.
+        finisher: of the runs; None for trials that leave no result.
+        watch: called with the progress of what is running; of a single run with that of all its trials.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[PreparedRun],
+        queue: ItemQueue,
+        lease: Lease,
+        finisher: Finisher | None,
+        watch: Watch | None,
+    ) -> None:
+        stall_seconds = runs[0].config.compute.stall_seconds
+        self._queue, self._lease, self._finisher, self._watch = queue, lease, finisher, watch
+        self._stalls = StallWatch(stall_seconds, end_on_its_node)
+        self._holds = HoldWatch([run.run_folder for run in runs], stall_seconds, end_on_its_node)
+        self._only = runs[0] if len(runs) == 1 else None
+        self._reader = ProgressReader(runs[0].run_folder)
+        self._since = time.time()
+
+    def check(self) -> None:
+        """See whether to go on, and what is going on now.
+
+        Raises:
+            KeyboardInterrupt: if this driver was asked to stop.
+            LeaseLostError: if another driver works on a run by now.
+        """
+        self._lease.check()
+        running = self._queue.running()
+        runs = _runs_of(running)
+        for run in runs:
+            for changing in ("progress", "ledger"):
+                download_if_due(run.run_folder / changing, download_folder)
+        seen = self._progress(running)
+        self._stalls.check(seen)
+        self._holds.check()
+        for run in runs:
+            publish(run)
+        if self._watch is not None:
+            self._watch([progress for _, progress in seen])
+        if self._finisher is not None:
+            self._finisher.finish(self._queue)
+
+    def _progress(self, running: Sequence[Item]) -> list[tuple[Path, Progress]]:
+        """Where trials stand, with their run's folder; what an interrupted run left is not shown."""
+        if self._only is not None:
+            return [(self._only.run_folder, found) for found in self._reader.read() if found.updated_at >= self._since]
+        read = ((item, read_trial_progress(item.run.run_folder, item.trial)) for item in running)
+        return [
+            (item.run.run_folder, found.model_copy(update={"trial": item.title}))
+            for item, found in read
+            if found is not None and found.updated_at >= self._since
+        ]

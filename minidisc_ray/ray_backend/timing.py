@@ -10,13 +10,13 @@ import ray.exceptions
 import ray.train
 import ray.train.torch
 import torch
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train import CheckpointConfig, FailureConfig, RunConfig
+from ray.train.torch import TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.estimate.in_process import moved_to, storage_beside
+from minidisc_ray.estimate.passing_storage import moved_to, storage_beside
 from minidisc_ray.estimate.predict import Alternatives, alternatives, load_average, predict_costs
 from minidisc_ray.estimate.records import Estimate
 from minidisc_ray.estimate.stage_timer import StageTimer
@@ -25,8 +25,8 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.supervision.holding import HoldingCallback
-from minidisc_ray.ray_backend.supervision.watching import watched
-from minidisc_ray.ray_backend.trainer import last_line
+from minidisc_ray.ray_backend.supervision.watching import in_thread
+from minidisc_ray.ray_backend.trainer import last_line, workers_of
 from minidisc_ray.ray_backend.worker import for_workers, report_metrics, report_to_train
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.workers import Workers
@@ -58,7 +58,9 @@ def estimate_on_ray(prepared: PreparedRun, budget_seconds: float = BUDGET_SECOND
         with cluster(prepared.config.compute.address) as nodes:
             begun_seconds = time.perf_counter() - begun_at
             at_once = trials_at_once(nodes, prepared.config.compute)
-            watched(lambda: results.append(_measure(found, storage, at_once, budget_seconds)), (), lambda: None)
+            with in_thread(lambda: results.append(_measure(found, storage, at_once, budget_seconds))) as is_running:
+                while is_running():
+                    pass
             done_at = time.perf_counter()
         cluster_seconds = begun_seconds + time.perf_counter() - done_at
     ((timings, overheads),) = results
@@ -98,16 +100,10 @@ def _measure(found: Alternatives, storage: Path, at_once: int, budget_seconds: f
 
 def _fit(prepared: PreparedRun, settings: Settings, folder: Path) -> dict[str, Any]:
     """Time the stages in a Train job like any trial's; what it held goes to the ledger."""
-    compute = prepared.config.compute
-    use_gpu = compute.gpus_per_worker > 0
-    resources = {"CPU": float(compute.cpus_per_worker)}
-    if use_gpu:
-        resources["GPU"] = compute.gpus_per_worker
     trainer = TorchTrainer(
         _time_on_worker,
         train_loop_config=settings,
-        scaling_config=ScalingConfig(num_workers=compute.num_workers, use_gpu=use_gpu, resources_per_worker=resources),
-        torch_config=TorchConfig(backend="nccl" if use_gpu and compute.gpus_per_worker == 1 else "gloo"),
+        **workers_of(prepared.config.compute),
         run_config=RunConfig(
             name=_TIMING,
             storage_path=str(folder / "ray"),

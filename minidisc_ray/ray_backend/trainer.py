@@ -1,21 +1,20 @@
 """One trial on several workers, as a Ray Train job."""
 
-import logging
 from pathlib import Path
+from typing import Any
 
 import ray.exceptions
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
+from minidisc_ray.configs.training import ComputeConfig
 from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.policies.queue import Failure
 from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a_retry
 from minidisc_ray.ray_backend.supervision.holding import HoldingCallback
 from minidisc_ray.ray_backend.worker import train_worker
-
-logger = logging.getLogger("minidisc_ray")
 
 _CONTROLLER_FAILURES = 3
 
@@ -29,31 +28,24 @@ def fit_trial(prepared: PreparedRun, trial: str, with_shared: bool) -> Failure |
     try:
         failure: Failure | None = _trainer(prepared, trial, with_shared).fit().return_value
     except TrainingFailedError as error:
-        if (raised := _raised_by_code(error)) is None:
+        failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
+        # What the code of a worker raised, and would raise again.
+        raised = next((each for each in failures if not is_worth_a_retry(each)), None)
+        if raised is None:
             raise
         return Failure(error_sentence(raised))
     return failure
 
 
-def _raised_by_code(error: BaseException) -> BaseException | None:
-    """The exception of a worker's code that ended its group and would be raised again; None if there is none."""
-    failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
-    return next((each for each in failures if not is_worth_a_retry(each)), None)
-
-
 def _trainer(prepared: PreparedRun, trial: str, with_shared: bool) -> TorchTrainer:
     compute = prepared.config.compute
     use_gpu = compute.gpus_per_worker > 0
-    resources = {"CPU": float(compute.cpus_per_worker)}
-    if use_gpu:
-        resources["GPU"] = compute.gpus_per_worker
     devices = compute.num_workers * (compute.gpus_per_worker if use_gpu else compute.cpus_per_worker)
     storage = prepared.run_folder / "ray"
     return TorchTrainer(
         train_worker,
         train_loop_config={"run": ray.put(prepared), "trial": trial, "with_shared": with_shared},
-        scaling_config=ScalingConfig(num_workers=compute.num_workers, use_gpu=use_gpu, resources_per_worker=resources),
-        torch_config=TorchConfig(backend="nccl" if use_gpu and compute.gpus_per_worker == 1 else "gloo"),
+        **workers_of(compute),
         run_config=RunConfig(
             name=next_name(storage, trial),
             storage_path=str(storage),
@@ -74,6 +66,18 @@ def _trainer(prepared: PreparedRun, trial: str, with_shared: bool) -> TorchTrain
             ],
         ),
     )
+
+
+def workers_of(compute: ComputeConfig) -> dict[str, Any]:
+    """A ``TorchTrainer``'s settings of its workers: how many, on what, and by what they talk."""
+    use_gpu = compute.gpus_per_worker > 0
+    resources = {"CPU": float(compute.cpus_per_worker), **({"GPU": compute.gpus_per_worker} if use_gpu else {})}
+    return {
+        "scaling_config": ScalingConfig(
+            num_workers=compute.num_workers, use_gpu=use_gpu, resources_per_worker=resources
+        ),
+        "torch_config": TorchConfig(backend="nccl" if compute.gpus_per_worker == 1 else "gloo"),
+    }
 
 
 def last_line(error: str) -> str:

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,16 +24,13 @@ _runs: dict[str, PreparedRun] = {}
 _hold: Hold | None = None
 
 
-def runs_here() -> dict[str, PreparedRun]:
-    """The runs that this actor was started for, by name."""
-    return _runs
-
-
 def _one_process(config: dict[str, Any]) -> None:
     run = _runs[config["run"]]
     workers = Workers(device=torch.device("cuda" if run.config.compute.gpus_per_worker > 0 else "cpu"))
     try:
-        failure = work(run, config["trial"], config["with_shared"], workers, _report_to_tune)
+        failure = work(
+            run, config["trial"], config["with_shared"], workers, lambda metrics, _: tune.report(dict(metrics))
+        )
     except Preempted:
         _close_hold("interrupted")
         leave()
@@ -56,10 +52,6 @@ def finish(failure: Failure | None) -> None:
     """Report how a trial ended; Tune keeps the last report, and a trial's own metrics lie in its stages' records."""
     ended = {"finished": True} if failure is None else {"finished": False, **asdict(failure)}
     tune.report(ended)
-
-
-def _report_to_tune(metrics: dict[str, float], checkpoint: Path) -> None:  # noqa: ARG001
-    tune.report(dict(metrics))
 
 
 _Function: Any = wrap_function(_one_process)

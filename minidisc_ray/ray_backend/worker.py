@@ -13,6 +13,7 @@ import torch
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import is_mirrored
 from minidisc_ray.files.writing import write_json
+from minidisc_ray.log import logger
 from minidisc_ray.pipeline.context import Context, Report
 from minidisc_ray.pipeline.trial import run_shared, run_trial
 from minidisc_ray.preparation.prepared_run import PreparedRun
@@ -70,7 +71,7 @@ def work(
     except Exception as error:
         if workers.size > 1 or is_worth_a_retry(error):
             raise
-        logging.getLogger("minidisc_ray").exception("[%s] stopped by an error in the code", trial_name)
+        logger.exception("[%s] stopped by an error in the code", trial_name)
         return Failure(error_sentence(error))
     context.progress((trial.steps or shared)[-1].name, "finished")
     return None
@@ -111,7 +112,6 @@ def report_metrics(metrics: dict[str, float], checkpoint: Path) -> None:  # noqa
 
 def _log_to_stderr() -> None:
     """The dashboard and ``ray logs`` show a worker's stderr; the trial's name is in every line."""
-    logger = logging.getLogger("minidisc_ray")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

@@ -11,20 +11,18 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.mirroring import (
     download_file,
     download_folder,
-    download_folder_if_due,
     download_sealed_folder,
     is_mirrored,
     is_uri,
     local_path,
-    probe,
 )
 from minidisc_ray.files.patience import reason_of, use_storage
+from minidisc_ray.files.remote import Remote
 from minidisc_ray.files.uris import PlaceError
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
 _CHECKPOINTS = {"newest", "before", "best", "best-before"}
-_LIVE = ("progress", "ledger")
 _NOT_SMALL = {"model", *_CHECKPOINTS}
 # Folders of a run itself; a stage may have the same name.
 _NOT_OF_DRIVER = ("student/", "ray/", "tensorboard/")
@@ -66,7 +64,7 @@ def probe_bucket(storage: str) -> None:
     """
     if is_uri(storage) and is_mirrored(storage_root(storage)):
         try:
-            probe(storage)
+            Remote(storage).probe()
         except OSError as error:
             raise UserError(f"storage: {error}") from error
 
@@ -88,17 +86,6 @@ def fetch_run(folder: Path, is_exclusive: bool = False) -> None:
             download_file(folder / "result.json")
     except OSError as error:
         raise UserError(f"storage: {error}") from error
-
-
-def fetch_live_files(run_folder: Path) -> None:
-    """Bring what changes while trials run, at most every few seconds."""
-    for name in _LIVE:
-        download_folder_if_due(run_folder / name)
-
-
-def fetch_progress(run_folder: Path) -> None:
-    """Bring what trials last said, now."""
-    download_folder(run_folder / "progress")
 
 
 def fetch_records(*folders: Path) -> None:
@@ -129,11 +116,6 @@ def fetch_for_trial(run_folder: Path, trial: str, artifacts: tuple[Path, ...]) -
         download_folder(run_folder / "trials" / trial, is_exclusive=True)
     download_folder(run_folder / "ledger")
     download_folder(run_folder / "history")
-
-
-def fetch_model(folder: Path) -> None:
-    """Bring a sealed folder for who loads it now, if it is a mirrored one and differs here."""
-    download_sealed_folder(folder)
 
 
 def fetch_model_folder(place: str | Path) -> Path:

@@ -29,42 +29,19 @@ def predictions_path(run_folder: Path, trial: str | None = None, stage: str | No
     return run_folder / _FOLDER / (f"{_LABELS}.safetensors" if trial is None else f"{trial}.{stage}.safetensors")
 
 
-def write_predictions(run_folder: Path, trial: str, stage: str, logits: Mapping[str, np.ndarray]) -> None:
-    """Write a stage's logits, (N, C) each, whole or not at all."""
-    _write(predictions_path(run_folder, trial, stage), logits)
-
-
-def write_labels(run_folder: Path, selection: np.ndarray, validation: Mapping[str, np.ndarray]) -> None:
-    """Write the labels, (N,) each, that the logits belong to; those of validation by their set."""
-    labels = {SELECTION: selection, **{f"{VALIDATION}/{name}": found for name, found in validation.items()}}
-    _write(predictions_path(run_folder), labels)
-
-
-def read_predictions(run_folder: Path, trial: str, stage: str) -> dict[str, np.ndarray] | None:
-    """A stage's logits by the rows' name; None where the run kept none.
-
-    Raises:
-        UserError: if the file is damaged.
-    """
-    return _read(predictions_path(run_folder, trial, stage))
-
-
-def read_labels(run_folder: Path) -> dict[str, np.ndarray] | None:
-    """Labels by the rows' name; None where the run kept none.
-
-    Raises:
-        UserError: if the file is damaged.
-    """
-    return _read(predictions_path(run_folder))
-
-
-def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_predictions(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a stage's logits, (N, C) each, or labels, (N,) each, whole or not at all."""
     kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     metadata = {_DIGEST: _digest(kept)}
     write_file(path, lambda temporary: save_file(kept, temporary, metadata))
 
 
-def _read(path: Path) -> dict[str, np.ndarray] | None:
+def read_predictions(path: Path) -> dict[str, np.ndarray] | None:
+    """Logits or labels by the rows' name; None where the run kept none.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
     if not path.exists():
         return None
     try:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,10 @@ class Progress(Config):
     device_hours: float = 0.0
     started_at: float = Field(description="Seconds since the epoch.")
     updated_at: float
+
+
+# Called now and then with the progress of trials.
+Watch = Callable[[Sequence[Progress]], None]
 
 
 def write_progress(run_folder: Path, progress: Progress) -> None:

@@ -4,25 +4,25 @@ The record is a sealed document that lists the tensors beside it; the model's fo
 """
 
 import json
-import logging
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from minidisc_ray.configs.base import Config
+from minidisc_ray.configs.base import Config, UserError
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.files.digests import check_seal, entry_flaw, entry_of, open_document, sealed_document
 from minidisc_ray.files.patience import retry_storage
+from minidisc_ray.files.sealing import write_folder
 from minidisc_ray.files.writing import is_there, read_json, remove, write_text
+from minidisc_ray.log import logger
 from minidisc_ray.run_files.result import ROUNDING
 from minidisc_ray.run_files.result_flaws import impossible_number
 from minidisc_ray.training.race_check import RaceCheck
 from minidisc_ray.training.state import EpochRecord
-
-logger = logging.getLogger("minidisc_ray")
 
 _RECORD, MODEL = "record.json", "model"
 # As stages name them; nothing else is looked for, least of all outside of the folder.
@@ -104,6 +104,21 @@ def write_record(folder: Path, record: StageRecord) -> None:
 def remove_record(folder: Path) -> None:
     """Mark a stage as not finished; the first thing that is done to make it again."""
     remove(folder / _RECORD)
+
+
+def copy_model(source: Path, folder: Path) -> None:
+    """Copy a saved model, whole or not at all.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+
+    def fill(temporary: Path) -> None:
+        shutil.copytree(source, temporary, dirs_exist_ok=True)
+        if (flaw := check_seal(temporary)) is not None:
+            raise UserError(f"{source}: the model is damaged ({flaw}); remove {source.parent} and run again")
+
+    write_folder(folder, fill)
 
 
 def _read(folder: Path, verify: bool) -> tuple[StageRecord | None, str | None]:

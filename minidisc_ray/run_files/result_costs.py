@@ -7,7 +7,19 @@ from pydantic import Field, model_validator
 from minidisc_ray.configs.base import Config
 
 
-class StageCost(Config):
+class _Losses(Config):
+    @model_validator(mode="before")
+    @classmethod
+    def _all_useful(cls, given: Any) -> Any:
+        """Costs of before losses were recorded: nothing of them is known to be lost."""
+        if not isinstance(given, dict):
+            return given
+        hours, lost = given.get("device_hours"), given.get("lost_device_hours", 0.0)
+        are_numbers = isinstance(hours, int | float) and isinstance(lost, int | float)
+        return {"useful_device_hours": hours - lost, **given} if are_numbers else given
+
+
+class StageCost(_Losses):
     """What one stage held and computed, all attempts together; hours are useful or lost, and idle ones stand apart."""
 
     stage: str
@@ -31,11 +43,6 @@ class StageCost(Config):
     reused: bool = Field(False, description="Run for another schedule before, charged all the same.")
     in_ratio: bool = Field(True, description="False for teacher fine-tuning, a column of its own.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_losses(cls, given: Any) -> Any:
-        return _all_useful(given)
-
 
 class AttemptCost(Config):
     """What became of what one attempt held, in device-hours."""
@@ -55,7 +62,7 @@ class AttemptCost(Config):
     energy_joules: float | None = None
 
 
-class CostRecord(Config):
+class CostRecord(_Losses):
     """Costs by stage; sums leave out teacher fine-tuning and start-up, which stand apart."""
 
     stages: tuple[StageCost, ...]
@@ -81,11 +88,6 @@ class CostRecord(Config):
     price: float | None = Field(None, ge=0.0, description="Of what was held: useful, lost and idle device-hours.")
     currency: str | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_losses(cls, given: Any) -> Any:
-        return _all_useful(given)
-
     @property
     def flops(self) -> float | None:
         """All that ratios compare, training and evaluation; none where evaluation was not counted."""
@@ -100,12 +102,3 @@ class CostRecord(Config):
     def held_device_hours(self) -> float:
         """Useful, lost and idle ones."""
         return self.useful_device_hours + self.lost_device_hours + self.idle_device_hours
-
-
-def _all_useful(given: Any) -> Any:
-    """Costs of before losses were recorded: nothing of them is known to be lost."""
-    if not isinstance(given, dict):
-        return given
-    hours, lost = given.get("device_hours"), given.get("lost_device_hours", 0.0)
-    are_numbers = isinstance(hours, int | float) and isinstance(lost, int | float)
-    return {"useful_device_hours": hours - lost, **given} if are_numbers else given

@@ -9,12 +9,18 @@ from minidisc_ray.configs.schedule import (
     MiniDiscConfig,
     SparseTeacherConfig,
 )
-from minidisc_ray.schedules.assistant import plan_assistant
-from minidisc_ray.schedules.conventional import plan_conventional
 from minidisc_ray.schedules.maxidisc import plan_maxidisc
 from minidisc_ray.schedules.minidisc import plan_minidisc
-from minidisc_ray.schedules.plan import Plan
-from minidisc_ray.schedules.sparse_teacher import plan_sparse_teacher
+from minidisc_ray.schedules.plan import (
+    MAIN_TRIAL,
+    STUDENT,
+    TEACHER,
+    DistilStep,
+    Plan,
+    PruneStep,
+    Trial,
+    through_assistant,
+)
 
 __all__ = ["Plan", "build_plan"]
 
@@ -24,15 +30,14 @@ def build_plan(config: RunConfig) -> Plan:
     student = config.student_percent
     match config.schedule:
         case ConventionalConfig():
-            return plan_conventional(student)
+            return Plan(trials=(Trial(MAIN_TRIAL, (DistilStep(TEACHER, student, STUDENT),)),))
         case SparseTeacherConfig():
-            return plan_sparse_teacher(config.schedule.teacher_percent, student)
-        case AssistantConfig():
-            return plan_assistant(config.schedule.assistant_percent, student)
-        case LawConfig():
+            pruning = PruneStep(config.schedule.teacher_percent)
+            return Plan(trials=(Trial(MAIN_TRIAL, (pruning, DistilStep(pruning.name, student, STUDENT))),))
+        case AssistantConfig() | LawConfig():
             percent = config.schedule.assistant_percent
             assert percent is not None, "the law's scale is asked for before the sizes of the models are known"
-            return plan_assistant(percent, student)
+            return Plan(trials=(through_assistant(MAIN_TRIAL, percent, student),))
         case MiniDiscConfig():
             return plan_minidisc(config.schedule, student, config.student.kind == "pruned")
         case MaxiDiscConfig():

@@ -1,8 +1,17 @@
 """MaxiDisc: every scale in full, one trial each; and its ablations on the way to MiniDisc (table 5)."""
 
 from minidisc_ray.configs.schedule import LambdaSelectionConfig, MaxiDiscConfig, StudentSelectionConfig
-from minidisc_ray.schedules.assistant import through_assistant, to_assistant
-from minidisc_ray.schedules.plan import STUDENT, CandidateStep, ChooseStep, DistilStep, Plan, SandwichStep, Trial
+from minidisc_ray.schedules.plan import (
+    STUDENT,
+    CandidateStep,
+    ChooseStep,
+    DistilStep,
+    Plan,
+    SandwichStep,
+    Trial,
+    through_assistant,
+    to_assistant,
+)
 
 _LAST_TRIAL = "chosen"
 

@@ -224,6 +224,23 @@ class Plan:
         for trial in self.all_trials():
             yield from ((trial, step) for step in trial.steps)
 
+    def every_step(self) -> Iterator[tuple[Trial, Step]]:
+        """Every step that this run needs: the ones that other runs use as well, then its own."""
+        shared = Trial(SHARED_TRIAL, ())
+        yield from ((shared, step) for step in self.shared)
+        yield from self.own_steps()
+
     def trial(self, name: str) -> Trial | None:
         """The trial of a name, or None where nothing of this run's own goes by it."""
         return next((trial for trial in self.all_trials() if trial.name == name), None)
+
+
+def through_assistant(name: str, assistant_percent: int, student_percent: int) -> Trial:
+    """The trial T -> A -> S."""
+    assistant = to_assistant(assistant_percent)
+    return Trial(name, (assistant, DistilStep(assistant.name, student_percent, STUDENT)), assistant_percent)
+
+
+def to_assistant(assistant_percent: int) -> DistilStep:
+    """The step T -> A."""
+    return DistilStep(TEACHER, assistant_percent, "assistant")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.study import Cell
 from minidisc_ray.evaluation.choices import Sweep, SweepTrial
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
 from minidisc_ray.preparation.prepared_run import PreparedRun
@@ -14,12 +15,10 @@ from minidisc_ray.run_files.predictions import (
     SELECTION,
     VALIDATION,
     predictions_path,
-    read_labels,
     read_predictions,
 )
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.plan import MAIN_TRIAL
-from minidisc_ray.study.cells import Cell
 
 _NO_ANSWERS = "no answers were kept row by row, by an older release, or they were removed; only a new run has them"
 
@@ -105,7 +104,7 @@ def groups_of(runs: Sequence[FinishedRun]) -> tuple[list[RunGroup], tuple[str, .
 def _rows(run: FinishedRun) -> LabelledRows:
     """The rows that a run's models answered; its own file of labels must be of them."""
     folder, splits, task = run.prepared.run_folder, run.prepared.splits, run.prepared.task
-    kept = read_labels(folder)
+    kept = read_predictions(predictions_path(folder))
     if kept is None:
         raise UserError(_NO_ANSWERS)
     labels = {SELECTION: splits.selection.labels}
@@ -149,7 +148,8 @@ def _read(rows: LabelledRows, folder: Path, trial: str, stage: str, needed: Sequ
     Raises:
         UserError: if the file cannot be read, lacks a split that is needed, or does not fit the rows.
     """
-    found = read_predictions(folder, trial, stage)
+    path = predictions_path(folder, trial, stage)
+    found = read_predictions(path)
     if found is None:
         return None
     try:
@@ -158,7 +158,6 @@ def _read(rows: LabelledRows, folder: Path, trial: str, stage: str, needed: Sequ
         if missing := [split for split in needed if split not in predictions.by_split]:
             raise ValueError(f"there are no logits of split {missing[0]!r}")
     except (ValueError, TypeError) as error:
-        path = predictions_path(folder, trial, stage)
         raise UserError(f"{path}: not this run's answers ({error}); remove the run and run it again") from error
     return predictions
 

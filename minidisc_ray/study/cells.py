@@ -1,40 +1,18 @@
 """A study's runs in its storage: which there are, and what has become of each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
-from minidisc_ray.configs.study import study_runs
+from minidisc_ray.configs.study import Cell
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.configs.task import GlueTaskConfig
 from minidisc_ray.files.writing import read_json
-from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.run_files.mirrored import storage_root
 from minidisc_ray.run_files.result import RunResult, load_result
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run's place in a study.
-
-    Attributes:
-        teacher: its name; None where the study has one teacher, the recipe's.
-        task: its name in the study.
-        method: its name in the study.
-        scale_percent: the student's; None for a student of some layers, which stands once.
-        seed: the run's.
-        config: the whole recipe. Two cells of an equal one are the same run.
-    """
-
-    teacher: str | None
-    task: str
-    method: str
-    scale_percent: int | None
-    seed: int
-    config: RunConfig
 
 
 @dataclass(frozen=True)
@@ -64,38 +42,6 @@ def study_folder(storage: str | Path, study: StudyConfig) -> Path:
         return storage_root(storage) / f"study-{study.name}"
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"storage: {str(storage)[:80]!r} is not a path ({error})") from error
-
-
-def cells_of(study: StudyConfig, storage: str | Path | None = None) -> list[Cell]:
-    """All cells: teacher by teacher, task by task, seed by seed, methods in their order, largest scale first.
-
-    Args:
-        study: as ``load_study`` gives it.
-        storage: where its runs are kept; by default the study's own.
-
-    Raises:
-        UserError: if a cell's recipe is not allowed.
-    """
-    return [Cell(*run) for run in study_runs(study, None if storage is None else str(storage))]
-
-
-def names_of(cells: Iterable[Cell]) -> list[str]:
-    """Each cell's run by name; every distinct recipe is checked against its data and model, once.
-
-    Raises:
-        UserError: for the first mistake found, naming the method and the task.
-    """
-    known: dict[str, str] = {}
-    names = []
-    for cell in cells:
-        key = cell.config.model_dump_json()
-        if key not in known:
-            try:
-                known[key] = prepare(cell.config).name
-            except UserError as error:
-                raise UserError(f"methods.{cell.method} on {cell.task}: {error}") from error
-        names.append(known[key])
-    return names
 
 
 def read_outcomes(cells: Sequence[Cell], names: Sequence[str]) -> list[Outcome]:

@@ -10,6 +10,7 @@ from minidisc_ray.configs.schedule import LambdaSelectionConfig, MiniDiscConfig
 from minidisc_ray.core.flops import encoder_parameters
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.evaluation.agreement import Agreement, rank_agreement
+from minidisc_ray.evaluation.assumptions import Share, num_falls, num_maxima, share_of
 from minidisc_ray.evaluation.choices import Sweep, hindsight, pick_scales, regret, rule_estimates
 from minidisc_ray.evaluation.intervals import Estimate, Interval, Resampling, average
 from minidisc_ray.evaluation.resampling import difference_estimate
@@ -23,10 +24,25 @@ from minidisc_ray.evaluation.rules import (
 )
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
 from minidisc_ray.study.answers import FinishedRun, RunGroup, groups_of, is_exhaustive, sweeps_of
-from minidisc_ray.study.assumptions import Assumptions, assumptions_of
 
 EVERY_TASK = "every task"
 _SWEEP = "MaxiDisc"
+_FEWEST_CANDIDATES = 3  # two have one maximum whatever they are
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """Of one method's runs, over all tasks, scales and seeds.
+
+    Attributes:
+        method: its name in the study.
+        one_maximum: runs whose λ-tradeoff has one maximum over the candidates (MiniDisc, section 3.2).
+        falling_pairs: neighbouring candidates of which the larger one scores less (they break property 2).
+    """
+
+    method: str
+    one_maximum: Share
+    falling_pairs: Share
 
 
 @dataclass(frozen=True)
@@ -106,7 +122,7 @@ def findings_of(runs: Sequence[FinishedRun], resampling: Resampling | None = Non
         hindsights=tuple(_averaged(groups, lambda group: _against_sweep(group, drawn, hindsight))),
         rules=tuple(_averaged(groups, lambda group: _rules(group, drawn))),
         agreements=tuple(found for group in groups for found in _agreements(group, drawn)),
-        assumptions=assumptions_of(runs),
+        assumptions=_assumptions_of(runs),
         left_out=left_out,
     )
 
@@ -210,3 +226,19 @@ def _law(group: RunGroup) -> ParameterRatioRule:
         for candidate in run.result.candidates
     }
     return ParameterRatioRule(sizes, run.result.student.encoder_parameters)
+
+
+def _assumptions_of(runs: Sequence[FinishedRun]) -> tuple[Assumptions, ...]:
+    """One entry for each method that tried enough candidates, in the order of the runs; each run counts once."""
+    by_method: dict[str, dict[str, FinishedRun]] = {}
+    for run in runs:
+        if len(run.result.candidates) >= _FEWEST_CANDIDATES:
+            by_method.setdefault(run.cell.method, {})[run.result.name] = run
+    found = []
+    for method, named in by_method.items():
+        grids = [sorted(run.result.candidates, key=lambda one: one.scale_percent) for run in named.values()]
+        singles = sum(num_maxima([one.lambda_tradeoff for one in grid]) == 1 for grid in grids)
+        falls = sum(num_falls([one.metric for one in grid]) for grid in grids)
+        pairs = sum(len(grid) - 1 for grid in grids)
+        found.append(Assumptions(method, share_of(singles, len(grids)), share_of(falls, pairs)))
+    return tuple(found)

@@ -4,20 +4,18 @@ The driver alone talks to MLflow, so that workers need neither its address nor i
 one line in the log: a run is not lost because a server was.
 """
 
-import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from minidisc_ray.configs.tracking import MLflowTrackingConfig, without_password
 from minidisc_ray.files.writing import read_json, write_json
+from minidisc_ray.log import logger
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.history import EpochNote, read_history
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.run_files.result_costs import CostRecord
 from minidisc_ray.tracking.mlflow import import_mlflow
-
-logger = logging.getLogger("minidisc_ray")
 
 _FILE = "mlflow.json"
 # What one call of MLflow's takes.

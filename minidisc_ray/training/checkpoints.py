@@ -7,7 +7,6 @@ Every state needs the weights of its own best epoch. What is on disk is never wi
     best-before removed                  as soon as both states have the same best epoch
 """
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from itertools import product
@@ -17,10 +16,9 @@ from torch import Tensor, nn, optim
 
 from minidisc_ray.files.digests import DamageError
 from minidisc_ray.files.writing import is_leftover_of, is_there, put_in_place, remove
+from minidisc_ray.log import logger
 from minidisc_ray.training.state import Checkpoint, TrainingState, read_checkpoint, save_checkpoint
 from minidisc_ray.training.workers import Workers
-
-logger = logging.getLogger("minidisc_ray")
 
 NEWEST, BEFORE, BEST, BEST_BEFORE = "newest", "before", "best", "best-before"
 _FOLDERS = (NEWEST, BEFORE, BEST, BEST_BEFORE)

@@ -8,7 +8,6 @@ from transformers import PreTrainedModel
 from minidisc_ray.configs.training import Precision, TrainingConfig
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
-from minidisc_ray.core.trace import Wanted
 from minidisc_ray.data import EncodedRows
 from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.elastic import ElasticModel
@@ -65,11 +64,15 @@ def distillation_learner(
     """
     use_fast_dropout(models.largest, training.dropout)
     models.largest.to(inputs.workers.device).requires_grad_(True)
-    wanted = objective.needs().teacher
+    wanted, outputs = objective.needs().teacher, None
+    if wanted:
+        outputs = TeacherOutputs(
+            teacher, inputs.rows, wanted, inputs.pad_token_id, inputs.workers, inputs.precision, inputs.cache_bytes
+        )
     return Learner(
         elastic=ElasticModel(models.largest, models.structures),
         objective=objective,
-        teacher=_outputs(teacher, wanted, inputs) if wanted else None,
+        teacher=outputs,
         scales_of_step=models.scales_of_step,
         selection_score=models.selection_score,
         task=inputs.task,
@@ -78,10 +81,4 @@ def distillation_learner(
         workers=inputs.workers,
         precision=inputs.precision,
         race=models.race,
-    )
-
-
-def _outputs(teacher: PreTrainedModel, wanted: Wanted, inputs: StageInputs) -> TeacherOutputs:
-    return TeacherOutputs(
-        teacher, inputs.rows, wanted, inputs.pad_token_id, inputs.workers, inputs.precision, inputs.cache_bytes
     )

@@ -1,7 +1,5 @@
 """Fine-tuning a pretrained model to a teacher."""
 
-from pathlib import Path
-
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.training import Precision, TrainingConfig
@@ -13,27 +11,21 @@ from minidisc_ray.models.elastic import ElasticModel
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.objectives import LabelObjective
 from minidisc_ray.training.learner import Learner
-from minidisc_ray.training.loop import Observer, train
-from minidisc_ray.training.state import TrainingState
 from minidisc_ray.training.workers import Workers
 
 
-def finetune(
+def fine_tuning_learner(
     model: PreTrainedModel,
-    rows: EncodedRows,
     selection: EncodedRows,
     task: Task,
     training: TrainingConfig,
     precision: Precision,
-    seed: int,
     pad_token_id: int,
     workers: Workers,
-    folder: Path,
-    observer: Observer,
-) -> TrainingState:
-    """Train a model on labels, in place; the state kept is the best on the selection split."""
+) -> Learner:
+    """What the training loop takes to train a model on labels, in place, to be its best on the selection split."""
     use_fast_dropout(model, training.dropout)
-    learner = Learner(
+    return Learner(
         elastic=ElasticModel(model, {TEACHER_PERCENT: structure_of(model.config)}),
         objective=LabelObjective(task.is_regression),
         teacher=None,
@@ -45,4 +37,3 @@ def finetune(
         workers=workers,
         precision=precision,
     )
-    return train(learner, rows, training, seed, folder, observer)

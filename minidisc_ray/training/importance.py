@@ -8,7 +8,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from minidisc_ray.core.flops import inference_flops
-from minidisc_ray.core.importance import absolute_gradient_sum
 from minidisc_ray.core.task import Task
 from minidisc_ray.data import EncodedRows, collate, evaluation_batches
 from minidisc_ray.models.families import shape_of
@@ -23,6 +22,22 @@ BATCH_SIZE = 32
 # At which two halves of a sample are taken to say the same, as a Jaccard index of the units that they keep.
 STABLE_AGREEMENT = 0.75
 _FIRST_ROWS = 128
+
+
+def absolute_gradient_sum(gate_gradient: Tensor) -> Tensor:
+    """Sum over rows of ``|dL(x, y) / d gate|``.
+
+    With one gate for each row and the loss summed over rows, row ``b`` of the gradient is exactly the gradient of
+    that row's own loss, so one backward pass gives the expectation of *absolute per-example* gradients.
+
+    Args:
+        gate_gradient: (B, U), of B rows and U units of one type in a layer: the gradient with respect to one gate for
+            each row and unit.
+
+    Returns:
+        (U,) in float64, so that the order of many small additions does not matter.
+    """
+    return gate_gradient.detach().to(torch.float64).abs().sum(dim=0)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from minidisc_ray.evaluation import label_loss, score
 from minidisc_ray.models.elastic import ElasticModel, FlatGradients
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.objectives import Objective
-from minidisc_ray.training.autocast import autocast
-from minidisc_ray.training.predict import predict
+from minidisc_ray.training.predict import autocast, predict
 from minidisc_ray.training.race import Race
 from minidisc_ray.training.score import pass_flops
 from minidisc_ray.training.teacher_outputs import TeacherOutputs

@@ -1,13 +1,13 @@
 """The one training loop; every stage that learns runs it."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.core.trace import Totals
@@ -16,7 +16,6 @@ from minidisc_ray.models.dropout import seed_dropout
 from minidisc_ray.training.checkpoints import Checkpoints
 from minidisc_ray.training.learner import Evaluation, Learner
 from minidisc_ray.training.notice import Preempted, must_stop
-from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
 from minidisc_ray.training.predict import to_device
 from minidisc_ray.training.race_check import RaceCheck
 from minidisc_ray.training.state import EpochRecord, LossSum, TrainingState, best_epoch
@@ -130,7 +129,7 @@ def train(
         )
         race_flops = 0.0
         if is_best:
-            best = _copy(trained)
+            best = [parameter.detach().clone() for parameter in trained.values()]
         checkpoints.save(trained, optimizer, state, is_best)
         observer.on_epoch(record, checkpoints.newest)
 
@@ -166,7 +165,8 @@ def _take_step(
     parts = shard(indices, workers.rank, workers.size, training.accumulation_steps)
     for part, part_indices in enumerate(parts):
         # One seed for each step, worker and part: a resumed run draws the masks that it would have drawn.
-        seed_dropout(_mix(seed, step, workers.rank, part))
+        mixed = np.random.SeedSequence((seed, step, workers.rank, part)).generate_state(1)
+        seed_dropout(int(mixed[0]))
         batch = to_device(collate(rows, part_indices, learner.pad_token_id), workers.device)
         for name, value in learner.backward(batch, totals, step).items():
             sums[name] = sums[name] + value if name in sums else value
@@ -188,10 +188,6 @@ def _check_race(learner: Learner, training: TrainingConfig, step: int, observer:
         raise TrainingError(f"after step {step} {error}; {_remedy(training)}") from error
     learner.elastic.train()
     return learner.workers.sum_number(found.flops)
-
-
-def _mix(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _clip_(learner: Learner, training: TrainingConfig, step: int) -> None:
@@ -249,11 +245,30 @@ def _is_patience_over(state: TrainingState, training: TrainingConfig, settled_ep
     return state.epochs_done - max(state.best_epoch, settled_epoch) >= training.early_stop_epochs
 
 
-def _copy(trained: Mapping[str, nn.Parameter]) -> list[Tensor]:
-    return [parameter.detach().clone() for parameter in trained.values()]
-
-
 @torch.no_grad()
 def _restore_(trained: Mapping[str, nn.Parameter], kept: list[Tensor]) -> None:
     for parameter, value in zip(trained.values(), kept, strict=True):
         parameter.copy_(value)
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], training: TrainingConfig) -> optim.AdamW:
+    """AdamW (one fused kernel, also on CPUs) that decays matrices and spares biases and norms."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    matrices = [parameter for parameter in trainable if parameter.ndim > 1]
+    vectors = [parameter for parameter in trainable if parameter.ndim <= 1]
+    return optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": training.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        lr=training.learning_rate,
+        fused=True,
+    )
+
+
+def learning_rate_at(step: int, num_steps: int, training: TrainingConfig) -> float:
+    """Linear from zero over the warmup, then linear to zero at the end; ``step`` counts from 0."""
+    num_warmup = round(training.warmup_fraction * num_steps)
+    if step < num_warmup:
+        return training.learning_rate * (step + 1) / num_warmup
+    return training.learning_rate * max(0.0, (num_steps - step) / max(1, num_steps - num_warmup))

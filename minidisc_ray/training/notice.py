@@ -42,11 +42,6 @@ def request_stop() -> None:
     _Notice.is_given = True
 
 
-def is_stop_requested() -> bool:
-    """Whether this process was asked to stop."""
-    return _Notice.is_given
-
-
 def clear_stop_request() -> None:
     """Take the question back: for a process that does something else next."""
     _Notice.is_given = False
@@ -69,7 +64,7 @@ def stopping_on_sigterm() -> Iterator[None]:
     before: Any = signal.getsignal(signal.SIGTERM)
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if is_stop_requested():
+        if _Notice.is_given:
             signal.signal(number, before or signal.SIG_DFL)
             os.kill(os.getpid(), number)
         request_stop()

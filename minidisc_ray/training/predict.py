@@ -1,19 +1,27 @@
-"""Predictions over a whole split, shared out over workers.
+"""Forward passes: their precision, their device, and predictions over a whole split, shared out over workers.
 
 N rows in the split, C classes.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from minidisc_ray.configs.training import Precision
 from minidisc_ray.core.trace import Batch
 from minidisc_ray.data import EncodedRows, collate, evaluation_batches
 from minidisc_ray.training.workers import Workers
 
 EVALUATION_BATCH_SIZE = 64
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """A context for forward passes; weights, gradients and losses stay float32."""
+    enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

@@ -10,8 +10,7 @@ from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.trace import Batch
 from minidisc_ray.data import EncodedRows, evaluation_batches
 from minidisc_ray.models.forward import run_model
-from minidisc_ray.training.autocast import autocast
-from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, predict
+from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, autocast, predict
 from minidisc_ray.training.workers import Workers
 
 

@@ -123,7 +123,8 @@ def save_checkpoint(
     """
 
     def fill(temporary: Path) -> None:
-        save_file(_tensors_of(parameters), temporary / _WEIGHTS)
+        weights = {name: parameter.detach().contiguous() for name, parameter in parameters.items()}
+        save_file(weights, temporary / _WEIGHTS)
         if optimizer is not None:
             save_file(_moments_of(optimizer), temporary / _MOMENTS)
         (temporary / _STATE).write_text(state.model_dump_json(), encoding="utf-8")
@@ -156,22 +157,6 @@ def read_checkpoint(folder: Path, parameters: Mapping[str, Tensor], optimizer: o
     return Checkpoint(state, weights, {} if optimizer is None else _checked_moments(optimizer, moments))
 
 
-def load_checkpoint(
-    folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: optim.Optimizer | None
-) -> TrainingState | None:
-    """Load a checkpoint into parameters and an optimiser; None, and nothing is loaded, if there is none that is whole.
-
-    Raises:
-        StorageError: if the storage does not come back in time.
-    """
-    try:
-        checkpoint = read_checkpoint(folder, parameters, optimizer)
-    except DamageError:
-        return None
-    checkpoint.load_into(parameters, optimizer)
-    return checkpoint.state
-
-
 def _read(folder: Path, with_moments: bool) -> tuple[str, dict[str, Tensor], dict[str, Tensor]]:
     text = (folder / _STATE).read_text(encoding="utf-8")
     moments = load_file(folder / _MOMENTS) if with_moments else {}
@@ -185,10 +170,6 @@ def _is_whole(state: TrainingState) -> bool:
     has_sums = bool(state.partial_losses) == (state.step_in_epoch > 0)
     has_steps = 0 <= state.step_in_epoch <= state.steps_done - epochs
     return is_begun and is_best_known and has_sums and has_steps and epochs == len(state.history)
-
-
-def _tensors_of(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: parameter.detach().contiguous() for name, parameter in parameters.items()}
 
 
 def _moments_of(optimizer: optim.Optimizer) -> dict[str, Tensor]:

@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -32,7 +31,7 @@ class StepMeter:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._memory: _PeakMemory = _DeviceMemory(device) if device.type == "cuda" else _ResidentMemory()
+        self._memory = _DeviceMemory(device) if device.type == "cuda" else _ResidentMemory()
         self._num_steps = 0
         self._seconds: list[float] = []
         self._peaks: list[int | None] = []
@@ -65,16 +64,8 @@ class StepMeter:
         return max(peaks) if peaks and len(peaks) == len(self._peaks) else None
 
 
-class _PeakMemory(Protocol):
-    def start(self) -> None:
-        """Forget the peak so far, and count from what is in use now."""
-
-    def peak_bytes(self) -> int | None:
-        """The peak since then above that; None where it cannot be measured."""
-
-
 class _DeviceMemory:
-    """Live tensors on a GPU."""
+    """Live tensors on a GPU: their peak above what is in use at :meth:`start`."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

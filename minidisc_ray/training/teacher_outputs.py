@@ -5,7 +5,9 @@ projection, C classes.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -18,13 +20,16 @@ from minidisc_ray.data import EncodedRows, collate, evaluation_batches
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.models.pruned import structure_of
-from minidisc_ray.training.autocast import autocast
-from minidisc_ray.training.memory import free_memory_bytes
-from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, to_device
+from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, autocast, to_device
 from minidisc_ray.training.workers import Workers
 
 # The rest is for weights, moments and activations, and for trials beside this one.
 _SHARE_OF_FREE_MEMORY = 0.25
+# What a container may use and uses, by cgroup version.
+_CGROUPS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
 # Which tensor of a trace: its attribute and its layer.
 _Key = tuple[str, int]
 
@@ -40,6 +45,17 @@ def cache_limit_bytes(compute: ComputeConfig, num_processes: int = 1) -> int:
     if compute.teacher_cache_gib is not None:
         return int(compute.teacher_cache_gib * 2**30)
     return int(_SHARE_OF_FREE_MEMORY * free_memory_bytes() / num_processes)
+
+
+def free_memory_bytes() -> int:
+    """Bytes that can be taken without swapping: of the machine, or of the container where that has less left."""
+    free = int(psutil.virtual_memory().available)
+    for limit, usage in _CGROUPS:
+        try:
+            free = min(free, int(limit.read_text(encoding="ascii")) - int(usage.read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue  # another version, or no limit ("max")
+    return max(0, free)
 
 
 class TeacherOutputs:

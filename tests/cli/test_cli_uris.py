@@ -8,7 +8,7 @@ from bucket_kit import another_node, lose_the_store, names
 from cli_kit import RECIPE, write_recipe, write_rows
 
 from minidisc_ray.configs import resolve
-from minidisc_ray.files.mirroring import flush
+from minidisc_ray.files import mirroring
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.preparation.prepare import prepare
 
@@ -70,7 +70,7 @@ def test_folders_by_their_file_uri(minidisc, tmp_path):
 def test_a_run_in_a_bucket_is_measured_and_used_from_another_node(minidisc, bucket, tmp_path, monkeypatch):
     prepared = prepare(resolve({**RECIPE, "schedule": {"kind": "assistant"}, "storage": bucket}))
     result = run_in_process(prepared)
-    flush()
+    mirroring._pusher.flush()
     uri = f"{bucket}/{prepared.name}"
     another_node(tmp_path, monkeypatch)
     rows = json.loads(minidisc.well("profile", uri, "--repeats", "1", "--length", "8", "--format", "json"))

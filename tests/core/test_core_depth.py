@@ -41,12 +41,6 @@ def test_uniform_layers_are_spread_evenly_up_to_the_topmost(layers, share):
         assert gaps == {step}
 
 
-@pytest.mark.parametrize("taken", [0, 5, -1])
-def test_layers_that_are_not_there_cannot_be_taken(taken):
-    with pytest.raises(ValueError, match=f"{taken} layers cannot be taken of 4; use a value between 1 and 4"):
-        layers_taken(4, taken, "uniform")
-
-
 @pytest.mark.parametrize("scope", ["global", "local"])
 def test_taken_layers_compete_with_each_other_alone(scope):
     whole = rank_units(HEADS, scope)

@@ -1,6 +1,7 @@
 import torch
 
-from minidisc_ray.core.importance import absolute_gradient_sum, normalise_layers
+from minidisc_ray.core.structure import normalise_layers
+from minidisc_ray.training.importance import absolute_gradient_sum
 
 
 def test_absolute_values_are_taken_before_the_sum():

@@ -103,10 +103,3 @@ def test_a_scale_without_any_head_is_refused():
         structure_at(heads, neurons, 6)
     with pytest.raises(ValueError, match="layer by layer"):
         structure_at(rank_units([torch.ones(4)] * 2, "local"), neurons, 12)
-
-
-@pytest.mark.parametrize("scale", [0, 101, -5])
-def test_scales_outside_are_refused(scale):
-    ranking = rank_units([torch.ones(4)], "global")
-    with pytest.raises(ValueError, match=f"scale_percent is {scale}"):
-        structure_at(ranking, ranking, scale)

@@ -136,11 +136,6 @@ class TestSecondOrder:
         }
         assert of_order[2] / of_order[1] == pytest.approx(0.25, rel=0.1)
 
-    @pytest.mark.parametrize("order", [0, 3])
-    def test_other_orders_are_refused(self, order):
-        with pytest.raises(ValueError, match=f"order is {order}; use 1 or 2"):
-            negative_derivative(METRICS, 0.9, order=order)
-
 
 def test_equal_tradeoffs_are_equal_whatever_their_last_digit():
     """0.938 + 0.2 * 0.85 and 0.948 + 0.2 * 0.80 are both 1.108, and differ as floats."""

@@ -4,15 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from estimate_kit import estimate_in_process
 from pipeline_kit import prepared_run
 
+from minidisc_ray.core.flops import macs_of
 from minidisc_ray.data import epoch_batches, evaluation_batches, take_rows
-from minidisc_ray.estimate.forecast import Forecaster, fit_line, fit_passes, macs_of
-from minidisc_ray.estimate.in_process import estimate_in_process
+from minidisc_ray.estimate.forecast import Forecaster, fit_line, fit_passes
 from minidisc_ray.estimate.predict import alternatives, makespan, predict_costs
-from minidisc_ray.estimate.sample_rows import rows_to_score, rows_to_train, scored_sizes, sizes_of
+from minidisc_ray.estimate.sample_rows import rows_to_score, rows_to_train, scored_sizes
 from minidisc_ray.estimate.timings import Overheads, TimedPass, TimedStage, Timings
 from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.preparation.closed_form import sizes_of
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.reports.run.estimate import render_estimate
 from minidisc_ray.schedules.plan import SHARED_TRIAL, ImportanceStep, TeacherStep, Trial

@@ -6,7 +6,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from minidisc_ray.core.task import Task
-from minidisc_ray.evaluation import label_loss, majority_scores, merge_scores, predicted_labels, score
+from minidisc_ray.evaluation import label_loss, majority_scores, merge_scores, score
 
 
 def classification(classes, metrics=("f1", "accuracy", "matthews")):
@@ -91,13 +91,6 @@ def test_merge():
     assert merge_scores(task, by_split) == {"accuracy": 0.75, "accuracy@mismatched": 0.5}
     with pytest.raises(KeyError):
         merge_scores(task, {"mismatched": {"accuracy": 0.5}})
-
-
-def test_predicted_labels():
-    assert predicted_labels(classification(3), np.eye(3)[[2, 0, 1]]) == ["c", "a", "b"]
-    assert predicted_labels(REGRESSION, np.array([[0.5], [2.0]])) == [0.5, 2.0]
-    with pytest.raises(ValueError, match="do not fit 3 outputs"):
-        predicted_labels(classification(3), np.zeros((2, 2)))
 
 
 def test_label_loss_by_hand():

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from minidisc_ray.files.digests import DamageError, check_seal, open_document, sealed_document
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.digests import check_seal, open_document, sealed_document
 from minidisc_ray.files.patience import StorageError
-from minidisc_ray.files.sealing import copy_folder, seal, write_folder
+from minidisc_ray.files.sealing import seal, write_folder
 from minidisc_ray.files.writing import append_line, read_json, remove, write_file, write_json, write_text
+from minidisc_ray.run_files.records import copy_model
 
 
 def names_in(folder):
@@ -120,7 +122,7 @@ def test_damage_of_a_sealed_folder_is_told_and_never_copied(tmp_path, damage):
     assert check_seal(folder) is None, "what was never sealed is not checked"
     seal(folder)
     assert check_seal(folder) is None
-    copy_folder(folder, tmp_path / "copy")
+    copy_model(folder, tmp_path / "copy")
     assert check_seal(tmp_path / "copy") is None
     (folder / "stray").write_text("left by someone")
     assert check_seal(folder) is None
@@ -131,8 +133,8 @@ def test_damage_of_a_sealed_folder_is_told_and_never_copied(tmp_path, damage):
     assert re.search(words, flaw)
     assert "\n" not in flaw
     if damage != "replaced by a folder":
-        with pytest.raises(DamageError):
-            copy_folder(folder, tmp_path / "copy")
+        with pytest.raises(UserError, match="the model is damaged"):
+            copy_model(folder, tmp_path / "copy")
         assert check_seal(tmp_path / "copy") is None
     assert names_in(tmp_path) == ["copy", "folder"]
 

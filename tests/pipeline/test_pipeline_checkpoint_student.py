@@ -9,6 +9,7 @@ import pytest
 import torch
 from checkpoint_kit import ENCODER_PARAMETERS, OTHER_SCHEDULES, SCALE, TASK, prepared_student, save_encoder, student_at
 from pipeline_kit import numbers, prepared_run, random_teacher, stages_of
+from reports_builder import report_page
 from rich.console import Console
 from safetensors.torch import load_file
 from tiny_models import tiny_config
@@ -36,7 +37,6 @@ from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.ray_backend.items import items_of
 from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.reports.figures.structure import structure_data
-from minidisc_ray.reports.run.page import report_page
 from minidisc_ray.reports.run.plan import plan_report
 from minidisc_ray.run_files.result import load_result
 from minidisc_ray.training.score import score_model

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 
 import pytest
 from bucket_kit import lose_the_store
+from estimate_kit import estimate_in_process
 from pipeline_kit import prepared_run
 from storage_kit import full, read_only
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.lease import leased
-from minidisc_ray.estimate.in_process import estimate_in_process
 from minidisc_ray.files.patience import StorageError, retry_storage, use_storage
 from minidisc_ray.files.remote import Remote
 from minidisc_ray.files.writing import write_json
@@ -95,7 +95,7 @@ def test_a_worker_that_starts_again_waits_for_a_bucket(bucket, monkeypatch):
     assert prepared_run(bucket, "conventional").config.storage == bucket, "a copy without anything in it is not away"
     lose_the_store(monkeypatch)
     with pytest.raises(StorageError, match=r"could not be used for 1 s"):
-        Remote(bucket).entry("x")
+        Remote(bucket).entries("x")
     with pytest.raises(UserError, match=r"^storage: .*could not be used for 1 s"):
         prepared_run(bucket, "conventional")
 

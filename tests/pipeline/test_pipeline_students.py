@@ -6,7 +6,9 @@ import pytest
 import torch
 import yaml
 from pipeline_kit import numbers, prepared_run, stages_of
+from reports_builder import report_page
 from rich.console import Console
+from tiny_models import gates_of
 from transformers import AutoModelForSequenceClassification
 
 from minidisc_ray.api import evaluate, predict
@@ -17,7 +19,7 @@ from minidisc_ray.evaluation import score
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.families import encoder_layers, shape_of
 from minidisc_ray.models.forward import run_model
-from minidisc_ray.models.gates import gated, gates_of
+from minidisc_ray.models.gates import gated
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.structures import load_rankings, load_shared_teacher, structures_of, student_structure
@@ -25,7 +27,6 @@ from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.comparison.render import render
 from minidisc_ray.reports.comparison.table import compare
-from minidisc_ray.reports.run.page import report_page
 from minidisc_ray.reports.run.plan import plan_report
 from minidisc_ray.run_files.clean import clean
 from minidisc_ray.run_files.records import read_record

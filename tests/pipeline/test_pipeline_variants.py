@@ -11,7 +11,7 @@ from minidisc_ray.core.flops import encoder_parameters
 from minidisc_ray.core.tradeoff import best_chain, lambda_tradeoff
 from minidisc_ray.evaluation import score
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.run_files.predictions import read_labels, read_predictions
+from minidisc_ray.run_files.predictions import predictions_path, read_predictions
 from minidisc_ray.run_files.records import read_record
 from minidisc_ray.run_files.result import RunResult
 
@@ -210,8 +210,8 @@ def test_what_models_answered_is_kept_and_scores_what_was_reported(results, stor
     of_trial = folder if trial in ("main", "shared") else folder / "trials" / trial
     kept = read_record(of_trial / "stages" / stage)
     rows = rows.format(scale=kept.scale_percent)
-    logits = read_predictions(folder, trial, stage)[rows]
-    labels = read_labels(folder)["selection" if rows.startswith("selection") else rows]
+    logits = read_predictions(predictions_path(folder, trial, stage))[rows]
+    labels = read_predictions(predictions_path(folder))["selection" if rows.startswith("selection") else rows]
     found = score(prepared_run(storage, "conventional").task, logits, labels)
     if rows.startswith("validation"):
         assert found == kept.validation_metrics
@@ -225,5 +225,5 @@ def test_damaged_predictions_are_told_in_one_sentence(results, storage, tmp_path
     shutil.copytree(storage / results["law"].name / "predictions", folder / "predictions")
     (folder / "predictions" / "main.student.safetensors").write_bytes(b"torn")
     with pytest.raises(UserError, match="not readable as predictions"):
-        read_predictions(folder, "main", "student")
-    assert read_predictions(folder, "main", "nothing") is None
+        read_predictions(predictions_path(folder, "main", "student"))
+    assert read_predictions(predictions_path(folder, "main", "nothing")) is None

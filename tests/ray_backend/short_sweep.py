@@ -28,14 +28,14 @@ from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
 from minidisc_ray.ray_backend.supervision.stalls import note_place, place_of
-from minidisc_ray.ray_backend.supervision.watching import watched
-from minidisc_ray.ray_backend.trial_actor import TrialActor, finish, runs_here
+from minidisc_ray.ray_backend.supervision.watching import in_thread
+from minidisc_ray.ray_backend.trial_actor import TrialActor, _runs, finish
 from minidisc_ray.run_files.progress import Progress, write_progress
 
 
 class WaitingTrial(TrialActor):  # type: ignore[misc]
     def _trainable_func(self, config: dict[str, Any]) -> None:
-        run, trial = runs_here()[config["run"]], config["trial"]
+        run, trial = _runs[config["run"]], config["trial"]
         folder = run.run_folder
         note_place(folder, trial)
         with Ledger(folder / "ledger.jsonl").attempt("stage", "wait", trial, 1, "cpu-core"):
@@ -77,7 +77,9 @@ def main() -> None:
         turn = stack.enter_context(sharing_cluster(prepared.name, compute.priority))
         folder = open_run(prepared)
         at_once = trials_at_once(nodes, compute)
-        watched(fit_items, (queue, at_once, folder / "ray", turn, WaitingTrial), lease.check)
+        with in_thread(fit_items, queue, at_once, folder / "ray", turn, WaitingTrial) as is_running:
+            while is_running():
+                lease.check()
         places = [place_of(folder, name) for name in names]
         stages = [a for a in Ledger(folder / "ledger.jsonl").attempts() if a.kind == "stage"]
         print(

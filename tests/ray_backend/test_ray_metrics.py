@@ -4,18 +4,21 @@ import json
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
 import ray
-import yaml
 from ray_kit import RAY_WARNINGS, wait_until
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.ray_backend import metrics
-from minidisc_ray.ray_backend.metrics import METRICS, PREFIX, publish, samples
+from minidisc_ray.ray_backend.metrics import Metric, publish, samples
 from minidisc_ray.run_files.progress import Progress, write_progress
 
+# What Ray puts before the name of every metric of a user's.
+PREFIX = "ray_"
+METRICS = [found for found in vars(metrics).values() if isinstance(found, Metric)]
 pytestmark = list(RAY_WARNINGS)
 DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana" / "minidisc.json"
 
@@ -35,7 +38,6 @@ def run(tmp_path):
         {"attempt": "b", "event": "beat", "time": now}, {"attempt": "h", "event": "beat", "time": now},
     ):  # fmt: skip
         ledger.append(entry)
-    (folder / "config.yaml").write_text(yaml.safe_dump({"compute": {"price_per_device_hour": 0.5, "currency": "EUR"}}))
     write_progress(
         folder,
         Progress(
@@ -78,8 +80,10 @@ def test_a_run_without_files_has_no_costs_and_no_trials(tmp_path):
 @pytest.mark.ray
 @pytest.mark.timeout(400)
 def test_a_scrape_has_every_metric_with_its_labels(run, local_ray):
-    assert publish(run)
-    assert not publish(run), "rate-limited"
+    compute = SimpleNamespace(price_per_device_hour=0.5, currency="EUR")
+    prepared = SimpleNamespace(run_folder=run, config=SimpleNamespace(compute=compute))
+    assert publish(prepared)
+    assert not publish(prepared), "rate-limited"
     node = ray.nodes()[0]
     address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from study_kit import cells_of
 
 from minidisc_ray.configs.study import load_study, resolve_study, study_runs
 from minidisc_ray.configs.study_base import AVERAGE
+from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.reports.study.paper import average_of
-from minidisc_ray.study.cells import cells_of, names_of
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
@@ -103,7 +104,7 @@ def test_a_small_study_plans_on_the_real_rows_and_model(tmp_path):
     rte = f"{places['MINIDISC_DATA']}/rte"
     sets = [f"tasks={{rte: {{data: {{kind: files, folder: {rte}}}}}}}", "scales=[5]"]
     cells = cells_of(load_study(ROOT / "studies" / "table-01.yaml", sets), tmp_path)
-    names = names_of(cells)
+    names = [prepare(cell.config).name for cell in cells]
     assert len(set(names)) == len(cells) == len({cell.method for cell in cells})
     assert {name.split("-")[0] for name in names} == {"rte"}
     assert not list(tmp_path.iterdir()), "planning writes nothing"

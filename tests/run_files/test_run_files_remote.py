@@ -10,7 +10,8 @@ from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.driver.stopping import stop
-from minidisc_ray.files.mirroring import flush, local_path
+from minidisc_ray.files import mirroring
+from minidisc_ray.files.mirroring import local_path
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.reports.storage.status import status
@@ -51,7 +52,7 @@ def test_a_run_in_a_bucket_goes_on_from_another_node_to_the_same_numbers(bucket,
         ("sandwich", "failed"),
         ("sandwich", "finished"),
     ]
-    flush()
+    mirroring._pusher.flush()
     there = names(f"{bucket}/{again.name}")
     assert {"result.json", "student/seal.json", "student/model.safetensors", "identity.json"} <= set(there)
     assert not [name for name in there if ".tmp" in name or "/newest/" in name]

@@ -3,13 +3,14 @@
 import json
 
 import pytest
-from study_kit import study_of
+from study_kit import cells_of, raw_study, study_of, write_study
 
+from minidisc_ray.api.studies import prepare_study
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.pipeline.finish import is_finished
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.preparation.prepare import prepare
-from minidisc_ray.study.cells import cells_of, names_of, read_outcomes, study_folder
+from minidisc_ray.study.cells import read_outcomes, study_folder
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_cells_lie_in_the_given_storage_or_in_the_studys_own(study, tmp_path):
 
 def test_outcomes_are_what_the_run_folders_say(study, tmp_path):
     cells = cells_of(study, tmp_path)
-    names = names_of(cells)
+    names = [prepare(cell.config).name for cell in cells]
     assert names[0] == names[1] != names[2]
     assert [(one.result, one.failure) for one in read_outcomes(cells, names)] == [(None, None)] * 3
 
@@ -109,6 +110,6 @@ def test_a_damaged_result_is_told_and_made_anew_where_it_can_be(study, tmp_path)
 
 def test_a_mistake_that_only_the_model_shows_names_the_method(tmp_path):
     methods = {"KD5L": {"schedule": {"kind": "conventional"}, "student": {"kind": "layers", "num_layers": 5}}}
-    study = study_of(tmp_path, methods=methods, seeds=[0])
+    path = write_study(tmp_path, raw_study(methods=methods, seeds=[0]))
     with pytest.raises(UserError, match=r"^methods\.KD5L on builtin: student\.num_layers: 5 is more than"):
-        names_of(cells_of(study, tmp_path))
+        prepare_study(path, storage=str(tmp_path))

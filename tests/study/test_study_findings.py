@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pipeline_kit import random_teacher
 from safetensors.numpy import load_file, save_file
-from study_kit import study_of
+from study_kit import cells_of, study_of
 
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.evaluation.intervals import Resampling
@@ -16,7 +16,6 @@ from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.reports.study.finding_notes import finding_notes
 from minidisc_ray.reports.study.findings import finding_sections
 from minidisc_ray.study.answers import FinishedRun
-from minidisc_ray.study.cells import cells_of
 from minidisc_ray.study.findings import EVERY_TASK, Findings, findings_of
 
 GRID = [60, 40, 20]
@@ -126,7 +125,7 @@ def test_assumptions_are_counted_over_every_run_with_candidates(runs, findings):
 
 
 def test_several_tasks_are_averaged_too(runs):
-    other = [replace(run, cell=replace(run.cell, task="again")) for run in runs]
+    other = [replace(run, cell=run.cell._replace(task="again")) for run in runs]
     found = findings_of([*runs, *other], FEW)
     (one, again, both) = (each for each in found.regrets)
     assert (one.task, again.task, both.task) == ("builtin", "again", EVERY_TASK)
@@ -261,7 +260,7 @@ def test_rows_on_fewer_seeds_than_the_study_has_name_them(runs, findings):
     assert "Seeds" not in section(findings, title)
     assert set(section(findings, title, num_seeds=3)["Seeds"]) == {"0, 1"}, "the study has a third one"
 
-    other = [replace(run, cell=replace(run.cell, task="again")) for run in runs if run.cell.seed == 1]
+    other = [replace(run, cell=run.cell._replace(task="again")) for run in runs if run.cell.seed == 1]
     some = findings_of([*runs, *other], FEW)
     for each in ("Regret of one trial", "Rules judged on MaxiDisc's students", title):
         columns = section(some, each)

@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from training_kit import Stop, learner_of, raise_at, run, same_weights, training, weights_of
+from training_kit import Stop, learner_of, load_checkpoint, raise_at, run, same_weights, training, weights_of
 
 from minidisc_ray.files.sealing import seal
-from minidisc_ray.training.optimizer import build_optimizer
-from minidisc_ray.training.state import EpochRecord, TrainingState, load_checkpoint, save_checkpoint
+from minidisc_ray.training.loop import build_optimizer
+from minidisc_ray.training.state import EpochRecord, TrainingState, save_checkpoint
 
 
 @pytest.mark.parametrize("damage", ["state", "model", "optimizer", "missing", "best"])

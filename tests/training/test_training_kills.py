@@ -14,7 +14,7 @@ from torch import nn
 from training_kit import promised, run, same_weights, training, weights_of
 
 from minidisc_ray.training.checkpoints import NEWEST, Checkpoints
-from minidisc_ray.training.optimizer import build_optimizer
+from minidisc_ray.training.loop import build_optimizer
 from minidisc_ray.training.state import EpochRecord, TrainingState
 from minidisc_ray.training.workers import Workers
 

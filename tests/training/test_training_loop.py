@@ -10,6 +10,7 @@ from training_kit import (
     Stop,
     importance_of,
     learner_of,
+    load_checkpoint,
     logits_of,
     promised,
     raise_at,
@@ -26,10 +27,9 @@ from minidisc_ray.core.task import Task
 from minidisc_ray.core.trace import Totals
 from minidisc_ray.data import collate, epoch_batches, shard
 from minidisc_ray.models.forward import run_model
-from minidisc_ray.training.finetune import finetune
-from minidisc_ray.training.loop import TrainingError, train
-from minidisc_ray.training.optimizer import build_optimizer, learning_rate_at
-from minidisc_ray.training.state import EpochRecord, TrainingState, best_epoch, load_checkpoint
+from minidisc_ray.training.finetune import fine_tuning_learner
+from minidisc_ray.training.loop import TrainingError, build_optimizer, learning_rate_at, train
+from minidisc_ray.training.state import EpochRecord, TrainingState, best_epoch
 from minidisc_ray.training.workers import Workers
 
 
@@ -334,7 +334,8 @@ def test_finetuning_learns_labels(tmp_path, family):
             assert set(record.metrics) == {TEACHER_PERCENT}
 
     config = training(num_epochs=12, batch_size=16, learning_rate=3e-3)
-    state = finetune(model, rows, rows, task, config, "float32", 0, pad_id(model), Workers(), tmp_path, Losses())
+    learner = fine_tuning_learner(model, rows, task, config, "float32", pad_id(model), Workers())
+    state = train(learner, rows, config, 0, tmp_path, Losses())
     assert sum(losses[-6:]) < 0.5 * sum(losses[:6])
     assert state.best.selection_score == max(record.selection_score for record in state.history)
     assert state.best.selection_score > 0.6

@@ -14,8 +14,7 @@ from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut
 from minidisc_ray.objectives import build_objective
 from minidisc_ray.training import teacher_outputs
-from minidisc_ray.training.memory import free_memory_bytes
-from minidisc_ray.training.teacher_outputs import TeacherOutputs, cache_limit_bytes, cached_bytes
+from minidisc_ray.training.teacher_outputs import TeacherOutputs, cache_limit_bytes, cached_bytes, free_memory_bytes
 from minidisc_ray.training.workers import Workers
 
 
@@ -89,7 +88,7 @@ class TestLimit:
 
     def test_a_containers_limit_counts(self, monkeypatch, tmp_path):
         limit, usage = tmp_path / "max", tmp_path / "current"
-        monkeypatch.setattr("minidisc_ray.training.memory._CGROUPS", ((limit, usage),))
+        monkeypatch.setattr("minidisc_ray.training.teacher_outputs._CGROUPS", ((limit, usage),))
         limit.write_text("1000000\n")
         usage.write_text("400000\n")
         assert free_memory_bytes() == 600_000

@@ -1,6 +1,6 @@
 """A learner over tiny models and random rows, and an observer that remembers; importable by spawned workers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 from tiny_models import HEADS, TASK, pad_id, pair_of, random_rows, structures, tiny_model
-from torch import Tensor
+from torch import Tensor, nn, optim
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.objective import LTSDConfig
 from minidisc_ray.configs.objective_base import ObjectiveBase
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.data import EncodedRows
+from minidisc_ray.files.digests import DamageError
 from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.elastic import ElasticModel
 from minidisc_ray.objectives import build_objective
@@ -22,7 +23,7 @@ from minidisc_ray.training.importance import measure_importance
 from minidisc_ray.training.learner import Learner
 from minidisc_ray.training.loop import train
 from minidisc_ray.training.notice import Preempted, clear_stop_request, request_stop
-from minidisc_ray.training.state import EpochRecord, TrainingState
+from minidisc_ray.training.state import EpochRecord, TrainingState, read_checkpoint
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers
 
@@ -180,3 +181,15 @@ def work(rank: int, size: int, address: str, folder: str, config: TrainingConfig
         torch.save((state.model_dump(mode="json"), logits, importance), Path(folder) / f"out{rank}.bin")
     finally:
         torch.distributed.destroy_process_group()
+
+
+def load_checkpoint(
+    folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: optim.Optimizer | None
+) -> TrainingState | None:
+    """Load a checkpoint that is whole; None, and nothing is loaded, if there is none."""
+    try:
+        checkpoint = read_checkpoint(folder, parameters, optimizer)
+    except DamageError:
+        return None
+    checkpoint.load_into(parameters, optimizer)
+    return checkpoint.state

@@ -20,8 +20,7 @@ from minidisc_ray.pipeline.structures import (
     teacher_in_order,
 )
 from minidisc_ray.preparation.prepared_run import PreparedRun
-from minidisc_ray.run_files.records import StageRecord
-from minidisc_ray.run_files.saved_models import copy_model
+from minidisc_ray.run_files.records import StageRecord, copy_model
 from minidisc_ray.schedules.plan import TEACHER, DistilStep, Place, PruneStep, SandwichStep, Trial
 
 

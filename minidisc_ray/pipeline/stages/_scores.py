@@ -12,7 +12,7 @@ from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.preparation.prepared_run import PreparedRun
-from minidisc_ray.run_files.predictions import SELECTION, VALIDATION, write_predictions
+from minidisc_ray.run_files.predictions import SELECTION, VALIDATION, predictions_path, write_predictions
 from minidisc_ray.run_files.records import StageRecord, read_record
 from minidisc_ray.training.score import pass_flops, score_model
 
@@ -39,7 +39,7 @@ def record_of(context: Context, stage: str, scale: int, model: PreTrainedModel) 
 def write_answers(context: Context, stage: str, logits: Mapping[str, np.ndarray]) -> None:
     """Keep a stage's logits in the run directory, on the first worker."""
     if context.workers.is_first:
-        write_predictions(context.prepared.run_folder, context.trial, stage, logits)
+        write_predictions(predictions_path(context.prepared.run_folder, context.trial, stage), logits)
 
 
 def teacher_metric_of(context: Context, before: Sequence[StageRecord]) -> tuple[float, int]:

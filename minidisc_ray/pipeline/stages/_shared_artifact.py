@@ -8,7 +8,8 @@ from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.files.mirroring import delete_upload, is_mirrored
 from minidisc_ray.files.patience import retry_storage
 from minidisc_ray.files.writing import make_folder, put_in_place, remove, temporary_beside, write_file
-from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.log import logger
+from minidisc_ray.pipeline.context import Context
 from minidisc_ray.run_files.records import StageRecord, find_finished, read_record, write_record
 from minidisc_ray.training.checkpoints import drop_checkpoints
 

@@ -157,15 +157,12 @@ def _without_reading(prepared: PreparedRun, lead: Lead) -> str:
     """The better of the scores that take no text."""
     if lead.blind > lead.majority:
         return f"its own answers given to rows at random score {_points(lead.blind)}"
-    return f"always giving {_constant(prepared)} scores {_points(lead.majority)}"
+    constant = "train's mean" if prepared.task.is_regression else "their commonest class"
+    return f"always giving {constant} scores {_points(lead.majority)}"
 
 
 def _rows(prepared: PreparedRun) -> str:
     return f"the {len(prepared.selection):,} selection rows"
-
-
-def _constant(prepared: PreparedRun) -> str:
-    return "train's mean" if prepared.task.is_regression else "their commonest class"
 
 
 def _points(value: float) -> str:

@@ -1,33 +1,44 @@
-"""Train one or several nested models against a teacher, watched, and save the kept state."""
+"""What a stage needs to train one or several nested models against a teacher, and to save the kept state."""
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.training import TrainingConfig
+from minidisc_ray.log import logger
 from minidisc_ray.models.checkpoint import save_model
 from minidisc_ray.models.pruned import structure_of
-from minidisc_ray.pipeline.context import Context, StageAttempt, logger
+from minidisc_ray.pipeline.context import Context, StageAttempt
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.stages._build import teacher_stage_folder
 from minidisc_ray.pipeline.stages._objective_parts import load_objective_parts, save_objective_parts
 from minidisc_ray.preparation.objective import stage_objective, untrained_head_note
 from minidisc_ray.schedules.plan import STUDENT, DistilStep, SandwichStep
 from minidisc_ray.training.distil import NestedModels, StageInputs, distillation_learner
-from minidisc_ray.training.loop import train
-from minidisc_ray.training.state import TrainingState
+from minidisc_ray.training.learner import Learner
 from minidisc_ray.training.teacher_outputs import cache_limit_bytes
 
 
-def train_against_teacher(
+@contextmanager
+def learning_from(
     context: Context,
     step: SandwichStep | DistilStep,
     attempt: StageAttempt,
     training: TrainingConfig,
     models: NestedModels,
     teacher: PreTrainedModel,
-) -> TrainingState:
-    """Distil with the recipe's objective, report progress, and save the kept state in the attempt's folder."""
+) -> Iterator[tuple[Learner, StageObserver]]:
+    """What learns the recipe's objective, and what reports its progress; the state kept at the end is saved.
+
+    Args:
+        context: of the trial.
+        step: of its plan.
+        attempt: in whose folder the model goes.
+        training: the stage's config.
+        models: what is trained.
+        teacher: what they are trained to match.
+    """
     prepared = context.prepared
     teacher_stage = teacher_stage_folder(context, attempt.trial, step)
     objective = stage_objective(
@@ -44,13 +55,11 @@ def train_against_teacher(
     if context.workers.is_first and step.name == STUDENT and (note := untrained_head_note(prepared)) is not None:
         logger.warning("[%s] %s", context.trial, note)
     with closing(StageObserver(context, step.name, training.num_epochs, attempt.beat)) as observer:
-        learner = distillation_learner(models, teacher, objective, training, _stage_inputs(context))
-        state = train(learner, prepared.train, training, prepared.config.seed, attempt.folder, observer)
+        yield distillation_learner(models, teacher, objective, training, _stage_inputs(context)), observer
     if context.workers.is_first:
         save_model(models.largest.to("cpu"), prepared.tokenizer, attempt.folder / "model")
         save_objective_parts(objective, attempt.folder)
     context.workers.wait()
-    return state
 
 
 def _stage_inputs(context: Context) -> StageInputs:

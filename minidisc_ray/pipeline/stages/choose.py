@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minidisc_ray.core.grid import TEACHER_PERCENT
+from minidisc_ray.log import logger
 from minidisc_ray.pipeline.choice import choose
-from minidisc_ray.pipeline.context import Context, StageAttempt, logger
+from minidisc_ray.pipeline.context import Context, StageAttempt
 from minidisc_ray.pipeline.stages._build import take_candidate, take_model, take_teacher
 from minidisc_ray.pipeline.stages._scores import record_of, teacher_metric_of
 from minidisc_ray.run_files.failures import trial_folder

@@ -4,11 +4,12 @@ from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.pipeline.context import Context, StageAttempt
 from minidisc_ray.pipeline.stages._build import build_student, scale_of, teacher_and_source
 from minidisc_ray.pipeline.stages._scores import record_of
-from minidisc_ray.pipeline.stages._train import train_against_teacher
+from minidisc_ray.pipeline.stages._train import learning_from
 from minidisc_ray.run_files.records import StageRecord
 from minidisc_ray.schedules.plan import DistilStep
 from minidisc_ray.schedules.training import training_of
 from minidisc_ray.training.distil import NestedModels
+from minidisc_ray.training.loop import train
 from minidisc_ray.training.state import TrainingState
 
 
@@ -28,7 +29,11 @@ def distil_student(context: Context, step: DistilStep, attempt: StageAttempt) ->
         scales_of_step=lambda number: (scale,),  # noqa: ARG005
         selection_score=lambda scores: prepared.task.selection_score(scores[scale]),
     )
-    state = train_against_teacher(context, step, attempt, training_of(prepared.config, step), models, teacher)
+    training = training_of(prepared.config, step)
+    with learning_from(context, step, attempt, training, models, teacher) as (learner, observer):
+        state = train(learner, prepared.train, training, prepared.config.seed, attempt.folder, observer)
+    # And with it what is kept of the teacher's outputs.
+    del learner
     assert state.best is not None
     is_slice = step.slice_of is not None and _is_slice_better(context, step, attempt, state)
     if is_slice and context.workers.is_first:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from minidisc_ray.core.structure import agreement, rank_units
 from minidisc_ray.files.writing import write_file
-from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.log import logger
+from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.stages._shared_artifact import ensure_shared
 from minidisc_ray.pipeline.structures import IMPORTANCE, load_shared_teacher
 from minidisc_ray.preparation.prepared_run import PreparedRun

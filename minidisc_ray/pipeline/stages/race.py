@@ -9,12 +9,13 @@ from minidisc_ray.models.surgery import cut
 from minidisc_ray.pipeline.context import Context, StageAttempt
 from minidisc_ray.pipeline.stages._build import teacher_and_source
 from minidisc_ray.pipeline.stages._scores import scoring_flops, selection_logits
-from minidisc_ray.pipeline.stages._train import train_against_teacher
+from minidisc_ray.pipeline.stages._train import learning_from
 from minidisc_ray.pipeline.structures import structures_of
 from minidisc_ray.run_files.records import StageRecord
 from minidisc_ray.schedules.plan import RaceStep
 from minidisc_ray.training.distil import NestedModels
 from minidisc_ray.training.learner import Scores
+from minidisc_ray.training.loop import train
 from minidisc_ray.training.race import Race, RaceSetting
 
 
@@ -51,7 +52,10 @@ def train_race(context: Context, step: RaceStep, attempt: StageAttempt) -> Stage
     models = NestedModels(
         cut(source, structures[step.scales[0]]), structures, race.scales_of_step, selection_score, race
     )
-    state = train_against_teacher(context, step, attempt, training, models, teacher)
+    with learning_from(context, step, attempt, training, models, teacher) as (learner, observer):
+        state = train(learner, prepared.train, training, config.seed, attempt.folder, observer)
+    # And with it what is kept of the teacher's outputs.
+    del learner
     assert state.best is not None
     choice = race.choice
     assert choice is not None

@@ -9,13 +9,14 @@ from minidisc_ray.pipeline.choice import choose, epoch_value
 from minidisc_ray.pipeline.context import Context, StageAttempt
 from minidisc_ray.pipeline.stages._build import teacher_and_source
 from minidisc_ray.pipeline.stages._scores import scoring_flops, selection_logits, teacher_metric_of, write_answers
-from minidisc_ray.pipeline.stages._train import train_against_teacher
+from minidisc_ray.pipeline.stages._train import learning_from
 from minidisc_ray.pipeline.structures import structures_of
 from minidisc_ray.run_files.predictions import SELECTION
 from minidisc_ray.run_files.records import StageRecord
 from minidisc_ray.schedules.plan import TEACHER, SandwichStep
 from minidisc_ray.training.distil import NestedModels
 from minidisc_ray.training.learner import Scores
+from minidisc_ray.training.loop import train
 
 
 def train_sandwich(context: Context, step: SandwichStep, attempt: StageAttempt) -> StageRecord:
@@ -39,13 +40,17 @@ def train_sandwich(context: Context, step: SandwichStep, attempt: StageAttempt) 
         return epoch_value(step.rule, metrics, choice)
 
     models = NestedModels(cut(source, structures[step.scales[0]]), structures, scales_of_step, selection_score)
-    state = train_against_teacher(context, step, attempt, config.sandwich_training, models, teacher)
+    training = config.sandwich_training
+    with learning_from(context, step, attempt, training, models, teacher) as (learner, observer):
+        state = train(learner, prepared.train, training, config.seed, attempt.folder, observer)
+    # And with it what is kept of the teacher's outputs.
+    del learner
     assert state.best is not None
     shared = load_model(attempt.folder / "model")
     candidates = {scale: cut(shared, structures[scale]) for scale in step.candidates}
     logits = {scale: selection_logits(context, candidate) for scale, candidate in candidates.items()}
     scored = sum(scoring_flops(candidate, [prepared.selection]) for candidate in candidates.values())
-    steps = math.ceil(len(prepared.train) / config.sandwich_training.batch_size) * state.best_epoch
+    steps = math.ceil(len(prepared.train) / training.batch_size) * state.best_epoch
     write_answers(context, step.name, {f"{SELECTION}/{scale}": values for scale, values in logits.items()})
     return StageRecord(
         stage=step.name,

@@ -5,12 +5,10 @@ from contextlib import closing
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.core.grid import TEACHER_PERCENT
-from minidisc_ray.data import builtin_vocabulary
+from minidisc_ray.log import logger
 from minidisc_ray.models.checkpoint import load_model, note_inputs, save_model
-from minidisc_ray.models.loading import build_teacher, load_teacher
-from minidisc_ray.pipeline.context import Context, logger
+from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.stages._scores import (
     scoring_flops,
@@ -21,11 +19,19 @@ from minidisc_ray.pipeline.stages._scores import (
 )
 from minidisc_ray.pipeline.stages._shared_artifact import ensure_shared
 from minidisc_ray.pipeline.stages._teacher_check import refusal_of, teacher_warning
+from minidisc_ray.pipeline.structures import new_teacher
 from minidisc_ray.preparation.tokenizer import unknown_token_warnings
-from minidisc_ray.run_files.predictions import SELECTION, VALIDATION, read_predictions, write_predictions
+from minidisc_ray.run_files.predictions import (
+    SELECTION,
+    VALIDATION,
+    predictions_path,
+    read_predictions,
+    write_predictions,
+)
 from minidisc_ray.run_files.records import MODEL, StageRecord
 from minidisc_ray.schedules.plan import MAIN_TRIAL
-from minidisc_ray.training.finetune import finetune
+from minidisc_ray.training.finetune import fine_tuning_learner
+from minidisc_ray.training.loop import train
 from minidisc_ray.training.state import TrainingState
 
 
@@ -37,7 +43,8 @@ def ensure_teacher(context: Context) -> StageRecord:
     """
     prepared = context.prepared
     record = ensure_shared(context, "teacher", prepared.teacher_folder, MODEL, _make_teacher)
-    answers = read_predictions(prepared.teacher_folder, MAIN_TRIAL, "teacher") if context.workers.is_first else None
+    kept = predictions_path(prepared.teacher_folder, MAIN_TRIAL, "teacher")
+    answers = read_predictions(kept) if context.workers.is_first else None
     refusal = refusal_of(prepared, answers[f"{SELECTION}/{TEACHER_PERCENT}"]) if answers is not None else None
     # All workers stop, or none: one that went on alone would wait for the others.
     (refusal,) = context.workers.agree_on_names((refusal or "",))
@@ -52,28 +59,21 @@ def ensure_teacher(context: Context) -> StageRecord:
 def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> StageRecord:
     prepared, workers = context.prepared, context.workers
     config, task = prepared.config, prepared.task
-    if isinstance(config.teacher, BuiltinTeacherConfig):
-        model = build_teacher(config.teacher, task, len(builtin_vocabulary()), config.seed)
-    else:
-        model = load_teacher(config.teacher, task, config.seed)
+    model = new_teacher(prepared)
     note_inputs(model.config, task.text_columns, config.data.max_length)
     state: TrainingState | None = None
     if not prepared.teacher_is_fine_tuned:
-        observer = StageObserver(context, "teacher", config.finetune.num_epochs, beat)
-        with closing(observer):
-            state = finetune(
-                model.to(workers.device),
-                prepared.train,
-                prepared.selection,
-                task,
-                config.finetune,
-                config.precision,
-                config.seed,
-                prepared.pad_token_id,
-                workers,
-                work,
-                observer,
-            )
+        learner = fine_tuning_learner(
+            model.to(workers.device),
+            prepared.selection,
+            task,
+            config.finetune,
+            config.precision,
+            prepared.pad_token_id,
+            workers,
+        )
+        with closing(StageObserver(context, "teacher", config.finetune.num_epochs, beat)) as observer:
+            state = train(learner, prepared.train, config.finetune, config.seed, work, observer)
     if workers.is_first:
         save_model(model, prepared.tokenizer, work / "model")
     workers.wait()
@@ -82,7 +82,8 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
     evaluation_flops: float = scoring_flops(model, [prepared.selection, *prepared.validation.values()])
     if workers.is_first:
         answers = {f"{VALIDATION}/{name}": logits for name, logits in validation.items()}
-        write_predictions(work, MAIN_TRIAL, "teacher", {f"{SELECTION}/{TEACHER_PERCENT}": selection, **answers})
+        answers = {f"{SELECTION}/{TEACHER_PERCENT}": selection, **answers}
+        write_predictions(predictions_path(work, MAIN_TRIAL, "teacher"), answers)
     return StageRecord(
         stage="teacher",
         trial=context.trial,

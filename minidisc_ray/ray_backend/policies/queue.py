@@ -115,11 +115,6 @@ class ItemQueue:
             return lost
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits any more."""
-        return not self.waiting
-
-    @property
     def is_over(self) -> bool:
         """Whether nothing waits and nothing is out that might have to wait again."""
         with self._lock:

@@ -1,6 +1,7 @@
 """When what failed is tried again: a decision, apart from who carries it out."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -89,58 +90,37 @@ class RetryPolicy:
 
 
 @dataclass
-class Attempts:
-    """What has become of the attempts at one trial so far.
-
-    Attributes:
-        policy: how often it may be tried.
-        crashes: attempts whose process died or raised.
-        preemptions: attempts that were told to leave, and left a checkpoint.
-    """
-
-    policy: RetryPolicy
-    crashes: int = 0
-    preemptions: int = 0
-
-    @property
-    def number(self) -> int:
-        """The ordinal of the attempt that is under way, from 1."""
-        return 1 + self.crashes + self.preemptions
-
-    def wait_after(self, was_preempted: bool) -> float | None:
-        """Note how an attempt ended; returns the seconds to wait before the next one, None if there is none."""
-        if was_preempted:
-            self.preemptions += 1
-            return 0.0 if self.preemptions <= self.policy.max_preemptions else None
-        self.crashes += 1
-        return self.policy.wait_seconds(self.crashes) if self.crashes <= self.policy.max_failures else None
-
-
-@dataclass
 class Waits:
-    """Which trials wait for their next attempt, and until when.
+    """What has become of the attempts at trials so far, and until when each waits for its next one.
 
     Attributes:
         policy: for all of them.
         clock: seconds that only grow.
+        crashes: by trial, attempts whose process died or raised.
+        preemptions: by trial, attempts that were asked to leave, and left a checkpoint.
+        until: by trial, when its next attempt may start.
     """
 
     policy: RetryPolicy
     clock: Callable[[], float]
-    attempts: dict[str, Attempts] = field(default_factory=dict)
+    crashes: Counter[str] = field(default_factory=Counter)
+    preemptions: Counter[str] = field(default_factory=Counter)
     until: dict[str, float] = field(default_factory=dict)
 
     def number(self, title: str) -> int:
-        """The ordinal of a trial's attempt, from 1."""
-        return self.attempts[title].number if title in self.attempts else 1
+        """The ordinal of a trial's attempt that is under way, from 1."""
+        return 1 + self.crashes[title] + self.preemptions[title]
 
     def is_due(self, title: str) -> bool:
         """Whether a trial may start as far as its wait goes."""
         return self.until.get(title, 0.0) <= self.clock()
 
     def wait_after(self, title: str, was_preempted: bool) -> float | None:
-        """Note how a trial's attempt ended; the seconds to wait, None if it is not tried again."""
-        seconds = self.attempts.setdefault(title, Attempts(self.policy)).wait_after(was_preempted)
-        if seconds is not None:
-            self.until[title] = self.clock() + seconds
+        """Note how a trial's attempt ended; the seconds to wait before the next one, None if there is none."""
+        ended = self.preemptions if was_preempted else self.crashes
+        ended[title] += 1
+        if ended[title] > (self.policy.max_preemptions if was_preempted else self.policy.max_failures):
+            return None
+        seconds = 0.0 if was_preempted else self.policy.wait_seconds(self.crashes[title])
+        self.until[title] = self.clock() + seconds
         return seconds

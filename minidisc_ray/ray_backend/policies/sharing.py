@@ -6,22 +6,19 @@ taken from anybody: trials that run are left alone.
 """
 
 import json
-import logging
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import Protocol
 
 from ray.experimental import internal_kv
 
 from minidisc_ray.driver.driver import user_name
+from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.policies.queue import ItemQueue
 from minidisc_ray.run_files.progress import read_trial_progress
-
-logger = logging.getLogger("minidisc_ray")
 
 _NAMESPACE = b"minidisc"
 _PREFIX = b"sweep:"
@@ -101,19 +98,6 @@ class Living:
         )
 
 
-class Table(Protocol):
-    """Where sweeps write how they stand."""
-
-    def post(self, key: str, text: str) -> None:
-        """Replace an entry."""
-
-    def entries(self) -> dict[str, str]:
-        """All entries by key."""
-
-    def remove(self, key: str) -> None:
-        """Remove an entry."""
-
-
 class ClusterTable:
     """The key-value store of the cluster that this process is connected to."""
 
@@ -138,7 +122,7 @@ class ClusterTable:
 class Turn:
     """This sweep among the others: tells them how it stands, and knows whether it may start another trial."""
 
-    def __init__(self, name: str, priority: int, table: Table, living: Living | None = None) -> None:
+    def __init__(self, name: str, priority: int, table: ClusterTable, living: Living | None = None) -> None:
         self.own = Sweep(name, user_name(), priority)
         self.key = uuid.uuid4().hex
         self._table = table

@@ -5,7 +5,6 @@ What a process holds beats from a thread of its own, between two trials too
 that stands still in a process that lives is another matter (:mod:`minidisc_ray.ray_backend.supervision.stalls`).
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -15,13 +14,12 @@ from typing import Any
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.accounting.tail import LedgerTail
-from minidisc_ray.files.mirroring import download_folder_if_due
+from minidisc_ray.files.mirroring import download_folder, download_if_due
+from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.supervision.stalls import MARGIN_SECONDS, End, Place
 
 # A study has hundreds of ledgers.
 SECONDS_BETWEEN_LOOKS = 2.0
-
-logger = logging.getLogger("minidisc_ray")
 
 
 @dataclass
@@ -65,14 +63,16 @@ class HoldWatch:
             return
         self._looked_at = self._clock()
         for segments in {held.ledger.segments for held in self._held.values()}:
-            download_folder_if_due(segments)
+            download_if_due(segments, download_folder)
         for ledger, tail in self._tails:
             # What a storage that is away keeps from being read is no silence.
             try:
                 for entry in tail.new_entries():
                     self._hear(ledger, entry)
             except OSError:
-                self._excuse(ledger)
+                for held in self._held.values():
+                    if held.ledger is ledger:
+                        held.heard_at = self._clock()
         for attempt_id, held in list(self._held.items()):
             self._see_to(attempt_id, held, self._stall_seconds)
 
@@ -86,11 +86,6 @@ class HoldWatch:
             self._held[attempt_id].heard_at = self._clock()
         elif event == "start" and attempt_id not in self._over and (place := _place_in(entry)) is not None:
             self._held[attempt_id] = _Held(ledger, str(entry.get("trial", "")), place, self._clock())
-
-    def _excuse(self, ledger: Ledger) -> None:
-        for held in self._held.values():
-            if held.ledger is ledger:
-                held.heard_at = self._clock()
 
     def _see_to(self, attempt_id: str, held: _Held, stall_seconds: float) -> None:
         if held.ended is None:

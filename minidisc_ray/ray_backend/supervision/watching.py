@@ -15,10 +15,12 @@ _SECONDS_TO_LEAVE = 2.0
 _stopped = threading.Event()
 
 
-def watched(action: Callable[..., None], arguments: Sequence[Any], check: Callable[[], None]) -> None:
+@contextmanager
+def in_thread(action: Callable[..., None], *arguments: Any) -> Iterator[Callable[[], bool]]:
     """Run an action in a thread, and check on it from this one.
 
-    So Ctrl-C reaches our own handler at once: Ray installs its own only in main threads.
+    Yields what waits a moment, and says whether the action still ran before that. So Ctrl-C reaches our own handler at
+    once: Ray installs its own only in main threads.
     """
     failures: list[BaseException] = []
 
@@ -28,13 +30,16 @@ def watched(action: Callable[..., None], arguments: Sequence[Any], check: Callab
         except BaseException as error:  # noqa: BLE001 - carried to the calling thread
             failures.append(error)
 
+    def is_running() -> bool:
+        was_alive = thread.is_alive()
+        thread.join(_SECONDS_BETWEEN_CHECKS)
+        return was_alive
+
     _stopped.clear()
     thread = threading.Thread(target=guarded, name="minidisc-run", daemon=True)
     thread.start()
     try:
-        while thread.is_alive():
-            thread.join(_SECONDS_BETWEEN_CHECKS)
-            check()
+        yield is_running
     except BaseException:
         _stopped.set()
         # What is in Ray when Ray is shut down takes the process with it. Tune leaves at its next step.

@@ -1,10 +1,13 @@
 """What may stand in one table: runs that chose and scored on the same rows, each of them once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.words import method_name
 from minidisc_ray.run_files.result import RunResult
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def distinct_runs(results: Sequence[RunResult]) -> list[RunResult]:
@@ -43,21 +46,18 @@ def check_comparable(results: Sequence[RunResult]) -> None:
         raise UserError("there is no run to compare; give the folders of finished runs")
     check_same(results, lambda run: run.protocol, "protocol")
     check_same(results, lambda run: run.selection_split, "selection split")
-    for group in _grouped(results, lambda run: run.task):
+    for group in grouped(results, lambda run: run.task):
         check_same(group, lambda run: run.data_digest, "data")
         check_same(group, lambda run: run.primary_metric, "primary metric")
         check_same(group, lambda run: f"{run.teacher.total_parameters:,} parameters", "teacher")
-    for group in _grouped(results, _row_of):
+    for group in grouped(results, lambda run: (run.task, method_name(run), run.objective, run.student.scale_percent)):
         # A mean of core-hours and GPU-hours means nothing.
         check_same(group, lambda run: run.cost.device_unit, "unit of device-hours")
 
 
-def _row_of(run: RunResult) -> tuple[object, ...]:
-    return run.task, method_name(run), run.objective, run.student.scale_percent
-
-
-def _grouped(results: Sequence[RunResult], key: Callable[[RunResult], object]) -> list[list[RunResult]]:
-    groups: dict[object, list[RunResult]] = {}
+def grouped(results: Sequence[RunResult], key: Callable[[RunResult], Key]) -> list[list[RunResult]]:
+    """The runs of each key together, keys in the order of their first run."""
+    groups: dict[Key, list[RunResult]] = {}
     for result in results:
         groups.setdefault(key(result), []).append(result)
     return list(groups.values())

@@ -95,7 +95,7 @@ def _section(rows: list[Row]) -> Section:
         column("Total params", lambda row: count_text(row["total_parameters"], "B")),
         column("MACs", lambda row: count_text(row["macs_at_128"]), priority=1),
         column(metric_title(rows[0]["metric_name"]), lambda row: percent_text(row["metric_mean"], row["metric_std"])),
-        *(_other_metric(name, rows) for name in _other_metrics(rows)),
+        *_other_metrics(rows),
         column(unit[0].upper() + unit[1:], hours("device_hours")),
         column("Hours ratio", ratio("device_hours_ratio")),
         column("FLOPs ratio", ratio("flops_ratio"), priority=1),
@@ -124,14 +124,10 @@ def _price(rows: list[Row]) -> list[Column]:
     return [Column(heading, tuple(cells))]
 
 
-def _other_metrics(rows: list[Row]) -> list[str]:
+def _other_metrics(rows: list[Row]) -> list[Column]:
     names = [key.removesuffix("_mean") for key in rows[0] if key.endswith("_mean") and key != "metric_mean"]
-    return [name for name in names if any(row[f"{name}_mean"] is not None for row in rows)]
-
-
-def _other_metric(name: str, rows: list[Row]) -> Column:
-    cells = tuple(percent_text(row[f"{name}_mean"], row[f"{name}_std"]) for row in rows)
-    return Column(metric_title(name), cells, priority=5)
+    cells = {name: [percent_text(row[f"{name}_mean"], row[f"{name}_std"]) for row in rows] for name in names}
+    return [Column(metric_title(name), tuple(texts), priority=5) for name, texts in cells.items() if any(texts)]
 
 
 def _optional(value: Any, unit: str = "") -> str:

@@ -1,10 +1,9 @@
 """A comparison for the terminal, for a document or for another program."""
 
 import io
-import json
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from rich import box
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from minidisc_ray.configs.printable import printable, printable_json
+from minidisc_ray.configs.printable import json_text, printable
 from minidisc_ray.reports.cells import PIPE_COLUMNS, csv_cell, text_cell
 from minidisc_ray.reports.comparison.columns import Column, Row, Section, by_task, records, sections, step_ratios
 from minidisc_ray.reports.comparison.table import TEACHER
@@ -28,16 +27,27 @@ def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str
         format: what to write.
         width: columns of the terminal, for ``table`` alone; by default the terminal's own.
     """
+    return written(format, frame, records(frame), sections(frame), footnotes(frame), width)
+
+
+def written(
+    format: Format,  # noqa: A002 the option's name
+    frame: pd.DataFrame,
+    document: Any,
+    found: Sequence[Section],
+    notes: Sequence[str],
+    width: int | None,
+) -> str:
+    """A table in one of the formats: the frame as csv, the document as json, the sections with their notes else."""
     match format:
         case "csv":
             return csv_text(frame)
         case "json":
-            return printable_json(json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+            return json_text(document)
         case "md":
-            return markdown_text(sections(frame), footnotes(frame))
+            return markdown_text(found, notes)
         case "table":
-            return terminal_text(sections(frame), footnotes(frame), width)
-    raise ValueError(f"format is {format!r}; it must be table, md, csv or json")
+            return terminal_text(found, notes, width)
 
 
 def csv_text(frame: pd.DataFrame) -> str:
@@ -166,10 +176,11 @@ def terminal_text(found: Sequence[Section], notes: Sequence[str], width: int | N
     )
     left_out: list[str] = []
     for section in found:
-        columns = _that_fit(section, width)
-        left_out += [column.heading for column in section.columns if column not in columns]
         console.print(text_cell(section.title, "bold"))
-        console.print(_table(columns))
+        if section.columns:
+            columns = _that_fit(section, width)
+            left_out += [column.heading for column in section.columns if column not in columns]
+            console.print(_table(columns))
         console.print()
     for note in notes:
         console.print(text_cell(note))
@@ -212,11 +223,11 @@ def markdown_text(found: Sequence[Section], notes: Sequence[str]) -> str:
     lines: list[str] = []
     for section in found:
         lines += [f"**{_escaped(section.title)}**", ""]
-        lines.append(_markdown_row([_escaped(column.heading) for column in section.columns]))
-        lines.append(_markdown_row(["---:" if column.is_number else ":---" for column in section.columns]))
-        rows = zip(*(column.cells for column in section.columns), strict=True)
-        lines += [_markdown_row([_escaped(cell) for cell in cells]) for cells in rows]
-        lines.append("")
+        if section.columns:
+            lines.append(_markdown_row([_escaped(column.heading) for column in section.columns]))
+            lines.append(_markdown_row(["---:" if column.is_number else ":---" for column in section.columns]))
+            rows = zip(*(column.cells for column in section.columns), strict=True)
+            lines += [*(_markdown_row([_escaped(cell) for cell in cells]) for cells in rows), ""]
     lines += [f"- {_escaped(note)}" for note in notes]
     return "\n".join(lines) + "\n"
 

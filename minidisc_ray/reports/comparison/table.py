@@ -42,7 +42,10 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
         rows.extend(_teacher_row(of_one, len(teachers) > 1) for of_one in teachers)
         rows.extend(_method_row(group, of_task) for group in _method_groups(of_task))
         rows.append(_majority_row(of_task))
-    rows = [{encodable(key): _encodable(value) for key, value in row.items()} for row in rows]
+    rows = [
+        {encodable(key): encodable(value) if isinstance(value, str) else value for key, value in row.items()}
+        for row in rows
+    ]
     named = {*HEAD, *TAIL}
     other_metrics = list(dict.fromkeys(key for row in rows for key in row if key not in named))
     frame = pd.DataFrame(rows, columns=[*HEAD, *other_metrics, *TAIL])
@@ -55,10 +58,6 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
         if bool((frame[column].dropna() % 1 == 0).all()):
             frame[column] = frame[column].astype("Int64")
     return frame
-
-
-def _encodable(value: Any) -> Any:
-    return encodable(value) if isinstance(value, str) else value
 
 
 def _method_groups(runs: list[RunResult]) -> list[list[RunResult]]:
@@ -90,13 +89,13 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
         "objective": first.objective,
         "student_scale_percent": first.student.scale_percent,
         "seeds": len(runs),
-        "encoder_parameters": _mean(run.student.encoder_parameters for run in runs),
-        "total_parameters": _mean(run.student.total_parameters for run in runs),
-        "macs_at_128": _mean(run.student.macs_at_128 for run in runs),
+        "encoder_parameters": mean(run.student.encoder_parameters for run in runs),
+        "total_parameters": mean(run.student.total_parameters for run in runs),
+        "macs_at_128": mean(run.student.macs_at_128 for run in runs),
         **_metrics([run.student.validation_metrics for run in runs], first.primary_metric),
-        "device_hours": _mean(run.cost.device_hours for run in runs),
+        "device_hours": mean(run.cost.device_hours for run in runs),
         "device_unit": first.cost.device_unit,
-        "training_flops": _mean(run.cost.training_flops for run in runs),
+        "training_flops": mean(run.cost.training_flops for run in runs),
         "evaluation_flops": _mean_of_all(run.cost.evaluation_flops for run in runs),
         "device_hours_ratio": _mean_ratio(same_unit, lambda run: run.cost.device_hours),
         "flops_ratio": flops_ratio(pairs),
@@ -106,10 +105,10 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
         "step_seconds_ratio": _mean_ratio(steps, lambda run: run.student_step_seconds),
         "step_memory_bytes": _mean_of_all(run.student_step_memory_bytes for run in runs),
         "step_memory_ratio": _mean_ratio(steps, lambda run: run.student_step_memory_bytes),
-        "closed_form_training_flops": _mean(run.closed_form_training_flops for run in runs),
+        "closed_form_training_flops": mean(run.closed_form_training_flops for run in runs),
         "closed_form_evaluation_flops": _mean_of_all(run.closed_form_evaluation_flops for run in runs),
-        "teacher_device_hours": _mean(run.cost.teacher_device_hours for run in runs),
-        "startup_device_hours": _mean(run.cost.startup_device_hours for run in runs),
+        "teacher_device_hours": mean(run.cost.teacher_device_hours for run in runs),
+        "startup_device_hours": mean(run.cost.startup_device_hours for run in runs),
         **_true_costs([run.cost for run in runs]),
         "assistant": _assistants(runs),
         "runs": " ".join(run.name for run in runs),
@@ -121,10 +120,10 @@ def _true_costs(costs: list[CostRecord]) -> Row:
     currencies = {cost.currency for cost in costs}
     has_price = len(currencies) == 1
     return {
-        "useful_device_hours": _mean(cost.useful_device_hours for cost in costs),
-        "lost_device_hours": _mean(cost.lost_device_hours for cost in costs),
-        "idle_device_hours": _mean(cost.idle_device_hours for cost in costs),
-        "attempts": _mean(sum(stage.attempts for stage in cost.stages if stage.in_ratio) for cost in costs),
+        "useful_device_hours": mean(cost.useful_device_hours for cost in costs),
+        "lost_device_hours": mean(cost.lost_device_hours for cost in costs),
+        "idle_device_hours": mean(cost.idle_device_hours for cost in costs),
+        "attempts": mean(sum(stage.attempts for stage in cost.stages if stage.in_ratio) for cost in costs),
         "energy_joules": _mean_of_all(cost.energy_joules for cost in costs),
         "price": _mean_of_all(cost.price for cost in costs) if has_price else None,
         "currency": currencies.pop() if has_price else None,
@@ -179,7 +178,7 @@ def _teacher_row(runs: list[RunResult], is_one_of_several: bool) -> Row:
     per_seed = list({run.seed: run for run in reversed(runs)}.values())
     first = runs[0]
     units = {run.cost.device_unit for run in per_seed}
-    hours = _mean(run.cost.teacher_device_hours for run in per_seed) if len(units) == 1 else None
+    hours = mean(run.cost.teacher_device_hours for run in per_seed) if len(units) == 1 else None
     return {
         **_shared(runs),
         "method": f"{TEACHER} [{first.setting_digest[:6]}]" if is_one_of_several else TEACHER,
@@ -192,7 +191,7 @@ def _teacher_row(runs: list[RunResult], is_one_of_several: bool) -> Row:
         **_metrics([run.teacher.validation_metrics for run in per_seed], first.primary_metric),
         "device_hours": hours,
         "device_unit": units.pop() if len(units) == 1 else None,
-        "training_flops": _mean(run.cost.teacher_training_flops for run in per_seed),
+        "training_flops": mean(run.cost.teacher_training_flops for run in per_seed),
         "evaluation_flops": _mean_of_all(run.cost.teacher_evaluation_flops for run in per_seed),
         "teacher_warning": next((run.teacher_warning for run in per_seed if run.teacher_warning is not None), None),
         "teacher_device_hours": hours,
@@ -233,7 +232,7 @@ def _metrics(found: list[dict[str, float]], primary: str) -> Row:
         # A mean over only some of a row's seeds would be read as one over all of them.
         values = [metrics[name] for metrics in found] if all(name in metrics for metrics in found) else []
         prefix = "metric" if name == primary else name
-        row[f"{prefix}_mean"] = _mean(values)
+        row[f"{prefix}_mean"] = mean(values)
         row[f"{prefix}_std"] = statistics.stdev(values) if len(values) > 1 else None
     return row
 
@@ -243,7 +242,8 @@ def _assistants(runs: list[RunResult]) -> str:
     return chains[0] if len(set(chains)) == 1 else "/".join(chains)
 
 
-def _mean(values: Iterable[float]) -> float | None:
+def mean(values: Iterable[float]) -> float | None:
+    """The mean; None of nothing."""
     listed = list(values)
     return statistics.fmean(listed) if listed else None
 
@@ -252,7 +252,7 @@ def _mean_of_all(values: Iterable[float | None]) -> float | None:
     """The mean where nothing is missing: one over only some of a row's seeds would be read as one over all of them."""
     listed = list(values)
     found = [value for value in listed if value is not None]
-    return _mean(found) if len(found) == len(listed) else None
+    return mean(found) if len(found) == len(listed) else None
 
 
 def _mean_ratio(
@@ -260,4 +260,4 @@ def _mean_ratio(
 ) -> float | None:
     """The mean over pairs in which both have a cost, and the second one is not free."""
     costs = [(cost(run), cost(base)) for run, base in pairs]
-    return _mean(of_run / of_base for of_run, of_base in costs if of_run is not None and of_base)
+    return mean(of_run / of_base for of_run, of_base in costs if of_run is not None and of_base)

@@ -7,8 +7,6 @@ matplotlib's global figures.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from matplotlib.figure import Figure
-
 from minidisc_ray.reports.figures._base import Drawing
 from minidisc_ray.reports.figures._svg import finish, svg_text, write_figures
 from minidisc_ray.reports.figures.accuracy import accuracy_drawings
@@ -18,19 +16,13 @@ from minidisc_ray.reports.figures.structure import structure_drawings
 from minidisc_ray.reports.figures.tradeoff import tradeoff_drawings
 from minidisc_ray.run_files.result import RunResult
 
-__all__ = ["Drawing", "drawings_of", "figures_of", "svg_text", "write_figures"]
-
-
-def figures_of(results: Sequence[RunResult]) -> dict[str, Figure]:
-    """Every figure that runs have data for, by a name that is fit to be a file's.
-
-    Figures are of one task and one student scale each, and of runs whose scores may stand side by side.
-    """
-    return {drawing.name: drawing.figure for drawing in drawings_of(results)}
+__all__ = ["Drawing", "drawings_of", "svg_text", "write_figures"]
 
 
 def drawings_of(results: Sequence[RunResult], structures_of: Sequence[RunResult] | None = None) -> list[Drawing]:
-    """The same figures with their captions.
+    """Every figure that runs have data for, by a name that is fit to be a file's, with its caption.
+
+    Figures are of one task and one student scale each, and of runs whose scores may stand side by side.
 
     Args:
         results: the runs; the same one counts once.

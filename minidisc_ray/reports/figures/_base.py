@@ -1,18 +1,18 @@
 """What figures share: runs that may stand in one picture, their methods, and numbers over seeds."""
 
 import statistics
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 from matplotlib.figure import Figure
 
+from minidisc_ray.reports.comparison.checks import grouped
 from minidisc_ray.reports.figures._words import plain, seeds_text, slug
 from minidisc_ray.reports.words import FIXED_METHODS, method_name
 from minidisc_ray.run_files.result import RunResult
 
 Kind = Literal["tradeoff", "assistants", "structure", "cost", "accuracy"]
-Key = TypeVar("Key", bound=Hashable)
 
 _METHOD_ORDER = ("conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc")
 
@@ -64,14 +64,6 @@ def validation_metric(run: RunResult) -> float | None:
     return run.student.validation_metrics.get(run.primary_metric)
 
 
-def grouped(results: Sequence[RunResult], key: Callable[[RunResult], Key]) -> list[list[RunResult]]:
-    """The runs of each key together, keys in the order of their first run."""
-    groups: dict[Key, list[RunResult]] = {}
-    for result in results:
-        groups.setdefault(key(result), []).append(result)
-    return list(groups.values())
-
-
 def comparable(run: RunResult) -> tuple[Hashable, ...]:
     """What runs share whose scores may stand in one picture."""
     student = (run.task, run.student.scale_percent)
@@ -98,11 +90,6 @@ def subject_of(runs: Sequence[RunResult]) -> str:
     return f"{', '.join(parts)}, student at {first.student.scale_percent}%"
 
 
-def label_of(run: RunResult) -> str:
-    """What the run was called by the one who planned it; empty where nobody did."""
-    return str(getattr(run, "label", "") or "")
-
-
 def variants(results: Sequence[RunResult]) -> list[Variant]:
     """Runs that differ only in their seed together, in the order of the comparison's rows.
 
@@ -111,15 +98,15 @@ def variants(results: Sequence[RunResult]) -> list[Variant]:
     """
     groups = grouped(
         results,
-        lambda run: (method_name(run), label_of(run), run.objective, run.student.scale_percent, run.method_digest),
+        lambda run: (method_name(run), run.label, run.objective, run.student.scale_percent, run.method_digest),
     )
     groups.sort(key=lambda runs: _order(runs[0]))
     firsts = [runs[0] for runs in groups]
-    several_methods = len({label_of(run) or method_name(run) for run in firsts}) > 1
+    several_methods = len({run.label or method_name(run) for run in firsts}) > 1
     several_objectives = len({run.objective for run in firsts}) > 1
 
     def name(run: RunResult) -> str:
-        called = label_of(run) or method_name(run)
+        called = run.label or method_name(run)
         if not several_objectives:
             return called
         return f"{called} · {run.objective}" if several_methods else run.objective
@@ -161,4 +148,4 @@ def _assistants_text(run: RunResult) -> str:
 def _order(run: RunResult) -> tuple[object, ...]:
     fixed = tuple(-model.scale_percent for model in run.assistants) if run.method in FIXED_METHODS else ()
     place = _METHOD_ORDER.index(run.method) if run.method in _METHOD_ORDER else len(_METHOD_ORDER)
-    return place, len(run.assistants), fixed, label_of(run), run.objective != "LTSD", run.objective, run.method_digest
+    return place, len(run.assistants), fixed, run.label, run.objective != "LTSD", run.objective, run.method_digest

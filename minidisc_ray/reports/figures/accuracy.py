@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
+from minidisc_ray.reports.comparison.checks import grouped
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
     comparable,
-    grouped,
     scope_of,
     seeds_of,
     spread,
@@ -162,17 +162,14 @@ def _scale_hours(axes: Axes, data: AccuracyData) -> None:
         axes.set_xlim(low / 1.5, high * 1.5)
         decades = [mantissa * 10.0**power for power in range(-9, 10) for mantissa in (1, 2, 5)]
         ticks = [tick for tick in decades if low / 1.5 <= tick <= high * 1.5]
-        axes.xaxis.set_major_locator(FixedLocator(ticks if len(ticks) <= 7 else [t for t in ticks if _is_power(t)]))
+        powers = [tick for tick in ticks if f"{tick:e}".startswith("1.0")]
+        axes.xaxis.set_major_locator(FixedLocator(ticks if len(ticks) <= 7 else powers))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
         axes.set_xlim(0, high * 1.12 or 1)
         axes.xaxis.set_major_locator(style.round_ticks(6))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def _is_power(value: float) -> bool:
-    return f"{value:e}".startswith("1.0")
 
 
 def _name_front(axes: Axes, data: AccuracyData) -> None:

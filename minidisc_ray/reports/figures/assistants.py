@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from minidisc_ray.reports.comparison.checks import grouped
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
     Spread,
     comparable,
-    grouped,
-    label_of,
     scope_of,
     seeds_of,
     spread,
@@ -126,7 +125,7 @@ def assistants_drawings(results: Sequence[RunResult]) -> list[Drawing]:
 
 def _special_name(run: RunResult) -> str:
     """A name that says more than the method's own."""
-    return label_of(run) or ("" if method_name(run) == "MiniDisc" else method_name(run))
+    return run.label or ("" if method_name(run) == "MiniDisc" else method_name(run))
 
 
 def _tick(bar: AssistantsBar, num_bars: int) -> str:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from minidisc_ray.reports.comparison.checks import grouped
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
     Variant,
     comparable,
-    grouped,
     scope_of,
     seeds_of,
     subject_of,
@@ -21,7 +21,6 @@ from minidisc_ray.reports.figures._svg import finish
 from minidisc_ray.reports.figures._words import plain, slug
 from minidisc_ray.reports.words import hours_text
 from minidisc_ray.run_files.result import RunResult
-from minidisc_ray.run_files.result_costs import StageCost
 
 _COLORS = {
     "importance": style.YELLOW,
@@ -142,16 +141,12 @@ def _bar(variant: Variant) -> CostBar:
     count = len(variant.runs)
     hours: dict[str, float] = {}
     outside = 0.0
-    for stage in _stages(variant.runs):
+    for stage in (stage for run in variant.runs for stage in run.cost.stages):
         if stage.in_ratio:
             hours[stage.stage] = hours.get(stage.stage, 0.0) + stage.device_hours / count
         else:
             outside += stage.device_hours / count
     return CostBar(variant.name, hours, outside, count)
-
-
-def _stages(runs: Sequence[RunResult]) -> Iterable[StageCost]:
-    return (stage for run in runs for stage in run.cost.stages)
 
 
 def _in_order(sequences: Iterable[list[str]]) -> list[str]:

@@ -10,8 +10,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
+from minidisc_ray.reports.comparison.checks import grouped
 from minidisc_ray.reports.figures import _style as style
-from minidisc_ray.reports.figures._base import Drawing, comparable, grouped, label_of, scope_of, subject_of, variants
+from minidisc_ray.reports.figures._base import Drawing, comparable, scope_of, subject_of, variants
 from minidisc_ray.reports.figures._svg import finish
 from minidisc_ray.reports.figures._words import plain, slug
 from minidisc_ray.reports.words import method_name
@@ -101,7 +102,7 @@ def structure_drawings(results: Sequence[RunResult]) -> list[Drawing]:
 
 
 def _drawing(data: StructureData, run: RunResult, extra: str) -> Drawing:
-    called = plain(extra or label_of(run) or method_name(run))
+    called = plain(extra or run.label or method_name(run))
     title = f"Heads and neurons kept in each layer ({called}): {subject_of([run])}"
     has_student = run.student_source is None
     models = len(data.columns) - 1 - has_student

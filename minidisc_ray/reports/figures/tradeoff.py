@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from minidisc_ray.reports.comparison.checks import grouped
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
     Spread,
     comparable,
-    grouped,
-    label_of,
     scope_of,
     spread,
     subject_of,
@@ -141,7 +140,7 @@ def _figures_of_setting(runs: list[RunResult]) -> list[tuple[list[RunResult], st
 def _drawing(data: TradeoffData, first: RunResult, extra: str) -> Drawing:
     objective = "" if first.objective == "LTSD" else first.objective
     parts = ["tradeoff", scope_of(first), *(slug(text) for text in (objective, extra) if text)]
-    called = plain(extra or label_of(first))
+    called = plain(extra or first.label)
     title = f"Trade-off of assistants{f' ({called})' if called else ''}: {subject_of([first])}"
     seeds = [
         f"{method}: {seeds_text(count)}"

@@ -8,7 +8,7 @@ from rich.table import Table
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.reports.cells import text_cell
 from minidisc_ray.reports.words import hours_text, metric_title, percent_text, share_text, trained_text
-from minidisc_ray.run_files.result import RunResult, TrialRecord
+from minidisc_ray.run_files.result import CandidateRecord, RunResult, TrialRecord
 
 CHOSEN_MARK = "◀ chosen"
 BEST_MARK = "◀ best"
@@ -16,15 +16,9 @@ BEST_MARK = "◀ best"
 
 @dataclass(frozen=True)
 class CandidateRow:
-    """A candidate as plain data: metric and shares in [0, 1], the scale in percent."""
+    """A candidate as plain data, with whether it was chosen."""
 
-    scale_percent: int
-    metric: float
-    lambda_tradeoff: float
-    negative_derivative: float
-    trained: bool
-    heads_share: float | None
-    neurons_share: float | None
+    candidate: CandidateRecord
     chosen: bool
 
 
@@ -39,19 +33,8 @@ class TrialRow:
 def candidate_rows(result: RunResult) -> list[CandidateRow]:
     """The candidates, largest first."""
     chosen = {model.scale_percent for model in result.assistants}
-    return [
-        CandidateRow(
-            scale_percent=candidate.scale_percent,
-            metric=candidate.metric,
-            lambda_tradeoff=candidate.lambda_tradeoff,
-            negative_derivative=candidate.negative_derivative,
-            trained=candidate.trained,
-            heads_share=candidate.kept_share.get("heads"),
-            neurons_share=candidate.kept_share.get("neurons"),
-            chosen=candidate.scale_percent in chosen,
-        )
-        for candidate in sorted(result.candidates, key=lambda candidate: -candidate.scale_percent)
-    ]
+    largest_first = sorted(result.candidates, key=lambda candidate: -candidate.scale_percent)
+    return [CandidateRow(candidate, candidate.scale_percent in chosen) for candidate in largest_first]
 
 
 def trial_rows(result: RunResult) -> list[TrialRow]:
@@ -90,14 +73,15 @@ def candidate_table(result: RunResult) -> Table:
         table.add_column(heading, justify="right", overflow="fold")
     table.add_column("", overflow="fold")
     for row in candidate_rows(result):
+        candidate = row.candidate
         cells = (
-            f"{row.scale_percent}%",
-            percent_text(row.metric),
-            f"{row.lambda_tradeoff:.4f}",
-            f"{row.negative_derivative:.3f}",
-            trained_text(row.trained),
-            share_text(row.heads_share),
-            share_text(row.neurons_share),
+            f"{candidate.scale_percent}%",
+            percent_text(candidate.metric),
+            f"{candidate.lambda_tradeoff:.4f}",
+            f"{candidate.negative_derivative:.3f}",
+            trained_text(candidate.trained),
+            share_text(candidate.kept_share.get("heads")),
+            share_text(candidate.kept_share.get("neurons")),
             CHOSEN_MARK if row.chosen else "",
         )
         table.add_row(*map(text_cell, cells), style="bold" if row.chosen else None)

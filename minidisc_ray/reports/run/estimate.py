@@ -70,7 +70,10 @@ def _timed(estimate: Estimate) -> Section:
         (
             Column("Stage", tuple(_name(found) for found in timed), is_number=False),
             Column("Steps", tuple(str(found.num_steps or "") for found in timed)),
-            Column("Mean step, ms", tuple(_milliseconds(found) for found in timed)),
+            Column(
+                "Mean step, ms",
+                tuple(f"{1000 * found.step_seconds:.3g}" if found.step_seconds is not None else "" for found in timed),
+            ),
             Column("Spread", tuple(_spread(found) for found in timed)),
             Column("Seconds", tuple(f"{found.seconds:.1f}" for found in timed)),
         ),
@@ -79,10 +82,6 @@ def _timed(estimate: Estimate) -> Section:
 
 def _name(found: Timed) -> str:
     return f"{found.stage} {found.scale_percent}%" if found.stage in ("assistant", "student") else found.stage
-
-
-def _milliseconds(found: Timed) -> str:
-    return "" if found.step_seconds is None else f"{1000 * found.step_seconds:.3g}"
 
 
 def _spread(found: Timed) -> str:

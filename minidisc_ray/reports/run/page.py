@@ -32,37 +32,13 @@ def write_report(folder: Path, result: RunResult, others: Sequence[RunResult] = 
         UserError: if the others cannot stand in one table with the run.
     """
     # Here and not above: only what writes a page should pay for importing matplotlib.
-    from minidisc_ray.reports.figures import write_figures
+    from minidisc_ray.reports.figures import drawings_of, write_figures
 
-    drawings = _drawings(result, others)
-    page = _page(result, others, drawings, _config_text(folder))
+    drawings = drawings_of([result, *others], structures_of=[result])
+    context = _context(result, others) | _figures(result, drawings) | {"config_text": _config_text(folder)}
+    page = environment().get_template(_TEMPLATE).render(context)
     write_figures(folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
     return write_page(folder / "report.html", page)
-
-
-def report_page(result: RunResult, others: Sequence[RunResult] = (), config_text: str = "") -> str:
-    """The page itself, with its figures inside; everything that came from a recipe or a data set is escaped.
-
-    Args:
-        result: the run that the page tells.
-        others: runs to compare it with.
-        config_text: the resolved ``config.yaml``, if it is at hand.
-
-    Raises:
-        UserError: if the others cannot stand in one table with the run.
-    """
-    return _page(result, others, _drawings(result, others), config_text)
-
-
-def _page(result: RunResult, others: Sequence[RunResult], drawings: Sequence["Drawing"], config_text: str) -> str:
-    context = _context(result, others) | _figures(result, drawings) | {"config_text": config_text}
-    return environment().get_template(_TEMPLATE).render(context)
-
-
-def _drawings(result: RunResult, others: Sequence[RunResult]) -> list["Drawing"]:
-    from minidisc_ray.reports.figures import drawings_of
-
-    return drawings_of([result, *others], structures_of=[result])
 
 
 def _figures(result: RunResult, drawings: Sequence["Drawing"]) -> dict[str, Any]:
@@ -171,28 +147,24 @@ def _exact(result: RunResult) -> list[tuple[str, str]]:
         found += [(f"{name}, {key} on selection", value) for key, value in model.selection_metrics.items()]
         found += [(f"{name}, {key} on validation", value) for key, value in model.validation_metrics.items()]
     found += [(f"Majority class, {key} on validation", value) for key, value in result.majority_metrics.items()]
-    steps = {
-        "Median step of the student's distillation, seconds": result.student_step_seconds,
-        "Memory that its largest step adds, bytes": result.student_step_memory_bytes,
-    }
-    found += [(name, value) for name, value in steps.items() if value is not None]
     found += [
+        ("Median step of the student's distillation, seconds", result.student_step_seconds),
+        ("Memory that its largest step adds, bytes", result.student_step_memory_bytes),
         ("Device-hours", result.cost.device_hours),
         ("Training FLOPs", result.cost.training_flops),
         ("Training FLOPs the plan estimated", result.closed_form_training_flops),
-        *_known("Evaluation FLOPs", result.cost.evaluation_flops),
-        *_known("Evaluation FLOPs the plan estimated", result.closed_form_evaluation_flops),
+        ("Evaluation FLOPs", result.cost.evaluation_flops),
+        ("Evaluation FLOPs the plan estimated", result.closed_form_evaluation_flops),
         ("Teacher device-hours", result.cost.teacher_device_hours),
         ("Teacher training FLOPs", result.cost.teacher_training_flops),
-        *_known("Teacher evaluation FLOPs", result.cost.teacher_evaluation_flops),
+        ("Teacher evaluation FLOPs", result.cost.teacher_evaluation_flops),
         ("Start-up device-hours", result.cost.startup_device_hours),
         ("Useful device-hours", result.cost.useful_device_hours),
         ("Lost device-hours", result.cost.lost_device_hours),
-        *((f"Candidate at {row.scale_percent}%, metric", row.metric) for row in candidate_rows(result)),
+        *(
+            (f"Candidate at {row.candidate.scale_percent}%, metric", row.candidate.metric)
+            for row in candidate_rows(result)
+        ),
     ]
-    return [(name, repr(value)) for name, value in found]
-
-
-def _known(name: str, value: float | None) -> list[tuple[str, float]]:
-    """A value under its name; nothing where it was not counted."""
-    return [] if value is None else [(name, value)]
+    # Nothing stands there for what was not counted.
+    return [(name, repr(value)) for name, value in found if value is not None]

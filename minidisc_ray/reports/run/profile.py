@@ -1,20 +1,14 @@
 """Measured inference as a table, or for another program."""
 
-import io
-import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import pandas as pd
-from rich.console import Console
 
-from minidisc_ray.configs.printable import printable_json
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.inference.profile import BATCH_ROWS, MEASURED, ProfileRow
-from minidisc_ray.reports.cells import PIPE_COLUMNS, text_cell
 from minidisc_ray.reports.comparison.columns import Column, Row, Section, records
-from minidisc_ray.reports.comparison.render import Format, _escaped, _markdown_row, _table, _that_fit, csv_text
+from minidisc_ray.reports.comparison.render import Format, written
 from minidisc_ray.reports.words import count_text, ratio_text
 
 # Both count the same matrix products, so they differ only where one of them is wrong.
@@ -34,16 +28,8 @@ def render_profile(frame: pd.DataFrame, format: Format, width: int | None = None
         format: what to write.
         width: columns of the terminal, for ``table`` alone; by default the terminal's own.
     """
-    match format:
-        case "csv":
-            return csv_text(frame)
-        case "json":
-            return printable_json(json.dumps(records(frame), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
-        case "md":
-            return _markdown(records(frame))
-        case "table":
-            return _terminal(records(frame), width or shutil.get_terminal_size((PIPE_COLUMNS, 24)).columns)
-    raise ValueError(f"format is {format!r}; it must be table, md, csv or json")
+    rows = records(frame)
+    return written(format, frame, rows, _sections(rows), profile_footnotes(rows), width)
 
 
 def profile_footnotes(rows: list[Row]) -> list[str]:
@@ -126,38 +112,3 @@ def _latency(row: Row, batch: str) -> str:
 def _number(value: float) -> str:
     """Three significant digits, all whole digits above that."""
     return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
-
-
-def _terminal(rows: list[Row], width: int) -> str:
-    stream = io.StringIO()
-    # As in the comparison: names are never markup, and a pipe receives no colours.
-    console = Console(
-        file=stream, width=width, markup=False, highlight=False, emoji=False, force_terminal=False, color_system=None
-    )
-    left_out: list[str] = []
-    for section in _sections(rows):
-        console.print(text_cell(section.title))
-        if section.columns:
-            columns = _that_fit(section, width)
-            left_out += [column.heading for column in section.columns if column not in columns]
-            console.print(_table(columns))
-        console.print()
-    notes = profile_footnotes(rows)
-    if left_out:
-        notes.append(f"Left out at this width: {', '.join(dict.fromkeys(left_out))}; csv and json have them.")
-    for note in notes:
-        console.print(text_cell(note))
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
-
-
-def _markdown(rows: list[Row]) -> str:
-    lines: list[str] = []
-    for section in _sections(rows):
-        lines += [f"**{_escaped(section.title)}**", ""]
-        if section.columns:
-            lines.append(_markdown_row([column.heading for column in section.columns]))
-            lines.append(_markdown_row(["---:" if column.is_number else ":---" for column in section.columns]))
-            cells = zip(*(column.cells for column in section.columns), strict=True)
-            lines += [*(_markdown_row([_escaped(cell) for cell in row]) for row in cells), ""]
-    lines += [f"- {_escaped(note)}" for note in profile_footnotes(rows)]
-    return "\n".join(lines) + "\n"

@@ -12,7 +12,7 @@ from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.driver.driver import DRIVER_FILE, Driver, driver_of, seems_alive, unreadable_driver
 from minidisc_ray.files.reading import open_regular
 from minidisc_ray.files.writing import read_json
-from minidisc_ray.reports.storage.status import RunStatus, look_at, unreadable
+from minidisc_ray.reports.storage.status import RunStatus, look_at, unreadable, written_at
 from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.plan import MAIN_TRIAL
@@ -215,11 +215,4 @@ def _size_and_time(folder: Path) -> tuple[int, float]:
                         youngest = max(youngest, stat.st_mtime)
         except OSError:
             continue
-    return size, youngest or _modified(folder)
-
-
-def _modified(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:
-        return 0.0
+    return size, youngest or written_at(folder) or 0.0

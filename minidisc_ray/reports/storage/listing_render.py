@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -12,7 +11,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from minidisc_ray.configs.printable import printable_json
+from minidisc_ray.configs.printable import json_text
 from minidisc_ray.reports.cells import csv_cell, text_cell
 from minidisc_ray.reports.storage.listing import Listed
 from minidisc_ray.reports.words import age_text, hours_text, metric_title, percent_text
@@ -35,7 +34,7 @@ def listing_text(entries: Sequence[Listed], format: str) -> str:  # noqa: A002 t
     """The listing as csv or json: every value in full, times in UTC; no text of csv is a formula."""
     rows = [_record(entry) for entry in entries]
     if format == "json":
-        return printable_json(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+        return json_text(rows)
     stream = io.StringIO()
     writer = csv.DictWriter(stream, [field.name for field in fields(Listed)], lineterminator="\n")
     writer.writeheader()

@@ -106,7 +106,7 @@ def _statuses(folder: Path) -> list[RunStatus]:
         return look_at(folder)[0] if _is_run(folder) else []
     except OSError as error:
         reason = f"cannot be read ({error.strerror})"
-        return [_without_progress(folder.name, "stale", reason, _written_at(folder) or time.time())]
+        return [_without_progress(folder.name, "stale", reason, written_at(folder) or time.time())]
 
 
 def _is_run(folder: Path) -> bool:
@@ -118,7 +118,7 @@ def _is_run(folder: Path) -> bool:
 def look_at(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
     """Where one run stands, trial by trial, and the result of a finished one; damaged files are told as such."""
     live = _progress(folder)
-    finished_at = _written_at(folder / "result.json")
+    finished_at = written_at(folder / "result.json")
     if finished_at is not None:
         result = _result(folder)
         # A run that was started anew over an older result is live again.
@@ -129,13 +129,14 @@ def look_at(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
             return [_without_progress(folder.name, "failed", "result.json cannot be read", finished_at)], None
     if live:
         return [_live(folder.name, entry) for entry in live], None
-    written_at = _written_at(folder / "config.yaml") or _written_at(folder) or time.time()
+    changed_at = written_at(folder / "config.yaml") or written_at(folder) or time.time()
     if (reason := read_failure(folder, MAIN_TRIAL)) is not None:
-        return [_without_progress(folder.name, "failed", reason, written_at)], None
-    if _has_unreadable_progress(folder):
-        return [_without_progress(folder.name, "stale", "its progress cannot be read", written_at)], None
+        return [_without_progress(folder.name, "failed", reason, changed_at)], None
+    progress = folder / "progress"
+    if progress.is_file() or any(progress.glob("*.json")):
+        return [_without_progress(folder.name, "stale", "its progress cannot be read", changed_at)], None
     # It may be long in a queue: only what has begun and is no longer heard of is stale.
-    return [_without_progress(folder.name, "waiting", "not begun", written_at)], None
+    return [_without_progress(folder.name, "waiting", "not begun", changed_at)], None
 
 
 def _finished(run: str, result: RunResult, finished_at: float) -> RunStatus:
@@ -181,12 +182,6 @@ def _progress(folder: Path) -> list[Progress]:
         return []
 
 
-def _has_unreadable_progress(folder: Path) -> bool:
-    """Whether there is progress all the same where :func:`_progress` found none."""
-    path = folder / "progress"
-    return path.is_file() or any(path.glob("*.json"))
-
-
 def _result(folder: Path) -> RunResult | None:
     try:
         return load_result(folder)
@@ -194,7 +189,8 @@ def _result(folder: Path) -> RunResult | None:
         return None
 
 
-def _written_at(path: Path) -> float | None:
+def written_at(path: Path) -> float | None:
+    """When a file or folder was last changed; None where that cannot be seen."""
     try:
         return path.stat().st_mtime
     except OSError:

@@ -6,8 +6,7 @@ from minidisc_ray.evaluation.assumptions import Share
 from minidisc_ray.evaluation.intervals import Interval
 from minidisc_ray.evaluation.rules import BestStudentRule, NoAssistantRule, ParameterRatioRule
 from minidisc_ray.reports.comparison.columns import Column, Section
-from minidisc_ray.study.assumptions import Assumptions
-from minidisc_ray.study.findings import Finding, Findings, TaskAgreement
+from minidisc_ray.study.findings import Assumptions, Finding, Findings, TaskAgreement
 
 SAME_PREDICTIONS = "the same predictions"
 NEEDS_NOTHING = "nothing"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from minidisc_ray.configs.printable import printable_json
+from minidisc_ray.configs.printable import json_text
 from minidisc_ray.configs.redact import redact, redacted
 from minidisc_ray.configs.study_base import StudyConfig
 from minidisc_ray.files.writing import write_text
@@ -41,8 +41,7 @@ def render_whole_study(table: StudyTable, findings: Findings, format: Format, wi
     if format == "csv":
         return redact(text)
     if format == "json":
-        whole = redacted(json.loads(text) | {"findings": asdict(findings)})
-        return printable_json(json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+        return json_text(redacted(json.loads(text) | {"findings": asdict(findings)}))
     sections, notes = finding_sections(findings, table.num_seeds), finding_notes(findings, table.num_seeds)
     if not sections and not notes:
         return redact(text)

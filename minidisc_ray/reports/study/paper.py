@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import isqrt
 
-from minidisc_ray.configs.study_base import AVERAGE, COST, FLOPS, TEACHER_ROW, PaperConfig, PaperTableConfig
+from minidisc_ray.configs.study_base import AVERAGE, COST, FLOPS, PaperConfig, PaperTableConfig
 from minidisc_ray.run_files.result import ModelRecord
 
 _NO_METRICS = {AVERAGE, COST, FLOPS}
@@ -83,11 +83,6 @@ def average_of(table: PaperTableConfig) -> tuple[str, ...]:
         return table.average_of
     figures = [figures for by_scale in table.rows.values() for figures in by_scale.values()]
     return tuple(dict.fromkeys(column for row in figures for column in row if column not in _NO_METRICS))
-
-
-def teacher_row(table: PaperTableConfig | None, columns: Sequence[str]) -> dict[str, float]:
-    """The teacher's printed figures."""
-    return printed_row(table, TEACHER_ROW, None, columns)
 
 
 def _layers(count: int) -> str:

@@ -1,15 +1,13 @@
 """A study's table for the terminal, for a document or for another program."""
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
 
-from minidisc_ray.configs.printable import printable_json
 from minidisc_ray.configs.study_base import AVERAGE, COST, FLOPS
 from minidisc_ray.reports.comparison.columns import Column, Section, records
-from minidisc_ray.reports.comparison.render import Format, csv_text, markdown_text, terminal_text
+from minidisc_ray.reports.comparison.render import Format, written
 from minidisc_ray.reports.study.paper import size_text
 from minidisc_ray.reports.study.table import Block, StudyRow, StudyTable
 from minidisc_ray.reports.words import count_text, ratio_text
@@ -28,16 +26,17 @@ def render_study(table: StudyTable, format: Format, width: int | None = None) ->
         format: what to write.
         width: columns of the terminal, for ``table`` alone; by default the terminal's own.
     """
-    match format:
-        case "csv":
-            return csv_text(study_frame(table))
-        case "json":
-            return printable_json(json.dumps(_as_json(table), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
-        case "md":
-            return markdown_text(study_sections(table), table.notes)
-        case "table":
-            return terminal_text(study_sections(table), table.notes, width)
-    raise ValueError(f"format is {format!r}; it must be table, md, csv or json")
+    frame = study_frame(table)
+    document = {
+        "study": table.name,
+        "title": table.title,
+        "budget": table.budget,
+        "rows": records(frame),
+        "notes": list(table.notes),
+        "failed": table.failed,
+        "unfinished": list(table.unfinished),
+    }
+    return written(format, frame, document, study_sections(table), table.notes, width)
 
 
 def study_frame(table: StudyTable) -> pd.DataFrame:
@@ -155,16 +154,3 @@ def _record(table: StudyTable, block: Block, row: StudyRow) -> dict[str, Any]:
     record["evaluation_flops"] = row.evaluation_flops
     record |= {f"paper_{key}": value for key, value in (row.printed or {}).items()}
     return record | {"runs": " ".join(row.runs)}
-
-
-def _as_json(table: StudyTable) -> dict[str, Any]:
-    frame = study_frame(table)
-    return {
-        "study": table.name,
-        "title": table.title,
-        "budget": table.budget,
-        "rows": records(frame),
-        "notes": list(table.notes),
-        "failed": table.failed,
-        "unfinished": list(table.unfinished),
-    }

@@ -1,9 +1,10 @@
 """One cell of a study's table: a score's mean and deviation over seeds, or what has become of it instead."""
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from minidisc_ray.reports.comparison.table import mean
 from minidisc_ray.reports.study.marks import Marks
 from minidisc_ray.reports.words import percent_text
 from minidisc_ray.run_files.result import RunResult
@@ -88,12 +89,6 @@ def average_of_row(scores: Sequence[Score]) -> Score:
         # Letters of single columns say enough where all seeds are there.
         marks=tuple(dict.fromkeys(mark for score in scores for mark in score.marks)),
     )
-
-
-def mean(values: Iterable[float]) -> float | None:
-    """The mean; None of nothing."""
-    found = list(values)
-    return statistics.fmean(found) if found else None
 
 
 def _what_went_wrong(run: Outcome) -> str | None:

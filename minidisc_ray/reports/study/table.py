@@ -7,13 +7,13 @@ from typing import Literal
 from minidisc_ray.configs.study_base import TEACHER_ROW, StudyConfig
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.reports.comparison.checks import check_comparable, check_same
-from minidisc_ray.reports.comparison.table import MAJORITY, flops_ratio
+from minidisc_ray.reports.comparison.table import MAJORITY, flops_ratio, mean
 from minidisc_ray.reports.study.columns import ScoreColumn, columns_of
 from minidisc_ray.reports.study.learning import learning_warnings
 from minidisc_ray.reports.study.marks import Marks
 from minidisc_ray.reports.study.notes import notes_of
-from minidisc_ray.reports.study.paper import printed_for, printed_row, teacher_row
-from minidisc_ray.reports.study.scores import Score, average_of_row, mean, score_of
+from minidisc_ray.reports.study.paper import printed_for, printed_row
+from minidisc_ray.reports.study.scores import Score, average_of_row, score_of
 from minidisc_ray.run_files.result import ModelRecord, RunResult
 from minidisc_ray.study.cells import Outcome
 
@@ -147,7 +147,7 @@ def _block(study: StudyConfig, teacher: str | None, outcomes: Sequence[Outcome],
     record = results[0].teacher if results else None
     table = printed_for(study.paper, record)
     keys = [column.key for column in columns]
-    rows = [_teacher_row(teacher, columns, outcomes, teacher_row(table, keys))]
+    rows = [_teacher_row(teacher, columns, outcomes, printed_row(table, TEACHER_ROW, None, keys))]
     found: dict[tuple[str, int | None], list[Outcome]] = {}
     for outcome in outcomes:
         found.setdefault((outcome.cell.method, outcome.cell.scale_percent), []).append(outcome)

@@ -37,10 +37,10 @@ def titles(items):
 def test_an_item_waits_for_what_it_needs(run):
     queue = ItemQueue([item(run, "teacher"), item(run, "student", ["teacher"]), item(run, "other")])
     assert [queue.next_item().title, queue.next_item().title, queue.next_item()] == ["teacher", "other", None]
-    assert not queue.is_empty
+    assert queue.waiting
     assert queue.close("teacher", None) == []
     assert queue.next_item().title == "student"
-    assert queue.is_empty
+    assert not queue.waiting
     assert titles(queue.running()) == ["other", "student"]
     assert queue.open_titles() == {"other", "student"}
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,30 +15,30 @@ from ray_kit import command_of, prepared_run, wait_until
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.driver.driver import process_start
 from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
-from minidisc_ray.ray_backend.policies.retries import Attempts, RetryPolicy
+from minidisc_ray.ray_backend.policies.retries import RetryPolicy, Waits
 from minidisc_ray.ray_backend.supervision.leaving import EXIT_PREEMPTED
 from minidisc_ray.ray_backend.supervision.stalls import Place, StallWatch, _kill, place_of
 from minidisc_ray.run_files.progress import Progress
 
 
 def test_waits_double_and_attempts_are_bounded():
-    attempts = Attempts(RetryPolicy(max_failures=3, first_wait_seconds=5.0))
-    assert [attempts.wait_after(False) for _ in range(5)] == [5.0, 10.0, 20.0, None, None]
+    waits = Waits(RetryPolicy(max_failures=3, first_wait_seconds=5.0), time.monotonic)
+    assert [waits.wait_after("a", False) for _ in range(5)] == [5.0, 10.0, 20.0, None, None]
     assert RetryPolicy(100, 300.0).wait_seconds(90) == 300.0
 
 
 def test_to_be_told_to_leave_is_no_failure_but_bounded_too():
     policy = RetryPolicy(max_failures=1, first_wait_seconds=5.0)
-    attempts = Attempts(policy)
-    assert [attempts.wait_after(True) for _ in range(policy.max_preemptions)] == [0.0] * policy.max_preemptions
-    assert attempts.wait_after(False) == 5.0, "a crash afterwards is the first"
-    assert attempts.wait_after(True) is None
-    assert attempts.number > policy.max_preemptions
+    waits = Waits(policy, time.monotonic)
+    assert [waits.wait_after("a", True) for _ in range(policy.max_preemptions)] == [0.0] * policy.max_preemptions
+    assert waits.wait_after("a", False) == 5.0, "a crash afterwards is the first"
+    assert waits.wait_after("a", True) is None
+    assert waits.number("a") > policy.max_preemptions
 
 
 def test_without_failures_allowed_nothing_is_tried_again():
-    assert Attempts(RetryPolicy(0, 5.0)).wait_after(True) is None
-    assert Attempts(RetryPolicy(0, 5.0)).wait_after(False) is None
+    assert Waits(RetryPolicy(0, 5.0), time.monotonic).wait_after("a", True) is None
+    assert Waits(RetryPolicy(0, 5.0), time.monotonic).wait_after("a", False) is None
 
 
 def test_an_item_goes_out_again_after_its_wait_and_others_meanwhile(tmp_path):

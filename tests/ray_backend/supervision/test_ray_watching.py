@@ -5,7 +5,13 @@ import time
 
 import pytest
 
-from minidisc_ray.ray_backend.supervision.watching import is_stopped, watched
+from minidisc_ray.ray_backend.supervision.watching import in_thread, is_stopped
+
+
+def watch(action, check):
+    with in_thread(action) as is_running:
+        while is_running():
+            check()
 
 
 def stop():
@@ -21,7 +27,7 @@ def test_what_is_stopped_has_left_before_the_caller_goes_on():
         left.set()
 
     with pytest.raises(KeyboardInterrupt, match="anna on laptop"):
-        watched(work, (), stop)
+        watch(work, stop)
     assert left.is_set()
     assert is_stopped()
 
@@ -29,14 +35,14 @@ def test_what_is_stopped_has_left_before_the_caller_goes_on():
 def test_what_does_not_leave_is_not_waited_for_long():
     is_over, started = threading.Event(), time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        watched(is_over.wait, (60,), stop)
+        watch(lambda: is_over.wait(60), stop)
     assert time.monotonic() - started < 10
     is_over.set()
 
 
 def test_a_failure_is_the_callers_and_the_next_run_is_not_stopped():
     with pytest.raises(KeyboardInterrupt):
-        watched(time.sleep, (1,), stop)
+        watch(lambda: time.sleep(1), stop)
     seen = []
 
     def fail():
@@ -44,5 +50,5 @@ def test_a_failure_is_the_callers_and_the_next_run_is_not_stopped():
         raise ValueError("work failed")
 
     with pytest.raises(ValueError, match="work failed"):
-        watched(fail, (), lambda: None)
+        watch(fail, lambda: None)
     assert seen == [False]

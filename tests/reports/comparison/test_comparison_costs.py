@@ -4,11 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from reports_builder import run_result, several_seeds
+from reports_builder import report_page, run_result, several_seeds
 
 from minidisc_ray.reports.comparison.render import render
 from minidisc_ray.reports.comparison.table import compare
-from minidisc_ray.reports.run.page import report_page
 from minidisc_ray.run_files.result import RunResult, load_result
 from minidisc_ray.run_files.result_costs import AttemptCost, CostRecord
 

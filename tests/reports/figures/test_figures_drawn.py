@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from reports_builder import model, run_result, several_objectives, several_seeds, stage
 
-from minidisc_ray.reports.figures import drawings_of, figures_of, svg_text, write_figures
+from minidisc_ray.reports.figures import drawings_of, svg_text, write_figures
 from minidisc_ray.reports.figures.accuracy import (
     AccuracyData,
     MethodPoint,
@@ -28,6 +28,10 @@ from minidisc_ray.run_files.result import RunResult
 
 class Labelled(RunResult):
     label: str = ""
+
+
+def figures_of(results):
+    return {drawing.name: drawing.figure for drawing in drawings_of(results)}
 
 
 def chain(num_assistants: int, seed: int, metric: float, label: str = "") -> RunResult:

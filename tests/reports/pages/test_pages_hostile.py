@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from reports_builder import run_result, several_seeds
-from study_kit import study_of
+from reports_builder import report_page, run_result, several_seeds
+from study_kit import cells_of, study_of
 
 from minidisc_ray.reports.comparison.render import csv_text, render
 from minidisc_ray.reports.comparison.table import compare
-from minidisc_ray.reports.run.page import report_page, write_report
+from minidisc_ray.reports.run.page import write_report
 from minidisc_ray.reports.study.page import render_whole_study, write_study
 from minidisc_ray.reports.study.table import study_table
 from minidisc_ray.run_files.result import RunResult
-from minidisc_ray.study.cells import Outcome, cells_of
+from minidisc_ray.study.cells import Outcome
 from minidisc_ray.study.findings import Findings
 
 HOSTILE = [

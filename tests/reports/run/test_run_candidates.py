@@ -24,10 +24,10 @@ def shown(table: Table) -> str:
 
 def test_candidates_with_the_chosen_one_marked():
     rows = candidate_rows(run_result("minidisc"))
-    assert [row.scale_percent for row in rows] == [55, 40, 25]
+    assert [row.candidate.scale_percent for row in rows] == [55, 40, 25]
     assert [row.chosen for row in rows] == [False, True, False]
-    assert rows[1].lambda_tradeoff == pytest.approx(0.865 + 0.2 * 0.6)
-    assert not rows[1].trained
+    assert rows[1].candidate.lambda_tradeoff == pytest.approx(0.865 + 0.2 * 0.6)
+    assert not rows[1].candidate.trained
 
 
 def test_candidate_table_fits():

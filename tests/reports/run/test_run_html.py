@@ -4,11 +4,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from reports_builder import model, run_result, several_objectives, several_seeds
+from reports_builder import model, report_page, run_result, several_objectives, several_seeds
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.pages.page import sort_value
-from minidisc_ray.reports.run.page import report_page, write_report
+from minidisc_ray.reports.run.page import write_report
 
 _VOID = {"meta", "br", "link", "img", "hr", "input"}
 

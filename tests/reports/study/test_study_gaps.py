@@ -5,14 +5,14 @@ import re
 
 import pytest
 from reports_builder import BASE, PAPER, TASKS, cost, model, outcomes_of, scores
-from study_kit import study_of
+from study_kit import cells_of, study_of
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.study.page import write_study
 from minidisc_ray.reports.study.render import render_study
 from minidisc_ray.reports.study.table import study_table
 from minidisc_ray.run_files.result import TrialRecord
-from minidisc_ray.study.cells import Outcome, cells_of
+from minidisc_ray.study.cells import Outcome
 from minidisc_ray.study.findings import Findings
 
 DASH = "\N{EN DASH}"
