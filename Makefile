@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test chaos lint recipes clean
+.PHONY: setup demo test chaos bench lint recipes clean
 
 setup: $(VENV)/.installed
 
@@ -20,6 +20,9 @@ test: setup
 
 chaos: setup
 	$(BIN)/python -m pytest -m chaos_long -s tests/chaos
+
+bench: setup
+	$(BIN)/python benchmarks/bench.py
 
 lint: setup
 	$(BIN)/ruff check .

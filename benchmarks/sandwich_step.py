@@ -64,17 +64,43 @@ class Setting:
     structures: dict[int, Structure]
 
 
+@dataclass
+class Measured:
+    """Seconds of each batch by the way it was trained, and what was timed."""
+
+    times: dict[str, list[float]]
+    lengths: list[int]
+
+    def ratios(self, way: str) -> list[float]:
+        """Another way's seconds over ours, batch by batch."""
+        return [theirs / ours for theirs, ours in zip(self.times[way], self.times["ours"], strict=True)]
+
+
 def main() -> None:
     """Time the three in turn and print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=15, help="batches that are timed")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    found = measure(arguments.steps, arguments.threads)
+    print(f"{arguments.steps} MRPC batches of {BATCH_SIZE}, longest row {min(found.lengths)}-{max(found.lengths)} "
+          f"tokens, {arguments.threads} threads, torch {torch.__version__}")  # fmt: skip
+    for name, values in found.times.items():
+        median, low, high = (1e3 * value for value in (statistics.median(values), min(values), max(values)))
+        print(f"{name:9} {median:8.1f} ms (median; {low:.1f} to {high:.1f})")
+    textbook, matmul = found.ratios("textbook"), found.ratios("matmul")
+    print(f"(a) {statistics.median(textbook):.1f}x faster than the textbook way "
+          f"({min(textbook):.1f} to {max(textbook):.1f})")  # fmt: skip
+    print(f"(b) {statistics.median(matmul):.0%} of the machine's matmul speed "
+          f"({min(matmul):.0%} to {max(matmul):.0%})")  # fmt: skip
 
+
+def measure(num_steps: int, num_threads: int) -> Measured:
+    """Time so many batches; needs MINIDISC_DATA and MINIDISC_MODELS."""
+    torch.set_num_threads(num_threads)
     setting = prepare()
     ours, textbook, matmul = SandwichStep(setting), TextbookStep(setting), matrix_product()
-    batches = epoch_batches(setting.rows.lengths, BATCH_SIZE, seed=0, epoch=0)[: arguments.steps + 2]
+    batches = epoch_batches(setting.rows.lengths, BATCH_SIZE, seed=0, epoch=0)[: num_steps + 2]
     times: dict[str, list[float]] = {"ours": [], "textbook": [], "matmul": []}
     for number, indices in enumerate(batches):
         seconds = {
@@ -85,18 +111,7 @@ def main() -> None:
         if number >= 2:  # the first two warm up allocators and kernels
             for name, value in seconds.items():
                 times[name].append(value)
-    against_textbook = [a / b for a, b in zip(times["textbook"], times["ours"], strict=True)]
-    against_matmul = [a / b for a, b in zip(times["matmul"], times["ours"], strict=True)]
-    lengths = [int(setting.rows.lengths[indices].max()) for indices in batches[2:]]
-    print(f"{arguments.steps} MRPC batches of {BATCH_SIZE}, longest row {min(lengths)}-{max(lengths)} tokens, "
-          f"{arguments.threads} threads, torch {torch.__version__}")  # fmt: skip
-    for name, values in times.items():
-        median, low, high = (1e3 * value for value in (statistics.median(values), min(values), max(values)))
-        print(f"{name:9} {median:8.1f} ms (median; {low:.1f} to {high:.1f})")
-    print(f"(a) {statistics.median(against_textbook):.1f}x faster than the textbook way "
-          f"({min(against_textbook):.1f} to {max(against_textbook):.1f})")  # fmt: skip
-    print(f"(b) {statistics.median(against_matmul):.0%} of the machine's matmul speed "
-          f"({min(against_matmul):.0%} to {max(against_matmul):.0%})")  # fmt: skip
+    return Measured(times, [int(setting.rows.lengths[indices].max()) for indices in batches[2:]])
 
 
 def prepare() -> Setting:

@@ -1,0 +1,119 @@
+"""Every target of speed and price beside what this machine measures; exits with 1 where one is missed.
+
+    python benchmarks/bench.py            # make bench; some minutes on an idle machine
+
+Step and price need MINIDISC_DATA and MINIDISC_MODELS. What only a GPU can measure is in benchmarks/gpu.sh.
+"""
+
+import math
+import os
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import makespan
+import sandwich_step
+
+from minidisc_ray.configs.loader import load_recipe
+from minidisc_ray.preparation.closed_form import Estimator
+from minidisc_ray.preparation.prepare import prepare
+
+_TRIALS, _SLOTS = 12, 2
+_START_SECONDS = 10.0
+_PRICE_RECIPE = Path(__file__).parent.parent / "recipes" / "sst2.yaml"
+_SCHEDULES = {
+    "race": ("schedule={kind: minidisc, search: race}", "pruning.importance_rows=auto"),
+    "conventional": ("schedule={kind: conventional}",),
+    "one assistant": ("schedule={kind: assistant}",),
+    "MaxiDisc": ("schedule={kind: maxidisc}",),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound, and what was measured.
+
+    Attributes:
+        name: what is measured.
+        bound: that it is to keep.
+        is_floor: whether more is better.
+        measured: None where this machine cannot.
+        note: why it cannot, or on what it was measured.
+    """
+
+    name: str
+    bound: float
+    is_floor: bool
+    measured: float | None
+    note: str = ""
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether it was measured and is not kept."""
+        if self.measured is None:
+            return False
+        return self.measured < self.bound if self.is_floor else self.measured > self.bound
+
+
+def main() -> int:
+    """Print the targets as they are measured."""
+    missed = 0
+    print(f"{'':60}{'target':>10}{'measured':>10}")
+    for target in targets():
+        bound = f"{'≥' if target.is_floor else '≤'} {target.bound:.2f}"
+        measured = "-" if target.measured is None else f"{target.measured:.2f}"
+        verdict = "missed" if target.is_missed else "" if target.measured is None else "kept"
+        print(f"{target.name:60}{bound:>10}{measured:>10}  {verdict} {target.note}".rstrip(), flush=True)
+        missed += target.is_missed
+    return 1 if missed else 0
+
+
+def targets() -> Iterator[Target]:
+    """Measure one after another."""
+    has_data = all(Path(os.environ.get(name, "/nowhere")).is_dir() for name in ("MINIDISC_DATA", "MINIDISC_MODELS"))
+    lacks = "" if has_data else "(MINIDISC_DATA and MINIDISC_MODELS are not set to folders)"
+    yield from step_targets(lacks)
+    yield from price_targets(lacks)
+    best = _TRIALS / _SLOTS * makespan.TRIAL_SECONDS
+    took = makespan.measure(_TRIALS, _SLOTS)
+    yield Target(
+        f"{_TRIALS} equal trials on {_SLOTS} slots, over the best possible",
+        (1.05 * best + _START_SECONDS) / best,
+        is_floor=False,
+        measured=took / best,
+        note=f"({took:.1f} of {best:.0f} s)",
+    )
+    yield Target("sandwich step, share of a GPU's bf16 speed", 0.45, True, None, "(benchmarks/gpu.sh, on a GPU)")
+
+
+def step_targets(lacks: str) -> Iterator[Target]:
+    """The sandwich step against the textbook way and the machine's own speed."""
+    textbook = matmul = None
+    if not lacks:
+        found = sandwich_step.measure(15, os.cpu_count() or 1)
+        textbook, matmul = (statistics.median(found.ratios(way)) for way in ("textbook", "matmul"))
+    yield Target("sandwich step, times faster than the textbook way", 8.0, True, textbook, lacks)
+    yield Target("sandwich step, share of the machine's matmul speed", 0.55, True, matmul, lacks)
+
+
+def price_targets(lacks: str) -> Iterator[Target]:
+    """A race's FLOPs, importance from a sample, beside other schedules' with all rows: closed form, all of SST-2."""
+    flops = dict.fromkeys(_SCHEDULES, math.nan)
+    if not lacks:
+        for name, overrides in _SCHEDULES.items():
+            prepared = prepare(load_recipe(_PRICE_RECIPE, overrides))
+            stages = Estimator(prepared, cache_bytes=math.inf).stages()
+            flops[name] = sum(stage.flops for stage in stages if stage.in_ratio)
+
+    def ratio(above: str, below: str) -> float | None:
+        return None if lacks else flops[above] / flops[below]
+
+    yield Target("price, MaxiDisc over 17 scales over a race", 20.0, True, ratio("MaxiDisc", "race"), lacks)
+    yield Target("price, a race over conventional", 3.2, False, ratio("race", "conventional"), lacks)
+    yield Target("price, a race over one assistant", 1.05, False, ratio("race", "one assistant"), lacks)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
