@@ -1,5 +1,6 @@
 """Fixtures that several rooms share; models and rows themselves are made in ``tiny_models``."""
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -13,38 +14,35 @@ from storage_kit import mount, unmount
 from tiny_models import FAMILY_NAMES, tiny_model
 from transformers import PreTrainedModel
 
+from minidisc_ray.data import Rows, builtin_rows, splits
+from minidisc_ray.data.builtin import Split
 from minidisc_ray.files import mirroring
 from minidisc_ray.files.patience import use_storage
 
 torch.set_num_threads(1)
 
-# Of the tests that start a Ray those that run last: some three minutes of ten.
-_RAY_AT_THE_END = ("test_ray_study.py", "test_ray_sweep.py", "test_ray_workers.py")
-
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Over several processes tests go file by file, but those that start a Ray go in two lots."""
+    """Over several processes tests go file by file, but those that start a Ray go to one, whose Ray they share."""
     from xdist.scheduler import LoadScopeScheduling
 
     class OneProcessForRay(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return ("ray, first", nodeid.split("::")[0], "ray, last")[_turn(nodeid)]
+            return "ray" if _is_of_ray(nodeid) else nodeid.split("::")[0]
 
     return OneProcessForRay(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Most of the long ones first, and some last, for whichever process is through with the others before."""
+    """Those first: they take nearly half of the time, and a lot that long would else end after all others."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: _turn(item.nodeid))
+        items.sort(key=lambda item: not _is_of_ray(item.nodeid))
 
 
-def _turn(nodeid: str) -> int:
+def _is_of_ray(nodeid: str) -> bool:
     file = nodeid.split("::")[0]
-    if "/ray_backend/" not in file:
-        return 1
-    return 2 if file.endswith(_RAY_AT_THE_END) else 0
+    return "/ray_backend/" in file and "/policies/" not in file
 
 
 @pytest.fixture(params=FAMILY_NAMES)
@@ -63,6 +61,23 @@ def _no_power_cuts() -> Iterator[None]:
     """Syncing to the disk takes most of a tiny run's time, and no test cuts the power."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _same_rows() -> Iterator[None]:
+    """The built-in task's rows are made once: hundreds of tests prepare a run, and of each most is this."""
+
+    @functools.cache
+    def made(split: Split, rows: int, seed: int) -> Rows:
+        return builtin_rows(split, rows, seed)
+
+    def copied(split: Split, rows: int, seed: int) -> Rows:
+        found = made(split, rows, seed)
+        return Rows(tuple(list(texts) for texts in found.texts), found.labels.copy())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splits, "builtin_rows", copied)
         yield
 
 

@@ -1,6 +1,7 @@
 """Tiny runs on the built-in data, for Ray and for the process beside it; what is known of processes, from /proc."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from tiny_teacher import TINY_TEACHER
 
 from minidisc_ray.accounting.attempts import Attempt
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.cli import main
 from minidisc_ray.configs import resolve
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
@@ -39,6 +41,8 @@ TRIAL_TITLES = ("ray::ResourceTrainable", "ray::TrialActor")
 # Ray Data, which Ray Train asks for its context, sets options of its own that it deprecates; not ours to mend.
 RAY_WARNINGS = (pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),)
 RAY = (pytest.mark.ray, pytest.mark.timeout(400), *RAY_WARNINGS)
+# Ray's workers would give way to every other process, and stand still beside tests that need both CPUs.
+NOT_NICE = {"RAY_worker_niceness": "0"}
 
 
 def prepared_run(storage: Path, kind: str, *overrides: str) -> PreparedRun:
@@ -54,6 +58,19 @@ def run_on_ray(prepared: PreparedRun, watch: Watch | None = None) -> RunResult:
 def write_recipe(path: Path, storage: Path, kind: str) -> Path:
     path.write_text(yaml.safe_dump({**RECIPE, "schedule": SCHEDULES[kind], "storage": str(storage)}))
     return path
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[Any, str, str]:
+    """A command in this process: its exit code, what it printed, and what it complained of."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    captured = capsys.readouterr()
+    return ended.value.code, captured.out, captured.err
 
 
 def attempts_of(prepared: PreparedRun, kind: str) -> list[Attempt]:
@@ -134,4 +151,4 @@ def _same(before: str, now: str) -> bool:
 def clean_environment(**extra: str) -> dict[str, str]:
     """The environment of a child, without what would attach it to somebody's cluster."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, "TOKENIZERS_PARALLELISM": "false", **extra}
+    return {**kept, **NOT_NICE, "TOKENIZERS_PARALLELISM": "false", **extra}

@@ -62,6 +62,8 @@ def test_who_asked_for_a_stop_from_elsewhere_is_named(minidisc, recipe, monkeypa
 
 HANGS = """
 import sys, time
+from contextlib import nullcontext
+import minidisc_ray.cli.app
 import minidisc_ray.cli.demo
 from minidisc_ray.cli import options as cli_options
 from minidisc_ray.cli import main
@@ -74,6 +76,7 @@ def run(*_):
         time.sleep(60)
 
 cli_options.SECONDS_TO_LEAVE = 1.0
+minidisc_ray.cli.app.early_cluster = lambda address: nullcontext()
 minidisc_ray.cli.demo.run_demo = run
 main(["demo"])
 """

@@ -110,6 +110,7 @@ def test_a_loaded_student_can_be_cut_further(student, saved):
         cut(smaller, structures((100,))[100])
 
 
+# A config alone loads as soon as the package was imported, whatever of theirs was not yet.
 _FRESH = """
 import json, sys
 {imports}
@@ -123,21 +124,11 @@ for folder in sys.argv[1:]:
     print("RESULT", json.dumps([type(model).__name__, model.config.id2label, logits.tolist(), text]))
 """
 _OURS, _THEIRS = "import minidisc_ray", "from transformers import AutoModelForSequenceClassification, AutoTokenizer"
-
-
-def test_a_config_alone_loads_where_only_the_package_was_imported(tmp_path):
-    student = student_of("bert", ODD)
-    save_model(student, builtin_tokenizer(), tmp_path / "bert")
-    code = (
-        "import sys, minidisc_ray; from transformers import AutoConfig\n"
-        "config = AutoConfig.from_pretrained(sys.argv[1])\n"
-        "print(type(config).__module__, type(config).__name__, config.minidisc_scale_percent)"
-    )
-    fresh = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "bert")], capture_output=True, text=True, check=False
-    )
-    percent = structure_of(student.config).scale_percent
-    assert fresh.stdout.split() == ["minidisc_ray.models.pruned", "PrunedBertConfig", str(percent)], fresh.stderr
+_CONFIG = """
+from transformers import AutoConfig
+config = AutoConfig.from_pretrained(sys.argv[1])
+print("CONFIG", type(config).__module__, type(config).__name__, config.minidisc_scale_percent)
+"""
 
 
 def test_every_pruned_class_is_registered_by_its_name():
@@ -145,7 +136,9 @@ def test_every_pruned_class_is_registered_by_its_name():
     assert names == CONFIG_CLASSES
 
 
-@pytest.mark.parametrize("imports", [(_OURS, _THEIRS), (_THEIRS, _OURS)], ids=["ours_first", "theirs_first"])
+@pytest.mark.parametrize(
+    "imports", [(_OURS, _CONFIG, _THEIRS), (_THEIRS, _OURS, _CONFIG)], ids=["ours_first", "theirs_first"]
+)
 def test_students_of_every_family_load_in_a_fresh_process(tmp_path, imports):
     folders, expected = [], []
     for family, structure in zip(FAMILY_NAMES, (ODD, SPARSE, STRUCTURES["plain"], ODD), strict=True):
@@ -156,7 +149,7 @@ def test_students_of_every_family_load_in_a_fresh_process(tmp_path, imports):
         folders.append(str(tmp_path / family))
         expected.append(run_model(student, batch).logits.detach())
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    code = _FRESH.replace("{imports}", "\n".join(("import torch", *imports)))
+    code = _FRESH.replace("{imports}", "\n".join((*imports, "import torch")))
     fresh = subprocess.run(
         [sys.executable, "-c", code, *folders], capture_output=True, text=True, check=False, env=environment
     )
@@ -164,6 +157,9 @@ def test_students_of_every_family_load_in_a_fresh_process(tmp_path, imports):
     found = [
         json.loads(line.removeprefix("RESULT ")) for line in fresh.stdout.splitlines() if line.startswith("RESULT")
     ]
+    percent = structure_of(load_model(tmp_path / "bert").config).scale_percent
+    (config,) = [line.split() for line in fresh.stdout.splitlines() if line.startswith("CONFIG")]
+    assert config == ["CONFIG", "minidisc_ray.models.pruned", "PrunedBertConfig", str(percent)]
     assert len(found) == len(FAMILY_NAMES)
     for (name, labels, logits, text), tensor, family in zip(found, expected, FAMILY_NAMES, strict=True):
         assert name.lower() == f"pruned{family}forsequenceclassification"

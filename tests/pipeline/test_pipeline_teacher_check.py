@@ -1,6 +1,7 @@
 """A teacher that has learned nothing ends its run before anything is paid for what it would teach."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -130,13 +131,19 @@ class TestRuns:
         assert result.teacher_warning in caplog.text
 
 
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """A classifier that knows the built-in task."""
+    prepared = prepared_run(tmp_path_factory.mktemp("runs"), "conventional", ("data.train_rows=800", LEARNED))
+    run_in_process(prepared)
+    return prepared.teacher_folder / "model"
+
+
 class TestHeadsInAnotherOrder:
     @pytest.fixture
-    def learned(self, tmp_path):
-        """A classifier that knows the built-in task."""
-        prepared = prepared_run(tmp_path / "runs", "conventional", ("data.train_rows=800", LEARNED))
-        run_in_process(prepared)
-        return prepared.teacher_folder / "model"
+    def learned(self, classifier, tmp_path):
+        """A copy of it to change."""
+        return shutil.copytree(classifier, tmp_path / "model")
 
     def test_the_order_that_fits_is_named(self, tmp_path, learned):
         weights = load_file(learned / "model.safetensors")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from ray_kit import NOT_NICE
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +18,7 @@ def local_ray() -> Iterator[None]:
         return
     os.environ.pop("RAY_ADDRESS", None)
     settings = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "RAY_TRAIN_METRICS_ENABLED": "0", "RAY_AIR_NEW_OUTPUT": "0"}
-    for name, value in settings.items():
+    for name, value in {**settings, **NOT_NICE}.items():
         os.environ.setdefault(name, value)
     ray.init(address="local", num_cpus=2, include_dashboard=True, log_to_driver=False, logging_level=logging.ERROR)
     yield

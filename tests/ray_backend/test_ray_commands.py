@@ -1,13 +1,12 @@
 """The commands that need a Ray, in this process and on the tests' own."""
 
 import re
-import signal
 
 import pytest
-from ray_kit import RAY, RECIPE, SCHEDULES, numbers, prepared_run, write_recipe
+from ray_kit import RAY, RECIPE, SCHEDULES, call, numbers, prepared_run, write_recipe
 
 import minidisc_ray
-from minidisc_ray.cli import demo, main
+from minidisc_ray.cli import demo
 from minidisc_ray.run_files.result import load_result
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
@@ -15,19 +14,12 @@ pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 
 @pytest.fixture
 def minidisc(capsys):
-    def call(*arguments):
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            with pytest.raises(SystemExit) as ended:
-                main([str(argument) for argument in arguments])
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        captured = capsys.readouterr()
-        assert (ended.value.code, captured.err) == (0, ""), captured
-        return captured.out
+    def succeed(*arguments):
+        code, out, err = call(capsys, *arguments)
+        assert (code, err) == (0, ""), (out, err)
+        return out
 
-    return call
+    return succeed
 
 
 def test_run_shows_its_result_and_python_gives_the_same(minidisc, tmp_path):
@@ -54,6 +46,7 @@ def test_run_shows_its_result_and_python_gives_the_same(minidisc, tmp_path):
     assert load_result(folder) == result
 
 
+@pytest.mark.slow
 def test_the_demo_compares_its_schedules(minidisc, tmp_path, monkeypatch):
     """The demo's own way, with less of everything: as it is it takes minutes, most of them a sweep's."""
     small = {key: RECIPE[key] for key in ("data", "teacher", "pruning", "finetune", "distil")}

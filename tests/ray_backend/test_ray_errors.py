@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 import ray.exceptions
 import torch
-from ray_kit import RAY, attempts_of, clean_environment, prepared_run, write_recipe
+from ray_kit import RAY, attempts_of, call, clean_environment, prepared_run, write_recipe
 
 from minidisc_ray.files.patience import StorageError
 from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a_retry
@@ -107,25 +107,12 @@ class TestRuns:
         prepared = prepared_run(tmp_path / "runs", "minidisc", override)
         assert [a.name for a in attempts_of(prepared, "stage")] == ["teacher", "importance"]
 
-    def test_a_teacher_at_chance_is_the_users(self, tmp_path):
+    @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+    def test_a_teacher_at_chance_is_the_users(self, tmp_path, local_ray, capsys, workers):
         recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "runs", "maxidisc")
-        settings = ("compute.num_workers=2", "teacher.allow_at_chance=false", "finetune.learning_rate=1e-9")
-        ended = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                _CLI,
-                "run",
-                str(recipe),
-                *(x for s in settings for x in ("--set", s)),
-            ],
-            env=clean_environment(RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.1"),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert ended.returncode == 2, ended.stderr[-2000:]
-        assert "minidisc: teacher: the teacher has learned nothing: its accuracy on the " in ended.stderr
+        settings = (f"compute.num_workers={workers}", "teacher.allow_at_chance=false", "finetune.learning_rate=1e-9")
+        code, _, errors = call(capsys, "run", recipe, *(x for s in settings for x in ("--set", s)))
+        assert code == 2, errors
+        assert "minidisc: teacher: the teacher has learned nothing: its accuracy on the " in errors
         prepared = prepared_run(tmp_path / "runs", "maxidisc", *settings)
         assert [a.name for a in attempts_of(prepared, "stage")] == ["teacher"]

@@ -90,6 +90,7 @@ def test_a_result_that_cannot_be_written_is_that_runs_failure(finished):
     assert load_result(runs[0].run_folder).student == results[runs[0].name].student
 
 
+@pytest.mark.slow
 def test_a_failed_trial_ends_no_other_run_and_is_tried_again_when_asked(finished):
     storage, _, _, _ = finished
     bad, good = (

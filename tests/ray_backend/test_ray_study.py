@@ -3,30 +3,17 @@
 import csv
 import io
 import json
-import signal
 
 import pytest
-from ray_kit import RAY
+from ray_kit import RAY, call
 from study_kit import raw_study, write_study
 
 from minidisc_ray.api.studies import prepare_study, report_study
-from minidisc_ray.cli import main
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.ray_backend.run import run_many
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
-
-
-def call(capsys, *arguments):
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    captured = capsys.readouterr()
-    return ended.value.code, captured.out, captured.err
 
 
 def test_a_study_runs_shows_its_failures_and_tries_them_again(capsys, tmp_path):
@@ -68,6 +55,7 @@ def test_a_study_runs_shows_its_failures_and_tries_them_again(capsys, tmp_path):
     assert "2 of 2 runs finished" in page
 
 
+@pytest.mark.slow
 def test_a_study_that_was_stopped_goes_on_where_it_was(tmp_path):
     methods = {name: raw_study()["methods"][name] for name in ("LTSD", "TA")}
     file = write_study(tmp_path, raw_study(scales=[10], seeds=[0], methods=methods))

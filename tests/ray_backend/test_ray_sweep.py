@@ -137,6 +137,7 @@ def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(swept, tmp_pa
     assert [t.student_validation for t in again.trials] == [t.student_validation for t in whole.trials]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_sweep_whose_trials_need_every_cpu_for_workers_of_their_own_ends(swept):
     storage = swept[0].storage

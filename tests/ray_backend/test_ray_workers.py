@@ -70,7 +70,9 @@ def test_two_workers_equal_one_worker(tmp_path):
 @pytest.mark.parametrize("num_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_worker_is_replaced_and_the_numbers_stay(tmp_path, num_workers):
     workers = f"compute.num_workers={num_workers}"
-    on_ray = prepared_run(tmp_path / "ray", "minidisc", LONG_SANDWICH, "compute.max_failures=1", workers)
+    on_ray = prepared_run(
+        tmp_path / "ray", "minidisc", LONG_SANDWICH, "compute.max_failures=1", "compute.retry_wait_seconds=1", workers
+    )
     here = prepared_run(tmp_path / "here", "minidisc", LONG_SANDWICH)
     title = "ray::RayTrainWorker" if num_workers > 1 else TRIAL_TITLES
     killed = []

@@ -12,6 +12,7 @@ from training_kit import (
     learner_of,
     load_checkpoint,
     logits_of,
+    on_two_workers,
     promised,
     raise_at,
     run,
@@ -67,15 +68,13 @@ def test_a_stage_of_eight_parts_of_one_equals_one_of_one_part_of_eight(tmp_path)
         assert max_difference(start[scale], expected[scale]) > 1e-2
 
 
-def test_two_workers_equal_one_worker(tmp_path, monkeypatch):
+def test_two_workers_equal_one_worker(tmp_path):
     """Real processes, gloo, dropout off. Sums of floats run in another order: 1e-4 relative, 1e-3 in logits.
 
     Stopped with notice within an epoch, they go on to the same numbers as two that were not, bit for bit.
     """
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     config = training()
-    address = f"file://{tmp_path / 'rendezvous'}"
-    torch.multiprocessing.spawn(work, args=(2, address, str(tmp_path), config), nprocs=2)
+    on_two_workers(work, str(tmp_path), config)
     one, learner, _ = run(config, tmp_path / "single")
     expected = logits_of(learner)
     outputs = [torch.load(tmp_path / f"out{rank}.bin") for rank in range(2)]

@@ -1,5 +1,8 @@
 """A learner over tiny models and random rows, and an observer that remembers; importable by spawned workers."""
 
+import multiprocessing
+import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +144,28 @@ def run(
     return train(learner, train_rows(), config, seed, folder, recorder), learner, recorder
 
 
+def on_two_workers(work: Callable[..., None], *arguments: Any) -> None:
+    """Run a function in two real processes, with its rank, their number and where they meet before its arguments.
+
+    They are forks of a process that has imported torch and transformers already: to do so takes longer than most tests.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["minidisc_ray.training.loop", "transformers"])
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.start_processes(
+            _meet, args=(f"file://{folder}/rendezvous", work, arguments), nprocs=2, start_method="forkserver"
+        )
+
+
+def _meet(rank: int, address: str, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    try:
+        work(Workers(rank=rank, size=2), *arguments)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def promised(state: TrainingState) -> TrainingState:
     """All of a state that has to be the same again: no clock and no memory in it."""
     return state.model_copy(update={"step_seconds": None, "step_memory_bytes": None})
@@ -158,29 +183,23 @@ def importance_of(workers: Workers) -> list[Tensor]:
     return [*found.heads, *found.neurons]
 
 
-def work(rank: int, size: int, address: str, folder: str, config: TrainingConfig) -> None:
+def work(workers: Workers, folder: str, config: TrainingConfig) -> None:
     """One of several real processes; each writes what came out.
 
     Before that the last one alone is asked to stop at step 3 of a stage, and all of them go on with it.
     """
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=size)
-    try:
-        workers = Workers(rank=rank, size=size)
-        state, learner, _ = run(config, Path(folder) / "stage", workers=workers)
-        logits = logits_of(learner)
-        importance = importance_of(workers)
-        asked = {"after_step": lambda step: request_stop() if (rank, step) == (size - 1, 3) else None}
-        with pytest.raises(Preempted, match="step 3 of"):
-            run(config, Path(folder) / "stopped", observe=asked, workers=workers)
-        clear_stop_request()
-        again, other, recorder = run(config, Path(folder) / "stopped", workers=workers)
-        assert len(recorder.steps) == state.steps_done - 3
-        assert promised(again) == promised(state)
-        assert same_weights(weights_of(other.elastic.shared), weights_of(learner.elastic.shared))
-        torch.save((state.model_dump(mode="json"), logits, importance), Path(folder) / f"out{rank}.bin")
-    finally:
-        torch.distributed.destroy_process_group()
+    state, learner, _ = run(config, Path(folder) / "stage", workers=workers)
+    logits = logits_of(learner)
+    importance = importance_of(workers)
+    asked = {"after_step": lambda step: request_stop() if (workers.rank, step) == (workers.size - 1, 3) else None}
+    with pytest.raises(Preempted, match="step 3 of"):
+        run(config, Path(folder) / "stopped", observe=asked, workers=workers)
+    clear_stop_request()
+    again, other, recorder = run(config, Path(folder) / "stopped", workers=workers)
+    assert len(recorder.steps) == state.steps_done - 3
+    assert promised(again) == promised(state)
+    assert same_weights(weights_of(other.elastic.shared), weights_of(learner.elastic.shared))
+    torch.save((state.model_dump(mode="json"), logits, importance), Path(folder) / f"out{workers.rank}.bin")
 
 
 def load_checkpoint(

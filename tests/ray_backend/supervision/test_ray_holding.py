@@ -16,7 +16,7 @@ pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 OUTAGE_SECONDS = 10.0
 
 
-@pytest.mark.parametrize("is_study", [False, True])
+@pytest.mark.parametrize("is_study", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_trial_that_starts_without_its_storage_waits_for_it(tmp_path, is_study):
     mount(disk := tmp_path / "disk", "64m")
     try:
@@ -45,6 +45,7 @@ def test_a_trial_that_starts_without_its_storage_waits_for_it(tmp_path, is_study
         unmount(disk)
 
 
+@pytest.mark.slow
 def test_a_study_whose_storage_stays_away_ends_with_its_sentence_and_goes_on_later(tmp_path):
     mount(disk := tmp_path / "disk", "64m")
     try:
