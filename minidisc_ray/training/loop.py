@@ -84,7 +84,7 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate_at(step, num_steps, training)
                 learner.objective.set_progress(step / num_steps)
-                losses = _take_step(learner, rows, indices, training, seed, step)
+                losses = take_step(learner, rows, indices, training, seed, step)
                 clipping.clip_(step)
                 if clipping.is_due:
                     _check_gradients(clipping, training)
@@ -160,9 +160,19 @@ def _between_checkpoints(
         done, step = done + count, step + count
 
 
-def _take_step(
+def take_step(
     learner: Learner, rows: EncodedRows, indices: Tensor, training: TrainingConfig, seed: int, step: int
 ) -> dict[str, Tensor]:
+    """Leave a step's gradient, summed over workers, in the learner; returns this worker's loss terms, on the device.
+
+    Args:
+        learner: what is trained.
+        rows: the training split.
+        indices: the step's rows, of all workers.
+        training: the stage's config.
+        seed: of dropout.
+        step: counted from 0.
+    """
     workers = learner.workers
     totals = Totals(rows=len(indices), tokens=int(rows.lengths[indices].sum()))
     for gradients in learner.gradients:
