@@ -38,7 +38,8 @@ student:
 schedule:
   kind: minidisc             # conventional, assistant (one at schedule.assistant_percent), minidisc, maxidisc
   scales: {{kind: step, step_percent: 5}}     # candidates 95, 90, ..., 15
-  num_sampled: 6             # candidates trained at each step
+  # search: race             # candidates that cannot win leave, one is chosen early: about a third of the cost
+  # num_sampled: 6           # candidates trained at each step; in a race 3
   selection: {{kind: lambda, lam: 0.2}}       # or {{kind: negative_derivative}}
 
 objective:

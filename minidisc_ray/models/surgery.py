@@ -57,6 +57,7 @@ def take_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
         kept: the layers, bottom first, counted from 0.
     """
     whole = structure_of(model.config)
+    assert kept, "a model has layers"
     assert list(kept) == sorted(set(kept) & set(range(len(whole.heads)))), "layers are those there, in order"
     structure = Structure(
         whole.scale_percent,

@@ -25,7 +25,7 @@ _SECONDS_BETWEEN_COSTS = 10.0
 
 
 class StageObserver:
-    """Tells whoever looks how a stage is going; TensorBoard events lie under ``tensorboard/`` in the run's folder."""
+    """Reports stage progress; TensorBoard events lie under ``tensorboard/`` in the run's folder."""
 
     def __init__(self, context: Context, stage: str, num_epochs: int, beat: Callable[[], None]) -> None:
         self.context = context

@@ -7,7 +7,7 @@ import yaml
 from pipeline_kit import prepared_run
 from tiny_teacher import TINY_TEACHER
 
-from minidisc_ray.api import plans
+from minidisc_ray.api import plans, runs
 from minidisc_ray.api.recipes import config_of
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.data import builtin_tokenizer
@@ -52,13 +52,13 @@ def recipe(tmp_path, teacher, monkeypatch):
 @pytest.fixture
 def planned(monkeypatch):
     """How often a plan was really made."""
-    made, plan = [], plans._planned
+    made, plan = [], runs.plan
 
     def plan_and_note(config):
         made.append(config)
         return plan(config)
 
-    monkeypatch.setattr(plans, "_planned", plan_and_note)
+    monkeypatch.setattr(runs, "plan", plan_and_note)
     return made
 
 
