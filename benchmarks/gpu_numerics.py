@@ -60,7 +60,7 @@ def objectives(bench: Bench) -> Found:
 
 
 def _loss_and_gradient(config: Any, device: torch.device, precision: Any) -> tuple[float, Tensor]:
-    """Both summed over the start and the end of training, where objectives of several phases differ."""
+    """Of the start of training; objectives of several phases have the last one's added."""
     from objective_kit import pairing
     from tiny_models import batch_of, random_rows, totals_of
 
@@ -70,7 +70,7 @@ def _loss_and_gradient(config: Any, device: torch.device, precision: Any) -> tup
     for module in (pair.student, pair.teacher, pair.objective):
         module.to(device)
     loss = torch.zeros((), device=device)
-    for fraction in (0.0, 1.0):
+    for fraction in (0.0, 1.0) if pair.objective.final_phase_start() > 0 else (0.0,):
         pair.objective.set_progress(fraction)
         with autocast(precision, device):
             with torch.no_grad():
