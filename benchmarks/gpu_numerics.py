@@ -38,15 +38,16 @@ SCALE = 10
 
 def objectives(bench: Bench) -> Found:
     """Every objective between tiny models: its loss and gradients under bfloat16 against float32 on the CPU."""
-    from objective_kit import OBJECTIVES
+    from objective_kit import OBJECTIVES, pairing
 
     found = Found()
     for name, config in OBJECTIVES.items():
         if name.endswith("-emd") and not is_installed("ot"):
             found.notes.append(f"{name} left out: POT is not installed")
             continue
-        exact = _loss_and_gradient(config, torch.device("cpu"), "float32")
-        rounded = _loss_and_gradient(config, bench.device, "bfloat16")
+        pair = pairing(config)
+        exact = _loss_and_gradient(pair, torch.device("cpu"), "float32")
+        rounded = _loss_and_gradient(pair, bench.device, "bfloat16")
         difference = abs(rounded[0] - exact[0]) / abs(exact[0])
         cosine = float(torch.nn.functional.cosine_similarity(rounded[1], exact[1], dim=0))
         found.numbers[name] = {"loss": exact[0], "difference": difference, "cosine": cosine}
@@ -59,16 +60,15 @@ def objectives(bench: Bench) -> Found:
     return found
 
 
-def _loss_and_gradient(config: Any, device: torch.device, precision: Any) -> tuple[float, Tensor]:
+def _loss_and_gradient(pair: Any, device: torch.device, precision: Any) -> tuple[float, Tensor]:
     """Of the start of training; objectives of several phases have the last one's added."""
-    from objective_kit import pairing
     from tiny_models import batch_of, random_rows, totals_of
 
-    pair = pairing(config)
     given = batch_of(random_rows(8), pair.student)
     batch, totals, needs = to_device(given, device), totals_of(given), pair.objective.needs()
     for module in (pair.student, pair.teacher, pair.objective):
         module.to(device)
+        module.zero_grad()
     loss = torch.zeros((), device=device)
     for fraction in (0.0, 1.0) if pair.objective.final_phase_start() > 0 else (0.0,):
         pair.objective.set_progress(fraction)
