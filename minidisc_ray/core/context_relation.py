@@ -82,5 +82,5 @@ def masked_mean(values: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _neighbours(length: int, window: int, device: torch.device) -> Tensor:
-    offsets = torch.cat([torch.arange(-window, 0), torch.arange(1, window + 1)]).to(device)
+    offsets = torch.cat([torch.arange(-window, 0, device=device), torch.arange(1, window + 1, device=device)])
     return torch.arange(length, device=device).unsqueeze(-1) + offsets

@@ -20,6 +20,8 @@ class Batch:
         token_types: (B, L) segment ids, or None for models that have none.
         labels: (B,) class indices (int64) or values (float32).
         is_augmented: (B,) whether a row was made by data augmentation; None where none was.
+        has_padding: whether a token is padding, for batches on a GPU, which would have to be waited for to know; None
+            where the mask itself says so.
     """
 
     indices: Tensor
@@ -28,6 +30,7 @@ class Batch:
     token_types: Tensor | None
     labels: Tensor
     is_augmented: Tensor | None = None
+    has_padding: bool | None = None
 
     @property
     def rows(self) -> int:

@@ -6,23 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.compute
-import pyarrow.parquet
-
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.task import Task
 from minidisc_ray.data.delimited import Quoting, read_delimited
 from minidisc_ray.data.paths import is_file, is_folder, shown
 from minidisc_ray.data.quoting import cut, quoted
 from minidisc_ray.data.rows import Rows
-from minidisc_ray.data.table import Table, refuse_repeated, require_columns, to_rows
-from minidisc_ray.data.unpacking import opened, too_large, unpacked_limit
+from minidisc_ray.data.table import Table, require_columns, to_rows
+from minidisc_ray.data.unpacking import opened
 
 _ADDED = ("prediction", "probability")  # columns that predictions are written to
 Columns = dict[str, list[Any]]
 _FORMATS = ("jsonl", "jsonl.gz", "csv", "csv.gz", "tsv", "tsv.gz", "parquet")
-_ALWAYS_ALLOWED_ROWS = 1_000_000  # of a Parquet file, which may stand for far more than its bytes
 _ALLOWED = ", ".join(f".{ending}" for ending in _FORMATS)
 
 
@@ -150,55 +145,11 @@ def _read_json_lines(path: Path, key: str, wanted: Mapping[str, str]) -> Columns
     return {column: [row.get(source) for row in rows] for column, source in wanted.items()}
 
 
-def _read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> dict[str, list[Any]]:
-    """The wanted columns (task column -> file column).
+def _read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
+    # Arrow takes long to import, and Parquet alone needs it.
+    from minidisc_ray.data.parquet import read_parquet
 
-    Raises:
-        UserError: naming ``key``, if a column is missing or stands twice, or the file blows up to more than it may.
-    """
-    schema = pyarrow.parquet.read_schema(path)
-    refuse_repeated(schema.names, key, cut(path.name))
-    require_columns(wanted, schema.names, key, cut(path.name))
-    sources = list(dict.fromkeys(wanted.values()))
-    texts = [source for source in sources if _is_text(schema.field(source).type)]
-    # Texts stay a list of different ones and the places where they stand, until it is known what they would become.
-    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
-        if _is_blown_up(file.metadata, path):
-            raise too_large(path, key)
-        table = file.read(columns=sources)
-    if sum(_bytes_of_texts(table.column(source)) for source in texts) > unpacked_limit(path):
-        raise too_large(path, key)
-    return {column: _values(table.column(source)) for column, source in wanted.items()}
-
-
-def _values(column: pyarrow.ChunkedArray) -> list[Any]:
-    """As Python's own; half floats would come as NumPy's."""
-    values: list[Any] = (column.cast("float32") if pyarrow.types.is_float16(column.type) else column).to_pylist()
-    return values
-
-
-def _is_text(kind: pyarrow.DataType) -> bool:
-    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_binary(kind))
-
-
-def _is_blown_up(metadata: pyarrow.parquet.FileMetaData, path: Path) -> bool:
-    """Whether its own list of contents says so: a few bytes can stand for billions of equal rows."""
-    unpacked = sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
-    # Rows that differ take a byte each.
-    rows_allowed = max(_ALWAYS_ALLOWED_ROWS, path.stat().st_size)
-    return bool(unpacked > unpacked_limit(path) or metadata.num_rows > rows_allowed)
-
-
-def _bytes_of_texts(column: pyarrow.ChunkedArray) -> int:
-    """Of all rows' texts together, one by one."""
-    total = 0
-    for chunk in column.chunks:
-        if isinstance(chunk, pyarrow.DictionaryArray):
-            lengths = pyarrow.compute.binary_length(chunk.dictionary).take(chunk.indices)
-            total += pyarrow.compute.sum(lengths).as_py() or 0
-        else:
-            total += int(chunk.nbytes)
-    return total
+    return read_parquet(path, key, wanted)
 
 
 _SEPARATORS = {"csv": ",", "tsv": "\t"}

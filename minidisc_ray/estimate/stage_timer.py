@@ -71,10 +71,13 @@ class _Clock:
     """When steps and epochs ended."""
 
     report: Report | None
+    device: torch.device
     step_ends: list[float] = field(default_factory=list)
     epoch_ends: list[float] = field(default_factory=list)
 
     def on_step(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
         self.step_ends.append(time.perf_counter())
 
     def on_epoch(self, metrics: dict[str, float], checkpoint: Path) -> None:
@@ -190,7 +193,7 @@ class StageTimer:
         config = self.prepared.config
         rows = rows_to_train(self.prepared.train, training.batch_size, config.seed, num_steps)
         prepared = replace(self.prepared, encoded={**self.prepared.encoded, "train": rows})
-        clock = _Clock(self.report)
+        clock = _Clock(self.report, self.workers.device)
         context = Context(prepared, self.workers, MAIN_TRIAL, 1, clock.on_epoch, on_step=clock.on_step)
         started_at = time.perf_counter()
         run(context)

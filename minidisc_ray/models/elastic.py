@@ -72,7 +72,7 @@ class ElasticModel:
         """The embedding output, (B, L, D), which is the same for every candidate of one step."""
         base = self.shared.base_model
         inputs = model_inputs(self.shared, batch)
-        inputs.pop("attention_mask")
+        inputs.pop("attention_mask", None)
         embedded: Tensor = base.embeddings(**inputs)
         projection = getattr(base, "embeddings_project", None)
         if projection is not None:

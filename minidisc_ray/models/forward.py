@@ -11,14 +11,20 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from minidisc_ray.core.trace import Batch, Trace, Wanted
+from minidisc_ray.models.dropout import ATTENTION_NAME
 from minidisc_ray.models.families import encoder_layers, family_of, num_token_types
 
 LOGITS = Wanted(logits=True)
+# Attention that takes a mask of truth values, True for real keys.
+_TAKES_BOOLEANS = ("sdpa", ATTENTION_NAME)
 
 
 def model_inputs(model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
     """The keyword arguments of a model's forward pass."""
-    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.mask}
+    inputs = {"input_ids": batch.input_ids}
+    mask = _attention_mask(model, batch)
+    if mask is not None:
+        inputs["attention_mask"] = mask
     # A model of one type (RoBERTa's kind) has no embedding of the second one that a tokenizer may give.
     if batch.token_types is not None and num_token_types(model.config) > 1:
         inputs["token_type_ids"] = batch.token_types
@@ -52,6 +58,19 @@ def run_model(model: PreTrainedModel, batch: Batch, wanted: Wanted = LOGITS) -> 
             # A layer that kept no head never calls its projections.
             kept[layer] = logits.new_zeros(batch.rows, batch.length, 0)
     return Trace(logits, hidden, *projections)
+
+
+def _attention_mask(model: PreTrainedModel, batch: Batch) -> Tensor | None:
+    """The batch's mask, (B, L), or, where it is known whether there is padding, what transformers would make of it.
+
+    Transformers looks into the mask in every forward pass, for which a GPU has to finish what it has. Known
+    beforehand, it is the keys' mask, (B, 1, L, L), or nothing where no token is padding.
+    """
+    if batch.has_padding is None or model.config._attn_implementation not in _TAKES_BOOLEANS:
+        return batch.mask
+    if not batch.has_padding:
+        return None
+    return batch.mask.bool()[:, None, None, :].expand(-1, 1, batch.length, -1)
 
 
 def _keep_input(kept: dict[int, Tensor]) -> Callable[..., None]:

@@ -1,8 +1,9 @@
 """From the records that stages left to ``result.json``, the student and the report's facts."""
 
 import platform
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
@@ -173,8 +174,7 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
         splits=_splits(prepared),
         closed_form_training_flops=sum(stage.training_flops for stage in estimates),
         closed_form_evaluation_flops=sum(stage.evaluation_flops for stage in estimates),
-        versions={name: version(name) for name in ("minidisc-ray", "ray", "torch", "transformers", "datasets")}
-        | {"python": platform.python_version()},
+        versions=_versions(),
         threads=config.compute.cpus_per_worker * config.compute.num_workers,
         devices=f"{cost.stages[-1].devices:g} x {cost.stages[-1].device_type}",
         started_at=datetime.fromtimestamp(started_at, UTC).isoformat(timespec="seconds"),
@@ -206,6 +206,15 @@ def _model(
         selection_metrics=record.selection_metrics.get(structure.scale_percent, {}),
         validation_metrics=record.validation_metrics,
     )
+
+
+def _versions() -> dict[str, str]:
+    """Of Python and of the packages that numbers come from, as far as they are installed: Ray may not be."""
+    found = {}
+    for name in ("minidisc-ray", "ray", "torch", "transformers", "datasets"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found | {"python": platform.python_version()}
 
 
 def _splits(prepared: PreparedRun) -> dict[str, SplitRecord]:

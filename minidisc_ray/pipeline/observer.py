@@ -4,8 +4,8 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tensorboardX import SummaryWriter
 from torch import Tensor
 
 from minidisc_ray.accounting.cost import held_by_stage
@@ -15,6 +15,9 @@ from minidisc_ray.run_files.history import append_epoch
 from minidisc_ray.tracking.tensorboard import summary_writer
 from minidisc_ray.training.race_check import RaceCheck, race_choice
 from minidisc_ray.training.state import EpochRecord
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 _SECONDS_BETWEEN_UPDATES = 1.0
 _SECONDS_BETWEEN_BEATS = 15.0

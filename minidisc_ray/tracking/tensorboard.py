@@ -1,17 +1,22 @@
 """TensorBoard events on a storage that may be away: they wait in memory, and no training waits for them."""
 
 from pathlib import Path
-
-from tensorboardX import SummaryWriter
-from tensorboardX.record_writer import register_writer_factory
+from typing import TYPE_CHECKING
 
 from minidisc_ray.files.writing import make_folder
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 _SCHEME = "minidisc"
 
 
-def summary_writer(folder: Path) -> SummaryWriter:
+def summary_writer(folder: Path) -> "SummaryWriter":
     """A writer of events into a folder, which is made as soon as the storage lets it."""
+    from tensorboardX import SummaryWriter
+    from tensorboardX.record_writer import register_writer_factory
+
+    register_writer_factory(_SCHEME, _EventFiles())
     return SummaryWriter(f"{_SCHEME}:{folder}")
 
 
@@ -55,6 +60,3 @@ class _EventFiles:
 
     def open(self, path: str) -> EventFile:
         return EventFile(Path(path.removeprefix(f"{_SCHEME}:")))
-
-
-register_writer_factory(_SCHEME, _EventFiles())

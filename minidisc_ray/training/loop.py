@@ -14,6 +14,7 @@ from minidisc_ray.core.trace import Totals
 from minidisc_ray.data import EncodedRows, collate, epoch_batches, shard, take_rows
 from minidisc_ray.models.dropout import seed_dropout
 from minidisc_ray.training.checkpoints import Checkpoints
+from minidisc_ray.training.clipping import Clipping
 from minidisc_ray.training.learner import Evaluation, Learner
 from minidisc_ray.training.notice import Preempted, must_stop
 from minidisc_ray.training.predict import to_device
@@ -67,6 +68,7 @@ def train(
     num_steps = math.ceil(len(rows) / training.batch_size) * training.num_epochs
     settled_epoch = math.floor(learner.objective.final_phase_start() * training.num_epochs)
     meter = StepMeter(workers.device)
+    clipping = Clipping(learner.gradients, training.max_gradient_norm, is_deferred=workers.device.type == "cuda")
     race, race_flops = learner.race, 0.0
     if race is not None:
         race.resume(state.race)
@@ -76,21 +78,25 @@ def train(
         batches = epoch_batches(rows.lengths, training.batch_size, seed, state.epochs_done)
         sums, is_asked = LossSums(workers, state.partial_losses), False
         learner.elastic.train()
-        race_flops += _check_race(learner, training, step, observer)
+        race_flops += _check_race(learner, training, step, observer, clipping)
         for part in _between_checkpoints(batches, in_epoch, step, training.checkpoint_steps):
             for indices in meter.watch(part):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate_at(step, num_steps, training)
                 learner.objective.set_progress(step / num_steps)
-                losses = _take_step(learner, rows, indices, training, seed, step)
-                _clip_(learner, training, step)
+                losses = take_step(learner, rows, indices, training, seed, step)
+                clipping.clip_(step)
+                if clipping.is_due:
+                    _check_gradients(clipping, training)
                 optimizer.step()
                 step, in_epoch = step + 1, in_epoch + 1
                 observer.on_step(step, num_steps, epoch, losses)
                 sums.add(losses)
                 if is_asked := must_stop(workers):
                     break
-                race_flops += _check_race(learner, training, step, observer)
+                race_flops += _check_race(learner, training, step, observer, clipping)
+            # Before anything is kept of it, or judged by it.
+            _check_gradients(clipping, training)
             if is_asked or in_epoch < len(batches):
                 within = {
                     "steps_done": step,
@@ -154,9 +160,19 @@ def _between_checkpoints(
         done, step = done + count, step + count
 
 
-def _take_step(
+def take_step(
     learner: Learner, rows: EncodedRows, indices: Tensor, training: TrainingConfig, seed: int, step: int
 ) -> dict[str, Tensor]:
+    """Leave a step's gradient, summed over workers, in the learner; returns this worker's loss terms, on the device.
+
+    Args:
+        learner: what is trained.
+        rows: the training split.
+        indices: the step's rows, of all workers.
+        training: the stage's config.
+        seed: of dropout.
+        step: counted from 0.
+    """
     workers = learner.workers
     totals = Totals(rows=len(indices), tokens=int(rows.lengths[indices].sum()))
     for gradients in learner.gradients:
@@ -175,11 +191,12 @@ def _take_step(
     return sums
 
 
-def _check_race(learner: Learner, training: TrainingConfig, step: int, observer: Observer) -> float:
+def _check_race(learner: Learner, training: TrainingConfig, step: int, observer: Observer, clipping: Clipping) -> float:
     """Have a race look at its candidates where it is time to; returns what that took, in FLOPs of all workers."""
     race = learner.race
     if race is None or not race.is_due(step):
         return 0.0
+    _check_gradients(clipping, training)
     rows = take_rows(learner.selection, torch.from_numpy(race.rows_to_score()))
     try:
         found = learner.evaluate(rows, race.scales_to_score(step))
@@ -190,19 +207,12 @@ def _check_race(learner: Learner, training: TrainingConfig, step: int, observer:
     return learner.workers.sum_number(found.flops)
 
 
-def _clip_(learner: Learner, training: TrainingConfig, step: int) -> None:
-    """Scale gradients down to the largest allowed norm; a flat buffer makes it one norm and one product.
-
-    The student's and the objective's own parts are clipped apart: a critic's gradient must not slow the student down.
-    """
-    for gradients in learner.gradients:
-        norm = float(torch.linalg.vector_norm(gradients.buffer))
-        if not math.isfinite(norm):
-            raise TrainingError(
-                f"the gradient is not finite at step {step + 1}; {_remedy(training)}, or use precision=float32"
-            )
-        if norm > training.max_gradient_norm:
-            gradients.buffer.mul_(training.max_gradient_norm / norm)
+def _check_gradients(clipping: Clipping, training: TrainingConfig) -> None:
+    step = clipping.broken_step()
+    if step is not None:
+        raise TrainingError(
+            f"the gradient is not finite at step {step + 1}; {_remedy(training)}, or use precision=float32"
+        )
 
 
 def _mean_losses(sums: LossSums, training: TrainingConfig, epoch: int) -> dict[str, float]:

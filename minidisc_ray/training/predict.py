@@ -5,6 +5,7 @@ N rows in the split, C classes.
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -28,13 +29,22 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     """A batch's tensors on a device."""
     if device.type == "cpu":
         return batch
-    return Batch(
-        indices=batch.indices,
-        input_ids=batch.input_ids.to(device, non_blocking=True),
-        mask=batch.mask.to(device, non_blocking=True),
-        token_types=None if batch.token_types is None else batch.token_types.to(device, non_blocking=True),
-        labels=batch.labels.to(device, non_blocking=True),
+    return replace(
+        batch,
+        input_ids=moved(batch.input_ids, device),
+        mask=moved(batch.mask, device),
+        token_types=None if batch.token_types is None else moved(batch.token_types, device),
+        labels=moved(batch.labels, device),
+        is_augmented=None if batch.is_augmented is None else moved(batch.is_augmented, device),
+        has_padding=not bool(batch.mask.all()),
     )
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """The host's tensor on a device; the host does not wait for a GPU to take it."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def predict(
@@ -60,7 +70,7 @@ def predict(
             batch = to_device(collate(rows, indices, pad_token_id), workers.device)
             for scale, values in run(batch).items():
                 whole = logits.setdefault(scale, torch.zeros(len(rows), num_labels, device=workers.device))
-                whole[indices.to(workers.device)] = values.float()
+                whole[moved(indices, workers.device)] = values.float()
         if workers.size > 1:
             _share(logits, len(rows), num_labels, workers)
     return {scale: values.cpu().numpy() for scale, values in logits.items()}

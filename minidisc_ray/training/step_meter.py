@@ -4,8 +4,10 @@ import contextlib
 import ctypes
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,8 +23,8 @@ _RESET_PEAK = "5"  # proc_pid_clear_refs(5)
 class StepMeter:
     """Measures the steps of one stage in this process, from a clock and counters alone: no number of a run changes.
 
-    Seconds run from one step to the next, so whatever a step waits for is in them. Nothing is synchronised for it: on a
-    GPU the loop waits for the device once a step as it is, when it checks the gradient's norm.
+    Seconds run from one step to the next, so whatever a step waits for is in them. On a GPU they run from where the
+    device is done with one step to where it is done with the next: the host, which waits for neither, is ahead of it.
 
     Memory is the peak within steps above what lies between them (weights, gradients, moments, cached teacher outputs):
     activations, temporaries, and the teacher's own where its outputs are not cached. On a GPU it counts live tensors,
@@ -31,30 +33,34 @@ class StepMeter:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._memory = _DeviceMemory(device) if device.type == "cuda" else _ResidentMemory()
+        is_gpu = device.type == "cuda"
+        self._memory = _DeviceMemory(device) if is_gpu else _ResidentMemory()
+        self._clock = _DeviceClock() if is_gpu else _HostClock()
+        self._marks: list[Any] = []
         self._num_steps = 0
         self._seconds: list[float] = []
         self._peaks: list[int | None] = []
 
     def watch(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield one epoch's batches, and measure what the caller does with each of them."""
-        last: float | None = None
+        self._read_clock()
+        self._marks = []
         for batch in batches:
-            if last is None and self._num_steps >= WARM_UP_STEPS:
+            if not self._marks and self._num_steps >= WARM_UP_STEPS:
                 self._memory.start()
-                last = time.perf_counter()
+                self._marks = [self._clock.mark()]
             yield batch
             self._num_steps += 1
-            if last is not None:
-                now = time.perf_counter()
-                self._seconds.append(now - last)
-                last = now
-        if last is not None:
+            if self._marks:
+                self._marks.append(self._clock.mark())
+        if self._marks:
+            self._read_clock()
             self._peaks.append(self._memory.peak_bytes())
 
     @property
     def seconds(self) -> float | None:
         """The median step's seconds; None where there was no step but those of the warm-up."""
+        self._read_clock()
         return statistics.median(self._seconds) if self._seconds else None
 
     @property
@@ -62,6 +68,35 @@ class StepMeter:
         """The largest step's memory, since rows differ in length; None where it cannot be measured."""
         peaks = [peak for peak in self._peaks if peak is not None]
         return max(peaks) if peaks and len(peaks) == len(self._peaks) else None
+
+    def _read_clock(self) -> None:
+        self._seconds.extend(self._clock.seconds_between(self._marks))
+        self._marks = self._marks[-1:]
+
+
+class _HostClock:
+    """Marks are readings of the host's clock."""
+
+    def mark(self) -> float:
+        return time.perf_counter()
+
+    def seconds_between(self, marks: Sequence[float]) -> list[float]:
+        return [after - before for before, after in pairwise(marks)]
+
+
+class _DeviceClock:
+    """Marks are events that a GPU stamps as it comes to them."""
+
+    def mark(self) -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+    def seconds_between(self, marks: Sequence[torch.cuda.Event]) -> list[float]:
+        """Waits for the device to come to the last one."""
+        if marks:
+            marks[-1].synchronize()
+        return [before.elapsed_time(after) / 1000 for before, after in pairwise(marks)]
 
 
 class _DeviceMemory:

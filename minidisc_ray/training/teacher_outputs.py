@@ -20,7 +20,7 @@ from minidisc_ray.data import EncodedRows, collate, evaluation_batches
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.models.pruned import structure_of
-from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, autocast, to_device
+from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE, autocast, moved, to_device
 from minidisc_ray.training.workers import Workers
 
 # The rest is for weights, moments and activations, and for trials beside this one.
@@ -110,8 +110,8 @@ class TeacherOutputs:
             starts = self.rows.offsets[batch.indices].unsqueeze(1)
             # Beyond a row's end this reads whatever follows it: the mask keeps padding out of every objective.
             positions = (starts + torch.arange(batch.length)).clamp_(max=int(self.rows.offsets[-1]) - 1)
-            tables = {key: table[positions].to(device).float() for key, table in self._tables.items()}
-        return _as_trace(self._logits[batch.indices].to(device), tables)
+            tables = {key: moved(table[positions], device).float() for key, table in self._tables.items()}
+        return _as_trace(moved(self._logits[batch.indices], device), tables)
 
     @torch.no_grad()
     def _run(self, batch: Batch) -> Trace:
