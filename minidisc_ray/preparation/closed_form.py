@@ -1,6 +1,6 @@
 """The closed form of a plan's FLOPs, of training and of evaluation, for the epochs that the recipe asks for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -29,6 +29,7 @@ from minidisc_ray.schedules.plan import (
 )
 from minidisc_ray.schedules.training import training_of
 from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
+from minidisc_ray.training.importance import sample_parts, shuffled_rows
 from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE
 from minidisc_ray.training.score import pass_flops
 from minidisc_ray.training.teacher_outputs import cache_limit_bytes, cached_bytes
@@ -111,8 +112,10 @@ class Estimator:
                 return self._training("finetune", full)
             case ImportanceStep():
                 prepared = self.prepared
-                share = (self.importance_rows or importance_rows(prepared)) / len(prepared.train)
-                return 4 * macs_of(prepared.shape, full, self.importance) * share
+                rows = self.importance_rows or importance_rows(prepared)
+                if prepared.config.pruning.importance_rows == "auto":
+                    return 4 * macs_of(prepared.shape, full, tuple(_sample_sizes(prepared, rows)))
+                return 4 * macs_of(prepared.shape, full, self.importance) * rows / len(prepared.train)
             case RaceStep():
                 times = race_times(self.prepared)
                 trained = race_training_flops(step, times, self._events(step), self._race_epoch)
@@ -204,6 +207,19 @@ def importance_rows(prepared: PreparedRun) -> int:
     """Training rows that importance is expected to be measured on."""
     count, limit = len(prepared.train), prepared.config.pruning.importance_rows
     return min(_AUTO_ROWS if limit == "auto" else limit or count, count)
+
+
+def _sample_sizes(prepared: PreparedRun, num_rows: int) -> Iterator[tuple[int, int]]:
+    """Of the batches of a sample: its parts are batched one by one, so there is more padding than over all rows."""
+    order, lengths = shuffled_rows(len(prepared.train), prepared.config.data.selection_seed), prepared.train.lengths
+    done = 0
+    for parts in sample_parts(order):
+        if done >= num_rows:
+            return
+        done += sum(map(len, parts))
+        for part in parts:
+            for batch in evaluation_batches(lengths[part], IMPORTANCE_BATCH_SIZE):
+                yield len(batch), int(lengths[part][batch].max())
 
 
 def sizes_of(rows: EncodedRows, batches: Iterable[Tensor]) -> Sizes:

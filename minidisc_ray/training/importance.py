@@ -1,7 +1,7 @@
 """Importance of every head and neuron over training rows (MiniDisc, appendix A, equations 6 and 8)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -79,23 +79,39 @@ def measure_until_stable(
         agreement_of: how far two measurements keep the same units, in [0, 1].
     """
     halves: list[Importance] = []
-    flops, done = 0.0, 0
-    while True:
-        more = order[done : max(_FIRST_ROWS, 2 * done)]
-        parts = (more[::2], more[1::2])
-        found = [measure(part.sort().values) for part in parts]
-        flops += sum(part.flops for part in found)
-        seen = [len(order[:done][half::2]) for half in (0, 1)]
+    done, agreed = 0, 0.0
+    for parts in sample_parts(order):
+        seen = (done - done // 2, done // 2)
+        found = [measure(part) for part in parts]
         halves = [
             _pooled(halves[half], seen[half], found[half], len(parts[half])) if halves else found[half]
             for half in (0, 1)
         ]
-        done += len(more)
+        done += sum(map(len, parts))
         agreed = agreement_of(*halves)
-        if agreed >= STABLE_AGREEMENT or done >= len(order):
-            first, second = halves
-            whole = _pooled(first, done - done // 2, second, done // 2)
-            return SampledImportance(replace(whole, flops=flops), done, agreed)
+        if agreed >= STABLE_AGREEMENT:
+            break
+    return SampledImportance(_pooled(halves[0], done - done // 2, halves[1], done // 2), done, agreed)
+
+
+def sample_parts(order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """What is measured one after another: rows for the first and for the second half, each in ascending order.
+
+    Args:
+        order: (N,) every row once; at least two.
+    """
+    done = 0
+    while done < len(order):
+        end = max(_FIRST_ROWS, 2 * done)
+        # A last row of its own would leave the second half without one more.
+        more = order[done : end if end + 1 < len(order) else len(order)]
+        yield more[::2].sort().values, more[1::2].sort().values
+        done += len(more)
+
+
+def shuffled_rows(count: int, seed: int) -> Tensor:
+    """(N,) every row once, in a seeded order: samples are its beginning."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 def _pooled(ours: Importance, our_rows: int, theirs: Importance, their_rows: int) -> Importance:

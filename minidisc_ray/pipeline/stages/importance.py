@@ -15,7 +15,7 @@ from minidisc_ray.pipeline.stages._shared_artifact import ensure_shared
 from minidisc_ray.pipeline.structures import IMPORTANCE, load_shared_teacher
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.records import StageRecord
-from minidisc_ray.training.importance import Importance, measure_importance, measure_until_stable
+from minidisc_ray.training.importance import Importance, measure_importance, measure_until_stable, shuffled_rows
 
 
 def ensure_importance(context: Context) -> StageRecord:
@@ -78,5 +78,4 @@ def _importance_rows(prepared: PreparedRun, limit: int | None) -> Tensor:
 
 
 def _shuffled(prepared: PreparedRun) -> Tensor:
-    generator = torch.Generator().manual_seed(prepared.config.data.selection_seed)
-    return torch.randperm(len(prepared.train), generator=generator)
+    return shuffled_rows(len(prepared.train), prepared.config.data.selection_seed)

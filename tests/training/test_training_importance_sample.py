@@ -1,0 +1,70 @@
+"""Importance from a sample that grows until two halves of it keep the same units."""
+
+import pytest
+import torch
+from pipeline_kit import prepared_run, random_teacher, run
+from torch import Tensor
+
+from minidisc_ray.run_files.records import read_record
+from minidisc_ray.training.importance import STABLE_AGREEMENT, Importance, measure_until_stable
+
+
+def measured(values: Tensor, seen: list[Tensor]):
+    """Importance of two units in a layer is the mean of the rows' values; remembers which rows were measured."""
+
+    def measure(rows: Tensor) -> Importance:
+        seen.append(rows)
+        means = values[rows].mean(dim=0)
+        return Importance((means,), (means,), float(len(rows)))
+
+    return measure
+
+
+@pytest.mark.parametrize(("num_rows", "settles_at", "expected"), [(1000, 0, 128), (1000, 300, 512), (200, 300, 200)])
+def test_rows_double_until_the_halves_agree_or_there_are_no_more(num_rows, settles_at, expected):
+    seen: list[Tensor] = []
+    values = torch.rand(num_rows, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def agreement_of(first: Importance, second: Importance) -> float:
+        return STABLE_AGREEMENT if sum(map(len, seen)) > settles_at else 0.0
+
+    order = torch.randperm(num_rows, generator=torch.Generator().manual_seed(1))
+    found = measure_until_stable(measured(values, seen), order, agreement_of)
+    assert found.num_rows == expected
+    rows = torch.cat(seen)
+    assert sorted(rows.tolist()) == sorted(order[:expected].tolist()), "every row of the sample, once"
+    assert found.importance.heads[0].tolist() == pytest.approx(values[rows].mean(dim=0).tolist())
+    assert found.importance.flops == expected
+    assert all((part[1:] > part[:-1]).all() for part in seen)
+
+
+def test_an_odd_number_of_rows_counts_each_once():
+    seen: list[Tensor] = []
+    values = torch.arange(258, dtype=torch.float64).reshape(129, 2)
+    found = measure_until_stable(measured(values, seen), torch.arange(129), lambda first, second: 0.0)
+    assert found.num_rows == 129
+    assert found.importance.neurons[0].tolist() == pytest.approx(values.mean(dim=0).tolist())
+
+
+def test_a_run_says_how_many_rows_it_took_and_shares_them_by_what_is_kept(tmp_path):
+    teacher = random_teacher(tmp_path / "teacher")
+    auto = (*teacher, "pruning.importance_rows=auto", "data.train_rows=400")
+    prepared = prepared_run(tmp_path / "runs", "conventional", auto)
+    result = run(tmp_path / "runs", "conventional", auto)
+    record = read_record(prepared.importance_folder)
+    assert record is not None
+    assert record.num_rows in (128, 256, len(prepared.train))
+    assert 0.0 <= record.agreement <= 1.0
+    assert record.agreement >= STABLE_AGREEMENT or record.num_rows == len(prepared.train)
+    spent = next(stage for stage in result.cost.stages if stage.stage == "importance").training_flops
+    assert result.closed_form_training_flops == pytest.approx(
+        sum(stage.training_flops for stage in result.cost.stages if stage.stage != "teacher"), rel=0.03
+    )
+    assert spent > 0
+    other = prepared_run(tmp_path / "runs", "conventional", (*auto, "student.scale_percent=20"))
+    local = prepared_run(
+        tmp_path / "runs", "conventional", (*auto, "pruning.ranking=local", "student.scale_percent=50")
+    )
+    every = prepared_run(tmp_path / "runs", "conventional", (*teacher, "data.train_rows=400"))
+    assert len({run.importance_key for run in (prepared, other, local, every)}) == 4
+    assert every.teacher_key == prepared.teacher_key
