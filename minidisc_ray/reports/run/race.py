@@ -33,7 +33,8 @@ def race_line(result: RunResult) -> str:
         return ""
     last = result.race[-1]
     when = "before any training" if last.step == 0 else f"after {last.step:,} steps"
-    return f"race: {race_choice(last)}, {when} and {len(result.race)} looks at the candidates"
+    looks = len(result.race)
+    return f"race: {race_choice(last)}, {when}, at look {looks} at the candidates"
 
 
 def race_table(result: RunResult) -> Table:
