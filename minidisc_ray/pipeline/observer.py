@@ -64,12 +64,12 @@ class StageObserver:
         for scale, probability in check.probabilities.items():
             self._writer.add_scalar(f"race/probability/scale_{scale:03d}", probability, check.step)
         self._writer.flush()
-        if not check.has_learned:
-            verdict = "nothing learned yet"
-        elif check.choice is None:
-            verdict = f"{check.favourite}% is best with probability {check.probabilities[check.favourite]:.2f}"
-        else:
+        if check.choice is not None:
             verdict = f"chosen: {race_choice(check)}"
+        elif not check.has_learned:
+            verdict = "too little learned for a choice"
+        else:
+            verdict = f"{check.favourite}% is best with probability {check.probabilities[check.favourite]:.2f}"
         logger.info(
             "[%s] %s step %d: %d candidates in (%s); %s",
             self.context.trial,

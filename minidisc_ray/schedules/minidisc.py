@@ -1,6 +1,6 @@
 """MiniDisc: one trial (section 3.3), with one assistant or several (section 1: "recursively applying")."""
 
-from minidisc_ray.configs.schedule import LambdaSelectionConfig, MiniDiscConfig
+from minidisc_ray.configs.schedule import MiniDiscConfig
 from minidisc_ray.schedules.plan import (
     FIRST_STUDENT,
     MAIN_TRIAL,
@@ -43,14 +43,12 @@ def plan_minidisc(schedule: MiniDiscConfig, student_percent: int, is_pruned: boo
 
 def _plan_race(schedule: MiniDiscConfig, student_percent: int, is_pruned: bool) -> Plan:
     """The race makes the choice; the student goes on from its slice, under the assistant."""
-    assert isinstance(schedule.selection, LambdaSelectionConfig)
     race = RaceStep(
         candidates=schedule.scales.scales(student_percent),
         student_percent=student_percent,
         num_sampled=schedule.num_sampled,
         sampling="per_step",
         rule=schedule.selection,
-        lam=schedule.selection.lam,
     )
     choice = ChooseStep(schedule.selection, race.name)
     slice_of = race.name if is_pruned else None

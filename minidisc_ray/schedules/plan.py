@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from minidisc_ray.configs.schedule import SelectionConfig
+from minidisc_ray.configs.schedule import LambdaSelectionConfig, SelectionConfig
 from minidisc_ray.core.grid import sample_evenly
 
 TEACHER = "teacher"
@@ -87,13 +87,13 @@ class SandwichStep:
 
 @dataclass(frozen=True)
 class RaceStep(SandwichStep):
-    """A sandwich that loses candidates as it is trained, and from its choice on holds {assistant, student's slice}.
+    """A sandwich that loses candidates as it is trained, and from its choice on holds {assistant, student's slice}."""
 
-    Attributes:
-        lam: of the trade-off that it chooses by.
-    """
-
-    lam: float = 0.2
+    @property
+    def lam(self) -> float:
+        """Of the trade-off that it chooses by."""
+        assert isinstance(self.rule, LambdaSelectionConfig)
+        return self.rule.lam
 
     def as_sandwich(self) -> SandwichStep:
         """The same scales trained without a race."""
