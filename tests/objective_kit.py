@@ -22,6 +22,7 @@ OBJECTIVES: dict[str, ObjectiveBase] = {
     "labels": configs.LabelsConfig(),
     "ltsd": configs.LTSDConfig(),
     "ltsd-weighted": configs.LTSDConfig(logits_weight=0.5, hidden_weight=3.0),
+    "ltsd-layers": configs.LTSDConfig(hidden_layers="every_second"),
     "ltad": configs.LTADConfig(num_relation_heads=16),
     "kd": configs.KDConfig(temperature=2.0),
     "pkd": configs.PKDConfig(),

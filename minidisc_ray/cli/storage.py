@@ -61,7 +61,8 @@ def status(
     from minidisc_ray.run_files.mirrored import fetch_summaries
 
     if not watch:
-        console.print(status_table(status_of(fetch_summaries(storage))))
+        found = status_of(fetch_summaries(storage))
+        console.print(status_table(found) if found else printable(f"no runs in {storage}"), soft_wrap=not found)
         return
     import time
 

@@ -1,7 +1,7 @@
 """The base of every config: frozen, closed to unknown keys, values that are finite."""
 
 import types
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,6 +17,8 @@ class Config(BaseModel):
     """A part of a recipe; unknown keys are errors, so that a typo is never a silent default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    # Keys that came after runs had names: at their defaults they are no part of a name, so that names stay.
+    keys_added: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod

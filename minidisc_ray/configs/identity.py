@@ -3,10 +3,10 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.base import Config, UserError
 from minidisc_ray.configs.redact import redact
 from minidisc_ray.configs.run import RunConfig
 
@@ -44,15 +44,29 @@ def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, An
     if config.student.kind == "pruned":
         # Runs made when every student was pruned keep their names.
         del dumped["student"]["kind"]
-    schedule = type(config.schedule)
-    defaults = schedule.model_construct().model_dump(mode="json")
-    for key in schedule.keys_added:
-        if dumped["schedule"][key] == defaults[key]:
-            del dumped["schedule"][key]
+    for section in ("schedule", "objective", "pruning"):
+        dumped[section] = _without_added(getattr(config, section), dumped[section])
+    schedule = config.schedule
+    dumped["schedule"] = _without_defaults(schedule, dumped["schedule"], schedule.keys_added_at_top)
     dumped["sandwich"] = config.sandwich_training.model_dump(mode="json")
     for stage in ("finetune", "sandwich", "distil"):
         dumped[stage] = {key: value for key, value in dumped[stage].items() if key not in _NOT_TRAINING}
     return {"numerics": NUMERICS_VERSION, "contents": dict(contents), **dumped}
+
+
+def _without_added(value: Any, dumped: Any) -> Any:
+    """A part of a recipe as JSON, without keys that were added to it and are at their defaults."""
+    if isinstance(value, tuple):
+        return [_without_added(one, part) for one, part in zip(value, dumped, strict=True)]
+    if not isinstance(value, Config):
+        return dumped
+    inner = {key: _without_added(getattr(value, key), part) for key, part in dumped.items()}
+    return _without_defaults(value, inner, value.keys_added)
+
+
+def _without_defaults(value: Config, dumped: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    defaults = type(value).model_construct().model_dump(mode="json", include=set(keys))
+    return {key: part for key, part in dumped.items() if key not in defaults or part != defaults[key]}
 
 
 def without_student(parts: Mapping[str, Any]) -> dict[str, Any]:

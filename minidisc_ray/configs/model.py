@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.core.depth import Take
@@ -94,8 +94,23 @@ def _rows_or_auto(value: Any) -> Any:
 class PruningConfig(Config):
     """How importance becomes structures (MiniDisc, appendix A)."""
 
+    keys_added: ClassVar[frozenset[str]] = frozenset({"importance"})
+
+    importance: Literal["gradient", "magnitude"] = Field(
+        "gradient",
+        description="gradient: of the loss on training rows; magnitude: of the weights alone, which needs no row.",
+    )
     ranking: Literal["global", "local"] = Field("global", description="Rank over all layers, or in each layer.")
     neuron_multiple: int = Field(8, ge=1, le=256, description="Neurons of a layer are rounded to this; 1 is exact.")
     importance_rows: Annotated[int | Literal["auto"] | None, BeforeValidator(_rows_or_auto)] = Field(
         None, description="Training rows used for importance, all by default; auto: a sample whose ranking is stable."
     )
+
+    @model_validator(mode="after")
+    def _magnitude_reads_no_rows(self) -> "PruningConfig":
+        if self.importance == "magnitude" and self.importance_rows is not None:
+            raise ValueError(
+                f"importance_rows is {self.importance_rows}, but importance magnitude reads weights alone; leave one "
+                "of them out"
+            )
+        return self

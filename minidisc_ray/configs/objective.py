@@ -4,7 +4,7 @@ Weights are of terms that are means over rows or real tokens. Layers count from 
 ``core/layer_map.py``.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -21,9 +21,19 @@ class LabelsConfig(ObjectiveBase):
 class LTSDConfig(ObjectiveBase):
     """L_TSD: soft cross-entropy on logits and mean squared error of the last hidden states (MiniDisc, equation 2)."""
 
+    keys_added: ClassVar[frozenset[str]] = frozenset({"hidden_layers"})
+
     kind: Literal["ltsd"] = "ltsd"
     logits_weight: Weight = 1.0
     hidden_weight: Weight = 1.0
+    hidden_layers: Literal["last", "every_second"] = Field(
+        "last", description="Whose hidden states: the last layer's, or the embeddings' and those of every second layer."
+    )
+
+    @property
+    def label(self) -> str:
+        """With its layers where they are not equation 2's."""
+        return "LTSD" if self.hidden_layers == "last" else "LTSD (every second layer)"
 
 
 class LTADConfig(ObjectiveBase):

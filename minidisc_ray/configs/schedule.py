@@ -88,8 +88,8 @@ class StudentSelectionConfig(Config):
 
 
 class _ScheduleConfig(Config):
-    # Keys that came after runs had names: at their defaults they say nothing, and names stay.
-    keys_added: ClassVar[frozenset[str]] = frozenset()
+    # As keys_added, of a run's own schedule; a schedule within it (match) always had them.
+    keys_added_at_top: ClassVar[frozenset[str]] = frozenset()
 
 
 class SparseTeacherConfig(_ScheduleConfig):
@@ -136,7 +136,8 @@ class LawConfig(_ScheduleConfig):
 class MiniDiscConfig(_ScheduleConfig):
     """One trial: a sandwich of candidates, one choice, one distillation."""
 
-    keys_added: ClassVar[frozenset[str]] = frozenset({"num_assistants", "chain", "residual", "search"})
+    keys_added: ClassVar[frozenset[str]] = frozenset({"search", "in_place"})
+    keys_added_at_top: ClassVar[frozenset[str]] = frozenset({"num_assistants", "chain", "residual"})
 
     kind: Literal["minidisc"] = "minidisc"
     search: Literal["paper", "race"] = Field(
@@ -159,6 +160,10 @@ class MiniDiscConfig(_ScheduleConfig):
         "choice of them all.",
     )
     residual: bool = Field(False, description="Distil the student once more, from the teacher (appendix L).")
+    in_place: bool = Field(
+        False,
+        description="Of a race: each step's largest network learns from the teacher, and the others from that one.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -170,16 +175,21 @@ class MiniDiscConfig(_ScheduleConfig):
     @model_validator(mode="after")
     def _race_is_alone(self) -> "MiniDiscConfig":
         if self.search != "race":
+            if self.in_place:
+                raise ValueError("in_place is true, but search is paper; use search race, or leave it out")
             return self
         if self.sampling == "fixed":
             raise ValueError("sampling is fixed, but search race draws at each step; use per_step, or leave it out")
         if self.selection.kind != "lambda":
             raise ValueError(f"selection is {self.selection.kind}, but search race chooses by lambda; leave it out")
-        for key, value in (("num_assistants", self.num_assistants > 1), ("residual", self.residual)):
-            if value:
+        for key, value, is_more in (
+            ("num_assistants", self.num_assistants, self.num_assistants > 1),
+            ("residual", "true", self.residual),
+        ):
+            if is_more:
                 raise ValueError(
-                    f"{key} is {getattr(self, key)}, but search race makes one assistant and one student; leave it "
-                    "out, or use search paper"
+                    f"{key} is {value}, but search race makes one assistant and one student; leave it out, or use "
+                    "search paper"
                 )
         return self
 
@@ -188,6 +198,8 @@ class MiniDiscConfig(_ScheduleConfig):
         """What tables call it: what differs from the paper's own setting stands in brackets."""
         is_race = self.search == "race"
         notes = ["race"] if is_race else []
+        if self.in_place:
+            notes.append("in place")
         if self.num_assistants > 1:
             notes.append(f"{self.num_assistants} {'joint ' if self.chain == 'joint' else ''}assistants")
         if self.residual:

@@ -68,7 +68,10 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), budget: str | No
     Raises:
         UserError: if the file cannot be read, or a key or value is not allowed; a recipe's mistake names the method.
     """
-    return resolve_study(read_yaml(Path(path), "study", "name, recipe, tasks and methods"), overrides, budget)
+    raw = read_yaml(Path(path), "study", "name, recipe, tasks and methods")
+    if "methods" not in raw and "task" in raw:
+        raise UserError(f"{path} is a recipe of one run, with task and no methods; use minidisc run or minidisc plan")
+    return resolve_study(raw, overrides, budget)
 
 
 def resolve_study(raw: Mapping[str, Any], overrides: Sequence[str] = (), budget: str | None = None) -> StudyConfig:

@@ -145,20 +145,24 @@ def networks_of_step(
     Args:
         alive: candidates, largest first; none leaves the slice alone.
         student_percent: scale of the slice.
-        num_networks: trained at each step, as far as there are so many; of 1 only the largest.
+        num_networks: trained at each step, as far as there are so many; of 1 any of them, each equally often.
         number: steps since ``alive`` last changed: over as many as there are fillings each has the same number of
             turns.
         seed: of their order, the same on every worker.
     """
     if not alive:
         return (student_percent,)
-    largest, *fillings = alive
     if num_networks == 1:
-        return (largest,)
-    count = min(num_networks - 2, len(fillings))
-    drawn: list[int] = []
-    if count > 0:
-        turn, place = divmod(number, len(fillings))
-        order = Random(seed * 1_000_003 + turn).sample(fillings, len(fillings))
-        drawn = [order[(place * count + index) % len(fillings)] for index in range(count)]
+        return tuple(_drawn((*alive, student_percent), 1, number, seed))
+    largest, *fillings = alive
+    drawn = _drawn(fillings, min(num_networks - 2, len(fillings)), number, seed)
     return (largest, *sorted(drawn, reverse=True), student_percent)
+
+
+def _drawn(scales: Sequence[int], count: int, number: int, seed: int) -> list[int]:
+    """Some of the scales; over as many draws as there are scales, each has the same number of turns."""
+    if count <= 0:
+        return []
+    turn, place = divmod(number, len(scales))
+    order = Random(seed * 1_000_003 + turn).sample(scales, len(scales))
+    return [order[(place * count + index) % len(scales)] for index in range(count)]

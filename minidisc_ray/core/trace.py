@@ -98,3 +98,9 @@ class Trace:
     queries: Mapping[int, Tensor] = field(default_factory=dict)
     keys: Mapping[int, Tensor] = field(default_factory=dict)
     values: Mapping[int, Tensor] = field(default_factory=dict)
+
+    def detached(self) -> "Trace":
+        """The same values, which pass no gradient on."""
+        parts = (self.hidden, self.queries, self.keys, self.values)
+        kept = ({layer: value.detach() for layer, value in part.items()} for part in parts)
+        return Trace(self.logits.detach(), *kept)

@@ -1,13 +1,16 @@
 """L_TSD: cross-entropy with the teacher's predictions and MSE with its last hidden states (MiniDisc, equation 2)."""
 
+import torch
 from torch import Tensor
 
+from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.objective import LTSDConfig
 from minidisc_ray.core.divergence import masked_mse_sum, soft_cross_entropy_sum, squared_error_sum
+from minidisc_ray.core.layer_map import LayerPairs
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import Batch, Totals, Trace, Wanted
 from minidisc_ray.objectives._base import Needs, Objective, objective_of
-from minidisc_ray.objectives._layers import map_where_widths_differ
+from minidisc_ray.objectives._layers import map_where_widths_differ, student_layers, teacher_layers
 
 
 @objective_of(LTSDConfig)
@@ -16,22 +19,26 @@ class LTSDObjective(Objective):
 
     Deviation: the paper leaves the averages open; here the first term is a mean over rows and the second a mean over
     hidden units and real tokens, so that padding never changes the value. A student of another width is mapped
-    linearly, which the paper's students never need.
+    linearly, which the paper's students never need. With ``hidden_layers: every_second``, as in the authors' code, the
+    second term is the mean over layers 0 (the embeddings), 2, 4, ...
+
+    Raises:
+        UserError: if every second layer is to be matched and student and teacher differ in layers.
     """
 
     def __init__(self, config: LTSDConfig, pair: Pair) -> None:
         super().__init__()
         self.config = config
         self.is_regression = pair.task.is_regression
-        self.student_layer, self.teacher_layer = pair.student.num_layers, pair.teacher.num_layers
+        self.pairs = _matched_layers(config, pair)
         self.linear_map = map_where_widths_differ(pair)
 
     def needs(self) -> Needs:
         """Logits and last hidden states, unless a weight of zero leaves a term out."""
         logits, hidden = self.config.logits_weight > 0, self.config.hidden_weight > 0
         return Needs(
-            teacher=Wanted(logits, frozenset({self.teacher_layer} if hidden else ())),
-            student=Wanted(logits, frozenset({self.student_layer} if hidden else ())),
+            teacher=Wanted(logits, teacher_layers(self.pairs) if hidden else frozenset()),
+            student=Wanted(logits, student_layers(self.pairs) if hidden else frozenset()),
         )
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
@@ -42,7 +49,22 @@ class LTSDObjective(Objective):
             match = squared_error_sum if self.is_regression else soft_cross_entropy_sum
             terms["logits"] = self.config.logits_weight * match(student.logits, teacher.logits) / totals.rows
         if self.config.hidden_weight > 0:
-            hidden = self.linear_map(student.hidden[self.student_layer])
-            error = masked_mse_sum(hidden, teacher.hidden[self.teacher_layer], batch.mask)
+            errors = [
+                masked_mse_sum(self.linear_map(student.hidden[ours]), teacher.hidden[theirs], batch.mask)
+                for ours, theirs in self.pairs
+            ]
+            error = errors[0] if len(errors) == 1 else torch.stack(errors).mean()
             terms["hidden"] = self.config.hidden_weight * error / totals.tokens
         return terms
+
+
+def _matched_layers(config: LTSDConfig, pair: Pair) -> LayerPairs:
+    ours, theirs = pair.student.num_layers, pair.teacher.num_layers
+    if config.hidden_layers == "last":
+        return ((ours, theirs),)
+    if ours != theirs:
+        raise UserError(
+            f"objective.hidden_layers: every_second needs as many layers in both; the student ({pair.student.name}) "
+            f"has {ours} and the teacher ({pair.teacher.name}) {theirs}; use last"
+        )
+    return tuple((layer, layer) for layer in range(0, ours + 1, 2))

@@ -112,6 +112,8 @@ class Estimator:
                 return self._training("finetune", full)
             case ImportanceStep():
                 prepared = self.prepared
+                if prepared.config.pruning.importance == "magnitude":
+                    return 0.0
                 rows = self.importance_rows or importance_rows(prepared)
                 if prepared.config.pruning.importance_rows == "auto":
                     return 4 * macs_of(prepared.shape, full, tuple(_sample_sizes(prepared, rows)))
@@ -205,6 +207,8 @@ class Estimator:
 
 def importance_rows(prepared: PreparedRun) -> int:
     """Training rows that importance is expected to be measured on."""
+    if prepared.config.pruning.importance == "magnitude":
+        return 0
     count, limit = len(prepared.train), prepared.config.pruning.importance_rows
     return min(_AUTO_ROWS if limit == "auto" else limit or count, count)
 

@@ -15,7 +15,7 @@ from minidisc_ray.core.task import Task
 from minidisc_ray.objectives import Objective, build_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.schedules.expected import expected_percent, expected_sandwich
-from minidisc_ray.schedules.plan import TEACHER, DistilStep, PruneStep, SandwichStep, Trial
+from minidisc_ray.schedules.plan import TEACHER, DistilStep, PruneStep, RaceStep, SandwichStep, Trial
 
 
 def stage_objective(
@@ -81,6 +81,7 @@ def check_objective(prepared: PreparedRun) -> None:
         is_sandwich = isinstance(step, SandwichStep)
         key, training = ("sandwich", config.sandwich_training) if is_sandwich else ("distil", config.distil_training)
         objective = planned_objective(prepared, trial, step)
+        _check_in_place(config, step, objective)
         batch = min(training.batch_size, len(prepared.splits.train))
         rows = batch // (config.compute.num_workers * training.accumulation_steps)
         needed = objective.needs().rows
@@ -97,6 +98,22 @@ def check_objective(prepared: PreparedRun) -> None:
                 f"{rows} in each of {training.accumulation_steps} parts, but objective.kind {config.objective.kind} "
                 f"compares rows with each other and needs {needed}; raise the batch size"
             )
+
+
+def _check_in_place(config: RunConfig, step: SandwichStep | DistilStep, objective: Objective) -> None:
+    if not isinstance(step, RaceStep) or not step.in_place:
+        return
+    wanted = objective.needs().teacher
+    if not wanted:
+        raise UserError(
+            f"schedule.in_place: true, but objective.kind {config.objective.kind} asks nothing of any teacher; leave "
+            "it out"
+        )
+    if wanted.queries | wanted.keys | wanted.values:
+        raise UserError(
+            f"schedule.in_place: true, but objective.kind {config.objective.kind} compares attention, of which smaller "
+            "networks have other heads; use an objective of logits and hidden states such as ltsd, or leave it out"
+        )
 
 
 def untrained_head_note(prepared: PreparedRun) -> str | None:

@@ -82,6 +82,8 @@ class PreparedRun:
     def importance_key(self) -> str:
         """Names the importance scores; how they are ranked comes after."""
         pruning = self.config.pruning
+        if pruning.importance == "magnitude":
+            return digest([self.teacher_key, "magnitude"])
         if pruning.importance_rows != "auto":
             return digest([self.teacher_key, pruning.importance_rows])
         # How many rows that takes depends on what is kept of the ranking.

@@ -61,8 +61,8 @@ def _weights(step: RaceStep, alive: Sequence[int]) -> dict[int, float]:
     """How often a step trains each scale."""
     if not alive:
         return {step.student_percent: 1.0}
-    largest, *fillings = alive
     if step.num_sampled == 1:
-        return {largest: 1.0}
+        return dict.fromkeys((*alive, step.student_percent), 1 / (1 + len(alive)))
+    largest, *fillings = alive
     share = min(1.0, (step.num_sampled - 2) / len(fillings)) if fillings else 0.0
     return {**dict.fromkeys(fillings, share), largest: 1.0, step.student_percent: 1.0}

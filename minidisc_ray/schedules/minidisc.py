@@ -49,6 +49,7 @@ def _plan_race(schedule: MiniDiscConfig, student_percent: int, is_pruned: bool) 
         num_sampled=schedule.num_sampled,
         sampling="per_step",
         rule=schedule.selection,
+        in_place=schedule.in_place,
     )
     choice = ChooseStep(schedule.selection, race.name)
     slice_of = race.name if is_pruned else None

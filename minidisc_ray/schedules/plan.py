@@ -87,7 +87,13 @@ class SandwichStep:
 
 @dataclass(frozen=True)
 class RaceStep(SandwichStep):
-    """A sandwich that loses candidates as it is trained, and from its choice on holds {assistant, student's slice}."""
+    """A sandwich that loses candidates as it is trained, and from its choice on holds {assistant, student's slice}.
+
+    Attributes:
+        in_place: whether a step's largest network teaches the others in the teacher's stead.
+    """
+
+    in_place: bool = False
 
     @property
     def lam(self) -> float:

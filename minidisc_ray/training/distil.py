@@ -41,6 +41,7 @@ class NestedModels:
         scales_of_step: which of them each step trains.
         selection_score: from every model's selection metrics to the number that picks the kept state.
         race: chooses one of them as they are trained, where it is to be chosen so.
+        in_place: whether a step's largest model teaches the others in the teacher's stead.
     """
 
     largest: PreTrainedModel
@@ -48,6 +49,7 @@ class NestedModels:
     scales_of_step: Callable[[int], tuple[int, ...]]
     selection_score: Callable[[Scores], float]
     race: Race | None = None
+    in_place: bool = False
 
 
 def distillation_learner(
@@ -81,4 +83,5 @@ def distillation_learner(
         workers=inputs.workers,
         precision=inputs.precision,
         race=models.race,
+        in_place=models.in_place,
     )

@@ -54,6 +54,7 @@ class Learner:
         selection_score: from every candidate's metrics to the number that early stopping maximises.
         task, selection, pad_token_id, workers, precision: what evaluation needs.
         race: chooses among the candidates of a sandwich while they are trained; None where nothing is chosen.
+        in_place: whether a step's largest candidate teaches the others in the teacher's stead (Yu and Huang 2019).
     """
 
     elastic: ElasticModel
@@ -67,12 +68,15 @@ class Learner:
     workers: Workers
     precision: Precision
     race: Race | None = None
+    in_place: bool = False
 
     def __post_init__(self) -> None:
         self.shape: EncoderShape = shape_of(self.elastic.shared)
         self.flops = 0
         self.objective.to(self.workers.device)
-        self.wanted: Wanted = self.objective.needs().student
+        needs = self.objective.needs()
+        self.wanted: Wanted = needs.student
+        self.wanted_of_largest: Wanted = needs.student | needs.teacher if self.in_place else needs.student
         self.gradients: tuple[FlatGradients, ...] = (self.elastic.gradients,)
         if any(parameter.requires_grad for parameter in self.objective.parameters()):
             self.gradients += (FlatGradients(self.objective),)
@@ -92,9 +96,12 @@ class Learner:
         leaf = embedded.detach().requires_grad_()
         sums: dict[str, Tensor] = {}
         for scale in scales:
+            wanted = self.wanted_of_largest if scale == scales[0] else self.wanted
             with autocast(self.precision, self.workers.device):
-                trace = self.elastic.run(scale, leaf, batch, self.wanted)
+                trace = self.elastic.run(scale, leaf, batch, wanted)
             terms = self.objective(trace, target, batch, totals)
+            if self.in_place and scale == scales[0]:
+                target = trace.detached()
             loss = torch.stack(list(terms.values())).sum() / len(scales)
             loss.backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():

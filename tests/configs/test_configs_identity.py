@@ -64,6 +64,9 @@ def test_a_name_is_not_part_of_the_identity():
         "data.selection_seed=1",
         "student.scale_percent=12",
         "pruning.neuron_multiple=1",
+        "pruning.importance=magnitude",
+        "objective.hidden_layers=every_second",
+        "schedule={kind: minidisc, search: race, in_place: true}",
         "objective.hidden_weight=2",
         "protocol=paper",
         "precision=bfloat16",
@@ -93,6 +96,19 @@ def test_a_sandwich_that_trains_as_distil_does_is_the_same_written_or_not():
         (
             {"student": {"scale_percent": 25}, "schedule": {"kind": "conventional"}},
             "builtin-conventional-25pc-seed0-0551ccea",
+        ),
+        (
+            {
+                "schedule": {
+                    "kind": "conventional",
+                    "match": {"kind": "minidisc", "scales": [60, 40, 20], "num_sampled": 3},
+                }
+            },
+            "builtin-conventional-10pc-seed0-1b421e83",
+        ),
+        (
+            {"objective": {"kind": "sum", "parts": [{"objective": {"kind": "ltsd"}}]}},
+            "builtin-minidisc-10pc-seed0-sum-2b46b322",
         ),
     ],
 )

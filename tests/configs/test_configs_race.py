@@ -37,7 +37,8 @@ def test_the_search_is_part_of_what_a_run_is_and_the_papers_leaves_names_as_they
         ("search: race, sampling: fixed", "sampling is fixed, but search race draws at each step"),
         ("search: race, selection: {kind: negative_derivative}", "search race chooses by lambda"),
         ("search: race, num_assistants: 2", "num_assistants is 2, but search race makes one assistant"),
-        ("search: race, residual: true", "residual is True, but search race makes one assistant"),
+        ("search: race, residual: true", "residual is true, but search race makes one assistant"),
+        ("in_place: true", "in_place is true, but search is paper"),
         ("search: race, scales: [5]", "5 is not strictly between the student's own scale"),
     ],
 )
@@ -68,3 +69,14 @@ def test_importance_takes_a_number_of_rows_or_auto():
     for wrong in ("some", "0", "1.5"):
         with pytest.raises(UserError, match="importance_rows"):
             recipe("{kind: minidisc}", f"pruning.importance_rows={wrong}")
+
+
+def test_importance_of_weights_reads_no_rows():
+    assert recipe("{kind: minidisc}", "pruning.importance=magnitude").pruning.importance_rows is None
+    with pytest.raises(UserError, match="importance_rows is auto, but importance magnitude reads weights alone"):
+        recipe("{kind: minidisc}", "pruning={importance: magnitude, importance_rows: auto}")
+
+
+def test_options_of_a_race_stand_in_its_label():
+    both = recipe("{kind: minidisc, search: race, in_place: true, num_sampled: 1}").schedule
+    assert both.label == "MiniDisc (race, in place, η = 1)"

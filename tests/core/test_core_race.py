@@ -88,7 +88,13 @@ def test_more_networks_than_are_left_are_all_that_are_left():
     assert networks_of_step((40,), 10, 3, 0, seed=0) == (40, 10)
     assert networks_of_step((), 10, 3, 0, seed=0) == (10,)
     assert networks_of_step((40, 20), 10, 2, 0, seed=0) == (40, 10)
-    assert networks_of_step((40, 20), 10, 1, 0, seed=0) == (40,)
+
+
+def test_one_network_a_step_is_each_of_them_equally_often_and_the_slice_too():
+    steps = [networks_of_step(GRID, 10, 1, number, seed=3) for number in range(2 * (len(GRID) + 1))]
+    assert {len(step) for step in steps} == {1}
+    assert Counter(step[0] for step in steps) == dict.fromkeys((*GRID, 10), 2)
+    assert networks_of_step((), 10, 1, 0, seed=3) == (10,)
 
 
 @pytest.mark.parametrize(("per_epoch", "epochs"), [(1, 1), (1, 3), (2, 1), (25, 4), (25, 10), (1895, 10), (7, 100)])

@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from objective_contract import CrossEntropyContract, LabelledContract, ObjectiveContract, entropy
-from objective_kit import equal_traces
+from objective_kit import equal_traces, slim_model
 from tiny_models import totals_of
+
+from minidisc_ray.configs.base import UserError
 
 
 class TestLabels(ObjectiveContract):
@@ -30,6 +33,14 @@ class TestWeightedLTSD(CrossEntropyContract):
 
     def minimum(self, terms, target, batch):
         return {"logits": 0.5 * entropy(target.logits), "hidden": 0.0}
+
+
+class TestLTSDOfEverySecondLayer(CrossEntropyContract):
+    name = "ltsd-layers"
+
+    def test_a_student_of_fewer_layers_heads_and_another_width(self):
+        with pytest.raises(UserError, match="hidden_layers: every_second needs as many layers in both"):
+            self.pairing(student=slim_model())
 
 
 class TestLTAD(ObjectiveContract):

@@ -27,6 +27,7 @@ def test_labels_never_run_a_teacher():
 def test_weights_of_zero_ask_for_nothing():
     assert needs(configs.LTSDConfig(hidden_weight=0)).teacher == Wanted(logits=True)
     assert needs(configs.LTSDConfig(logits_weight=0)).teacher == Wanted(hidden=frozenset({LAYERS}))
+    assert needs(configs.LTSDConfig(hidden_layers="every_second")).student.hidden == {0, 2}
     assert not needs(configs.KDConfig(logits_weight=0)).teacher
     assert not needs(configs.KDConfig(labels_weight=0)).labels
     assert not needs(configs.PKDConfig(hidden_weight=0)).teacher.hidden

@@ -58,6 +58,14 @@ def test_ltsd_equals_torch_and_textbrewer(rows):
     assert terms["hidden"] == pytest.approx(textbrewer.hid_mse_loss(one.hidden[3], other.hidden[3], batch.mask).item())
 
 
+def test_ltsd_of_every_second_layer_is_the_mean_over_embeddings_and_those_layers(rows):
+    pair = pairing(configs.LTSDConfig(hidden_layers="every_second"))
+    batch = batch_of(rows, pair.student)
+    one, other = traces(pair, batch)
+    errors = [textbrewer.hid_mse_loss(one.hidden[layer], other.hidden[layer], batch.mask).item() for layer in (0, 2)]
+    assert found(pair, batch)["hidden"] == pytest.approx(sum(errors) / 2, rel=1e-5)
+
+
 def test_labels_equal_torch(rows):
     pair = pairing(configs.KDConfig())
     batch = batch_of(rows, pair.student)

@@ -1,12 +1,14 @@
-"""Importance from a sample that grows until two halves of it keep the same units."""
+"""Importance without all rows: from a sample that grows until two halves of it agree, or from weights alone."""
 
 import pytest
 import torch
 from pipeline_kit import prepared_run, random_teacher, run
+from tiny_models import tiny_model
 from torch import Tensor
 
+from minidisc_ray.models.families import FAMILIES, encoder_layers, head_size, linear_at
 from minidisc_ray.run_files.records import read_record
-from minidisc_ray.training.importance import STABLE_AGREEMENT, Importance, measure_until_stable
+from minidisc_ray.training.importance import STABLE_AGREEMENT, Importance, measure_until_stable, weight_magnitudes
 
 
 def measured(values: Tensor, seen: list[Tensor]):
@@ -68,3 +70,30 @@ def test_a_run_says_how_many_rows_it_took_and_shares_them_by_what_is_kept(tmp_pa
     every = prepared_run(tmp_path / "runs", "conventional", (*teacher, "data.train_rows=400"))
     assert len({run.importance_key for run in (prepared, other, local, every)}) == 4
     assert every.teacher_key == prepared.teacher_key
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_magnitude_is_the_sum_of_a_units_own_absolute_weights(family):
+    model = tiny_model(family)
+    found = weight_magnitudes(model)
+    layer, names = encoder_layers(model)[1], FAMILIES[family]
+    width = head_size(model)
+    own = slice(width, 2 * width)  # the second head
+    attention = layer.get_submodule(names.attention)
+    expected = sum(linear_at(attention, name).weight[own].abs().sum().item() for name in names.inputs)
+    expected += linear_at(layer, names.attention_output).weight[:, own].abs().sum().item()
+    assert found.heads[1][1].item() == pytest.approx(expected)
+    expected = linear_at(layer, names.up).weight[3].abs().sum() + linear_at(layer, names.down).weight[:, 3].abs().sum()
+    assert found.neurons[1][3].item() == pytest.approx(expected.item())
+    assert [len(heads) for heads in found.heads] == [model.config.num_attention_heads] * len(found.heads)
+
+
+def test_a_run_whose_importance_is_of_weights_pays_nothing_for_it(tmp_path):
+    teacher = random_teacher(tmp_path / "teacher")
+    overrides = (*teacher, "pruning.importance=magnitude")
+    result = run(tmp_path / "runs", "conventional", overrides)
+    assert next(stage for stage in result.cost.stages if stage.stage == "importance").training_flops == 0
+    measured = sum(stage.training_flops for stage in result.cost.stages if stage.stage != "teacher")
+    assert result.closed_form_training_flops == pytest.approx(measured, rel=0.03)
+    other = prepared_run(tmp_path / "runs", "conventional", teacher)
+    assert prepared_run(tmp_path / "runs", "conventional", overrides).importance_key != other.importance_key

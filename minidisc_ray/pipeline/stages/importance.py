@@ -15,7 +15,13 @@ from minidisc_ray.pipeline.stages._shared_artifact import ensure_shared
 from minidisc_ray.pipeline.structures import IMPORTANCE, load_shared_teacher
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.records import StageRecord
-from minidisc_ray.training.importance import Importance, measure_importance, measure_until_stable, shuffled_rows
+from minidisc_ray.training.importance import (
+    Importance,
+    measure_importance,
+    measure_until_stable,
+    shuffled_rows,
+    weight_magnitudes,
+)
 
 
 def ensure_importance(context: Context) -> StageRecord:
@@ -43,7 +49,11 @@ def _make_importance(context: Context, work: Path, beat: Callable[[], None]) -> 
         rankings = ([rank_units(scores, pruning.ranking) for scores in pair] for pair in pairs)
         return min(agreement(ours, theirs, prepared.plan.student_percent) for ours, theirs in rankings)
 
-    if pruning.importance_rows == "auto":
+    num_rows: int | None
+    agreed: float | None
+    if pruning.importance == "magnitude":
+        importance, num_rows, agreed = weight_magnitudes(teacher), None, None
+    elif pruning.importance_rows == "auto":
         sampled = measure_until_stable(measure, _shuffled(prepared), agreement_of)
         importance, num_rows, agreed = sampled.importance, sampled.num_rows, sampled.agreement
         if context.workers.is_first:

@@ -50,7 +50,7 @@ def train_race(context: Context, step: RaceStep, attempt: StageAttempt) -> Stage
         return sum(map(task.selection_score, scores.values())) / len(scores)
 
     models = NestedModels(
-        cut(source, structures[step.scales[0]]), structures, race.scales_of_step, selection_score, race
+        cut(source, structures[step.scales[0]]), structures, race.scales_of_step, selection_score, race, step.in_place
     )
     with learning_from(context, step, attempt, training, models, teacher) as (learner, observer):
         state = train(learner, prepared.train, training, config.seed, attempt.folder, observer)

@@ -15,6 +15,7 @@ from minidisc_ray.reports.words import compute_text, count_text
 from minidisc_ray.schedules.expected import expected_events, expected_sandwich, expected_scale
 from minidisc_ray.schedules.plan import ChooseStep, DistilStep, Place, RaceStep, SandwichStep
 
+_SLICE = "a slice of the student's scale"
 _FEW_ROWS = 50
 
 
@@ -161,17 +162,27 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
 def _race_assumed(prepared: PreparedRun, race: RaceStep) -> Iterator[str]:
     times = race_times(prepared)
     _, *events, chosen = expected_events(race, times, len(prepared.selection))
-    fillings = max(0, race.num_sampled - 2)
+    if len(race.candidates) == 1:
+        yield f"{race.name} trains: {_percents(race.candidates)} and {_SLICE}; with one candidate nothing races"
+        return
     yield (
-        f"{race.name} trains: at each step the largest candidate that is left, {fillings} more and the student's "
-        f"slice; what cannot win leaves, and one is chosen by step {times.latest_step:,} of {times.num_steps:,}, or by "
-        f"{times.latest_unlearned_step:,} if little is learned"
+        f"{race.name} trains: {_trained_at_each_step(race)}; candidates that cannot win leave, and one is chosen by "
+        f"step {times.latest_step:,} of {times.num_steps:,}, or by {times.latest_unlearned_step:,} if little is learned"
     )
     if events:
         yield (
             f"{race.name} is assumed to be left with {_percents(events[0].alive)} after {events[0].step:,} steps, and "
             f"to choose {_percents(chosen.alive)} after {chosen.step:,}; a result is counted along its own way"
         )
+
+
+def _trained_at_each_step(race: RaceStep) -> str:
+    if race.num_sampled == 1:
+        return f"at each step one of the candidates that are left or {_SLICE}"
+    more = min(race.num_sampled - 2, len(race.candidates) - 1)
+    fillings = f", {more} more" if more > 0 else ""
+    teaches = ", which learn from that largest one" if race.in_place else ""
+    return f"at each step the largest candidate that is left{fillings} and {_SLICE}{teaches}"
 
 
 def _percents(scales: Sequence[int]) -> str:
