@@ -69,11 +69,11 @@ def _same_rows() -> Iterator[None]:
     """The built-in task's rows are made once: hundreds of tests prepare a run, and of each most is this."""
 
     @functools.cache
-    def made(split: Split, rows: int, seed: int) -> Rows:
-        return builtin_rows(split, rows, seed)
+    def made(split: Split, rows: int, seed: int, but_weight: int) -> Rows:
+        return builtin_rows(split, rows, seed, but_weight)
 
-    def copied(split: Split, rows: int, seed: int) -> Rows:
-        found = made(split, rows, seed)
+    def copied(split: Split, rows: int, seed: int, but_weight: int) -> Rows:
+        found = made(split, rows, seed, but_weight)
         return Rows(tuple(list(texts) for texts in found.texts), found.labels.copy())
 
     with pytest.MonkeyPatch.context() as patch:

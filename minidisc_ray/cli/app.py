@@ -68,12 +68,13 @@ _AFTER_RETRIES = "without --retry-failed the command goes on with what it had be
 def demo(
     storage: Annotated[str, typer.Option("--storage", metavar="DIR")] = "minidisc-runs",
     address: Annotated[str | None, typer.Option("--address", help="A Ray cluster to attach to.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of data order, weights and draws.")] = 0,
 ) -> None:
-    """Run conventional, MiniDisc and a MaxiDisc sweep on the built-in task, and print the comparison."""
+    """Make one student four ways on the built-in task, and say what was found."""
     with when_stopped(GOES_ON), early_cluster(address):
         from minidisc_ray.cli.demo import run_demo
 
-        run_demo(storage, address, console)
+        run_demo(storage, address, console, seed)
 
 
 @app.command()

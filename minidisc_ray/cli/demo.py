@@ -1,48 +1,80 @@
-"""The main job on the built-in task, small enough for a laptop's coffee break."""
+"""The main job in a minute: one student made four ways on the built-in task, and what was found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
 from minidisc_ray import api
-from minidisc_ray.cli.display import show_result, show_run, watching_trials
+from minidisc_ray.cli.display import watching_trials
+from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.study import Cell
+from minidisc_ray.log import logger
+from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.comparison.render import render
+from minidisc_ray.reports.comparison.summary import Summary, summarise, summary_table
 from minidisc_ray.reports.run.page import write_report
 from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.study.answers import FinishedRun
 
+# A word after a "but" counts twice, and the student keeps two attention heads of 32: the task hardly fits.
 _RECIPE: dict[str, Any] = {
     "task": "builtin",
-    "student": {"scale_percent": 10},
-    "finetune": {"num_epochs": 8, "learning_rate": 1e-3},
-    "distil": {"num_epochs": 4, "learning_rate": 1e-3},
+    "data": {"but_weight": 2, "train_rows": 3000, "validation_rows": 3400, "selection_fraction": 0.2},
+    "student": {"scale_percent": 5},
+    "finetune": {"num_epochs": 7, "learning_rate": 1e-3},
+    "distil": {"num_epochs": 2, "learning_rate": 1e-3, "early_stop_epochs": None},
 }
 # The folder in which the demo says that it is at work, and Ray Tune keeps its files.
 _HOME = "demo"
-_SCHEDULES: Sequence[dict[str, Any]] = (
-    {"kind": "conventional"},
-    {"kind": "minidisc"},
-    {"kind": "maxidisc", "scales": {"kind": "list", "values": [85, 70, 55, 40, 25]}},
-)
+_SCHEDULES: Mapping[str, dict[str, Any]] = {
+    "conventional": {"kind": "conventional"},
+    "assistant": {"kind": "assistant", "assistant_percent": 40},
+    "minidisc": {"kind": "minidisc", "search": "race"},
+    "maxidisc": {"kind": "maxidisc", "scales": {"kind": "list", "values": [60, 40, 20]}},
+}
+_NEXT = "Your own task: minidisc init --help writes its recipe; minidisc plan checks it, minidisc run runs it."
 
 
-def run_demo(storage: str, address: str | None, console: Console) -> list[RunResult]:
-    """Conventional, MiniDisc, and MaxiDisc over five scales, all as trials of one experiment; prints the comparison."""
-    runs = [
-        api.plan(resolve({**_RECIPE, "schedule": schedule, "storage": storage, "compute": {"address": address}}))
-        for schedule in _SCHEDULES
-    ]
+def demo_recipes(storage: str, address: str | None = None, seed: int = 0) -> dict[str, RunConfig]:
+    """The demo's recipes by schedule."""
+    shared = {**_RECIPE, "storage": storage, "seed": seed, "compute": {"address": address}}
+    return {name: resolve({**shared, "schedule": schedule}) for name, schedule in _SCHEDULES.items()}
+
+
+def demo_summary(runs: Sequence[PreparedRun], results: Sequence[RunResult]) -> Summary:
+    """What the demo's runs came to.
+
+    Raises:
+        UserError: if what their models answered was not kept.
+    """
+    finished = []
+    for run, result in zip(runs, results, strict=True):
+        config = run.config
+        cell = Cell(None, result.task, result.method, result.student.scale_percent, config.seed, config)
+        finished.append(FinishedRun(cell, run, result))
+    return summarise(finished)
+
+
+def run_demo(storage: str, address: str | None, console: Console, seed: int = 0) -> list[RunResult]:
+    """Conventional, TA, MiniDisc's race and MaxiDisc as trials of one experiment; prints one table and a sentence."""
+    runs = [api.plan(recipe) for recipe in demo_recipes(storage, address, seed).values()]
+    console.print(f"{len(runs)} ways to one student on the built-in task, in {runs[0].storage}:", soft_wrap=True)
     for run in runs:
-        show_run(console, run)
-    results: list[RunResult] = []
+        console.print(f"  {run.config.schedule.label}: {run.name}", soft_wrap=True, markup=False, highlight=False)
     with watching_trials(console) as watch:
         results = api.run_together(runs, runs[0].storage / _HOME, watch)
-    for run, result in zip(runs, results, strict=True):
-        console.print(f"{run.config.schedule.label}:", markup=False, highlight=False)
-        show_result(console, run.run_folder, result)
-        console.print()
-    console.print(render(api.compare(results), "table", console.width), end="", markup=False, highlight=False)
     report = write_report(runs[-1].run_folder, results[-1], results[:-1])
+    try:
+        summary = demo_summary(runs, results)
+        console.print(summary_table(summary))
+        console.print(summary.finding, soft_wrap=True, markup=False, highlight=False)
+    except UserError as error:
+        # Runs of before, of which only the results are left.
+        logger.warning("%s", error)
+        console.print(render(api.compare(results), "table", console.width), end="", markup=False, highlight=False)
+    console.print(_NEXT, soft_wrap=True, highlight=False)
     console.print(f"report: {report}", soft_wrap=True, highlight=False)
     return results

@@ -2,7 +2,7 @@
 
 A review is one to four clauses such as "the acting was rather not brilliant". Its label is the sign of the sum of its
 sentiment words, where "not" turns the next one around, with some labels wrong on purpose. Counting words gets far; the
-rest needs attention.
+rest needs attention. On request, words after a "but" count more: then their order matters too.
 """
 
 import zlib
@@ -49,18 +49,24 @@ _CODES: dict[Split, tuple[int, int]] = {"train": (0, 5), "validation": (5, 8), "
 _BUCKETS = 10
 
 
-def builtin_rows(split: Split, rows: int, seed: int) -> Rows:
+def builtin_rows(split: Split, rows: int, seed: int, but_weight: int = 1) -> Rows:
     """Generate ``rows`` reviews of a split; 0 negative, 1 positive.
 
     A text's checksum says which split it may be in, so that no row of validation or test is in train, and each split
     stays the same however large the others are.
+
+    Args:
+        split: which one.
+        rows: how many.
+        seed: of the reviews.
+        but_weight: how often a sentiment word counts that stands after a "but".
     """
     first, last = _CODES[split]
     generator = np.random.default_rng((seed, first))
     texts: list[str] = []
     labels = np.empty(rows, dtype=np.int64)
     while len(texts) < rows:
-        text, total = _review(generator)
+        text, total = _review(generator, but_weight)
         if total != 0 and first <= zlib.crc32(text.encode()) % _BUCKETS < last:
             flipped = generator.random() < _NOISE
             labels[len(texts)] = int((total > 0) != flipped)
@@ -68,13 +74,16 @@ def builtin_rows(split: Split, rows: int, seed: int) -> Rows:
     return Rows((texts,), labels)
 
 
-def _review(generator: np.random.Generator) -> tuple[str, int]:
+def _review(generator: np.random.Generator, but_weight: int) -> tuple[str, int]:
     """One review and its sum; the sum is 0 where it has no label, or too few or too many words."""
     words: list[str] = []
-    total = 0
-    for clause in range(int(generator.integers(1, 5))):
+    total, weight = 0, 1
+    # Without a second clause there is no "but".
+    for clause in range(int(generator.integers(1 if but_weight == 1 else 2, 5))):
         if clause:
             words.append(_pick(generator, _CONNECTORS))
+            if words[-1] == "but":
+                weight = but_weight
         if clause and generator.random() < _NEUTRAL_SHARE:
             words.extend(_NEUTRAL[int(generator.integers(len(_NEUTRAL)))])
             continue
@@ -84,9 +93,9 @@ def _review(generator: np.random.Generator) -> tuple[str, int]:
         sign = 1 if generator.random() < 0.5 else -1
         if generator.random() < _NEGATED:
             words.append(_NEGATOR)
-            total -= sign
+            total -= weight * sign
         else:
-            total += sign
+            total += weight * sign
         words.append(_pick(generator, _POSITIVE if sign > 0 else _NEGATIVE))
     return " ".join(words), total if _MIN_WORDS <= len(words) <= _MAX_WORDS else 0
 

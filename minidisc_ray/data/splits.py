@@ -102,9 +102,9 @@ def _load(config: RunConfig) -> _Loaded:
     if isinstance(data, BuiltinDataConfig):
         return _Loaded(
             resolve_task(config.task),
-            builtin_rows("train", data.train_rows, data.generation_seed),
-            {"validation": builtin_rows("validation", data.validation_rows, data.generation_seed)},
-            test=builtin_rows("test", data.test_rows, data.generation_seed),
+            builtin_rows("train", data.train_rows, data.generation_seed, data.but_weight),
+            {"validation": builtin_rows("validation", data.validation_rows, data.generation_seed, data.but_weight)},
+            test=builtin_rows("test", data.test_rows, data.generation_seed, data.but_weight),
         )
     if isinstance(data, FilesDataConfig):
         tables: Tables = read_files(config.task, data)

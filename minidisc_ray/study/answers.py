@@ -101,6 +101,18 @@ def groups_of(runs: Sequence[FinishedRun]) -> tuple[list[RunGroup], tuple[str, .
     return groups, (*left_out, *notes)
 
 
+def teacher_answers(run: FinishedRun, rows: LabelledRows) -> Predictions:
+    """What the run's teacher answered on the rows that are scored.
+
+    Raises:
+        UserError: if its answers were not kept, or are not of these rows.
+    """
+    found = _read(rows, run.prepared.teacher_folder, MAIN_TRIAL, "teacher", rows.scored_splits)
+    if found is None:
+        raise UserError(_NO_ANSWERS)
+    return found
+
+
 def _rows(run: FinishedRun) -> LabelledRows:
     """The rows that a run's models answered; its own file of labels must be of them."""
     folder, splits, task = run.prepared.run_folder, run.prepared.splits, run.prepared.task

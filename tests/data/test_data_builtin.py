@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer, BertConfig
 
-from minidisc_ray.data import builtin_rows, builtin_tokenizer, builtin_vocabulary, encode
+from minidisc_ray.data import Rows, builtin_rows, builtin_tokenizer, builtin_vocabulary, encode
+from minidisc_ray.data.builtin import _NEGATIVE, _POSITIVE
 
 
 def test_seeded_and_disjoint():
@@ -20,6 +21,31 @@ def test_seeded_and_disjoint():
 def test_more_rows_begin_with_the_same():
     few, many = builtin_rows("validation", 50, 3), builtin_rows("validation", 90, 3)
     assert few.digest() == many.take(np.arange(50)).digest()
+
+
+def test_words_after_a_but_count_more_where_they_are_to():
+    plain, weighed = builtin_rows("train", 3000, 0), builtin_rows("train", 3000, 0, but_weight=2)
+    assert weighed.digest() == builtin_rows("train", 3000, 0, but_weight=2).digest() != plain.digest()
+
+    def label(text: str, but_weight: int) -> int:
+        total, weight, is_negated = 0, 1, False
+        for word in text.split():
+            if word == "but":
+                weight = but_weight
+            elif word == "not":
+                is_negated = True
+            elif word in (*_POSITIVE, *_NEGATIVE):
+                total += weight * (1 if (word in _POSITIVE) != is_negated else -1)
+                is_negated = False
+        return int(total > 0)
+
+    def share_right(rows: Rows, but_weight: int) -> float:
+        found = [label(text, but_weight) for text in rows.texts[0]]
+        return float((np.array(found) == rows.labels).mean())
+
+    assert share_right(plain, 1) == pytest.approx(0.97, abs=0.01), "some labels are wrong on purpose"
+    assert share_right(weighed, 2) == pytest.approx(0.97, abs=0.01)
+    assert share_right(weighed, 1) < 0.94
 
 
 def test_rows_are_short_varied_and_balanced():

@@ -1,0 +1,140 @@
+"""Methods on one task and seed, on one screen: scores with intervals, prices, and what was found in a sentence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rich import box
+from rich.table import Table
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.evaluation.intervals import Estimate, Interval
+from minidisc_ray.evaluation.resampling import bootstrap
+from minidisc_ray.reports.cells import text_cell
+from minidisc_ray.reports.words import method_name, metric_title, percent_text, ratio_text, scales_text
+from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.study.answers import FinishedRun, groups_of, teacher_answers
+
+Verdict = Literal["beats", "draws with", "loses to"]
+_TEACHER = "Teacher"
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One model.
+
+    Attributes:
+        method: that made it.
+        assistant: scales of what stood between teacher and student.
+        score: on the validation rows, a share, with its bootstrap interval.
+        price: FLOPs, of training and evaluation, as a multiple of the conventional student's; None of the teacher.
+    """
+
+    method: str
+    assistant: str
+    score: Interval
+    price: float | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What some methods came to.
+
+    Attributes:
+        title: task, student's scale, rows.
+        metric: the score's name.
+        rows: the teacher's first.
+        finding: a sentence.
+        verdicts: what it says of our method beside each of the others, in the order of the rows.
+    """
+
+    title: str
+    metric: str
+    rows: tuple[SummaryRow, ...]
+    finding: str
+    verdicts: tuple[Verdict, ...]
+
+
+def summarise(runs: Sequence[FinishedRun]) -> Summary:
+    """Compare runs of one task, student scale and seed: a conventional one, a MiniDisc, and others.
+
+    Raises:
+        UserError: if what a model answered row by row was not kept.
+    """
+    groups, reasons = groups_of(runs)
+    if reasons or len(groups) != 1:
+        raise UserError(reasons[0] if reasons else "these runs are of several tasks or student scales")
+    (group,) = groups
+    seed = runs[0].result.seed
+    results = {name: found[seed].result for name, found in group.runs.items()}
+    models = {name: group.students(name) for name in results}
+    estimates = bootstrap(group.rows, {_TEACHER: {seed: teacher_answers(runs[0], group.rows)}, **models})
+    prices = _prices(results)
+    rows = [SummaryRow(_TEACHER, "", estimates[_TEACHER].interval(), None)]
+    for name, result in results.items():
+        chain = scales_text([model.scale_percent for model in result.assistants], "%")
+        rows.append(SummaryRow(method_name(result), chain, estimates[name].interval(), prices[name]))
+    first = runs[0].result
+    ours = next(name for name, result in results.items() if result.method == "minidisc")
+    verdicts = {name: _verdict(estimates[ours] - estimates[name]) for name in results if name != ours}
+    num_rows = estimates[ours].num_examples
+    return Summary(
+        f"{first.task} · student at {first.student.scale_percent}% · {num_rows:,} validation rows · seed {seed}",
+        first.primary_metric,
+        tuple(rows),
+        _finding(ours, results, estimates, prices),
+        tuple(verdicts.values()),
+    )
+
+
+def summary_table(summary: Summary) -> Table:
+    """The rows for a terminal, in percent; prices in multiples of the conventional student's."""
+    level = summary.rows[0].score.level
+    table = Table(title=summary.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Method")
+    table.add_column("Assistant", justify="right")
+    table.add_column(metric_title(summary.metric), justify="right")
+    table.add_column(f"{100 * level:.0f}% interval", justify="right")
+    table.add_column("Price", justify="right")
+    for row in summary.rows:
+        interval = f"{percent_text(row.score.low)} to {percent_text(row.score.high)}"
+        cells = (row.method, row.assistant, percent_text(row.score.mean), interval, ratio_text(row.price))
+        table.add_row(*map(text_cell, cells))
+    return table
+
+
+def _prices(results: dict[str, RunResult]) -> dict[str, float | None]:
+    base = next((result.cost.flops for result in results.values() if result.method == "conventional"), None)
+    return {
+        name: result.cost.flops / base if base and result.cost.flops is not None else None
+        for name, result in results.items()
+    }
+
+
+def _verdict(difference: Estimate) -> Verdict:
+    found = difference.interval()
+    if not found.excludes_zero:
+        return "draws with"
+    return "beats" if found.mean > 0 else "loses to"
+
+
+def _finding(
+    ours: str, results: dict[str, RunResult], estimates: dict[str, Estimate], prices: dict[str, float | None]
+) -> str:
+    """Our method beside each of the others: who is better by how much, and what the others cost beside it."""
+    parts = []
+    for name, result in results.items():
+        if name == ours:
+            continue
+        difference = estimates[ours] - estimates[name]
+        found = difference.interval()
+        ends = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+        times = _times_as_much(prices[ours], prices[name])
+        parts.append(f"{_verdict(difference)} {method_name(result)} ({100 * found.mean:+.1f} points, {ends}){times}")
+    return f"{method_name(results[ours])} {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}."
+
+
+def _times_as_much(ours: float | None, theirs: float | None) -> str:
+    if not ours or not theirs:
+        return ""
+    return f" at {ratio_text(ours / theirs)} its price"
