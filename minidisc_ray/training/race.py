@@ -134,6 +134,7 @@ class Race:
             step=step,
             num_rows=len(rows),
             alive=alive,
+            ruled_out=tuple(scale for scale in self.alive if scale not in alive),
             metrics=found.metrics,
             rises=found.rises,
             tradeoffs=found.tradeoffs,

@@ -14,6 +14,7 @@ class RaceCheck(Config):
     step: int = Field(ge=0, description="Optimiser steps of the stage that are done; 0 is the pruned teacher itself.")
     num_rows: int = Field(ge=1, description="Selection rows that it looked at.")
     alive: tuple[int, ...] = Field(description="Candidates that are in after it, largest first, in percent.")
+    ruled_out: tuple[int, ...] = Field((), description="Candidates that its bounds took out, largest first.")
     metrics: dict[int, float] = Field(description="What choices use, by scale percent, the student's slice too.")
     rises: bool = Field(description="Whether metrics rise with the scale, and were smoothed.")
     tradeoffs: dict[int, float] = Field(description="Of each candidate that it looked at, from smoothed metrics.")

@@ -15,6 +15,7 @@ from minidisc_ray.objectives.ltsd import LTSDObjective
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.structures import structures_of
+from minidisc_ray.reports.run.race import race_line
 from minidisc_ray.run_files.records import read_record
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.training.race import Race
@@ -61,6 +62,15 @@ def test_a_race_leaves_its_checks_its_choice_and_every_candidate(storage, raced)
     assert sandwich.best_epoch is not None
     steps_per_epoch = -(-raced.splits["train"].rows // 16)
     assert sandwich.best_epoch * steps_per_epoch >= last.step, "the kept epoch ends after the choice"
+
+
+def test_candidates_that_left_without_a_look_are_named(raced):
+    assert "never looked at" not in race_line(raced), "a grid of four is looked at as a whole"
+    first, *others = raced.race
+    doctored = (first.model_copy(update={"ruled_out": (95, 80, 90)}), *others)
+    line = race_line(raced.model_copy(update={"race": doctored}))
+    assert line.startswith(race_line(raced))
+    assert line.endswith("would have made them the best: 95%, 90%")
 
 
 def test_after_the_choice_only_assistant_and_slice_are_trained_and_scored(storage, raced, teacher, monkeypatch):

@@ -104,6 +104,18 @@ def test_bounds_leave_one_and_that_is_the_choice():
     assert (race.choice, race.checks[-1].reason) == (80, "only_one")
 
 
+def test_every_candidate_that_left_by_its_bound_is_on_record_once():
+    race = run(race_of(), lambda scale, step: 0.9)
+    left = [scale for check in race.checks for scale in check.ruled_out]
+    assert left
+    assert len(set(left)) == len(left)
+    assert set(left).isdisjoint({race.choice})
+    before = race.setting.candidates
+    for check in race.checks[:-1]:
+        assert set(before) - set(check.alive) == set(check.ruled_out)
+        before = check.alive
+
+
 def test_a_race_goes_on_from_its_checks():
     accuracy = {80: 0.84, 60: 0.83, 40: 0.80, 20: 0.66, 10: 0.6}
     whole = run(race_of(), lambda scale, step: accuracy[scale])

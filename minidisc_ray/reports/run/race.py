@@ -34,7 +34,7 @@ def race_line(result: RunResult) -> str:
     last = result.race[-1]
     when = "before any training" if last.step == 0 else f"after {last.step:,} steps"
     looks = len(result.race)
-    return f"race: {race_choice(last)}, {when}, at look {looks} at the candidates"
+    return f"race: {race_choice(last)}, {when}, at look {looks} at the candidates{_never_seen(result)}"
 
 
 def race_table(result: RunResult) -> Table:
@@ -45,6 +45,16 @@ def race_table(result: RunResult) -> Table:
     for row in race_rows(result):
         table.add_row(*map(text_cell, row))
     return table
+
+
+def _never_seen(result: RunResult) -> str:
+    """Why some candidates stand in no table: early looks take a few, and bounds take out others with them."""
+    seen = {scale for check in result.race for scale in check.metrics}
+    unseen = [scale for check in result.race for scale in check.ruled_out if scale not in seen]
+    if not unseen:
+        return ""
+    named = ", ".join(f"{scale}%" for scale in sorted(unseen, reverse=True))
+    return f"; never looked at, since not even the teacher's metric would have made them the best: {named}"
 
 
 def _left(check: RaceCheck) -> str:
