@@ -72,8 +72,7 @@ def run_demo(storage: str, address: str | None, console: Console, seed: int = 0)
         console.print(summary_table(summary))
         console.print(summary.finding, soft_wrap=True, markup=False, highlight=False)
     except UserError as error:
-        # Runs of before, of which only the results are left.
-        logger.warning("%s", error)
+        logger.warning("no intervals and no sentence of what was found: %s", error)
         console.print(render(api.compare(results), "table", console.width), end="", markup=False, highlight=False)
     console.print(_NEXT, soft_wrap=True, highlight=False)
     console.print(f"report: {report}", soft_wrap=True, highlight=False)

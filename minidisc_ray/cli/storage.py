@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.text import Text
 
 from minidisc_ray.cli.options import Format, console, print_error, when_stopped
 from minidisc_ray.configs.base import UserError
@@ -62,7 +63,7 @@ def status(
 
     if not watch:
         found = status_of(fetch_summaries(storage))
-        console.print(status_table(found) if found else printable(f"no runs in {storage}"), soft_wrap=not found)
+        console.print(status_table(found) if found else _no_runs(storage), soft_wrap=not found)
         return
     import time
 
@@ -86,7 +87,7 @@ def ls(
     is_fresh = storage == _DEFAULT_STORAGE and not storage.exists()
     found = [] if is_fresh else listing(_folder(storage))
     if format_ == "table":
-        console.print(listing_table(found) if found else printable(f"no runs in {storage}"), soft_wrap=not found)
+        console.print(listing_table(found) if found else _no_runs(storage), soft_wrap=not found)
     else:
         print(listing_text(found, format_), end="")  # noqa: T201 - csv and json must not be wrapped
 
@@ -131,6 +132,10 @@ def clean(
         console.print(printable(str(path)), soft_wrap=True, highlight=False, markup=False)
     verb = "would free" if dry_run else "freed"
     console.print(f"{verb} {freed.bytes / 2**20:.1f} MiB in {len(freed.paths)} places")
+
+
+def _no_runs(storage: Path) -> Text:
+    return Text(printable(f"no runs in {storage}"))
 
 
 def _folder(storage: Path) -> Path:

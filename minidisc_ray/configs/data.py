@@ -27,7 +27,9 @@ class BuiltinDataConfig(_DataConfig):
     validation_rows: int = Field(600, ge=32, le=1_000_000)
     test_rows: int = Field(600, ge=32, le=1_000_000)
     generation_seed: int = Field(0, ge=0, lt=2**31)
-    but_weight: int = Field(1, ge=1, le=9, description="How often a word after a but counts; 2 makes the task hard.")
+    but_weight: int = Field(
+        1, ge=1, le=9, description="How often what follows a but counts; from 2 on every review has several clauses."
+    )
 
 
 class FilesDataConfig(_DataConfig):

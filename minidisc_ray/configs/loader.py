@@ -35,7 +35,10 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         UserError: if the file cannot be read, or a key or value is not allowed.
     """
-    return resolve(read_yaml(Path(path), "recipe", "task, data and schedule"), overrides)
+    raw = read_yaml(Path(path), "recipe", "task, data and schedule")
+    if "methods" in raw and "recipe" in raw:
+        raise UserError(f"{path} is a study, with methods and a recipe that they share; use minidisc study")
+    return resolve(raw, overrides)
 
 
 def resolve(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:

@@ -6,7 +6,7 @@ Weights are of terms that are means over rows or real tokens. Layers count from 
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.configs.objective_base import ExtraAttention, ObjectiveBase, OneToOne, Temperature, Weight
@@ -29,6 +29,12 @@ class LTSDConfig(ObjectiveBase):
     hidden_layers: Literal["last", "every_second"] = Field(
         "last", description="Whose hidden states: the last layer's, or the embeddings' and those of every second layer."
     )
+
+    @model_validator(mode="after")
+    def _layers_are_matched(self) -> "LTSDConfig":
+        if self.hidden_layers != "last" and self.hidden_weight == 0:
+            raise ValueError(f"hidden_layers is {self.hidden_layers}, but hidden_weight is 0; leave one of them out")
+        return self
 
     @property
     def label(self) -> str:

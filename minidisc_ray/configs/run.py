@@ -152,9 +152,15 @@ class RunConfig(Config):
         has_sandwich = isinstance(self.schedule, MiniDiscConfig) or (
             isinstance(self.schedule, MaxiDiscConfig) and self.schedule.assistants == "sandwich"
         )
-        # A race trains as many as are left of it.
-        has_sandwich = has_sandwich and getattr(self.schedule, "search", "paper") == "paper"
-        if has_sandwich and (num_sampled := getattr(self.schedule, "num_sampled", 0)) > len(scales) + 1:
+        num_sampled = getattr(self.schedule, "num_sampled", 0)
+        is_race = getattr(self.schedule, "search", "paper") == "race"
+        if is_race and num_sampled == 2 and len(scales) > 1:
+            raise ValueError(
+                "schedule.num_sampled: 2 would leave the candidates between the largest and the student's slice "
+                f"without training; use 1, or a value between 3 and {len(scales) + 1}"
+            )
+        # By default a race trains three, also where one candidate makes it two.
+        if has_sandwich and num_sampled > max(len(scales) + 1, 3 if is_race else 0):
             raise ValueError(
                 f"schedule.num_sampled: {num_sampled} is more than the sandwich's {len(scales) + 1} "
                 f"scales (candidates and the student's own); use a value between 1 and {len(scales) + 1}"

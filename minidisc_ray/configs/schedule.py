@@ -185,12 +185,17 @@ class MiniDiscConfig(_ScheduleConfig):
         for key, value, is_more in (
             ("num_assistants", self.num_assistants, self.num_assistants > 1),
             ("residual", "true", self.residual),
+            ("chain", self.chain, self.chain != "repeated"),
         ):
             if is_more:
                 raise ValueError(
                     f"{key} is {value}, but search race makes one assistant and one student; leave it out, or use "
                     "search paper"
                 )
+        if self.in_place and self.num_sampled == 1:
+            raise ValueError(
+                "in_place is true, but with num_sampled 1 a step has no second network to teach; leave one of them out"
+            )
         return self
 
     @property

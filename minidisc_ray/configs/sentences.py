@@ -9,6 +9,8 @@ from minidisc_ray.configs import base
 from minidisc_ray.configs.unions import allowed_keys, kinds_of, union_at, without_tags
 
 _LONGEST_QUOTE = 80
+# As recipes spell them.
+_WORDS = {None: "null", True: "true", False: "false"}
 
 
 def sentence(error: ValidationError, model: type[BaseModel]) -> str:
@@ -40,6 +42,8 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
             text = f"{key}." * bool(key) + str(first["msg"])
         case "value_error":
             text = prefix + str(first["msg"]).removeprefix("Value error, ")
+        case "bool_type" | "bool_parsing":
+            text = f"{prefix}{short(value)} is not allowed; use true or false"
         case _:
             # Lists of YAML are tuples in a frozen config.
             reason = first["msg"][0].lower() + first["msg"][1:]
@@ -57,7 +61,7 @@ def _for_example(parts: Sequence[str], model: type[BaseModel]) -> str:
 def short(value: Any) -> str:
     """A value as it is quoted, cut where it is long."""
     try:
-        text = repr(value)
+        text = _WORDS[value] if value is None or isinstance(value, bool) else repr(value)
     except (ValueError, RecursionError):
         # Python writes out no integer of thousands of digits, and nothing of thousands of levels.
         text = f"a {type(value).__name__} that is too large to be shown"

@@ -69,8 +69,8 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), budget: str | No
         UserError: if the file cannot be read, or a key or value is not allowed; a recipe's mistake names the method.
     """
     raw = read_yaml(Path(path), "study", "name, recipe, tasks and methods")
-    if "methods" not in raw and "task" in raw:
-        raise UserError(f"{path} is a recipe of one run, with task and no methods; use minidisc run or minidisc plan")
+    if not {"methods", "recipe", "tasks"} & raw.keys() and {"task", "schedule", "teacher"} & raw.keys():
+        raise UserError(f"{path} is a recipe of one run, without methods; use minidisc run or minidisc plan")
     return resolve_study(raw, overrides, budget)
 
 

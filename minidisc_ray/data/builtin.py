@@ -2,7 +2,8 @@
 
 A review is one to four clauses such as "the acting was rather not brilliant". Its label is the sign of the sum of its
 sentiment words, where "not" turns the next one around, with some labels wrong on purpose. Counting words gets far; the
-rest needs attention. On request, words after a "but" count more: then their order matters too.
+rest needs attention. On request, what follows a "but" counts more: then their order matters too, and a review has at
+least two clauses.
 """
 
 import zlib

@@ -64,7 +64,7 @@ def _matched_layers(config: LTSDConfig, pair: Pair) -> LayerPairs:
         return ((ours, theirs),)
     if ours != theirs:
         raise UserError(
-            f"objective.hidden_layers: every_second needs as many layers in both; the student ({pair.student.name}) "
-            f"has {ours} and the teacher ({pair.teacher.name}) {theirs}; use last"
+            f"objective: ltsd's hidden_layers is every_second, which needs as many layers in both, but "
+            f"{pair.student.name} has {ours} and its teacher, {pair.teacher.name}, {theirs}; use last"
         )
     return tuple((layer, layer) for layer in range(0, ours + 1, 2))

@@ -111,8 +111,8 @@ def _check_in_place(config: RunConfig, step: SandwichStep | DistilStep, objectiv
         )
     if wanted.queries | wanted.keys | wanted.values:
         raise UserError(
-            f"schedule.in_place: true, but objective.kind {config.objective.kind} compares attention, of which smaller "
-            "networks have other heads; use an objective of logits and hidden states such as ltsd, or leave it out"
+            f"schedule.in_place: true, but the objective, {config.objective.label}, compares attention, of which "
+            "smaller networks have other heads; use one of logits and hidden states such as ltsd, or leave it out"
         )
 
 

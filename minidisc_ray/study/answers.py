@@ -107,9 +107,15 @@ def teacher_answers(run: FinishedRun, rows: LabelledRows) -> Predictions:
     Raises:
         UserError: if its answers were not kept, or are not of these rows.
     """
-    found = _read(rows, run.prepared.teacher_folder, MAIN_TRIAL, "teacher", rows.scored_splits)
+    folder = run.prepared.teacher_folder
+    try:
+        found = _read(rows, folder, MAIN_TRIAL, "teacher", rows.scored_splits)
+    except UserError as error:
+        raise UserError(
+            f"{folder}: the teacher's answers are damaged; remove this folder and the runs, and run again"
+        ) from error
     if found is None:
-        raise UserError(_NO_ANSWERS)
+        raise UserError(f"{folder}: the teacher's answers were removed; remove this folder and the runs, and run again")
     return found
 
 

@@ -40,7 +40,7 @@ def own_task(tmp_path, teacher=None, **changes):
     [
         (
             "schedule.tusk=3",
-            "schedule.tusk: unknown key; allowed here: chain, kind, num_assistants, num_sampled, residual",
+            "schedule.tusk: unknown key; allowed here: chain, in_place, kind, num_assistants, num_sampled, residual",
         ),
         ("tusk=3", "tusk: unknown key; allowed here: compute, data"),
         ("schedule.kind=tusk", "schedule.kind: tusk is not a kind; use "),

@@ -38,6 +38,11 @@ def test_the_search_is_part_of_what_a_run_is_and_the_papers_leaves_names_as_they
         ("search: race, selection: {kind: negative_derivative}", "search race chooses by lambda"),
         ("search: race, num_assistants: 2", "num_assistants is 2, but search race makes one assistant"),
         ("search: race, residual: true", "residual is true, but search race makes one assistant"),
+        ("search: race, chain: joint", "chain is joint, but search race makes one assistant"),
+        ("search: race, in_place: true, num_sampled: 1", "no second network to teach"),
+        ("search: race, num_sampled: 2", "num_sampled: 2 would leave the candidates between .* without training"),
+        ("search: race, num_sampled: 99", "num_sampled: 99 is more than the sandwich's 18 scales"),
+        ("search: race, in_place: null", "in_place: null is not allowed; use true or false"),
         ("in_place: true", "in_place is true, but search is paper"),
         ("search: race, scales: [5]", "5 is not strictly between the student's own scale"),
     ],
@@ -47,8 +52,9 @@ def test_what_does_not_go_with_a_race_is_refused(schedule, message):
         recipe(f"{{kind: minidisc, {schedule}}}")
 
 
-def test_a_grid_of_one_and_more_networks_than_candidates_are_fine():
-    assert recipe("{kind: minidisc, search: race, scales: [40], num_sampled: 9}").candidate_scales() == (40,)
+def test_a_grid_of_one_has_fewer_networks_than_a_race_trains_by_default():
+    assert recipe("{kind: minidisc, search: race, scales: [40]}").candidate_scales() == (40,)
+    assert recipe("{kind: minidisc, search: race, scales: [40], num_sampled: 2}").candidate_scales() == (40,)
 
 
 def test_only_a_pruned_student_goes_on_from_its_slice():
@@ -78,5 +84,10 @@ def test_importance_of_weights_reads_no_rows():
 
 
 def test_options_of_a_race_stand_in_its_label():
-    both = recipe("{kind: minidisc, search: race, in_place: true, num_sampled: 1}").schedule
-    assert both.label == "MiniDisc (race, in place, η = 1)"
+    both = recipe("{kind: minidisc, search: race, in_place: true, num_sampled: 4}").schedule
+    assert both.label == "MiniDisc (race, in place, η = 4)"
+
+
+def test_every_second_layer_is_matched_or_refused():
+    with pytest.raises(UserError, match="hidden_layers is every_second, but hidden_weight is 0"):
+        recipe("{kind: minidisc}", "objective={kind: ltsd, hidden_layers: every_second, hidden_weight: 0}")

@@ -181,7 +181,7 @@ def _trained_at_each_step(race: RaceStep) -> str:
         return f"at each step one of the candidates that are left or {_SLICE}"
     more = min(race.num_sampled - 2, len(race.candidates) - 1)
     fillings = f", {more} more" if more > 0 else ""
-    teaches = ", which learn from that largest one" if race.in_place else ""
+    teaches = "; the largest one teaches the others" if race.in_place else ""
     return f"at each step the largest candidate that is left{fillings} and {_SLICE}{teaches}"
 
 

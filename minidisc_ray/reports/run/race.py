@@ -34,7 +34,8 @@ def race_line(result: RunResult) -> str:
     last = result.race[-1]
     when = "before any training" if last.step == 0 else f"after {last.step:,} steps"
     looks = len(result.race)
-    return f"race: {race_choice(last)}, {when}, at look {looks} at the candidates{_never_seen(result)}"
+    times = "the first look" if looks == 1 else f"{looks} looks"
+    return f"race: {race_choice(last)}, {when} and {times} at the candidates{_never_seen(result)}"
 
 
 def race_table(result: RunResult) -> Table:
