@@ -67,7 +67,13 @@ def test_the_whole_check_in_tiny_sizes(tmp_path):
     assert len(report["sections"]["objectives"]["numbers"]) > 25
 
 
-@pytest.mark.parametrize("option", [[], ["--with-tensorboard"]], ids=["by the loop", "by the pipeline"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        pytest.param([], marks=pytest.mark.slow, id="by the loop"),
+        pytest.param(["--with-tensorboard"], id="by the pipeline"),
+    ],
+)
 def test_what_it_imports_works_where_packages_are_missing(tmp_path, option):
     report, _ = checked([sys.executable, "-c", BLOCKED, *option], tmp_path)
     found = report["sections"]["mrpc"]

@@ -86,7 +86,7 @@ def test_its_own_words():
 class TestRuns:
     pytestmark: ClassVar = list(RAY)
 
-    @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+    @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
     def test_a_bug_is_reported_once(self, tmp_path, workers):
         (tmp_path / "site").mkdir()
         (tmp_path / "site" / "sitecustomize.py").write_text(_BUG)
