@@ -7,8 +7,8 @@ from typing import Any
 
 from study_kit import cells_of
 
-from minidisc_ray.configs.study import Cell
-from minidisc_ray.configs.study_base import StudyConfig
+from minidisc_ray.configs.study.base import StudyConfig
+from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.core.tradeoff import LAMBDA_SCAN, best_scale, lambda_tradeoff, negative_derivative
 from minidisc_ray.reports.run.page import write_report
 from minidisc_ray.run_files.result import CandidateRecord, ModelRecord, RunResult, SplitRecord, TrialRecord

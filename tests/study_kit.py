@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 from tiny_teacher import TINY_TEACHER
 
-from minidisc_ray.configs.study import Cell, load_study, study_runs
-from minidisc_ray.configs.study_base import StudyConfig
+from minidisc_ray.configs.study.base import StudyConfig
+from minidisc_ray.configs.study.study import Cell, load_study, study_runs
 
 RAW: dict[str, Any] = {
     "name": "small",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.paths import with_absolute_paths
-from minidisc_ray.configs.study import Cell, load_study, study_runs
-from minidisc_ray.configs.study_base import StudyConfig
+from minidisc_ray.configs.study.base import StudyConfig
+from minidisc_ray.configs.study.study import Cell, load_study, study_runs
 from minidisc_ray.data import Splits, load_splits
 from minidisc_ray.files.patience import TRANSIENT, restoring_storage
 from minidisc_ray.pipeline.run_directory import configure_storage_retries

@@ -1,4 +1,4 @@
-"""The main job in a minute: one student made four ways on the built-in task, and what was found."""
+"""The main job in two minutes: one student made four ways on the built-in task, and what was found."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from minidisc_ray.cli.display import watching_trials
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.study import Cell
+from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.log import logger
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.comparison.render import render

@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.table import Table
 
 from minidisc_ray.configs.printable import printable
-from minidisc_ray.configs.study import Cell
-from minidisc_ray.configs.study_base import StudyConfig
+from minidisc_ray.configs.study.base import StudyConfig
+from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.cells import text_cell
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table

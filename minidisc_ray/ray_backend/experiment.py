@@ -111,11 +111,8 @@ class _QueueSearcher(Searcher):
         return wait is not None
 
     def save(self, checkpoint_path: str) -> None:
-        # What is finished is known from the stages' own records; Tune alone wants a file here.
+        # What is finished is known from the stages' own records, and runs resume from those; Tune wants a file here.
         Path(checkpoint_path).write_text(json.dumps(sorted(self.queue.succeeded)), encoding="utf-8")
-
-    def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError(f"{checkpoint_path}: runs resume from their stages' records, not from Tune's")
 
 
 class _RunStopped(BaseException):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.study import Cell
+from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.evaluation.choices import Sweep, SweepTrial
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
 from minidisc_ray.preparation.prepared_run import PreparedRun

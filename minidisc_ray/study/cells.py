@@ -7,8 +7,8 @@ from pathlib import Path
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
-from minidisc_ray.configs.study import Cell
-from minidisc_ray.configs.study_base import StudyConfig
+from minidisc_ray.configs.study.base import StudyConfig
+from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.configs.task import GlueTaskConfig
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.run_files.mirrored import storage_root

@@ -16,7 +16,7 @@ from cluster_kit import CLUSTER, ROOT, Command, code_blocks, commands, load
 
 from minidisc_ray.cli.app import app
 from minidisc_ray.configs import load_recipe
-from minidisc_ray.configs.study import load_study, study_runs
+from minidisc_ray.configs.study.study import load_study, study_runs
 
 README = CLUSTER / "README.md"
 WAYS = ("AWS", "Kubernetes", "Two machines in an office")

@@ -4,8 +4,8 @@ import pytest
 from study_kit import raw_study, study_of, write_study
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.study import load_study, study_runs
-from minidisc_ray.configs.study_merge import merged
+from minidisc_ray.configs.study.merge import merged
+from minidisc_ray.configs.study.study import load_study, study_runs
 
 
 def by_place(study):

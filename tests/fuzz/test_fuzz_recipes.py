@@ -11,7 +11,7 @@ from study_kit import RAW as STUDY
 
 from minidisc_ray.configs.identity import run_name
 from minidisc_ray.configs.loader import load_recipe, resolve
-from minidisc_ray.configs.study import load_study, resolve_study
+from minidisc_ray.configs.study.study import load_study, resolve_study
 
 ROOT = Path(__file__).parents[2]
 RECIPES = [path.read_bytes() for path in sorted((ROOT / "recipes").glob("*.yaml"))]

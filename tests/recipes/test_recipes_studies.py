@@ -9,8 +9,8 @@ import pytest
 import yaml
 from study_kit import cells_of
 
-from minidisc_ray.configs.study import load_study, resolve_study, study_runs
-from minidisc_ray.configs.study_base import AVERAGE
+from minidisc_ray.configs.study.base import AVERAGE
+from minidisc_ray.configs.study.study import load_study, resolve_study, study_runs
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.reports.study.paper import average_of
 

@@ -9,7 +9,7 @@ from pipeline_kit import prepared_run, random_teacher
 from rich.console import Console
 
 from minidisc_ray.configs import UserError
-from minidisc_ray.configs.study import Cell
+from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.evaluation.intervals import DEFAULT_RESAMPLING, Estimate
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.reports.comparison.summary import _verdict, summarise, summary_table
@@ -65,7 +65,7 @@ def test_the_sentence_says_of_each_other_method_who_is_better_and_at_what_price(
 )
 def test_a_difference_counts_where_its_interval_leaves_out_zero(point, spread, verdict):
     replicates = np.random.default_rng(0).normal(point, spread, 2000)
-    assert _verdict(Estimate(point, replicates, 1, 100, 1, DEFAULT_RESAMPLING, ())) == verdict
+    assert _verdict(Estimate(point, replicates, 1, 100, 1, DEFAULT_RESAMPLING, ()).interval()) == verdict
 
 
 def test_without_the_answers_it_says_what_is_missing(runs, tmp_path):

@@ -10,7 +10,7 @@ from tiny_teacher import TINY_TEACHER
 from minidisc_ray.api.studies import prepare_study
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.configs.identity import run_name
-from minidisc_ray.configs.study import load_study, resolve_study
+from minidisc_ray.configs.study.study import load_study, resolve_study
 from minidisc_ray.inference.profile import _teacher_folder
 from minidisc_ray.models.weight_files import shards
 from minidisc_ray.pipeline.run_directory import open_run
@@ -61,7 +61,7 @@ def test_names_within_a_study_never_become_folders(case):
         study = resolve_study(raw)
     except UserError:
         return
-    from minidisc_ray.configs.study import study_runs
+    from minidisc_ray.configs.study.study import study_runs
 
     for run in study_runs(study):
         assert run_name(run.config, {}).startswith("builtin-conventional-")

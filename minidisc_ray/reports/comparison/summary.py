@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.evaluation.intervals import Estimate, Interval
+from minidisc_ray.evaluation.intervals import Interval
 from minidisc_ray.evaluation.resampling import bootstrap
 from minidisc_ray.reports.cells import text_cell
 from minidisc_ray.reports.words import method_name, metric_title, percent_text, ratio_text, scales_text
@@ -76,14 +76,14 @@ def summarise(runs: Sequence[FinishedRun]) -> Summary:
         rows.append(SummaryRow(method_name(result), chain, estimates[name].interval(), prices[name]))
     first = runs[0].result
     ours = next(name for name, result in results.items() if result.method == "minidisc")
-    verdicts = {name: _verdict(estimates[ours] - estimates[name]) for name in results if name != ours}
+    differences = {name: (estimates[ours] - estimates[name]).interval() for name in results if name != ours}
     num_rows = estimates[ours].num_examples
     return Summary(
         f"{first.task} · student at {first.student.scale_percent}% · {num_rows:,} validation rows · seed {seed}",
         first.primary_metric,
         tuple(rows),
-        _finding(ours, results, estimates, prices),
-        tuple(verdicts.values()),
+        _finding(ours, results, differences, prices),
+        tuple(map(_verdict, differences.values())),
     )
 
 
@@ -111,26 +111,21 @@ def _prices(results: dict[str, RunResult]) -> dict[str, float | None]:
     }
 
 
-def _verdict(difference: Estimate) -> Verdict:
-    found = difference.interval()
-    if not found.excludes_zero:
+def _verdict(difference: Interval) -> Verdict:
+    if not difference.excludes_zero:
         return "draws with"
-    return "beats" if found.mean > 0 else "loses to"
+    return "beats" if difference.mean > 0 else "loses to"
 
 
 def _finding(
-    ours: str, results: dict[str, RunResult], estimates: dict[str, Estimate], prices: dict[str, float | None]
+    ours: str, results: dict[str, RunResult], differences: dict[str, Interval], prices: dict[str, float | None]
 ) -> str:
     """Our method beside each of the others: who is better by how much, and what the others cost beside it."""
     parts = []
-    for name, result in results.items():
-        if name == ours:
-            continue
-        difference = estimates[ours] - estimates[name]
-        found = difference.interval()
+    for name, found in differences.items():
         ends = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
         times = _times_as_much(prices[ours], prices[name])
-        parts.append(f"{_verdict(difference)} {method_name(result)} ({100 * found.mean:+.1f} points, {ends}){times}")
+        parts.append(f"{_verdict(found)} {method_name(results[name])} ({100 * found.mean:+.1f} points, {ends}){times}")
     return f"{method_name(results[ours])} {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}."
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from minidisc_ray.configs.study_base import StudyConfig
+from minidisc_ray.configs.study.base import StudyConfig
 from minidisc_ray.configs.task import GlueTaskConfig
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.study.cells import Outcome

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from minidisc_ray.configs.schedule import ConventionalConfig
-from minidisc_ray.configs.study_base import AVERAGE, PaperConfig, StudyConfig
+from minidisc_ray.configs.study.base import AVERAGE, PaperConfig, StudyConfig
 from minidisc_ray.reports.comparison.render import majority_notes, seen_warning, selection_note
 from minidisc_ray.reports.study.columns import ScoreColumn
 from minidisc_ray.reports.study.marks import Marks, listed

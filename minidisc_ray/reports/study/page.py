@@ -10,7 +10,7 @@ import yaml
 
 from minidisc_ray.configs.printable import json_text
 from minidisc_ray.configs.redact import redact, redacted
-from minidisc_ray.configs.study_base import StudyConfig
+from minidisc_ray.configs.study.base import StudyConfig
 from minidisc_ray.files.writing import write_text
 from minidisc_ray.reports.comparison.columns import Section
 from minidisc_ray.reports.comparison.render import Format, markdown_text, terminal_text

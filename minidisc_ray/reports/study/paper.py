@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import isqrt
 
-from minidisc_ray.configs.study_base import AVERAGE, COST, FLOPS, PaperConfig, PaperTableConfig
+from minidisc_ray.configs.study.base import AVERAGE, COST, FLOPS, PaperConfig, PaperTableConfig
 from minidisc_ray.run_files.result import ModelRecord
 
 _NO_METRICS = {AVERAGE, COST, FLOPS}

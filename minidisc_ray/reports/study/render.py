@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from minidisc_ray.configs.study_base import AVERAGE, COST, FLOPS
+from minidisc_ray.configs.study.base import AVERAGE, COST, FLOPS
 from minidisc_ray.reports.comparison.columns import Column, Section, records
 from minidisc_ray.reports.comparison.render import Format, written
 from minidisc_ray.reports.study.paper import size_text

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from minidisc_ray.configs.study_base import TEACHER_ROW, StudyConfig
+from minidisc_ray.configs.study.base import TEACHER_ROW, StudyConfig
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.reports.comparison.checks import check_comparable, check_same
 from minidisc_ray.reports.comparison.table import MAJORITY, flops_ratio, mean

@@ -7,7 +7,7 @@ import pytest
 from reports_builder import PAPER, TASKS, model, outcomes_of, result_of
 from study_kit import cells_of, study_of
 
-from minidisc_ray.configs.study_base import AVERAGE, TABLE_COLUMNS
+from minidisc_ray.configs.study.base import AVERAGE, TABLE_COLUMNS
 from minidisc_ray.reports.study.paper import hidden_size
 from minidisc_ray.reports.study.render import render_study, study_frame, study_sections
 from minidisc_ray.reports.study.table import StudyTable, row_label, study_table

@@ -11,10 +11,10 @@ from minidisc_ray.configs.loader import TOO_DEEP, check_sizes, deep_copy, expand
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.sentences import sentence
-from minidisc_ray.configs.study_base import MethodConfig, StudyConfig
-from minidisc_ray.configs.study_merge import merged, override_study, with_budget
-from minidisc_ray.configs.study_names import check_columns, check_known, check_names
-from minidisc_ray.configs.study_rows import check_distinct, check_printed
+from minidisc_ray.configs.study.base import MethodConfig, StudyConfig
+from minidisc_ray.configs.study.merge import merged, override_study, with_budget
+from minidisc_ray.configs.study.names import check_columns, check_known, check_names
+from minidisc_ray.configs.study.rows import check_distinct, check_printed
 from minidisc_ray.configs.task import GlueTask
 
 __all__ = ["MAX_RUNS", "Cell", "MethodConfig", "StudyConfig", "load_study", "resolve_study", "study_runs"]

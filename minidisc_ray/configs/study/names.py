@@ -5,7 +5,7 @@ from typing import Any
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.study_base import (
+from minidisc_ray.configs.study.base import (
     AVERAGE,
     MAJORITY_ROW,
     STUDY_NAME,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.study_base import TEACHER_ROW, StudyConfig
+from minidisc_ray.configs.study.base import TEACHER_ROW, StudyConfig
 
 # Method, teacher, task and scale -> the recipe.
 Recipes = Mapping[tuple[str, str | None, str, int | None], str]
