@@ -50,10 +50,10 @@ def test_run_shows_its_result_and_python_gives_the_same(minidisc, tmp_path):
 def test_the_demo_compares_its_schedules(minidisc, tmp_path, monkeypatch):
     """The demo's own way, with less of everything: as it is it takes minutes, most of them a sweep's."""
     small = {key: RECIPE[key] for key in ("data", "teacher", "pruning", "finetune", "distil")}
-    monkeypatch.setattr(demo, "_RECIPE", {**demo._RECIPE, **small})
-    monkeypatch.setattr(
-        demo, "_SCHEDULES", {kind: SCHEDULES[kind] for kind in ("conventional", "assistant", "minidisc")}
-    )
+    monkeypatch.setattr(demo, "_RECIPE", {**demo._RECIPE, **small, "student": {"scale_percent": 10}})
+    assistant = {"kind": "assistant", "assistant_percent": 60}
+    schedules = {"conventional": SCHEDULES["conventional"], "assistant": assistant, "minidisc": SCHEDULES["minidisc"]}
+    monkeypatch.setattr(demo, "_SCHEDULES", schedules)
     out = minidisc("demo", "--storage", tmp_path / "runs")
     for text in ("Teacher", "Conventional", "TA (60%)", "MiniDisc", "95% interval", "its price", "minidisc init"):
         assert text in out, text
