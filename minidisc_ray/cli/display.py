@@ -15,6 +15,7 @@ from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.cells import text_cell
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
+from minidisc_ray.reports.run.early_end import early_end_line
 from minidisc_ray.reports.run.race import race_line, race_table, went_without
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
 from minidisc_ray.run_files.progress import Progress, Watch
@@ -105,6 +106,8 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
         _print_line(console, lambda_scan_line(result))
     if result.race:
         _print_line(console, race_line(result))
+    if result.early_end is not None:
+        _print_line(console, early_end_line(result))
     metric = result.primary_metric
     _print_line(
         console,

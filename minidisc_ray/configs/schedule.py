@@ -180,7 +180,9 @@ class MaxiDiscConfig(_ScheduleConfig):
     assistants out of one sandwich.
     """
 
-    keys_added: ClassVar[frozenset[str]] = frozenset({"assistants", "selection", "num_sampled", "sampling"})
+    keys_added: ClassVar[frozenset[str]] = frozenset(
+        {"assistants", "selection", "num_sampled", "sampling", "early_end"}
+    )
 
     kind: Literal["maxidisc"] = "maxidisc"
     scales: GridConfig = StepGridConfig()
@@ -193,6 +195,11 @@ class MaxiDiscConfig(_ScheduleConfig):
     ] = StudentSelectionConfig()
     num_sampled: int = Field(6, ge=1, description="Of a sandwich: candidates trained at each step (eta).")
     sampling: Literal["fixed", "per_step"] = "fixed"
+    early_end: Literal["asha"] | None = Field(
+        None,
+        description="asha: every scale is first tried in a quarter of the epochs, and the best quarter of them is then "
+        "tried in full; null: every scale is tried in full.",
+    )
 
     @model_validator(mode="after")
     def _is_not_minidisc(self) -> "MaxiDiscConfig":
@@ -200,6 +207,12 @@ class MaxiDiscConfig(_ScheduleConfig):
             raise ValueError(
                 f"assistants sandwich with selection {self.selection.kind} is MiniDisc itself; use kind minidisc, or "
                 "change one of the two"
+            )
+        if self.early_end is not None and (self.assistants, self.selection.kind) != ("each", "student"):
+            raise ValueError(
+                f"early_end is {self.early_end}, which compares the students of trials, but with assistants "
+                f"{self.assistants} and selection {self.selection.kind} no trial has both an assistant and a student "
+                "of its own; leave early_end out"
             )
         return self
 
@@ -216,7 +229,7 @@ class MaxiDiscConfig(_ScheduleConfig):
                 return "MaxiDisc with ND-tradeoff" + (
                     f" of order {order}" if (order := self.selection.order) > 1 else ""
                 )
-        return "MaxiDisc"
+        return "MaxiDisc" if self.early_end is None else f"MaxiDisc ({self.early_end})"
 
 
 class ConventionalConfig(_ScheduleConfig):

@@ -16,7 +16,7 @@ from minidisc_ray.estimate.timings import Overheads, TimedStage, Timings
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.records import read_record
-from minidisc_ray.schedules.expected import expected_scale
+from minidisc_ray.schedules.expected import expected_going_on, expected_scale, expected_steps
 from minidisc_ray.schedules.plan import SHARED_TRIAL, DistilStep, TeacherStep, Trial
 
 COMPARED = ("conventional", "minidisc", "maxidisc")
@@ -150,7 +150,7 @@ def _method(
     kind: str, run: PreparedRun, is_recipe: bool, forecaster: Forecaster, overheads: Overheads, devices: float
 ) -> PredictedMethod:
     beside = overheads.slowdown if min(overheads.at_once, len(run.plan.trials)) > 1 else 1.0
-    swept = {trial.name for trial in run.plan.trials} if run.plan.is_sweep else set()
+    swept = {trial.name for trial in (*run.plan.probes, *run.plan.trials)} if run.plan.is_sweep else set()
     stages = [
         PredictedStage(
             trial=trial.name,
@@ -159,7 +159,7 @@ def _method(
             device_hours=seconds * devices / 3600,
             in_ratio=not isinstance(step, TeacherStep),
         )
-        for trial, step in run.plan.every_step()
+        for trial, step in expected_steps(run.plan)
     ]
     held, duration = _beyond_stages(run, stages, overheads)
     return PredictedMethod(
@@ -195,9 +195,10 @@ def _beyond_stages(run: PreparedRun, stages: Sequence[PredictedStage], overheads
     is_job = run.config.compute.num_workers > 1
     each = job if is_job else overheads.trial_seconds
     between = overheads.job_seconds if is_job else 0.0
-    held += each * len(plan.trials)
     total += overheads.sweep_seconds
-    total += makespan([between + each + by_trial[trial.name] for trial in plan.trials], overheads.at_once)
+    for trials in (plan.probes, expected_going_on(plan)):
+        held += each * len(trials)
+        total += makespan([between + each + by_trial[trial.name] for trial in trials], overheads.at_once)
     if plan.after is not None:
         held += job
         total += overheads.job_seconds + job + by_trial[plan.after.name]

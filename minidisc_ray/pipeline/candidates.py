@@ -38,6 +38,8 @@ def candidate_records(
     metrics: dict[int, float] = {}
     trained: set[int] = set()
     for trial in prepared.plan.all_trials():
+        if trial in prepared.plan.probes:
+            continue
         # Of several sandwiches the first one is that of the whole grid.
         for record in records[trial.name]:
             if record.stage in ("sandwich", "assistant"):

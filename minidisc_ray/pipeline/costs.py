@@ -17,31 +17,36 @@ _SECONDS_AN_HOUR = 3600.0
 Records = Mapping[str, Sequence[StageRecord]]
 
 
-def trial_records(prepared: PreparedRun, records: Records) -> tuple[TrialRecord, ...]:
-    """A sweep's trials, in the order in which they were planned."""
-    task = prepared.task
+def trial_records(prepared: PreparedRun, records: Records, verdicts: Mapping[str, str]) -> tuple[TrialRecord, ...]:
+    """A sweep's trials, in the order in which they were planned; what a trial's probe cost is counted with it."""
+    task, plan = prepared.task, prepared.plan
     attempts = Ledger(prepared.run_folder / "ledger.jsonl").attempts()
+    probe_of = {probe.assistant_percent: probe.name for probe in plan.probes}
     found = []
-    for trial in prepared.plan.trials:
-        held = held_by_stage(attempts, trial.name)
+    for trial in plan.trials:
+        names = [trial.name, *([probe_of[trial.assistant_percent]] if plan.probes else ())]
+        held = [stage for name in names for stage in held_by_stage(attempts, name).values()]
+        every_record = [record for name in names for record in records[name]]
+        is_ended = verdicts.get(trial.name) == "ends"
         by_stage = {record.stage: record for record in records[trial.name]}
         assistant, student = by_stage.get("assistant"), by_stage.get("student")
         is_finished = trial.steps[-1].name in by_stage
-        failure = read_failure(prepared.run_folder, trial.name) or "it did not finish"
+        failures = (read_failure(prepared.run_folder, name) for name in names)
+        failure = next(filter(None, failures), "its probe was none of the best" if is_ended else "it did not finish")
         found.append(
             TrialRecord(
                 name=trial.name,
                 assistant_percent=trial.assistant_percent or 0,
-                status="finished" if is_finished else "failed",
+                status="finished" if is_finished else "ended early" if is_ended else "failed",
                 reason=None if is_finished else failure,
                 assistant_selection=task.selection_score(assistant.selection_metrics[assistant.percent])
                 if assistant
                 else None,
                 student_selection=task.selection_score(student.selection_metrics[student.percent]) if student else None,
                 student_validation=student.validation_metrics[task.primary_metric] if student else None,
-                device_hours=sum(stage.device_hours for stage in held.values()),
-                training_flops=sum(record.training_flops for record in records[trial.name]),
-                evaluation_flops=sum(record.evaluation_flops for record in records[trial.name]),
+                device_hours=sum(stage.device_hours for stage in held),
+                training_flops=sum(record.training_flops for record in every_record),
+                evaluation_flops=sum(record.evaluation_flops for record in every_record),
             )
         )
     return tuple(found)

@@ -30,6 +30,7 @@ from minidisc_ray.files.writing import is_there
 from minidisc_ray.log import logger
 from minidisc_ray.pipeline.candidates import candidate_records, scan_of
 from minidisc_ray.pipeline.costs import cost_record, trial_records
+from minidisc_ray.pipeline.early_end import early_end_record, verdicts
 from minidisc_ray.pipeline.structures import final_structure, structures_of
 from minidisc_ray.pipeline.trial import stage_folder
 from minidisc_ray.preparation.checkpoint_student import CheckpointStudent
@@ -88,7 +89,7 @@ def is_finished(prepared: PreparedRun) -> bool:
     if (flaw := check_seal(prepared.run_folder / "student")) is not None:
         logger.warning("%s: the student is damaged (%s) and is made again", prepared.run_folder, flaw)
         return False
-    return all(trial.status == "finished" for trial in result.trials)
+    return all(trial.status != "failed" for trial in result.trials)
 
 
 def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]:
@@ -100,8 +101,8 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
     records = {trial.name: _records(prepared, trial) for trial in plan.all_trials()}
     finished = [trial for trial in plan.ends if is_trial_finished(prepared, trial)]
     if not finished:
-        reason = read_failure(prepared.run_folder, plan.ends[0].name)
-        raise TrainingError(f"no trial finished: {reason or 'see the logs of its workers'}")
+        reasons = (read_failure(prepared.run_folder, trial.name) for trial in (*plan.probes, *plan.ends))
+        raise TrainingError(f"no trial finished: {next(filter(None, reasons), 'see the logs of its workers')}")
 
     def student_metric(trial: Trial) -> tuple[float, int]:
         last = records[trial.name][-1]
@@ -121,7 +122,9 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
     events = [RaceEvent(check.step, check.alive, check.num_rows) for check in checks]
     importance = read_record(prepared.importance_folder)
     num_rows = importance.num_rows if importance is not None else None
-    estimator = Estimator(prepared, race=events, importance_rows=num_rows)
+    ends_of_trials = verdicts(prepared)
+    going_on = {name for name, verdict in ends_of_trials.items() if verdict == "goes on"}
+    estimator = Estimator(prepared, race=events, importance_rows=num_rows, going_on=going_on or None)
     estimates = [stage for stage in estimator.stages() if stage.in_ratio]
     assistants = [r for r in records[winner.name] if r.scale_percent not in (None, student_percent)]
     now = datetime.now(UTC)
@@ -169,7 +172,8 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
         student_source=own.source if own is not None else None,
         student_step_seconds=student_record.step_seconds,
         student_step_memory_bytes=student_record.step_memory_bytes,
-        trials=trial_records(prepared, records) if prepared.plan.is_sweep else (),
+        trials=trial_records(prepared, records, ends_of_trials) if prepared.plan.is_sweep else (),
+        early_end=early_end_record(prepared, ends_of_trials),
         cost=cost,
         splits=_splits(prepared),
         closed_form_training_flops=sum(stage.training_flops for stage in estimates),

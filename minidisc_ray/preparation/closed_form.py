@@ -1,6 +1,6 @@
 """The closed form of a plan's FLOPs, of training and of evaluation, for the epochs that the recipe asks for."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -13,7 +13,7 @@ from minidisc_ray.data import EncodedRows, epoch_batches, evaluation_batches
 from minidisc_ray.preparation.objective import planned_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.race_costs import race_evaluation_flops, race_times, race_training_flops
-from minidisc_ray.schedules.expected import expected_events, expected_percent, expected_sandwich
+from minidisc_ray.schedules.expected import expected_events, expected_percent, expected_sandwich, expected_steps
 from minidisc_ray.schedules.plan import (
     TEACHER,
     CandidateStep,
@@ -62,6 +62,7 @@ class Estimator:
         cache_bytes: up to which the teacher's outputs are kept; by default as a run here would keep them.
         race: the evaluations of the plan's race, if that is over; by default those that are expected.
         importance_rows: that importance was measured on; by default those that are expected.
+        going_on: names of the trials that go on after their probes; by default as many as will, spread over the grid.
     """
 
     def __init__(
@@ -70,9 +71,10 @@ class Estimator:
         cache_bytes: float | None = None,
         race: Sequence[RaceEvent] | None = None,
         importance_rows: int | None = None,
+        going_on: Collection[str] | None = None,
     ) -> None:
         self.prepared = prepared
-        self.race, self.importance_rows = race, importance_rows
+        self.race, self.importance_rows, self.going_on = race, importance_rows, going_on
         compute = prepared.config.compute
         self.cache_bytes = cache_limit_bytes(compute, compute.num_workers) if cache_bytes is None else cache_bytes
         rows, config = prepared.train, prepared.config
@@ -99,7 +101,7 @@ class Estimator:
                 self._evaluation(trial, step),
                 not isinstance(step, TeacherStep),
             )
-            for trial, step in self.prepared.plan.every_step()
+            for trial, step in expected_steps(self.prepared.plan, self.going_on)
         ]
 
     def _flops(self, trial: Trial, step: Step) -> float:

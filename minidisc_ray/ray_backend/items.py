@@ -1,15 +1,18 @@
 """What is left to do of some runs, as items for the queue."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from minidisc_ray.pipeline.early_end import verdicts
 from minidisc_ray.pipeline.finish import is_finished, is_trial_finished
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.policies.queue import Item
 from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.mirrored import fetch_records
 from minidisc_ray.run_files.records import read_record
+from minidisc_ray.schedules.early_end import Verdict
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
 
 Which = Literal["new", "failed", "all"]
@@ -82,13 +85,25 @@ def _items_of_run(
     if before is not None and not is_trial_finished(run, before) and shared_title not in needs:
         items.append(Item(run, SHARED_TRIAL, shared_title, needs=frozenset(needs)))
         needs = needs | {shared_title}
-    trials = [t for t in run.plan.trials if not is_trial_finished(run, t) and t.name not in skipped]
-    items += [Item(run, trial.name, item_title(run, trial.name), needs=frozenset(needs)) for trial in trials]
+    planned = (*run.plan.probes, *run.plan.trials)
+    trials = [t for t in planned if not is_trial_finished(run, t) and t.name not in skipped]
+    gate = _ProbeGate(run) if run.plan.probes else None
+    items += [Item(run, trial.name, item_title(run, trial.name), needs=frozenset(needs), gate=gate) for trial in trials]
     last = run.plan.after
     if last is not None and not is_trial_finished(run, last) and last.name not in skipped:
         follows = frozenset(item_title(run, trial.name) for trial in trials)
         items.append(Item(run, last.name, item_title(run, last.name), needs=frozenset(needs), follows=follows))
     return items
+
+
+@dataclass(frozen=True)
+class _ProbeGate:
+    """Asks the run's records."""
+
+    run: PreparedRun
+
+    def verdicts(self) -> Mapping[str, Verdict]:
+        return verdicts(self.run)
 
 
 def item_title(run: PreparedRun, trial: str) -> str:

@@ -73,7 +73,7 @@ class TrialRecord(Config):
 
     name: str
     assistant_percent: int
-    status: Literal["finished", "failed"]
+    status: Literal["finished", "failed", "ended early"]
     reason: str | None = None
     assistant_selection: float | None = None
     student_selection: float | None = None
@@ -81,6 +81,17 @@ class TrialRecord(Config):
     device_hours: float = 0.0
     training_flops: float = 0.0
     evaluation_flops: float | None = Field(None, ge=0.0)
+
+
+class EarlyEnd(Config):
+    """What ending trials after their probes saved and risked."""
+
+    num_trials: int
+    num_ended: int
+    best_ended_probe: float = Field(description="The best selection score among students of probes that ended.")
+    worst_kept_probe: float = Field(description="And the worst among those whose trials went on.")
+    standard_error: float = Field(description="Of a share like the first, on so many selection rows.")
+    saved_share: float = Field(description="Of the FLOPs of all trials in full, in closed form.")
 
 
 class SplitRecord(Config):
@@ -139,6 +150,7 @@ class RunResult(Config):
         None, ge=0, lt=2**60, description="What the largest of those steps adds at its peak."
     )
     trials: tuple[TrialRecord, ...] = ()
+    early_end: EarlyEnd | None = None
     cost: CostRecord
     splits: dict[str, SplitRecord]
     closed_form_training_flops: float = Field(description="The plan's estimate for the epochs that were asked for.")

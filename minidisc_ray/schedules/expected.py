@@ -1,7 +1,10 @@
 """Scales that only the run itself will know, as they are expected before it: for sizes and closed forms."""
 
-from minidisc_ray.core.grid import TEACHER_PERCENT
+from collections.abc import Collection, Iterator
+
+from minidisc_ray.core.grid import TEACHER_PERCENT, sample_evenly
 from minidisc_ray.core.race import FIRST_ROWS, CheckTimes, RaceEvent
+from minidisc_ray.schedules.early_end import num_that_go_on
 from minidisc_ray.schedules.plan import (
     TEACHER,
     CandidateStep,
@@ -12,11 +15,32 @@ from minidisc_ray.schedules.plan import (
     PruneStep,
     RaceStep,
     SandwichStep,
+    Step,
     Trial,
 )
 
 _TIMES_STUDENT = 2.5
 _MOST_PERCENT = 50
+
+
+def expected_steps(plan: Plan, going_on: Collection[str] | None = None) -> Iterator[tuple[Trial, Step]]:
+    """Every step that a run needs, without trials that end after their probes.
+
+    Args:
+        plan: of the run.
+        going_on: names of the trials that do not; by default those of :func:`expected_going_on`.
+    """
+    kept = {trial.name for trial in expected_going_on(plan)} if going_on is None else going_on
+    ended = {trial.name for trial in plan.trials if plan.probes} - set(kept)
+    yield from ((trial, step) for trial, step in plan.every_step() if trial.name not in ended)
+
+
+def expected_going_on(plan: Plan) -> tuple[Trial, ...]:
+    """As many trials as go on after their probes, spread evenly over the grid; all where none has a probe."""
+    if not plan.probes:
+        return plan.trials
+    positions = sample_evenly(tuple(range(len(plan.trials))), num_that_go_on(len(plan.trials)))
+    return tuple(plan.trials[position] for position in positions)
 
 
 def expected_percent(plan: Plan, trial: Trial, source: str) -> int:

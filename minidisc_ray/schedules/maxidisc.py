@@ -1,6 +1,7 @@
 """MaxiDisc: every scale in full, one trial each; and its ablations on the way to MiniDisc (table 5)."""
 
 from minidisc_ray.configs.schedule import LambdaSelectionConfig, MaxiDiscConfig, StudentSelectionConfig
+from minidisc_ray.schedules.early_end import probe_of
 from minidisc_ray.schedules.plan import (
     STUDENT,
     CandidateStep,
@@ -22,7 +23,10 @@ def plan_maxidisc(schedule: MaxiDiscConfig, student_percent: int) -> Plan:
     if schedule.assistants == "sandwich":
         return _with_sandwich(schedule, scales, student_percent)
     if isinstance(schedule.selection, StudentSelectionConfig):
-        return Plan(trials=tuple(through_assistant(_name(scale), scale, student_percent) for scale in scales))
+        trials = tuple(through_assistant(_name(scale), scale, student_percent) for scale in scales)
+        # With one scale there is nothing to end.
+        is_probed = schedule.early_end is not None and len(scales) > 1
+        return Plan(trials, probes=tuple(map(probe_of, trials)) if is_probed else ())
     # Every assistant is trained by itself, but only the one with the best trade-off is distilled to a student.
     choice = ChooseStep(schedule.selection, sandwich=None)
     return Plan(

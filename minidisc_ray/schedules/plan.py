@@ -152,6 +152,7 @@ class DistilStep:
         continues: the step whose model is trained further, in place of one cut from the source.
         slice_of: the race whose slice of the student's scale is trained further, for half the epochs, and kept where
             that makes it no better.
+        epoch_share: of the recipe's epochs.
     """
 
     source: str
@@ -159,6 +160,7 @@ class DistilStep:
     name: str
     continues: str | None = None
     slice_of: str | None = None
+    epoch_share: float = 1.0
 
     @property
     def makes_student(self) -> bool:
@@ -189,6 +191,7 @@ class Plan:
 
     Attributes:
         trials: of several the best student is kept.
+        probes: short forms of the trials, in their order; only those trials run whose probes did best.
         shared: what other runs use as well.
         before: what this run's trials share.
         after: what goes on from all trials, once they are over, and ends with the student.
@@ -198,6 +201,7 @@ class Plan:
     shared: tuple[Step, ...] = field(default_factory=lambda: (TeacherStep(), ImportanceStep()))
     before: tuple[OwnStep, ...] = ()
     after: Trial | None = None
+    probes: tuple[Trial, ...] = ()
 
     @property
     def is_sweep(self) -> bool:
@@ -221,6 +225,7 @@ class Plan:
         """Everything that is this run's own, in the order of execution."""
         if self.before:
             yield Trial(SHARED_TRIAL, self.before)
+        yield from self.probes
         yield from self.trials
         if self.after is not None:
             yield self.after
@@ -241,10 +246,11 @@ class Plan:
         return next((trial for trial in self.all_trials() if trial.name == name), None)
 
 
-def through_assistant(name: str, assistant_percent: int, student_percent: int) -> Trial:
-    """The trial T -> A -> S."""
-    assistant = to_assistant(assistant_percent)
-    return Trial(name, (assistant, DistilStep(assistant.name, student_percent, STUDENT)), assistant_percent)
+def through_assistant(name: str, assistant_percent: int, student_percent: int, epoch_share: float = 1.0) -> Trial:
+    """The trial T -> A -> S, in a share of the recipe's epochs."""
+    assistant = replace(to_assistant(assistant_percent), epoch_share=epoch_share)
+    student = DistilStep(assistant.name, student_percent, STUDENT, epoch_share=epoch_share)
+    return Trial(name, (assistant, student), assistant_percent)
 
 
 def to_assistant(assistant_percent: int) -> DistilStep:

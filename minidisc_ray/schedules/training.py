@@ -1,5 +1,7 @@
 """How each step of a plan trains."""
 
+import math
+
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.schedules.plan import DistilStep, SandwichStep
@@ -9,12 +11,17 @@ _SLICE_PATIENCE_EPOCHS = 2
 
 
 def training_of(config: RunConfig, step: SandwichStep | DistilStep) -> TrainingConfig:
-    """The training config of a sandwich or a distillation; a student that goes on from a slice has half the epochs."""
+    """The training config of a sandwich or a distillation.
+
+    A student that goes on from a slice has half the epochs, a probe its share of them, rounded up.
+    """
     if isinstance(step, SandwichStep):
         return config.sandwich_training
     training = config.distil_training
     if step.slice_of is None:
-        return training
+        if step.epoch_share == 1.0:
+            return training
+        return training.model_copy(update={"num_epochs": math.ceil(training.num_epochs * step.epoch_share)})
     patience = training.early_stop_epochs
     return training.model_copy(
         update={

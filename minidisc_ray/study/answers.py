@@ -223,4 +223,4 @@ def is_exhaustive(runs: Mapping[int, FinishedRun]) -> bool:
 
 def _tries_in_full(run: FinishedRun) -> bool:
     plan = run.prepared.plan
-    return plan.after is None and not plan.before
+    return plan.after is None and not plan.before and not plan.probes

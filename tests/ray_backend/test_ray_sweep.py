@@ -3,7 +3,7 @@ import json
 import pytest
 import yaml
 from armed_pickle import arm_all
-from ray_kit import RAY, attempts_of, prepared_run, run_on_ray
+from ray_kit import RAY, SCHEDULES, attempts_of, prepared_run, run_on_ray
 
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
@@ -37,6 +37,22 @@ def test_every_scale_is_a_trial_and_the_best_student_is_kept(swept):
         )
     )
     assert kept.read_bytes() == source.read_bytes()
+
+
+def test_trials_end_early_with_their_probes(tmp_path, local_ray):
+    SCHEDULES["ended_early"] = {"kind": "maxidisc", "scales": [80, 60, 40, 30], "early_end": "asha"}
+    prepared = prepared_run(tmp_path, "ended_early")
+    result = run_on_ray(prepared)
+    assert sorted(trial.status for trial in result.trials) == ["ended early"] * 3 + ["finished"]
+    (kept,) = [trial for trial in result.trials if trial.status == "finished"]
+    stages = attempts_of(prepared, "stage")
+    probes = [a for a in stages if a.trial.startswith("probe-")]
+    assert len({a.trial for a in probes}) == 4
+    in_full = [a for a in stages if a.trial.startswith("scale-")]
+    assert {a.trial for a in in_full} == {kept.name}
+    # The last probes may still run beside it, but all of them have begun.
+    assert max(a.started_at for a in probes if a.name == "assistant") <= min(a.started_at for a in in_full)
+    assert result.student.validation_metrics["accuracy"] == kept.student_validation
 
 
 def test_trials_share_the_teacher_and_importance_and_run_beside_each_other(swept):

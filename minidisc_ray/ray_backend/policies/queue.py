@@ -2,11 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy, Waits
+from minidisc_ray.schedules.early_end import Verdict
 
 _NEVER = RetryPolicy(max_failures=0, first_wait_seconds=0.0)
 
@@ -24,6 +26,13 @@ class Failure:
     is_users: bool = False
 
 
+class Gate(Protocol):
+    """What decides which trials of a run go on after their probes."""
+
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """By trial that has a probe, from what is over by now."""
+
+
 @dataclass(frozen=True)
 class Item:
     """One trial of one run.
@@ -35,6 +44,7 @@ class Item:
         with_shared: whether it makes the teacher and the importance first.
         needs: titles of items that must have succeeded before it.
         follows: titles of items that must be over before it, whatever came of them.
+        gate: where it says that the trial waits or has ended, that is what it does.
     """
 
     run: PreparedRun
@@ -43,6 +53,7 @@ class Item:
     with_shared: bool = False
     needs: frozenset[str] = frozenset()
     follows: frozenset[str] = frozenset()
+    gate: Gate | None = None
 
 
 class ItemQueue:
@@ -58,8 +69,10 @@ class ItemQueue:
         self.out_since: dict[str, float] = {}
         self.succeeded: set[str] = set()
         self.failed: dict[str, Failure] = {}
+        self._held_back: set[str] = set()
         # Tune's thread moves items while another one looks at them.
         self._lock = threading.RLock()
+        self._ask_gates(item.gate for item in items)
 
     def next_item(self) -> Item | None:
         """The first item in order that may start, now out; None if there is none."""
@@ -80,7 +93,21 @@ class ItemQueue:
     def _is_ready(self, item: Item) -> bool:
         # What is not in the queue was finished before it.
         is_free = not any(title in self.waiting or title in self.out for title in (*item.needs, *item.follows))
-        return is_free and self.waits.is_due(item.title)
+        return is_free and item.title not in self._held_back and self.waits.is_due(item.title)
+
+    def _ask_gates(self, gates: Iterable[Gate | None]) -> None:
+        """Hold back what waits for probes, and drop what ended with its own."""
+        for gate in {id(gate): gate for gate in gates if gate is not None}.values():
+            verdicts = gate.verdicts()
+            for title, item in list(self.waiting.items()):
+                if item.gate is not gate:
+                    continue
+                self._held_back.discard(title)
+                match verdicts.get(item.trial):
+                    case "waits":
+                        self._held_back.add(title)
+                    case "ends":
+                        del self.waiting[title]
 
     def try_again(self, title: str, was_preempted: bool = False) -> float | None:
         """An attempt at an item ended without its fault; seconds until the next one, None if that was the last.
@@ -97,12 +124,14 @@ class ItemQueue:
     def close(self, title: str, failure: Failure | None) -> list[Item]:
         """An item is over; returns those that can now never start, which count as failed too."""
         with self._lock:
-            self.out.pop(title)
+            gate = self.out.pop(title).gate
             self.out_since.pop(title, None)
             if failure is None:
                 self.succeeded.add(title)
+                self._ask_gates([gate])
                 return []
             self.failed[title] = failure
+            self._ask_gates([gate])
             lost: list[Item] = []
             for item in list(self.waiting.values()):
                 # In the order of the queue nothing needs what comes after it, so one pass finds heirs of heirs too.

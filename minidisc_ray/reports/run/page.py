@@ -10,6 +10,7 @@ from minidisc_ray.reports.comparison.render import footnotes, seen_warning
 from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.reports.pages.page import environment, page_figures, write_page
 from minidisc_ray.reports.run.candidates import candidate_rows, trial_rows
+from minidisc_ray.reports.run.early_end import early_end_line
 from minidisc_ray.reports.run.race import RACE_HEADINGS, race_rows, went_without
 from minidisc_ray.run_files.result import ModelRecord, RunResult
 from minidisc_ray.run_files.result_costs import AttemptCost, StageCost
@@ -80,6 +81,7 @@ def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:
         "went_without": went_without(result),
         "choices": sorted(result.choice_by_lambda.items()),
         "trials": trial_rows(result),
+        "early_end": early_end_line(result),
         "stages": [(stage, _note(stage)) for stage in result.cost.stages],
         "attempts": _attempts(result),
         "exact": _exact(result),

@@ -12,8 +12,9 @@ from minidisc_ray.preparation.race_costs import race_times
 from minidisc_ray.preparation.tokenizer import unknown_token_warnings
 from minidisc_ray.reports.run.plan_report import PlanReport, PlanTable
 from minidisc_ray.reports.words import compute_text, count_text
-from minidisc_ray.schedules.expected import expected_events, expected_sandwich, expected_scale
+from minidisc_ray.schedules.expected import expected_events, expected_going_on, expected_sandwich, expected_scale
 from minidisc_ray.schedules.plan import ChooseStep, DistilStep, Place, RaceStep, SandwichStep
+from minidisc_ray.schedules.training import training_of
 
 _SLICE = "a slice of the student's scale"
 _FEW_ROWS = 50
@@ -150,6 +151,13 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
             places = [expected_scale(plan, trial, Place(step.name, place)) for place in range(step.num_chosen)]
             where = "the middle of the grid" if len(places) == 1 and not step.num_below else "parting the grid evenly"
             yield f"{step.name} is assumed to fall on {_percents(places)}, {where}; later steps are counted from there"
+    if plan.probes:
+        kept = [trial.assistant_percent or 0 for trial in expected_going_on(plan)]
+        epochs = training_of(prepared.config, plan.probes[0].steps[-1]).num_epochs  # type: ignore[arg-type]
+        yield (
+            f"probes train for {epochs} of {prepared.config.distil_training.num_epochs} epochs; {len(kept)} of "
+            f"{len(plan.trials)} trials then run in full, assumed to be {_percents(kept)}"
+        )
     schedule = prepared.config.schedule
     if isinstance(schedule, ConventionalConfig) and schedule.match is not None:
         grid = _percents(schedule.match.scales.scales(prepared.config.student_percent))

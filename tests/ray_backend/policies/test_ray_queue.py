@@ -62,6 +62,40 @@ def test_what_a_failed_item_was_needed_for_fails_with_it_and_nothing_else(run):
     assert [queue.next_item().title, queue.next_item().title] == ["last", "other"]
 
 
+class _Gate:
+    """Says what a test wants it to."""
+
+    def __init__(self, **said):
+        self.said = said
+
+    def verdicts(self):
+        return self.said
+
+
+def test_what_waits_for_probes_is_held_back_until_its_gate_lets_it_go_on(run):
+    gate = _Gate(first="waits", second="waits", third="waits")
+    names = ("probe", "other probe", "first", "second", "third")
+    queue = ItemQueue([Item(run, name, name, gate=gate) for name in names])
+    assert [queue.next_item().title, queue.next_item().title, queue.next_item()] == ["probe", "other probe", None]
+    assert queue.num_ready() == 0
+    gate.said = {"first": "waits", "second": "goes on", "third": "waits"}
+    queue.close("probe", None)
+    assert queue.num_ready() == 1
+    assert queue.next_item().title == "second"
+    gate.said = {"first": "ends", "second": "goes on", "third": "ends"}
+    queue.close("other probe", Failure("no memory"))
+    assert queue.open_titles() == {"second"}
+    assert "first" not in queue.failed
+    queue.close("second", None)
+    assert queue.is_over
+
+
+def test_what_ended_before_is_not_handed_out(run):
+    queue = ItemQueue([Item(run, "first", "first", gate=_Gate(first="ends"))])
+    assert queue.is_over
+    assert queue.next_item() is None
+
+
 def test_what_was_finished_before_is_waited_for_by_nobody(run):
     assert ItemQueue([item(run, "student", ["teacher of yesterday"])]).next_item().title == "student"
 

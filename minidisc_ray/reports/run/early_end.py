@@ -1,0 +1,18 @@
+"""What ending a sweep's trials early saved and risked, as one line."""
+
+from minidisc_ray.reports.run.candidates import selection_title
+from minidisc_ray.reports.words import percent_text
+from minidisc_ray.run_files.result import RunResult
+
+
+def early_end_line(result: RunResult) -> str:
+    """Empty where no trial was ended."""
+    found = result.early_end
+    if found is None:
+        return ""
+    return (
+        f"{found.num_ended} of {found.num_trials} trials ended with their probes: "
+        f"{found.saved_share:.0%} of the FLOPs of all in full saved. Of students of probes, the best that ended has "
+        f"{selection_title(result)} {percent_text(found.best_ended_probe)} and the worst that went on "
+        f"{percent_text(found.worst_kept_probe)}; one standard error is {percent_text(found.standard_error)}"
+    )
