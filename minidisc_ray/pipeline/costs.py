@@ -12,6 +12,7 @@ from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.records import StageRecord, read_record
 from minidisc_ray.run_files.result import TrialRecord
 from minidisc_ray.run_files.result_costs import AttemptCost, CostRecord, StageCost
+from minidisc_ray.schedules.plan import STUDENT
 
 _SECONDS_AN_HOUR = 3600.0
 Records = Mapping[str, Sequence[StageRecord]]
@@ -31,14 +32,16 @@ def trial_records(prepared: PreparedRun, records: Records, verdicts: Mapping[str
         by_stage = {record.stage: record for record in records[trial.name]}
         assistant, student = by_stage.get("assistant"), by_stage.get("student")
         is_finished = trial.steps[-1].name in by_stage
-        failures = (read_failure(prepared.run_folder, name) for name in names)
-        failure = next(filter(None, failures), "its probe was none of the best" if is_ended else "it did not finish")
+        reason = next(filter(None, (read_failure(prepared.run_folder, name) for name in names)), "it did not finish")
+        if is_ended and (probe := next((r for r in every_record if r.stage == STUDENT), None)) is not None:
+            score = task.selection_score(probe.selection_metrics[probe.percent])
+            reason = f"its probe's student had {100 * score:.1f}, none of the best"
         found.append(
             TrialRecord(
                 name=trial.name,
                 assistant_percent=trial.assistant_percent or 0,
                 status="finished" if is_finished else "ended early" if is_ended else "failed",
-                reason=None if is_finished else failure,
+                reason=None if is_finished else reason,
                 assistant_selection=task.selection_score(assistant.selection_metrics[assistant.percent])
                 if assistant
                 else None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
-from minidisc_ray.core.grid import TEACHER_PERCENT, sample_evenly
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.race import FIRST_ROWS, CheckTimes, RaceEvent
 from minidisc_ray.schedules.early_end import num_that_go_on
 from minidisc_ray.schedules.plan import (
@@ -39,8 +39,8 @@ def expected_going_on(plan: Plan) -> tuple[Trial, ...]:
     """As many trials as go on after their probes, spread evenly over the grid; all where none has a probe."""
     if not plan.probes:
         return plan.trials
-    positions = sample_evenly(tuple(range(len(plan.trials))), num_that_go_on(len(plan.trials)))
-    return tuple(plan.trials[position] for position in positions)
+    count = num_that_go_on(len(plan.trials))
+    return tuple(plan.trials[len(plan.trials) * (2 * place + 1) // (2 * count)] for place in range(count))
 
 
 def expected_percent(plan: Plan, trial: Trial, source: str) -> int:
