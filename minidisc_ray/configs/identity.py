@@ -54,6 +54,17 @@ def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, An
     return {"numerics": NUMERICS_VERSION, "contents": dict(contents), **dumped}
 
 
+def setting_of(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs have in common that stand in one comparison: neither the seed nor what is a method's own.
+
+    How importance is measured is part of a method, as a race has a sample of its own for it; what ranking makes of it
+    is not.
+    """
+    setting = {key: value for key, value in identity.items() if key not in ("seed", "schedule", "sandwich")}
+    pruning = {key: value for key, value in identity["pruning"].items() if key != "importance"}
+    return {**setting, "pruning": {**pruning, "importance_rows": None}}
+
+
 def _without_added(value: Any, dumped: Any) -> Any:
     """A part of a recipe as JSON, without keys that were added to it and are at their defaults."""
     if isinstance(value, tuple):

@@ -116,7 +116,7 @@ class RunResult(Config):
     protocol: Literal["held_out", "paper"]
     selection_split: str = Field(description="Which rows selected, in words.")
     data_digest: str
-    setting_digest: str = Field(description="Of everything but schedule and seed: runs with the same one compare.")
+    setting_digest: str = Field(description="Of all that is not a method's own, nor the seed: runs compare.")
     step_digest: str = Field("", description="Of everything but objective and seed: their steps' costs compare.")
     method_digest: str = Field(description="Of everything but the seed: runs with the same one are averaged.")
     majority_metrics: dict[str, float] = Field(description="Validation metrics of always answering the majority.")

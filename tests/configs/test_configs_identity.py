@@ -1,7 +1,7 @@
 import pytest
 
 from minidisc_ray.configs import UserError, resolve
-from minidisc_ray.configs.identity import digest, run_identity, run_name
+from minidisc_ray.configs.identity import digest, run_identity, run_name, setting_of
 from minidisc_ray.preparation.student_scale import layers_percent
 
 CONTENTS = {"data": "d1", "teacher": "t1"}
@@ -176,3 +176,26 @@ def test_portable_names_are_taken(name):
 def test_a_digest_does_not_depend_on_the_order_of_keys():
     assert digest({"a": 1, "b": [2, {"c": 3, "d": 4}]}) == digest({"b": [2, {"d": 4, "c": 3}], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
+
+
+def setting_with(*overrides):
+    return digest(setting_of(run_identity(resolve(FILES, overrides), CONTENTS)))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=3",
+        "schedule.search=race",
+        "pruning.importance_rows=auto",
+        "pruning.importance_rows=64",
+        "pruning.importance=magnitude",
+    ],
+)
+def test_how_importance_is_measured_is_a_methods_own(override):
+    assert setting_with(override) == setting_with()
+
+
+@pytest.mark.parametrize("override", ["pruning.ranking=local", "pruning.neuron_multiple=1", "distil.num_epochs=3"])
+def test_what_methods_have_in_common_is_their_setting(override):
+    assert setting_with(override) != setting_with()
