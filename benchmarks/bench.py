@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import makespan
+import sandwich_memory
 import sandwich_step
 
 from minidisc_ray.configs.loader import load_recipe
@@ -94,8 +95,13 @@ def step_targets(lacks: str) -> Iterator[Target]:
     if not lacks:
         found = sandwich_step.measure(15, os.cpu_count() or 1)
         textbook, matmul = (statistics.median(found.ratios(way)) for way in ("textbook", "matmul"))
+    memory, lacks_memory = None, lacks or ("" if Path("/proc/self/clear_refs").exists() else "(Linux alone counts it)")
+    if not lacks_memory:
+        every, largest = sandwich_memory.measure()
+        memory = every / largest
     yield Target("sandwich step, times faster than the textbook way", 8.0, True, textbook, lacks)
     yield Target("sandwich step, share of the machine's matmul speed", 0.55, True, matmul, lacks)
+    yield Target("sandwich step, peak memory over the largest alone", 1.2, False, memory, lacks_memory)
 
 
 def price_targets(lacks: str) -> Iterator[Target]:

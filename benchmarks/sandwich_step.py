@@ -141,13 +141,13 @@ def prepare() -> Setting:
 class SandwichStep:
     """The step as the package takes it, with the teacher's forward pass in it."""
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
+    def __init__(self, setting: Setting, scales: Sequence[int] = SCALES) -> None:
+        self.setting, self.scales = setting, scales
         ordered = _copy(setting.teacher)
         reorder_(ordered, setting.heads, setting.neurons)
-        shared = cut(ordered, setting.structures[SCALES[0]]).train()
+        shared = cut(ordered, setting.structures[scales[0]]).train()
         use_fast_dropout(shared)
-        self.elastic = ElasticModel(shared, setting.structures)
+        self.elastic = ElasticModel(shared, {scale: setting.structures[scale] for scale in scales})
         self.elastic.train()
         self.optimizer = build_optimizer(shared.parameters(), TRAINING)
         self.shape = shape_of(shared)
@@ -173,10 +173,10 @@ class SandwichStep:
         embedded = self.elastic.embed(batch)
         leaf = embedded.detach().requires_grad_()
         wanted = setting.objective.needs().student
-        for scale in SCALES:
+        for scale in self.scales:
             trace = self.elastic.run(scale, leaf, batch, wanted)
             terms = setting.objective(trace, target, batch, totals)
-            (sum(terms.values()) / len(SCALES)).backward()  # type: ignore[union-attr]
+            (sum(terms.values()) / len(self.scales)).backward()  # type: ignore[union-attr]
         embedded.backward(leaf.grad)
         norm = float(torch.linalg.vector_norm(self.elastic.gradients.buffer))
         if norm > TRAINING.max_gradient_norm:
