@@ -29,6 +29,8 @@ from minidisc_ray.configs.task import BuiltinTaskConfig, GlueTaskConfig, TaskCon
 from minidisc_ray.configs.tracking import NoTrackingConfig, TrackingConfig
 from minidisc_ray.configs.training import ComputeConfig, Precision, TrainingConfig
 
+_LEAST_EPOCHS_WITH_PROBES = 2
+
 
 def _task_by_name(value: Any) -> Any:
     """``task: mrpc`` and ``task: builtin`` are short for the mapping."""
@@ -204,4 +206,14 @@ class RunConfig(Config):
                     f"{stage}.batch_size: {training.batch_size} is less than compute.num_workers "
                     f"({self.compute.num_workers}); every worker needs a row"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _probes_are_shorter(self) -> "RunConfig":
+        is_probed = isinstance(self.schedule, MaxiDiscConfig) and self.schedule.early_end is not None
+        if is_probed and self.distil.num_epochs < _LEAST_EPOCHS_WITH_PROBES:
+            raise ValueError(
+                f"schedule.early_end: asha first tries every scale in a quarter of the epochs, but distil.num_epochs "
+                f"is {self.distil.num_epochs}; use {_LEAST_EPOCHS_WITH_PROBES} or more, or leave early_end out"
+            )
         return self

@@ -153,3 +153,10 @@ def test_it_needs_trials_with_students_of_their_own(other):
 def test_another_value_is_refused_with_what_is_allowed():
     with pytest.raises(UserError, match=r"early_end.*asha"):
         resolve({"data": {"kind": "builtin"}, "schedule": {"kind": "maxidisc", "early_end": "median"}})
+
+
+def test_a_probe_must_be_shorter_than_its_trial():
+    raw = {"data": {"kind": "builtin"}, "schedule": {"kind": "maxidisc", "early_end": "asha"}}
+    with pytest.raises(UserError, match=r"^schedule.early_end: .*distil.num_epochs is 1; use 2 or more"):
+        resolve(raw, ["distil.num_epochs=1"])
+    assert resolve(raw, ["distil.num_epochs=2"]).schedule.early_end == "asha"
