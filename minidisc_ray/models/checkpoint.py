@@ -13,6 +13,7 @@ from minidisc_ray.files.digests import SEAL, check_seal
 from minidisc_ray.files.mirroring import download_sealed_folder, place_of
 from minidisc_ray.files.patience import TRANSIENT
 from minidisc_ray.files.sealing import write_folder
+from minidisc_ray.models.folder_readme import folder_readme
 from minidisc_ray.models.unused import unused_flaw
 
 
@@ -41,6 +42,8 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
         with quiet():
             model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
+        if (text := folder_readme(model)) is not None:
+            (temporary / "README.md").write_text(text, encoding="utf-8")
 
     write_folder(folder, fill)
 

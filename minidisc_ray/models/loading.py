@@ -259,7 +259,6 @@ def _keep_layers(model: PreTrainedModel, count: int, section: str) -> None:
         raise UserError(f"{section}.num_layers: {count} is more than the model's {len(layers)} layers")
     kept = model.base_model.get_submodule(family_of(model.config.model_type).layers)
     del kept[count:]
-    sizes = model.config.to_dict().get("per_layer_config")
-    if sizes:
-        model.config.per_layer_config = {layer: found for layer, found in sizes.items() if int(layer) < count}
+    if sizes := getattr(model.config, "minidisc_layers", None):
+        model.config.minidisc_layers = sizes[:count]
     model.config.num_hidden_layers = count

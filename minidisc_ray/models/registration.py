@@ -9,7 +9,7 @@ from typing import Any
 import wrapt
 
 PRUNED_PREFIX = "minidisc_"
-# By model_type of the dense model, the class in `models/pruned.py`.
+# By model_type of the dense model, the class in `models/modeling_minidisc.py`.
 CONFIG_CLASSES = {
     "bert": "PrunedBertConfig",
     "roberta": "PrunedRobertaConfig",
@@ -29,4 +29,6 @@ def _register(configuration_auto: Any) -> None:
 
 
 def _proxy(class_name: str) -> Any:
-    return wrapt.LazyObjectProxy(lambda: getattr(importlib.import_module("minidisc_ray.models.pruned"), class_name))
+    return wrapt.LazyObjectProxy(
+        lambda: getattr(importlib.import_module("minidisc_ray.models.pruned").modeling, class_name)
+    )

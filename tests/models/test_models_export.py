@@ -24,6 +24,7 @@ from transformers import AutoModelForSequenceClassification
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.data import builtin_tokenizer
+from minidisc_ray.files.digests import SEAL
 from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.families import family_of
@@ -66,17 +67,33 @@ def test_a_saved_student_loads_as_it_was(student, saved):
 def test_only_safetensors_hold_weights_and_the_structure_is_in_the_config(student, saved):
     structure = structure_of(student.config)
     suffixes = {path.suffix for path in saved.iterdir()}
-    assert suffixes <= {".json", ".safetensors", ".txt", ".jinja"}
+    assert suffixes <= {".json", ".safetensors", ".txt", ".jinja", ".py", ".md"}
     tensors = load_file(saved / "model.safetensors")
     assert sum(tensor.numel() for tensor in tensors.values()) == sum(p.numel() for p in student.parameters())
     config = json.loads((saved / "config.json").read_text())
-    sizes = [config["per_layer_config"][str(layer)] for layer in range(3)]
-    family = family_of(student.config.model_type)
-    assert [layer[family.heads_key] for layer in sizes] == list(structure.heads)
-    assert [layer[family.neurons_key] for layer in sizes] == list(structure.neurons)
+    assert config["minidisc_layers"] == [list(sizes) for sizes in zip(structure.heads, structure.neurons, strict=True)]
     assert config["minidisc_scale_percent"] == structure.scale_percent
     assert config["id2label"] == {str(i): name for i, name in enumerate(LABEL_NAMES)}
     assert config["architectures"] == [type(student).__name__]
+
+
+def test_a_student_saved_when_sizes_were_recorded_layer_by_layer_loads_as_it_was(student, saved):
+    batch = batch_of(random_rows(5), student)
+    family, structure = family_of(student.config.model_type), structure_of(student.config)
+    config = json.loads((saved / "config.json").read_text())
+    del config["minidisc_layers"], config["auto_map"]
+    # What every layer has was left out.
+    whole = config[family.neurons_key]
+    config["per_layer_config"] = {
+        str(layer): {family.heads_key: heads} | ({family.neurons_key: neurons} if neurons != whole else {})
+        for layer, (heads, neurons) in enumerate(zip(structure.heads, structure.neurons, strict=True))
+    }
+    (saved / "config.json").write_text(json.dumps(config))
+    (saved / SEAL).unlink()
+    loaded = load_model(saved)
+    assert structure_of(loaded.config) == structure
+    assert max_difference(run_model(loaded, batch).logits, run_model(student, batch).logits) < 1e-6
+    assert "per_layer_config" not in loaded.config.to_dict()
 
 
 def test_eager_attention_gives_the_same_logits(student, saved):
@@ -159,7 +176,7 @@ def test_students_of_every_family_load_in_a_fresh_process(tmp_path, imports):
     ]
     percent = structure_of(load_model(tmp_path / "bert").config).scale_percent
     (config,) = [line.split() for line in fresh.stdout.splitlines() if line.startswith("CONFIG")]
-    assert config == ["CONFIG", "minidisc_ray.models.pruned", "PrunedBertConfig", str(percent)]
+    assert config == ["CONFIG", "minidisc_ray.models.modeling_minidisc", "PrunedBertConfig", str(percent)]
     assert len(found) == len(FAMILY_NAMES)
     for (name, labels, logits, text), tensor, family in zip(found, expected, FAMILY_NAMES, strict=True):
         assert name.lower() == f"pruned{family}forsequenceclassification"

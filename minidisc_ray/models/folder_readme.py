@@ -1,0 +1,42 @@
+"""The README.md of a saved model's folder: what it is, and how it loads each way."""
+
+from transformers import PreTrainedModel
+
+from minidisc_ray.models.families import family_of
+from minidisc_ray.models.pruned import structure_of
+
+_TEXT = """\
+# A pruned {family} model
+
+{percent}% of the encoder of the {family} model that it was cut from; by layer, heads: {heads}; feed-forward neurons:
+{neurons}. Its layers have sizes of their own, which transformers alone does not build, so `modeling_minidisc.py` lies
+beside the weights.
+
+With torch and transformers alone; this runs `modeling_minidisc.py`, so read it first:
+
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+    model = AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=True)
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER, trust_remote_code=True)
+    pipeline("text-classification", FOLDER, trust_remote_code=True)
+
+With minidisc_ray, which knows the classes; nothing in this folder is run:
+
+    import minidisc_ray
+    model = AutoModelForSequenceClassification.from_pretrained(FOLDER)
+
+Without either transformers stops, asks whether to run the custom code, or says that it does not recognise the model
+type: use one of the two ways above. `AutoModel` and `AutoModelForTokenClassification` load the same encoder.
+"""
+
+
+def folder_readme(model: PreTrainedModel) -> str | None:
+    """Its text; None for a dense model, which transformers knows."""
+    if "auto_map" not in model.config.to_dict():
+        return None
+    structure = structure_of(model.config)
+    return _TEXT.format(
+        family=family_of(model.config.model_type).name,
+        percent=structure.scale_percent,
+        heads=", ".join(map(str, structure.heads)),
+        neurons=", ".join(map(str, structure.neurons)),
+    )
