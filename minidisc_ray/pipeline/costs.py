@@ -33,9 +33,11 @@ def trial_records(prepared: PreparedRun, records: Records, verdicts: Mapping[str
         assistant, student = by_stage.get("assistant"), by_stage.get("student")
         is_finished = trial.steps[-1].name in by_stage
         reason = next(filter(None, (read_failure(prepared.run_folder, name) for name in names)), "it did not finish")
-        if is_ended and (probe := next((r for r in every_record if r.stage == STUDENT), None)) is not None:
-            score = task.selection_score(probe.selection_metrics[probe.percent])
-            reason = f"its probe's student had {100 * score:.1f}, none of the best"
+        if is_ended:
+            probe = next(record for record in every_record if record.stage == STUDENT)
+            score = 100 * task.selection_score(probe.selection_metrics[probe.percent])
+            num_kept = sum(verdict == "goes on" for verdict in verdicts.values())
+            reason = f"its probe's student had {score:.1f}; the best {num_kept} went on, of equals the smaller scale"
         found.append(
             TrialRecord(
                 name=trial.name,

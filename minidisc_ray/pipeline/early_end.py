@@ -1,7 +1,7 @@
 """Which trials of a sweep go on after their probes: from the records that those left."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from minidisc_ray.pipeline.trial import stage_folder
 from minidisc_ray.preparation.closed_form import Estimator
@@ -14,22 +14,31 @@ from minidisc_ray.schedules.early_end import Verdict, scales_that_go_on
 from minidisc_ray.schedules.plan import Trial
 
 
-def verdicts(prepared: PreparedRun) -> dict[str, Verdict]:
-    """By trial that has a probe; empty where none has. A trial that has begun goes on, whatever came after it."""
+def verdicts(prepared: PreparedRun, to_come: Collection[str] | None = None) -> dict[str, Verdict]:
+    """By trial that has a probe; empty where none has.
+
+    Args:
+        prepared: the checked recipe.
+        to_come: names of the probes that will still run; by default all that neither finished nor failed.
+    """
     plan, scores = prepared.plan, probe_scores(prepared)
-    open_probes = [
-        probe
-        for probe in plan.probes
-        if probe.assistant_percent not in scores and read_failure(prepared.run_folder, probe.name) is None
-    ]
-    best = scales_that_go_on(scores, len(open_probes))
+    if not plan.probes:
+        return {}
+    without_score = [probe.name for probe in plan.probes if probe.assistant_percent not in scores]
+    if to_come is None:
+        to_come = {name for name in without_score if read_failure(prepared.run_folder, name) is None}
+    is_open = any(name in to_come for name in without_score)
+    best = scales_that_go_on(scores)
     found: dict[str, Verdict] = {}
-    for trial in plan.trials if plan.probes else ():
-        has_begun = stage_folder(trial_folder(prepared.run_folder, trial.name), trial.steps[0]).exists()
-        if trial.assistant_percent in best or has_begun:
+    for trial in plan.trials:
+        if _record_of_end(prepared, trial) is not None:
             found[trial.name] = "goes on"
+        elif is_open:
+            found[trial.name] = "waits"
+        elif trial.assistant_percent not in scores:
+            found[trial.name] = "has no probe"
         else:
-            found[trial.name] = "waits" if open_probes else "ends"
+            found[trial.name] = "goes on" if trial.assistant_percent in best else "ends"
     return found
 
 
@@ -37,38 +46,54 @@ def probe_scores(prepared: PreparedRun) -> dict[int, float]:
     """The selection score of each finished probe's student, by its assistant's scale."""
     scores = {}
     for probe in prepared.plan.probes:
-        folder = trial_folder(prepared.run_folder, probe.name)
-        fetch_records(folder / "stages")
-        record = read_record(stage_folder(folder, probe.steps[-1]), verify=False)
-        if record is not None and probe.assistant_percent is not None:
-            scores[probe.assistant_percent] = prepared.task.selection_score(record.selection_metrics[record.percent])
+        score = _record_of_end(prepared, probe)
+        if score is not None and probe.assistant_percent is not None:
+            scores[probe.assistant_percent] = score
     return scores
 
 
 def early_end_record(prepared: PreparedRun, found: Mapping[str, Verdict]) -> EarlyEnd | None:
     """What ending trials early saved and risked; None where none was ended."""
     scores = probe_scores(prepared)
-    scale_of = {trial.name: trial.assistant_percent for trial in prepared.plan.trials}
-    ended = [scale_of[name] for name, verdict in found.items() if verdict == "ends"]
-    best_ended = max((scores[scale] for scale in ended if scale in scores), default=None)
-    kept = [scores[scale] for name, scale in scale_of.items() if found.get(name) == "goes on" and scale in scores]
-    if best_ended is None or not kept:
+    scale_of = {trial.name: trial.assistant_percent or 0 for trial in prepared.plan.trials}
+    ended = [scores[scale_of[name]] for name, verdict in found.items() if verdict == "ends"]
+    kept = [
+        scores[scale_of[name]] for name, verdict in found.items() if verdict == "goes on" and scale_of[name] in scores
+    ]
+    if not ended or not kept:
         return None
-    flops = {(stage.trial, stage.stage): stage.flops for stage in Estimator(prepared, going_on=set(scale_of)).stages()}
+    stages = Estimator(prepared, going_on=set(scale_of)).stages()
+    in_full = sum(stage.flops for stage in stages if stage.trial in scale_of)
+    charged = [stage for stage in stages if stage.trial not in scale_of or found[stage.trial] == "goes on"]
     probes = {probe.name for probe in prepared.plan.probes}
-    trials_in_full = sum(value for (trial, _), value in flops.items() if trial in scale_of)
-    spent = sum(value for (trial, _), value in flops.items() if trial in probes or found.get(trial) == "goes on")
-    share = min(max(best_ended, 0.0), 1.0)
+    spent = sum(stage.flops for stage in charged if stage.trial in scale_of or stage.trial in probes)
     return EarlyEnd(
         num_trials=len(scale_of),
         num_ended=len(ended),
-        best_ended_probe=best_ended,
+        best_ended_probe=max(ended),
         worst_kept_probe=min(kept),
-        standard_error=math.sqrt(share * (1 - share) / len(prepared.selection)),
-        saved_share=1 - spent / trials_in_full,
+        standard_error=_standard_error(prepared, max(ended)),
+        saved_share=1 - spent / in_full,
     )
 
 
-def is_ended(prepared: PreparedRun, trial: Trial) -> bool:
-    """Whether a trial does not run, since its probe was none of the best."""
-    return bool(prepared.plan.probes) and verdicts(prepared).get(trial.name) == "ends"
+def is_run(prepared: PreparedRun, trial: Trial) -> bool:
+    """Whether a trial runs: it has no probe, or its probe was one of the best."""
+    return verdicts(prepared).get(trial.name, "goes on") == "goes on"
+
+
+def _record_of_end(prepared: PreparedRun, trial: Trial) -> float | None:
+    """The selection score of a trial's student; None where it did not finish."""
+    folder = trial_folder(prepared.run_folder, trial.name)
+    fetch_records(folder / "stages")
+    record = read_record(stage_folder(folder, trial.steps[-1]), verify=False)
+    return None if record is None else prepared.task.selection_score(record.selection_metrics[record.percent])
+
+
+def _standard_error(prepared: PreparedRun, share: float) -> float | None:
+    """Of a share of right answers, after Agresti and Coull, so that it is never zero; None for other scores."""
+    if prepared.task.chosen_by != ("accuracy",):
+        return None
+    rows = len(prepared.selection) + 4
+    centre = (share * len(prepared.selection) + 2) / rows
+    return math.sqrt(centre * (1 - centre) / rows)

@@ -6,7 +6,7 @@ import torch
 
 from minidisc_ray.files.patience import restoring_storage, use_storage
 from minidisc_ray.pipeline.context import Context
-from minidisc_ray.pipeline.early_end import is_ended
+from minidisc_ray.pipeline.early_end import is_run
 from minidisc_ray.pipeline.finish import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run
 from minidisc_ray.pipeline.trial import run_shared, run_trial
@@ -37,7 +37,7 @@ def run_in_process(prepared: PreparedRun, device: str = "cpu") -> RunResult:
     workers = Workers(device=torch.device(device))
     with stopping_on_sigterm():
         for trial in prepared.plan.all_trials():
-            if not is_trial_finished(prepared, trial) and not is_ended(prepared, trial):
+            if not is_trial_finished(prepared, trial) and is_run(prepared, trial):
                 num_stages = len(prepared.plan.shared) + len(trial.steps)
                 _run_trial(Context(prepared, workers, trial.name, num_stages), trial)
     return finish_run(prepared, started_at)

@@ -1,6 +1,6 @@
 """What is left to do of some runs, as items for the queue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -102,8 +102,8 @@ class _ProbeGate:
 
     run: PreparedRun
 
-    def verdicts(self) -> Mapping[str, Verdict]:
-        return verdicts(self.run)
+    def verdicts(self, to_come: Collection[str]) -> Mapping[str, Verdict]:
+        return verdicts(self.run, to_come)
 
 
 def item_title(run: PreparedRun, trial: str) -> str:

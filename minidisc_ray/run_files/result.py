@@ -90,7 +90,7 @@ class EarlyEnd(Config):
     num_ended: int
     best_ended_probe: float = Field(description="The best selection score among students of probes that ended.")
     worst_kept_probe: float = Field(description="And the worst among those whose trials went on.")
-    standard_error: float = Field(description="Of a share like the first, on so many selection rows.")
+    standard_error: float | None = Field(description="Of the first, on so many selection rows; None but for accuracy.")
     saved_share: float = Field(description="Of the FLOPs of all trials in full, in closed form.")
 
 

@@ -2,7 +2,8 @@
 
 Source: the promotion rule of ASHA (Li et al., "A System for Massively Parallel Hyperparameter Tuning") with one rung.
 Deviations: a trial that goes on starts afresh, since a student must learn from a finished assistant, so that its result
-is the one that it has without probes; and all probes start before any trial goes on, so that few slots are no loss.
+is the one that it has without probes; and trials go on once all probes are over, so that neither slots nor timing
+decide which.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Literal
 
 from minidisc_ray.schedules.plan import Trial, through_assistant
 
-Verdict = Literal["goes on", "waits", "ends"]
+Verdict = Literal["goes on", "waits", "ends", "has no probe"]
 _ONE_IN = 4
 
 
@@ -22,16 +23,13 @@ def probe_of(trial: Trial) -> Trial:
     return through_assistant(f"probe-{assistant:02d}", assistant, student, epoch_share=1 / _ONE_IN)
 
 
-def scales_that_go_on(scores: Mapping[int, float], num_to_come: int) -> tuple[int, ...]:
-    """Scales whose trials run in full, as far as is known by now: a quarter of the probes that are over, at least one.
+def scales_that_go_on(scores: Mapping[int, float]) -> tuple[int, ...]:
+    """Scales whose trials run in full, once no probe is to come: a quarter of them, at least one.
 
     Args:
-        scores: of the students of probes that are over, by their assistants' scale; of equals the smaller one is
-            better, being cheaper.
-        num_to_come: probes that are not over.
+        scores: of the students of probes, by their assistants' scale; of equals the smaller one goes on, being cheaper.
     """
-    count = len(scores) // _ONE_IN if num_to_come else max(1, len(scores) // _ONE_IN)
-    return tuple(sorted(scores, key=lambda scale: (-scores[scale], scale))[:count])
+    return tuple(sorted(scores, key=lambda scale: (-scores[scale], scale))[: num_that_go_on(len(scores))])
 
 
 def num_that_go_on(num_trials: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.schedule import MaxiDiscConfig
 from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.evaluation.choices import Sweep, SweepTrial
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
@@ -223,4 +224,6 @@ def is_exhaustive(runs: Mapping[int, FinishedRun]) -> bool:
 
 def _tries_in_full(run: FinishedRun) -> bool:
     plan = run.prepared.plan
-    return plan.after is None and not plan.before and not plan.probes
+    schedule = run.prepared.config.schedule
+    is_ended_early = isinstance(schedule, MaxiDiscConfig) and schedule.early_end is not None
+    return plan.after is None and not plan.before and not is_ended_early

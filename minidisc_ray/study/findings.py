@@ -232,7 +232,7 @@ def _assumptions_of(runs: Sequence[FinishedRun]) -> tuple[Assumptions, ...]:
     """One entry for each method that tried enough candidates, in the order of the runs; each run counts once."""
     by_method: dict[str, dict[str, FinishedRun]] = {}
     for run in runs:
-        if len(run.result.candidates) >= _FEWEST_CANDIDATES:
+        if len(run.result.candidates) >= _FEWEST_CANDIDATES and run.result.early_end is None:
             by_method.setdefault(run.cell.method, {})[run.result.name] = run
     found = []
     for method, named in by_method.items():

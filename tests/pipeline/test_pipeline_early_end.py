@@ -8,8 +8,10 @@ from pipeline_kit import SCHEDULES, numbers, prepared_run, random_teacher, run, 
 
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.pipeline.early_end import verdicts
-from minidisc_ray.pipeline.finish import finish_run
+from minidisc_ray.pipeline.finish import finish_run, is_finished
 from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.ray_backend.items import items_of
+from minidisc_ray.ray_backend.policies.queue import ItemQueue
 from minidisc_ray.reports.run.early_end import early_end_line
 from minidisc_ray.run_files.failures import write_failure
 from minidisc_ray.run_files.result import RunResult
@@ -47,9 +49,9 @@ def test_a_quarter_of_the_trials_runs_in_full(result):
     for trial in result.trials:
         by_status[trial.status].append(trial)
     assert {status: len(trials) for status, trials in by_status.items()} == {"finished": 2, "ended early": 6}
-    assert all(
-        re.fullmatch(r"its probe's student had \d+\.\d, none of the best", t.reason) for t in by_status["ended early"]
-    )
+    for trial in by_status["ended early"]:
+        pattern = r"its probe's student had \d+\.\d; the best 2 went on, of equals the smaller scale"
+        assert re.fullmatch(pattern, trial.reason)
     assert all(trial.student_selection is None for trial in by_status["ended early"])
     assert all(trial.training_flops > 0 for trial in result.trials)
     assert result.label == "MaxiDisc (asha)"
@@ -82,6 +84,11 @@ def test_its_line_says_what_was_saved_and_risked(result):
     line = early_end_line(result)
     assert line.startswith("6 of 8 trials ended with their probes: ")
     assert "one standard error is" in line
+    assert "fewer FLOPs than with all in full" in line
+    dearer = result.early_end.model_copy(update={"saved_share": -0.25, "standard_error": None})
+    line = early_end_line(result.model_copy(update={"early_end": dearer}))
+    assert "25% more FLOPs" in line
+    assert "standard error" not in line
     assert early_end_line(result.model_copy(update={"early_end": None})) == ""
 
 
@@ -111,26 +118,51 @@ def test_with_one_scale_nothing_is_probed(storage, overrides):
 
 
 @pytest.mark.parametrize(
-    ("scores", "num_to_come", "expected"),
+    ("scores", "expected"),
     [
-        ({}, 17, ()),
-        ({50: 0.7, 40: 0.8, 30: 0.9}, 14, ()),
-        ({50: 0.7, 40: 0.8, 30: 0.9, 20: 0.6}, 13, (30,)),
-        ({50: 0.7, 40: 0.8, 30: 0.9}, 0, (30,)),
-        ({}, 0, ()),
-        (dict.fromkeys(range(10, 90, 10), 0.5), 0, (10, 20)),
+        ({50: 0.7, 40: 0.8, 30: 0.9}, (30,)),
+        ({50: 0.7, 40: 0.8, 30: 0.9, 20: 0.6}, (30,)),
+        ({}, ()),
+        (dict.fromkeys(range(10, 90, 10), 0.5), (10, 20)),
     ],
 )
-def test_a_quarter_of_what_is_over_goes_on_and_of_equals_the_smaller(scores, num_to_come, expected):
-    assert scales_that_go_on(scores, num_to_come) == expected
+def test_a_quarter_goes_on_and_of_equals_the_smaller(scores, expected):
+    assert scales_that_go_on(scores) == expected
 
 
-def test_probes_that_failed_are_not_waited_for(tmp_path, overrides):
+def test_probes_that_failed_are_waited_for_where_they_run_again(tmp_path, overrides):
     prepared = prepared_run(tmp_path, "ended_early", overrides)
     assert set(verdicts(prepared).values()) == {"waits"}
     for probe in prepared.plan.probes:
         write_failure(prepared.run_folder, probe.name, "its disk was full")
-    assert set(verdicts(prepared).values()) == {"ends"}
+    assert set(verdicts(prepared).values()) == {"has no probe"}
+    assert set(verdicts(prepared, [prepared.plan.probes[0].name]).values()) == {"waits"}
+
+
+def test_a_probe_that_failed_fails_its_trial_until_it_runs_again(result, storage, overrides, tmp_path):
+    shutil.copytree(storage, tmp_path / "copy")
+    prepared = prepared_run(tmp_path / "copy", "ended_early", overrides)
+    (prepared.run_folder / "result.json").unlink()
+    probe = prepared.plan.probes[0]
+    shutil.rmtree(prepared.run_folder / "trials" / probe.name)
+    write_failure(prepared.run_folder, probe.name, "its disk was full")
+    without = finish_run(prepared, 0.0)
+    failed = [trial for trial in without.trials if trial.status == "failed"]
+    assert [(trial.assistant_percent, trial.reason) for trial in failed] == [(90, "its disk was full")]
+    assert not is_finished(prepared)
+    (titles, *_) = ([item.trial for item in items_of([prepared], which)] for which in ("all", "failed"))
+    assert probe.name in titles
+    queue = ItemQueue(items_of([prepared], "all"))
+    assert [queue.next_item().trial, queue.next_item()] == [probe.name, None]
+    assert numbers(run(tmp_path / "copy", "ended_early", overrides)) == numbers(result)
+
+
+def test_an_empty_folder_of_a_trial_that_ended_changes_nothing(result, storage, overrides, tmp_path):
+    shutil.copytree(storage, tmp_path / "copy")
+    prepared = prepared_run(tmp_path / "copy", "ended_early", overrides)
+    ended = next(name for name, verdict in verdicts(prepared).items() if verdict == "ends")
+    (prepared.run_folder / "trials" / ended / "stages" / "assistant").mkdir(parents=True)
+    assert verdicts(prepared)[ended] == "ends"
 
 
 def test_without_any_student_the_first_reason_is_given(result, storage, overrides, tmp_path):

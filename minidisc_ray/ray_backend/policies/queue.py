@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,8 +29,8 @@ class Failure:
 class Gate(Protocol):
     """What decides which trials of a run go on after their probes."""
 
-    def verdicts(self) -> Mapping[str, Verdict]:
-        """By trial that has a probe, from what is over by now."""
+    def verdicts(self, to_come: Collection[str]) -> Mapping[str, Verdict]:
+        """By trial that has a probe, from what is over by now and the names of trials that will still run."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ class ItemQueue:
     def _ask_gates(self, gates: Iterable[Gate | None]) -> None:
         """Hold back what waits for probes, and drop what ended with its own."""
         for gate in {id(gate): gate for gate in gates if gate is not None}.values():
-            verdicts = gate.verdicts()
+            open_items = (*self.waiting.values(), *self.out.values())
+            verdicts = gate.verdicts({item.trial for item in open_items if item.gate is gate})
             for title, item in list(self.waiting.items()):
                 if item.gate is not gate:
                     continue
@@ -106,7 +107,7 @@ class ItemQueue:
                 match verdicts.get(item.trial):
                     case "waits":
                         self._held_back.add(title)
-                    case "ends":
+                    case "ends" | "has no probe":
                         del self.waiting[title]
 
     def try_again(self, title: str, was_preempted: bool = False) -> float | None:

@@ -62,7 +62,8 @@ class TradeoffData:
 def tradeoff_data(results: Sequence[RunResult]) -> TradeoffData | None:
     """What there is to draw of one MiniDisc recipe's runs and one MaxiDisc recipe's; None without either."""
     minidisc = [run for run in results if run.method == "minidisc" and run.candidates]
-    maxidisc = [run for run in results if run.method == "maxidisc" and run.trials]
+    # A sweep whose trials were ended has students of a few scales alone.
+    maxidisc = [run for run in results if run.method == "maxidisc" and run.trials and run.early_end is None]
     choosing = minidisc or maxidisc
     if not choosing:
         return None

@@ -10,9 +10,11 @@ def early_end_line(result: RunResult) -> str:
     found = result.early_end
     if found is None:
         return ""
+    more, share = ("fewer", found.saved_share) if found.saved_share >= 0 else ("more", -found.saved_share)
+    error = "" if found.standard_error is None else f"; one standard error is {percent_text(found.standard_error)}"
     return (
-        f"{found.num_ended} of {found.num_trials} trials ended with their probes: "
-        f"{found.saved_share:.0%} of the FLOPs of all in full saved. Of students of probes, the best that ended has "
+        f"{found.num_ended} of {found.num_trials} trials ended with their probes: {share:.0%} {more} FLOPs than with "
+        f"all in full, in closed form with every epoch trained. Of students of probes, the best that ended has "
         f"{selection_title(result)} {percent_text(found.best_ended_probe)} and the worst that went on "
-        f"{percent_text(found.worst_kept_probe)}; one standard error is {percent_text(found.standard_error)}"
+        f"{percent_text(found.worst_kept_probe)}{error}"
     )

@@ -152,12 +152,7 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
             where = "the middle of the grid" if len(places) == 1 and not step.num_below else "parting the grid evenly"
             yield f"{step.name} is assumed to fall on {_percents(places)}, {where}; later steps are counted from there"
     if plan.probes:
-        kept = [trial.assistant_percent or 0 for trial in expected_going_on(plan)]
-        epochs = training_of(prepared.config, plan.probes[0].steps[-1]).num_epochs  # type: ignore[arg-type]
-        yield (
-            f"probes train for {epochs} of {prepared.config.distil_training.num_epochs} epochs; {len(kept)} of "
-            f"{len(plan.trials)} trials then run in full, assumed to be {_percents(kept)}"
-        )
+        yield _probes_assumed(prepared)
     schedule = prepared.config.schedule
     if isinstance(schedule, ConventionalConfig) and schedule.match is not None:
         grid = _percents(schedule.match.scales.scales(prepared.config.student_percent))
@@ -165,6 +160,22 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
             f"matched: the FLOPs, in closed form and evaluation included, of {schedule.match.label} over {grid} with "
             f"eta {schedule.match.num_sampled}; reached in {prepared.config.distil_training.num_epochs} epochs"
         )
+
+
+def _probes_assumed(prepared: PreparedRun) -> str:
+    plan = prepared.plan
+    kept = [trial.assistant_percent or 0 for trial in expected_going_on(plan)]
+    epochs = training_of(prepared.config, plan.probes[0].steps[-1]).num_epochs  # type: ignore[arg-type]
+    in_full = sum(s.flops for s in Estimator(prepared, going_on={t.name for t in plan.trials}).stages() if s.in_ratio)
+    probes = {probe.name for probe in plan.probes}
+    stages = [stage for stage in Estimator(prepared).stages() if stage.in_ratio]
+    without_probes = in_full - sum(stage.flops for stage in stages if stage.trial in probes)
+    share = sum(stage.flops for stage in stages) / without_probes
+    return (
+        f"probes train for {epochs} of {prepared.config.distil_training.num_epochs} epochs; {len(kept)} of "
+        f"{len(plan.trials)} trials then run in full and from their beginning, assumed to be {_percents(kept)}, spread "
+        f"over the grid: {share:.0%} of the FLOPs of all in full"
+    )
 
 
 def _race_assumed(prepared: PreparedRun, race: RaceStep) -> Iterator[str]:
