@@ -35,7 +35,10 @@ _SCHEDULES: Mapping[str, dict[str, Any]] = {
     "minidisc": {"kind": "minidisc", "search": "race"},
     "maxidisc": {"kind": "maxidisc", "scales": {"kind": "list", "values": [60, 40, 20]}},
 }
-_NEXT = "Your own task: minidisc init --help writes its recipe; minidisc plan checks it, minidisc run runs it."
+_NEXT = (
+    "Next: minidisc init --task sst2 --model MODEL writes a GLUE task's recipe, docs/guide.md says how your own data "
+    "goes in; minidisc plan RECIPE checks it, minidisc run RECIPE runs it."
+)
 
 
 def demo_recipes(storage: str, address: str | None = None, seed: int = 0) -> dict[str, RunConfig]:

@@ -10,6 +10,7 @@ from rich.text import Text
 from minidisc_ray.cli.options import Format, console, print_error, when_stopped
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.printable import printable
+from minidisc_ray.configs.storage import SHARED_FOLDER
 from minidisc_ray.files.mirroring import place_of
 
 StorageFolder = Annotated[Path, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
@@ -45,9 +46,11 @@ def compare(
         raise UserError("none of these results can be read, so there is nothing to compare")
     print(render(api.compare(results), format_), end="")  # noqa: T201 - csv and json must not be wrapped
     if scan:
-        for result in results:
-            if result.choice_by_lambda:
-                console.print(printable(f"{result.name}: {lambda_scan_line(result)}"), soft_wrap=True, markup=False)
+        scanned = [result for result in results if result.choice_by_lambda]
+        for result in scanned:
+            console.print(printable(f"{result.name}: {lambda_scan_line(result)}"), soft_wrap=True, markup=False)
+        if not scanned and format_ == "table":
+            console.print("none of these runs chose by λ once all candidates were trained", soft_wrap=True)
     if num_damaged:
         raise typer.Exit(1)
 
@@ -147,8 +150,10 @@ def _folder(storage: Path) -> Path:
 def _finished_runs(folders: Sequence[Path]) -> list[Path]:
     """Runs as they are; in place of a storage folder its finished runs; of several, unfinished ones are left out."""
     found: list[Path] = []
-    for folder in folders:
-        if (folder / "identity.json").is_file() and not (folder / "result.json").is_file() and len(folders) > 1:
+    # The shell gives it too for STORAGE/*: it is no run, but what runs share.
+    named = [folder for folder in folders if folder.name != SHARED_FOLDER]
+    for folder in named or folders:
+        if (folder / "identity.json").is_file() and not (folder / "result.json").is_file() and len(named) > 1:
             print_error(UserError(f"{place_of(folder)} is not finished, left out"))
         elif (folder / "result.json").is_file():
             found.append(folder)

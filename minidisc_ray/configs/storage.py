@@ -6,6 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+# Beside the runs in a storage folder: teachers and importance, which several of them use.
+SHARED_FOLDER = "_shared"
+
 _ALLOWED = "give a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
 
 

@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from minidisc_ray.configs.identity import digest, without_student
 from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.storage import SHARED_FOLDER
 from minidisc_ray.core.flops import EncoderShape
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
@@ -65,7 +66,7 @@ class PreparedRun:
     @property
     def shared_folder(self) -> Path:
         """Where artifacts lie that several runs use."""
-        return self.storage / "_shared"
+        return self.storage / SHARED_FOLDER
 
     @property
     def pad_token_id(self) -> int:

@@ -55,7 +55,7 @@ def test_the_demo_compares_its_schedules(minidisc, tmp_path, monkeypatch):
     schedules = {"conventional": SCHEDULES["conventional"], "assistant": assistant, "minidisc": SCHEDULES["minidisc"]}
     monkeypatch.setattr(demo, "_SCHEDULES", schedules)
     out = minidisc("demo", "--storage", tmp_path / "runs")
-    for text in ("Teacher", "Conventional", "TA (60%)", "MiniDisc", "95% interval", "its price", "minidisc init"):
+    for text in ("Teacher", "Conventional", "TA (60%)", "MiniDisc", "95% interval", "its FLOPs", "minidisc init"):
         assert text in out, text
     report = out.splitlines()[-1].removeprefix("report: ")
     page = (tmp_path / report).read_text()

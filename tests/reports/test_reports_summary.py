@@ -51,7 +51,7 @@ def test_the_sentence_says_of_each_other_method_who_is_better_and_at_what_price(
     for other in others:
         assert other.result.label in summary.finding
         ratio = ours.result.cost.flops / other.result.cost.flops
-        assert f"at {ratio_text(ratio)} its price" in summary.finding
+        assert f"at {ratio_text(ratio)} its FLOPs" in summary.finding
     console = Console(width=100, record=True)
     console.print(summary_table(summary))
     text = console.export_text()

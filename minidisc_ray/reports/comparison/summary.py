@@ -88,14 +88,14 @@ def summarise(runs: Sequence[FinishedRun]) -> Summary:
 
 
 def summary_table(summary: Summary) -> Table:
-    """The rows for a terminal, in percent; prices in multiples of the conventional student's."""
+    """The rows for a terminal, in percent; FLOPs in multiples of the conventional student's."""
     level = summary.rows[0].score.level
     table = Table(title=summary.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Method")
     table.add_column("Assistant", justify="right")
     table.add_column(metric_title(summary.metric), justify="right")
     table.add_column(f"{100 * level:.0f}% interval", justify="right")
-    table.add_column("Price", justify="right")
+    table.add_column("FLOPs", justify="right")
     for row in summary.rows:
         interval = f"{percent_text(row.score.low)} to {percent_text(row.score.high)}"
         cells = (row.method, row.assistant, percent_text(row.score.mean), interval, ratio_text(row.price))
@@ -132,4 +132,4 @@ def _finding(
 def _times_as_much(ours: float | None, theirs: float | None) -> str:
     if not ours or not theirs:
         return ""
-    return f" at {ratio_text(ours / theirs)} its price"
+    return f" at {ratio_text(ours / theirs)} its FLOPs"

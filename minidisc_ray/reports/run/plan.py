@@ -43,8 +43,9 @@ def _parts(prepared: PreparedRun) -> Iterator[str | PlanTable]:
     yield _sizes(prepared)
     yield _steps(prepared)
     yield from _assumed(prepared)
-    trials = len(prepared.plan.trials)
-    yield f"{trials} trial{'s' if trials > 1 else ''}, each on {compute_text(prepared.config.compute)}"
+    probes, trials = len(prepared.plan.probes), len(expected_going_on(prepared.plan))
+    first = f"{probes} probes and " if probes else ""
+    yield f"{first}{trials} trial{'s' if trials > 1 else ''}, each on {compute_text(prepared.config.compute)}"
     yield f"run: {prepared.run_folder}"
 
 

@@ -35,7 +35,8 @@ def race_line(result: RunResult) -> str:
     when = "before any training" if last.step == 0 else f"after {last.step:,} steps"
     looks = len(result.race)
     times = "the first look" if looks == 1 else f"{looks} looks"
-    return f"race: {race_choice(last)}, {when} and {times} at the candidates{_never_seen(result)}"
+    kept = "" if last.choice in (None, TEACHER_PERCENT) else "; the candidates' table is of the epoch kept after that"
+    return f"race: {race_choice(last)}, {when} and {times} at the candidates{kept}{_never_seen(result)}"
 
 
 def race_table(result: RunResult) -> Table:

@@ -149,8 +149,9 @@ def _run(folder: Path, driver: Driver | None) -> Listed:
 
 
 def _failed_trials(result: RunResult) -> str:
-    failed = sum(trial.status == "failed" for trial in result.trials)
-    return f"{failed} of {len(result.trials)} trials failed" if failed else ""
+    counts = {words: sum(trial.status == words for trial in result.trials) for words in ("failed", "ended early")}
+    found = [f"{count} {words}" for words, count in counts.items() if count]
+    return f"of {len(result.trials)} trials {', '.join(found)}" if found else ""
 
 
 def _state(statuses: Sequence[RunStatus], driver: Driver | None) -> State:

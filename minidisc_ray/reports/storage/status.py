@@ -140,11 +140,12 @@ def look_at(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
 
 
 def _finished(run: str, result: RunResult, finished_at: float) -> RunStatus:
-    failed = sum(trial.status == "failed" for trial in result.trials)
+    counts = {words: sum(trial.status == words for trial in result.trials) for words in ("failed", "ended early")}
+    notes = "".join(f", {count} {words}" for words, count in counts.items() if count)
     trials = f"{len(result.trials)} trials" if len(result.trials) > 1 else "main"
     return RunStatus(
         run=run,
-        trial=f"{trials}, {failed} failed" if failed else trials,
+        trial=trials + notes,
         status="finished",
         stage="",
         step="",
