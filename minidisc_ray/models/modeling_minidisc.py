@@ -1,12 +1,10 @@
 """Encoders whose layers have sizes of their own: BERT, RoBERTa, ELECTRA and DistilBERT with pruned heads and neurons.
 
 ``config.minidisc_layers`` records the heads and neurons of each layer. The classes here build Hugging Face's as they
-are and then give Linears the recorded sizes. Nothing else is changed.
-A layer may keep no head or no neuron. It then gives what gates at zero give: its output bias stays, followed by the
-residual and the norm, ``LN(X + b)``. Deviation: the paper passes ``X`` through (MiniDisc, appendix A).
-
-This file imports torch and transformers alone. Saved models have a copy of it, from which ``trust_remote_code=True``
-loads them where minidisc_ray is not installed.
+are and then give Linears the recorded sizes. A layer may keep no head or no neuron. It then gives what gates at zero
+give: its output bias stays, followed by the residual and the norm, ``LN(X + b)``. Deviation: the paper passes ``X``
+through (MiniDisc, appendix A). This file imports torch and transformers alone. Saved models have a copy of it, from
+which ``trust_remote_code=True`` loads them where minidisc_ray is not installed.
 """
 
 from dataclasses import dataclass
@@ -46,7 +44,7 @@ DISTILBERT_LAYOUT = Layout(
 
 
 def layer_sizes(config: PreTrainedConfig, layout: Layout) -> list[tuple[int, int]]:
-    """Heads and neurons of each layer; where none are recorded, every layer keeps everything."""
+    """Heads and neurons of each layer; everything where none are recorded."""
     whole = (getattr(config, layout.heads_key), getattr(config, layout.neurons_key))
     recorded = getattr(config, "minidisc_layers", None) or [whole] * int(config.num_hidden_layers)
     return [(int(heads), int(neurons)) for heads, neurons in recorded]
@@ -54,8 +52,6 @@ def layer_sizes(config: PreTrainedConfig, layout: Layout) -> list[tuple[int, int
 
 class Headless(nn.Module):
     """Stands in for self-attention that kept no head: no values, only the output projection's bias, if it holds it."""
-
-    # The projections keep their names, now of zero size, so that weights load and slice as in any other layer.
 
     def __init__(self, attention: nn.Module, output_name: str | None) -> None:
         nn.Module.__init__(self)
@@ -65,10 +61,7 @@ class Headless(nn.Module):
         self._output_name = output_name
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:  # noqa: ARG002
-        """Map (B, L, D) to values of width zero, or through the output projection to its bias, (B, L, D).
-
-        Beside them, where other layers give attentions, those of its no heads, (B, 0, L, L).
-        """
+        """From (B, L, D) values of width 0 or the bias, (B, L, D); where attentions are given, (B, 0, L, L)."""
         rows, length = hidden_states.shape[:2]
         values = hidden_states.new_zeros((rows, length, 0))
         is_seen = self.config._attn_implementation == "eager"
@@ -93,11 +86,18 @@ class _Pruned(PreTrainedModel):
         _resize(self, layer_sizes(config, self.layout), self.layout)
 
 
+def auto_map_of(config_class: type[PreTrainedConfig]) -> dict[str, str]:
+    """Auto classes to the classes of this file."""
+    stem = f"modeling_minidisc.{config_class.__name__.removesuffix('Config')}"
+    heads = {f"AutoModel{head}": stem + head for head in ("ForSequenceClassification", "ForTokenClassification")}
+    return {"AutoConfig": f"{stem}Config", "AutoModel": f"{stem}Model", **heads}
+
+
 class _PrunedConfig(PreTrainedConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Also of models that were saved when sizes were recorded in ``per_layer_config``."""
-        values = dict(config_dict)
+        values = {"auto_map": auto_map_of(cls), **config_dict}
         if by_layer := values.pop("per_layer_config", None):
             layout = DISTILBERT_LAYOUT if "n_layers" in values else BERT_LAYOUT
             layers = range(values.get("n_layers") or values["num_hidden_layers"])

@@ -15,7 +15,7 @@ from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.models import modeling_minidisc as modeling
 from minidisc_ray.models.families import family_of
-from minidisc_ray.models.modeling_minidisc import layer_sizes
+from minidisc_ray.models.modeling_minidisc import auto_map_of, layer_sizes
 from minidisc_ray.models.registration import CONFIG_CLASSES
 
 _AUTO_CLASSES = {
@@ -42,7 +42,7 @@ def pruned_config(config: PreTrainedConfig, structure: Structure) -> PreTrainedC
     values[config.attribute_map.get("num_hidden_layers", "num_hidden_layers")] = len(structure.heads)
     model_class = PRUNED_CLASSES[family.name]
     values["architectures"] = [model_class.__name__]
-    values["auto_map"] = _auto_map(CONFIG_CLASSES[family.name])
+    values["auto_map"] = auto_map_of(model_class.config_class)
     values["minidisc_scale_percent"] = structure.scale_percent
     return cast(type[PreTrainedConfig], model_class.config_class)(**values)
 
@@ -55,13 +55,6 @@ def structure_of(config: PreTrainedConfig) -> Structure:
         heads=tuple(heads for heads, _ in sizes),
         neurons=tuple(neurons for _, neurons in sizes),
     )
-
-
-def _auto_map(config_name: str) -> dict[str, str]:
-    """Auto classes to classes in the copied file."""
-    module, stem = modeling.__name__.rpartition(".")[2], config_name.removesuffix("Config")
-    models = {auto.__name__: f"{module}.{stem}{suffix}" for suffix, auto in _AUTO_CLASSES.items()}
-    return {"AutoConfig": f"{module}.{config_name}", **models}
 
 
 def _register() -> None:

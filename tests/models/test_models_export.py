@@ -94,6 +94,13 @@ def test_a_student_saved_when_sizes_were_recorded_layer_by_layer_loads_as_it_was
     assert structure_of(loaded.config) == structure
     assert max_difference(run_model(loaded, batch).logits, run_model(student, batch).logits) < 1e-6
     assert "per_layer_config" not in loaded.config.to_dict()
+    assert loaded.config.auto_map == student.config.auto_map
+    assert set(loaded.config.auto_map) == {
+        "AutoConfig",
+        "AutoModel",
+        "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
+    }
 
 
 def test_eager_attention_gives_the_same_logits(student, saved):
