@@ -3,10 +3,14 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import torch
+
 from minidisc_ray.core.race import CheckTimes, RaceEvent
-from minidisc_ray.core.structure import Structure
+from minidisc_ray.data import EncodedRows
+from minidisc_ray.data.batching import take_rows
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.schedules.plan import RaceStep
+from minidisc_ray.training.race import rows_looked_at
 from minidisc_ray.training.score import pass_flops
 
 
@@ -39,21 +43,21 @@ def race_evaluation_flops(
     prepared: PreparedRun, step: RaceStep, times: CheckTimes, events: Sequence[RaceEvent]
 ) -> float:
     """Of the teacher's answers, of every check, and of every epoch's end."""
-    num_rows = len(prepared.selection)
+    every_row = prepared.selection
 
-    def scored(structure: Structure) -> int:
-        return pass_flops(prepared.shape, structure, prepared.selection)
+    def of(scales: Sequence[int], rows: EncodedRows) -> float:
+        # The student's slice is looked at with any.
+        found = [prepared.structure(scale) for scale in (*scales, step.student_percent)]
+        return float(sum(pass_flops(prepared.shape, structure, rows) for structure in found))
 
-    def of(alive: Sequence[int]) -> float:
-        return float(sum(scored(prepared.structure(scale)) for scale in (*alive, step.student_percent)))
-
-    total = float(scored(prepared.shape.full()))
+    total = float(pass_flops(prepared.shape, prepared.shape.full(), every_row))
     before = [RaceEvent(0, step.candidates, 0), *events]
     for earlier, event in pairwise(before):
-        total += of(times.scored(event.step, earlier.alive)) * event.num_rows / num_rows
+        looked_at = rows_looked_at(len(every_row), event.num_rows, prepared.config.seed)
+        total += of(times.scored(event.step, earlier.alive), take_rows(every_row, torch.from_numpy(looked_at)))
     for end in range(times.steps_per_epoch, times.num_steps + 1, times.steps_per_epoch):
         # The slice, and once it is chosen the assistant.
-        total += of(events[-1].alive if events[-1].step <= end else ())
+        total += of(events[-1].alive if events[-1].step <= end else (), every_row)
     return total
 
 

@@ -53,13 +53,17 @@ class RaceSetting:
     chance_metric: float
 
 
+def rows_looked_at(num_rows: int, count: int, seed: int) -> np.ndarray:  # (count,), ascending
+    """So many of the selection rows, of which a larger count holds those of a smaller one."""
+    return np.sort(np.random.default_rng(seed).permutation(num_rows)[:count])
+
+
 class Race:
     """Candidates that are in, and the choice among them; all of it follows from its checks, so that it resumes."""
 
     def __init__(self, setting: RaceSetting) -> None:
         self.setting = setting
         self.checks: tuple[RaceCheck, ...] = ()
-        self._order = np.random.default_rng(setting.seed).permutation(len(setting.labels))
 
     def resume(self, checks: Sequence[RaceCheck]) -> None:
         """Go on from the checks of an earlier attempt."""
@@ -101,11 +105,12 @@ class Race:
 
     def rows_to_score(self) -> np.ndarray:  # (n,), ascending
         """The selection rows that the next check looks at."""
-        count = min(len(self._order), FIRST_ROWS)
+        num_rows = len(self.setting.labels)
+        count = min(num_rows, FIRST_ROWS)
         for check in self.checks:
             if check.has_learned and check.probabilities[check.favourite] < MIN_PROBABILITY:
-                count = min(len(self._order), 2 * check.num_rows)
-        return np.sort(self._order[:count])
+                count = min(num_rows, 2 * check.num_rows)
+        return rows_looked_at(num_rows, count, self.setting.seed)
 
     def is_due(self, step: int) -> bool:
         """Whether there is a check after so many steps."""
