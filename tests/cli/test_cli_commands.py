@@ -112,6 +112,13 @@ def test_plan_counts_the_trials_of_a_sweep(minidisc, tmp_path):
     out = minidisc.well("plan", path, "--set", "schedule.kind=maxidisc", "--set", "compute.num_workers=2")
     assert "2 trials, each on 2 x 1 CPUs" in out
     assert "scale-60" in out
+    out = minidisc.well(
+        "plan", path, "--set", "schedule={kind: maxidisc, early_end: asha}", "--set", "distil.num_epochs=4"
+    )
+    assert "17 probes and 4 trials, each on" in out
+    line = next(line for line in out.splitlines() if line.startswith("probes train for "))
+    assert line.startswith("probes train for 1 of 4 epochs; 4 of 17 trials then run in full and from their beginning")
+    assert line.endswith("% of the FLOPs of all in full")
 
 
 def test_a_path_with_quotes_and_spaces_is_taken_as_it_is(minidisc, tmp_path):
@@ -168,6 +175,16 @@ def test_compare_names_what_it_leaves_out(minidisc, runs, tmp_path):
     sentence = minidisc("compare", tmp_path / "root").sentence
     assert sentence.startswith(f"{tmp_path / 'root'}: none of its runs is finished (")
     assert one.name in sentence
+
+
+def test_compare_passes_over_what_runs_share_and_says_where_nothing_is_scanned(minidisc, runs, tmp_path):
+    plain = next(run for run in runs if load_result(run).method == "conventional")
+    (tmp_path / "root" / "_shared").mkdir(parents=True)
+    shutil.copytree(plain, tmp_path / "root" / plain.name)
+    done = minidisc("compare", *sorted((tmp_path / "root").iterdir()), "--scan")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith("none of these runs chose by λ once all candidates were trained\n")
+    assert "no result.json there" in minidisc("compare", tmp_path / "root" / "_shared").sentence
 
 
 def test_compare_scans_lambda(minidisc, runs):

@@ -152,3 +152,14 @@ def test_table_fits_a_hundred_columns(tmp_path):
     assert "[red]x" in text
     for cell in (name, "main", "running", "2/3 sandwich", "120/400", "F1 84.1", "0.0123", "1 s"):
         assert cell in text
+
+
+def test_trials_that_ended_early_are_counted_apart(tmp_path):
+    result = run_result("maxidisc")
+    trials = tuple(
+        one.model_copy(update={"status": "ended early"}) if one.status == "failed" else one for one in result.trials
+    )
+    folder = run_folder(tmp_path, "done")
+    (folder / "result.json").write_text(result.model_copy(update={"trials": trials}).model_dump_json())
+    (found,) = status(tmp_path)
+    assert found.trial == "3 trials, 1 ended early"
