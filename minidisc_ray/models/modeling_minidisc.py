@@ -47,7 +47,7 @@ def layer_sizes(config: PreTrainedConfig, layout: Layout) -> list[tuple[int, int
     """Heads and neurons of each layer; everything where none are recorded."""
     whole = (getattr(config, layout.heads_key), getattr(config, layout.neurons_key))
     recorded = getattr(config, "minidisc_layers", None) or [whole] * int(config.num_hidden_layers)
-    return [(int(heads), int(neurons)) for heads, neurons in recorded]
+    return [(int(heads), int(neurons)) for heads, neurons in recorded[: int(config.num_hidden_layers)]]
 
 
 class Headless(nn.Module):

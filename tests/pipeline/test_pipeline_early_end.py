@@ -1,10 +1,12 @@
 """A sweep whose hopeless trials end after their probes: whole tiny runs, without Ray."""
 
+import json
 import re
 import shutil
 
 import pytest
-from pipeline_kit import SCHEDULES, numbers, prepared_run, random_teacher, run, stages_of
+from pipeline_kit import numbers, random_teacher, stages_of
+from pipeline_kit import prepared_run as prepared_maxidisc
 
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.pipeline.early_end import verdicts
@@ -19,14 +21,21 @@ from minidisc_ray.schedules.early_end import scales_that_go_on
 from minidisc_ray.training.loop import TrainingError
 
 GRID = {"kind": "list", "values": [90, 80, 70, 60, 50, 40, 30, 20]}
-SCHEDULES.update(
-    {
-        "all_in_full": {"kind": "maxidisc", "scales": GRID},
-        "ended_early": {"kind": "maxidisc", "scales": GRID, "early_end": "asha"},
-        "ended_early_alone": {"kind": "maxidisc", "scales": {"kind": "list", "values": [40]}, "early_end": "asha"},
-    }
-)
+# Apart from the schedules of other tests: those train for one epoch, and a probe must be shorter than its trial.
+SWEEPS = {
+    "all_in_full": {"kind": "maxidisc", "scales": GRID},
+    "ended_early": {"kind": "maxidisc", "scales": GRID, "early_end": "asha"},
+    "ended_early_alone": {"kind": "maxidisc", "scales": {"kind": "list", "values": [40]}, "early_end": "asha"},
+}
 EPOCHS = ("distil.num_epochs=5",)
+
+
+def prepared_run(storage, name, overrides):
+    return prepared_maxidisc(storage, "maxidisc", (*overrides, f"schedule={json.dumps(SWEEPS[name])}"))
+
+
+def run(storage, name, overrides):
+    return run_in_process(prepared_run(storage, name, overrides))
 
 
 @pytest.fixture(scope="module")

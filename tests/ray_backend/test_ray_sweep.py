@@ -41,7 +41,7 @@ def test_every_scale_is_a_trial_and_the_best_student_is_kept(swept):
 
 def test_trials_end_early_with_their_probes(tmp_path, local_ray):
     SCHEDULES["ended_early"] = {"kind": "maxidisc", "scales": [80, 60, 40, 30], "early_end": "asha"}
-    prepared = prepared_run(tmp_path, "ended_early")
+    prepared = prepared_run(tmp_path, "ended_early", "distil.num_epochs=2")
     result = run_on_ray(prepared)
     assert sorted(trial.status for trial in result.trials) == ["ended early"] * 3 + ["finished"]
     (kept,) = [trial for trial in result.trials if trial.status == "finished"]
