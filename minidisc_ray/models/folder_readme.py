@@ -4,6 +4,7 @@ from transformers import PreTrainedModel
 
 from minidisc_ray.models.families import family_of
 from minidisc_ray.models.pruned import structure_of
+from minidisc_ray.models.registration import PRUNED_PREFIX
 
 _TEXT = """\
 # A pruned {family} model
@@ -31,7 +32,7 @@ type: use one of the two ways above. `AutoModel` and `AutoModelForTokenClassific
 
 def folder_readme(model: PreTrainedModel) -> str | None:
     """Its text; None for a dense model, which transformers knows."""
-    if "auto_map" not in model.config.to_dict():
+    if not model.config.model_type.startswith(PRUNED_PREFIX):
         return None
     structure = structure_of(model.config)
     return _TEXT.format(

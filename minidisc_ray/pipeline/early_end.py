@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping
 
 from minidisc_ray.pipeline.trial import stage_folder
-from minidisc_ray.preparation.closed_form import Estimator
+from minidisc_ray.preparation.closed_form import share_of_all_in_full
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.failures import read_failure, trial_folder
 from minidisc_ray.run_files.mirrored import fetch_records
@@ -62,18 +62,14 @@ def early_end_record(prepared: PreparedRun, found: Mapping[str, Verdict]) -> Ear
     ]
     if not ended or not kept:
         return None
-    stages = Estimator(prepared, going_on=set(scale_of)).stages()
-    in_full = sum(stage.flops for stage in stages if stage.trial in scale_of)
-    charged = [stage for stage in stages if stage.trial not in scale_of or found[stage.trial] == "goes on"]
-    probes = {probe.name for probe in prepared.plan.probes}
-    spent = sum(stage.flops for stage in charged if stage.trial in scale_of or stage.trial in probes)
+    going_on = {name for name, verdict in found.items() if verdict == "goes on"}
     return EarlyEnd(
         num_trials=len(scale_of),
         num_ended=len(ended),
         best_ended_probe=max(ended),
         worst_kept_probe=min(kept),
         standard_error=_standard_error(prepared, max(ended)),
-        saved_share=1 - spent / in_full,
+        saved_share=1 - share_of_all_in_full(prepared, going_on),
     )
 
 

@@ -207,6 +207,21 @@ class Estimator:
         return 2 * macs_of(prepared.shape, structure, self.sizes[stage]) * (epochs or self.epochs[stage])
 
 
+def share_of_all_in_full(prepared: PreparedRun, going_on: Collection[str] | None = None) -> float:
+    """FLOPs of a sweep whose trials end early over those of all its trials in full, without probes; closed form.
+
+    Args:
+        prepared: a recipe whose plan has probes.
+        going_on: names of the trials that run in full; by default as :class:`Estimator` expects.
+    """
+    plan = prepared.plan
+    probes = {probe.name for probe in plan.probes}
+    spent = [stage for stage in Estimator(prepared, going_on=going_on).stages() if stage.in_ratio]
+    every = Estimator(prepared, going_on={trial.name for trial in plan.trials}).stages()
+    in_full = [stage for stage in every if stage.in_ratio and stage.trial not in probes]
+    return sum(stage.flops for stage in spent) / sum(stage.flops for stage in in_full)
+
+
 def importance_rows(prepared: PreparedRun) -> int:
     """Training rows that importance is expected to be measured on."""
     if prepared.config.pruning.importance == "magnitude":

@@ -28,6 +28,7 @@ from minidisc_ray.files.digests import SEAL
 from minidisc_ray.models.checkpoint import load_model, save_model
 from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.families import family_of
+from minidisc_ray.models.folder_readme import folder_readme
 from minidisc_ray.models.forward import model_inputs, run_model
 from minidisc_ray.models.pruned import PRUNED_CLASSES, structure_of
 from minidisc_ray.models.registration import CONFIG_CLASSES
@@ -208,3 +209,10 @@ def test_saving_over_a_student_replaces_it_whole(tmp_path):
     assert structure_of(load_model(folder).config) == ODD
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
     assert not (folder / "stray.txt").exists()
+
+
+def test_only_a_pruned_model_has_a_readme_of_how_it_loads(student):
+    assert "# A pruned" in folder_readme(student)
+    dense = tiny_model("bert")
+    dense.config.auto_map = {"AutoConfig": "own.OwnConfig"}
+    assert folder_readme(dense) is None

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from minidisc_ray.configs.schedule import ConventionalConfig, SparseTeacherConfig
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, total_parameters
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.preparation.closed_form import Estimator
+from minidisc_ray.preparation.closed_form import Estimator, share_of_all_in_full
 from minidisc_ray.preparation.objective import untrained_head_note
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.race_costs import race_times
@@ -167,11 +167,7 @@ def _probes_assumed(prepared: PreparedRun) -> str:
     plan = prepared.plan
     kept = [trial.assistant_percent or 0 for trial in expected_going_on(plan)]
     epochs = training_of(prepared.config, plan.probes[0].steps[-1]).num_epochs  # type: ignore[arg-type]
-    in_full = sum(s.flops for s in Estimator(prepared, going_on={t.name for t in plan.trials}).stages() if s.in_ratio)
-    probes = {probe.name for probe in plan.probes}
-    stages = [stage for stage in Estimator(prepared).stages() if stage.in_ratio]
-    without_probes = in_full - sum(stage.flops for stage in stages if stage.trial in probes)
-    share = sum(stage.flops for stage in stages) / without_probes
+    share = share_of_all_in_full(prepared)
     return (
         f"probes train for {epochs} of {prepared.config.distil_training.num_epochs} epochs; {len(kept)} of "
         f"{len(plan.trials)} trials then run in full and from their beginning, assumed to be {_percents(kept)}, spread "
