@@ -10,7 +10,7 @@ from typing import Any
 from minidisc_ray.models.registration import register_when_imported as _register_when_imported
 
 __version__ = "0.1.0"
-__all__ = ["RunConfig", "RunResult", "UserError", "compare", "evaluate", "plan", "predict", "run"]
+__all__ = ["RunConfig", "RunResult", "UserError", "compare", "evaluate", "open_family", "plan", "predict", "run"]
 
 _HOMES = {"RunConfig": "configs", "UserError": "configs", "RunResult": "run_files.result"}
 

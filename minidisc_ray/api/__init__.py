@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minidisc_ray.api.exports import export, extract, open_family
     from minidisc_ray.api.models import evaluate, predict, profile
     from minidisc_ray.api.plans import describe_plan
     from minidisc_ray.api.recipes import Recipe
@@ -17,6 +18,9 @@ __all__ = [
     "describe_plan",
     "estimate",
     "evaluate",
+    "export",
+    "extract",
+    "open_family",
     "plan",
     "predict",
     "profile",
@@ -25,7 +29,16 @@ __all__ = [
     "run_together",
 ]
 
-_HOMES = {"evaluate": "models", "predict": "models", "profile": "models", "describe_plan": "plans", "Recipe": "recipes"}
+_HOMES = {
+    "describe_plan": "plans",
+    "evaluate": "models",
+    "export": "exports",
+    "extract": "exports",
+    "open_family": "exports",
+    "predict": "models",
+    "profile": "models",
+    "Recipe": "recipes",
+}
 
 
 def __getattr__(name: str) -> Any:

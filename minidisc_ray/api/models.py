@@ -6,14 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from minidisc_ray.api.recipes import Recipe, config_of
-from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.data import Quoting, load_splits
 from minidisc_ray.evaluation import merge_scores, score
 from minidisc_ray.inference.prediction import logits_of, predict_file
 from minidisc_ray.inference.profile import profile_folder
 from minidisc_ray.models.checkpoint import load_model
-from minidisc_ray.models.loading import check_labels, load_tokenizer
+from minidisc_ray.models.loading import check_classes, load_tokenizer
 from minidisc_ray.reports.run.profile import profile_frame
 from minidisc_ray.run_files.mirrored import fetch_model_folder, fetch_models
 
@@ -46,13 +45,7 @@ def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ())
     splits = load_splits(config)
     folder = fetch_model_folder(student)
     model = load_model(folder)
-    check_labels(model.config, splits.task, str(student))
-    names = [str(name) for name in (model.config.id2label or {}).values()]
-    if not splits.task.is_regression and names != list(splits.task.label_names):
-        wanted = ", ".join(splits.task.label_names)
-        raise UserError(
-            f"task: {student} tells {', '.join(names)} apart, but the recipe's task {wanted}; use the student's own"
-        )
+    check_classes(model.config, splits.task, str(student))
     tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(folder)))
     by_split = {
         name: score(splits.task, logits_of(model, tokenizer, rows, config.data.max_length), rows.labels)

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from minidisc_ray import __version__
+from minidisc_ray.cli import exports as export_commands
 from minidisc_ray.cli import models as model_commands
 from minidisc_ray.cli import storage as storage_commands
 from minidisc_ray.cli.options import (
@@ -204,6 +205,8 @@ for command in (
     model_commands.predict,
     model_commands.evaluate,
     model_commands.profile,
+    export_commands.export,
+    export_commands.extract,
     storage_commands.clean,
 ):
     app.command()(command)

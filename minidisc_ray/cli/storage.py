@@ -125,12 +125,13 @@ def stop(
 def clean(
     storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    family: Annotated[bool, typer.Option("--family", help="Also free nested families, which extract needs.")] = False,
 ) -> None:
     """Free what no result needs: finished runs' stages, encodings, leftovers, artifacts that no run uses."""
     from minidisc_ray.run_files.clean import clean as clean_storage
 
     with when_stopped("the same command again frees what is left" if not dry_run else "nothing was freed"):
-        freed = clean_storage(storage, dry_run)
+        freed = clean_storage(storage, dry_run, family)
     for path in freed.paths:
         console.print(printable(str(path)), soft_wrap=True, highlight=False, markup=False)
     verb = "would free" if dry_run else "freed"

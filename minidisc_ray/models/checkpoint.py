@@ -1,6 +1,6 @@
 """Model folders: weights in safetensors, structure in the config, tokenizer and label names beside them; sealed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,8 +31,16 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def save_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, texts: Mapping[str, str] | None = None
+) -> None:
     """Write a sealed folder that the Auto classes load; it appears whole or not at all.
+
+    Args:
+        model: dense or pruned.
+        tokenizer: its own.
+        folder: where it goes; what is there is replaced.
+        texts: further files, by name; a ``README.md`` among them stands in place of the folder's usual one.
 
     Raises:
         StorageError: if the storage does not come back in time.
@@ -42,8 +50,10 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
         with quiet():
             model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        if (text := folder_readme(model)) is not None:
-            (temporary / "README.md").write_text(text, encoding="utf-8")
+        readme = folder_readme(model)
+        files = ({} if readme is None else {"README.md": readme}) | dict(texts or {})
+        for name, text in files.items():
+            (temporary / name).write_text(text, encoding="utf-8")
 
     write_folder(folder, fill)
 

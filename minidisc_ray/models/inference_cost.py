@@ -4,9 +4,10 @@ B rows, L tokens.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from minidisc_ray.models.families import encoder_layers
 # The first rounds allocate memory and choose kernels; later ones find both.
 WARM_UP_ROUNDS = 3
 Inputs = Mapping[str, Tensor]
+Pair = tuple[Callable[[], object], Callable[[], object]]
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,32 @@ def time_in_turns(models: Sequence[PreTrainedModel], inputs: Inputs, repeats: in
     device = models[0].device
     inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
     one_row = {name: tensor[:1] for name, tensor in inputs.items()}
-    milliseconds: list[list[float]] = [[] for _ in models]
+
+    def passes(model: PreTrainedModel) -> Pair:
+        def one_pass(given: Inputs) -> None:
+            model(**given)
+            _wait_for(device)
+
+        return partial(one_pass, one_row), partial(one_pass, inputs)
+
+    return [_latency(taken) for taken in milliseconds_in_turns([passes(model) for model in models], repeats)]
+
+
+def milliseconds_in_turns(passes: Sequence[Pair], repeats: int) -> list[list[float]]:
+    """Milliseconds of each timed pass, by what takes turns; the rounds that warm up are left out.
+
+    Args:
+        passes: of each, an untimed pass that brings its own weights into the caches, and the timed one.
+        repeats: timed passes of each.
+    """
+    milliseconds: list[list[float]] = [[] for _ in passes]
     for _ in range(WARM_UP_ROUNDS + repeats):
-        for model, taken in zip(models, milliseconds, strict=True):
-            model(**one_row)
-            _wait_for(device)
+        for (warm, timed), taken in zip(passes, milliseconds, strict=True):
+            warm()
             started = time.perf_counter()
-            model(**inputs)
-            _wait_for(device)
+            timed()
             taken.append(1000 * (time.perf_counter() - started))
-    return [_latency(taken[WARM_UP_ROUNDS:]) for taken in milliseconds]
+    return [taken[WARM_UP_ROUNDS:] for taken in milliseconds]
 
 
 @contextmanager

@@ -237,6 +237,21 @@ def check_labels(config: PreTrainedConfig, task: Task, where: str, section: str 
         )
 
 
+def check_classes(config: PreTrainedConfig, task: Task, where: str) -> None:
+    """Refuse a finished model whose classes are not the task's, by number, name and order.
+
+    Raises:
+        UserError: naming both.
+    """
+    check_labels(config, task, where)
+    names = [str(name) for name in (config.id2label or {}).values()]
+    if not task.is_regression and names != list(task.label_names):
+        raise UserError(
+            f"task: the classes of {where} are {', '.join(names)}; the recipe's are {', '.join(task.label_names)}; use "
+            "the student's own recipe"
+        )
+
+
 def _check_place(checkpoint: Checkpoint) -> None:
     """A path that looks like a folder and is none would be asked of the hub, with an answer that helps nobody."""
     looks_like_a_folder = checkpoint.path.startswith(("/", "./", "../", "~")) or checkpoint.path.count("/") > 1

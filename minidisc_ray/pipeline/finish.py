@@ -31,6 +31,7 @@ from minidisc_ray.log import logger
 from minidisc_ray.pipeline.candidates import candidate_records, scan_of
 from minidisc_ray.pipeline.costs import cost_record, trial_records
 from minidisc_ray.pipeline.early_end import early_end_record, verdicts
+from minidisc_ray.pipeline.family import keep_family
 from minidisc_ray.pipeline.structures import final_structure, structures_of
 from minidisc_ray.pipeline.trial import stage_folder
 from minidisc_ray.preparation.checkpoint_student import CheckpointStudent
@@ -60,8 +61,9 @@ def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
     elif (flaw := check_seal(folder / "student")) is not None:
         raise UserError(
             f"{folder / 'student'}: the model is damaged ({flaw}), and that of {source.parent} was freed; remove that "
-            "folder and run again, which makes it anew"
+            "folder and run again, which makes it once more"
         )
+    keep_family(prepared, [record for trial in prepared.plan.all_trials() for record in _records(prepared, trial)])
     labels = {f"{VALIDATION}/{name}": rows.labels.numpy() for name, rows in prepared.validation.items()}
     write_predictions(predictions_path(folder), {SELECTION: prepared.selection.labels.numpy(), **labels})
     remove_failure(folder, MAIN_TRIAL)

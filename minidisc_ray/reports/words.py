@@ -74,6 +74,11 @@ def share_text(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}%"
 
 
+def number_text(value: float) -> str:
+    """Three significant digits, all whole digits above that."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
+
+
 def ratio_text(ratio: float | None) -> str:
     """How many times the conventional cost: 4.1×."""
     if ratio is None:

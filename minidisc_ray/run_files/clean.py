@@ -9,6 +9,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.driver import driver_of, seems_alive, unreadable_driver
 from minidisc_ray.files.mirroring import is_mirrored, is_uri, place_of
 from minidisc_ray.files.writing import read_json
+from minidisc_ray.run_files.family import FAMILY
 from minidisc_ray.run_files.mirrored import storage_root
 from minidisc_ray.run_files.result import load_result
 
@@ -27,11 +28,16 @@ class Freed:
     bytes: int
 
 
-def clean(storage: str | Path, dry_run: bool = False) -> Freed:
+def clean(storage: str | Path, dry_run: bool = False, families: bool = False) -> Freed:
     """Remove stages and trials' models of finished runs, encodings, leftovers, and shared artifacts that no run uses.
 
-    Results, students, reports, ledgers, unfinished runs and those that somebody drives stay as they are. Where one run
-    does not say what it uses, everything that is shared stays.
+    Results, students, families, reports, ledgers, unfinished runs and those that somebody drives stay as they are.
+    Where one run does not say what it uses, everything that is shared stays.
+
+    Args:
+        storage: the storage root.
+        dry_run: only find what would go.
+        families: also remove the nested families of finished runs.
 
     Raises:
         UserError: if there is no storage with runs, or it is a bucket.
@@ -47,6 +53,7 @@ def clean(storage: str | Path, dry_run: bool = False) -> Freed:
     if not root.is_dir():
         raise UserError(f"{root}: no such storage folder")
     doomed: list[Path] = []
+    own = ("stages", "ray", FAMILY) if families else ("stages", "ray")
     runs = sorted(path for path in root.iterdir() if _is_run(path))
     if not runs:
         # Nothing is ever removed from a folder that is not certainly ours.
@@ -56,7 +63,7 @@ def clean(storage: str | Path, dry_run: bool = False) -> Freed:
             continue
         doomed += _leftovers(folder)
         if _is_finished(folder):
-            doomed += [path for name in ("stages", "ray") if (path := folder / name).exists()]
+            doomed += [path for name in own if (path := folder / name).exists()]
             doomed += [path for path in folder.glob("trials/*/stages/*/model") if path.is_dir()]
     shared = root / _SHARED
     if shared.is_dir():

@@ -25,7 +25,7 @@ from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 _CHECKPOINTS = {"newest", "before", "best", "best-before"}
 _NOT_SMALL = {"model", *_CHECKPOINTS}
 # Folders of a run itself; a stage may have the same name.
-_NOT_OF_DRIVER = ("student/", "ray/", "tensorboard/")
+_NOT_OF_DRIVER = ("student/", "family/", "ray/", "tensorboard/")
 # A live driver's own file is its own; a request to stop is looked for by itself.
 _OWN = {".driver.json", ".stop.json"}
 
@@ -129,6 +129,22 @@ def fetch_model_folder(place: str | Path) -> Path:
     folder = _lying(place)
     try:
         download_sealed_folder(folder)
+    except OSError as error:
+        raise UserError(str(error)) from error
+    return folder
+
+
+def fetch_folders(place: str | Path, *names: str) -> Path:
+    """Bring a run's or a model's own files, and some folders in it; returns where it lies.
+
+    Raises:
+        UserError: if the place is none, or cannot be read.
+    """
+    if not is_uri(place):
+        return Path(place).expanduser()
+    folder = _lying(place)
+    try:
+        download_folder(folder, lambda name: "/" not in name or name.split("/")[0] in names)
     except OSError as error:
         raise UserError(str(error)) from error
     return folder

@@ -9,7 +9,7 @@ from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.inference.profile import BATCH_ROWS, MEASURED, ProfileRow
 from minidisc_ray.reports.comparison.columns import Column, Row, Section, records
 from minidisc_ray.reports.comparison.render import Format, written
-from minidisc_ray.reports.words import count_text, ratio_text
+from minidisc_ray.reports.words import count_text, number_text, ratio_text
 
 # Both count the same matrix products, so they differ only where one of them is wrong.
 MACS_TOLERANCE = 1e-3
@@ -89,7 +89,7 @@ def _section(rows: list[Row]) -> Section:
         column("MACs counted", lambda row: count_text(row["counted_macs"]), priority=4),
         column("Latency 1 row, ms", lambda row: _latency(row, "1_row")),
         column(f"Latency {BATCH_ROWS} rows, ms", lambda row: _latency(row, many), priority=1),
-        column("Throughput tokens/ms", lambda row: _number(row[f"tokens_per_ms_{many}"])),
+        column("Throughput tokens/ms", lambda row: number_text(row[f"tokens_per_ms_{many}"])),
     ]
     if has_teacher:
         columns += [
@@ -105,10 +105,5 @@ def _model(row: Row) -> str:
 
 
 def _latency(row: Row, batch: str) -> str:
-    median, p10, p90 = (_number(row[f"latency_ms_{batch}{end}"]) for end in ("", "_p10", "_p90"))
+    median, p10, p90 = (number_text(row[f"latency_ms_{batch}{end}"]) for end in ("", "_p10", "_p90"))
     return f"{median} ({p10} to {p90})"
-
-
-def _number(value: float) -> str:
-    """Three significant digits, all whole digits above that."""
-    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"

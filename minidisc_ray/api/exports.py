@@ -1,0 +1,75 @@
+"""Finished models in other tools' forms: ONNX and OpenVINO, sizes of a nested family, a card, the hub."""
+
+from pathlib import Path
+
+import torch
+
+from minidisc_ray.api.recipes import Recipe, config_of
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.export.exporting import ExportReport, Request, Target, export_model
+from minidisc_ray.export.family import Family
+from minidisc_ray.export.family import open_family as open_family_folder
+from minidisc_ray.export.folder import check_output
+from minidisc_ray.export.graphs import require_extra
+from minidisc_ray.export.source import load_source
+from minidisc_ray.run_files.family import FAMILY, FamilySize
+from minidisc_ray.run_files.mirrored import fetch_folders
+
+
+def export(
+    run: str | Path,
+    output: str | Path,
+    to: Target = "onnx",
+    int8: bool = False,
+    max_drop: float = 0.5,
+    recipe: Recipe | None = None,
+    threads: int | None = None,
+    repeats: int = 20,
+) -> ExportReport:
+    """Write a student for another runtime, checked against PyTorch on every validation row.
+
+    Args:
+        run: a finished run's folder or URI; or a model's, with a recipe.
+        output: a folder that is not there yet; it appears whole or not at all.
+        to: ``onnx`` or ``openvino``.
+        int8: add an int8 copy (ONNX alone), and measure all copies in turns.
+        max_drop: points of the primary metric that the int8 copy may lose; its one-sided 95% bound may be twice that.
+        recipe: of the rows to check on; by default the run's own.
+        threads: CPU threads of each runtime; PyTorch's own number by default.
+        repeats: timed passes of each copy; 0 measures none.
+
+    Raises:
+        UserError: if run, rows or packages are not there, the output is, or a copy does not pass its check.
+    """
+    check_output(Path(output))
+    if int8 and to != "onnx":
+        raise UserError(f"--int8: {to} has no int8 copy here; use --to onnx, or leave --int8 out")
+    if not max_drop >= 0:
+        raise UserError(f"--max-drop: {max_drop:g} is not a number of points from 0")
+    if repeats < 0:
+        raise UserError(f"--repeats: {repeats} is below 0; use 20, or 0 to measure nothing")
+    if threads is not None and threads < 1:
+        raise UserError(f"--threads: {threads} is not above 0")
+    require_extra(to)
+    config = None if recipe is None else config_of(recipe, ())
+    source = load_source(fetch_folders(run, "student"), config)
+    return export_model(source, Request(to, int8, max_drop, repeats, threads or torch.get_num_threads()), Path(output))
+
+
+def open_family(run: str | Path) -> Family:
+    """The nested family of a finished MiniDisc run: ``open_family(RUN)[25]`` is its model at 25%, without training.
+
+    Raises:
+        UserError: if there is no finished run, or it has no family.
+    """
+    return open_family_folder(fetch_folders(run, FAMILY))
+
+
+def extract(run: str | Path, scale_percent: int, output: str | Path) -> FamilySize:
+    """Write one size of a run's nested family as a folder like any student's; returns what its index says of it.
+
+    Raises:
+        UserError: if there is no family, it has no such size, or the output exists.
+    """
+    check_output(Path(output))
+    return open_family(run).save(scale_percent, Path(output))

@@ -1,0 +1,59 @@
+"""Commands that write finished models: for other runtimes, at other sizes, to a folder or the hub."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from minidisc_ray.cli.options import Format, console, messages, when_stopped
+from minidisc_ray.configs.printable import printable
+
+Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="A folder that is not there yet.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder or URI.")]
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run, or a model's folder; or a URI.")],
+    output: Output,
+    to: Annotated[Literal["onnx", "openvino"], typer.Option("--to", help="onnx or openvino.")] = "onnx",
+    int8: Annotated[bool, typer.Option("--int8", help="Add an int8 copy, and measure all copies.")] = False,
+    max_drop: Annotated[float, typer.Option("--max-drop", help="Points that the int8 copy may lose.")] = 0.5,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", metavar="RECIPE", help="Of the rows to check on; by default the run's.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads; by default PyTorch's own.")] = None,
+    repeats: Annotated[int, typer.Option("--repeats", help="Timed passes of each copy; 0 measures none.")] = 20,
+    format_: Annotated[Format, typer.Option("--format", help="Of the table: table, md, csv or json.")] = "table",
+) -> None:
+    """Write a student for ONNX Runtime or OpenVINO, checked on every validation row; with --int8 also smaller."""
+    from minidisc_ray.api import exports
+    from minidisc_ray.reports.run.export import export_sentences, render_speed
+
+    with when_stopped("nothing was written"):
+        if messages.is_terminal:
+            messages.print("exporting and checking; half a minute or so for a small model", soft_wrap=True)
+        report = exports.export(run, output, to, int8, max_drop, recipe, threads, repeats)
+    told = console if format_ == "table" else messages
+    for sentence in export_sentences(report):
+        told.print(printable(sentence), soft_wrap=True, highlight=False, markup=False)
+    if report.speed:
+        print(render_speed(report, format_), end="")  # noqa: T201 - csv and json must not be wrapped
+
+
+def extract(
+    run: Run,
+    scale: Annotated[int, typer.Option("--scale", metavar="PERCENT", help="One of the family's scales.")],
+    output: Output,
+) -> None:
+    """Write one size of a run's nested family as a model of its own, without training."""
+    from minidisc_ray.api import exports
+
+    with when_stopped("nothing was written"):
+        size = exports.extract(run, scale, output)
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in size.metrics.items())
+    console.print(
+        printable(f"wrote {output}: {size.scale_percent}% of the encoder, {metrics} on the selection rows"),
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )

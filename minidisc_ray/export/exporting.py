@@ -1,0 +1,195 @@
+"""The export of one model: its graph, checked on every validation row, an int8 copy behind a gate, and a table.
+
+N rows of a split, C outputs.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from minidisc_ray.accounting.place import processor_name
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.export.folder import dense_config, write_output
+from minidisc_ray.export.graphs import EXTRAS, onnx_graph, save_onnx, save_openvino
+from minidisc_ray.export.quantization import Drop, Int8Copy, Int8Kind, int8_copies
+from minidisc_ray.export.runtimes import logits_over, onnx_forward, openvino_forward, torch_forward
+from minidisc_ray.export.source import ExportSource
+from minidisc_ray.export.speed import SpeedRow, measure, onnx_variants, torch_variants
+
+Target = Literal["onnx", "openvino"]
+# Rounding apart the runtimes compute the same; a graph that is wrong is further off than this.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Check:
+    """A graph beside PyTorch, on every validation row.
+
+    Attributes:
+        rows: that were compared.
+        equal_labels: rows with the same label; of a regression, rows within the tolerance.
+        largest_difference: between two logits.
+    """
+
+    rows: int
+    equal_labels: int
+    largest_difference: float
+
+
+@dataclass(frozen=True)
+class Int8Report:
+    """The int8 copy that was kept, and what it loses."""
+
+    kind: Int8Kind
+    drop: Drop
+    other_drop: Drop
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, and what was seen of it."""
+
+    target: Target
+    output: str
+    metric: str
+    check: Check
+    int8: Int8Report | None
+    speed: tuple[SpeedRow, ...]
+    threads: int
+    repeats: int
+    machine: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        target: the runtime.
+        int8: whether an int8 copy is to be made, and measured beside the others.
+        max_drop: points of the primary metric that it may lose.
+        repeats: timed passes of each copy.
+        num_threads: CPU threads of each runtime.
+    """
+
+    target: Target
+    int8: bool
+    max_drop: float
+    repeats: int
+    num_threads: int
+
+
+def export_model(source: ExportSource, request: Request, output: Path) -> ExportReport:
+    """Write a model's folder for another runtime; it appears whole or not at all.
+
+    Raises:
+        UserError: if the graph does not compute what the model does, the int8 copy loses too much, or the disk
+            refuses.
+    """
+    reference = logits_over(torch_forward(source.model), source.model, source.validation, source.pad_token_id)
+
+    def fill(folder: Path) -> ExportReport:
+        if request.target == "onnx":
+            check, int8, speed = _fill_onnx(folder, source, request, reference)
+        else:
+            path = folder / "openvino_model.xml"
+            save_openvino(source, path)
+            forward = openvino_forward(path, request.num_threads)
+            copied = logits_over(forward, source.model, source.validation, source.pad_token_id)
+            check, int8, speed = checked(source, reference, copied), None, []
+        dense_config(source.model.config).save_pretrained(folder)
+        source.tokenizer.save_pretrained(folder)
+        report = ExportReport(
+            target=request.target,
+            output=str(output),
+            metric=source.task.primary_metric,
+            check=check,
+            int8=int8,
+            speed=tuple(speed),
+            threads=request.num_threads,
+            repeats=request.repeats,
+            machine=processor_name(),
+            versions={name: version(name) for name in ("torch", "transformers", *EXTRAS[request.target])},
+        )
+        (folder / "export.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+        return report
+
+    report: ExportReport = write_output(output, fill)
+    return report
+
+
+def checked(source: ExportSource, reference: Mapping[str, np.ndarray], copied: Mapping[str, np.ndarray]) -> Check:
+    """Compare two models' logits by split, (N, C) each.
+
+    Raises:
+        UserError: if they differ by more than rounding, or in a label that is no tie.
+    """
+    largest, equal = 0.0, 0
+    for name, wanted in reference.items():
+        difference = np.abs(wanted - copied[name]).max(axis=1)
+        largest = max(largest, float(difference.max()))
+        if source.task.is_regression:
+            equal += int((difference <= TOLERANCE).sum())
+        else:
+            equal += int((wanted.argmax(axis=1) == copied[name].argmax(axis=1)).sum())
+    # Written so that what is not a number is refused too.
+    if not largest <= TOLERANCE:
+        raise UserError(
+            f"{source.folder.name}: its graph differs from PyTorch by {largest:.2g} on a validation row, more than the "
+            f"{TOLERANCE:g} that rounding explains, so nothing was written; please report this model's config.json"
+        )
+    return Check(source.num_rows, equal, largest)
+
+
+def _fill_onnx(
+    folder: Path, source: ExportSource, request: Request, reference: Mapping[str, np.ndarray]
+) -> tuple[Check, Int8Report | None, list[SpeedRow]]:
+    graph, path = onnx_graph(source), folder / "onnx" / "model.onnx"
+    save_onnx(graph, path)
+    forward = onnx_forward(path, request.num_threads)
+    check = checked(source, reference, logits_over(forward, source.model, source.validation, source.pad_token_id))
+    if not request.int8:
+        return check, None, []
+    work = folder / ".work"
+    try:
+        kept, other = int8_copies(graph, source, reference, work, request.num_threads)
+        _check_drop(kept, source, request)
+        quantized = kept.path.rename(path.with_name("model_quantized.onnx"))
+        speed = _speed(source, request, graph, {"float32": path, "int8": quantized}, work)
+    finally:
+        _remove_files(work)
+    return check, Int8Report(kept.kind, kept.drop, other.drop), speed
+
+
+def _check_drop(kept: Int8Copy, source: ExportSource, request: Request) -> None:
+    if kept.drop.passes(request.max_drop):
+        return
+    raise UserError(
+        f"--int8: the better of two int8 copies ({kept.kind}) loses {kept.drop.points:.2f} points of "
+        f"{source.task.primary_metric} on {source.num_rows} validation rows, with 95% probability at most "
+        f"{kept.drop.bound:.2f}; --max-drop {request.max_drop:g} allows {request.max_drop:g} and "
+        f"{2 * request.max_drop:g}, so nothing was written; leave --int8 out, or allow more"
+    )
+
+
+def _speed(source: ExportSource, request: Request, graph: Any, files: Mapping[Any, Path], work: Path) -> list[SpeedRow]:
+    if not request.repeats:
+        return []
+    names = ("config.json", "tokenizer.json", "tokenizer_config.json")
+    other_bytes = sum(path.stat().st_size for name in names if (path := source.folder / name).is_file())
+    variants = torch_variants(source, other_bytes)
+    variants += onnx_variants(source, files, graph, work, other_bytes, request.num_threads)
+    return measure(source, variants, request.repeats, request.num_threads)
+
+
+def _remove_files(folder: Path) -> None:
+    for path in folder.glob("*"):
+        path.unlink()
+    if folder.is_dir():
+        folder.rmdir()

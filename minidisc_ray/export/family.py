@@ -1,0 +1,84 @@
+"""The nested family of a finished run: any of its sizes as a model of its own, without training."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.model import PretrainedTeacherConfig
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.export.folder import check_output
+from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.models.checkpoint import load_model, save_model
+from minidisc_ray.models.loading import load_tokenizer
+from minidisc_ray.models.surgery import cut
+from minidisc_ray.run_files.family import FAMILY, FamilySize, read_index
+from minidisc_ray.run_files.result import load_result
+
+
+class Family:
+    """The sizes that a sandwich's kept state holds, by scale percent; each is cut when it is asked for.
+
+    Attributes:
+        sizes: what the index says of each, largest first: metrics on the selection rows, parameters, structure.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._largest = load_model(folder)
+        self.sizes: dict[int, FamilySize] = {size.scale_percent: size for size in read_index(folder).sizes}
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.sizes)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __contains__(self, scale_percent: object) -> bool:
+        return scale_percent in self.sizes
+
+    def __getitem__(self, scale_percent: int) -> PreTrainedModel:
+        """An independent model of one size; its logits are those of the slice in the sandwich, to the last bit.
+
+        Raises:
+            UserError: if the family has no such size.
+        """
+        size = self.sizes.get(scale_percent)
+        if size is None:
+            raise UserError(
+                f"--scale: {scale_percent} is not in the family of {place_of(self._folder.parent)}; it has "
+                f"{', '.join(map(str, self.sizes))}"
+            )
+        return cut(self._largest, Structure(size.scale_percent, size.heads, size.neurons)).eval()
+
+    def save(self, scale_percent: int, output: Path) -> FamilySize:
+        """Write one size as a folder like any student's.
+
+        Raises:
+            UserError: if the family has no such size, or the output exists.
+        """
+        check_output(output)
+        model = self[scale_percent]
+        save_model(model, load_tokenizer(PretrainedTeacherConfig(path=str(self._folder))), output)
+        return self.sizes[scale_percent]
+
+
+def open_family(folder: Path) -> Family:
+    """The family of a finished run.
+
+    Raises:
+        UserError: if there is no finished run, its method trains no family, or the family is gone or damaged.
+    """
+    result, family = load_result(folder), folder / FAMILY
+    if not (family / "config.json").is_file():
+        if result.method != "minidisc":
+            raise UserError(
+                f"{place_of(folder)}: a {result.method} run has no family; only MiniDisc trains nested sizes together "
+                "(schedule.kind=minidisc)"
+            )
+        raise UserError(
+            f"{place_of(folder)}: its family is gone (freed by minidisc clean --family, or the run is older than "
+            "families); remove the run and run its recipe again"
+        )
+    return Family(family)

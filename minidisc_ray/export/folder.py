@@ -1,0 +1,52 @@
+"""Folders for other tools: written beside their place, and renamed to it once they are whole."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from minidisc_ray.configs.base import UserError, first_line
+from minidisc_ray.files.mirroring import is_uri
+from minidisc_ray.files.writing import put_in_place, remove, temporary_beside
+from minidisc_ray.models.families import family_of
+
+
+def check_output(output: Path) -> None:
+    """Refuse a place that cannot be written to, before anything is computed for it.
+
+    Raises:
+        UserError: if something is there, or it is a URI.
+    """
+    if is_uri(output):
+        raise UserError(f"--output: {output} is a URI; give a folder on this machine, and copy it from there")
+    if output.is_symlink() or output.exists():
+        raise UserError(f"--output: {output} exists; choose another name")
+
+
+def write_output(output: Path, fill: Callable[[Path], Any]) -> Any:
+    """Have a function fill a folder, and give it its name at the end; returns what the function returns.
+
+    Raises:
+        UserError: if the disk refuses; nothing is left of it.
+    """
+    temporary = temporary_beside(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        filled = fill(temporary)
+        check_output(output)
+        put_in_place(temporary, output)
+        return filled
+    except OSError as error:
+        raise UserError(f"--output: {output} cannot be written ({error.strerror or first_line(error)})") from error
+    finally:
+        remove(temporary)
+
+
+def dense_config(config: PreTrainedConfig) -> PreTrainedConfig:
+    """A model's config as that of its family, for tools that read labels and kind from it and weights from a graph."""
+    family = family_of(config.model_type).name
+    values = {key: value for key, value in config.to_dict().items() if key not in ("model_type", "auto_map")}
+    values["architectures"] = [str(name).removeprefix("Pruned") for name in values.get("architectures") or ()]
+    return AutoConfig.for_model(family, **values)

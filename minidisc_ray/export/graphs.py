@@ -1,0 +1,148 @@
+"""Models as graphs of other runtimes, through transformers' own exporters: any batch, any length."""
+
+import contextlib
+import copy
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from minidisc_ray.configs.base import UserError, first_line
+from minidisc_ray.export.runtimes import feed_of
+from minidisc_ray.export.source import ExportSource
+from minidisc_ray.models.checkpoint import quiet
+from minidisc_ray.models.loading import position_limit
+
+# What each target's extra installs, and this room imports.
+EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "onnx", "onnxscript")}
+_DIMENSIONS = ("batch_size", "sequence_length")
+# A row has at least a first and a last special token; lengths below this are not traced.
+_SHORTEST = 2
+
+
+def require_extra(target: str) -> None:
+    """Refuse a target whose packages are not installed.
+
+    Raises:
+        UserError: naming the extra that installs them.
+    """
+    missing = [name for name in EXTRAS[target] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"--to: {target} needs {', '.join(missing)}, not installed here; pip install 'minidisc-ray[{target}]'"
+        )
+
+
+def onnx_graph(source: ExportSource) -> Any:
+    """The model as an ``onnx_ir.Model``: inputs (batch_size, sequence_length), output ``logits``, no metadata.
+
+    Raises:
+        UserError: if transformers cannot export it.
+    """
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+    from transformers.exporters import OnnxConfig, OnnxExporter
+
+    program = _exported(OnnxExporter, OnnxConfig, source)
+    ClearMetadataAndDocStringPass()(program)
+    _name_dimensions(program)
+    return program
+
+
+def save_onnx(program: Any, path: Path) -> None:
+    """Write a graph and its weights as one file."""
+    import onnx_ir
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx_ir.save(program, str(path))
+
+
+def save_openvino(source: ExportSource, path: Path) -> None:
+    """Write the model as OpenVINO's ``.xml`` with its ``.bin``.
+
+    Raises:
+        UserError: if transformers cannot export it.
+    """
+    import openvino
+    from transformers.exporters import OpenVINOConfig, OpenVINOExporter
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    openvino.save_model(_exported(OpenVINOExporter, OpenVINOConfig, source), str(path), compress_to_fp16=False)
+
+
+class _BiasAlone(nn.Module):
+    """A Linear of no inputs: its bias, whatever comes."""
+
+    def __init__(self, bias: nn.Parameter) -> None:
+        super().__init__()
+        self.bias = bias
+
+    def forward(self, values: Tensor) -> Tensor:
+        """From (B, L, 0) the bias, (B, L, D)."""
+        return self.bias.expand(*values.shape[:-1], -1)
+
+
+def without_empty_products(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy that computes the same without products over no units: a runtime's int8 kernel may leave them undefined.
+
+    They come from layers that kept no head or no neuron.
+    """
+    copied = copy.deepcopy(model)
+    for path, module in list(copied.named_modules()):
+        if isinstance(module, nn.Linear) and module.in_features == 0:
+            parent, _, name = path.rpartition(".")
+            setattr(copied.get_submodule(parent), name, _BiasAlone(module.bias))
+    return copied
+
+
+def _exported(exporter_class: Any, config_class: Any, source: ExportSource) -> Any:
+    model = without_empty_products(source.model)
+    sample = _sample(model, source)
+    dimensions = (
+        torch.export.Dim(_DIMENSIONS[0]),
+        torch.export.Dim(_DIMENSIONS[1], min=_SHORTEST, max=position_limit(model.config)),
+    )
+    shapes = {name: dict(enumerate(dimensions)) for name in sample}
+    try:
+        with _silence(), quiet():
+            return exporter_class().export(model, sample, config_class(dynamic_shapes=shapes)).program
+    except Exception as error:
+        raise UserError(f"{source.folder.name}: transformers could not export it ({first_line(error)})") from error
+
+
+def _sample(model: PreTrainedModel, source: ExportSource) -> dict[str, torch.Tensor]:
+    """Two rows, one of them padded, as the graph is traced with them."""
+    lengths = source.calibration.lengths
+    indices = torch.stack([lengths.argmin(), lengths.argmax()])
+    feed = feed_of(model, source.calibration, indices, source.pad_token_id)
+    return {name: torch.from_numpy(array) for name, array in feed.items()}
+
+
+def _name_dimensions(program: Any) -> None:
+    """Give the graph's free dimensions names that say what they are, in place of the tracer's."""
+    import onnx_ir
+
+    found = [str(dimension) for dimension in program.graph.inputs[0].shape]
+    names = dict(zip(found, _DIMENSIONS, strict=True))
+    for value in (*program.graph.inputs, *program.graph.outputs):
+        value.shape = onnx_ir.Shape([names.get(str(d), d) if not isinstance(d, int) else d for d in value.shape])
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Hide what tracing prints and warns of its own insides; an error still comes through."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

@@ -1,0 +1,131 @@
+"""int8 copies of an ONNX graph, and the gate that a copy has to pass on the validation rows.
+
+N rows, C outputs.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from minidisc_ray.configs.base import UserError, first_line
+from minidisc_ray.core.task import Task
+from minidisc_ray.data import evaluation_batches
+from minidisc_ray.evaluation import LabelledRows, Resampling, bootstrap
+from minidisc_ray.export.graphs import save_onnx
+from minidisc_ray.export.runtimes import feed_of, logits_over, onnx_forward
+from minidisc_ray.export.source import ExportSource
+
+Int8Kind = Literal["dynamic", "static"]
+# What is computed in int8: products with weights and within attention, and the embeddings' rows, most of the bytes.
+_OPERATORS = ["MatMul", "Gemm", "Gather"]
+_CALIBRATION_BATCH = 16
+# Two-sided at 90% has 5% beyond its lower end, which is one-sided at 95%.
+_ONE_SIDED = Resampling(level=0.9)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """What a copy loses against the float32 model on the same rows, in points of the primary metric.
+
+    Attributes:
+        points: on all rows; below 0 where the copy is better.
+        bound: with 95% probability over rows it is no more than this (one-sided, paired bootstrap).
+    """
+
+    points: float
+    bound: float
+
+    def passes(self, max_drop: float) -> bool:
+        """Whether the drop is within ``max_drop`` points, and its bound within twice that."""
+        return self.points <= max_drop and self.bound <= 2 * max_drop
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Copy:
+    """An int8 graph on disk, what it answers, and what it loses."""
+
+    kind: Int8Kind
+    path: Path
+    logits: Mapping[str, np.ndarray]  # split -> (N, C)
+    drop: Drop
+
+
+def int8_copies(
+    graph: Any, source: ExportSource, reference: Mapping[str, np.ndarray], folder: Path, num_threads: int
+) -> list[Int8Copy]:
+    """Both ways to int8, the one that loses less first: dynamic, and static with ranges from training rows.
+
+    Args:
+        graph: from ``onnx_graph``.
+        source: the model and its rows.
+        reference: the float32 model's logits by split, (N, C) each.
+        folder: where the copies are written.
+        num_threads: of the runtime.
+
+    Raises:
+        UserError: if the runtime cannot make or run either of them.
+    """
+    copies = [_copy(kind, graph, source, reference, folder, num_threads) for kind in ("dynamic", "static")]
+    return sorted(copies, key=lambda copy: (copy.drop.points, copy.drop.bound))
+
+
+def drop_of(
+    task: Task, labels: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], copied: Mapping[str, np.ndarray]
+) -> Drop:
+    """What a copy loses, from both models' logits by split, (N, C) each; labels (N,)."""
+    rows = LabelledRows(task, labels)
+    both = bootstrap(
+        rows, {"float32": {0: rows.predictions(reference)}, "copy": {0: rows.predictions(copied)}}, _ONE_SIDED
+    )
+    lost = (both["float32"] - both["copy"]).interval()
+    return Drop(100 * lost.mean, 100 * lost.high)
+
+
+def _copy(
+    kind: Int8Kind,
+    graph: Any,
+    source: ExportSource,
+    reference: Mapping[str, np.ndarray],
+    folder: Path,
+    num_threads: int,
+) -> Int8Copy:
+    path = folder / f"{kind}.onnx"
+    save_onnx(_quantized(kind, graph, source), path)
+    forward = onnx_forward(path, num_threads)
+    logits = logits_over(forward, source.model, source.validation, source.pad_token_id)
+    labels = {name: rows.labels.numpy() for name, rows in source.validation.items()}
+    return Int8Copy(kind, path, logits, drop_of(source.task, labels, reference, logits))
+
+
+def _quantized(kind: Int8Kind, graph: Any, source: ExportSource) -> Any:
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+    from transformers.exporters import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer, OnnxRuntimeStaticConfig
+    from transformers.exporters.configs import ExportFormat
+
+    if kind == "dynamic":
+        quantizer = OnnxRuntimeQuantizer(OnnxRuntimeDynamicConfig(op_types_to_quantize=_OPERATORS, per_channel=True))
+    else:
+        config = OnnxRuntimeStaticConfig(op_types_to_quantize=_OPERATORS, per_channel=True)
+        quantizer = OnnxRuntimeQuantizer(config, calibration_dataset=_calibration_feeds(source))
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        quantized = quantizer.quantize(graph, {}, ExportFormat.ONNX)
+    except Exception as error:
+        raise UserError(f"--int8: ONNX Runtime cannot make a {kind} int8 copy ({first_line(error)})") from error
+    finally:
+        logging.disable(disabled)
+    ClearMetadataAndDocStringPass()(quantized)
+    return quantized
+
+
+def _calibration_feeds(source: ExportSource) -> list[dict[str, Any]]:
+    rows = source.calibration
+    batches = evaluation_batches(rows.lengths, _CALIBRATION_BATCH)
+    feeds = [feed_of(source.model, rows, indices, source.pad_token_id) for indices in batches]
+    return [{name: torch.from_numpy(array) for name, array in feed.items()} for feed in feeds]

@@ -1,0 +1,53 @@
+"""Keeps a sandwich's state as the run's nested family, so that any of its sizes can be had later without training."""
+
+from collections.abc import Sequence
+
+from minidisc_ray.core.flops import encoder_parameters, total_parameters
+from minidisc_ray.core.structure import Structure
+from minidisc_ray.files.mirroring import download_sealed_folder
+from minidisc_ray.files.writing import is_there
+from minidisc_ray.models.checkpoint import load_model, save_model
+from minidisc_ray.models.surgery import cut
+from minidisc_ray.pipeline.structures import structures_of
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.family import FAMILY, INDEX, FamilyIndex, FamilySize
+from minidisc_ray.run_files.records import MODEL, StageRecord
+from minidisc_ray.schedules.plan import RaceStep, SandwichStep
+
+
+def keep_family(prepared: PreparedRun, records: Sequence[StageRecord]) -> None:
+    """Write the run's ``family/`` from the state that its first sandwich kept; nothing where it has no sandwich.
+
+    A size is in the family if the kept state was scored at it: after a race these are the assistant and the student's
+    slice, else all candidates. A family whose sandwich was freed stays as it is.
+    """
+    steps = (step for trial in prepared.plan.all_trials() for step in trial.steps)
+    names = [step.name for step in steps if isinstance(step, SandwichStep | RaceStep)]
+    record = next((record for record in records if names and record.stage == names[0]), None)
+    if record is None:
+        return
+    source = prepared.run_folder / "stages" / record.stage / MODEL
+    download_sealed_folder(source)
+    if not is_there(source):
+        return
+    scales = tuple(sorted(record.selection_metrics, reverse=True))
+    structures = structures_of(prepared, scales)
+    index = FamilyIndex(sizes=tuple(_size(prepared, structures[scale], record) for scale in scales))
+    largest = cut(load_model(source), structures[scales[0]])
+    save_model(
+        largest,
+        prepared.tokenizer,
+        prepared.run_folder / FAMILY,
+        {INDEX: index.model_dump_json(indent=2) + "\n"},
+    )
+
+
+def _size(prepared: PreparedRun, structure: Structure, record: StageRecord) -> FamilySize:
+    return FamilySize(
+        scale_percent=structure.scale_percent,
+        metrics=record.selection_metrics[structure.scale_percent],
+        heads=structure.heads,
+        neurons=structure.neurons,
+        encoder_parameters=encoder_parameters(prepared.shape, structure),
+        total_parameters=total_parameters(prepared.shape, structure),
+    )

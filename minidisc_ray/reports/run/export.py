@@ -1,0 +1,97 @@
+"""What an export found: sentences, and the table of its copies."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import pandas as pd
+
+from minidisc_ray.export.exporting import ExportReport
+from minidisc_ray.export.speed import BATCH_ROWS, LENGTH
+from minidisc_ray.reports.comparison.columns import Column, Row, Section, records
+from minidisc_ray.reports.comparison.render import Format, written
+from minidisc_ray.reports.words import metric_title, number_text, ratio_text
+
+_MEASURED = "measured"
+_MEBIBYTE = 2**20
+
+
+def export_sentences(report: ExportReport) -> list[str]:
+    """What was written and how it compares, a sentence each."""
+    check = report.check
+    sentences = [
+        f"wrote {report.output}: labels equal PyTorch's on {check.equal_labels:,} of {check.rows:,} validation rows, "
+        f"largest difference of a logit {check.largest_difference:.1g}"
+    ]
+    if report.int8 is not None:
+        drop, other = report.int8.drop, report.int8.other_drop
+        sentences.append(
+            f"int8: {report.int8.kind}, {_loses(drop.points)} {report.metric}, with 95% probability it loses at most "
+            f"{drop.bound:.2f}; the other way {_loses(other.points)} it"
+        )
+    if report.speed:
+        sentences.append(advice(report))
+    return sentences
+
+
+def advice(report: ExportReport) -> str:
+    """Where int8 is worth its name on this machine: at a batch where it is faster than float32 in the same runtime."""
+    found = {row.precision: row for row in report.speed if row.runtime == "ONNX Runtime" and row.status == _MEASURED}
+    whole, small = found.get("float32"), found.get("int8")
+    if whole is None or small is None:
+        return "int8: not measured, so nothing is recommended"
+    ratios = {
+        "1 row": (whole.p50_ms_1_row or 0) / (small.p50_ms_1_row or 1),
+        f"{BATCH_ROWS} rows": (whole.p50_ms_32_rows or 0) / (small.p50_ms_32_rows or 1),
+    }
+    said = ", ".join(f"{ratio_text(ratio)} as fast as float32 at {batch}" for batch, ratio in ratios.items())
+    wins = [batch for batch, ratio in ratios.items() if ratio > 1]
+    size = f"{100 * (small.bytes or 0) / (whole.bytes or 1):.0f}% of its bytes"
+    if not wins:
+        return f"int8 is {said}, with {size}: use it where bytes count, not for speed on this machine"
+    return f"int8 is {said}, with {size}: recommended at {' and '.join(wins)} on this machine"
+
+
+def render_speed(report: ExportReport, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
+    """The table of copies in one of the formats, with how it was measured."""
+    frame = pd.DataFrame([asdict(row) for row in report.speed])
+    rows = records(frame)
+    return written(format, frame, rows, [_section(report, rows)], _notes(report), width)
+
+
+def _section(report: ExportReport, rows: list[Row]) -> Section:
+    def column(heading: str, text: Callable[[Row], str], priority: int = 0, is_number: bool = True) -> Column:
+        return Column(heading, tuple(text(row) for row in rows), priority, is_number)
+
+    def milliseconds(batch: str) -> Callable[[Row], str]:
+        return lambda row: " / ".join(_number(row[f"{part}_ms_{batch}"]) for part in ("p50", "p95"))
+
+    columns = (
+        column("Runtime", lambda row: row["runtime"], is_number=False),
+        column("Precision", lambda row: row["precision"], is_number=False),
+        column("MiB", lambda row: _number(row["bytes"] and row["bytes"] / _MEBIBYTE)),
+        column(metric_title(report.metric), lambda row: "-" if row["points"] is None else f"{row['points']:.2f}"),
+        column("1 row, ms p50 / p95", milliseconds("1_row")),
+        column(f"{BATCH_ROWS} rows, ms p50 / p95", milliseconds("32_rows")),
+        column("Rows/s", lambda row: _number(row["rows_per_second"]), priority=1),
+    )
+    return Section(f"{report.output} · {report.machine}", columns)
+
+
+def _notes(report: ExportReport) -> list[str]:
+    versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
+    notes = [
+        f"{report.threads} CPU thread{'s' if report.threads != 1 else ''}; {versions}.",
+        f"Latency: one forward pass over rows of up to {LENGTH} tokens without padding, {report.repeats} repeats, "
+        f"copies in turns. Rows/s of {BATCH_ROWS} rows at the median. MiB: weights or graph, config and tokenizer.",
+    ]
+    return notes + [f"{row.runtime}, {row.precision}: {row.status}." for row in report.speed if row.status != _MEASURED]
+
+
+def _loses(points: float) -> str:
+    if abs(points) < 0.005:
+        return "loses none of"
+    return f"loses {points:.2f} points of" if points > 0 else f"gains {-points:.2f} points of"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else number_text(value)
