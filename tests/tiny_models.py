@@ -24,9 +24,11 @@ from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, stru
 from minidisc_ray.core.task import Task
 from minidisc_ray.core.trace import Batch, Totals, Wanted
 from minidisc_ray.data import EncodedRows, collate
+from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.gates import Gates
 from minidisc_ray.models.pruned import structure_of
+from minidisc_ray.models.surgery import cut, reorder_
 
 FAMILY_NAMES = ("bert", "roberta", "electra", "distilbert")
 VOCABULARY, HIDDEN, HEADS, NEURONS, LAYERS = 80, 32, 4, 40, 3
@@ -86,6 +88,14 @@ def tiny_model(
             is_norm = parameter.ndim == 1 and name.endswith("weight")
             parameter.copy_(1 + 0.1 * noise if is_norm else 0.2 * noise)
     return model.eval()
+
+
+def student_of(family: str, structure: Structure, task: Task = TASK) -> PreTrainedModel:
+    """A student as the pipeline makes it: reordered, with our dropout, cut, in training mode until saved."""
+    model = tiny_model(family, task)
+    reorder_(model, *rankings())
+    use_fast_dropout(model)
+    return cut(model, structure).eval()
 
 
 def random_rows(count: int, task: Task = TASK, seed: int = 0, longest: int = 12) -> EncodedRows:

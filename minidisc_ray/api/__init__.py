@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from minidisc_ray.api.exports import export, extract, open_family
+    from minidisc_ray.api.exports import export, extract, open_family, push
     from minidisc_ray.api.models import evaluate, predict, profile
     from minidisc_ray.api.plans import describe_plan
     from minidisc_ray.api.recipes import Recipe
@@ -24,6 +24,7 @@ __all__ = [
     "plan",
     "predict",
     "profile",
+    "push",
     "run",
     "run_prepared",
     "run_together",
@@ -37,6 +38,7 @@ _HOMES = {
     "open_family": "exports",
     "predict": "models",
     "profile": "models",
+    "push": "exports",
     "Recipe": "recipes",
 }
 

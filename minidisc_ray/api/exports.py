@@ -1,19 +1,28 @@
 """Finished models in other tools' forms: ONNX and OpenVINO, sizes of a nested family, a card, the hub."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from minidisc_ray.api.recipes import Recipe, config_of
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.loader import load_recipe
+from minidisc_ray.export.card import CardFacts
 from minidisc_ray.export.exporting import ExportReport, Request, Target, export_model
 from minidisc_ray.export.family import Family
 from minidisc_ray.export.family import open_family as open_family_folder
 from minidisc_ray.export.folder import check_output
 from minidisc_ray.export.graphs import require_extra
+from minidisc_ray.export.push import HUB, push_to_folder, push_to_hub
 from minidisc_ray.export.source import load_source
+from minidisc_ray.export.speed import LENGTH
+from minidisc_ray.inference.profile import ProfileRow, profile_folder
+from minidisc_ray.models.checkpoint import load_model
+from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.run_files.family import FAMILY, FamilySize
-from minidisc_ray.run_files.mirrored import fetch_folders
+from minidisc_ray.run_files.mirrored import fetch_folders, fetch_models
+from minidisc_ray.run_files.result import load_result
 
 
 def export(
@@ -73,3 +82,56 @@ def extract(run: str | Path, scale_percent: int, output: str | Path) -> FamilySi
     """
     check_output(Path(output))
     return open_family(run).save(scale_percent, Path(output))
+
+
+def push(
+    run: str | Path,
+    to: str,
+    overrides: Sequence[str] = (),
+    is_private: bool = False,
+    threads: int | None = None,
+    repeats: int = 20,
+) -> str:
+    """Copy a finished run's student with its model card to a folder or the Hugging Face hub; returns where it is.
+
+    Args:
+        run: its folder or URI.
+        to: ``hub:NAME``, or a folder that is not there yet.
+        overrides: of the run's recipe, ``teacher.license=apache-2.0`` for one.
+        is_private: of a repository that is made.
+        threads: CPU threads that speed is measured on; PyTorch's own number by default.
+        repeats: timed passes of teacher and student; 0 measures none.
+
+    Raises:
+        UserError: if there is no finished run, the folder is there, or the hub refuses.
+    """
+    if not to.startswith(HUB):
+        check_output(Path(to))
+    if repeats < 0:
+        raise UserError(f"--repeats: {repeats} is below 0; use 20, or 0 to measure nothing")
+    folder = fetch_models(run)
+    result = load_result(folder)
+    config = load_recipe(folder / "config.yaml", overrides)
+    student = load_model(folder / "student")
+    names = () if student.config.problem_type == "regression" else tuple(student.config.id2label.values())
+    facts = CardFacts(
+        run_folder=folder,
+        config=config,
+        result=result,
+        label_names=names,
+        is_pruned=student.config.model_type.startswith(PRUNED_PREFIX),
+        speed=_speed(folder, threads, repeats) if repeats else (),
+    )
+    if to.startswith(HUB):
+        return push_to_hub(facts, to.removeprefix(HUB), is_private)
+    push_to_folder(facts, Path(to))
+    return to
+
+
+def _speed(folder: Path, threads: int | None, repeats: int) -> list[ProfileRow]:
+    """Student beside teacher on the CPU; the student alone where the teacher is gone."""
+    try:
+        rows = profile_folder(folder, threads, repeats, LENGTH)
+    except UserError:
+        rows = profile_folder(folder / "student", threads, repeats, LENGTH)
+    return [row for row in rows if row.device == "cpu"]

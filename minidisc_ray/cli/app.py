@@ -207,6 +207,7 @@ for command in (
     model_commands.profile,
     export_commands.export,
     export_commands.extract,
+    export_commands.push,
     storage_commands.clean,
 ):
     app.command()(command)

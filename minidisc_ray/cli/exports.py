@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from minidisc_ray.cli.options import Format, console, messages, when_stopped
+from minidisc_ray.cli.options import Format, Set, console, messages, when_stopped
 from minidisc_ray.configs.printable import printable
 
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="A folder that is not there yet.")]
@@ -57,3 +57,21 @@ def extract(
         highlight=False,
         markup=False,
     )
+
+
+def push(
+    run: Run,
+    to: Annotated[str, typer.Option("--to", metavar="hub:NAME|DIR", help="A repository, or a folder not there yet.")],
+    set_: Set = None,
+    private: Annotated[bool, typer.Option("--private", help="Of a repository that is made.")] = False,
+    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads; by default PyTorch's own.")] = None,
+    repeats: Annotated[int, typer.Option("--repeats", help="Timed passes for the card; 0 measures none.")] = 20,
+) -> None:
+    """Copy a student with its model card to a folder, or to the Hugging Face hub."""
+    from minidisc_ray.api import exports
+
+    with when_stopped("nothing was pushed"):
+        if messages.is_terminal:
+            messages.print("measuring for the card; larger models take a minute", soft_wrap=True)
+        place = exports.push(run, to, set_ or [], private, threads, repeats)
+    console.print(printable(f"pushed to {place}"), soft_wrap=True, highlight=False, markup=False)

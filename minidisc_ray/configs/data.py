@@ -15,6 +15,7 @@ class _DataConfig(Config):
     selection_seed: int = Field(0, ge=0, lt=2**31, description="Draws the selection rows; the same for every run seed.")
     max_train_rows: int | None = Field(None, ge=8, description="Use a seeded sample of train of this size.")
     max_validation_rows: int | None = Field(None, ge=2, description="Use a seeded sample of validation of this size.")
+    license: str | None = Field(None, description="Of the rows, for the student's card; it is never guessed.")
 
 
 class BuiltinDataConfig(_DataConfig):

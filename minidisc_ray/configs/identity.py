@@ -22,10 +22,10 @@ _NOT_IDENTITY = {"compute", "track", "storage", "name"}
 # How often a stage writes checkpoints changes none of its numbers.
 _NOT_TRAINING = {"checkpoint_steps"}
 # Where rows and weights lie says nothing about what they are: their contents' digests stand for them. Nor does what
-# stops a run change the numbers of one that goes on.
+# stops a run, or under which licence its parts are, change the numbers of one that goes on.
 _PLACES = {
-    "data": {"folder", "train", "validation", "selection", "columns", "quoting"},
-    "teacher": {"path", "allow_at_chance"},
+    "data": {"folder", "train", "validation", "selection", "columns", "quoting", "license"},
+    "teacher": {"path", "allow_at_chance", "license"},
     "student": {"path"},
 }
 

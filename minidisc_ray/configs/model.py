@@ -34,6 +34,7 @@ class PretrainedTeacherConfig(Config):
         "auto", description="auto: as it is if its checkpoint is a sequence classifier, else fine-tuned first."
     )
     num_layers: int | None = Field(None, ge=1, description="Keep only the first layers, for small experiments.")
+    license: str | None = Field(None, description="Of the model, for the student's card; it is never guessed.")
     trust_remote_code: bool = Field(False, description="Run code that comes with the model; off unless you say so.")
     allow_at_chance: bool = _ALLOW_AT_CHANCE
 

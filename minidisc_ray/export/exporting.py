@@ -17,6 +17,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.export.folder import dense_config, write_output
 from minidisc_ray.export.graphs import EXTRAS, onnx_graph, save_onnx, save_openvino
 from minidisc_ray.export.quantization import Drop, Int8Copy, Int8Kind, int8_copies
+from minidisc_ray.export.readme import export_readme
 from minidisc_ray.export.runtimes import logits_over, onnx_forward, openvino_forward, torch_forward
 from minidisc_ray.export.source import ExportSource
 from minidisc_ray.export.speed import SpeedRow, measure, onnx_variants, torch_variants
@@ -47,7 +48,7 @@ class Int8Report:
 
     kind: Int8Kind
     drop: Drop
-    other_drop: Drop
+    other_drop: Drop | None
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def export_model(source: ExportSource, request: Request, output: Path) -> Export
             machine=processor_name(),
             versions={name: version(name) for name in ("torch", "transformers", *EXTRAS[request.target])},
         )
+        (folder / "README.md").write_text(export_readme(request.target, bool(int8)), encoding="utf-8")
         (folder / "export.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
         return report
 
@@ -133,12 +135,13 @@ def checked(source: ExportSource, reference: Mapping[str, np.ndarray], copied: M
     largest, equal = 0.0, 0
     for name, wanted in reference.items():
         difference = np.abs(wanted - copied[name]).max(axis=1)
-        largest = max(largest, float(difference.max()))
+        # Not max(), which passes over what is not a number.
+        found = float(difference.max())
+        largest = largest if found <= largest else found
         if source.task.is_regression:
             equal += int((difference <= TOLERANCE).sum())
         else:
             equal += int((wanted.argmax(axis=1) == copied[name].argmax(axis=1)).sum())
-    # Written so that what is not a number is refused too.
     if not largest <= TOLERANCE:
         raise UserError(
             f"{source.folder.name}: its graph differs from PyTorch by {largest:.2g} on a validation row, more than the "
@@ -158,13 +161,13 @@ def _fill_onnx(
         return check, None, []
     work = folder / ".work"
     try:
-        kept, other = int8_copies(graph, source, reference, work, request.num_threads)
+        kept, *others = int8_copies(graph, source, reference, work, request.num_threads)
         _check_drop(kept, source, request)
         quantized = kept.path.rename(path.with_name("model_quantized.onnx"))
         speed = _speed(source, request, graph, {"float32": path, "int8": quantized}, work)
     finally:
         _remove_files(work)
-    return check, Int8Report(kept.kind, kept.drop, other.drop), speed
+    return check, Int8Report(kept.kind, kept.drop, others[0].drop if others else None), speed
 
 
 def _check_drop(kept: Int8Copy, source: ExportSource, request: Request) -> None:

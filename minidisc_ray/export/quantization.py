@@ -58,7 +58,7 @@ class Int8Copy:
 def int8_copies(
     graph: Any, source: ExportSource, reference: Mapping[str, np.ndarray], folder: Path, num_threads: int
 ) -> list[Int8Copy]:
-    """Both ways to int8, the one that loses less first: dynamic, and static with ranges from training rows.
+    """The ways to int8 that work, the one that loses less first: dynamic, and static with ranges from training rows.
 
     Args:
         graph: from ``onnx_graph``.
@@ -68,9 +68,17 @@ def int8_copies(
         num_threads: of the runtime.
 
     Raises:
-        UserError: if the runtime cannot make or run either of them.
+        UserError: if the runtime can make and run neither of them.
     """
-    copies = [_copy(kind, graph, source, reference, folder, num_threads) for kind in ("dynamic", "static")]
+    copies, flaws = list[Int8Copy](), list[UserError]()
+    kinds: tuple[Int8Kind, ...] = ("dynamic", "static")
+    for kind in kinds:
+        try:
+            copies.append(_copy(kind, graph, source, reference, folder, num_threads))
+        except UserError as error:
+            flaws.append(error)
+    if not copies:
+        raise flaws[0]
     return sorted(copies, key=lambda copy: (copy.drop.points, copy.drop.bound))
 
 
@@ -98,6 +106,8 @@ def _copy(
     save_onnx(_quantized(kind, graph, source), path)
     forward = onnx_forward(path, num_threads)
     logits = logits_over(forward, source.model, source.validation, source.pad_token_id)
+    if not all(np.isfinite(array).all() for array in logits.values()):
+        raise UserError(f"--int8: the {kind} copy answers with numbers that are not finite on this machine")
     labels = {name: rows.labels.numpy() for name, rows in source.validation.items()}
     return Int8Copy(kind, path, logits, drop_of(source.task, labels, reference, logits))
 

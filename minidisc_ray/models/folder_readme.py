@@ -6,13 +6,7 @@ from minidisc_ray.models.families import family_of
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.registration import PRUNED_PREFIX
 
-_TEXT = """\
-# A pruned {family} model
-
-{percent}% of the encoder of the {family} model that it was cut from; by layer, heads: {heads}; feed-forward neurons:
-{neurons}. Its layers have sizes of their own, which transformers alone does not build, so `modeling_minidisc.py` lies
-beside the weights.
-
+LOADING = """\
 With torch and transformers alone; this runs `modeling_minidisc.py`, so read it first:
 
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
@@ -29,6 +23,24 @@ Without either transformers stops, asks whether to run the custom code, or says 
 type: use one of the two ways above. `AutoModel` and `AutoModelForTokenClassification` load the same encoder.
 """
 
+LOADING_DENSE = """\
+With torch and transformers:
+
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+    model = AutoModelForSequenceClassification.from_pretrained(FOLDER)
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+    pipeline("text-classification", FOLDER)
+"""
+
+_TEXT = """\
+# A pruned {family} model
+
+{percent}% of the encoder of the {family} model that it was cut from; by layer, heads: {heads}; feed-forward neurons:
+{neurons}. Its layers have sizes of their own, which transformers alone does not build, so `modeling_minidisc.py` lies
+beside the weights.
+
+{loading}"""
+
 
 def folder_readme(model: PreTrainedModel) -> str | None:
     """Its text; None for a dense model, which transformers knows."""
@@ -40,4 +52,5 @@ def folder_readme(model: PreTrainedModel) -> str | None:
         percent=structure.scale_percent,
         heads=", ".join(map(str, structure.heads)),
         neurons=", ".join(map(str, structure.neurons)),
+        loading=LOADING,
     )

@@ -16,8 +16,8 @@ from tiny_models import (
     batch_of,
     max_difference,
     random_rows,
-    rankings,
     structures,
+    student_of,
     tiny_model,
 )
 from transformers import AutoModelForSequenceClassification
@@ -26,23 +26,14 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.data import builtin_tokenizer
 from minidisc_ray.files.digests import SEAL
 from minidisc_ray.models.checkpoint import load_model, save_model
-from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.families import family_of
 from minidisc_ray.models.folder_readme import folder_readme
 from minidisc_ray.models.forward import model_inputs, run_model
 from minidisc_ray.models.pruned import PRUNED_CLASSES, structure_of
 from minidisc_ray.models.registration import CONFIG_CLASSES
-from minidisc_ray.models.surgery import cut, reorder_
+from minidisc_ray.models.surgery import cut
 
 STRUCTURES = {"plain": structures((40,))[40], "sparse": SPARSE, "odd": ODD}
-
-
-def student_of(family, structure):
-    """A student as the pipeline makes it: reordered, with our dropout, cut, in training mode until saved."""
-    model = tiny_model(family)
-    reorder_(model, *rankings())
-    use_fast_dropout(model)
-    return cut(model, structure).eval()
 
 
 @pytest.fixture(params=STRUCTURES)

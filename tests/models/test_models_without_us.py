@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_models_export import STRUCTURES, student_of
-from tiny_models import FAMILY_NAMES, LABEL_NAMES, ODD, SPARSE, batch_of, random_rows
+from test_models_export import STRUCTURES
+from tiny_models import FAMILY_NAMES, LABEL_NAMES, ODD, SPARSE, batch_of, random_rows, student_of
 
 from minidisc_ray.data import builtin_tokenizer
 from minidisc_ray.models import modeling_minidisc

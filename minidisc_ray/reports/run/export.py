@@ -24,9 +24,10 @@ def export_sentences(report: ExportReport) -> list[str]:
     ]
     if report.int8 is not None:
         drop, other = report.int8.drop, report.int8.other_drop
+        beside = "the other way does not work here" if other is None else f"the other way {_loses(other.points)} it"
         sentences.append(
             f"int8: {report.int8.kind}, {_loses(drop.points)} {report.metric}, with 95% probability it loses at most "
-            f"{drop.bound:.2f}; the other way {_loses(other.points)} it"
+            f"{drop.bound:.2f}; {beside}"
         )
     if report.speed:
         sentences.append(advice(report))

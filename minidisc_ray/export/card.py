@@ -1,0 +1,187 @@
+"""The model card of a finished run's student, from what the run left: nothing in it is guessed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from minidisc_ray.configs.data import FilesDataConfig, HubDataConfig
+from minidisc_ray.configs.model import PretrainedTeacherConfig
+from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.export.interval import student_interval
+from minidisc_ray.inference.profile import BATCH_ROWS, TEACHER, ProfileRow
+from minidisc_ray.models.folder_readme import LOADING, LOADING_DENSE
+from minidisc_ray.run_files.result import RunResult
+
+_TEMPLATE = Path(__file__).with_name("card.md.jinja")
+_NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card is made of.
+
+    Attributes:
+        run_folder: of the finished run.
+        config: its recipe, with the licences that it gives.
+        result: its result.
+        label_names: the student's classes; empty of a regression.
+        is_pruned: whether the student needs the modelling file beside its weights.
+        speed: measured on this machine, the student's row last, the teacher's first where that is still there.
+    """
+
+    run_folder: Path
+    config: RunConfig
+    result: RunResult
+    label_names: tuple[str, ...]
+    is_pruned: bool
+    speed: Sequence[ProfileRow]
+
+
+def model_card(facts: CardFacts, name: str) -> ModelCard:
+    """The card of a run's student under a name.
+
+    Raises:
+        UserError: if the run's answers are damaged.
+    """
+    versions = (f"{key} {value}" for key, value in facts.result.versions.items())
+    card: ModelCard = ModelCard.from_template(
+        _card_data(facts, name),
+        template_path=str(_TEMPLATE),
+        name=name,
+        what=_what(facts),
+        table=[*_score_rows(facts), *_size_rows(facts), *_speed_rows(facts)],
+        notes=_notes(facts),
+        origin=_origin(facts),
+        loading=LOADING if facts.is_pruned else LOADING_DENSE,
+        limits=_limits(facts.result),
+        versions=", ".join(versions),
+    )
+    return card
+
+
+def _card_data(facts: CardFacts, name: str) -> ModelCardData:
+    result, config = facts.result, facts.config
+    teacher = config.teacher.path if isinstance(config.teacher, PretrainedTeacherConfig) else None
+    is_on_hub = teacher is not None and not Path(teacher).exists()
+    data = config.data.path if isinstance(config.data, HubDataConfig) else None
+    found = EvalResult(
+        task_type="text-classification",
+        dataset_type=data or result.task,
+        dataset_name=result.task,
+        metric_type=result.primary_metric,
+        metric_value=round(result.student.validation_metrics[result.primary_metric], 6),
+    )
+    return ModelCardData(
+        base_model=teacher if is_on_hub else None,
+        datasets=data,
+        eval_results=[found],
+        library_name="transformers",
+        metrics=[result.primary_metric],
+        model_name=name.split("/")[-1],
+        pipeline_tag="text-classification",
+        tags=["minidisc_ray", "distillation", *(["pruning", "custom_code"] if facts.is_pruned else [])],
+    )
+
+
+def _what(facts: CardFacts) -> str:
+    result = facts.result
+    share = 100 * result.student.encoder_parameters / result.teacher.encoder_parameters
+    gives = f"Classes: {', '.join(facts.label_names)}." if facts.label_names else "It gives a number."
+    return (
+        f"A text classifier for {result.task}, distilled from a larger one; its encoder's layers have {share:.0f}% of "
+        f"the teacher's parameters. {gives}"
+    )
+
+
+def _score_rows(facts: CardFacts) -> list[tuple[str, str, str]]:
+    result, metric = facts.result, facts.result.primary_metric
+    interval = student_interval(facts.run_folder, result)
+    own = _points(result.student.validation_metrics[metric])
+    if interval is not None:
+        own += f" (95% interval {_points(interval.low)} to {_points(interval.high)})"
+    rows = [(f"{metric}, in points", own, _points(result.teacher.validation_metrics[metric]))]
+    if result.majority_metrics:
+        rows.append((f"{metric} of always answering the commonest class", _points(result.majority_metrics[metric]), ""))
+    return rows
+
+
+def _size_rows(facts: CardFacts) -> list[tuple[str, str, str]]:
+    student, teacher = facts.result.student, facts.result.teacher
+    weights = (facts.run_folder / "student" / "model.safetensors").stat().st_size
+    return [
+        ("Parameters of the encoder's layers", f"{student.encoder_parameters:,}", f"{teacher.encoder_parameters:,}"),
+        ("All parameters", f"{student.total_parameters:,}", f"{teacher.total_parameters:,}"),
+        ("Weights' file, MiB", _mebibytes(weights), f"{_mebibytes(4 * teacher.total_parameters)} in float32"),
+    ]
+
+
+def _speed_rows(facts: CardFacts) -> list[tuple[str, str, str]]:
+    if not facts.speed:
+        return []
+    student = facts.speed[-1]
+    teacher = facts.speed[0] if facts.speed[0].model == TEACHER else None
+    return [
+        (
+            f"Latency of {rows}, ms (median)",
+            f"{getattr(student, key):.3g}",
+            f"{getattr(teacher, key):.3g}" if teacher is not None else "",
+        )
+        for rows, key in (("1 row", "latency_ms_1_row"), (f"{BATCH_ROWS} rows", "latency_ms_32_rows"))
+    ]
+
+
+def _notes(facts: CardFacts) -> list[str]:
+    result = facts.result
+    sets = {name: split.rows for name, split in result.splits.items() if name not in ("train", "selection")}
+    notes = [f"Scored on {', '.join(f'{rows:,} rows of {name}' for name, rows in sets.items())}; seed {result.seed}."]
+    if facts.speed:
+        row = facts.speed[-1]
+        notes.append(
+            f"Latency: rows of {row.length} tokens, {row.device_name}, {row.threads} CPU threads, torch "
+            f"{row.torch_version}, {row.dtype}, {row.repeats} repeats, models in turns."
+        )
+    return notes
+
+
+def _origin(facts: CardFacts) -> list[str]:
+    result, config, cost = facts.result, facts.config, facts.result.cost
+    data = config.data
+    rows = {"builtin": "generated by minidisc_ray"}.get(data.kind, data.kind)
+    if isinstance(data, HubDataConfig):
+        rows = data.path
+    elif isinstance(data, FilesDataConfig):
+        rows = f"{result.task}, from local files"
+    chain = " to ".join(f"{model.scale_percent}%" for model in (*result.assistants, result.student))
+    exaflops = (cost.flops or cost.training_flops) / 1e12
+    return [
+        f"Teacher: {result.teacher_source}; licence: {getattr(config.teacher, 'license', None) or _NOT_STATED}.",
+        f"Data: {rows}, {result.splits['train'].rows:,} training rows; licence: {data.license or _NOT_STATED}.",
+        f"Method: {result.label}, objective {result.objective}; teacher to {chain}, scales of heads and neurons kept.",
+        f"Cost, without the teacher's: {cost.device_hours:.3g} {cost.device_unit}, {exaflops:.3g} TFLOPs.",
+    ]
+
+
+def _limits(result: RunResult) -> list[str]:
+    limits = [
+        "The interval is over validation rows alone: another seed, and other kinds of text, may give another score.",
+        "What the teacher gets wrong the student has learned from it; it was checked for nothing but the metric above.",
+    ]
+    if cut := sum(split.truncated_rows for split in result.splits.values()):
+        limits.append(f"{cut:,} rows were longer than the model reads, and were cut.")
+    if result.protocol == "paper":
+        limits.append("Choices were made on the rows that score it, as in the paper: the score is optimistic.")
+    if result.teacher_may_have_seen_selection:
+        limits.append("The teacher may have been trained on the rows that choices were made on.")
+    if result.teacher_warning:
+        limits.append(result.teacher_warning)
+    return limits
+
+
+def _points(metric: float) -> str:
+    return f"{100 * metric:.1f}"
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:.1f}"

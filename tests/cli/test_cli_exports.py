@@ -1,0 +1,105 @@
+"""``export``, ``extract`` and ``push`` from the command line, and what each says of bad input before it computes."""
+
+import importlib.util
+import shutil
+
+import pytest
+import yaml
+from cli_kit import RECIPE
+from pipeline_kit import prepared_run, random_teacher
+
+from minidisc_ray.pipeline.in_process import run_in_process
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    storage = tmp_path_factory.mktemp("exported")
+    prepared = prepared_run(storage, "minidisc", random_teacher(tmp_path_factory.mktemp("teacher")))
+    run_in_process(prepared)
+    return prepared.run_folder
+
+
+def test_extract_then_predict(minidisc, run, tmp_path):
+    done = minidisc("extract", run, "--scale", "30", "--output", tmp_path / "student-30")
+    assert done.code == 0, done.err
+    assert "student-30: 30% of the encoder, accuracy " in done.out
+    (tmp_path / "rows.csv").write_text("text\ngood plot\n")
+    assert minidisc("predict", tmp_path / "student-30", tmp_path / "rows.csv", "--columns", "text").code == 0
+
+
+def test_push_to_a_folder(minidisc, run, tmp_path):
+    done = minidisc("push", run, "--to", tmp_path / "out", "--repeats", "1", "--set", "teacher.license=mit")
+    assert done.code == 0, done.err
+    assert done.out.split() == ["pushed", "to", str(tmp_path / "out")]
+    assert "licence: mit" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--to", "openvino", "--int8"), "--int8: openvino has no int8 copy here"),
+        (("--max-drop", "-1"), "--max-drop: -1 is not a number of points from 0"),
+        (("--max-drop", "nan"), "--max-drop: nan is not a number of points from 0"),
+        (("--repeats", "-2"), "--repeats: -2 is below 0"),
+        (("--threads", "0"), "--threads: 0 is not above 0"),
+        (("--output", "s3://bucket/out"), "is a URI; give a folder on this machine"),
+        (("--recipe", "none.yaml"), "none.yaml"),
+    ],
+)
+def test_bad_options_of_export(minidisc, run, tmp_path, arguments, said):
+    assert said in minidisc("export", run, "--output", tmp_path / "out", *arguments).sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_folder_that_exists(minidisc, run, tmp_path):
+    assert f"--output: {tmp_path} exists" in minidisc("export", run, "--output", tmp_path).sentence
+
+
+@pytest.mark.parametrize(("target", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino")])
+def test_a_package_that_is_not_installed_names_its_extra(minidisc, run, tmp_path, monkeypatch, target, package):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == package else found(name, *rest))
+    sentence = minidisc("export", run, "--to", target, "--output", tmp_path / "out").sentence
+    assert sentence == f"--to: {target} needs {package}, not installed here; pip install 'minidisc-ray[{target}]'"
+
+
+def test_a_run_that_is_not_finished(minidisc, run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    said = minidisc("export", tmp_path / "run", "--output", tmp_path / "out").sentence
+    assert "this run is not finished (no result.json)" in said
+
+
+def test_a_folder_of_nothing(minidisc, tmp_path):
+    said = minidisc("export", tmp_path, "--output", tmp_path / "out").sentence
+    assert "no run and no model there" in said
+
+
+def test_a_models_folder_needs_a_recipe(minidisc, run, tmp_path):
+    said = minidisc("export", run / "student", "--output", tmp_path / "out").sentence
+    assert "does not say which rows to check a copy on; name a recipe with --recipe" in said
+
+
+def test_rows_that_changed_since_the_run(minidisc, run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    config["data"]["generation_seed"] = 5
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    said = minidisc("export", tmp_path / "run", "--output", tmp_path / "out").sentence
+    assert "the rows that its config.yaml names have changed since the run" in said
+
+
+def test_classes_of_another_task(minidisc, run, tmp_path):
+    rows = "text,label\n" + "".join(f"row {number},{'no' if number % 2 else 'yes'}\n" for number in range(40))
+    for name in ("train", "validation"):
+        (tmp_path / f"{name}.csv").write_text(rows.replace("row", name))
+    recipe = {
+        **RECIPE,
+        "task": {"kind": "classification", "text": ["text"], "label": "label"},
+        "data": {"kind": "files", "folder": str(tmp_path)},
+    }
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(recipe))
+    said = minidisc("export", run, "--recipe", tmp_path / "other.yaml", "--output", tmp_path / "out").sentence
+    assert "no" in said
+    assert "yes" in said
+    assert not (tmp_path / "out").exists()
