@@ -90,7 +90,7 @@ class _BiasAlone(nn.Module):
 
 
 def without_empty_products(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy that computes the same without products over no units: a runtime's int8 kernel may leave them undefined.
+    """A copy that computes the same without products over no units, which runtimes get wrong in int8.
 
     They come from layers that kept no head or no neuron.
     """
