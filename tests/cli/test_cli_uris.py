@@ -24,12 +24,18 @@ from minidisc_ray.preparation.prepare import prepare
         ("stop", "name", "--storage"),
         ("predict",),
         ("evaluate",),
+        ("export",),
+        ("extract", "--scale", "30"),
+        ("push",),
     ],
 )
 def test_a_uri_that_is_none_of_a_bucket_is_one_sentence(minidisc, tmp_path, command):
     rest = {
         "predict": [write_rows(tmp_path / "new.jsonl", 4)],
         "evaluate": [write_recipe(tmp_path / "r.yaml", tmp_path)],
+        "export": ["--output", tmp_path / "out"],
+        "extract": ["--output", tmp_path / "out"],
+        "push": ["--to", tmp_path / "out"],
     }.get(command[0], [])
     told = minidisc(*command, "ftp://host/runs/x", *rest).sentence
     assert "ftp:// is not supported; give a folder, file:///, s3:// or gs://" in told
@@ -89,3 +95,16 @@ def test_a_run_in_a_bucket_is_measured_and_used_from_another_node(minidisc, buck
     assert names(bucket) == there
     lose_the_store(monkeypatch)
     assert "the storage could not be used" in minidisc("predict", f"{uri}/student", file).sentence
+
+
+def test_a_family_in_a_bucket_is_opened_from_another_node(minidisc, bucket, tmp_path, monkeypatch):
+    prepared = prepare(resolve({**RECIPE, "storage": bucket}))
+    run_in_process(prepared)
+    mirroring._pusher.flush()
+    uri = f"{bucket}/{prepared.name}"
+    another_node(tmp_path, monkeypatch)
+    assert "30% of the encoder" in minidisc.well("extract", uri, "--scale", "30", "--output", tmp_path / "student-30")
+    brought = {path.name for path in (tmp_path / "other-cache").rglob(f"{prepared.name}/*") if path.is_dir()}
+    assert brought == {"family"}
+    minidisc.well("push", uri, "--to", tmp_path / "pushed", "--repeats", "0")
+    assert (tmp_path / "pushed" / "README.md").is_file()
