@@ -19,6 +19,7 @@ from minidisc_ray.export.source import load_source
 from minidisc_ray.export.speed import LENGTH
 from minidisc_ray.inference.profile import ProfileRow, profile_folder
 from minidisc_ray.models.checkpoint import load_model
+from minidisc_ray.models.folder_readme import gives
 from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.run_files.family import FAMILY, FamilySize
 from minidisc_ray.run_files.mirrored import fetch_folders, fetch_models
@@ -106,19 +107,20 @@ def push(
         UserError: if there is no finished run, the folder is there, or the hub refuses.
     """
     if not to.startswith(HUB):
-        check_output(Path(to))
+        check_output(Path(to), "--to")
     if repeats < 0:
         raise UserError(f"--repeats: {repeats} is below 0; use 20, or 0 to measure nothing")
     folder = fetch_models(run)
     result = load_result(folder)
     config = load_recipe(folder / "config.yaml", overrides)
     student = load_model(folder / "student")
-    names = () if student.config.problem_type == "regression" else tuple(student.config.id2label.values())
     facts = CardFacts(
         run_folder=folder,
         config=config,
         result=result,
-        label_names=names,
+        gives=gives(student.config),
+        text_columns=tuple(getattr(student.config, "minidisc_text_columns", None) or ("a text",)),
+        max_length=config.data.max_length,
         is_pruned=student.config.model_type.startswith(PRUNED_PREFIX),
         speed=_speed(folder, threads, repeats) if repeats else (),
     )

@@ -18,6 +18,7 @@ from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_lin
 from minidisc_ray.reports.run.early_end import early_end_line
 from minidisc_ray.reports.run.race import race_line, race_table, went_without
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
+from minidisc_ray.run_files.family import FAMILY
 from minidisc_ray.run_files.progress import Progress, Watch
 from minidisc_ray.run_files.result import RunResult
 
@@ -135,6 +136,8 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
         f"{cost.training_flops / 1e12:.3g} training TFLOPs",
     )
     _print_line(console, f"student: {folder / 'student'}")
+    if (folder / FAMILY).is_dir():
+        _print_line(console, f"family:  {folder / FAMILY}, its other sizes (minidisc extract)")
     _print_line(console, f"report:  {folder / 'report.html'}")
 
 

@@ -50,9 +50,12 @@ def extract(
 
     with when_stopped("nothing was written"):
         size = exports.extract(run, scale, output)
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in size.metrics.items())
+    metrics = ", ".join(f"{name} {100 * value:.1f}" for name, value in size.metrics.items())
     console.print(
-        printable(f"wrote {output}: {size.scale_percent}% of the encoder, {metrics} on the selection rows"),
+        printable(
+            f"wrote {output}: {size.scale_percent}% of the teacher's heads and neurons, {size.total_parameters:,} "
+            f"parameters; {metrics} on the run's selection rows"
+        ),
         soft_wrap=True,
         highlight=False,
         markup=False,
@@ -74,4 +77,6 @@ def push(
         if messages.is_terminal:
             messages.print("measuring for the card; larger models take a minute", soft_wrap=True)
         place = exports.push(run, to, set_ or [], private, threads, repeats)
-    console.print(printable(f"pushed to {place}"), soft_wrap=True, highlight=False, markup=False)
+    console.print(
+        printable(f"pushed to {place}; its card is README.md there"), soft_wrap=True, highlight=False, markup=False
+    )

@@ -16,6 +16,10 @@ from minidisc_ray.run_files.result import RunResult
 
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _NOT_STATED = "not stated"
+_MINIDISC = (
+    " MiniDisc (Minimal Distillation Schedule) trains nested models of many sizes together, chooses one of them as the "
+    "teacher's assistant, and distils it to the student."
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,9 @@ class CardFacts:
         run_folder: of the finished run.
         config: its recipe, with the licences that it gives.
         result: its result.
-        label_names: the student's classes; empty of a regression.
+        gives: what the student answers, in a sentence.
+        text_columns: that it reads.
+        max_length: tokens that it reads of a row.
         is_pruned: whether the student needs the modelling file beside its weights.
         speed: measured on this machine, the student's row last, the teacher's first where that is still there.
     """
@@ -34,7 +40,9 @@ class CardFacts:
     run_folder: Path
     config: RunConfig
     result: RunResult
-    label_names: tuple[str, ...]
+    gives: str
+    text_columns: tuple[str, ...]
+    max_length: int
     is_pruned: bool
     speed: Sequence[ProfileRow]
 
@@ -54,7 +62,7 @@ def model_card(facts: CardFacts, name: str) -> ModelCard:
         table=[*_score_rows(facts), *_size_rows(facts), *_speed_rows(facts)],
         notes=_notes(facts),
         origin=_origin(facts),
-        loading=LOADING if facts.is_pruned else LOADING_DENSE,
+        loading=(LOADING if facts.is_pruned else LOADING_DENSE).format(place=name),
         limits=_limits(facts.result),
         versions=", ".join(versions),
     )
@@ -88,10 +96,10 @@ def _card_data(facts: CardFacts, name: str) -> ModelCardData:
 def _what(facts: CardFacts) -> str:
     result = facts.result
     share = 100 * result.student.encoder_parameters / result.teacher.encoder_parameters
-    gives = f"Classes: {', '.join(facts.label_names)}." if facts.label_names else "It gives a number."
     return (
         f"A text classifier for {result.task}, distilled from a larger one; its encoder's layers have {share:.0f}% of "
-        f"the teacher's parameters. {gives}"
+        f"the teacher's parameters. {facts.gives} It reads {' and '.join(facts.text_columns)}, cut to {facts.max_length} "
+        "tokens."
     )
 
 
@@ -125,8 +133,8 @@ def _speed_rows(facts: CardFacts) -> list[tuple[str, str, str]]:
     return [
         (
             f"Latency of {rows}, ms (median)",
-            f"{getattr(student, key):.3g}",
-            f"{getattr(teacher, key):.3g}" if teacher is not None else "",
+            _milliseconds(getattr(student, key)),
+            _milliseconds(getattr(teacher, key)) if teacher is not None else "",
         )
         for rows, key in (("1 row", "latency_ms_1_row"), (f"{BATCH_ROWS} rows", "latency_ms_32_rows"))
     ]
@@ -139,7 +147,8 @@ def _notes(facts: CardFacts) -> list[str]:
     if facts.speed:
         row = facts.speed[-1]
         notes.append(
-            f"Latency: rows of {row.length} tokens, {row.device_name}, {row.threads} CPU threads, torch "
+            f"Latency: rows of {row.length} tokens, {row.device_name}, {row.threads} CPU "
+            f"thread{'s' if row.threads != 1 else ''}, torch "
             f"{row.torch_version}, {row.dtype}, {row.repeats} repeats, models in turns."
         )
     return notes
@@ -154,19 +163,22 @@ def _origin(facts: CardFacts) -> list[str]:
     elif isinstance(data, FilesDataConfig):
         rows = f"{result.task}, from local files"
     chain = " to ".join(f"{model.scale_percent}%" for model in (*result.assistants, result.student))
-    exaflops = (cost.flops or cost.training_flops) / 1e12
+    teraflops = (cost.flops or cost.training_flops) / 1e12
+    kind = "of training and evaluation" if cost.flops else "of training"
     return [
         f"Teacher: {result.teacher_source}; licence: {getattr(config.teacher, 'license', None) or _NOT_STATED}.",
         f"Data: {rows}, {result.splits['train'].rows:,} training rows; licence: {data.license or _NOT_STATED}.",
-        f"Method: {result.label}, objective {result.objective}; teacher to {chain}, scales of heads and neurons kept.",
-        f"Cost, without the teacher's: {cost.device_hours:.3g} {cost.device_unit}, {exaflops:.3g} TFLOPs.",
+        f"Method: {result.label}, loss {result.objective}; from the teacher to models with {chain} of its attention heads "
+        "and feed-forward neurons." + (_MINIDISC if result.method == "minidisc" else ""),
+        f"Cost, without the teacher's: {cost.device_hours:.3g} {cost.device_unit}, {teraflops:.3g} TFLOPs {kind}.",
+        "Licence of this model: for its owner to state, as `license:` in the metadata above.",
     ]
 
 
 def _limits(result: RunResult) -> list[str]:
     limits = [
         "The interval is over validation rows alone: another seed, and other kinds of text, may give another score.",
-        "What the teacher gets wrong the student has learned from it; it was checked for nothing but the metric above.",
+        "The student learned its teacher's mistakes too. Nothing but the metric above was checked.",
     ]
     if cut := sum(split.truncated_rows for split in result.splits.values()):
         limits.append(f"{cut:,} rows were longer than the model reads, and were cut.")
@@ -175,12 +187,16 @@ def _limits(result: RunResult) -> list[str]:
     if result.teacher_may_have_seen_selection:
         limits.append("The teacher may have been trained on the rows that choices were made on.")
     if result.teacher_warning:
-        limits.append(result.teacher_warning)
+        limits.append(f"{result.teacher_warning[:1].upper()}{result.teacher_warning[1:]}.")
     return limits
 
 
 def _points(metric: float) -> str:
     return f"{100 * metric:.1f}"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def _mebibytes(count: int) -> str:

@@ -3,6 +3,7 @@
 N rows of a split, C outputs.
 """
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,7 +21,7 @@ from minidisc_ray.export.quantization import Drop, Int8Copy, Int8Kind, int8_copi
 from minidisc_ray.export.readme import export_readme
 from minidisc_ray.export.runtimes import logits_over, onnx_forward, openvino_forward, torch_forward
 from minidisc_ray.export.source import ExportSource
-from minidisc_ray.export.speed import SpeedRow, measure, onnx_variants, torch_variants
+from minidisc_ray.export.speed import LENGTH, SpeedRow, measure, onnx_variants, torch_variants
 
 Target = Literal["onnx", "openvino"]
 # Rounding apart the runtimes compute the same; a graph that is wrong is further off than this.
@@ -61,6 +62,7 @@ class ExportReport:
     check: Check
     int8: Int8Report | None
     speed: tuple[SpeedRow, ...]
+    length: int
     threads: int
     repeats: int
     machine: str
@@ -105,7 +107,10 @@ def export_model(source: ExportSource, request: Request, output: Path) -> Export
             copied = logits_over(forward, source.model, source.validation, source.pad_token_id)
             check, int8, speed = checked(source, reference, copied), None, []
         dense_config(source.model.config).save_pretrained(folder)
-        source.tokenizer.save_pretrained(folder)
+        tokenizer = copy.deepcopy(source.tokenizer)
+        # Other tools cut rows by this alone: as the model was trained, and as `minidisc predict` does.
+        tokenizer.model_max_length = source.max_length
+        tokenizer.save_pretrained(folder)
         report = ExportReport(
             target=request.target,
             output=str(output),
@@ -113,12 +118,15 @@ def export_model(source: ExportSource, request: Request, output: Path) -> Export
             check=check,
             int8=int8,
             speed=tuple(speed),
+            length=min(LENGTH, source.max_length),
             threads=request.num_threads,
             repeats=request.repeats,
             machine=processor_name(),
             versions={name: version(name) for name in ("torch", "transformers", *EXTRAS[request.target])},
         )
-        (folder / "README.md").write_text(export_readme(request.target, bool(int8)), encoding="utf-8")
+        (folder / "README.md").write_text(
+            export_readme(source, output.name, request.target, check, int8 is not None), encoding="utf-8"
+        )
         (folder / "export.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
         return report
 
@@ -175,8 +183,8 @@ def _check_drop(kept: Int8Copy, source: ExportSource, request: Request) -> None:
         return
     raise UserError(
         f"--int8: the better of two int8 copies ({kept.kind}) loses {kept.drop.points:.2f} points of "
-        f"{source.task.primary_metric} on {source.num_rows} validation rows, with 95% probability at most "
-        f"{kept.drop.bound:.2f}; --max-drop {request.max_drop:g} allows {request.max_drop:g} and "
+        f"{source.task.primary_metric} on {source.num_rows} validation rows, and with 95% probability at most "
+        f"{kept.drop.bound:.2f}; --max-drop {request.max_drop:g} allows a loss of {request.max_drop:g} with a bound of "
         f"{2 * request.max_drop:g}, so nothing was written; leave --int8 out, or allow more"
     )
 

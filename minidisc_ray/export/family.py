@@ -21,13 +21,16 @@ class Family:
     """The sizes that a sandwich's kept state holds, by scale percent; each is cut when it is asked for.
 
     Attributes:
+        num_rows: selection rows that the sizes were scored on.
         sizes: what the index says of each, largest first: metrics on the selection rows, parameters, structure.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._largest = load_model(folder)
-        self.sizes: dict[int, FamilySize] = {size.scale_percent: size for size in read_index(folder).sizes}
+        index = read_index(folder)
+        self.num_rows = index.num_rows
+        self.sizes: dict[int, FamilySize] = {size.scale_percent: size for size in index.sizes}
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.sizes)
@@ -47,8 +50,8 @@ class Family:
         size = self.sizes.get(scale_percent)
         if size is None:
             raise UserError(
-                f"--scale: {scale_percent} is not in the family of {place_of(self._folder.parent)}; it has "
-                f"{', '.join(map(str, self.sizes))}"
+                f"{scale_percent}% is not in the family of {place_of(self._folder.parent)}, which has "
+                f"{', '.join(f'{scale}%' for scale in self.sizes)}; take one of these"
             )
         return cut(self._largest, Structure(size.scale_percent, size.heads, size.neurons)).eval()
 

@@ -12,19 +12,23 @@ from minidisc_ray.files.writing import put_in_place, remove, temporary_beside
 from minidisc_ray.models.families import family_of
 
 
-def check_output(output: Path) -> None:
+def check_output(output: Path, option: str = "--output") -> None:
     """Refuse a place that cannot be written to, before anything is computed for it.
+
+    Args:
+        output: the place.
+        option: that names it, for messages.
 
     Raises:
         UserError: if something is there, or it is a URI.
     """
     if is_uri(output):
-        raise UserError(f"--output: {output} is a URI; give a folder on this machine, and copy it from there")
+        raise UserError(f"{option}: {output} is a URI; give a folder on this machine, and copy it from there")
     if output.is_symlink() or output.exists():
-        raise UserError(f"--output: {output} exists; choose another name")
+        raise UserError(f"{option}: {output} exists; choose another name")
 
 
-def write_output(output: Path, fill: Callable[[Path], Any]) -> Any:
+def write_output(output: Path, fill: Callable[[Path], Any], option: str = "--output") -> Any:
     """Have a function fill a folder, and give it its name at the end; returns what the function returns.
 
     Raises:
@@ -35,11 +39,14 @@ def write_output(output: Path, fill: Callable[[Path], Any]) -> Any:
         output.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         filled = fill(temporary)
-        check_output(output)
+        check_output(output, option)
+        for path in temporary.rglob("*"):
+            # safetensors makes its files readable by their owner alone.
+            path.chmod(path.stat().st_mode | (temporary.stat().st_mode & 0o666))
         put_in_place(temporary, output)
         return filled
     except OSError as error:
-        raise UserError(f"--output: {output} cannot be written ({error.strerror or first_line(error)})") from error
+        raise UserError(f"{option}: {output} cannot be written ({error.strerror or first_line(error)})") from error
     finally:
         remove(temporary)
 

@@ -22,8 +22,8 @@ def push_to_folder(facts: CardFacts, output: Path) -> None:
     Raises:
         UserError: if it is there, or cannot be written.
     """
-    check_output(output)
-    write_output(output, lambda folder: _fill(folder, facts, output.name))
+    check_output(output, "--to")
+    write_output(output, lambda folder: _fill(folder, facts, output.name), "--to")
 
 
 def push_to_hub(facts: CardFacts, name: str, is_private: bool) -> str:

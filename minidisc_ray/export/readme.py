@@ -1,45 +1,90 @@
-"""The README.md of an export: how each runtime loads it."""
+"""The README.md of an export: what the model is, and how each runtime loads it."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from minidisc_ray.export.source import ExportSource
+from minidisc_ray.models.loading import position_limit
+
+if TYPE_CHECKING:
+    from minidisc_ray.export.exporting import Check
 
 _ONNX = """\
-# An ONNX export of a text classifier
+# {name}, for ONNX Runtime
 
-`onnx/model.onnx` is the float32 graph{int8}; any batch size, any length. `config.json` has the class names,
-`tokenizer.json` the tokenizer, `export.json` what was measured when this was made.
+{what}
 
-Python, with onnxruntime, tokenizers and numpy alone:
+`onnx/model.onnx` is the float32 graph{int8}: any batch size, up to {positions} tokens. `config.json` has the class
+names, `tokenizer.json` the tokenizer, `export.json` what was measured when this was made.
+
+Python, in this folder, with onnxruntime, tokenizers and numpy alone:
 
     import json, numpy, onnxruntime, tokenizers
     tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")
-    session = onnxruntime.InferenceSession("onnx/model.onnx")
-    found = tokenizer.encode("a text")
+    tokenizer.enable_truncation({max_length})
+    session = onnxruntime.InferenceSession("onnx/model.onnx"){or_int8}
+    found = tokenizer.encode({sample})
     given = {{"input_ids": found.ids, "attention_mask": found.attention_mask, "token_type_ids": found.type_ids}}
     feed = {{i.name: numpy.array([given[i.name]], dtype=numpy.int64) for i in session.get_inputs()}}
     logits = session.run(["logits"], feed)[0]
-    print(json.load(open("config.json"))["id2label"][str(logits[0].argmax())])
+    print({answer})
 
 JavaScript, with Transformers.js, in node or a browser:
 
     import {{ env, pipeline }} from "@huggingface/transformers";
-    env.localModelPath = "FOLDER THAT HOLDS THIS ONE"; env.allowRemoteModels = false;
-    const classify = await pipeline("text-classification", "NAME OF THIS FOLDER", {{ dtype: "fp32" }});
+    env.localModelPath = "THE FOLDER THAT HOLDS THIS ONE"; env.allowRemoteModels = false;
+    const classify = await pipeline("text-classification", "{name}", {{ dtype: {dtypes} }});
+    console.log(await classify("a text"));
 """
 _OPENVINO = """\
-# An OpenVINO export of a text classifier
+# {name}, for OpenVINO
 
-`openvino_model.xml` and `openvino_model.bin`; any batch size, any length. `config.json` has the class names,
-`tokenizer.json` the tokenizer, `export.json` what was measured when this was made.
+{what}
 
-    import openvino, transformers
-    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
-    model = openvino.Core().compile_model(FOLDER + "/openvino_model.xml", "CPU")
-    logits = model(dict(tokenizer(["a text"], return_tensors="np")))[0]
+`openvino_model.xml` and `openvino_model.bin`: any batch size, up to {positions} tokens. `config.json` has the class
+names, `tokenizer.json` the tokenizer, `export.json` what was measured when this was made.
+
+Python, in this folder, with openvino, tokenizers and numpy alone:
+
+    import json, numpy, openvino, tokenizers
+    tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")
+    tokenizer.enable_truncation({max_length})
+    model = openvino.Core().compile_model("openvino_model.xml", "CPU")
+    found = tokenizer.encode({sample})
+    given = {{"input_ids": found.ids, "attention_mask": found.attention_mask, "token_type_ids": found.type_ids}}
+    feed = {{i.any_name: numpy.array([given[i.any_name]], dtype=numpy.int64) for i in model.inputs}}
+    logits = model(feed)[0]
+    print({answer})
 """
 
 
-def export_readme(target: Literal["onnx", "openvino"], has_int8: bool) -> str:
-    """Its text."""
-    if target == "openvino":
-        return _OPENVINO
-    return _ONNX.format(int8=', `onnx/model_quantized.onnx` the int8 one (`dtype: "q8"`)' if has_int8 else "")
+def export_readme(
+    source: ExportSource, name: str, target: Literal["onnx", "openvino"], check: "Check", has_int8: bool
+) -> str:
+    """Its text.
+
+    Args:
+        source: the model that was exported.
+        name: of the folder.
+        target: the runtime.
+        check: what the graph was checked on.
+        has_int8: whether there is an int8 copy.
+    """
+    task = source.task
+    kind = f"classes {', '.join(task.label_names)}" if task.label_names else "it gives a number"
+    return (_ONNX if target == "onnx" else _OPENVINO).format(
+        name=name,
+        what=(
+            f"A model for {task.name} ({kind}). It reads {' and '.join(task.text_columns)}, cut to "
+            f"{source.max_length} tokens. Its logits are PyTorch's within {check.largest_difference:.1g} on "
+            f"{check.rows:,} validation rows."
+        ),
+        positions=position_limit(source.model.config),
+        max_length=source.max_length,
+        sample='"a text"' if len(task.text_columns) == 1 else '"a text", "another text"',
+        answer='json.load(open("config.json"))["id2label"][str(logits[0].argmax())]'
+        if task.label_names
+        else "logits[0]",
+        int8=", `onnx/model_quantized.onnx` the int8 one" if has_int8 else "",
+        or_int8='  # or "onnx/model_quantized.onnx"' if has_int8 else "",
+        dtypes='"fp32" /* or "q8" */' if has_int8 else '"fp32"',
+    )

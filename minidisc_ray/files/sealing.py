@@ -13,6 +13,8 @@ def seal(folder: Path) -> None:
     """Write the seal of a folder that is complete, and have all of it on the disk."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / SEAL]
     for path in files:
+        # safetensors makes its files readable by their owner alone; who may read the folder may read its weights.
+        path.chmod(path.parent.stat().st_mode & 0o666)
         sync(path)
     entries = {path.relative_to(folder).as_posix(): entry_of(path) for path in files}
     (folder / SEAL).write_text(json.dumps({"files": entries}, indent=2) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """The README.md of a saved model's folder: what it is, and how it loads each way."""
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from minidisc_ray.models.families import family_of
 from minidisc_ray.models.pruned import structure_of
@@ -10,14 +10,16 @@ LOADING = """\
 With torch and transformers alone; this runs `modeling_minidisc.py`, so read it first:
 
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
-    model = AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=True)
-    tokenizer = AutoTokenizer.from_pretrained(FOLDER, trust_remote_code=True)
-    pipeline("text-classification", FOLDER, trust_remote_code=True)
+    place = "{place}"
+    classify = pipeline("text-classification", place, trust_remote_code=True)
+    print(classify("a text", truncation=True))
+    model = AutoModelForSequenceClassification.from_pretrained(place, trust_remote_code=True)
+    tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=True)
 
-With minidisc_ray, which knows the classes; nothing in this folder is run:
+With minidisc_ray, which knows the classes; nothing that lies beside the weights is run:
 
     import minidisc_ray
-    model = AutoModelForSequenceClassification.from_pretrained(FOLDER)
+    model = AutoModelForSequenceClassification.from_pretrained(place)
 
 Without either transformers stops, asks whether to run the custom code, or says that it does not recognise the model
 type: use one of the two ways above. `AutoModel` and `AutoModelForTokenClassification` load the same encoder.
@@ -27,19 +29,28 @@ LOADING_DENSE = """\
 With torch and transformers:
 
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
-    model = AutoModelForSequenceClassification.from_pretrained(FOLDER)
-    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
-    pipeline("text-classification", FOLDER)
+    place = "{place}"
+    classify = pipeline("text-classification", place)
+    print(classify("a text", truncation=True))
+    model = AutoModelForSequenceClassification.from_pretrained(place)
+    tokenizer = AutoTokenizer.from_pretrained(place)
 """
 
 _TEXT = """\
 # A pruned {family} model
 
 {percent}% of the encoder of the {family} model that it was cut from; by layer, heads: {heads}; feed-forward neurons:
-{neurons}. Its layers have sizes of their own, which transformers alone does not build, so `modeling_minidisc.py` lies
-beside the weights.
+{neurons}. {gives} Its layers have sizes of their own, which transformers alone does not build, so
+`modeling_minidisc.py` lies beside the weights.
 
 {loading}"""
+
+
+def gives(config: PreTrainedConfig) -> str:
+    """What a classifier answers, in a sentence."""
+    if config.problem_type == "regression":
+        return "It gives a number."
+    return f"Classes: {', '.join(str(name) for name in (config.id2label or {}).values())}."
 
 
 def folder_readme(model: PreTrainedModel) -> str | None:
@@ -52,5 +63,6 @@ def folder_readme(model: PreTrainedModel) -> str | None:
         percent=structure.scale_percent,
         heads=", ".join(map(str, structure.heads)),
         neurons=", ".join(map(str, structure.neurons)),
-        loading=LOADING,
+        gives=gives(model.config),
+        loading=LOADING.format(place="THIS FOLDER"),
     )

@@ -14,6 +14,21 @@ from minidisc_ray.run_files.family import FAMILY, INDEX, FamilyIndex, FamilySize
 from minidisc_ray.run_files.records import MODEL, StageRecord
 from minidisc_ray.schedules.plan import RaceStep, SandwichStep
 
+_README = """\
+# The nested family of {name}
+
+One set of weights that holds a model of every size below: each is a prefix of the next larger one, trained together
+with it, and cut out without training.
+
+| scale, % | parameters | {metric} on {rows:,} selection rows |
+|---|---|---|
+{lines}
+
+    minidisc extract RUN --scale PERCENT --output DIR
+
+or `minidisc_ray.open_family(RUN)[PERCENT]`. Loaded as it is, this folder is the largest size.
+"""
+
 
 def keep_family(prepared: PreparedRun, records: Sequence[StageRecord]) -> None:
     """Write the run's ``family/`` from the state that its first sandwich kept; nothing where it has no sandwich.
@@ -32,14 +47,24 @@ def keep_family(prepared: PreparedRun, records: Sequence[StageRecord]) -> None:
         return
     scales = tuple(sorted(record.selection_metrics, reverse=True))
     structures = structures_of(prepared, scales)
-    index = FamilyIndex(sizes=tuple(_size(prepared, structures[scale], record) for scale in scales))
+    sizes = tuple(_size(prepared, structures[scale], record) for scale in scales)
+    index = FamilyIndex(num_rows=len(prepared.selection), sizes=sizes)
     largest = cut(load_model(source), structures[scales[0]])
     save_model(
         largest,
         prepared.tokenizer,
         prepared.run_folder / FAMILY,
-        {INDEX: index.model_dump_json(indent=2) + "\n"},
+        {INDEX: index.model_dump_json(indent=2) + "\n", "README.md": _readme(prepared, index)},
     )
+
+
+def _readme(prepared: PreparedRun, index: FamilyIndex) -> str:
+    metric = prepared.task.primary_metric
+    lines = (
+        f"| {size.scale_percent} | {size.total_parameters:,} | {100 * size.metrics[metric]:.1f} |"
+        for size in index.sizes
+    )
+    return _README.format(name=prepared.name, metric=metric, rows=index.num_rows, lines="\n".join(lines))
 
 
 def _size(prepared: PreparedRun, structure: Structure, record: StageRecord) -> FamilySize:

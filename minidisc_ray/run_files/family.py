@@ -32,6 +32,7 @@ class FamilyIndex(Config):
     """Every size of a family, largest first."""
 
     schema_version: Literal[1] = 1
+    num_rows: int = Field(ge=1, description="Selection rows that the sizes were scored on.")
     sizes: tuple[FamilySize, ...] = Field(min_length=1)
 
 

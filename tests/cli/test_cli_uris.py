@@ -103,7 +103,9 @@ def test_a_family_in_a_bucket_is_opened_from_another_node(minidisc, bucket, tmp_
     mirroring._pusher.flush()
     uri = f"{bucket}/{prepared.name}"
     another_node(tmp_path, monkeypatch)
-    assert "30% of the encoder" in minidisc.well("extract", uri, "--scale", "30", "--output", tmp_path / "student-30")
+    assert "30% of the teacher's heads" in minidisc.well(
+        "extract", uri, "--scale", "30", "--output", tmp_path / "student-30"
+    )
     brought = {path.name for path in (tmp_path / "other-cache").rglob(f"{prepared.name}/*") if path.is_dir()}
     assert brought == {"family"}
     minidisc.well("push", uri, "--to", tmp_path / "pushed", "--repeats", "0")

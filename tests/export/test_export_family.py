@@ -86,7 +86,7 @@ def test_an_extracted_size_is_a_folder_like_any_students(minidisc, family, tmp_p
 
 
 def test_a_scale_that_is_not_in_the_family(minidisc, family, tmp_path):
-    with pytest.raises(UserError, match=r"--scale: 25 is not in the family of .*; it has 60, 30, 10"):
+    with pytest.raises(UserError, match=r"25% is not in the family of .*, which has 60%, 30%, 10%; take one"):
         api.extract(minidisc.run_folder, 25, tmp_path / "other")
     assert not (tmp_path / "other").exists()
     assert 25 not in family

@@ -151,7 +151,7 @@ def test_licences_are_no_part_of_what_a_run_is(tmp_path):
 
 
 def test_a_folder_that_exists(run, pushed):
-    with pytest.raises(UserError, match=r"--output: .*small-reviews exists; choose another name"):
+    with pytest.raises(UserError, match=r"--to: .*small-reviews exists; choose another name"):
         api.push(run, str(pushed), repeats=0)
 
 

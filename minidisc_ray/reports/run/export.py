@@ -6,13 +6,15 @@ from dataclasses import asdict
 import pandas as pd
 
 from minidisc_ray.export.exporting import ExportReport
-from minidisc_ray.export.speed import BATCH_ROWS, LENGTH
+from minidisc_ray.export.speed import BATCH_ROWS, SpeedRow
 from minidisc_ray.reports.comparison.columns import Column, Row, Section, records
 from minidisc_ray.reports.comparison.render import Format, written
 from minidisc_ray.reports.words import metric_title, number_text, ratio_text
 
 _MEASURED = "measured"
 _MEBIBYTE = 2**20
+# Less than this is within the noise of a machine.
+_NOTABLE = 1.05
 
 
 def export_sentences(report: ExportReport) -> list[str]:
@@ -24,9 +26,10 @@ def export_sentences(report: ExportReport) -> list[str]:
     ]
     if report.int8 is not None:
         drop, other = report.int8.drop, report.int8.other_drop
-        beside = "the other way does not work here" if other is None else f"the other way {_loses(other.points)} it"
+        way = "dynamic" if report.int8.kind == "static" else "static"
+        beside = f"{way} does not work here" if other is None else f"{way} {_loses(other.points)} it"
         sentences.append(
-            f"int8: {report.int8.kind}, {_loses(drop.points)} {report.metric}, with 95% probability it loses at most "
+            f"int8: {report.int8.kind}, {_loses(drop.points)} {report.metric}, and with 95% probability loses at most "
             f"{drop.bound:.2f}; {beside}"
         )
     if report.speed:
@@ -35,7 +38,7 @@ def export_sentences(report: ExportReport) -> list[str]:
 
 
 def advice(report: ExportReport) -> str:
-    """Where int8 is worth its name on this machine: at a batch where it is faster than float32 in the same runtime."""
+    """Where int8 is faster than float32 in the same runtime by more than noise, and where PyTorch is faster still."""
     found = {row.precision: row for row in report.speed if row.runtime == "ONNX Runtime" and row.status == _MEASURED}
     whole, small = found.get("float32"), found.get("int8")
     if whole is None or small is None:
@@ -45,11 +48,21 @@ def advice(report: ExportReport) -> str:
         f"{BATCH_ROWS} rows": (whole.p50_ms_32_rows or 0) / (small.p50_ms_32_rows or 1),
     }
     said = ", ".join(f"{ratio_text(ratio)} as fast as float32 at {batch}" for batch, ratio in ratios.items())
-    wins = [batch for batch, ratio in ratios.items() if ratio > 1]
+    wins = [batch for batch, ratio in ratios.items() if ratio >= _NOTABLE]
     size = f"{100 * (small.bytes or 0) / (whole.bytes or 1):.0f}% of its bytes"
-    if not wins:
-        return f"int8 is {said}, with {size}: use it where bytes count, not for speed on this machine"
-    return f"int8 is {said}, with {size}: recommended at {' and '.join(wins)} on this machine"
+    advised = f"recommended at {' and '.join(wins)}" if wins else "for its size, not for speed"
+    return f"int8 is {said}, with {size}: {advised} on this machine{_torch_is_faster(report, whole, small)}"
+
+
+def _torch_is_faster(report: ExportReport, whole: SpeedRow, small: SpeedRow) -> str:
+    """Where a copy in PyTorch beats both of ONNX Runtime's."""
+    torch_rows = [row for row in report.speed if row.runtime == "torch" and row.status == _MEASURED]
+    said = []
+    for batch, key in (("1 row", "p50_ms_1_row"), (f"{BATCH_ROWS} rows", "p50_ms_32_rows")):
+        fastest = min(torch_rows, key=lambda row: getattr(row, key), default=None)
+        if fastest is not None and _NOTABLE * getattr(fastest, key) < min(getattr(whole, key), getattr(small, key)):
+            said.append(f"{fastest.precision} in PyTorch is faster at {batch}")
+    return "".join(f"; {sentence}" for sentence in said)
 
 
 def render_speed(report: ExportReport, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
@@ -82,8 +95,9 @@ def _notes(report: ExportReport) -> list[str]:
     versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
     notes = [
         f"{report.threads} CPU thread{'s' if report.threads != 1 else ''}; {versions}.",
-        f"Latency: one forward pass over rows of up to {LENGTH} tokens without padding, {report.repeats} repeats, "
-        f"copies in turns. Rows/s of {BATCH_ROWS} rows at the median. MiB: weights or graph, config and tokenizer.",
+        f"Latency: one forward pass over rows of {report.length} tokens, none of them padding, {report.repeats} "
+        f"repeats, copies in turns. Rows/s of {BATCH_ROWS} rows at the median. MiB: weights or graph, config and "
+        "tokenizer.",
     ]
     return notes + [f"{row.runtime}, {row.precision}: {row.status}." for row in report.speed if row.status != _MEASURED]
 
