@@ -1,5 +1,6 @@
 """Finished models in other tools' forms: ONNX and OpenVINO, sizes of a nested family, a card, the hub."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import torch
 from minidisc_ray.api.recipes import Recipe, config_of
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import load_recipe
-from minidisc_ray.export.card import CardFacts
+from minidisc_ray.export.card import CardFacts, is_repository
 from minidisc_ray.export.exporting import ExportReport, Request, Target, export_model
 from minidisc_ray.export.family import Family
 from minidisc_ray.export.family import open_family as open_family_folder
-from minidisc_ray.export.folder import check_output
+from minidisc_ray.export.folder import check_output, output_path
 from minidisc_ray.export.graphs import require_extra
 from minidisc_ray.export.push import HUB, push_to_folder, push_to_hub
 from minidisc_ray.export.source import load_source
@@ -24,6 +25,8 @@ from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.run_files.family import FAMILY, FamilySize
 from minidisc_ray.run_files.mirrored import fetch_folders, fetch_models
 from minidisc_ray.run_files.result import load_result
+
+_LICENSES = ("teacher.license", "data.license")
 
 
 def export(
@@ -51,19 +54,21 @@ def export(
     Raises:
         UserError: if run, rows or packages are not there, the output is, or a copy does not pass its check.
     """
-    check_output(Path(output))
+    output = output_path(output)
+    check_output(output)
     if int8 and to != "onnx":
         raise UserError(f"--int8: {to} has no int8 copy here; use --to onnx, or leave --int8 out")
     if not max_drop >= 0:
         raise UserError(f"--max-drop: {max_drop:g} is not a number of points from 0")
     if repeats < 0:
         raise UserError(f"--repeats: {repeats} is below 0; use 20, or 0 to measure nothing")
-    if threads is not None and threads < 1:
-        raise UserError(f"--threads: {threads} is not above 0")
+    num_cpus = os.cpu_count() or 1
+    if threads is not None and not 1 <= threads <= num_cpus:
+        raise UserError(f"--threads: {threads} is not between 1 and {num_cpus}, the CPUs of this machine")
     require_extra(to)
     config = None if recipe is None else config_of(recipe, ())
     source = load_source(fetch_folders(run, "student"), config)
-    return export_model(source, Request(to, int8, max_drop, repeats, threads or torch.get_num_threads()), Path(output))
+    return export_model(source, Request(to, int8, max_drop, repeats, threads or torch.get_num_threads()), output)
 
 
 def open_family(run: str | Path) -> Family:
@@ -81,8 +86,9 @@ def extract(run: str | Path, scale_percent: int, output: str | Path) -> FamilySi
     Raises:
         UserError: if there is no family, it has no such size, or the output exists.
     """
-    check_output(Path(output))
-    return open_family(run).save(scale_percent, Path(output))
+    output = output_path(output)
+    check_output(output)
+    return open_family(run).save(scale_percent, output)
 
 
 def push(
@@ -98,7 +104,7 @@ def push(
     Args:
         run: its folder or URI.
         to: ``hub:NAME``, or a folder that is not there yet.
-        overrides: of the run's recipe, ``teacher.license=apache-2.0`` for one.
+        overrides: licences that the run's recipe does not give, ``teacher.license=apache-2.0`` for one.
         is_private: of a repository that is made.
         threads: CPU threads that speed is measured on; PyTorch's own number by default.
         repeats: timed passes of teacher and student; 0 measures none.
@@ -106,11 +112,17 @@ def push(
     Raises:
         UserError: if there is no finished run, the folder is there, or the hub refuses.
     """
-    if not to.startswith(HUB):
-        check_output(Path(to), "--to")
+    name = to[len(HUB) :] if to.lower().startswith(HUB) else None
+    if name is None:
+        check_output(output_path(to), "--to")
+    elif not is_repository(name):
+        raise UserError(f"--to: {to[:100]} is not a repository's name on the hub; use hub:NAME or hub:OWNER/NAME")
+    for override in overrides:
+        if override.partition("=")[0].strip() not in _LICENSES:
+            raise UserError(f"--set: {override[:100]} is not a licence; a card takes {' and '.join(_LICENSES)} alone")
     if repeats < 0:
         raise UserError(f"--repeats: {repeats} is below 0; use 20, or 0 to measure nothing")
-    folder = fetch_models(run)
+    folder = fetch_models(run).expanduser()
     result = load_result(folder)
     config = load_recipe(folder / "config.yaml", overrides)
     student = load_model(folder / "student")
@@ -124,9 +136,9 @@ def push(
         is_pruned=student.config.model_type.startswith(PRUNED_PREFIX),
         speed=_speed(folder, threads, repeats) if repeats else (),
     )
-    if to.startswith(HUB):
-        return push_to_hub(facts, to.removeprefix(HUB), is_private)
-    push_to_folder(facts, Path(to))
+    if name is not None:
+        return push_to_hub(facts, name, is_private)
+    push_to_folder(facts, output_path(to))
     return to
 
 

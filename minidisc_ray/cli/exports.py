@@ -34,6 +34,7 @@ def export(
             messages.print("exporting and checking; half a minute or so for a small model", soft_wrap=True)
         report = exports.export(run, output, to, int8, max_drop, recipe, threads, repeats)
     told = console if format_ == "table" else messages
+    told.print(printable(f"wrote {output}"), soft_wrap=True, highlight=False, markup=False)
     for sentence in export_sentences(report):
         told.print(printable(sentence), soft_wrap=True, highlight=False, markup=False)
     if report.speed:

@@ -1,14 +1,20 @@
 """The model card of a finished run's student, from what the run left: nothing in it is guessed."""
 
+import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.configs.data import FilesDataConfig, HubDataConfig
 from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.evaluation import Interval
 from minidisc_ray.export.interval import student_interval
 from minidisc_ray.inference.profile import BATCH_ROWS, TEACHER, ProfileRow
 from minidisc_ray.models.folder_readme import LOADING, LOADING_DENSE
@@ -53,26 +59,39 @@ def model_card(facts: CardFacts, name: str) -> ModelCard:
     Raises:
         UserError: if the run's answers are damaged.
     """
-    versions = (f"{key} {value}" for key, value in facts.result.versions.items())
-    card: ModelCard = ModelCard.from_template(
-        _card_data(facts, name),
-        template_path=str(_TEMPLATE),
-        name=name,
-        what=_what(facts),
-        table=[*_score_rows(facts), *_size_rows(facts), *_speed_rows(facts)],
-        notes=_notes(facts),
-        origin=_origin(facts),
-        loading=(LOADING if facts.is_pruned else LOADING_DENSE).format(place=name),
-        limits=_limits(facts.result),
-        versions=", ".join(versions),
-    )
+    versions = ", ".join(f"{key} {value}" for key, value in facts.result.versions.items())
+    interval = student_interval(facts.run_folder, facts.result)
+    try:
+        rows = [*_score_rows(facts, interval), *_size_rows(facts), *_speed_rows(facts)]
+        card: ModelCard = ModelCard.from_template(
+            _card_data(facts, name),
+            template_path=str(_TEMPLATE),
+            name=_line(name),
+            what=_line(_what(facts)),
+            table=[tuple(map(_line, row)) for row in rows],
+            notes=[_line(note) for note in _notes(facts)],
+            origin=[_line(entry) for entry in _origin(facts)],
+            loading=(LOADING if facts.is_pruned else LOADING_DENSE).format(place=name),
+            limits=[_line(limit) for limit in _limits(facts.result, interval)],
+            versions=_line(versions),
+        )
+    except (KeyError, ZeroDivisionError) as error:
+        raise UserError(
+            f"{facts.run_folder}: its result.json lacks what a card needs ({first_line(error)}); run its recipe again"
+        ) from error
     return card
+
+
+def _line(text: str) -> str:
+    """A text as one line of Markdown, in which names from elsewhere are nothing but names."""
+    plain = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\|\[\]*])", r"\\\1", plain)
 
 
 def _card_data(facts: CardFacts, name: str) -> ModelCardData:
     result, config = facts.result, facts.config
     teacher = config.teacher.path if isinstance(config.teacher, PretrainedTeacherConfig) else None
-    is_on_hub = teacher is not None and not Path(teacher).exists()
+    is_on_hub = teacher is not None and is_repository(teacher) and not Path(teacher).exists()
     data = config.data.path if isinstance(config.data, HubDataConfig) else None
     found = EvalResult(
         task_type="text-classification",
@@ -93,19 +112,27 @@ def _card_data(facts: CardFacts, name: str) -> ModelCardData:
     )
 
 
+def is_repository(name: str) -> bool:
+    """Whether a text has the form of a repository's name on the hub, which no absolute path has."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
 def _what(facts: CardFacts) -> str:
     result = facts.result
     share = 100 * result.student.encoder_parameters / result.teacher.encoder_parameters
     return (
         f"A text classifier for {result.task}, distilled from a larger one; its encoder's layers have {share:.0f}% of "
-        f"the teacher's parameters. {facts.gives} It reads {' and '.join(facts.text_columns)}, cut to {facts.max_length} "
-        "tokens."
+        f"the teacher's parameters. {facts.gives} It reads {' and '.join(facts.text_columns)}, cut to "
+        f"{facts.max_length} tokens."
     )
 
 
-def _score_rows(facts: CardFacts) -> list[tuple[str, str, str]]:
+def _score_rows(facts: CardFacts, interval: Interval | None) -> list[tuple[str, str, str]]:
     result, metric = facts.result, facts.result.primary_metric
-    interval = student_interval(facts.run_folder, result)
     own = _points(result.student.validation_metrics[metric])
     if interval is not None:
         own += f" (95% interval {_points(interval.low)} to {_points(interval.high)})"
@@ -117,7 +144,7 @@ def _score_rows(facts: CardFacts) -> list[tuple[str, str, str]]:
 
 def _size_rows(facts: CardFacts) -> list[tuple[str, str, str]]:
     student, teacher = facts.result.student, facts.result.teacher
-    weights = (facts.run_folder / "student" / "model.safetensors").stat().st_size
+    weights = sum(path.stat().st_size for path in (facts.run_folder / "student").glob("*.safetensors"))
     return [
         ("Parameters of the encoder's layers", f"{student.encoder_parameters:,}", f"{teacher.encoder_parameters:,}"),
         ("All parameters", f"{student.total_parameters:,}", f"{teacher.total_parameters:,}"),
@@ -168,16 +195,17 @@ def _origin(facts: CardFacts) -> list[str]:
     return [
         f"Teacher: {result.teacher_source}; licence: {getattr(config.teacher, 'license', None) or _NOT_STATED}.",
         f"Data: {rows}, {result.splits['train'].rows:,} training rows; licence: {data.license or _NOT_STATED}.",
-        f"Method: {result.label}, loss {result.objective}; from the teacher to models with {chain} of its attention heads "
-        "and feed-forward neurons." + (_MINIDISC if result.method == "minidisc" else ""),
+        f"Method: {result.label}, loss {result.objective}; from the teacher to models with {chain} of its attention "
+        "heads and feed-forward neurons." + (_MINIDISC if result.method == "minidisc" else ""),
         f"Cost, without the teacher's: {cost.device_hours:.3g} {cost.device_unit}, {teraflops:.3g} TFLOPs {kind}.",
         "Licence of this model: for its owner to state, as `license:` in the metadata above.",
     ]
 
 
-def _limits(result: RunResult) -> list[str]:
+def _limits(result: RunResult, interval: Interval | None) -> list[str]:
+    over_rows = "The interval is over validation rows alone: " if interval is not None else "It was scored once: "
     limits = [
-        "The interval is over validation rows alone: another seed, and other kinds of text, may give another score.",
+        f"{over_rows}another seed, and other kinds of text, may give another score.",
         "The student learned its teacher's mistakes too. Nothing but the metric above was checked.",
     ]
     if cut := sum(split.truncated_rows for split in result.splits.values()):

@@ -113,7 +113,7 @@ def export_model(source: ExportSource, request: Request, output: Path) -> Export
         tokenizer.save_pretrained(folder)
         report = ExportReport(
             target=request.target,
-            output=str(output),
+            output=output.name,
             metric=source.task.primary_metric,
             check=check,
             int8=int8,

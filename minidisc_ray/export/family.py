@@ -7,11 +7,15 @@ from transformers import PreTrainedModel
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import PretrainedTeacherConfig
+from minidisc_ray.core.flops import total_parameters
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.export.folder import check_output
+from minidisc_ray.export.folder import check_output, write_output
 from minidisc_ray.files.mirroring import place_of
-from minidisc_ray.models.checkpoint import load_model, save_model
+from minidisc_ray.files.sealing import seal
+from minidisc_ray.models.checkpoint import fill_folder, load_model
+from minidisc_ray.models.families import shape_of
 from minidisc_ray.models.loading import load_tokenizer
+from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut
 from minidisc_ray.run_files.family import FAMILY, FamilySize, read_index
 from minidisc_ray.run_files.result import load_result
@@ -26,11 +30,24 @@ class Family:
     """
 
     def __init__(self, folder: Path) -> None:
+        """Load the weights and the index of a family's folder.
+
+        Raises:
+            UserError: if either is damaged, or they do not fit each other.
+        """
         self._folder = folder
         self._largest = load_model(folder)
         index = read_index(folder)
         self.num_rows = index.num_rows
         self.sizes: dict[int, FamilySize] = {size.scale_percent: size for size in index.sizes}
+        whole, shape = structure_of(self._largest.config), shape_of(self._largest)
+        for size in index.sizes:
+            structure = _structure(size)
+            if not structure.is_within(whole) or total_parameters(shape, structure) != size.total_parameters:
+                raise UserError(
+                    f"{place_of(folder)}: the family is damaged (its index does not fit its weights at "
+                    f"{size.scale_percent}%); remove the run and run its recipe again"
+                )
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.sizes)
@@ -53,7 +70,7 @@ class Family:
                 f"{scale_percent}% is not in the family of {place_of(self._folder.parent)}, which has "
                 f"{', '.join(f'{scale}%' for scale in self.sizes)}; take one of these"
             )
-        return cut(self._largest, Structure(size.scale_percent, size.heads, size.neurons)).eval()
+        return cut(self._largest, _structure(size)).eval()
 
     def save(self, scale_percent: int, output: Path) -> FamilySize:
         """Write one size as a folder like any student's.
@@ -62,9 +79,18 @@ class Family:
             UserError: if the family has no such size, or the output exists.
         """
         check_output(output)
-        model = self[scale_percent]
-        save_model(model, load_tokenizer(PretrainedTeacherConfig(path=str(self._folder))), output)
+        model, tokenizer = self[scale_percent], load_tokenizer(PretrainedTeacherConfig(path=str(self._folder)))
+
+        def fill(folder: Path) -> None:
+            fill_folder(model, tokenizer, folder)
+            seal(folder)
+
+        write_output(output, fill)
         return self.sizes[scale_percent]
+
+
+def _structure(size: FamilySize) -> Structure:
+    return Structure(size.scale_percent, size.heads, size.neurons)
 
 
 def open_family(folder: Path) -> Family:

@@ -1,15 +1,22 @@
 """Folders for other tools: written beside their place, and renamed to it once they are whole."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig
 
 from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.files.mirroring import is_uri
 from minidisc_ray.files.writing import put_in_place, remove, temporary_beside
 from minidisc_ray.models.families import family_of
+
+
+def output_path(given: str | Path) -> Path:
+    """A place to write to, its home directory and dots resolved; a URI stays as it is."""
+    return Path(given) if is_uri(given) else Path(os.path.abspath(Path(given).expanduser()))  # noqa: PTH100 - no links
 
 
 def check_output(output: Path, option: str = "--output") -> None:
@@ -24,7 +31,11 @@ def check_output(output: Path, option: str = "--output") -> None:
     """
     if is_uri(output):
         raise UserError(f"{option}: {output} is a URI; give a folder on this machine, and copy it from there")
-    if output.is_symlink() or output.exists():
+    try:
+        is_there = output.is_symlink() or output.exists()
+    except OSError as error:
+        raise UserError(f"{option}: {output} is no place to write to ({error.strerror})") from error
+    if is_there:
         raise UserError(f"{option}: {output} exists; choose another name")
 
 
@@ -45,8 +56,9 @@ def write_output(output: Path, fill: Callable[[Path], Any], option: str = "--out
             path.chmod(path.stat().st_mode | (temporary.stat().st_mode & 0o666))
         put_in_place(temporary, output)
         return filled
-    except OSError as error:
-        raise UserError(f"{option}: {output} cannot be written ({error.strerror or first_line(error)})") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(f"{option}: {output} cannot be written ({reason})") from error
     finally:
         remove(temporary)
 

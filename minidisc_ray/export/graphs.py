@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-import importlib.util
+import importlib
 import io
 import logging
 import warnings
@@ -29,16 +29,19 @@ _SHORTEST = 2
 
 
 def require_extra(target: str) -> None:
-    """Refuse a target whose packages are not installed.
+    """Refuse a target whose packages are not installed, or do not work.
 
     Raises:
         UserError: naming the extra that installs them.
     """
-    missing = [name for name in EXTRAS[target] if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"--to: {target} needs {', '.join(missing)}, not installed here; pip install 'minidisc-ray[{target}]'"
-        )
+    for name in EXTRAS[target]:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(
+                f"--to: {target} needs {name}, which cannot be imported here ({first_line(error)}); pip install "
+                f"'minidisc-ray[{target}]'"
+            ) from error
 
 
 def onnx_graph(source: ExportSource) -> Any:
@@ -74,7 +77,11 @@ def save_openvino(source: ExportSource, path: Path) -> None:
     from transformers.exporters import OpenVINOConfig, OpenVINOExporter
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    openvino.save_model(_exported(OpenVINOExporter, OpenVINOConfig, source), str(path), compress_to_fp16=False)
+    program = _exported(OpenVINOExporter, OpenVINOConfig, source)
+    try:
+        openvino.save_model(program, str(path), compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(f"OpenVINO could not write it: {first_line(error)}") from error
 
 
 class _BiasAlone(nn.Module):

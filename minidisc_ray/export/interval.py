@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.core.task import Task
 from minidisc_ray.evaluation import Interval, LabelledRows, bootstrap, score
 from minidisc_ray.run_files.predictions import VALIDATION, predictions_path, read_predictions
@@ -21,6 +22,18 @@ def student_interval(run_folder: Path, result: RunResult) -> Interval | None:
     Raises:
         UserError: if they are damaged.
     """
+    try:
+        return _interval(run_folder, result)
+    except UserError:
+        raise
+    except (ValueError, IndexError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{predictions_path(run_folder).parent}: not this run's answers ({first_line(error)}); remove the run and "
+            "run its recipe again"
+        ) from error
+
+
+def _interval(run_folder: Path, result: RunResult) -> Interval | None:
     labels = _of_validation(read_predictions(predictions_path(run_folder)))
     point = result.student.validation_metrics[result.primary_metric]
     for path in sorted(predictions_path(run_folder).parent.glob("*.student.safetensors")):

@@ -10,7 +10,7 @@ from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.export.card import CardFacts, model_card
 from minidisc_ray.export.folder import check_output, write_output
-from minidisc_ray.models.checkpoint import load_model, quiet
+from minidisc_ray.models.checkpoint import fill_folder, load_model
 from minidisc_ray.models.loading import load_tokenizer
 
 HUB = "hub:"
@@ -62,7 +62,5 @@ def push_to_hub(facts: CardFacts, name: str, is_private: bool) -> str:
 def _fill(folder: Path, facts: CardFacts, name: str) -> None:
     student = facts.run_folder / "student"
     # Saved once more, not copied: students of older releases have no modelling file beside their weights.
-    with quiet():
-        load_model(student).save_pretrained(folder)
-    load_tokenizer(PretrainedTeacherConfig(path=str(student))).save_pretrained(folder)
-    model_card(facts, name).save(folder / "README.md")
+    tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(student)))
+    fill_folder(load_model(student), tokenizer, folder, {"README.md": str(model_card(facts, name))})

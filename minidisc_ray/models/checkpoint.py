@@ -45,17 +45,20 @@ def save_model(
     Raises:
         StorageError: if the storage does not come back in time.
     """
+    write_folder(folder, lambda temporary: fill_folder(model, tokenizer, temporary, texts))
 
-    def fill(temporary: Path) -> None:
-        with quiet():
-            model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        readme = folder_readme(model)
-        files = ({} if readme is None else {"README.md": readme}) | dict(texts or {})
-        for name, text in files.items():
-            (temporary / name).write_text(text, encoding="utf-8")
 
-    write_folder(folder, fill)
+def fill_folder(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, texts: Mapping[str, str] | None = None
+) -> None:
+    """Write what :func:`save_model` does into a folder that is there, without a seal."""
+    with quiet():
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    readme = folder_readme(model)
+    files = ({} if readme is None else {"README.md": readme}) | dict(texts or {})
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def note_inputs(config: PreTrainedConfig, columns: Sequence[str], max_length: int) -> None:

@@ -44,6 +44,9 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         # transformers makes up an empty vocabulary where a folder has none.
         raise UserError(f"{checkpoint.section}.path: {checkpoint.path} has no vocabulary (tokenizer.json or vocab.txt)")
+    if not checkpoint.trust_remote_code:
+        # Code that was not run here must not be named in what is saved from here.
+        tokenizer.init_kwargs.pop("auto_map", None)
     return tokenizer
 
 

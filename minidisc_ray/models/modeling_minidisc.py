@@ -97,7 +97,7 @@ class _PrunedConfig(PreTrainedConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Also of models that were saved when sizes were recorded in ``per_layer_config``."""
-        values = {"auto_map": auto_map_of(cls), **config_dict}
+        values = {**config_dict, "auto_map": auto_map_of(cls)}
         if by_layer := values.pop("per_layer_config", None):
             layout = DISTILBERT_LAYOUT if "n_layers" in values else BERT_LAYOUT
             layers = range(values.get("n_layers") or values["num_hidden_layers"])

@@ -5,9 +5,9 @@ be cut from it without training. Only MiniDisc trains one.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from minidisc_ray.configs.base import Config, UserError
 from minidisc_ray.files.mirroring import place_of
@@ -17,15 +17,20 @@ FAMILY = "family"
 INDEX = "family.json"
 
 
+_Count = Annotated[int, Field(ge=0, lt=2**40)]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_@ -]{1,80}$")]
+_Metric = Annotated[float, Field(ge=-1, le=1)]
+
+
 class FamilySize(Config):
     """One size: what it keeps of each layer, and how it did on the selection rows."""
 
     scale_percent: int = Field(ge=1, le=100)
-    metrics: dict[str, float] = Field(description="On the selection rows, of the kept state.")
-    heads: tuple[int, ...]
-    neurons: tuple[int, ...]
-    encoder_parameters: int
-    total_parameters: int
+    metrics: dict[_Name, _Metric] = Field(min_length=1, description="On the selection rows, of the kept state.")
+    heads: tuple[_Count, ...]
+    neurons: tuple[_Count, ...]
+    encoder_parameters: _Count
+    total_parameters: _Count
 
 
 class FamilyIndex(Config):
@@ -34,6 +39,13 @@ class FamilyIndex(Config):
     schema_version: Literal[1] = 1
     num_rows: int = Field(ge=1, description="Selection rows that the sizes were scored on.")
     sizes: tuple[FamilySize, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _falls(self) -> "FamilyIndex":
+        scales = [size.scale_percent for size in self.sizes]
+        if scales != sorted(set(scales), reverse=True):
+            raise ValueError(f"its scales are {scales}; each stands once, largest first")
+        return self
 
 
 def read_index(folder: Path) -> FamilyIndex:

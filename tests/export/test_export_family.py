@@ -1,5 +1,8 @@
 """The nested family of a run: every size as it is in the sandwich, kept by clean, absent where nothing was nested."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from pipeline_kit import prepared_run, random_teacher
@@ -9,6 +12,7 @@ from transformers import AutoModelForSequenceClassification
 import minidisc_ray
 from minidisc_ray import api
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.export import family as export_family
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.elastic import ElasticModel
 from minidisc_ray.models.forward import run_model
@@ -115,8 +119,6 @@ def test_a_run_that_is_not_finished(storage, teacher):
 
 @pytest.mark.parametrize("damage", ["index", "weights"])
 def test_a_damaged_family(minidisc, tmp_path, damage):
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(minidisc.run_folder, folder)
     name = "family.json" if damage == "index" else "model.safetensors"
@@ -139,3 +141,49 @@ def test_clean_keeps_it_unless_it_is_asked_for(tmp_path, teacher):
     with pytest.raises(UserError, match="its family is gone"):
         minidisc_ray.open_family(prepared.run_folder)
     assert load_result(prepared.run_folder).method == "minidisc"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"heads": [-1, -1]},
+        {"heads": [99, 99]},
+        {"heads": [1]},
+        {"neurons": [1, 1]},
+        {"scale_percent": 60},
+        {"metrics": {}},
+        {"metrics": {"accuracy": 55.0}},
+        {"total_parameters": -5},
+    ],
+)
+def test_an_index_that_does_not_fit_the_weights(minidisc, tmp_path, change):
+    shutil.copytree(minidisc.run_folder, tmp_path / "run")
+    (tmp_path / "run" / "family" / "seal.json").unlink()
+    path = tmp_path / "run" / "family" / "family.json"
+    index = json.loads(path.read_text())
+    index["sizes"][1] |= change
+    path.write_text(json.dumps(index))
+    with pytest.raises(UserError, match=r"the family is damaged|cannot be read as a family's index"):
+        minidisc_ray.open_family(tmp_path / "run")
+
+
+def test_what_appears_meanwhile_is_not_replaced(minidisc, tmp_path, monkeypatch):
+    output, whole = tmp_path / "out", export_family.load_tokenizer
+
+    def meanwhile(checkpoint):
+        output.mkdir()
+        (output / "precious.txt").touch()
+        return whole(checkpoint)
+
+    monkeypatch.setattr(export_family, "load_tokenizer", meanwhile)
+    with pytest.raises(UserError, match=r"--output: .*out exists"):
+        api.extract(minidisc.run_folder, 30, output)
+    assert [path.name for path in output.iterdir()] == ["precious.txt"]
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_places_that_cannot_be_written(minidisc, tmp_path):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file" / "x", tmp_path / ("n" * 300)):
+        with pytest.raises(UserError, match="--output: "):
+            api.extract(minidisc.run_folder, 30, place)

@@ -2,16 +2,20 @@
 
 import base64
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import huggingface_hub
+import numpy as np
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
 from pipeline_kit import prepared_run, random_teacher
+from safetensors.numpy import save_file
 from transformers import AutoModelForSequenceClassification
 
 from minidisc_ray import api
@@ -159,8 +163,6 @@ def test_a_teacher_that_is_gone_leaves_the_students_speed(tmp_path, tmp_path_fac
     prepared = prepared_run(tmp_path, "conventional", random_teacher(tmp_path_factory.mktemp("teacher")))
     run_in_process(prepared)
     clean(tmp_path)
-    import shutil
-
     shutil.rmtree(tmp_path / "_shared")
     api.push(prepared.run_folder, str(tmp_path / "student"), repeats=1)
     text = (tmp_path / "student" / "README.md").read_text(encoding="utf-8")
@@ -189,7 +191,7 @@ def test_a_hub_that_refuses(run, hub, status, said):
 
 
 def test_a_name_that_is_none(run, hub):
-    with pytest.raises(UserError, match=r"--to: hub:a/b/c is not a repository's name"):
+    with pytest.raises(UserError, match=r"--to: hub:a/b/c is not a repository's name on the hub; use hub:NAME"):
         api.push(run, "hub:a/b/c", repeats=0)
 
 
@@ -204,3 +206,51 @@ def test_a_hub_that_is_not_there(run, hub, monkeypatch):
 def test_a_run_that_is_not_finished(tmp_path):
     with pytest.raises(UserError, match=r"no result.json there; give the folder of a finished run"):
         api.push(tmp_path, str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("override", ["schedule.kind=maxidisc", "teacher.path=/else", "storage=/x", "teacher.license"])
+def test_nothing_but_licences_is_set(run, tmp_path, override):
+    said = "is not a licence|teacher.license"
+    with pytest.raises(UserError, match=said):
+        api.push(run, str(tmp_path / "out"), [override], repeats=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_from_elsewhere_are_nothing_but_names_in_a_card(run, tmp_path):
+    text = 'teacher.license="x | y\\n---\\n# big <script>alert(1)</script> [a](javascript:b)"'
+    api.push(run, str(tmp_path / "out"), [text], repeats=0)
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "<script>" not in card
+    assert "\n# big" not in card
+    assert "[a](" not in card
+    assert ModelCard(card).data.pipeline_tag == "text-classification"
+
+
+def test_a_teacher_on_another_machine_is_no_repository(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    path = yaml.safe_load(config.read_text())["teacher"]["path"]
+    config.write_text(config.read_text().replace(path, "/home/alice/private/teacher"))
+    api.push(tmp_path / "run", str(tmp_path / "out"), repeats=0)
+    assert "alice" not in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_code_that_a_student_names_is_not_named_in_what_is_pushed(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    (folder / "student" / "seal.json").unlink()
+    for name, key in (("config.json", "AutoModel"), ("tokenizer_config.json", "AutoTokenizer")):
+        path = folder / "student" / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {key: "someone/else--evil.M"}}))
+    api.push(folder, str(tmp_path / "out"), repeats=0)
+    assert not any(b"evil" in path.read_bytes() for path in (tmp_path / "out").iterdir())
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["auto_map"]["AutoModel"] == "modeling_minidisc.PrunedBertModel"
+
+
+@pytest.mark.parametrize("damage", [np.zeros((10, 2)), np.zeros(3), np.zeros((0, 2))])
+def test_damaged_answers(run, tmp_path, damage):
+    shutil.copytree(run, tmp_path / "run")
+    save_file({"validation/validation": damage}, tmp_path / "run" / "predictions" / "main.student.safetensors")
+    with pytest.raises(UserError, match="not this run's answers"):
+        api.push(tmp_path / "run", str(tmp_path / "out"), repeats=0)

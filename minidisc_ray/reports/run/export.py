@@ -21,7 +21,7 @@ def export_sentences(report: ExportReport) -> list[str]:
     """What was written and how it compares, a sentence each."""
     check = report.check
     sentences = [
-        f"wrote {report.output}: labels equal PyTorch's on {check.equal_labels:,} of {check.rows:,} validation rows, "
+        f"{report.output}: labels equal PyTorch's on {check.equal_labels:,} of {check.rows:,} validation rows, "
         f"largest difference of a logit {check.largest_difference:.1g}"
     ]
     if report.int8 is not None:
