@@ -5,7 +5,8 @@ N rows of a split, C outputs.
 
 import copy
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,16 @@ from minidisc_ray.export.quantization import Drop, Int8Copy, Int8Kind, int8_copi
 from minidisc_ray.export.readme import export_readme
 from minidisc_ray.export.runtimes import logits_over, onnx_forward, openvino_forward, torch_forward
 from minidisc_ray.export.source import ExportSource
-from minidisc_ray.export.speed import LENGTH, SpeedRow, measure, onnx_variants, torch_variants
+from minidisc_ray.export.speed import (
+    LENGTH,
+    MEASURED,
+    ONNX_RUNTIME,
+    Precision,
+    SpeedRow,
+    measure,
+    onnx_variants,
+    torch_variants,
+)
 
 Target = Literal["onnx", "openvino"]
 # Rounding apart the runtimes compute the same; a graph that is wrong is further off than this.
@@ -169,27 +179,46 @@ def _fill_onnx(
         return check, None, []
     work = folder / ".work"
     try:
-        kept, *others = int8_copies(graph, source, reference, work, request.num_threads)
-        _check_drop(kept, source, request)
-        quantized = kept.path.rename(path.with_name("model_quantized.onnx"))
-        speed = _speed(source, request, graph, {"float32": path, "int8": quantized}, work)
+        copies = int8_copies(graph, source, reference, work, request.num_threads)
+        passing = [copy for copy in copies if copy.drop.passes(request.max_drop)]
+        if not passing:
+            raise UserError(_refusal(copies[0], source, request))
+        files: dict[Precision, Path] = {"float32": path, **{_precision(copy.kind): copy.path for copy in copies}}
+        speed = _speed(source, request, graph, files, work)
+        kept = min(passing, key=lambda copy: _milliseconds(speed, copy.kind))
+        kept.path.rename(path.with_name("model_quantized.onnx"))
     finally:
         _remove_files(work)
-    return check, Int8Report(kept.kind, kept.drop, others[0].drop if others else None), speed
+    other = next((copy for copy in copies if copy is not kept), None)
+    report = Int8Report(kept.kind, kept.drop, None if other is None else other.drop)
+    return check, report, speed
 
 
-def _check_drop(kept: Int8Copy, source: ExportSource, request: Request) -> None:
-    if kept.drop.passes(request.max_drop):
-        return
-    raise UserError(
-        f"--int8: the better of two int8 copies ({kept.kind}) loses {kept.drop.points:.2f} points of "
+def _precision(kind: Int8Kind) -> Precision:
+    return "int8 dynamic" if kind == "dynamic" else "int8 static"
+
+
+def _milliseconds(speed: Sequence[SpeedRow], kind: Int8Kind) -> float:
+    """The geometric mean of a copy's medians at one row and at many; alike for all where nothing was measured."""
+    wanted = (ONNX_RUNTIME, _precision(kind), MEASURED)
+    row = next((row for row in speed if (row.runtime, row.precision, row.status) == wanted), None)
+    if row is None:
+        return math.inf
+    return math.sqrt((row.p50_ms_1_row or math.inf) * (row.p50_ms_32_rows or math.inf))
+
+
+def _refusal(best: Int8Copy, source: ExportSource, request: Request) -> str:
+    return (
+        f"--int8: the better of the int8 copies ({best.kind}) loses {best.drop.points:.2f} points of "
         f"{source.task.primary_metric} on {source.num_rows} validation rows, and with 95% probability at most "
-        f"{kept.drop.bound:.2f}; --max-drop {request.max_drop:g} allows a loss of {request.max_drop:g} with a bound of "
+        f"{best.drop.bound:.2f}; --max-drop {request.max_drop:g} allows a loss of {request.max_drop:g} with a bound of "
         f"{2 * request.max_drop:g}, so nothing was written; leave --int8 out, or allow more"
     )
 
 
-def _speed(source: ExportSource, request: Request, graph: Any, files: Mapping[Any, Path], work: Path) -> list[SpeedRow]:
+def _speed(
+    source: ExportSource, request: Request, graph: Any, files: Mapping[Precision, Path], work: Path
+) -> list[SpeedRow]:
     if not request.repeats:
         return []
     names = ("config.json", "tokenizer.json", "tokenizer_config.json")

@@ -25,7 +25,9 @@ from minidisc_ray.models.inference_cost import milliseconds_in_turns, random_inp
 
 BATCH_ROWS = 32
 LENGTH = 128
-Precision = Literal["float32", "float16", "int8"]
+ONNX_RUNTIME = "ONNX Runtime"
+MEASURED = "measured"
+Precision = Literal["float32", "float16", "int8", "int8 dynamic", "int8 static"]
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ def onnx_variants(
         path = files.get(precision) or _half(graph, folder)
         return onnx_forward(path, num_threads), path.stat().st_size + other_bytes
 
-    precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
-    return [_variant("ONNX Runtime", precision, source, made) for precision in precisions]
+    precisions: list[Precision] = ["float32", "float16", *(name for name in files if name != "float32")]
+    return [_variant(ONNX_RUNTIME, precision, source, made) for precision in precisions]
 
 
 def _variant(
@@ -126,7 +128,7 @@ def measure(
             SpeedRow(
                 variant.runtime,
                 variant.precision,
-                "measured",
+                MEASURED,
                 variant.bytes,
                 point,
                 p50,

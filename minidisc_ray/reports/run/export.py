@@ -6,12 +6,11 @@ from dataclasses import asdict
 import pandas as pd
 
 from minidisc_ray.export.exporting import ExportReport
-from minidisc_ray.export.speed import BATCH_ROWS, SpeedRow
+from minidisc_ray.export.speed import BATCH_ROWS, MEASURED, ONNX_RUNTIME, SpeedRow
 from minidisc_ray.reports.comparison.columns import Column, Row, Section, records
 from minidisc_ray.reports.comparison.render import Format, written
 from minidisc_ray.reports.words import metric_title, number_text, ratio_text
 
-_MEASURED = "measured"
 _MEBIBYTE = 2**20
 # Less than this is within the noise of a machine.
 _NOTABLE = 1.05
@@ -39,8 +38,8 @@ def export_sentences(report: ExportReport) -> list[str]:
 
 def advice(report: ExportReport) -> str:
     """Where int8 is faster than float32 in the same runtime by more than noise, and where PyTorch is faster still."""
-    found = {row.precision: row for row in report.speed if row.runtime == "ONNX Runtime" and row.status == _MEASURED}
-    whole, small = found.get("float32"), found.get("int8")
+    found = {str(row.precision): row for row in report.speed if (row.runtime, row.status) == (ONNX_RUNTIME, MEASURED)}
+    whole, small = found.get("float32"), found.get(f"int8 {report.int8.kind}" if report.int8 is not None else "")
     if whole is None or small is None:
         return "int8: not measured, so nothing is recommended"
     ratios = {
@@ -56,7 +55,7 @@ def advice(report: ExportReport) -> str:
 
 def _torch_is_faster(report: ExportReport, whole: SpeedRow, small: SpeedRow) -> str:
     """Where a copy in PyTorch beats both of ONNX Runtime's."""
-    torch_rows = [row for row in report.speed if row.runtime == "torch" and row.status == _MEASURED]
+    torch_rows = [row for row in report.speed if row.runtime == "torch" and row.status == MEASURED]
     said = []
     for batch, key in (("1 row", "p50_ms_1_row"), (f"{BATCH_ROWS} rows", "p50_ms_32_rows")):
         fastest = min(torch_rows, key=lambda row: getattr(row, key), default=None)
@@ -99,7 +98,7 @@ def _notes(report: ExportReport) -> list[str]:
         f"repeats, copies in turns. Rows/s of {BATCH_ROWS} rows at the median. MiB: weights or graph, config and "
         "tokenizer.",
     ]
-    return notes + [f"{row.runtime}, {row.precision}: {row.status}." for row in report.speed if row.status != _MEASURED]
+    return notes + [f"{row.runtime}, {row.precision}: {row.status}." for row in report.speed if row.status != MEASURED]
 
 
 def _loses(points: float) -> str:
