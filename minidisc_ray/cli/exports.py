@@ -33,10 +33,10 @@ def export(
         if messages.is_terminal:
             messages.print("exporting and checking; half a minute or so for a small model", soft_wrap=True)
         report = exports.export(run, output, to, int8, max_drop, recipe, threads, repeats)
-    told = console if format_ == "table" else messages
-    told.print(printable(f"wrote {output}"), soft_wrap=True, highlight=False, markup=False)
+    out = console if format_ == "table" else messages
+    out.print(printable(f"wrote {output}"), soft_wrap=True, highlight=False, markup=False)
     for sentence in export_sentences(report):
-        told.print(printable(sentence), soft_wrap=True, highlight=False, markup=False)
+        out.print(printable(sentence), soft_wrap=True, highlight=False, markup=False)
     if report.speed:
         print(render_speed(report, format_), end="")  # noqa: T201 - csv and json must not be wrapped
 

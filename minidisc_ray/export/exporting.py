@@ -148,7 +148,7 @@ def checked(source: ExportSource, reference: Mapping[str, np.ndarray], copied: M
     """Compare two models' logits by split, (N, C) each.
 
     Raises:
-        UserError: if they differ by more than rounding, or in a label that is no tie.
+        UserError: if they differ by more than rounding; labels that then differ are ties.
     """
     largest, equal = 0.0, 0
     for name, wanted in reference.items():
@@ -180,16 +180,16 @@ def _fill_onnx(
     work = folder / ".work"
     try:
         copies = int8_copies(graph, source, reference, work, request.num_threads)
-        passing = [copy for copy in copies if copy.drop.passes(request.max_drop)]
+        passing = [each for each in copies if each.drop.passes(request.max_drop)]
         if not passing:
             raise UserError(_refusal(copies[0], source, request))
-        files: dict[Precision, Path] = {"float32": path, **{_precision(copy.kind): copy.path for copy in copies}}
+        files: dict[Precision, Path] = {"float32": path, **{_precision(each.kind): each.path for each in copies}}
         speed = _speed(source, request, graph, files, work)
-        kept = min(passing, key=lambda copy: _milliseconds(speed, copy.kind))
+        kept = min(passing, key=lambda each: _milliseconds(speed, each.kind))
         kept.path.rename(path.with_name("model_quantized.onnx"))
     finally:
         _remove_files(work)
-    other = next((copy for copy in copies if copy is not kept), None)
+    other = next((each for each in copies if each is not kept), None)
     report = Int8Report(kept.kind, kept.drop, None if other is None else other.drop)
     return check, report, speed
 

@@ -106,7 +106,7 @@ def test_a_family_in_a_bucket_is_opened_from_another_node(minidisc, bucket, tmp_
     assert "30% of the teacher's heads" in minidisc.well(
         "extract", uri, "--scale", "30", "--output", tmp_path / "student-30"
     )
-    brought = {path.name for path in (tmp_path / "other-cache").rglob(f"{prepared.name}/*") if path.is_dir()}
-    assert brought == {"family"}
+    fetched = {path.name for path in (tmp_path / "other-cache").rglob(f"{prepared.name}/*") if path.is_dir()}
+    assert fetched == {"family"}
     minidisc.well("push", uri, "--to", tmp_path / "pushed", "--repeats", "0")
     assert (tmp_path / "pushed" / "README.md").is_file()

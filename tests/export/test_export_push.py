@@ -175,8 +175,8 @@ def test_the_hub_gets_every_file_and_no_file_holds_the_token(run, hub, capfd):
     assert hub.files["README.md"].startswith(b"---\n")
     assert hub.files["model.safetensors"] == (run / "student" / "model.safetensors").read_bytes()
     assert hub.tokens == {f"Bearer {TOKEN}"}
-    told = "".join(capfd.readouterr())
-    assert TOKEN not in told
+    printed = "".join(capfd.readouterr())
+    assert TOKEN not in printed
     assert not any(TOKEN.encode() in content for content in hub.files.values())
     assert not any(TOKEN in p.read_text(errors="ignore") for p in run.rglob("*") if p.is_file())
 

@@ -19,8 +19,9 @@ _NOTABLE = 1.05
 def export_sentences(report: ExportReport) -> list[str]:
     """What was written and how it compares, a sentence each."""
     check = report.check
+    answers = "values" if report.metric in ("spearman", "pearson") else "labels"
     sentences = [
-        f"{report.output}: labels equal PyTorch's on {check.equal_labels:,} of {check.rows:,} validation rows, "
+        f"{report.output}: {answers} equal PyTorch's on {check.equal_labels:,} of {check.rows:,} validation rows, "
         f"largest difference of a logit {check.largest_difference:.1g}"
     ]
     if report.int8 is not None:
