@@ -21,6 +21,7 @@ from minidisc_ray.export.speed import LENGTH
 from minidisc_ray.inference.profile import ProfileRow, profile_folder
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.folder_readme import gives
+from minidisc_ray.models.loading import position_limit
 from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.run_files.family import FAMILY, FamilySize
 from minidisc_ray.run_files.mirrored import fetch_folders, fetch_models
@@ -134,7 +135,7 @@ def push(
         text_columns=tuple(getattr(student.config, "minidisc_text_columns", None) or ("a text",)),
         max_length=config.data.max_length,
         is_pruned=student.config.model_type.startswith(PRUNED_PREFIX),
-        speed=_speed(folder, threads, repeats) if repeats else (),
+        speed=_speed(folder, threads, repeats, min(LENGTH, position_limit(student.config))) if repeats else (),
     )
     if name is not None:
         return push_to_hub(facts, name, is_private)
@@ -142,10 +143,10 @@ def push(
     return to
 
 
-def _speed(folder: Path, threads: int | None, repeats: int) -> list[ProfileRow]:
+def _speed(folder: Path, threads: int | None, repeats: int, length: int) -> list[ProfileRow]:
     """Student beside teacher on the CPU; the student alone where the teacher is gone."""
     try:
-        rows = profile_folder(folder, threads, repeats, LENGTH)
+        rows = profile_folder(folder, threads, repeats, length)
     except UserError:
-        rows = profile_folder(folder / "student", threads, repeats, LENGTH)
+        rows = profile_folder(folder / "student", threads, repeats, length)
     return [row for row in rows if row.device == "cpu"]

@@ -39,8 +39,9 @@ def push_to_hub(facts: CardFacts, name: str, is_private: bool) -> str:
         with tempfile.TemporaryDirectory(prefix="minidisc-push-") as temporary:
             folder = Path(temporary) / "student"
             folder.mkdir()
-            _fill(folder, facts, name)
+            # First, since the card says how to load it by its whole name, the owner's in front.
             repository = api.create_repo(name, private=is_private or None, exist_ok=True)
+            _fill(folder, facts, repository.repo_id)
             commit = api.upload_folder(
                 repo_id=repository.repo_id, folder_path=folder, commit_message="Student and model card"
             )

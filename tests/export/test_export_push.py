@@ -173,6 +173,7 @@ def test_the_hub_gets_every_file_and_no_file_holds_the_token(run, hub, capfd):
     assert api.push(run, "hub:student", repeats=0).endswith("/someone/student")
     assert set(hub.files) >= {"README.md", "config.json", "model.safetensors", "modeling_minidisc.py", "tokenizer.json"}
     assert hub.files["README.md"].startswith(b"---\n")
+    assert b'place = "someone/student"' in hub.files["README.md"]
     assert hub.files["model.safetensors"] == (run / "student" / "model.safetensors").read_bytes()
     assert hub.tokens == {f"Bearer {TOKEN}"}
     printed = "".join(capfd.readouterr())
