@@ -264,7 +264,7 @@ def timed(action: Callable[[], None]) -> float:
 
 
 def _ignore(done: int, count: int) -> None:
-    """Progress of a preparation that nobody watches."""
+    """Progress of a preparation that is not watched."""
 
 
 def _totals(batch: Batch) -> Totals:

@@ -24,7 +24,7 @@ class Attempt:
         status: ``finished``, ``failed``, ``interrupted``, or ``open`` where no end was written.
         number: the ordinal among the trial's attempts of that name, from 1.
         node: where its first worker ran; empty in ledgers of before it was written.
-        device_model: what exactly a device is; empty where nobody said.
+        device_model: what exactly a device is; empty where that is not known.
         safe_seconds: from the start to the last checkpoint; 0 without one.
         safe_step: the step of that checkpoint.
         energy_joules: of all its workers' devices; None where it was not measured.
@@ -72,7 +72,7 @@ def attempts_of(entries: Iterable[Entry]) -> list[Attempt]:
 
 
 def _attempt(start: Entry, lines: Sequence[Entry], ordinal: int) -> Attempt:
-    # Until its start was written down; in ledgers of before nobody said.
+    # Until its start was written down; older ledgers do not say.
     seconds = max(0.0, number_of(start.get("seconds")) or 0.0)
     status, closed_seconds = "open", 0.0
     safe: tuple[float, int | None] = (0.0, None)
@@ -115,7 +115,7 @@ def _attempt(start: Entry, lines: Sequence[Entry], ordinal: int) -> Attempt:
 
 
 def _seconds(start: Entry, line: Entry) -> float:
-    """From the start to a line: as its own process measured it, else by the clocks of whoever wrote the two."""
+    """From the start to a line: as its own process measured it, else by the writers' clocks."""
     measured = number_of(line.get("seconds"))
     return max(0.0, float(line["time"]) - float(start["time"]) if measured is None else measured)
 

@@ -69,7 +69,7 @@ def shares(attempts: Iterable[Attempt], live_at: float | None = None) -> list[Sh
 
     Args:
         attempts: of one ledger.
-        live_at: seconds since the epoch: what was heard of shortly before then and is still open has lost nothing yet.
+        live_at: seconds since the epoch: what is still open and beat shortly before then has lost nothing yet.
     """
     by_trial: dict[str, list[Attempt]] = {}
     for attempt in attempts:

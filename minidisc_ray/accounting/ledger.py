@@ -1,7 +1,7 @@
 """An append-only record of every attempt, the failed ones too: one JSON object a line.
 
 An attempt writes when it starts, now and then while it runs, what it has safe, and when it ends. One that was killed
-has no end of its own: whoever saw it die closes it, else its last beat stands for it. Seconds are seconds *held*,
+has no end of its own: the process that saw it die closes it, else its last beat does. Seconds are seconds *held*,
 by the clock that never goes back where the process that opened the attempt wrote the line.
 """
 
@@ -62,7 +62,7 @@ class Ledger:
         self._write(str(entry.get("event")), lambda: entry)
 
     def _write(self, event: str, entry_now: Callable[[], dict[str, Any]]) -> None:
-        # A beat comes again; whoever waited for the storage with it would beat no more.
+        # A beat comes again; a process that waited for the storage with it would beat no more.
         makes_file = event == "start" or (self._is_mirrored and self.segments.is_dir())
 
         def line() -> str:
@@ -94,7 +94,7 @@ class Ledger:
             started_at: since when, seconds since the epoch.
             node: where; by default this machine's name.
             device_model: what exactly a device is, for instance the processor's name.
-            process: number and start of the process that holds them on its node, for whoever may have to end it.
+            process: number and start of the process that holds them on its node, for a process that may have to end it.
         """
         # Before anything that may have to wait for the storage.
         now = time.time()
@@ -177,7 +177,7 @@ class Ledger:
         self.append({"attempt": attempt_id, "event": "close", "status": status, "time": known_at})
 
     def close_abandoned(self) -> None:
-        """Close what former drivers left open, each at its own last beat: nobody held anything in between.
+        """Close what former drivers left open, each at its own last beat: nothing was held in between.
 
         Only for a driver that has the run to itself, before it starts anything.
 
@@ -208,7 +208,7 @@ class Ledger:
         """
         attempt_id = self.start(kind, name, trial, devices, device_type, node=node, device_model=device_model)
         self.beat_while_open(attempt_id)
-        status = "interrupted"  # Ctrl-C, or a worker told to exit
+        status = "interrupted"  # Ctrl-C, or a worker that was asked to exit
         try:
             yield attempt_id
             status = "finished"
@@ -234,7 +234,7 @@ class Ledger:
         """Bring what other nodes wrote, for a ledger in a bucket.
 
         Raises:
-            StorageError: if it cannot be brought in time.
+            StorageError: if it cannot be downloaded in time.
         """
         if self._is_mirrored:
             download_folder(self.segments)
@@ -253,7 +253,7 @@ class Ledger:
 
     def _say(self, attempt_id: str, event: str, **more: Any) -> None:
         def now() -> dict[str, Any]:
-            # Whoever has to wait for the storage holds what it holds until then.
+            # A process that has to wait for the storage holds its devices until then.
             entry = {"attempt": attempt_id, "event": event, "time": round(time.time(), 3), **more}
             if attempt_id in _began:
                 entry["seconds"] = round(time.monotonic() - _began[attempt_id], 3)

@@ -1,4 +1,4 @@
-"""What was added to a ledger since it was looked at last, for whoever looks at a long one again and again."""
+"""What was added to a ledger since it was read last, for processes that read a long one again and again."""
 
 import json
 import os
@@ -50,7 +50,7 @@ class LedgerTail:
                 continue
             with open_regular(path) as file:
                 place = self._places.setdefault(path, _Place(0))
-                # One that was brought anew is another file each time, and goes on where the one before ended.
+                # One that was downloaded once more is another file each time, and goes on where the one before ended.
                 if place.offset > os.fstat(file.fileno()).st_size:
                     place = self._places[path] = _Place(0)
                 for line in _new_lines(file, place):

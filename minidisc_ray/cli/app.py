@@ -123,7 +123,7 @@ def plan(
 
         if messages.is_terminal:
             messages.print("timing a few real steps of every stage; about a minute or two", soft_wrap=True)
-        with when_stopped("an estimate keeps nothing, so the same command begins anew"):
+        with when_stopped("an estimate keeps nothing, so the same command begins again"):
             found = api.estimate(recipe, overrides)
         print(render_estimate(found, format_), end="")  # noqa: T201 - json must not be wrapped
         return
@@ -175,7 +175,7 @@ def study(
 ) -> None:
     """Run methods x tasks x scales x seeds as one experiment, and print one table in the paper's layout."""
     leaves = "nothing was started" if dry_run else _AFTER_RETRIES if retry_failed else GOES_ON
-    told = Console(stderr=True) if format_ in ("csv", "json") else console
+    out = Console(stderr=True) if format_ in ("csv", "json") else console
     with when_stopped(leaves):
         from minidisc_ray.api import studies
         from minidisc_ray.cli.display import show_study, watching_trials
@@ -183,13 +183,13 @@ def study(
 
         prepared = studies.prepare_study(file, set_ or [], budget, storage)
         cells = list(zip(prepared.cells, prepared.prepared, strict=True))
-        show_study(told, prepared.config, prepared.folder, cells, with_runs=dry_run)
+        show_study(out, prepared.config, prepared.folder, cells, with_runs=dry_run)
         if dry_run:
             return
-        with watching_trials(told) as watch:
+        with watching_trials(out) as watch:
             report = studies.run_study(prepared, watch, retry_failed)
     print(render_whole_study(report.table, report.findings, format_), end="")  # noqa: T201 - csv and json must not be wrapped
-    told.print(f"page: {report.page}", soft_wrap=True, highlight=False)
+    out.print(f"page: {report.page}", soft_wrap=True, highlight=False)
     for name, reason in report.table.failed.items():
         messages.print(printable(f"minidisc: {name} failed: {reason}"), soft_wrap=True, markup=False, highlight=False)
     if report.table.failed:
@@ -232,11 +232,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if ended.code == STOPPED:
             print_stopped()
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is printed
         if os.environ.get("MINIDISC_TRACEBACK"):
             sys.stderr.write(redact(traceback.format_exc()))
             sys.exit(1)
-        # As a user's mistake is told: in one line that can be printed, without secrets.
+        # As a user's mistake is printed: in one line that can be printed, without secrets.
         print_error(UserError(" ".join(str(error).split()) or type(error).__name__))
         messages.print("minidisc: set MINIDISC_TRACEBACK=1 to see where", soft_wrap=True)
         sys.exit(1)

@@ -109,15 +109,15 @@ def stop(
     with when_stopped("the request stays, and the run ends as soon as its driver sees it"):
         stopped = stop_driver(folder, name, wait_seconds)
     who = f": {stopped.driver.title}" if stopped.driver is not None else ""
-    told = {
+    said = {
         "stopped": f"stopped{who}; its own command again goes on where it stopped",
         "finished": f"finished before it could be stopped{who}",
         "not running": "not running",
         "still running": f"still running after {wait_seconds:g} s{who}; it stops as soon as it sees the request",
     }[stopped.outcome]
     if not stopped.seemed_alive:
-        told += ", but it was not heard of meanwhile, and may be gone"
-    console.print(printable(f"{stopped.folder.name}: {told}"), soft_wrap=True, highlight=False, markup=False)
+        said += ", but it gave no sign of life meanwhile, and may be gone"
+    console.print(printable(f"{stopped.folder.name}: {said}"), soft_wrap=True, highlight=False, markup=False)
     if stopped.outcome == "still running":
         raise typer.Exit(_STILL_RUNNING)
 

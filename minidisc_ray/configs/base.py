@@ -32,7 +32,7 @@ class Config(BaseModel):
 
 
 class UserError(ValueError):
-    """A user's mistake, told in one sentence: the key, the value, what is allowed, the next step.
+    """A user's mistake in one sentence: the key, the value, what is allowed, the next step.
 
     Whatever it quotes, it is one printable line of a length that can be read, and has no secret in it.
     """

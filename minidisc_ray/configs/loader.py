@@ -220,7 +220,7 @@ def _number(text: str) -> Any:
 
 
 def deep_copy(value: Any) -> Any:
-    """Mappings and lists anew, so that a change of one never shows in the other."""
+    """Copies of mappings and lists, so that a change of one never shows in the other."""
     if isinstance(value, Mapping):
         return {key: deep_copy(item) for key, item in value.items()}
     return [deep_copy(item) for item in value] if isinstance(value, list | tuple) else value

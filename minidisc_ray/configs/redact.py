@@ -102,7 +102,7 @@ class SecretsFilter(logging.Filter):
         return True
 
 
-# Whoever has read a config logs through it, and nobody runs anything without one.
+# Every process that has read a config logs through it, and nothing runs without one.
 logging.getLogger("minidisc_ray").addFilter(SecretsFilter())
 
 

@@ -248,7 +248,7 @@ class ConventionalConfig(_ScheduleConfig):
     def _match_is_spelled_out(self) -> "ConventionalConfig":
         missing = {"scales", "num_sampled"} - self.match.model_fields_set if self.match is not None else set()
         if missing:
-            # A default here would be another MiniDisc than the one beside it, and nobody would see it.
+            # A default here would be another MiniDisc than the one beside it, and that would go unseen.
             raise ValueError(
                 f"match.{min(missing)} is missing; write the scales and the num_sampled of the MiniDisc whose cost is "
                 "to be reached"

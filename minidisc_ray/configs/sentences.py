@@ -48,7 +48,7 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
             # Lists of YAML are tuples in a frozen config.
             reason = first["msg"][0].lower() + first["msg"][1:]
             text = f"{prefix}{short(value)} is not allowed; {reason.replace('tuple', 'list')}"
-    # A list whose only part is wrong is told to be too short as well.
+    # A list whose only part is wrong is reported as too short as well.
     more = sum(error["type"] != "too_short" for error in errors[1:])
     return text + (f" ({more} more mistake{'s' if more > 1 else ''} after this one)" if more else "")
 

@@ -42,7 +42,7 @@ class MLflowTrackingConfig(Config):
         if uri is None:
             return None
         try:
-            urlsplit(uri).port  # noqa: B018 - a port that is no number is told here
+            urlsplit(uri).port  # noqa: B018 - a port that is no number raises here
         except ValueError:
             # Without the value: it may hold a password.
             raise ValueError("not a URI; give a folder, file:///FOLDER, sqlite:///FILE or http://HOST:PORT") from None

@@ -48,7 +48,7 @@ class ComputeConfig(Config):
     max_cpus: float | None = Field(
         None, gt=0.0, le=1e6, description="CPUs that the run's trials never exceed together."
     )
-    max_gpus: float | None = Field(None, ge=0.0, le=1e6, description="GPUs likewise.")
+    max_gpus: float | None = Field(None, ge=0.0, le=1e6, description="GPUs, the same way.")
     priority: int = Field(
         0, ge=-100, le=100, description="Below that of another run that waits for room, this one starts no trial."
     )

@@ -1,4 +1,4 @@
-"""Which configs may stand at a key, and by which kinds they are told apart."""
+"""Which configs may stand at a key, and by which kinds they differ."""
 
 import types
 from collections.abc import Iterable, Sequence

@@ -131,7 +131,7 @@ def structure_of_layers(
 
     Args:
         heads: the ranking of the model taken from.
-        neurons: likewise.
+        neurons: the same of neurons.
         layers: those taken; their units compete with each other, not with those left out, so that the share kept of
             them is the width.
         width_percent: share kept of the taken layers' units.

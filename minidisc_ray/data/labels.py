@@ -24,7 +24,7 @@ class LabelError(ValueError):
         self.allowed = allowed
         self.row = row  # from 1, where a whole column was read
 
-    def told(self, row: int, where: str) -> str:
+    def sentence(self, row: int, where: str) -> str:
         """The mistake with its place."""
         return f"is {self.found} in row {row} of {where}; {self.allowed}"
 

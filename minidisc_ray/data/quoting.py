@@ -11,7 +11,7 @@ def cut(text: str, limit: int = _LIMIT) -> str:
 
 
 def quoted(value: object) -> str:
-    """The value as Python writes it, cut likewise."""
+    """The value as Python writes it, cut to the same length."""
     try:
         return cut(repr(value[:_LIMIT] if isinstance(value, str | bytes) and len(value) > _LIMIT else value))
     except (RecursionError, ValueError):

@@ -79,22 +79,22 @@ def load_splits(config: RunConfig) -> Splits:
         _check(rows, name, loaded.task)
     primary = next(iter(validation))
     if config.protocol == "paper":
-        selection, told = validation[primary], f"{primary} (paper protocol)"
+        selection, description = validation[primary], f"{primary} (paper protocol)"
     elif loaded.selection is not None:
-        selection, told = loaded.selection, str(loaded.selection_name)
+        selection, description = loaded.selection, str(loaded.selection_name)
     else:
         chosen = selection_indices(train, data.selection_fraction, data.selection_seed, loaded.task.is_regression)
         _check_share(train, len(chosen), config, loaded.task)
         whole = train
         selection = whole.take(chosen)
         train = whole.take(np.setdiff1d(np.arange(len(whole)), chosen))
-        told = f"a seeded {_share(data.selection_fraction)} of train"
+        description = f"a seeded {_share(data.selection_fraction)} of train"
         _check(train, "train, less selection,", loaded.task)
     _check(selection, "selection", loaded.task)
     task = dataclasses.replace(loaded.task, validation_splits=tuple(validation))
     scored = {f"validation/{name}": rows for name, rows in validation.items()}
     digest = _digest(task, {"train": train, "selection": selection, **scored}, loaded.test)
-    return Splits(task, train, selection, validation, loaded.test, digest, told, loaded.notes)
+    return Splits(task, train, selection, validation, loaded.test, digest, description, loaded.notes)
 
 
 def _load(config: RunConfig) -> _Loaded:

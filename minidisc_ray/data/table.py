@@ -74,9 +74,9 @@ def require_columns(wanted: Mapping[str, str], present: Sequence[str], key: str,
             continue
         alike = next((name for name in present if name.strip() == column.strip()), None)
         names = [cut(name) if alike is None else f'"{cut(name)}"' for name in present]
-        told = ", ".join(names[:_MAX_COLUMNS]) + (", ..." if len(names) > _MAX_COLUMNS else "")
+        listed = ", ".join(names[:_MAX_COLUMNS]) + (", ..." if len(names) > _MAX_COLUMNS else "")
         hint = "" if alike is None else f'; "{cut(alike)}" differs by blanks only, so remove them or name it so'
-        raise UserError(f'{key}: column "{cut(column)}" is not in {where}, which has: {told or "none"}{hint}')
+        raise UserError(f'{key}: column "{cut(column)}" is not in {where}, which has: {listed or "none"}{hint}')
 
 
 def refuse_repeated(names: Sequence[str], key: str, where: str) -> None:
@@ -136,7 +136,7 @@ def label_names_in(table: Table, label_column: str) -> tuple[str, ...]:
     try:
         return found_names(labels)
     except LabelError as error:
-        raise UserError(f'{table.key}: "{cut(label_column)}" {error.told(error.row, table.where)}') from None
+        raise UserError(f'{table.key}: "{cut(label_column)}" {error.sentence(error.row, table.where)}') from None
 
 
 def _require_rows(table: Table, labels: Sequence[Any]) -> None:
@@ -172,4 +172,4 @@ def _label(table: Table, row: int, value: Any, task: Task, code: Callable[[Any],
     try:
         return code(value)
     except LabelError as error:
-        raise UserError(f'{table.key}: "{cut(task.label_column)}" {error.told(row, table.where)}') from None
+        raise UserError(f'{table.key}: "{cut(task.label_column)}" {error.sentence(row, table.where)}') from None

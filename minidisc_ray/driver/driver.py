@@ -17,7 +17,7 @@ from minidisc_ray.files.writing import read_json
 
 DRIVER_FILE = ".driver.json"
 SECONDS_BETWEEN_BEATS = 5.0
-# Twelve beats: a file server that is slow for a while ends nobody's run.
+# Twelve beats: a file server that is slow for a while ends no run.
 EXPIRY_SECONDS = 60.0
 # What a date can be made of in every time zone: the year 9892 is the last one.
 _Time = Annotated[float, Field(ge=0.0, lt=2.5e11)]
@@ -94,9 +94,9 @@ def written_driver(folder: Path) -> Driver | None:
 
 
 def unreadable_driver(folder: Path) -> str | None:
-    """Why a folder's own file cannot be read though it is there, so that nobody can tell; None where that is not so.
+    """Why a folder's own file is there and cannot be read, so that its driver is unknown; None where that is not so.
 
-    What is damaged, or is no file, can be told: no driver wrote it.
+    A damaged file, or none, is no driver's: no driver wrote it.
     """
     try:
         read_regular(folder / DRIVER_FILE)
@@ -110,7 +110,7 @@ def unreadable_driver(folder: Path) -> str | None:
 def driver_of(folder: Path) -> Driver | None:
     """The driver that a folder may have; None if it has none, or one that is certainly gone.
 
-    The runs of a study name the study's file, the only one that is renewed; it tells when they were last heard of.
+    The runs of a study name the study's file, the only one that is renewed; it says when they last seemed alive.
     """
     found = written_driver(folder)
     if found is not None and found.beats_in is not None:
@@ -133,7 +133,7 @@ def life_of(driver: Driver) -> Literal["alive", "dead", "unknown"]:
         pass  # another user's
     start = process_start(driver.pid)
     if start and not driver.process_start:
-        # Any process may have the number; whoever beats is alive.
+        # Any process may have the number; one that renews its file is alive.
         return "unknown"
     is_other = bool(start) and start != driver.process_start
     return "dead" if is_other or start == _ZOMBIE else "alive"

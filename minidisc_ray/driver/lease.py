@@ -37,7 +37,7 @@ _LONGEST_NAME = 200
 
 
 class LeaseLostError(RuntimeError):
-    """Another driver took a run over, because this one was not heard of for too long."""
+    """Another driver took a run over, because this one did not renew its file for too long."""
 
 
 class Lease:
@@ -78,7 +78,7 @@ class Lease:
         except OSError as error:
             self._release(taken)
             raise UserError(f"storage: {unwritable(self.folder.parent, error)}") from error
-        # Whoever is addressed by an older request is gone.
+        # The driver that an older request was meant for is gone.
         download_file(self.folder / STOP_FILE)
         remove(self.folder / STOP_FILE)
         self._thread.start()
@@ -93,7 +93,7 @@ class Lease:
         if self._lost_to is not None:
             folder, driver = self._lost_to
             raise LeaseLostError(
-                f"{folder.name} was taken over by {driver.title}, since this process was not heard of for "
+                f"{folder.name} was taken over by {driver.title}, since this process gave no sign of life for "
                 f"{EXPIRY_SECONDS:g} s; it goes on there"
             )
         request = self.folder / STOP_FILE
@@ -118,14 +118,14 @@ class Lease:
                 continue
             with suppress(OSError):
                 remove(folder / DRIVER_FILE)
-                # A request that came too late is for nobody.
+                # A request that came too late has no driver to stop.
                 remove(folder / STOP_FILE)
                 # What was refused before it began leaves nothing.
                 folder.rmdir()
 
     def _beat(self) -> None:
         beat_at = time.time()
-        # Two that took over at the same moment are told apart soon: the file is the last one's.
+        # Of two that took over at the same moment the file soon shows one: the last.
         wait = min(1.0, self._seconds_between_beats)
         while not self._is_over.wait(wait):
             wait = self._seconds_between_beats
@@ -176,7 +176,7 @@ def _judge(folders: Sequence[Path], wait_seconds: float) -> dict[Path, Driver]:
     """The drivers that may be followed, by folder: those that did not renew their file while it was watched.
 
     Raises:
-        UserError: for the first one that lives, or of which nobody can tell.
+        UserError: for the first one that is alive, or may be.
     """
     for folder in folders:
         if (flaw := unreadable_driver(folder)) is not None:

@@ -43,7 +43,7 @@ from minidisc_ray.schedules.training import training_of
 from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
 from minidisc_ray.training.teacher_outputs import cache_limit_bytes, cached_bytes
 
-# Where an epoch is a single step, nobody sees it begin: forward, backward and the optimiser, in forward passes.
+# Where an epoch is a single step, its beginning is not seen: forward, backward and the optimiser, in forward passes.
 _PASSES_OF_STEP = 4
 
 

@@ -49,7 +49,7 @@ from minidisc_ray.training.workers import Workers
 
 # Samples are drawn from this many rows of a split: enough for its lengths, and read in seconds.
 _DRAWN_ROWS = 4096
-# The first one of a stage is not counted: nobody sees it begin.
+# The first one of a stage is not counted: its beginning is not seen.
 _MIN_STEPS, _MAX_STEPS = 3, 64
 _MIN_SCORED_ROWS = 64
 # A step's forward and backward pass cost three forward passes, and the rest of it (optimiser, dropout) a fourth.

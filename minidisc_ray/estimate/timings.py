@@ -18,7 +18,7 @@ class TimedStage(Config):
         scale_percent: of the model that it makes; 100 for the teacher, for importance and for a sandwich.
         seconds: of the whole stage.
         batches: of its steps, in order.
-        step_seconds: of every step but the first, whose beginning nobody sees.
+        step_seconds: of every step but the first, whose beginning is not seen.
         num_warm_up: how many of those are left out of averages.
         epoch_end_seconds: evaluation, checkpoints and the report to Ray.
         rows: the sample's rows in batches for evaluation, as the teacher's outputs are computed on them.

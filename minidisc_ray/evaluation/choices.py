@@ -131,7 +131,7 @@ def hindsight(
 
     A plain maximum is optimistic: the rows that pick the best student also score it, so its lead holds the luck of
     these rows, the more so the more students are near the top. An interval around that one student would take the
-    luck for skill. So each replicate picks the best anew on the rows it drew. That adds the luck of the draw once
+    luck for skill. So each replicate picks the best on the rows that it drew. That adds the luck of the draw once
     more, so the replicates lie above the point in turn: their lead (``Estimate.bias``) shows some of the point's
     optimism, by no means all. Read the interval as a ceiling, and ``regret`` for what a choice costs.
 

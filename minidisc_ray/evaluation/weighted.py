@@ -43,7 +43,7 @@ class LabelledRows:
         selection_split: str = "selection",
         scored_splits: Sequence[str] | None = None,
     ) -> None:
-        """Take the labels; students are compared on the task's primary validation set unless told otherwise.
+        """Take the labels; students are compared on the task's primary validation set by default.
 
         Raises:
             ValueError: if a split has no rows, a label is no class or value of the task, or a scored split is missing.

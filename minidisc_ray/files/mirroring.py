@@ -2,7 +2,7 @@
 
 All other code works on paths. A path below the mirrors tells its URI by itself, so any process may be given it; between
 nodes the URI is handed on (:func:`place_of`), since homes differ. What the writers of :mod:`minidisc_ray.files.writing`
-put under a mirror is published by them; nothing is brought here unless it is asked for.
+put under a mirror is published by them; nothing is downloaded unless it is asked for.
 """
 
 import math
@@ -75,7 +75,7 @@ def upload(path: Path) -> None:
 
 
 def upload_later(path: Path) -> None:
-    """Likewise, by a thread of its own within some seconds; for what is written again and again."""
+    """Upload by a thread of its own within some seconds; for what is written again and again."""
     if is_mirrored(path):
         _pusher.add(path)
 
@@ -100,7 +100,7 @@ def download_folder(folder: Path, wanted: Callable[[str], bool] = lambda _: True
     Args:
         folder: of a mirror; nothing happens to another one.
         wanted: whether to bring a file, by its name relative to the folder.
-        is_exclusive: nobody else works on it, so what is here and not there goes.
+        is_exclusive: no other process works on it, so what is here and not there goes.
     """
     if (found := _remote_of(folder)) is None:
         return
@@ -113,12 +113,12 @@ def download_folder(folder: Path, wanted: Callable[[str], bool] = lambda _: True
         if not any(name.startswith(prefix) and not is_whole(content) for prefix, content in seals.items())
     }
     same = [prefix for prefix, content in seals.items() if content == _content(folder / prefix / SEAL)]
-    brought = [name for name, entry in there.items() if not _is_here(folder, name, entry, same)]
-    for name in brought:
+    downloaded = [name for name, entry in there.items() if not _is_here(folder, name, entry, same)]
+    for name in downloaded:
         _download(remote, base, folder, name, there[name])
     for prefix in seals:
         sealed = [name for name in there if name.startswith(prefix)]
-        if any(name.startswith(prefix) for name in brought) and check_seal(folder / prefix) is not None:
+        if any(name.startswith(prefix) for name in downloaded) and check_seal(folder / prefix) is not None:
             logger.warning("%s: came damaged and is fetched again", place_of(folder / prefix))
             for name in sealed:
                 _download(remote, base, folder, name, there[name])
@@ -179,7 +179,7 @@ def _remote_of(path: Path) -> tuple[Remote, str] | None:
 
 
 def _is_as_sent(path: Path, entry: Entry) -> bool:
-    """Whether a file without a seal was brought here as it is there now, or is progress that was not sent yet."""
+    """Whether a file without a seal was downloaded as it is there now, or is progress that was not sent yet."""
     try:
         found = path.stat()
     except OSError:

@@ -42,7 +42,7 @@ class StorageError(OSError):
 
 
 class _Storage:
-    """The storage of the run that this process works on; outside of runs nobody waits."""
+    """The storage of the run that this process works on; outside of runs nothing waits."""
 
     root: Path | None = None
     patience_seconds: float = 0.0
@@ -116,7 +116,7 @@ def unwritable(root: Path, error: OSError) -> str:
 
 
 def reason_of(error: OSError) -> str:
-    """What the system says, without the advice that a :class:`StorageError` has for whoever runs something."""
+    """What the system says, without the advice that a :class:`StorageError` has for users who run something."""
     if isinstance(error, StorageError) and error.errno is not None:
         return _reason(error.errno)
     return error.strerror or str(error)

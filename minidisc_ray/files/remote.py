@@ -25,7 +25,7 @@ _CHUNK_BYTES = 8 * 2**20
 _CONNECT_SECONDS, _REQUEST_SECONDS = 5.0, 60.0
 # Google's client tries again by itself for so long; after that the patience with storages begins, which is ours.
 _RETRY_SECONDS = 2.0
-# The same rules as for a file system: what may pass is waited for, what is refused is told.
+# The same rules as for a file system: what may pass is waited for, what is refused is an error.
 _MAY_PASS = re.compile(
     r"NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|REQUEST_TIMEOUT|THROTTLING|curlCode"
     r"|HTTP status 5\d\d|HTTP status 429|UNAVAILABLE|DEADLINE_EXCEEDED|Retry policy exhausted",
@@ -43,7 +43,7 @@ _REASONS = (
     ),
     (
         re.compile(r"INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|EXPIRED_TOKEN|INVALID_CLIENT_TOKEN_ID"),
-        "the credentials are not accepted; set those of the environment anew (AWS_*, GOOGLE_*)",
+        "the credentials are not accepted; set those of the environment again (AWS_*, GOOGLE_*)",
     ),
     (
         re.compile(r"ACCESS_DENIED|HTTP status 40[13]|PERMISSION_DENIED|UNAUTHENTICATED"),

@@ -100,7 +100,7 @@ def append_line(path: Path, line: str | Callable[[], str], makes_file: bool = Tr
 
     Args:
         path: of the file.
-        line: without its end; or what makes it, anew at each try.
+        line: without its end; or what makes it, called at each try.
         makes_file: whether it may be the first one.
         is_vital: whether it is waited for, and on the disk, before this returns; else one try must do.
 

@@ -78,7 +78,7 @@ def load_model(folder: str | Path) -> PreTrainedModel:
     try:
         is_model = (Path(folder) / "config.json").is_file()
     except OSError as error:
-        # A storage that is away for a moment is nobody's mistake.
+        # A storage that is away for a moment is not the user's mistake.
         if error.errno in TRANSIENT:
             raise
         raise UserError(
@@ -93,7 +93,7 @@ def load_model(folder: str | Path) -> PreTrainedModel:
         )
     try:
         with quiet():
-            model, told = AutoModelForSequenceClassification.from_pretrained(
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
     except Exception as error:
@@ -101,11 +101,11 @@ def load_model(folder: str | Path) -> PreTrainedModel:
         if "ignore_mismatched_sizes" in reason:
             reason = "its weights are not of the sizes that its config.json tells"
         raise UserError(f"{place}: the model could not be loaded ({reason[:200]})") from error
-    if told["missing_keys"]:
+    if loading["missing_keys"]:
         raise UserError(
-            f"{place}: not a trained classifier that fits its config.json: {len(told['missing_keys'])} weights are "
-            f"missing, {min(map(str, told['missing_keys']))} for one"
+            f"{place}: not a trained classifier that fits its config.json: {len(loading['missing_keys'])} weights are "
+            f"missing, {min(map(str, loading['missing_keys']))} for one"
         )
-    if (flaw := unused_flaw(model.config, set(model.state_dict()), told["unexpected_keys"], "teacher")) is not None:
+    if (flaw := unused_flaw(model.config, set(model.state_dict()), loading["unexpected_keys"], "teacher")) is not None:
         raise UserError(f"{place}: the model {flaw}")
     return model

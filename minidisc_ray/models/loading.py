@@ -51,7 +51,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
 
 
 def is_fine_tuned(checkpoint: Checkpoint) -> bool:
-    """Whether a checkpoint's head is used as it is: told by the recipe, else by its being a classifier.
+    """Whether a checkpoint's head is used as it is: as the recipe says, else if it is a classifier's.
 
     Raises:
         UserError: if the config cannot be loaded.
@@ -129,7 +129,7 @@ def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: boo
     """
     with quiet():
         try:
-            model, told = AutoModelForSequenceClassification.from_pretrained(
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
                 checkpoint.path,
                 config=config,
                 revision=checkpoint.revision,
@@ -143,7 +143,7 @@ def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: boo
             raise UserError(
                 f"{checkpoint.section}.path: the weights of {checkpoint.path} could not be loaded ({first_line(error)})"
             ) from error
-    random = {str(key) for key in told["missing_keys"]} | {str(entry[0]) for entry in told["mismatched_keys"]}
+    random = {str(key) for key in loading["missing_keys"]} | {str(entry[0]) for entry in loading["mismatched_keys"]}
     wrong = sorted(key for key in random if not (new_head and _is_of_head(key)))
     if wrong:
         hint = f"; a checkpoint without a trained head needs {checkpoint.section}.fine_tuned=false"
@@ -151,7 +151,7 @@ def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: boo
             f"{checkpoint.section}.path: the weights of {checkpoint.path} do not fit its config.json: {len(wrong)} are "
             f"missing or of another shape, {wrong[0]} for one{hint if _is_of_head(wrong[0]) else ''}"
         )
-    if flaw := unused_flaw(model.config, set(model.state_dict()), told["unexpected_keys"], checkpoint.section):
+    if flaw := unused_flaw(model.config, set(model.state_dict()), loading["unexpected_keys"], checkpoint.section):
         raise UserError(f"{checkpoint.section}.path: {checkpoint.path} {flaw}")
     if new_head and not {name for name, _ in model.named_parameters() if _is_classifier(name)} <= random:
         _draw_classifier(model, seed)
@@ -256,7 +256,7 @@ def check_classes(config: PreTrainedConfig, task: Task, where: str) -> None:
 
 
 def _check_place(checkpoint: Checkpoint) -> None:
-    """A path that looks like a folder and is none would be asked of the hub, with an answer that helps nobody."""
+    """A path that looks like a folder and is none would be asked of the hub, whose answer would not help."""
     looks_like_a_folder = checkpoint.path.startswith(("/", "./", "../", "~")) or checkpoint.path.count("/") > 1
     if not checkpoint.path.strip() or (looks_like_a_folder and not Path(checkpoint.path).is_dir()):
         raise UserError(

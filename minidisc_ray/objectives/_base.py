@@ -60,8 +60,8 @@ class Objective(nn.Module, ABC):
 
         Args:
             student: what :meth:`needs` asks of it, and logits, (B, C).
-            teacher: likewise, detached; None if nothing is asked of it.
-            batch: the rows; padding is told by its mask, (B, L).
+            teacher: the same of the teacher, detached; None if nothing is asked of it.
+            batch: the rows; its mask, (B, L), marks padding.
             totals: rows and tokens of the whole step.
         """
 

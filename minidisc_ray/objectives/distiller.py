@@ -33,7 +33,7 @@ _MEASURES = {
     "pkd": token_pkd,
     "ce": soft_cross_entropy,
 }
-# One pair of rows has no third to be told apart from; the bound needs three.
+# One pair of rows has no third to differ from; the bound needs three.
 _FEWEST_ROWS = 3
 
 

@@ -58,7 +58,7 @@ def trial_records(prepared: PreparedRun, records: Records, verdicts: Mapping[str
 
 
 def cost_record(prepared: PreparedRun, records: Records) -> CostRecord:
-    """What every stage held and computed, shared ones too, whoever ran them."""
+    """What every stage held and computed, shared ones too, whichever run made them."""
     ledger = Ledger(prepared.run_folder / "ledger.jsonl")
     attempts = ledger.attempts()
     made = held_by_stage(attempts)

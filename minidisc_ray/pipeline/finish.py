@@ -82,7 +82,7 @@ def is_trial_finished(prepared: PreparedRun, trial: Trial) -> bool:
 def is_finished(prepared: PreparedRun) -> bool:
     """Whether the run has its result, all its trials finished.
 
-    A damaged result or student does not count, and is made anew.
+    A damaged result or student does not count, and is made once more.
     """
     try:
         result = load_result(prepared.run_folder)

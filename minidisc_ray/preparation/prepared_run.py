@@ -135,7 +135,7 @@ class PreparedRun:
         return self.shape if self.checkpoint_student is None else self.checkpoint_student.shape
 
     def expected_shape(self, stage: str) -> EncoderShape:
-        """Likewise of the models that a stage trains."""
+        """The same of the models that a stage trains."""
         return self.student_shape if stage in (STUDENT, FIRST_STUDENT) else self.shape
 
     @property
@@ -144,7 +144,7 @@ class PreparedRun:
         return kept_layers(self.config, self.shape)
 
     def expected_structure(self, trial: Trial, step: DistilStep) -> Structure:
-        """Of the model that a step of a trial makes, likewise of the right size for counting."""
+        """Of the model that a step of a trial makes, of the right size for counting."""
         if step.makes_student and self.checkpoint_student is not None:
             return self.checkpoint_student.structure
         if step.continues is not None:

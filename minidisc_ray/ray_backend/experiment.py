@@ -46,7 +46,7 @@ class _QueueSearcher(Searcher):
         self.titles: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune writes its searcher down to restore it; the queue stays here, and is made anew from records.
+        # Tune writes its searcher down to restore it; the queue stays here, and is made from records.
         return {"titles": dict(self.titles)}
 
     def suggest(self, trial_id: str) -> Any:
@@ -133,7 +133,7 @@ class _EndTuneWhenStopped(tune.Callback):
 class _TuneErrors(tune.Callback):
     """Reads what Tune says killed a trial, and keeps Tune from loading the pickle of it that it wrote to the storage.
 
-    Whoever can write there could have put another one in its place.
+    Anyone who can write there could have put another one in its place.
     """
 
     def __init__(self) -> None:

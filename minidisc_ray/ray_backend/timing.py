@@ -78,17 +78,17 @@ def _measure(found: Alternatives, storage: Path, at_once: int, budget_seconds: f
         "ledger": str(folder / _LEDGER),
     }
     started_at = time.perf_counter()
-    told = _fit(here, settings, folder)
+    timed = _fit(here, settings, folder)
     seconds = time.perf_counter() - started_at
-    timings = Timings.model_validate(told["timings"])
+    timings = Timings.model_validate(timed["timings"])
     held = sum(attempt.seconds for attempt in Ledger(folder / _LEDGER).attempts())
-    startup = max(0.0, held - told["seconds"])
+    startup = max(0.0, held - timed["seconds"])
     trials = max(len(other.plan.trials) for other in found.runs.values())
     overheads = Overheads(
         job_seconds=max(0.0, seconds - held),
         startup_seconds=startup,
         sweep_seconds=startup,
-        trial_seconds=told["prepare_seconds"],
+        trial_seconds=timed["prepare_seconds"],
         at_once=at_once,
     )
     copies = min(at_once, trials)
@@ -113,12 +113,12 @@ def _fit(prepared: PreparedRun, settings: Settings, folder: Path) -> dict[str, A
         ),
     )
     try:
-        told = trainer.fit().return_value
+        timed = trainer.fit().return_value
     except (TrainingFailedError, ray.exceptions.RayActorError) as error:
         raise TrainingError(f"timing failed: {last_line(str(error))}") from error
-    if "failure" in told:
-        raise TrainingError(f"timing failed: {told['failure']}")
-    return dict(told)
+    if "failure" in timed:
+        raise TrainingError(f"timing failed: {timed['failure']}")
+    return dict(timed)
 
 
 def _time_on_worker(settings: Settings) -> dict[str, Any]:

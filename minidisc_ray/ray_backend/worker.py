@@ -1,4 +1,4 @@
-"""What runs on a worker: steps of a plan, whoever started the process."""
+"""What runs on a worker: steps of a plan, whatever started the process."""
 
 import logging
 import sys

@@ -15,7 +15,7 @@ _METHODS = {
     "minidisc": "MiniDisc",
     "maxidisc": "MaxiDisc",
 }
-# Beyond these a number's zeros tell nobody anything.
+# Beyond these a number's zeros say nothing.
 _EXPONENT_BELOW, _EXPONENT_ABOVE = 1e-9, 1e18
 # Those whose model between teacher and student is given by the recipe.
 FIXED_METHODS = ("sparse_teacher", "assistant", "law")

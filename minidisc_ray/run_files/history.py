@@ -1,4 +1,4 @@
-"""``history/TRIAL.jsonl`` in a run directory: every epoch as it went, for what is told of the run elsewhere."""
+"""``history/TRIAL.jsonl`` in a run directory: every epoch as it went, for reports and trackers."""
 
 import json
 import time

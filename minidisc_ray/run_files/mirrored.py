@@ -1,4 +1,4 @@
-"""Runs that are kept in a bucket: what is brought to this node, and when. Nothing here happens to a local storage.
+"""Runs that are kept in a bucket: what is downloaded to this node, and when. Nothing here happens to a local storage.
 
 The driver decides from records, results and ledgers, and brings no model but the one that it hands out; a worker brings
 what its own trial goes on from.
@@ -77,7 +77,7 @@ def fetch_run(folder: Path, is_exclusive: bool = False) -> None:
         is_exclusive: this driver alone works on it, so what was never sent is forgotten.
 
     Raises:
-        UserError: if it cannot be brought.
+        UserError: if it cannot be downloaded.
     """
     try:
         download_folder(folder, lambda name: _is_small(name) and not name.startswith(_NOT_OF_DRIVER), is_exclusive)

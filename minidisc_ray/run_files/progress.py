@@ -42,7 +42,7 @@ Watch = Callable[[Sequence[Progress]], None]
 def write_progress(run_folder: Path, progress: Progress) -> None:
     """Replace a trial's progress file; a reader never sees half of it.
 
-    It is for whoever looks, so nothing waits for it: while the storage is away or full, what it last said stays.
+    It only informs, so nothing waits for it: while the storage is away or full, what it last said stays.
     """
     path = run_folder / "progress" / f"{progress.trial}.json"
     temporary = temporary_beside(path)
@@ -114,5 +114,5 @@ def mark_stopped(run_folder: Path) -> None:
 
 
 def is_stale(progress: Progress, seconds: float = 60.0) -> bool:
-    """Whether a trial that calls itself running has not been heard of for a while."""
+    """Whether a trial that calls itself running has given no sign of life for a while."""
     return progress.status == "running" and time.time() - progress.updated_at > seconds

@@ -89,7 +89,7 @@ def read_record(folder: Path, verify: bool = True) -> StageRecord | None:
 
 
 def find_finished(folder: Path, left: str = MODEL) -> StageRecord | None:
-    """Likewise, but None also where what the stage has to leave is gone: for who needs it next."""
+    """A stage's record; None also where what the stage has to leave is gone, so that a later one could not use it."""
     return read_record(folder) if is_there(folder / left) else None
 
 

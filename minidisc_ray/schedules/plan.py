@@ -26,7 +26,7 @@ class TeacherStep:
 
 @dataclass(frozen=True)
 class ImportanceStep:
-    """Importance of heads and neurons; shared likewise."""
+    """Importance of heads and neurons; shared between runs too."""
 
     name: str = "importance"
 

@@ -40,7 +40,7 @@ class Answers:
     Attributes:
         student: that the run kept.
         trials: of a run that tried every scale in full: the assistant's scale percent -> its trial; else empty.
-        teacher: likewise, where its answers were kept.
+        teacher: what the teacher answered, where that was kept.
     """
 
     student: Predictions

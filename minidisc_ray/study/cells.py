@@ -47,7 +47,7 @@ def study_folder(storage: str | Path, study: StudyConfig) -> Path:
 def read_outcomes(cells: Sequence[Cell], names: Sequence[str]) -> list[Outcome]:
     """What the storage says of each cell's run; reads result.json or failure.json and starts nothing.
 
-    A result that cannot be read, or is another run's, counts as a failure and is told as one.
+    A result that cannot be read, or is another run's, counts as a failure.
 
     Args:
         cells: of a study.

@@ -108,7 +108,7 @@ class Findings:
 def findings_of(runs: Sequence[FinishedRun], resampling: Resampling | None = None) -> Findings:
     """All that the finished runs of a study allow to say.
 
-    Runs that kept no answers, or damaged ones, are left out and told.
+    Runs that kept no answers, or damaged ones, are left out, and named.
 
     Args:
         runs: in the order of the study.
@@ -148,7 +148,7 @@ def _averaged(groups: Sequence[RunGroup], find: Callable[[RunGroup], _Found]) ->
 
 
 def _seeds(estimate: Estimate) -> tuple[int, ...]:
-    """Of one task's estimate: what was drawn from is told as the rows' fingerprint and the seeds."""
+    """Of one task's estimate: the rows' fingerprint and the seeds say what was drawn from."""
     ((_, *seeds),) = estimate.drawn_from
     return tuple(seeds)
 

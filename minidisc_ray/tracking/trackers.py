@@ -78,7 +78,7 @@ def _send_run(track: MLflowTrackingConfig, prepared: PreparedRun, result: RunRes
 
 
 def _forget(client: Any, prepared: PreparedRun) -> None:
-    """Remove what this very run folder told before; somebody else's run may have the same name."""
+    """Remove what this very run folder logged before; another user's run may have the same name."""
     known = read_json(prepared.run_folder / _FILE)
     if not isinstance(known, dict) or not {"run_id", "experiment_id"} <= known.keys():
         return

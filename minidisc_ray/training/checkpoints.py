@@ -122,7 +122,7 @@ class Checkpoints:
     def _best_weights(
         self, checkpoint: Checkpoint, source: str, trained: Mapping[str, nn.Parameter]
     ) -> Mapping[str, Tensor]:
-        """The weights of a state's best epoch; its own, which nobody asks for, where no epoch is over."""
+        """The weights of a state's best epoch; its own, which is not asked for, where no epoch is over."""
         state = checkpoint.state
         if state.best_epoch == 0:
             return checkpoint.weights

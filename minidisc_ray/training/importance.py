@@ -161,7 +161,7 @@ def measure_importance(
         task: gives the loss on labels, which is summed over rows.
         pad_token_id: fills rows up to the longest of their batch.
         workers: each takes every n-th batch; sums are over all.
-        on_batch: told the batches done and their number.
+        on_batch: called with the batches done and their number.
     """
     model = model.eval().requires_grad_(False).to(workers.device)
     shape, structure = shape_of(model), structure_of(model.config)

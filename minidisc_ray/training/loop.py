@@ -52,7 +52,7 @@ def train(
         training: the stage's config.
         seed: of row order and dropout.
         folder: of the stage, whose name it has; holds its checkpoints.
-        observer: told of every step and epoch.
+        observer: called at every step and epoch.
 
     Raises:
         TrainingError: if a gradient is not finite.

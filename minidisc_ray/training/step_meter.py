@@ -115,7 +115,7 @@ class _DeviceMemory:
 
 
 class _ResidentMemory:
-    """Resident pages of this process, which Linux alone lets one measure the peak of anew."""
+    """Resident pages of this process, whose peak Linux alone lets one reset and measure."""
 
     def __init__(self) -> None:
         self._before: int | None = None

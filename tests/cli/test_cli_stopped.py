@@ -42,7 +42,7 @@ def recipe(tmp_path):
             minidisc_ray.api,
             "estimate",
             ("plan", "--estimate"),
-            "minidisc: stopped; an estimate keeps nothing, so the same command begins anew\n",
+            "minidisc: stopped; an estimate keeps nothing, so the same command begins again\n",
         ),
     ],
 )

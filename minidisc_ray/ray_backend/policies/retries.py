@@ -28,7 +28,7 @@ _WORDS = re.compile(
     r"allocate memory|start new thread|gloo|nccl|connection (closed|reset|refused)|broken pipe|socket|timed out", re.I
 )
 
-# A spot node that is taken away is nobody's fault, yet a trial that only ever loses its node must end some time.
+# A spot node that is taken away is no fault of the trial, yet a trial that only ever loses its node must end some time.
 _PREEMPTIONS_FOR_EACH_FAILURE = 10
 _LONGEST_WAIT_SECONDS = 300.0
 
@@ -76,7 +76,7 @@ class RetryPolicy:
 
     @property
     def max_preemptions(self) -> int:
-        """Times that a worker may be told to leave before that counts as failing."""
+        """Times that a worker may be asked to leave before that counts as failing."""
         return self.max_failures * _PREEMPTIONS_FOR_EACH_FAILURE
 
     @property

@@ -24,7 +24,7 @@ _NAMESPACE = b"minidisc"
 _PREFIX = b"sweep:"
 _SECONDS_BETWEEN_POSTS = 1.0
 _EXPIRY_SECONDS = 15.0
-# Entries of killed drivers are removed by whoever sees them, long after they have ceased to count.
+# Entries of killed drivers are removed by any driver that sees them, long after they have ceased to count.
 _REMOVAL_SECONDS = 120.0
 
 
@@ -64,7 +64,7 @@ def waiting_trials(ready: int, asked_for: int, holding: int, at_once: int) -> in
         ready: that have not been handed out, and need nothing that is not finished.
         asked_for: that have been handed out, those that hold their resources included.
         holding: that hold their resources.
-        at_once: the most that this sweep may have out, by its own caps: what those hold back waits for nobody.
+        at_once: the most that this sweep may have out, by its own caps: what those hold back waits for no other sweep.
     """
     return max(0, asked_for - holding) + min(ready, max(0, at_once - asked_for))
 
@@ -162,7 +162,7 @@ class Turn:
         others: dict[str, Sweep] = {}
         beats: dict[str, int] = {}
         for key, text in self._table.entries().items():
-            # What another release wrote, or nobody of ours, holds nobody back.
+            # What another release wrote, or another program, holds no sweep back.
             with suppress(KeyError, TypeError, ValueError):
                 entry = json.loads(text)
                 numbers = (int(entry[name]) for name in ("priority", "waiting", "holding"))
@@ -196,7 +196,7 @@ class Turn:
 
 
 def standing(queue: ItemQueue, at_once: int) -> tuple[int, int]:
-    """How many trials of a queue wait for room, and how many hold their resources: those that were heard of."""
+    """How many trials of a queue wait for room, and how many hold their resources: of live ones."""
     out = queue.running()
     holding = 0
     for item in out:
@@ -218,7 +218,7 @@ def sharing_cluster(name: str, priority: int) -> Iterator[Turn]:
 
     def exchange() -> None:
         while True:
-            # The control store may be away for a moment; then nobody's turn changes.
+            # The control store may be away for a moment; then no turn changes.
             with suppress(Exception):
                 turn.exchange()
             if is_over.wait(_SECONDS_BETWEEN_POSTS):

@@ -24,7 +24,7 @@ SECONDS_BETWEEN_LOOKS = 2.0
 
 @dataclass
 class _Held:
-    """An open hold: whose, how often it was heard of, and when last, by this process's own clock."""
+    """An open hold: whose, how many beats it gave, and when the last, by this process's own clock."""
 
     ledger: Ledger
     trial: str

@@ -1,4 +1,4 @@
-"""A worker's process that is told to leave: it writes a checkpoint and goes, and what hangs is made to go."""
+"""A worker's process that is asked to leave: it writes a checkpoint and goes, and what hangs is made to go."""
 
 import faulthandler
 import os

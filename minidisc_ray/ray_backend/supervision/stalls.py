@@ -19,7 +19,7 @@ from minidisc_ray.driver.driver import process_start
 from minidisc_ray.files.writing import read_json, write_json
 from minidisc_ray.run_files.progress import Progress
 
-# As Ray has them; a file may say anything. Nothing but f is nobody's.
+# As Ray has them; a file may say anything. Nothing but f is no actor's.
 _NODE_ID = re.compile(r"(?!f{56})[0-9a-f]{56}")
 # The worker's own watch comes first: it leaves a traceback.
 MARGIN_SECONDS = 10.0

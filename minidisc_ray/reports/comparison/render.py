@@ -53,8 +53,8 @@ def written(
 def csv_text(frame: pd.DataFrame) -> str:
     """A frame as CSV; a text that a spreadsheet would take for a formula stands behind an apostrophe.
 
-    So it is shown, not run, by whoever opens the file. Numbers stay as they are, negative ones too; json has every
-    text as it was given.
+    So a program that opens the file shows it, and does not run it. Numbers stay as they are, negative ones too; json
+    has every text as it was given.
     """
     texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     shown = frame.assign(**{name: frame[name].map(csv_cell, na_action="ignore") for name in texts})

@@ -157,7 +157,7 @@ def _ltsd_run(run: RunResult, of_task: list[RunResult]) -> RunResult | None:
     if run.objective == LTSD:
         return run
     found = [other for other in of_task if other.objective == LTSD and likeness(other) == likeness(run)]
-    # Of several recipes nobody can say which one is meant.
+    # Of several recipes it is unknown which one is meant.
     return found[0] if len(found) == 1 else None
 
 

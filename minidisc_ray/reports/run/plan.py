@@ -140,7 +140,7 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
         elif isinstance(step, SandwichStep):
             sandwich = expected_sandwich(plan, trial, step)
             if sandwich.trained is None:
-                which = f"{sandwich.num_trained} of {_percents(sandwich.scales)}, drawn anew at each step"
+                which = f"{sandwich.num_trained} of {_percents(sandwich.scales)}, drawn again at each step"
             elif len(sandwich.trained) == len(sandwich.scales):
                 which = f"{_percents(sandwich.trained)}, every scale"
             else:

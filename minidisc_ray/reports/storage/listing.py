@@ -18,7 +18,7 @@ from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.plan import MAIN_TRIAL
 
 State = Literal["finished", "running", "waiting", "interrupted", "stale", "failed", "not begun", "damaged"]
-# Any of these makes a folder a run's, so that one that has lost the others is told and not hidden.
+# Any of these makes a folder a run's, so that one that has lost the others is listed and not hidden.
 _RUN_FILES = ("identity.json", "config.yaml", "result.json", "ledger.jsonl", "progress")
 _STUDY_FILES = ("study.yaml", "study.json", "ray", ".driver.json")
 
@@ -30,7 +30,7 @@ class Listed:
     Attributes:
         name: of its folder.
         kind: a study's own numbers are those of its runs, which have lines of their own.
-        state: ``waiting`` has a driver and has not begun; ``stale`` calls itself running and is not heard of.
+        state: ``waiting`` has a driver and has not begun; ``stale`` calls itself running and gives no sign of life.
         method: the schedule's kind.
         metric: the student's on the validation rows; of a run that is not finished, its best on the selection rows.
         device_hours: held by its stages so far, teacher fine-tuning apart as in results.
@@ -167,7 +167,7 @@ def _state(statuses: Sequence[RunStatus], driver: Driver | None) -> State:
 
 
 def _facts(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run was told to do, from its identity; of JSON and not of YAML, which takes fifty times as long."""
+    """What a run was to do, from its identity; of JSON and not of YAML, which takes fifty times as long."""
 
     def part(key: str) -> Mapping[str, Any]:
         found = identity.get(key)

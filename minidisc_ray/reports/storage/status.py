@@ -116,12 +116,12 @@ def _is_run(folder: Path) -> bool:
 
 
 def look_at(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
-    """Where one run stands, trial by trial, and the result of a finished one; damaged files are told as such."""
+    """Where one run stands, trial by trial, and the result of a finished one; damaged files are named as such."""
     live = _progress(folder)
     finished_at = written_at(folder / "result.json")
     if finished_at is not None:
         result = _result(folder)
-        # A run that was started anew over an older result is live again.
+        # A run that was started again over an older result is live.
         started_anew = any(entry.status == "running" and entry.updated_at > finished_at for entry in live)
         if result is not None and not started_anew:
             return [_finished(folder.name, result, finished_at)], result
@@ -135,7 +135,7 @@ def look_at(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
     progress = folder / "progress"
     if progress.is_file() or any(progress.glob("*.json")):
         return [_without_progress(folder.name, "stale", "its progress cannot be read", changed_at)], None
-    # It may be long in a queue: only what has begun and is no longer heard of is stale.
+    # It may be long in a queue: only what has begun and gives no sign of life any more is stale.
     return [_without_progress(folder.name, "waiting", "not begun", changed_at)], None
 
 

@@ -35,7 +35,7 @@ class StudyRow:
         average: the flat mean over columns.
         macs_at_128: multiply-adds of one row of 128 tokens, what the papers print as FLOPs.
         device_hours_ratio: to the conventional run of the same teacher, task, scale and seed.
-        training_flops_ratio: likewise.
+        training_flops_ratio: the same of training FLOPs.
         printed: the paper's figures by column, metrics in percent; empty where they are not shown.
         runs: the names of those that are finished.
     """
