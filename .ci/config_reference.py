@@ -64,8 +64,9 @@ def _sections(root: type[BaseModel]) -> Iterator[str]:
 def _table(model: type[BaseModel]) -> str:
     lines = ["| key | takes | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        meaning = _one_line(field.description or "")
-        lines.append(f"| `{name}` | {_cell(_takes(field))} | {_default(field)} | {_cell(meaning)} |")
+        takes = _takes(field)
+        meaning = _one_line(field.description or ("its tables follow" if "section" in takes else ""))
+        lines.append(f"| `{name}` | {_cell(takes)} | {_default(field)} | {_cell(meaning)} |")
     return "\n".join(lines)
 
 
