@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 pairs, rows, student, *folders = json.load(open(sys.argv[1]))
+torch.set_num_threads(1)
 found = {}
 for folder in folders:
     model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True).eval()
