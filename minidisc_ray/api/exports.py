@@ -14,7 +14,7 @@ from minidisc_ray.export.exporting import ExportReport, Request, Target, export_
 from minidisc_ray.export.family import Family
 from minidisc_ray.export.family import open_family as open_family_folder
 from minidisc_ray.export.folder import check_output, output_path
-from minidisc_ray.export.graphs import require_extra
+from minidisc_ray.export.graphs import EXTRAS, require_extra
 from minidisc_ray.export.push import HUB, push_to_folder, push_to_hub
 from minidisc_ray.export.source import load_source
 from minidisc_ray.export.speed import LENGTH
@@ -57,6 +57,8 @@ def export(
     """
     output = output_path(output)
     check_output(output)
+    if to not in EXTRAS:
+        raise UserError(f"--to: {to} is no target; use {' or '.join(EXTRAS)}")
     if int8 and to != "onnx":
         raise UserError(f"--int8: {to} has no int8 copy here; use --to onnx, or leave --int8 out")
     if not max_drop >= 0:

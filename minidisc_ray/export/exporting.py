@@ -6,6 +6,7 @@ N rows of a split, C outputs.
 import copy
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -188,7 +189,7 @@ def _fill_onnx(
         kept = min(passing, key=lambda each: _milliseconds(speed, each.kind))
         kept.path.rename(path.with_name("model_quantized.onnx"))
     finally:
-        _remove_files(work)
+        shutil.rmtree(work, ignore_errors=True)
     other = next((each for each in copies if each is not kept), None)
     report = Int8Report(kept.kind, kept.drop, None if other is None else other.drop)
     return check, report, speed
@@ -226,10 +227,3 @@ def _speed(
     variants = torch_variants(source, other_bytes)
     variants += onnx_variants(source, files, graph, work, other_bytes, request.num_threads)
     return measure(source, variants, request.repeats, request.num_threads)
-
-
-def _remove_files(folder: Path) -> None:
-    for path in folder.glob("*"):
-        path.unlink()
-    if folder.is_dir():
-        folder.rmdir()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,9 @@ def write_output(output: Path, fill: Callable[[Path], Any], option: str = "--out
         filled = fill(temporary)
         check_output(output, option)
         for path in temporary.rglob("*"):
-            # safetensors makes its files readable by their owner alone.
-            path.chmod(path.stat().st_mode | (temporary.stat().st_mode & 0o666))
+            # safetensors makes its files readable by their owner alone; some mounts know no modes.
+            with suppress(OSError):
+                path.chmod(path.stat().st_mode | (temporary.stat().st_mode & 0o666))
         put_in_place(temporary, output)
         return filled
     except (OSError, SafetensorError) as error:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from minidisc_ray.files.digests import SEAL, entry_of
@@ -13,8 +14,9 @@ def seal(folder: Path) -> None:
     """Write the seal of a folder that is complete, and have all of it on the disk."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / SEAL]
     for path in files:
-        # safetensors makes its files readable by their owner alone; who may read the folder may read its weights.
-        path.chmod(path.parent.stat().st_mode & 0o666)
+        # safetensors makes its files readable by their owner alone; some mounted buckets know no modes.
+        with suppress(OSError):
+            path.chmod(path.parent.stat().st_mode & 0o666)
         sync(path)
     entries = {path.relative_to(folder).as_posix(): entry_of(path) for path in files}
     (folder / SEAL).write_text(json.dumps({"files": entries}, indent=2) + "\n", encoding="utf-8")

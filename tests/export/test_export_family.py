@@ -85,6 +85,13 @@ def test_an_extracted_size_is_a_folder_like_any_students(minidisc, family, tmp_p
         assert torch.equal(whole.get_parameter(name), parameter)
     names = {path.name for path in (tmp_path / "student-30").iterdir()}
     assert names == {path.name for path in (minidisc.run_folder / "student").iterdir()}
+    modes = {
+        path.stat().st_mode & 0o777
+        for folder in (tmp_path / "student-30", minidisc.run_folder / "student")
+        for path in folder.iterdir()
+        if path.is_file()
+    }
+    assert len(modes) == 1, "others may read the weights as they may the config"
     with pytest.raises(UserError, match=r"--output: .*student-30 exists; choose another name"):
         api.extract(minidisc.run_folder, 30, tmp_path / "student-30")
 
