@@ -13,6 +13,7 @@ from torch import Tensor
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.core.structure import rank_units, structure_at
 from minidisc_ray.evaluation import score
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.models.surgery import cut, reorder_
@@ -128,7 +129,7 @@ def _run_whole(prepared: PreparedRun, bench: Bench) -> tuple[dict[str, Any], dic
     losses: dict[str, Any] = {}
 
     def noting(learner: Any, rows: Any, training: Any, seed: int, folder: Path, observer: Any) -> Any:
-        state = train(learner, rows, training, seed, folder, observer)
+        state = train(learner, rows, training, seed, Storage("/"), folder, observer)
         losses[folder.name] = [dict(epoch.losses) for epoch in state.history]
         return state
 
@@ -144,7 +145,7 @@ def _run_by_loop(prepared: PreparedRun, bench: Bench, folder: Path) -> tuple[dic
     config, task, pad, workers = prepared.config, prepared.task, prepared.pad_token_id, Workers(device=bench.device)
     model = new_teacher(prepared).to(bench.device)
     learner = fine_tuning_learner(model, prepared.selection, task, config.finetune, "auto", pad, workers)
-    tuned = train(learner, prepared.train, config.finetune, 0, folder / "teacher", _Quiet())
+    tuned = train(learner, prepared.train, config.finetune, 0, Storage("/"), folder / "teacher", _Quiet())
     every = torch.arange(len(prepared.train))
     found = measure_importance(model, prepared.train, every, task, pad, workers, lambda *_: None)
     heads, neurons = (rank_units(scores, "global") for scores in (found.heads, found.neurons))
@@ -158,7 +159,7 @@ def _run_by_loop(prepared: PreparedRun, bench: Bench, folder: Path) -> tuple[dic
     )
     inputs = StageInputs(prepared.train, prepared.selection, task, pad, "auto", 2**30, workers)
     learner = distillation_learner(models, model, objective, config.distil, inputs)
-    distilled = train(learner, prepared.train, config.distil, 0, folder / "student", _Quiet())
+    distilled = train(learner, prepared.train, config.distil, 0, Storage("/"), folder / "student", _Quiet())
     ((_, rows),) = list(prepared.validation.items())[:1]
     metrics = {
         name: score(task, score_model(one, rows, pad, workers, "auto"), rows.labels.numpy())

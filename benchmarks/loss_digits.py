@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from minidisc_ray.configs.loader import load_recipe
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.stages import distil, sandwich, teacher
 from minidisc_ray.preparation.prepare import prepare
@@ -63,7 +64,7 @@ def _printing(train: Any, recipe: str) -> Any:
     train = getattr(train, "unwrapped", train)
 
     def printing(learner: Any, rows: Any, training: Any, seed: int, folder: Path, observer: Any) -> Any:
-        state = train(learner, rows, training, seed, folder, observer)
+        state = train(learner, rows, training, seed, Storage("/"), folder, observer)
         for epoch in state.history:
             metrics = {scale: dict(sorted(found.items())) for scale, found in sorted(epoch.metrics.items())}
             print(recipe, folder.name, epoch.epoch, dict(sorted(epoch.losses.items())), metrics, flush=True)

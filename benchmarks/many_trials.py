@@ -28,6 +28,7 @@ from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.cli.display import watching_trials
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.driver.lease import leased
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.ray_backend.experiment import fit_items
@@ -49,13 +50,13 @@ class ShortTrial(TrialActor):  # type: ignore[misc]
     def _trainable_func(self, config: dict[str, Any]) -> None:
         folder, trial = _runs[config["run"]].run_folder, config["trial"]
         now = time.time()
-        with Ledger(folder / "ledger.jsonl").attempt("stage", "nothing", trial, 1, "cpu-core"):
+        with Ledger(Storage("/"), folder / "ledger.jsonl").attempt("stage", "nothing", trial, 1, "cpu-core"):
             for status in ("running", "finished"):
                 progress = Progress(
                     trial=trial, status=status, stage="nothing", stage_index=1, num_stages=1, started_at=now,
                     updated_at=time.time(),
                 )  # fmt: skip
-                write_progress(folder, progress)
+                write_progress(Storage("/"), folder, progress)
         finish(None)
         # As Ray's own function actor ends.
         tune.report({RESULT_DUPLICATE: True})
@@ -76,7 +77,7 @@ def measure(num_trials: int, num_cpus: int, storage: Path) -> dict[str, float]:
             if is_over.wait(0.1):
                 return
 
-    with leased(prepared.run_folder) as lease, sharing_cluster(prepared.name, 0) as turn:
+    with leased(Storage("/"), prepared.run_folder) as lease, sharing_cluster(prepared.name, 0) as turn:
         folder = open_run(prepared)
         with watching_trials(Console(file=io.StringIO(), force_terminal=True, width=120)) as watch:
             monitor = RunMonitor([prepared], queue, lease, None, watch)
@@ -92,7 +93,7 @@ def measure(num_trials: int, num_cpus: int, storage: Path) -> dict[str, float]:
                 is_over.set()
                 sampler.join()
     assert len(queue.succeeded) == num_trials, queue.failed
-    attempts = Ledger(folder / "ledger.jsonl").attempts()
+    attempts = Ledger(Storage("/"), folder / "ledger.jsonl").attempts()
     # A trial whose actor is long in coming is given another one's, and both were held for it.
     assert len({attempt.trial for attempt in attempts if attempt.kind == "hold"}) == num_trials
     assert sum(attempt.kind == "stage" for attempt in attempts) == num_trials

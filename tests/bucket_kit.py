@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from minidisc_ray.files.remote import Remote
+from minidisc_ray.files.bucket import Bucket
+from minidisc_ray.files.waiting import Waiting
 
 _SERVE_S3 = """
 import sys
@@ -92,6 +93,11 @@ def another_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINIDISC_CACHE", str(tmp_path / "other-cache"))
 
 
+def bucket_at(uri: str) -> Bucket:
+    """The objects below a URI, without waiting."""
+    return Bucket(uri, Waiting(Path("/")))
+
+
 def names(uri: str) -> list[str]:
     """What lies below a URI."""
-    return sorted(Remote(uri).entries())
+    return sorted(bucket_at(uri).entries())

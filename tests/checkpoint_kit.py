@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from pipeline_kit import prepared_run
+from storage_kit import LOCAL
 from tiny_models import tiny_config
 from transformers import AutoModel, PreTrainedTokenizerBase
 
@@ -44,7 +45,7 @@ def save_encoder(
     for name, value in ({"vocab_size": len(builtin_vocabulary())} | sizes | others).items():
         setattr(config, name, value)
     torch.manual_seed(seed)
-    save_model(AutoModel.from_config(config), tokenizer or builtin_tokenizer(), folder)
+    save_model(LOCAL, AutoModel.from_config(config), tokenizer or builtin_tokenizer(), folder)
     return folder
 
 

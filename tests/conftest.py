@@ -16,8 +16,7 @@ from transformers import PreTrainedModel
 
 from minidisc_ray.data import Rows, builtin_rows, splits
 from minidisc_ray.data.builtin import Split
-from minidisc_ray.files import mirroring
-from minidisc_ray.files.patience import use_storage
+from minidisc_ray.files.uploads import flush_uploads
 
 torch.set_num_threads(1)
 
@@ -89,13 +88,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def _no_storage() -> Iterator[None]:
-    """A run's storage is the process's: the next test's is another one."""
-    yield
-    use_storage(None, 0.0)
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Mounts a storage of some size (``2m``), where the system lets us."""
@@ -134,4 +126,4 @@ def bucket(
     name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[-50:].strip("-")
     make_bucket(scheme, name)
     yield f"{scheme}://{name}/team/runs"
-    mirroring._pusher.flush()
+    flush_uploads()

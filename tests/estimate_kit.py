@@ -9,13 +9,11 @@ from minidisc_ray.estimate.predict import alternatives, load_average, predict_co
 from minidisc_ray.estimate.records import Estimate
 from minidisc_ray.estimate.stage_timer import StageTimer
 from minidisc_ray.estimate.timings import Overheads
-from minidisc_ray.files.patience import restoring_storage
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.training.workers import Workers
 
 
-@restoring_storage()
 def estimate_in_process(prepared: PreparedRun, budget_seconds: float, device: str = "cpu") -> Estimate:
     """Time a few real steps here, and predict runs in this process, one trial after another."""
     load = load_average()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from storage_kit import LOCAL
 from tiny_models import TASK, random_rows
 from transformers import PreTrainedModel
 
@@ -12,7 +13,7 @@ from minidisc_ray.models.checkpoint import save_model
 
 
 def tiny_source(model: PreTrainedModel, folder: Path, task: Task = TASK, num_rows: int = 200) -> ExportSource:
-    save_model(model, builtin_tokenizer(), folder)
+    save_model(LOCAL, model, builtin_tokenizer(), folder)
     return ExportSource(
         folder=folder,
         model=model.eval(),

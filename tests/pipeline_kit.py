@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from storage_kit import LOCAL
 from tiny_models import tiny_config
 from tiny_teacher import TINY_TEACHER
 from transformers import BertForSequenceClassification, PreTrainedModel
@@ -61,7 +62,7 @@ def random_teacher(folder: Path) -> tuple[str, ...]:
         model.bert.embeddings.word_embeddings.weight.mul_(3)
         tokens = torch.randint(5, config.vocab_size, (200, 12))
         model.classifier.bias.sub_(model.eval()(tokens).logits.mean(0))
-    save_model(model, builtin_tokenizer(), folder)
+    save_model(LOCAL, model, builtin_tokenizer(), folder)
     return (f"teacher={{kind: pretrained, path: {folder}, allow_at_chance: true}}",)
 
 
@@ -71,7 +72,7 @@ def run(storage: Path, kind: str, overrides: tuple[str, ...] = ()) -> RunResult:
 
 def stages_of(prepared: PreparedRun) -> list[Attempt]:
     """Attempts at stages that this run's ledger holds."""
-    return [a for a in Ledger(prepared.run_folder / "ledger.jsonl").attempts() if a.kind == "stage"]
+    return [a for a in Ledger(LOCAL, prepared.run_folder / "ledger.jsonl").attempts() if a.kind == "stage"]
 
 
 def numbers(result: RunResult) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def metrics_of(prepared: PreparedRun, model: PreTrainedModel, rows: EncodedRows)
 
 
 def attempts_in(folder: Path) -> list[Attempt]:
-    return Ledger(folder / "ledger.jsonl").attempts()
+    return Ledger(LOCAL, folder / "ledger.jsonl").attempts()
 
 
 class Interrupted(Exception):  # noqa: N818 - stands for whatever ends a process

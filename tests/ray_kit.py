@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from storage_kit import LOCAL
 from tiny_teacher import TINY_TEACHER
 
 from minidisc_ray.accounting.attempts import Attempt
@@ -74,7 +75,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[Any, s
 
 
 def attempts_of(prepared: PreparedRun, kind: str) -> list[Attempt]:
-    return [a for a in Ledger(prepared.run_folder / "ledger.jsonl").attempts() if a.kind == kind]
+    return [a for a in Ledger(LOCAL, prepared.run_folder / "ledger.jsonl").attempts() if a.kind == kind]
 
 
 def numbers(result: RunResult) -> dict[str, Any]:

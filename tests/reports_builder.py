@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from storage_kit import LOCAL
 from study_kit import cells_of
 
 from minidisc_ray.configs.study.base import StudyConfig
@@ -243,4 +244,4 @@ def report_page(result: RunResult, others: Sequence[RunResult] = (), config_text
     """The page as it is written."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.yaml").write_text(config_text, encoding="utf-8")
-        return write_report(Path(folder), result, others).read_text(encoding="utf-8")
+        return write_report(LOCAL, Path(folder), result, others).read_text(encoding="utf-8")

@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from minidisc_ray.files.storage import Storage
+
+# A storage for any path of this machine, that nothing waits for.
+LOCAL = Storage("/")
+
 
 def mount(folder: Path, size: str) -> None:
     """Mount a tmpfs, or skip the test where that is refused."""

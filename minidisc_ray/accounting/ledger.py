@@ -20,7 +20,7 @@ from typing import Any
 from minidisc_ray.accounting.attempts import Attempt, Kind, attempts_of
 from minidisc_ray.accounting.heartbeat import call_periodically, stop_calls
 from minidisc_ray.accounting.lines import sound_lines
-from minidisc_ray.files.mirroring import download_folder, is_mirrored
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.writing import append_line
 
 __all__ = ["Attempt", "Kind", "Ledger"]
@@ -36,17 +36,21 @@ class Ledger:
 
     A bucket has no appending: there each process has a segment of its own, ``ledger/HOST-PID-RANDOM.jsonl`` beside the
     file's name, and the ledger is all of them.
+
+    Args:
+        storage: that the run is kept in.
+        path: of the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, storage: Storage, path: Path) -> None:
         self.path = path
         self.segments = path.with_suffix("")
-        self._is_mirrored = is_mirrored(path)
+        self._storage = storage
 
     @property
     def own_path(self) -> Path:
         """The file that this process appends to."""
-        if not self._is_mirrored:
+        if not self._storage.is_bucket:
             return self.path
         host = re.sub(r"[^A-Za-z0-9.-]", "_", platform.node())
         return self.segments / f"{host}-{os.getpid()}-{_OWN}.jsonl"
@@ -63,12 +67,16 @@ class Ledger:
 
     def _write(self, event: str, entry_now: Callable[[], dict[str, Any]]) -> None:
         # A beat comes again; a process that waited for the storage with it would beat no more.
-        makes_file = event == "start" or (self._is_mirrored and self.segments.is_dir())
+        makes_file = event == "start" or (self._storage.is_bucket and self.segments.is_dir())
 
         def line() -> str:
             return json.dumps(entry_now(), sort_keys=True)
 
-        append_line(self.own_path, line, makes_file, is_vital=event in ("start", "end", "close"))
+        if event in ("start", "end", "close"):
+            self._storage.append_line(self.own_path, line, makes_file)
+        else:
+            append_line(self.own_path, line(), makes_file, is_synced=False)
+            self._storage.upload_later(self.own_path)
 
     def start(
         self,
@@ -157,7 +165,7 @@ class Ledger:
             status: ``failed`` or ``interrupted``.
         """
         known_at = time.time()
-        self.download()
+        self.fetch()
         left = [
             one.attempt_id
             for one in self.attempts()
@@ -224,31 +232,35 @@ class Ledger:
 
     def attempts(self) -> list[Attempt]:
         """Every attempt, in the order of starting; a torn, foreign or damaged line is passed over."""
-        return attempts_of(self._entries())
+        return read_attempts(self.path)
 
     def files(self) -> list[Path]:
         """The files that its lines lie in, in a stable order; the one of a folder may not be there yet."""
-        return [self.path, *(sorted(self.segments.glob("*.jsonl")) if self._is_mirrored else ())]
+        return ledger_files(self.path)
 
-    def download(self) -> None:
-        """Bring what other nodes wrote, for a ledger in a bucket.
+    def fetch(self) -> None:
+        """Fetch what other nodes wrote, for a ledger in a bucket.
 
         Raises:
-            StorageError: if it cannot be downloaded in time.
+            StorageError: if it cannot be fetched in time.
         """
-        if self._is_mirrored:
-            download_folder(self.segments)
+        self._storage.fetch(self.segments)
+
+    def fetch_if_due(self) -> None:
+        """The same, at most every few seconds, and not at all while the bucket is away."""
+        self._storage.fetch_if_due(self.segments, self._storage.fetch)
 
     def copy_to(self, path: Path) -> None:
         """Add all lines to another ledger."""
-        other = Ledger(path)
-        for entry in self._entries():
-            append_line(other.own_path, json.dumps(entry, sort_keys=True), is_vital=False)
+        other = Ledger(self._storage, path)
+        for entry in _entries(self.path):
+            append_line(other.own_path, json.dumps(entry, sort_keys=True), is_synced=False)
+        self._storage.upload_later(other.own_path)
 
     def _count_starts(self, kind: Kind, name: str, trial: str) -> int:
         """How often that began; of a long sweep's ledger, the lines of its thousand other trials are not parsed."""
         own = (kind, name, trial)
-        found = self._entries('"event": "start"', f'"trial": {json.dumps(trial)}')
+        found = _entries(self.path, '"event": "start"', f'"trial": {json.dumps(trial)}')
         return sum((entry["kind"], entry["name"], entry["trial"]) == own for entry in found)
 
     def _say(self, attempt_id: str, event: str, **more: Any) -> None:
@@ -261,7 +273,19 @@ class Ledger:
 
         self._write(event, now)
 
-    def _entries(self, *holding: str) -> Iterator[dict[str, Any]]:
-        found = (entry for path in self.files() for entry in sound_lines(path, holding))
-        # A stable order of several clocks' lines; each process's own stay in theirs.
-        return iter(sorted(found, key=lambda entry: float(entry["time"]))) if self._is_mirrored else found
+
+def read_attempts(path: Path) -> list[Attempt]:
+    """Every attempt of a ledger's file, or segments, in the order of starting; a damaged line is passed over."""
+    return attempts_of(_entries(path))
+
+
+def ledger_files(path: Path) -> list[Path]:
+    """The files that a ledger's lines lie in, in a stable order; the first may not be there."""
+    return [path, *sorted(path.with_suffix("").glob("*.jsonl"))]
+
+
+def _entries(path: Path, *holding: str) -> Iterator[dict[str, Any]]:
+    files = ledger_files(path)
+    found = (entry for file in files for entry in sound_lines(file, holding))
+    # A stable order of several clocks' lines; each process's own stay in theirs.
+    return iter(sorted(found, key=lambda entry: float(entry["time"]))) if len(files) > 1 else found

@@ -24,7 +24,7 @@ from minidisc_ray.models.folder_readme import gives
 from minidisc_ray.models.loading import position_limit
 from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.run_files.family import FAMILY, FamilySize
-from minidisc_ray.run_files.mirrored import fetch_folders, fetch_models
+from minidisc_ray.run_files.fetching import fetch_folders, fetch_models
 from minidisc_ray.run_files.result import load_result
 
 _LICENSES = ("teacher.license", "data.license")

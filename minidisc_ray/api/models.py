@@ -14,7 +14,7 @@ from minidisc_ray.inference.profile import profile_folder
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.loading import check_classes, load_tokenizer
 from minidisc_ray.reports.run.profile import profile_frame
-from minidisc_ray.run_files.mirrored import fetch_model_folder, fetch_models
+from minidisc_ray.run_files.fetching import fetch_model_folder, fetch_models
 
 
 def predict(

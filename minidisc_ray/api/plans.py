@@ -8,7 +8,7 @@ from minidisc_ray.api.recipes import Recipe, config_of
 from minidisc_ray.preparation.plan_cache import keep_plan, plan_key, read_plan
 from minidisc_ray.preparation.storage_check import check_storage
 from minidisc_ray.reports.run.plan_report import PlanReport
-from minidisc_ray.run_files.mirrored import storage_root
+from minidisc_ray.run_files.fetching import open_storage
 from minidisc_ray.tracking.mlflow import check_tracking
 
 
@@ -35,7 +35,7 @@ def describe_plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PlanReport:
             keep_plan(key, report.model_dump(mode="json"))
         return report
     # The storage is no input: what is there may have changed meanwhile.
-    check_storage(storage_root(config.storage), config.storage, report.name, report.identity)
+    check_storage(open_storage(config.storage), config.storage, report.name, report.identity)
     check_tracking(config)
     return report
 

@@ -7,13 +7,12 @@ import pandas as pd
 
 from minidisc_ray.api.recipes import Recipe, config_of
 from minidisc_ray.estimate.records import Estimate
-from minidisc_ray.files.patience import restoring_storage
 from minidisc_ray.pipeline.run_directory import configure_storage_retries
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.comparison.table import compare as _compare_results
 from minidisc_ray.reports.run.page import write_report
-from minidisc_ray.run_files.mirrored import fetch_summaries
+from minidisc_ray.run_files.fetching import fetch_summaries
 from minidisc_ray.run_files.progress import Watch
 from minidisc_ray.run_files.result import RunResult, load_result
 from minidisc_ray.tracking.mlflow import check_tracking
@@ -65,7 +64,6 @@ def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = Non
     return run_prepared(plan(recipe, overrides), watch)
 
 
-@restoring_storage()
 def run_prepared(prepared: PreparedRun, watch: Watch | None = None, others: Sequence[RunResult] = ()) -> RunResult:
     """Run a checked recipe; other runs' results stand beside it in the report."""
     # Here and not above: only what starts a cluster should pay for importing Ray.
@@ -73,11 +71,10 @@ def run_prepared(prepared: PreparedRun, watch: Watch | None = None, others: Sequ
 
     (result,) = results_of([prepared], run_many([prepared], prepared.run_folder, watch=watch, which="all"))
     configure_storage_retries([prepared])
-    write_report(prepared.run_folder, result, others)
+    write_report(prepared.storage, prepared.run_folder, result, others)
     return result
 
 
-@restoring_storage()
 def run_together(runs: Sequence[PreparedRun], home: Path, watch: Watch | None = None) -> list[RunResult]:
     """Run checked recipes as trials of one Ray Tune experiment, and return their results in the same order.
 
@@ -93,7 +90,7 @@ def run_together(runs: Sequence[PreparedRun], home: Path, watch: Watch | None = 
     # Here and not above: only what starts a cluster should pay for importing Ray.
     from minidisc_ray.ray_backend.run import results_of, run_many
 
-    errors = run_many(runs, home, lambda run, result: write_report(run.run_folder, result), watch, "all")
+    errors = run_many(runs, home, lambda run, result: write_report(run.storage, run.run_folder, result), watch, "all")
     configure_storage_retries(runs)
     return results_of(runs, errors)
 

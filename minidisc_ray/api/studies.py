@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
@@ -10,14 +10,14 @@ from minidisc_ray.configs.paths import with_absolute_paths
 from minidisc_ray.configs.study.base import StudyConfig
 from minidisc_ray.configs.study.study import Cell, load_study, study_runs
 from minidisc_ray.data import Splits, load_splits
-from minidisc_ray.files.patience import TRANSIENT, restoring_storage
+from minidisc_ray.files.waiting import TRANSIENT
 from minidisc_ray.pipeline.run_directory import configure_storage_retries
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.run.page import write_report
 from minidisc_ray.reports.study.page import write_study
 from minidisc_ray.reports.study.table import StudyTable, study_table
-from minidisc_ray.run_files.mirrored import fetch_run
+from minidisc_ray.run_files.fetching import fetch_run
 from minidisc_ray.run_files.progress import Watch
 from minidisc_ray.study.answers import FinishedRun
 from minidisc_ray.study.cells import Outcome, read_outcomes, study_folder
@@ -83,7 +83,8 @@ def prepare_study(
     """
     study = load_study(path, overrides, budget)
     _check_folder(study_folder(storage or study.storage, study), storage or study.storage)
-    cells, splits, known, found = list(study_runs(study, storage)), dict[str, Splits](), dict[str, PreparedRun](), []
+    cells, splits = list(study_runs(study, storage)), dict[str, Splits]()
+    known, found = dict[str, PreparedRun](), list[PreparedRun]()
     for cell in cells:
         config = with_absolute_paths(cell.config)
         key = config.model_dump_json()
@@ -92,11 +93,13 @@ def prepare_study(
                 of_rows = config.model_dump_json(include={"task", "data", "protocol"})
                 if of_rows not in splits:
                     splits[of_rows] = load_splits(config)
-                known[key] = prepare(config, splits[of_rows])
+                prepared = prepare(config, splits[of_rows])
+                # What one run finds out about the storage holds for all.
+                known[key] = replace(prepared, storage=found[0].storage) if found else prepared
             except UserError as error:
                 raise UserError(f"methods.{cell.method} on {cell.task}: {error}") from error
         found.append(known[key])
-    where = found[0].storage
+    where = found[0].storage.place
     return PreparedStudy(study, tuple(cells), tuple(found), study_folder(where, study))
 
 
@@ -129,7 +132,6 @@ def _check_folder(folder: Path, storage: str) -> None:
             raise UserError(f"storage: {storage} cannot be written ({error.strerror})") from error
 
 
-@restoring_storage()
 def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bool = False) -> StudyReport:
     """Run what is not finished as one Ray Tune experiment, and tell what all of it shows.
 
@@ -148,7 +150,7 @@ def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bo
     run_many(
         study.runs,
         study.folder,
-        lambda run, result: write_report(run.run_folder, result),
+        lambda run, result: write_report(run.storage, run.run_folder, result),
         watch,
         "failed" if retry_failed else "new",
     )
@@ -163,7 +165,7 @@ def report_study(study: PreparedStudy) -> StudyReport:
         UserError: if finished runs cannot stand in one table.
     """
     for run in study.runs:
-        fetch_run(run.run_folder)
+        fetch_run(run.storage, run.run_folder)
     outcomes = read_outcomes(study.cells, [prepared.name for prepared in study.prepared])
     table = study_table(study.config, outcomes)
     finished = [
@@ -172,5 +174,5 @@ def report_study(study: PreparedStudy) -> StudyReport:
         if outcome.result is not None
     ]
     findings = findings_of(finished)
-    page = write_study(study.folder, study.config, table, findings, outcomes)
+    page = write_study(study.runs[0].storage, study.folder, study.config, table, findings, outcomes)
     return StudyReport(table, findings, tuple(outcomes), page)

@@ -64,12 +64,12 @@ def demo_summary(runs: Sequence[PreparedRun], results: Sequence[RunResult]) -> S
 def run_demo(storage: str, address: str | None, console: Console, seed: int = 0) -> list[RunResult]:
     """Conventional, TA, MiniDisc's race and MaxiDisc as trials of one experiment; prints one table and a sentence."""
     runs = [api.plan(recipe) for recipe in demo_recipes(storage, address, seed).values()]
-    console.print(f"{len(runs)} ways to one student on the built-in task, in {runs[0].storage}:", soft_wrap=True)
+    console.print(f"{len(runs)} ways to one student on the built-in task, in {runs[0].storage.root}:", soft_wrap=True)
     for run in runs:
         console.print(f"  {run.config.schedule.label}: {run.name}", soft_wrap=True, markup=False, highlight=False)
     with watching_trials(console) as watch:
-        results = api.run_together(runs, runs[0].storage / _HOME, watch)
-    report = write_report(runs[-1].run_folder, results[-1], results[:-1])
+        results = api.run_together(runs, runs[0].storage.root / _HOME, watch)
+    report = write_report(runs[-1].storage, runs[-1].run_folder, results[-1], results[:-1])
     try:
         summary = demo_summary(runs, results)
         console.print(summary_table(summary))

@@ -8,7 +8,7 @@ import typer
 
 from minidisc_ray.cli.options import Format, RecipeFile, Set, console, messages, overrides_of
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.mirroring import is_uri
+from minidisc_ray.files.places import is_uri
 
 
 def predict(

@@ -11,7 +11,7 @@ from minidisc_ray.cli.options import Format, console, print_error, when_stopped
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.storage import SHARED_FOLDER
-from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.places import place_of
 
 StorageFolder = Annotated[Path, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
 _DEFAULT_STORAGE = Path("minidisc-runs")
@@ -30,7 +30,7 @@ def compare(
     from minidisc_ray import api
     from minidisc_ray.reports.comparison.render import render
     from minidisc_ray.reports.run.candidates import lambda_scan_line
-    from minidisc_ray.run_files.mirrored import fetch_summaries
+    from minidisc_ray.run_files.fetching import fetch_summaries
     from minidisc_ray.run_files.result import load_result
 
     results, num_damaged = [], 0
@@ -62,7 +62,7 @@ def status(
     """Show runs and trials: stage, step, metric, device-hours, live."""
     from minidisc_ray.reports.storage.status import status as status_of
     from minidisc_ray.reports.storage.status import status_table
-    from minidisc_ray.run_files.mirrored import fetch_summaries
+    from minidisc_ray.run_files.fetching import fetch_summaries
 
     if not watch:
         found = status_of(fetch_summaries(storage))
@@ -104,10 +104,11 @@ def stop(
 ) -> None:
     """Stop a run or a study, wherever it is driven from, as Ctrl-C there would; its own command goes on with it."""
     from minidisc_ray.driver.stopping import stop as stop_driver
+    from minidisc_ray.run_files.fetching import open_storage
 
-    folder = _folder(storage)
+    _folder(storage)
     with when_stopped("the request stays, and the run ends as soon as its driver sees it"):
-        stopped = stop_driver(folder, name, wait_seconds)
+        stopped = stop_driver(open_storage(storage), name, wait_seconds)
     who = f": {stopped.driver.title}" if stopped.driver is not None else ""
     said = {
         "stopped": f"stopped{who}; its own command again goes on where it stopped",
@@ -143,7 +144,7 @@ def _no_runs(storage: Path) -> Text:
 
 
 def _folder(storage: Path) -> Path:
-    from minidisc_ray.run_files.mirrored import fetch_summaries
+    from minidisc_ray.run_files.fetching import fetch_summaries
 
     return fetch_summaries(storage)
 

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from minidisc_ray.configs.base import Config
-from minidisc_ray.files.mirroring import download_file
 from minidisc_ray.files.reading import NotAFileError, read_regular
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.writing import read_json
 
 DRIVER_FILE = ".driver.json"
@@ -86,7 +86,6 @@ def this_machine() -> str:
 
 def written_driver(folder: Path) -> Driver | None:
     """What a folder's own file says; None if there is none, or it is damaged."""
-    download_file(folder / DRIVER_FILE)
     try:
         return Driver.model_validate(read_json(folder / DRIVER_FILE))
     except ValidationError:
@@ -119,6 +118,14 @@ def driver_of(folder: Path) -> Driver | None:
             return None
         found = found.model_copy(update={"beat_at": renewed.beat_at})
     return None if found is None or life_of(found) == "dead" else found
+
+
+def fetch_driver(storage: Storage, folder: Path) -> None:
+    """Fetch what a bucket says by now of a folder's driver; nothing where the storage is a folder."""
+    storage.fetch_file(folder / DRIVER_FILE)
+    found = written_driver(folder)
+    if found is not None and found.beats_in is not None:
+        storage.fetch_file(folder.parent / found.beats_in / DRIVER_FILE)
 
 
 def life_of(driver: Driver) -> Literal["alive", "dead", "unknown"]:

@@ -20,15 +20,15 @@ from minidisc_ray.driver.driver import (
     SECONDS_BETWEEN_BEATS,
     Driver,
     driver_of,
+    fetch_driver,
     life_of,
     this_driver,
     unreadable_driver,
     written_driver,
 )
-from minidisc_ray.files.mirroring import download_file, download_if_due, upload
-from minidisc_ray.files.patience import retry_storage, unwritable
 from minidisc_ray.files.reading import NotAFileError, read_regular
-from minidisc_ray.files.writing import read_json, remove
+from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.writing import read_json
 from minidisc_ray.log import logger
 
 STOP_FILE = ".stop.json"
@@ -46,10 +46,12 @@ class Lease:
     Attributes:
         own: what the folders say of this process.
         folder: whose file is renewed, and to which a request to stop is addressed.
+        storage: that all of them lie in.
         others: further folders, which only name that one: a thousand runs cost no more beats than one.
     """
 
-    def __init__(self, folder: Path, others: Sequence[Path], seconds_between_beats: float) -> None:
+    def __init__(self, storage: Storage, folder: Path, others: Sequence[Path], seconds_between_beats: float) -> None:
+        self.storage = storage
         self.folder = folder
         self.others = tuple(others)
         self.own = this_driver(time.time())
@@ -64,23 +66,23 @@ class Lease:
         Raises:
             UserError: if another driver lives, or the folders cannot be written.
         """
-        judged = _judge((self.folder, *self.others), wait_seconds)
+        judged = _judge(self.storage, (self.folder, *self.others), wait_seconds)
         taken: list[Path] = []
         try:
             for folder in (self.folder, *self.others):
                 beats_in = None if folder == self.folder else self.folder.name
                 own = self.own.model_copy(update={"beats_in": beats_in})
-                retry_storage(partial(_claim, folder, own, judged.get(folder)), folder)
+                self.storage.retry(partial(_claim, self.storage, folder, own, judged.get(folder)), folder)
                 taken.append(folder)
         except UserError:
             self._release(taken)
             raise
         except OSError as error:
             self._release(taken)
-            raise UserError(f"storage: {unwritable(self.folder.parent, error)}") from error
+            raise UserError(f"storage: {self.storage.unwritable(error)}") from error
         # The driver that an older request was meant for is gone.
-        download_file(self.folder / STOP_FILE)
-        remove(self.folder / STOP_FILE)
+        self.storage.fetch_file(self.folder / STOP_FILE)
+        self.storage.remove(self.folder / STOP_FILE)
         self._thread.start()
 
     def check(self) -> None:
@@ -97,10 +99,10 @@ class Lease:
                 f"{EXPIRY_SECONDS:g} s; it goes on there"
             )
         request = self.folder / STOP_FILE
-        download_if_due(request, download_file)
+        self.storage.fetch_if_due(request, self.storage.fetch_file)
         if request.exists():
             asked = read_json(request)
-            remove(request)
+            self.storage.remove(request)
             if isinstance(asked, dict) and asked.get("token") == self.own.token:
                 who = asked.get("asked_by")
                 raise KeyboardInterrupt(" ".join(who.split())[:_LONGEST_NAME] if isinstance(who, str) else "")
@@ -113,13 +115,15 @@ class Lease:
 
     def _release(self, folders: Sequence[Path]) -> None:
         for folder in folders:
+            with suppress(OSError):
+                self.storage.fetch_file(folder / DRIVER_FILE)
             found = written_driver(folder)
             if found is None or found.token != self.own.token:
                 continue
             with suppress(OSError):
-                remove(folder / DRIVER_FILE)
+                self.storage.remove(folder / DRIVER_FILE)
                 # A request that came too late has no driver to stop.
-                remove(folder / STOP_FILE)
+                self.storage.remove(folder / STOP_FILE)
                 # What was refused before it began leaves nothing.
                 folder.rmdir()
 
@@ -134,12 +138,12 @@ class Lease:
             was_away = now - beat_at > EXPIRY_SECONDS / 2
             try:
                 for folder in (self.folder, *(self.others if was_away else ())):
-                    found = _owner(folder)
+                    found = _owner(self.storage, folder)
                     if found is not None and found.token != self.own.token:
                         self._lost_to = (folder, found)
                         return
                 _write(self.folder, self.own.model_copy(update={"beat_at": now})).replace(self.folder / DRIVER_FILE)
-                upload(self.folder / DRIVER_FILE)
+                self.storage.upload(self.folder / DRIVER_FILE)
                 beat_at = now
             except OSError:
                 # The storage is away for a moment.
@@ -148,6 +152,7 @@ class Lease:
 
 @contextmanager
 def leased(
+    storage: Storage,
     folder: Path,
     others: Sequence[Path] = (),
     wait_seconds: float = EXPIRY_SECONDS,
@@ -156,6 +161,7 @@ def leased(
     """Be the one driver of a run, or of a study and its runs, for the length of the context.
 
     Args:
+        storage: that the folders lie in.
         folder: of the run, or of the study.
         others: folders of the study's runs.
         wait_seconds: how long a driver on another machine is watched before it counts as gone.
@@ -164,7 +170,7 @@ def leased(
     Raises:
         UserError: if another driver lives.
     """
-    lease = Lease(folder, others, seconds_between_beats)
+    lease = Lease(storage, folder, others, seconds_between_beats)
     lease.acquire(wait_seconds)
     try:
         yield lease
@@ -172,13 +178,14 @@ def leased(
         lease.release()
 
 
-def _judge(folders: Sequence[Path], wait_seconds: float) -> dict[Path, Driver]:
+def _judge(storage: Storage, folders: Sequence[Path], wait_seconds: float) -> dict[Path, Driver]:
     """The drivers that may be followed, by folder: those that did not renew their file while it was watched.
 
     Raises:
         UserError: for the first one that is alive, or may be.
     """
     for folder in folders:
+        fetch_driver(storage, folder)
         if (flaw := unreadable_driver(folder)) is not None:
             raise UserError(
                 f"name: {DRIVER_FILE} in {folder} cannot be read ({flaw}), so {folder.name} may be being run; ask its "
@@ -197,17 +204,22 @@ def _judge(folders: Sequence[Path], wait_seconds: float) -> dict[Path, Driver]:
         driver.title,
         wait_seconds,
     )
-    return _watch(found, wait_seconds, time.monotonic, time.sleep)
+    return _watch(storage, found, wait_seconds, time.monotonic, time.sleep)
 
 
 def _watch(
-    found: dict[Path, Driver], wait_seconds: float, clock: Callable[[], float], sleep: Callable[[float], None]
+    storage: Storage,
+    found: dict[Path, Driver],
+    wait_seconds: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
 ) -> dict[Path, Driver]:
     deadline = clock() + wait_seconds
     silent = dict(found)
     while silent and (left := deadline - clock()) > 0:
         sleep(min(left, _SECONDS_BETWEEN_CHECKS))
         for folder, before in list(silent.items()):
+            fetch_driver(storage, folder)
             now = driver_of(folder)
             if now is None:
                 del silent[folder]
@@ -225,13 +237,14 @@ def _refuse(folder: Path, driver: Driver) -> None:
     )
 
 
-def _claim(folder: Path, own: Driver, judged: Driver | None) -> None:
+def _claim(storage: Storage, folder: Path, own: Driver, judged: Driver | None) -> None:
     """Write this process into a folder, unless another one was faster."""
     folder.mkdir(parents=True, exist_ok=True)
     path, temporary = folder / DRIVER_FILE, _write(folder, own)
     try:
         os.link(temporary, path)
     except FileExistsError:
+        fetch_driver(storage, folder)
         found = driver_of(folder)
         if found is not None and (judged is None or found.token != judged.token):
             _refuse(folder, found)
@@ -241,7 +254,7 @@ def _claim(folder: Path, own: Driver, judged: Driver | None) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    upload(path)
+    storage.upload(path)
 
 
 def _write(folder: Path, own: Driver) -> Path:
@@ -256,9 +269,9 @@ def _write(folder: Path, own: Driver) -> Path:
     return temporary
 
 
-def _owner(folder: Path) -> Driver | None:
+def _owner(storage: Storage, folder: Path) -> Driver | None:
     """As :func:`written_driver`, but a storage that is away is no missing file."""
-    download_file(folder / DRIVER_FILE)
+    storage.fetch_file(folder / DRIVER_FILE)
     try:
         return Driver.model_validate_json(read_regular(folder / DRIVER_FILE))
     except (FileNotFoundError, NotAFileError, ValueError):

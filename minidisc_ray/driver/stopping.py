@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.driver.driver import DRIVER_FILE, Driver, driver_of, this_driver, unreadable_driver
+from minidisc_ray.driver.driver import DRIVER_FILE, Driver, driver_of, fetch_driver, this_driver, unreadable_driver
 from minidisc_ray.driver.lease import STOP_FILE
-from minidisc_ray.files.mirroring import place_of
-from minidisc_ray.files.patience import reason_of
-from minidisc_ray.files.writing import write_json
+from minidisc_ray.files.places import place_of
+from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.waiting import reason_of
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -33,18 +33,19 @@ class Stopped:
     seemed_alive: bool = True
 
 
-def stop(storage: Path, name: str, wait_seconds: float) -> Stopped:
+def stop(storage: Storage, name: str, wait_seconds: float) -> Stopped:
     """Ask the driver of a run or a study to end as by Ctrl-C, and wait for that.
 
     Args:
-        storage: the storage root.
+        storage: that it is kept in.
         name: the run's, or the study's with or without ``study-``.
         wait_seconds: how long to wait.
 
     Raises:
         UserError: if there is no such run, it is a part of a study that runs, or its folder cannot be read or written.
     """
-    folder = _find(storage, name)
+    folder = _find(storage.root, name)
+    fetch_driver(storage, folder)
     driver = driver_of(folder)
     if driver is None:
         if (flaw := unreadable_driver(folder)) is not None:
@@ -59,11 +60,11 @@ def stop(storage: Path, name: str, wait_seconds: float) -> Stopped:
     if driver.beats_in is not None:
         raise UserError(
             f"{name}: it is run as part of {driver.beats_in} by {driver.title}; `minidisc stop {driver.beats_in} "
-            f"--storage {place_of(storage)}` stops all of that"
+            f"--storage {place_of(storage.root)}` stops all of that"
         )
     me = this_driver(time.time())
     try:
-        write_json(
+        storage.write_json(
             folder / STOP_FILE,
             {"token": driver.token, "asked_by": f"{me.user} on {me.host}", "asked_at": me.started_at},
         )
@@ -77,21 +78,21 @@ def stop(storage: Path, name: str, wait_seconds: float) -> Stopped:
     found: Driver | None = driver
     while time.monotonic() < deadline:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
+        fetch_driver(storage, folder)
         found = driver_of(folder)
         if found is None or found.token != driver.token:
             return Stopped(folder, "stopped" if _result_time(folder) == result_before else "finished", driver)
     return Stopped(folder, "still running", driver, found is not None and found.beat_at != driver.beat_at)
 
 
-def _find(storage: Path, name: str) -> Path:
-    root = storage.expanduser().resolve()
+def _find(root: Path, name: str) -> Path:
     # Whatever is written is written inside the root: no name leads out of it, and no link is followed.
     is_name = Path(name).name == name and not name.startswith((".", "_"))
     names = [name, f"study-{name}"] if is_name and name else []
     there = [folder for folder in (root / one for one in names) if _is_own_folder(folder)]
     if not there:
         raise UserError(
-            f"{name}: no run or study of that name in {place_of(storage)}; `minidisc ls --storage {place_of(storage)}` "
+            f"{name}: no run or study of that name in {place_of(root)}; `minidisc ls --storage {place_of(root)}` "
             "lists them"
         )
     live = [folder for folder in there if driver_of(folder) is not None]

@@ -8,13 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.preparation.prepared_run import PreparedRun
 
 
 def moved_to(prepared: PreparedRun, storage: Path) -> PreparedRun:
     """The same run in another storage, its folder made."""
-    moved = replace(prepared, config=prepared.config.model_copy(update={"storage": str(storage)}), encoded={})
+    moved = replace(
+        prepared,
+        config=prepared.config.model_copy(update={"storage": str(storage)}),
+        storage=Storage(storage),
+        encoded={},
+    )
     open_run(moved)
     return moved
 
@@ -28,14 +34,14 @@ def storage_beside(prepared: PreparedRun) -> Iterator[Path]:
     Raises:
         UserError: if it cannot be made.
     """
-    parent = prepared.storage
+    parent = prepared.storage.root
     while not parent.is_dir():
         parent = parent.parent
     folder = parent / f".estimate.tmp{os.getpid()}"
     try:
         folder.mkdir()
     except OSError as error:
-        raise UserError(f"storage: {prepared.storage} cannot be written ({error.strerror})") from error
+        raise UserError(f"storage: {prepared.storage.root} cannot be written ({error.strerror})") from error
     try:
         yield folder
     finally:

@@ -114,7 +114,7 @@ def predict_costs(found: Alternatives, recipe: PreparedRun, timings: Timings, ov
         teacher=PredictedTeacher(
             device_hours=teacher_hours,
             price=_times(price, teacher_hours),
-            is_there=read_record(recipe.teacher_folder) is not None,
+            is_there=read_record(recipe.storage, recipe.teacher_folder) is not None,
         ),
         methods=tuple(methods),
         timed=tuple(_told(found.timed, timed) for timed in timings.stages),
@@ -179,7 +179,7 @@ def _beyond_stages(run: PreparedRun, stages: Sequence[PredictedStage], overheads
     """Seconds that the run will hold outside its stages, and seconds that the whole of it will take."""
     plan, job = run.plan, overheads.startup_seconds
     folders = {"teacher": run.teacher_folder, "importance": run.importance_folder}
-    made_here = {step.name for step in plan.shared if read_record(folders[step.name]) is None}
+    made_here = {step.name for step in plan.shared if read_record(run.storage, folders[step.name]) is None}
     shared = sum(s.seconds for s in stages if s.trial == SHARED_TRIAL and s.stage in made_here)
     by_trial: dict[str, float] = {trial.name: 0.0 for trial in plan.all_trials()}
     for stage in stages[len(plan.shared) :]:

@@ -21,7 +21,7 @@ from minidisc_ray.data import EncodedRows, collate, epoch_batches, evaluation_ba
 from minidisc_ray.data.sampling import sample
 from minidisc_ray.estimate.sample_rows import rows_to_score, rows_to_train, scored_sizes
 from minidisc_ray.estimate.timings import StageKind, TimedPass, TimedStage, Timings
-from minidisc_ray.models.checkpoint import load_model
+from minidisc_ray.models.checkpoint import load_stored_model
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.pipeline.context import Context, Report
 from minidisc_ray.pipeline.structures import load_shared_teacher, new_teacher
@@ -126,7 +126,7 @@ class StageTimer:
         reading_at = time.perf_counter()
         teacher = load_shared_teacher(self.prepared)
         load_seconds = time.perf_counter() - reading_at
-        student = load_model(self.prepared.run_folder / "stages" / STUDENT / "model")
+        student = load_stored_model(self.prepared.storage, self.prepared.run_folder / "stages" / STUDENT / "model")
         return Timings(
             stages=tuple(stages),
             selection=scored_sizes(self.prepared.selection),

@@ -10,7 +10,7 @@ from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.core.flops import total_parameters
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.export.folder import check_output, write_output
-from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.places import place_of
 from minidisc_ray.files.sealing import seal
 from minidisc_ray.models.checkpoint import fill_folder, load_model
 from minidisc_ray.models.families import shape_of

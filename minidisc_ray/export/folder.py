@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig
 
 from minidisc_ray.configs.base import UserError, first_line
-from minidisc_ray.files.mirroring import is_uri
+from minidisc_ray.files.places import is_uri
 from minidisc_ray.files.writing import put_in_place, remove, temporary_beside
 from minidisc_ray.models.families import family_of
 

@@ -13,7 +13,7 @@ from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.core.task import Task
 from minidisc_ray.data import EncodedRows, Rows, Splits, encode, load_splits
-from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.places import place_of
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.families import num_token_types
 from minidisc_ray.models.loading import check_classes, load_tokenizer, position_limit

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from minidisc_ray.files.patience import retry_storage
 from minidisc_ray.files.reading import NotAFileError, open_regular, read_regular
 
 SEAL = "seal.json"
@@ -31,9 +30,12 @@ def check_seal(folder: Path) -> str | None:
     """What is wrong with a sealed folder, in words; None if it is whole or has no seal.
 
     Reads every file once: a file that this process has read, and that was not changed since, is not read again.
+
+    Raises:
+        OSError: if the storage is away.
     """
     try:
-        text = retry_storage(lambda: read_regular(folder / SEAL), folder).decode("utf-8")
+        text = read_regular(folder / SEAL).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (PermissionError, IsADirectoryError, NotAFileError, UnicodeDecodeError):
@@ -54,10 +56,10 @@ def entry_of(path: Path) -> dict[str, Any]:
 def entry_flaw(path: Path, entry: Mapping[str, Any]) -> str | None:
     """How a file differs from what a seal lists of it; None if it does not."""
     try:
-        size = retry_storage(lambda: path.stat().st_size, path)
+        size = path.stat().st_size
         if size != entry["bytes"]:
             return f"{path.name} has {size} bytes instead of {entry['bytes']}"
-        if retry_storage(lambda: _digest_of(path), path) != entry[_DIGEST]:
+        if _digest_of(path) != entry[_DIGEST]:
             return f"the content of {path.name} is not what was written"
     except (FileNotFoundError, NotADirectoryError):
         return f"{path.name} is missing"

@@ -6,8 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from minidisc_ray.files.digests import SEAL, entry_of
-from minidisc_ray.files.patience import retry_storage
-from minidisc_ray.files.writing import make_folder, put_in_place, remove, sync, temporary_beside
+from minidisc_ray.files.writing import put_in_place, remove, sync, temporary_beside
 
 
 def seal(folder: Path) -> None:
@@ -33,20 +32,16 @@ def write_folder(
 
     Args:
         folder: its real name.
-        fill: writes files into the empty folder that it is given; called again where the storage was away meanwhile.
+        fill: writes files into the empty folder that it is given.
         place: gives that folder its real name.
     """
-
-    def attempt() -> None:
-        make_folder(folder.parent)
-        temporary = temporary_beside(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(folder)
+    remove(temporary)
+    try:
+        temporary.mkdir()
+        fill(temporary)
+        seal(temporary)
+        place(temporary, folder)
+    finally:
         remove(temporary)
-        try:
-            temporary.mkdir()
-            fill(temporary)
-            seal(temporary)
-            place(temporary, folder)
-        finally:
-            remove(temporary)
-
-    retry_storage(attempt, folder)

@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from minidisc_ray.files.mirroring import delete_upload, upload, upload_later
-from minidisc_ray.files.patience import check_storage_is_there, retry_storage
 from minidisc_ray.files.reading import read_regular
 
 # Two nodes may have processes of one number.
@@ -28,26 +26,6 @@ def is_leftover_of(entry: Path, name: str) -> bool:
     return entry.name.startswith((f".{name}.tmp", f".{name}.old.tmp"))
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, unless the storage root is away."""
-    check_storage_is_there(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def is_there(path: Path) -> bool:
-    """Whether a path exists, on a storage that is there to tell.
-
-    Raises:
-        StorageError: if the storage does not come back in time.
-    """
-
-    def look() -> bool:
-        check_storage_is_there(path)
-        return path.exists()
-
-    return retry_storage(look, path)
-
-
 def sync(path: Path) -> None:
     """Have a file's content, or a folder's entries, on the disk; a storage that knows no such thing is left alone."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -59,20 +37,15 @@ def sync(path: Path) -> None:
 
 def write_file(path: Path, fill: Callable[[Path], object]) -> None:
     """Replace a file at once by what a function writes to the path that it is given."""
-
-    def attempt() -> None:
-        make_folder(path.parent)
-        temporary = temporary_beside(path)
-        try:
-            fill(temporary)
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
-        finally:
-            remove(temporary)
-
-    retry_storage(attempt, path)
-    upload(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(path)
+    try:
+        fill(temporary)
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        remove(temporary)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -82,56 +55,60 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file at once."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON files here have it."""
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
 def read_json(path: Path) -> Any | None:
     """A small JSON file's value; None if it is missing or damaged, or no file."""
     try:
-        return json.loads(retry_storage(lambda: read_regular(path), path).decode("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return json_value(read_regular(path))
+    except OSError:
         return None
 
 
-def append_line(path: Path, line: str | Callable[[], str], makes_file: bool = True, is_vital: bool = True) -> None:
+def json_value(content: bytes) -> Any | None:
+    """What a JSON file holds; None if it is damaged."""
+    try:
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def append_line(path: Path, line: str, makes_file: bool = True, is_synced: bool = True) -> None:
     """Add a line to a file, on a line of its own even where a kill or a full disk cut the one before.
 
     Concurrent writers do not mix, since one short write in append mode is atomic.
 
     Args:
         path: of the file.
-        line: without its end; or what makes it, called at each try.
+        line: without its end.
         makes_file: whether it may be the first one.
-        is_vital: whether it is waited for, and on the disk, before this returns; else one try must do.
+        is_synced: whether it is on the disk before this returns.
 
     Raises:
         FileNotFoundError: if there is no such file and none may be made.
         OSError: if the storage refuses, or there is a link.
     """
-
-    def attempt() -> None:
-        if makes_file:
-            make_folder(path.parent)
-        # A link would have the line written wherever it points.
-        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | (os.O_CREAT if makes_file else 0)
-        descriptor = os.open(path, flags, 0o644)
-        try:
-            size = os.fstat(descriptor).st_size
-            is_cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            content = b"\n" * is_cut + (line if isinstance(line, str) else line()).encode() + b"\n"
-            if os.write(descriptor, content) < len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-            if is_vital:
-                _sync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    if is_vital:
-        retry_storage(attempt, path)
-        upload(path)
-    else:
-        attempt()
-        upload_later(path)
+    if makes_file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # A link would have the line written wherever it points.
+    flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | (os.O_CREAT if makes_file else 0)
+    descriptor = os.open(path, flags, 0o644)
+    try:
+        size = os.fstat(descriptor).st_size
+        is_cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        content = b"\n" * is_cut + line.encode() + b"\n"
+        if os.write(descriptor, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        if is_synced:
+            _sync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def put_in_place(temporary: Path, folder: Path) -> None:
@@ -148,20 +125,10 @@ def put_in_place(temporary: Path, folder: Path) -> None:
         raise
     sync(folder.parent)
     remove(aside)
-    # What is given another name loses its old one last: there it is copied, not renamed.
-    upload(folder)
-    delete_upload(temporary)
 
 
 def remove(path: Path) -> None:
     """Remove a file or folder as far as that is possible; what is not there is removed already."""
-    was_there = os.path.lexists(path)
-    _remove_here(path)
-    if was_there:
-        delete_upload(path)
-
-
-def _remove_here(path: Path) -> None:
     with suppress(OSError):
         if not path.is_dir() or path.is_symlink():
             path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.data import Quoting, Rows, encode, read_texts
-from minidisc_ray.files.mirroring import is_uri
+from minidisc_ray.files.places import is_uri
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.loading import load_tokenizer, position_limit
 from minidisc_ray.training.score import score_model

@@ -13,7 +13,7 @@ from minidisc_ray.accounting.place import processor_name
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.places import place_of
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.families import shape_of

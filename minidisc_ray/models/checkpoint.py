@@ -10,9 +10,9 @@ from transformers.utils import logging as transformers_logging
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.digests import SEAL, check_seal
-from minidisc_ray.files.mirroring import download_sealed_folder, place_of
-from minidisc_ray.files.patience import TRANSIENT
-from minidisc_ray.files.sealing import write_folder
+from minidisc_ray.files.places import place_of
+from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.waiting import TRANSIENT
 from minidisc_ray.models.folder_readme import folder_readme
 from minidisc_ray.models.unused import unused_flaw
 
@@ -32,11 +32,16 @@ def quiet() -> Iterator[None]:
 
 
 def save_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, texts: Mapping[str, str] | None = None
+    storage: Storage,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    texts: Mapping[str, str] | None = None,
 ) -> None:
     """Write a sealed folder that the Auto classes load; it appears whole or not at all.
 
     Args:
+        storage: that the folder lies in.
         model: dense or pruned.
         tokenizer: its own.
         folder: where it goes; what is there is replaced.
@@ -45,7 +50,7 @@ def save_model(
     Raises:
         StorageError: if the storage does not come back in time.
     """
-    write_folder(folder, lambda temporary: fill_folder(model, tokenizer, temporary, texts))
+    storage.write_folder(folder, lambda temporary: fill_folder(model, tokenizer, temporary, texts))
 
 
 def fill_folder(
@@ -67,13 +72,18 @@ def note_inputs(config: PreTrainedConfig, columns: Sequence[str], max_length: in
     config.minidisc_max_length = max_length
 
 
+def load_stored_model(storage: Storage, folder: Path) -> PreTrainedModel:
+    """As :func:`load_model`, from a storage that is fetched from, and waited for while it is away."""
+    storage.fetch_sealed(folder)
+    return storage.retry(lambda: load_model(folder), folder)
+
+
 def load_model(folder: str | Path) -> PreTrainedModel:
     """A saved dense or pruned classifier, in float32.
 
     Raises:
         UserError: if the folder holds none, or is not what was written there.
     """
-    download_sealed_folder(Path(folder))
     place = place_of(Path(folder))
     try:
         is_model = (Path(folder) / "config.json").is_file()

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.files.patience import use_storage
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.pipeline.metering import StageMeter
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.progress import Progress, write_progress
@@ -66,7 +66,7 @@ class Context:
     _meter: StageMeter | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        use_storage(self.prepared.storage, self.prepared.config.compute.storage_patience_seconds)
+        self.prepared.wait_for_storage()
 
     @property
     def folder(self) -> Path:
@@ -75,9 +75,14 @@ class Context:
         return run if self.trial in ("main", "shared") else run / "trials" / self.trial
 
     @property
+    def storage(self) -> Storage:
+        """Where the run is kept."""
+        return self.prepared.storage
+
+    @property
     def ledger(self) -> Ledger:
         """The run's ledger."""
-        return Ledger(self.prepared.run_folder / "ledger.jsonl")
+        return self.prepared.ledger
 
     @property
     def devices(self) -> float:
@@ -165,6 +170,7 @@ class Context:
             return
         now = time.time()
         write_progress(
+            self.storage,
             self.prepared.run_folder,
             Progress(
                 trial=self.trial,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from minidisc_ray.accounting.attempts import Attempt
 from minidisc_ray.accounting.cost import Held, add_known, held_by_stage, shares, startup_device_hours
-from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.accounting.ledger import read_attempts
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.records import StageRecord, read_record
@@ -21,7 +21,7 @@ Records = Mapping[str, Sequence[StageRecord]]
 def trial_records(prepared: PreparedRun, records: Records, verdicts: Mapping[str, str]) -> tuple[TrialRecord, ...]:
     """A sweep's trials, in the order in which they were planned; what a trial's probe cost is counted with it."""
     task, plan = prepared.task, prepared.plan
-    attempts = Ledger(prepared.run_folder / "ledger.jsonl").attempts()
+    attempts = prepared.ledger.attempts()
     probe_of = {probe.assistant_percent: probe.name for probe in plan.probes}
     found = []
     for trial in plan.trials:
@@ -59,17 +59,21 @@ def trial_records(prepared: PreparedRun, records: Records, verdicts: Mapping[str
 
 def cost_record(prepared: PreparedRun, records: Records) -> CostRecord:
     """What every stage held and computed, shared ones too, whichever run made them."""
-    ledger = Ledger(prepared.run_folder / "ledger.jsonl")
+    ledger = prepared.ledger
     attempts = ledger.attempts()
     made = held_by_stage(attempts)
     stages: list[StageCost] = []
     folders = {"teacher": prepared.teacher_folder, "importance": prepared.importance_folder}
     for name, folder in ((step.name, folders[step.name]) for step in prepared.plan.shared):
-        held = held_by_stage(Ledger(folder / "ledger.jsonl").attempts())[name]
+        held = held_by_stage(read_attempts(folder / "ledger.jsonl"))[name]
         if name in made:
             # The artifact's own ledger knows nothing of what was held around it.
             held = replace(held, idle_device_hours=made[name].idle_device_hours)
-        stages.append(_stage_cost("shared", name, held, read_record(folder), name not in made, name != "teacher"))
+        stages.append(
+            _stage_cost(
+                "shared", name, held, read_record(prepared.storage, folder), name not in made, name != "teacher"
+            )
+        )
     for trial in prepared.plan.all_trials():
         by_stage = {record.stage: record for record in records[trial.name]}
         for name, held in held_by_stage(attempts, trial.name).items():

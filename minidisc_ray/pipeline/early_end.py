@@ -7,7 +7,7 @@ from minidisc_ray.pipeline.trial import stage_folder
 from minidisc_ray.preparation.closed_form import share_of_all_in_full
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.failures import read_failure, trial_folder
-from minidisc_ray.run_files.mirrored import fetch_records
+from minidisc_ray.run_files.fetching import fetch_records
 from minidisc_ray.run_files.records import read_record
 from minidisc_ray.run_files.result import EarlyEnd
 from minidisc_ray.schedules.early_end import Verdict, scales_that_go_on
@@ -81,8 +81,8 @@ def is_run(prepared: PreparedRun, trial: Trial) -> bool:
 def _record_of_end(prepared: PreparedRun, trial: Trial) -> float | None:
     """The selection score of a trial's student; None where it did not finish."""
     folder = trial_folder(prepared.run_folder, trial.name)
-    fetch_records(folder / "stages")
-    record = read_record(stage_folder(folder, trial.steps[-1]), verify=False)
+    fetch_records(prepared.storage, folder / "stages")
+    record = read_record(prepared.storage, stage_folder(folder, trial.steps[-1]), verify=False)
     return None if record is None else prepared.task.selection_score(record.selection_metrics[record.percent])
 
 

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 from minidisc_ray.core.flops import encoder_parameters, total_parameters
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.files.mirroring import download_sealed_folder
-from minidisc_ray.files.writing import is_there
-from minidisc_ray.models.checkpoint import load_model, save_model
+from minidisc_ray.models.checkpoint import load_stored_model, save_model
 from minidisc_ray.models.surgery import cut
 from minidisc_ray.pipeline.structures import structures_of
 from minidisc_ray.preparation.prepared_run import PreparedRun
@@ -42,15 +40,17 @@ def keep_family(prepared: PreparedRun, records: Sequence[StageRecord]) -> None:
     if record is None:
         return
     source = prepared.run_folder / "stages" / record.stage / MODEL
-    download_sealed_folder(source)
-    if not is_there(source):
+    storage = prepared.storage
+    storage.fetch_sealed(source)
+    if not storage.is_there(source):
         return
     scales = tuple(sorted(record.selection_metrics, reverse=True))
     structures = structures_of(prepared, scales)
     sizes = tuple(_size(prepared, structures[scale], record) for scale in scales)
     index = FamilyIndex(num_rows=len(prepared.selection), sizes=sizes)
-    largest = cut(load_model(source), structures[scales[0]])
+    largest = cut(load_stored_model(storage, source), structures[scales[0]])
     save_model(
+        storage,
         largest,
         prepared.tokenizer,
         prepared.run_folder / FAMILY,

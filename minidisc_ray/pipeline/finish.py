@@ -24,9 +24,6 @@ from minidisc_ray.core.flops import encoder_parameters, forward_macs, kept_share
 from minidisc_ray.core.race import RaceEvent
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.evaluation import majority_scores, merge_scores
-from minidisc_ray.files.digests import check_seal
-from minidisc_ray.files.mirroring import download_sealed_folder
-from minidisc_ray.files.writing import is_there
 from minidisc_ray.log import logger
 from minidisc_ray.pipeline.candidates import candidate_records, scan_of
 from minidisc_ray.pipeline.costs import cost_record, trial_records
@@ -38,7 +35,7 @@ from minidisc_ray.preparation.checkpoint_student import CheckpointStudent
 from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.failures import read_failure, remove_failure, trial_folder
-from minidisc_ray.run_files.mirrored import fetch_records, fetch_run
+from minidisc_ray.run_files.fetching import fetch_records, fetch_run
 from minidisc_ray.run_files.predictions import SELECTION, VALIDATION, predictions_path, write_predictions
 from minidisc_ray.run_files.records import StageRecord, copy_model, read_record
 from minidisc_ray.run_files.result import Method, ModelRecord, RunResult, SplitRecord, load_result, write_result
@@ -49,25 +46,25 @@ from minidisc_ray.training.loop import TrainingError
 
 def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
     """Write ``result.json`` and ``student/`` from a run whose trials are over."""
-    folder = prepared.run_folder
-    fetch_run(folder)
-    fetch_records(prepared.teacher_folder, prepared.importance_folder)
+    folder, storage = prepared.run_folder, prepared.storage
+    fetch_run(storage, folder)
+    fetch_records(storage, prepared.teacher_folder, prepared.importance_folder)
     result, winner = _result(prepared, started_at)
     result = RunResult.model_validate(redacted(result.model_dump()))
     source = stage_folder(trial_folder(folder, winner.name), winner.steps[-1]) / "model"
-    download_sealed_folder(source)
-    if is_there(source):
-        copy_model(source, folder / "student")
-    elif (flaw := check_seal(folder / "student")) is not None:
+    storage.fetch_sealed(source)
+    if storage.is_there(source):
+        copy_model(storage, source, folder / "student")
+    elif (flaw := storage.check_seal(folder / "student")) is not None:
         raise UserError(
             f"{folder / 'student'}: the model is damaged ({flaw}), and that of {source.parent} was freed; remove that "
             "folder and run again, which makes it once more"
         )
     keep_family(prepared, [record for trial in prepared.plan.all_trials() for record in _records(prepared, trial)])
     labels = {f"{VALIDATION}/{name}": rows.labels.numpy() for name, rows in prepared.validation.items()}
-    write_predictions(predictions_path(folder), {SELECTION: prepared.selection.labels.numpy(), **labels})
-    remove_failure(folder, MAIN_TRIAL)
-    write_result(folder, result)
+    write_predictions(storage, predictions_path(folder), {SELECTION: prepared.selection.labels.numpy(), **labels})
+    remove_failure(storage, folder, MAIN_TRIAL)
+    write_result(storage, folder, result)
     track_result(prepared, result)
     return result
 
@@ -75,8 +72,8 @@ def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
 def is_trial_finished(prepared: PreparedRun, trial: Trial) -> bool:
     """Whether every step of a trial left its record, and nothing that they left is damaged; the last one first."""
     folder = trial_folder(prepared.run_folder, trial.name)
-    fetch_records(folder / "stages")
-    return all(read_record(stage_folder(folder, step)) is not None for step in reversed(trial.steps))
+    fetch_records(prepared.storage, folder / "stages")
+    return all(read_record(prepared.storage, stage_folder(folder, step)) is not None for step in reversed(trial.steps))
 
 
 def is_finished(prepared: PreparedRun) -> bool:
@@ -88,7 +85,7 @@ def is_finished(prepared: PreparedRun) -> bool:
         result = load_result(prepared.run_folder)
     except UserError:
         return False
-    if (flaw := check_seal(prepared.run_folder / "student")) is not None:
+    if (flaw := prepared.storage.check_seal(prepared.run_folder / "student")) is not None:
         logger.warning("%s: the student is damaged (%s) and is made again", prepared.run_folder, flaw)
         return False
     return all(trial.status != "failed" for trial in result.trials)
@@ -96,7 +93,7 @@ def is_finished(prepared: PreparedRun) -> bool:
 
 def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]:
     config, task, own = prepared.config, prepared.task, prepared.checkpoint_student
-    teacher_record = read_record(prepared.teacher_folder)
+    teacher_record = read_record(prepared.storage, prepared.teacher_folder)
     if teacher_record is None:
         raise TrainingError("the record of a stage that it shares is missing; run it again")
     plan = prepared.plan
@@ -122,7 +119,7 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
     scanned = scan_of(prepared, records)
     checks = next((record.race for found in records.values() for record in found if record.race), ())
     events = [RaceEvent(check.step, check.alive, check.num_rows) for check in checks]
-    importance = read_record(prepared.importance_folder)
+    importance = read_record(prepared.storage, prepared.importance_folder)
     num_rows = importance.num_rows if importance is not None else None
     ends_of_trials = verdicts(prepared)
     going_on = {name for name, verdict in ends_of_trials.items() if verdict == "goes on"}
@@ -189,7 +186,7 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
 
 def _records(prepared: PreparedRun, trial: Trial) -> list[StageRecord]:
     folder = trial_folder(prepared.run_folder, trial.name)
-    found = (read_record(stage_folder(folder, step)) for step in trial.steps)
+    found = (read_record(prepared.storage, stage_folder(folder, step)) for step in trial.steps)
     return [record for record in found if record is not None]
 
 

@@ -4,35 +4,33 @@ import time
 
 import torch
 
-from minidisc_ray.files.patience import restoring_storage, use_storage
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.early_end import is_run
 from minidisc_ray.pipeline.finish import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run
 from minidisc_ray.pipeline.trial import run_shared, run_trial
 from minidisc_ray.preparation.prepared_run import PreparedRun
-from minidisc_ray.run_files.mirrored import fetch_for_trial, fetch_run, probe_bucket
+from minidisc_ray.run_files.fetching import fetch_for_trial, fetch_run, probe_bucket
 from minidisc_ray.run_files.result import RunResult, load_result
 from minidisc_ray.schedules.plan import Trial
 from minidisc_ray.training.notice import stopping_on_sigterm
 from minidisc_ray.training.workers import Workers
 
 
-@restoring_storage()
 def run_in_process(prepared: PreparedRun, device: str = "cpu") -> RunResult:
     """Execute every trial, one after another, resuming what is there.
 
     Raises:
         Preempted: after a SIGTERM, where this is the main thread: the run stops at its next step with a checkpoint.
     """
-    probe_bucket(prepared.config.storage)
-    fetch_run(prepared.run_folder, is_exclusive=True)
+    probe_bucket(prepared.storage)
+    fetch_run(prepared.storage, prepared.run_folder, is_exclusive=True)
     if is_finished(prepared):
         return load_result(prepared.run_folder)
     started_at = time.time()
     configure_storage_retries([prepared])
     open_run(prepared)
-    use_storage(prepared.storage, prepared.config.compute.storage_patience_seconds)
+    prepared.wait_for_storage()
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
     workers = Workers(device=torch.device(device))
     with stopping_on_sigterm():
@@ -46,7 +44,7 @@ def run_in_process(prepared: PreparedRun, device: str = "cpu") -> RunResult:
 def _run_trial(context: Context, trial: Trial) -> None:
     prepared = context.prepared
     artifacts = (prepared.teacher_folder, prepared.importance_folder)
-    fetch_for_trial(prepared.run_folder, context.trial, artifacts)
+    fetch_for_trial(prepared.storage, prepared.run_folder, context.trial, artifacts)
     with context.hold():
         run_shared(context, context.prepared.plan.shared)
         run_trial(context, trial)

@@ -98,7 +98,14 @@ class StageObserver:
             self._write_costs(_SECONDS_BETWEEN_COSTS)
             self._writer.flush()
             if self.context.prepared.config.track.kind != "none":
-                append_epoch(self.context.prepared.run_folder, self.context.trial, self.stage, self.step, record)
+                append_epoch(
+                    self.context.storage,
+                    self.context.prepared.run_folder,
+                    self.context.trial,
+                    self.stage,
+                    self.step,
+                    record,
+                )
             losses = ", ".join(f"{name} {value:.4f}" for name, value in record.losses.items())
             shown = f"{self.metric:.4f}" if len(values) == 1 else f"{min(values.values()):.4f} to {self.metric:.4f}"
             logger.info(

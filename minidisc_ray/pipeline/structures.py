@@ -16,11 +16,11 @@ from minidisc_ray.core.structure import (
     structure_of_layers,
 )
 from minidisc_ray.data import builtin_vocabulary
-from minidisc_ray.models.checkpoint import load_model
+from minidisc_ray.models.checkpoint import load_stored_model
 from minidisc_ray.models.loading import build_teacher, load_teacher
 from minidisc_ray.models.surgery import reorder_
 from minidisc_ray.preparation.prepared_run import PreparedRun
-from minidisc_ray.run_files.mirrored import fetch_records
+from minidisc_ray.run_files.fetching import fetch_records
 from minidisc_ray.run_files.records import StageRecord, read_record
 from minidisc_ray.schedules.plan import TEACHER, DistilStep, Trial
 
@@ -37,7 +37,7 @@ def new_teacher(prepared: PreparedRun) -> PreTrainedModel:
 
 def load_shared_teacher(prepared: PreparedRun) -> PreTrainedModel:
     """The teacher, its heads and neurons in their original order."""
-    return load_model(prepared.teacher_folder / "model")
+    return load_stored_model(prepared.storage, prepared.teacher_folder / "model")
 
 
 def teacher_in_order(prepared: PreparedRun) -> PreTrainedModel:
@@ -54,8 +54,8 @@ def load_rankings(prepared: PreparedRun) -> tuple[UnitRanking, UnitRanking]:
         UserError: if it is damaged.
     """
     folder = prepared.importance_folder
-    fetch_records(folder)
-    if (folder / IMPORTANCE).exists() and read_record(folder) is None:
+    fetch_records(prepared.storage, folder)
+    if (folder / IMPORTANCE).exists() and read_record(prepared.storage, folder) is None:
         raise UserError(f"{folder}: the measured importance is damaged; run again, which measures it again")
     tensors = load_file(folder / IMPORTANCE)
     scope = prepared.config.pruning.ranking

@@ -63,8 +63,8 @@ def run_trial(context: Context, trial: Trial) -> list[StageRecord]:
                     case DistilStep():
                         record = distil_student(context, step, attempt)
                 if context.workers.is_first:
-                    write_record(folder, record)
-                    drop_checkpoints(folder)
+                    write_record(context.storage, folder, record)
+                    drop_checkpoints(context.storage, folder)
             context.workers.wait()
         records.append(record)
     return records
@@ -78,11 +78,11 @@ def stage_folder(trial_folder: Path, step: Step) -> Path:
 def _finished_record(context: Context, folder: Path) -> StageRecord | None:
     """The record of a finished step, the same on every worker; what a damaged one left is removed."""
     workers = context.workers
-    if workers.agree(float(workers.is_first and find_finished(folder) is not None)):
+    if workers.agree(float(workers.is_first and find_finished(context.storage, folder) is not None)):
         context.stage_index += 1
-        record = read_record(folder, verify=False)
+        record = read_record(context.storage, folder, verify=False)
         assert record is not None
         return record
     if workers.is_first:
-        remove_record(folder)
+        remove_record(context.storage, folder)
     return None

@@ -18,7 +18,7 @@ from minidisc_ray.configs.model import CheckpointStudentConfig, PretrainedTeache
 from minidisc_ray.configs.redact import redacted
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.files.cache import cache_folder
-from minidisc_ray.files.writing import make_folder, read_json, remove, write_json
+from minidisc_ray.files.writing import read_json, remove, write_json
 
 _LIBRARIES = ("datasets", "pyarrow", "tokenizers", "torch", "transformers")
 _MOST_FILES, _MOST_PLANS = 1000, 100
@@ -54,7 +54,6 @@ def keep_plan(key: str, plan: dict[str, Any]) -> None:
     if redacted(plan) != plan:
         return
     try:
-        make_folder(_path(key).parent)
         write_json(_path(key), plan)
         kept = sorted(_path(key).parent.glob("*.json"), key=lambda path: path.stat().st_mtime)
         for path in kept[:-_MOST_PLANS]:

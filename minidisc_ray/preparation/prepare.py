@@ -24,6 +24,7 @@ from minidisc_ray.preparation.sizes import check_structures, with_law_scale
 from minidisc_ray.preparation.storage_check import check_storage
 from minidisc_ray.preparation.student_scale import layers_percent
 from minidisc_ray.preparation.tokenizer import check_tokenizer
+from minidisc_ray.run_files.fetching import open_storage
 
 
 def prepare(config: RunConfig, splits: Splits | None = None) -> PreparedRun:
@@ -61,6 +62,7 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> PreparedRun:
     check_structures(config, shape)
     prepared = PreparedRun(
         config=config,
+        storage=open_storage(config.storage),
         splits=splits,
         tokenizer=tokenizer,
         plan=plan_for(config, own),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.identity import digest, without_student
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.storage import SHARED_FOLDER
@@ -12,9 +13,9 @@ from minidisc_ray.core.flops import EncoderShape
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.task import Task
 from minidisc_ray.data import EncodedRows, Rows, Splits, encode
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.preparation.checkpoint_student import CheckpointStudent
 from minidisc_ray.preparation.sizes import kept_layers, planned_structure, planned_student
-from minidisc_ray.run_files.mirrored import storage_root
 from minidisc_ray.schedules import Plan
 from minidisc_ray.schedules.expected import expected_percent, expected_scale
 from minidisc_ray.schedules.plan import FIRST_STUDENT, STUDENT, DistilStep, Trial
@@ -26,6 +27,7 @@ class PreparedRun:
 
     Attributes:
         config: the resolved recipe.
+        storage: where it says that runs are kept; each process that it is sent to opens its own.
         splits: rows to train, to select and to score on.
         tokenizer: the teacher's.
         plan: the schedule's steps.
@@ -38,6 +40,7 @@ class PreparedRun:
     """
 
     config: RunConfig
+    storage: Storage = field(compare=False, repr=False)
     splits: Splits
     tokenizer: PreTrainedTokenizerBase
     plan: Plan
@@ -54,19 +57,23 @@ class PreparedRun:
         return self.splits.task
 
     @property
-    def storage(self) -> Path:
-        """The storage root; for a URI its copy on this node."""
-        return storage_root(self.config.storage)
-
-    @property
     def run_folder(self) -> Path:
-        """Where this run's files go."""
-        return self.storage / self.name
+        """Where this run's files go; in a bucket this node's copy of them."""
+        return self.storage.root / self.name
 
     @property
     def shared_folder(self) -> Path:
         """Where artifacts lie that several runs use."""
-        return self.storage / SHARED_FOLDER
+        return self.storage.root / SHARED_FOLDER
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was held for this run."""
+        return Ledger(self.storage, self.run_folder / "ledger.jsonl")
+
+    def wait_for_storage(self) -> None:
+        """From here on wait for the storage, for as long as the recipe says; it holds this run already."""
+        self.storage.wait_up_to(self.config.compute.storage_patience_seconds)
 
     @property
     def pad_token_id(self) -> int:

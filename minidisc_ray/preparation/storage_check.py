@@ -7,9 +7,9 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import is_redacted_form
-from minidisc_ray.files.mirroring import download_file
-from minidisc_ray.files.patience import StorageError, retry_storage, wait_for_storage
 from minidisc_ray.files.reading import read_regular
+from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.waiting import StorageError
 
 
 def has_begun(run_folder: Path) -> bool:
@@ -17,13 +17,11 @@ def has_begun(run_folder: Path) -> bool:
     return (run_folder / "identity.json").is_file()
 
 
-def check_storage(storage: Path, given: str, name: str, identity: Mapping[str, object]) -> None:
+def check_storage(storage: Storage, given: str, name: str, identity: Mapping[str, object]) -> None:
     """Refuse a storage that cannot be written and a run directory that another config made.
 
-    A process that works on a run waits for a storage that is away; every other one does not.
-
     Args:
-        storage: the storage root on this node.
+        storage: what a run would be kept in.
         given: the same as the recipe names it.
         name: of the run.
         identity: of the run.
@@ -31,27 +29,27 @@ def check_storage(storage: Path, given: str, name: str, identity: Mapping[str, o
     Raises:
         UserError: saying which.
     """
-    folder = storage / name
+    root, folder = storage.root, storage.root / name
     try:
-        wait_for_storage(storage)
+        storage.wait_until_there()
     except StorageError as error:
         raise UserError(f"storage: {error}") from error
-    existing = _existing_part(storage, given)
+    existing = _existing_part(root, given)
     is_writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
     # What goes on waits for its storage where it writes.
     if not is_writable and not has_begun(folder):
         raise UserError(f"storage: {given} cannot be written ({existing} is not a writable folder)")
-    if folder.resolve().parent != storage:
-        raise UserError(f"name: {name!r} leaves the storage root {storage}; choose another name")
+    if folder.resolve().parent != root:
+        raise UserError(f"name: {name!r} leaves the storage root {root}; choose another name")
     marker = folder / "identity.json"
     try:
-        download_file(marker)
+        storage.fetch_file(marker)
     except OSError as error:
         raise UserError(f"storage: {error}") from error
     if not folder.exists():
         return
     try:
-        found = json.loads(retry_storage(lambda: read_regular(marker), marker).decode("utf-8"))
+        found = json.loads(storage.retry(lambda: read_regular(marker), marker).decode("utf-8"))
     except StorageError as error:
         raise UserError(f"storage: {error}") from error
     except FileNotFoundError:

@@ -11,9 +11,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
-from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.files.mirroring import download_folder
-from minidisc_ray.files.patience import StorageError
+from minidisc_ray.files.waiting import StorageError
 from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.cluster import is_kept
 from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
@@ -60,7 +58,7 @@ class _QueueSearcher(Searcher):
             return None
         self.has_begun = True
         self.titles[trial_id] = item.title
-        remove_failure(item.run.run_folder, item.trial)
+        remove_failure(item.run.storage, item.run.run_folder, item.trial)
         # All that Ray writes down of a trial: the run itself comes through the object store.
         return {
             "title": item.title,
@@ -91,17 +89,17 @@ class _QueueSearcher(Searcher):
         elif not ended.get("finished"):
             failure = Failure(str(ended.get("sentence") or "it did not finish"), bool(ended.get("is_users")))
         if failure is not None:
-            write_failure(item.run.run_folder, item.trial, failure.sentence)
+            write_failure(item.run.storage, item.run.run_folder, item.trial, failure.sentence)
         for lost in self.queue.close(title, failure):
-            write_failure(lost.run.run_folder, lost.trial, self.queue.failed[lost.title].sentence)
+            write_failure(lost.run.storage, lost.run.run_folder, lost.trial, self.queue.failed[lost.title].sentence)
 
     def _is_tried_again(self, item: Item) -> bool:
         """A crash without an error is retried, and so is a process that was asked to leave: it left a checkpoint."""
         if is_stopped():
             return True  # by the same command, given again
         folder = item.run.run_folder
-        Ledger(folder / "ledger.jsonl").close_open(item.trial, "failed")
-        download_folder(folder / "progress")
+        item.run.ledger.close_open(item.trial, "failed")
+        item.run.storage.fetch(folder / "progress")
         progress = read_trial_progress(folder, item.trial)
         was_preempted = progress is not None and progress.status == "interrupted"
         wait = self.queue.try_again(item.title, was_preempted)

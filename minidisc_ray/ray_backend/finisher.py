@@ -61,7 +61,7 @@ class Finisher:
         except (UserError, TrainingError, OSError) as error:
             self.errors[run.name] = error
             with suppress(OSError):
-                write_failure(run.run_folder, MAIN_TRIAL, f"its result could not be written: {error}")
+                write_failure(run.storage, run.run_folder, MAIN_TRIAL, f"its result could not be written: {error}")
 
     def _give_up(self, run: PreparedRun, queue: ItemQueue | None) -> None:
         """A run that made no student says why in its own folder, whichever trial it was."""
@@ -74,4 +74,4 @@ class Finisher:
                 break
         reasons = [found for name in names if (found := read_failure(run.run_folder, name))]
         if reasons and read_failure(run.run_folder, MAIN_TRIAL) is None:
-            write_failure(run.run_folder, MAIN_TRIAL, reasons[0])
+            write_failure(run.storage, run.run_folder, MAIN_TRIAL, reasons[0])

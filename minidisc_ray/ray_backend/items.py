@@ -10,7 +10,7 @@ from minidisc_ray.pipeline.finish import is_finished, is_trial_finished
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.policies.queue import Item
 from minidisc_ray.run_files.failures import read_failure
-from minidisc_ray.run_files.mirrored import fetch_records
+from minidisc_ray.run_files.fetching import fetch_records
 from minidisc_ray.run_files.records import read_record
 from minidisc_ray.schedules.early_end import Verdict
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
@@ -71,8 +71,8 @@ def _items_of_run(
 ) -> list[Item]:
     items: list[Item] = []
     teacher, importance = run.teacher_folder, run.importance_folder
-    fetch_records(teacher, importance)
-    is_shared_there = all(read_record(folder) is not None for folder in (teacher, importance))
+    fetch_records(run.storage, teacher, importance)
+    is_shared_there = all(read_record(run.storage, folder) is not None for folder in (teacher, importance))
     shared_title, before = item_title(run, SHARED_TRIAL), run.plan.trial(SHARED_TRIAL)
     needs: set[str] = set()
     if not is_shared_there and importance not in importances:

@@ -18,7 +18,7 @@ from ray.util.metrics import Gauge
 
 from minidisc_ray.accounting.attempts import Attempt
 from minidisc_ray.accounting.cost import shares
-from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.accounting.ledger import read_attempts
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.progress import Progress, is_stale, read_progress
 
@@ -118,7 +118,7 @@ def samples(folder: Path, price: float | None = None, currency: str = "") -> lis
     Raises:
         OSError: if they cannot be read.
     """
-    attempts = Ledger(folder / "ledger.jsonl").attempts()
+    attempts = read_attempts(folder / "ledger.jsonl")
     return [
         *_of_costs(folder.name, attempts, price, currency),
         *_of_attempts(folder.name, attempts),

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.lease import Lease, leased
-from minidisc_ray.files.mirroring import download_folder, download_if_due
-from minidisc_ray.files.patience import restoring_storage, use_storage
 from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run, probe_storage
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.cluster import cluster
@@ -22,12 +20,11 @@ from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
 from minidisc_ray.ray_backend.supervision.frozen import HoldWatch
 from minidisc_ray.ray_backend.supervision.stalls import StallWatch, end_on_its_node
 from minidisc_ray.ray_backend.supervision.watching import closing_runs_on_stop, in_thread
-from minidisc_ray.run_files.mirrored import fetch_run, probe_bucket
+from minidisc_ray.run_files.fetching import fetch_run, probe_bucket
 from minidisc_ray.run_files.progress import Progress, ProgressReader, Watch, read_trial_progress
 from minidisc_ray.run_files.result import RunResult, load_result
 
 
-@restoring_storage()
 def run_many(
     runs: Sequence[PreparedRun],
     home: Path,
@@ -54,9 +51,9 @@ def run_many(
     """
     _check_compute(runs)
     compute = runs[0].config.compute
-    probe_bucket(runs[0].config.storage)
+    probe_bucket(runs[0].storage)
     for run in runs:
-        fetch_run(run.run_folder)
+        fetch_run(run.storage, run.run_folder)
     configure_storage_retries(runs)
     finisher, items = Finisher(runs, on_result), items_of(runs, which)
     if not items and not finisher.has_ended_trials():
@@ -64,9 +61,9 @@ def run_many(
         return finisher.errors
     touched = _runs_of(items) or list(finisher.left.values())
     probe_storage(touched[0])
-    with leased(home, [run.run_folder for run in touched if run.run_folder != home]) as lease:
+    with leased(runs[0].storage, home, [run.run_folder for run in touched if run.run_folder != home]) as lease:
         for run in touched:
-            fetch_run(run.run_folder, is_exclusive=True)
+            fetch_run(run.storage, run.run_folder, is_exclusive=True)
         # Another driver may have finished some of it until now.
         finisher.drop_finished()
         if items := items_of(runs, which):
@@ -81,7 +78,8 @@ def run_many(
                     open_run(run)
                 # The first run's rows are left encoded in the storage, while workers are still starting.
                 _ = touched[0].train, touched[0].selection, touched[0].validation
-                use_storage(touched[0].storage, compute.storage_patience_seconds)
+                for run in runs:
+                    run.wait_for_storage()
                 monitor = RunMonitor(touched, queue, lease, finisher, watch)
                 with in_thread(fit_items, queue, at_once, home / "ray", turn) as is_running:
                     while is_running():
@@ -138,7 +136,7 @@ class RunMonitor:
         stall_seconds = runs[0].config.compute.stall_seconds
         self._queue, self._lease, self._finisher, self._watch = queue, lease, finisher, watch
         self._stalls = StallWatch(stall_seconds, end_on_its_node)
-        self._holds = HoldWatch([run.run_folder for run in runs], stall_seconds, end_on_its_node)
+        self._holds = HoldWatch([run.ledger for run in runs], stall_seconds, end_on_its_node)
         self._only = runs[0] if len(runs) == 1 else None
         self._reader = ProgressReader(runs[0].run_folder)
         self._since = time.time()
@@ -155,7 +153,7 @@ class RunMonitor:
         runs = _runs_of(running)
         for run in runs:
             for changing in ("progress", "ledger"):
-                download_if_due(run.run_folder / changing, download_folder)
+                run.storage.fetch_if_due(run.run_folder / changing, run.storage.fetch)
         seen = self._progress(running)
         self._stalls.check(seen)
         self._holds.check()

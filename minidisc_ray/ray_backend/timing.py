@@ -14,7 +14,6 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.estimate.passing_storage import moved_to, storage_beside
 from minidisc_ray.estimate.predict import Alternatives, alternatives, load_average, predict_costs
@@ -75,13 +74,12 @@ def _measure(found: Alternatives, storage: Path, at_once: int, budget_seconds: f
         "run": ray.put(for_workers(here)),
         "assistant_scales": found.assistant_scales,
         "budget_seconds": budget_seconds,
-        "ledger": str(folder / _LEDGER),
     }
     started_at = time.perf_counter()
     timed = _fit(here, settings, folder)
     seconds = time.perf_counter() - started_at
     timings = Timings.model_validate(timed["timings"])
-    held = sum(attempt.seconds for attempt in Ledger(folder / _LEDGER).attempts())
+    held = sum(attempt.seconds for attempt in here.ledger.attempts())
     startup = max(0.0, held - timed["seconds"])
     trials = max(len(other.plan.trials) for other in found.runs.values())
     overheads = Overheads(
@@ -109,7 +107,7 @@ def _fit(prepared: PreparedRun, settings: Settings, folder: Path) -> dict[str, A
             storage_path=str(folder / "ray"),
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=1),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
-            callbacks=[HoldingCallback(settings["ledger"], _TIMING, 1.0, "worker-group")],
+            callbacks=[HoldingCallback(prepared.ledger, _TIMING, 1.0, "worker-group")],
         ),
     )
     try:
@@ -129,7 +127,7 @@ def _time_on_worker(settings: Settings) -> dict[str, Any]:
     prepared = _prepared(settings)
     prepare_seconds = time.perf_counter() - begun_at
     try:
-        report = report_to_train if workers.is_first else report_metrics
+        report = report_to_train(prepared.storage) if workers.is_first else report_metrics
         timer = StageTimer(prepared, workers, report, settings["budget_seconds"])
         timings = timer.time(settings["assistant_scales"])
     except (UserError, TrainingError) as error:

@@ -9,7 +9,6 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from minidisc_ray.configs.training import ComputeConfig
-from minidisc_ray.files.mirroring import place_of
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.policies.queue import Failure
 from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a_retry
@@ -56,12 +55,10 @@ def _trainer(prepared: PreparedRun, trial: str, with_shared: bool) -> TorchTrain
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             callbacks=[
                 HoldingCallback(
-                    place_of(prepared.run_folder / "ledger.jsonl"),
+                    prepared.ledger,
                     trial,
                     devices,
                     "gpu" if use_gpu else "cpu-core",
-                    prepared.config.storage,
-                    compute.storage_patience_seconds,
                 )
             ],
         ),

@@ -14,7 +14,6 @@ from minidisc_ray.ray_backend.supervision.holding import Hold, granted_at
 from minidisc_ray.ray_backend.supervision.leaving import expect_nothing, expect_work, leave, stop_on_sigterm
 from minidisc_ray.ray_backend.trainer import fit_trial
 from minidisc_ray.ray_backend.worker import work
-from minidisc_ray.run_files.mirrored import set_storage_timeout
 from minidisc_ray.training.notice import Preempted
 from minidisc_ray.training.workers import Workers
 
@@ -44,7 +43,7 @@ def _one_process(config: dict[str, Any]) -> None:
 def trial_with_workers(config: dict[str, Any], runs: dict[str, PreparedRun]) -> None:
     """One trial on workers of its own: a Ray Train job inside a Tune trial."""
     run = runs[config["run"]]
-    set_storage_timeout(run.config.storage, run.config.compute.storage_patience_seconds)
+    run.wait_for_storage()
     finish(fit_trial(run, config["trial"], config["with_shared"]))
 
 
@@ -101,11 +100,10 @@ def _open_hold(config: dict[str, Any], since: float) -> None:
     run = _runs[config["run"]]
     compute = run.config.compute
     # Before the first line: a process that dies of an outage leaves what it held in no ledger.
-    set_storage_timeout(run.config.storage, compute.storage_patience_seconds)
+    run.wait_for_storage()
     has_gpu = compute.gpus_per_worker > 0
     devices = compute.gpus_per_worker if has_gpu else compute.cpus_per_worker
-    ledger = run.run_folder / "ledger.jsonl"
-    _hold = Hold(ledger, "tune-trial", config["trial"], devices, "gpu" if has_gpu else "cpu-core", since)
+    _hold = Hold(run.ledger, "tune-trial", config["trial"], devices, "gpu" if has_gpu else "cpu-core", since)
 
 
 def _close_hold(status: str) -> None:

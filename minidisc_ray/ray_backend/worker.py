@@ -11,8 +11,7 @@ import ray.train.torch
 import torch
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.mirroring import is_mirrored
-from minidisc_ray.files.writing import write_json
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.log import logger
 from minidisc_ray.pipeline.context import Context, Report
 from minidisc_ray.pipeline.trial import run_shared, run_trial
@@ -22,7 +21,7 @@ from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a
 from minidisc_ray.ray_backend.supervision.holding import node_id
 from minidisc_ray.ray_backend.supervision.leaving import at_work
 from minidisc_ray.ray_backend.supervision.stalls import note_place
-from minidisc_ray.run_files.mirrored import fetch_for_trial, set_storage_timeout
+from minidisc_ray.run_files.fetching import fetch_for_trial
 from minidisc_ray.schedules.plan import Trial
 from minidisc_ray.training.loop import TrainingError
 from minidisc_ray.training.workers import Workers
@@ -52,15 +51,17 @@ def work(
     """
     _log_to_stderr()
     compute = prepared.config.compute
-    set_storage_timeout(prepared.config.storage, compute.storage_patience_seconds)
+    prepared.wait_for_storage()
     torch.set_num_threads(compute.cpus_per_worker)
-    fetch_for_trial(prepared.run_folder, trial_name, (prepared.teacher_folder, prepared.importance_folder))
+    fetch_for_trial(
+        prepared.storage, prepared.run_folder, trial_name, (prepared.teacher_folder, prepared.importance_folder)
+    )
     trial = prepared.plan.trial(trial_name) or Trial(trial_name, ())
     shared = prepared.plan.shared if with_shared else ()
     num_stages = len(shared) + len(trial.steps)
     context = Context(prepared, workers, trial_name, num_stages, report, node=node_id())
     if workers.is_first:
-        note_place(prepared.run_folder, trial_name)
+        note_place(prepared.storage, prepared.run_folder, trial_name)
     progress_file = prepared.run_folder / "progress" / f"{trial_name}.json"
     try:
         with at_work(progress_file, compute.stall_seconds):
@@ -81,28 +82,31 @@ def train_worker(settings: dict[str, Any]) -> Failure | None:
     """The training function of a ``TorchTrainer``; the settings name the run in Ray's object store."""
     prepared: PreparedRun = ray.get(settings["run"])
     # Ray would keep its pointer to a checkpoint on the driver's node, where no other one can write.
-    has_pointers = not is_mirrored(prepared.storage)
+    has_pointers = not prepared.storage.is_bucket
     place = ray.train.get_context()
     workers = Workers(place.get_world_rank(), place.get_world_size(), ray.train.torch.get_device())
-    report = report_to_train if workers.is_first and has_pointers else report_metrics
+    report = report_to_train(prepared.storage) if workers.is_first and has_pointers else report_metrics
     return work(prepared, settings["trial"], settings["with_shared"], workers, report)
 
 
-def report_to_train(metrics: dict[str, float], checkpoint: Path) -> None:
-    """Report to Ray Train with a checkpoint that points to ours, which lies on the same storage already."""
+def report_to_train(storage: Storage) -> Report:
+    """What reports to Ray Train with a checkpoint that points to ours, which lies on the same storage already."""
 
-    def leave_pointer(_: ray.train.Checkpoint, name: str) -> ray.train.Checkpoint:
+    def leave_pointer(name: str, checkpoint: Path) -> ray.train.Checkpoint:
         # Ray's own copying takes a storage that is full for a moment for a failure of the worker.
         folder = Path(ray.train.get_context().get_storage().experiment_fs_path) / name
-        write_json(folder / "pointer.json", {"checkpoint": str(checkpoint)})
+        storage.write_json(folder / "pointer.json", {"checkpoint": str(checkpoint)})
         return ray.train.Checkpoint.from_directory(folder)
 
-    ray.train.report(
-        metrics,
-        checkpoint=ray.train.Checkpoint.from_directory(checkpoint),
-        checkpoint_upload_fn=leave_pointer,
-        delete_local_checkpoint_after_upload=False,
-    )
+    def report(metrics: dict[str, float], checkpoint: Path) -> None:
+        ray.train.report(
+            metrics,
+            checkpoint=ray.train.Checkpoint.from_directory(checkpoint),
+            checkpoint_upload_fn=lambda _, name: leave_pointer(name, checkpoint),
+            delete_local_checkpoint_after_upload=False,
+        )
+
+    return report
 
 
 def report_metrics(metrics: dict[str, float], checkpoint: Path) -> None:  # noqa: ARG001

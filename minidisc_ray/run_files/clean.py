@@ -7,10 +7,10 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.driver import driver_of, seems_alive, unreadable_driver
-from minidisc_ray.files.mirroring import is_mirrored, is_uri, place_of
+from minidisc_ray.files.places import is_uri, uri_of
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.run_files.family import FAMILY
-from minidisc_ray.run_files.mirrored import storage_root
+from minidisc_ray.run_files.fetching import open_storage
 from minidisc_ray.run_files.result import load_result
 
 _ENCODINGS = "encodings"
@@ -42,14 +42,13 @@ def clean(storage: str | Path, dry_run: bool = False, families: bool = False) ->
     Raises:
         UserError: if there is no storage with runs, or it is a bucket.
     """
-    if is_uri(storage) and is_mirrored(root := storage_root(storage)):
-        uri = place_of(root)
+    root = open_storage(storage).root if is_uri(storage) else Path(storage).expanduser()
+    if (uri := uri_of(root)) is not None:
         client = "aws s3" if uri.startswith("s3:") else "gcloud storage"
         raise UserError(
             f"{uri}: clean frees folders, not buckets; remove what you need no more of a finished run with the store's "
             f"own client, for instance `{client} rm --recursive {uri}/NAME/stages`"
         )
-    root = storage_root(storage) if is_uri(storage) else Path(storage).expanduser()
     if not root.is_dir():
         raise UserError(f"{root}: no such storage folder")
     doomed: list[Path] = []

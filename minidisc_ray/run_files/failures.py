@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from minidisc_ray.configs.redact import redact
-from minidisc_ray.files.writing import read_json, remove, write_json
+from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.writing import read_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
 _FILE = "failure.json"
@@ -14,9 +15,9 @@ def trial_folder(run_folder: Path, trial: str) -> Path:
     return run_folder if trial in (MAIN_TRIAL, SHARED_TRIAL) else run_folder / "trials" / trial
 
 
-def write_failure(run_folder: Path, trial: str, reason: str) -> None:
+def write_failure(storage: Storage, run_folder: Path, trial: str, reason: str) -> None:
     """Write down why a trial failed."""
-    write_json(trial_folder(run_folder, trial) / _FILE, {"reason": redact(reason)})
+    storage.write_json(trial_folder(run_folder, trial) / _FILE, {"reason": redact(reason)})
 
 
 def read_failure(run_folder: Path, trial: str) -> str | None:
@@ -26,6 +27,6 @@ def read_failure(run_folder: Path, trial: str) -> str | None:
     return str(reason) if reason else None
 
 
-def remove_failure(run_folder: Path, trial: str) -> None:
+def remove_failure(storage: Storage, run_folder: Path, trial: str) -> None:
     """Take back what :func:`write_failure` wrote."""
-    remove(trial_folder(run_folder, trial) / _FILE)
+    storage.remove(trial_folder(run_folder, trial) / _FILE)

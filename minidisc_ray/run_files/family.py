@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from minidisc_ray.configs.base import Config, UserError
-from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.places import place_of
 from minidisc_ray.files.reading import read_regular
 
 FAMILY = "family"

@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from minidisc_ray.configs.base import Config
-from minidisc_ray.files.mirroring import upload_later
 from minidisc_ray.files.reading import read_regular
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.training.state import EpochRecord
 
 _FOLDER = "history"
@@ -28,7 +28,7 @@ class EpochNote(Config):
     epoch: EpochRecord
 
 
-def append_epoch(run_folder: Path, trial: str, stage: str, step: int, epoch: EpochRecord) -> None:
+def append_epoch(storage: Storage, run_folder: Path, trial: str, stage: str, step: int, epoch: EpochRecord) -> None:
     """Write an epoch down; a storage that refuses is no reason to stop training."""
     note = EpochNote(trial=trial, stage=stage, step=step, at=time.time(), epoch=epoch)
     path = run_folder / _FOLDER / f"{trial}.jsonl"
@@ -36,7 +36,7 @@ def append_epoch(run_folder: Path, trial: str, stage: str, step: int, epoch: Epo
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(note.model_dump_json() + "\n")
-        upload_later(path)
+        storage.upload_later(path)
 
 
 def read_history(run_folder: Path) -> list[EpochNote]:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.writing import write_file
+from minidisc_ray.files.storage import Storage
 
 SELECTION = "selection"
 VALIDATION = "validation"
@@ -29,11 +29,11 @@ def predictions_path(run_folder: Path, trial: str | None = None, stage: str | No
     return run_folder / _FOLDER / (f"{_LABELS}.safetensors" if trial is None else f"{trial}.{stage}.safetensors")
 
 
-def write_predictions(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_predictions(storage: Storage, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a stage's logits, (N, C) each, or labels, (N,) each, whole or not at all."""
     kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     metadata = {_DIGEST: _digest(kept)}
-    write_file(path, lambda temporary: save_file(kept, temporary, metadata))
+    storage.write_file(path, lambda temporary: save_file(kept, temporary, metadata))
 
 
 def read_predictions(path: Path) -> dict[str, np.ndarray] | None:

@@ -11,10 +11,10 @@ from typing import Literal
 from pydantic import Field
 
 from minidisc_ray.configs.base import Config
-from minidisc_ray.files.mirroring import upload, upload_later
-from minidisc_ray.files.patience import TRANSIENT, StorageError
 from minidisc_ray.files.reading import read_regular
-from minidisc_ray.files.writing import make_folder, remove, temporary_beside
+from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.waiting import TRANSIENT, StorageError
+from minidisc_ray.files.writing import remove, temporary_beside
 
 
 class Progress(Config):
@@ -39,7 +39,7 @@ class Progress(Config):
 Watch = Callable[[Sequence[Progress]], None]
 
 
-def write_progress(run_folder: Path, progress: Progress) -> None:
+def write_progress(storage: Storage, run_folder: Path, progress: Progress) -> None:
     """Replace a trial's progress file; a reader never sees half of it.
 
     It only informs, so nothing waits for it: while the storage is away or full, what it last said stays.
@@ -47,12 +47,12 @@ def write_progress(run_folder: Path, progress: Progress) -> None:
     path = run_folder / "progress" / f"{progress.trial}.json"
     temporary = temporary_beside(path)
     try:
-        make_folder(path.parent)
+        storage.make_folder(path.parent)
         temporary.write_text(progress.model_dump_json(), encoding="utf-8")
         temporary.replace(path)
-        upload_later(path)
+        storage.upload_later(path)
         if progress.status != "running":
-            upload(path)
+            storage.upload(path)
     except OSError as error:
         remove(temporary)
         if not isinstance(error, StorageError) and error.errno not in (*TRANSIENT, errno.ENOENT):
@@ -106,11 +106,11 @@ def _read(path: Path) -> Progress | None:
         return None
 
 
-def mark_stopped(run_folder: Path) -> None:
+def mark_stopped(storage: Storage, run_folder: Path) -> None:
     """A killed worker cannot say that it stopped; say it for the trials that still call themselves running."""
     for progress in read_progress(run_folder):
         if progress.status == "running":
-            write_progress(run_folder, progress.model_copy(update={"status": "interrupted"}))
+            write_progress(storage, run_folder, progress.model_copy(update={"status": "interrupted"}))
 
 
 def is_stale(progress: Progress, seconds: float = 60.0) -> bool:

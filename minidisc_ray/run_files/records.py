@@ -15,9 +15,7 @@ from pydantic import Field, ValidationError
 from minidisc_ray.configs.base import Config, UserError
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.files.digests import check_seal, entry_flaw, entry_of, open_document, sealed_document
-from minidisc_ray.files.patience import retry_storage
-from minidisc_ray.files.sealing import write_folder
-from minidisc_ray.files.writing import is_there, read_json, remove, write_text
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.log import logger
 from minidisc_ray.run_files.result import ROUNDING
 from minidisc_ray.run_files.result_flaws import impossible_number
@@ -27,7 +25,7 @@ from minidisc_ray.training.state import EpochRecord
 _RECORD, MODEL = "record.json", "model"
 # As stages name them; nothing else is looked for, least of all outside of the folder.
 _TENSORS = re.compile(r"[A-Za-z0-9_-]{1,100}\.safetensors")
-_told: set[tuple[Path, str]] = set()
+_warned: set[tuple[Path, str]] = set()
 
 
 class StageRecord(Config):
@@ -68,45 +66,47 @@ class StageRecord(Config):
         return self.scale_percent
 
 
-def read_record(folder: Path, verify: bool = True) -> StageRecord | None:
+def read_record(storage: Storage, folder: Path, verify: bool = True) -> StageRecord | None:
     """A stage's record; None if the stage is not finished, or what it left is damaged, which is logged.
 
     Args:
+        storage: that the stage is kept in.
         folder: of the stage.
         verify: also check what the stage left beside its record; a model that is gone was freed by ``clean``.
     """
-    if not is_there(folder / _RECORD):
+    if not storage.is_there(folder / _RECORD):
         return None
-    record, flaw = _read(folder, verify)
+    raw = storage.read_json(folder / _RECORD)
+    record, flaw = storage.retry(lambda: _read(folder, raw, verify), folder)
     if flaw is None and verify:
-        flaw = check_seal(folder / MODEL)
+        flaw = storage.check_seal(folder / MODEL)
     if flaw is not None:
-        if (folder, flaw) not in _told:
-            _told.add((folder, flaw))
+        if (folder, flaw) not in _warned:
+            _warned.add((folder, flaw))
             logger.warning("%s: this finished stage is damaged (%s) and counts as not finished", folder, flaw)
         return None
     return record
 
 
-def find_finished(folder: Path, left: str = MODEL) -> StageRecord | None:
+def find_finished(storage: Storage, folder: Path, left: str = MODEL) -> StageRecord | None:
     """A stage's record; None also where what the stage has to leave is gone, so that a later one could not use it."""
-    return read_record(folder) if is_there(folder / left) else None
+    return read_record(storage, folder) if storage.is_there(folder / left) else None
 
 
-def write_record(folder: Path, record: StageRecord) -> None:
+def write_record(storage: Storage, folder: Path, record: StageRecord) -> None:
     """Mark a stage as finished; the last thing that it does."""
     value: dict[str, Any] = json.loads(record.model_dump_json())
-    tensors = retry_storage(lambda: sorted(folder.glob("*.safetensors")), folder)
-    value["files"] = {path.name: retry_storage(partial(entry_of, path), path) for path in tensors}
-    write_text(folder / _RECORD, json.dumps(sealed_document(value), indent=2, ensure_ascii=False) + "\n")
+    tensors = storage.retry(lambda: sorted(folder.glob("*.safetensors")), folder)
+    value["files"] = {path.name: storage.retry(partial(entry_of, path), path) for path in tensors}
+    storage.write_text(folder / _RECORD, json.dumps(sealed_document(value), indent=2, ensure_ascii=False) + "\n")
 
 
-def remove_record(folder: Path) -> None:
+def remove_record(storage: Storage, folder: Path) -> None:
     """Mark a stage as not finished; the first thing that is done to make it again."""
-    remove(folder / _RECORD)
+    storage.remove(folder / _RECORD)
 
 
-def copy_model(source: Path, folder: Path) -> None:
+def copy_model(storage: Storage, source: Path, folder: Path) -> None:
     """Copy a saved model, whole or not at all.
 
     Raises:
@@ -118,12 +118,11 @@ def copy_model(source: Path, folder: Path) -> None:
         if (flaw := check_seal(temporary)) is not None:
             raise UserError(f"{source}: the model is damaged ({flaw}); remove {source.parent} and run again")
 
-    write_folder(folder, fill)
+    storage.write_folder(folder, fill)
 
 
-def _read(folder: Path, verify: bool) -> tuple[StageRecord | None, str | None]:
+def _read(folder: Path, raw: Any, verify: bool) -> tuple[StageRecord | None, str | None]:
     """A record, and what is wrong with it or, where that is verified, with the files that it lists."""
-    raw = read_json(folder / _RECORD)
     if not isinstance(raw, dict):
         return None, f"{_RECORD} cannot be read"
     value, flaw = open_document(raw)

@@ -9,9 +9,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from minidisc_ray.configs.base import Config, UserError
 from minidisc_ray.files.digests import open_document, sealed_document
-from minidisc_ray.files.mirroring import place_of
+from minidisc_ray.files.places import place_of
 from minidisc_ray.files.reading import read_regular
-from minidisc_ray.files.writing import write_text
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.run_files.result_costs import CostRecord
 from minidisc_ray.run_files.result_flaws import first_flaw, impossible_number
 from minidisc_ray.training.race_check import RaceCheck
@@ -229,11 +229,11 @@ def load_result(folder: str | Path) -> RunResult:
     return found
 
 
-def write_result(folder: Path, result: RunResult) -> None:
+def write_result(storage: Storage, folder: Path, result: RunResult) -> None:
     """Write a run directory's result, whole or not at all, with the digest of its values.
 
     Raises:
         StorageError: if the storage does not come back in time.
     """
     document = sealed_document(json.loads(result.model_dump_json()))
-    write_text(folder / _RESULT, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    storage.write_text(folder / _RESULT, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

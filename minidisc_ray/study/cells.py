@@ -11,7 +11,7 @@ from minidisc_ray.configs.study.base import StudyConfig
 from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.configs.task import GlueTaskConfig
 from minidisc_ray.files.writing import read_json
-from minidisc_ray.run_files.mirrored import storage_root
+from minidisc_ray.run_files.fetching import open_storage
 from minidisc_ray.run_files.result import RunResult, load_result
 
 
@@ -39,7 +39,7 @@ def study_folder(storage: str | Path, study: StudyConfig) -> Path:
         UserError: if the storage is no path.
     """
     try:
-        return storage_root(storage) / f"study-{study.name}"
+        return open_storage(storage).root / f"study-{study.name}"
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"storage: {str(storage)[:80]!r} is not a path ({error})") from error
 
@@ -56,7 +56,7 @@ def read_outcomes(cells: Sequence[Cell], names: Sequence[str]) -> list[Outcome]:
     found: dict[Path, tuple[RunResult | None, str | None]] = {}
     outcomes = []
     for cell, name in zip(cells, names, strict=True):
-        folder = storage_root(cell.config.storage) / name
+        folder = open_storage(cell.config.storage).root / name
         if folder not in found:
             found[folder] = _read(folder, cell.config, name)
         outcomes.append(Outcome(cell, name, *found[folder]))

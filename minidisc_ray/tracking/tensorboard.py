@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minidisc_ray.files.writing import make_folder
-
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
@@ -35,7 +33,7 @@ class EventFile:
     def flush(self) -> None:
         """Write what is pending, behind what was written whole."""
         try:
-            make_folder(self.path.parent)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.touch()
             with self.path.open("r+b") as file:
                 # Half of an event, left where a disk was full, would hide all that follow it.

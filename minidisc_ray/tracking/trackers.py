@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from minidisc_ray.configs.tracking import MLflowTrackingConfig, without_password
-from minidisc_ray.files.writing import read_json, write_json
+from minidisc_ray.files.writing import read_json
 from minidisc_ray.log import logger
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.history import EpochNote, read_history
@@ -56,7 +56,7 @@ def _send_run(track: MLflowTrackingConfig, prepared: PreparedRun, result: RunRes
         run_name=prepared.name,
     )
     run_id = run.info.run_id
-    write_json(prepared.run_folder / _FILE, {"run_id": run_id, "experiment_id": experiment_id})
+    prepared.storage.write_json(prepared.run_folder / _FILE, {"run_id": run_id, "experiment_id": experiment_id})
     entities = mlflow.entities
     params = [
         entities.Param(name, str(value)[:_LONGEST_PARAM])

@@ -7,15 +7,15 @@ Every state needs the weights of its own best epoch. What is on disk is never wi
     best-before removed                  as soon as both states have the same best epoch
 """
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
 from torch import Tensor, nn, optim
 
 from minidisc_ray.files.digests import DamageError
-from minidisc_ray.files.writing import is_leftover_of, is_there, put_in_place, remove
+from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.writing import is_leftover_of
 from minidisc_ray.log import logger
 from minidisc_ray.training.state import Checkpoint, TrainingState, read_checkpoint, save_checkpoint
 from minidisc_ray.training.workers import Workers
@@ -28,22 +28,24 @@ _OWN = "own"
 _PLACES = tuple(product((NEWEST, BEFORE), (BEST, BEST_BEFORE, _OWN)))
 
 
-def drop_checkpoints(stage: Path) -> None:
+def drop_checkpoints(storage: Storage, stage: Path) -> None:
     """Remove a finished stage's checkpoints, and what a killed process left of unfinished ones."""
     for name in _FOLDERS:
-        remove(stage / name)
-        _drop_leftovers(stage, name)
+        storage.remove(stage / name)
+        _drop_leftovers(storage, stage, name)
 
 
 class Checkpoints:
     """Writes and finds a stage's checkpoints; the first worker writes, and decides which one all of them load.
 
     Args:
+        storage: that the stage is kept in.
         folder: of the stage.
         workers: all of them call each method together.
     """
 
-    def __init__(self, folder: Path, workers: Workers) -> None:
+    def __init__(self, storage: Storage, folder: Path, workers: Workers) -> None:
+        self.storage = storage
         self.folder = folder
         self.workers = workers
 
@@ -58,10 +60,10 @@ class Checkpoints:
         """Write the newest checkpoint, and before it the best weights where these are."""
         if self.workers.is_first:
             if is_best:
-                save_checkpoint(self.folder / BEST, trained, None, state, _move_on_to(BEST_BEFORE))
-            save_checkpoint(self.newest, trained, optimizer, state, _move_on_to(BEFORE))
+                save_checkpoint(self.storage, self.folder / BEST, trained, None, state, BEST_BEFORE)
+            save_checkpoint(self.storage, self.newest, trained, optimizer, state, BEFORE)
             if not is_best:
-                remove(self.folder / BEST_BEFORE)
+                self.storage.remove(self.folder / BEST_BEFORE)
         self.workers.wait()
 
     def resume(
@@ -80,10 +82,10 @@ class Checkpoints:
         initial = [parameter.detach().clone() for parameter in trained.values()]
         if place == len(_PLACES):
             if self.workers.is_first:
-                drop_checkpoints(self.folder)
+                drop_checkpoints(self.storage, self.folder)
             return TrainingState(), initial
         name, source = _PLACES[place]
-        checkpoint = read_checkpoint(self.folder / name, trained, optimizer)
+        checkpoint = read_checkpoint(self.storage, self.folder / name, trained, optimizer)
         weights = self._best_weights(checkpoint, source, trained)
         best = [weights[name].to(parameter.device, copy=True) for name, parameter in trained.items()]
         checkpoint.load_into(trained, optimizer)
@@ -98,11 +100,11 @@ class Checkpoints:
         """The place of what is to be loaded, and a warning for each checkpoint that is damaged; the last for none."""
         for name in (NEWEST, BEFORE):
             folder = self.folder / name
-            if not is_there(folder):
+            if not self.storage.is_there(folder):
                 continue
             flaws = []
             try:
-                checkpoint = read_checkpoint(folder, trained, optimizer)
+                checkpoint = read_checkpoint(self.storage, folder, trained, optimizer)
                 for source in (BEST, BEST_BEFORE, _OWN):
                     try:
                         self._best_weights(checkpoint, source, trained)
@@ -115,7 +117,9 @@ class Checkpoints:
                 flaw = f"the weights of its best epoch are lost ({'; '.join(flaws)})"
             except DamageError as error:
                 flaw = str(error)
-            following = "the one before it" if name == NEWEST and is_there(self.folder / BEFORE) else "the start"
+            following = (
+                "the one before it" if name == NEWEST and self.storage.is_there(self.folder / BEFORE) else "the start"
+            )
             logger.warning("%s: this checkpoint is damaged (%s); going on from %s", folder, flaw, following)
         return len(_PLACES)
 
@@ -130,7 +134,7 @@ class Checkpoints:
             if state.step_in_epoch > 0 or state.best_epoch < state.epochs_done:
                 raise DamageError(f"epoch {state.best_epoch} is over")
             return checkpoint.weights
-        found = read_checkpoint(self.folder / source, trained, None)
+        found = read_checkpoint(self.storage, self.folder / source, trained, None)
         if found.state.best_epoch != state.best_epoch:
             raise DamageError(f"it is of epoch {found.state.best_epoch}, not {state.best_epoch}")
         return found.weights
@@ -138,32 +142,21 @@ class Checkpoints:
     def _tidy_up(self, name: str, source: str, best: Mapping[str, Tensor], state: TrainingState) -> None:
         """Give what was loaded its usual place, so that the next checkpoints replace what is older or damaged."""
         for folder in _FOLDERS:
-            _drop_leftovers(self.folder, folder)
+            _drop_leftovers(self.storage, self.folder, folder)
         if name == BEFORE:
-            remove(self.folder / NEWEST)
+            self.storage.remove(self.folder / NEWEST)
         if state.best_epoch == 0:
             return
         if source == BEST_BEFORE:
-            put_in_place(self.folder / BEST_BEFORE, self.folder / BEST)
+            self.storage.move(self.folder / BEST_BEFORE, self.folder / BEST)
         elif source == _OWN:
-            save_checkpoint(self.folder / BEST, best, None, state)
+            save_checkpoint(self.storage, self.folder / BEST, best, None, state)
 
 
-def _move_on_to(name: str) -> Callable[[Path, Path], None]:
-    """Gives a new checkpoint its name, and the one that had it another name; a kill in between leaves the latter."""
-
-    def place(temporary: Path, folder: Path) -> None:
-        if os.path.lexists(folder):
-            put_in_place(folder, folder.with_name(name))
-        put_in_place(temporary, folder)
-
-    return place
-
-
-def _drop_leftovers(stage: Path, name: str) -> None:
+def _drop_leftovers(storage: Storage, stage: Path, name: str) -> None:
     """What a killed process was writing; this one writes nothing at the moment."""
     if not stage.is_dir():
         return
     for entry in list(stage.iterdir()):
         if is_leftover_of(entry, name):
-            remove(entry)
+            storage.remove(entry)

@@ -12,6 +12,7 @@ from torch import Tensor, nn, optim
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.core.trace import Totals
 from minidisc_ray.data import EncodedRows, collate, epoch_batches, shard, take_rows
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.models.dropout import seed_dropout
 from minidisc_ray.training.checkpoints import Checkpoints
 from minidisc_ray.training.clipping import Clipping
@@ -42,7 +43,13 @@ class Observer(Protocol):
 
 
 def train(
-    learner: Learner, rows: EncodedRows, training: TrainingConfig, seed: int, folder: Path, observer: Observer
+    learner: Learner,
+    rows: EncodedRows,
+    training: TrainingConfig,
+    seed: int,
+    storage: Storage,
+    folder: Path,
+    observer: Observer,
 ) -> TrainingState:
     """Train to the end, or from the newest whole checkpoint in ``folder`` on, and leave the best state in the weights.
 
@@ -51,6 +58,7 @@ def train(
         rows: the training split.
         training: the stage's config.
         seed: of row order and dropout.
+        storage: that the stage is kept in.
         folder: of the stage, whose name it has; holds its checkpoints.
         observer: called at every step and epoch.
 
@@ -61,7 +69,7 @@ def train(
     """
     workers, trained = learner.workers, learner.trained()
     optimizer = build_optimizer(trained.values(), training)
-    checkpoints = Checkpoints(folder, workers)
+    checkpoints = Checkpoints(storage, folder, workers)
     state, best = checkpoints.resume(trained, optimizer)
     # What filling the teacher's cache costs was counted before the interruption already.
     flops_before = state.training_flops - (workers.sum_number(learner.total_flops()) if state.steps_done else 0.0)

@@ -4,7 +4,7 @@ Weights and optimiser moments are safetensors, everything else is JSON; a folder
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn, optim
 
 from minidisc_ray.configs.base import Config
-from minidisc_ray.files.digests import DamageError, check_seal
-from minidisc_ray.files.mirroring import download_sealed_folder
-from minidisc_ray.files.patience import StorageError, retry_storage
-from minidisc_ray.files.sealing import write_folder
-from minidisc_ray.files.writing import put_in_place
+from minidisc_ray.files.digests import DamageError
+from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.waiting import StorageError
 from minidisc_ray.training.race_check import RaceCheck
 
 Metrics = dict[int, dict[str, float]]
@@ -103,20 +101,22 @@ class Checkpoint:
 
 
 def save_checkpoint(
+    storage: Storage,
     folder: Path,
     parameters: Mapping[str, Tensor],
     optimizer: optim.Optimizer | None,
     state: TrainingState,
-    place: Callable[[Path, Path], None] = put_in_place,
+    keep_as: str | None = None,
 ) -> None:
     """Write a checkpoint, sealed; without an optimiser it is one to end with.
 
     Args:
+        storage: that it is kept in.
         folder: its name once it is whole.
         parameters: the weights by name.
         optimizer: its moments are kept along.
         state: where the stage stands.
-        place: gives the whole folder its name.
+        keep_as: the name that the one before it gets, which is removed otherwise.
 
     Raises:
         StorageError: if the storage does not come back in time.
@@ -129,21 +129,23 @@ def save_checkpoint(
             save_file(_moments_of(optimizer), temporary / _MOMENTS)
         (temporary / _STATE).write_text(state.model_dump_json(), encoding="utf-8")
 
-    write_folder(folder, fill, place)
+    storage.write_folder(folder, fill, keep_as)
 
 
-def read_checkpoint(folder: Path, parameters: Mapping[str, Tensor], optimizer: optim.Optimizer | None) -> Checkpoint:
+def read_checkpoint(
+    storage: Storage, folder: Path, parameters: Mapping[str, Tensor], optimizer: optim.Optimizer | None
+) -> Checkpoint:
     """Read a checkpoint of these parameters, and of this optimiser where one is given; changes neither.
 
     Raises:
         DamageError: if it is not whole, or not theirs, saying why.
         StorageError: if the storage does not come back in time.
     """
-    download_sealed_folder(folder)
-    if (flaw := check_seal(folder)) is not None:
+    storage.fetch_sealed(folder)
+    if (flaw := storage.check_seal(folder)) is not None:
         raise DamageError(flaw)
     try:
-        text, weights, moments = retry_storage(lambda: _read(folder, optimizer is not None), folder)
+        text, weights, moments = storage.retry(lambda: _read(folder, optimizer is not None), folder)
         state = TrainingState.model_validate(json.loads(text))
     except StorageError:
         raise

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from storage_kit import LOCAL
 
 import minidisc_ray
 from minidisc_ray.accounting.heartbeat import SECONDS_BETWEEN_BEATS, Heartbeat
@@ -15,7 +16,7 @@ from minidisc_ray.accounting.ledger import Ledger
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger(tmp_path / "run" / "ledger.jsonl")
+    return Ledger(LOCAL, tmp_path / "run" / "ledger.jsonl")
 
 
 @pytest.mark.parametrize("beats", [False, True])
@@ -26,7 +27,8 @@ def test_a_process_that_is_killed_leaves_its_beats(ledger, beats):
         "package.__path__ = [sys.argv[2]]; sys.modules['minidisc_ray'] = package\n"
         "from pathlib import Path\n"
         "from minidisc_ray.accounting.ledger import Ledger\n"
-        "ledger = Ledger(Path(sys.argv[1]))\n"
+        "from minidisc_ray.files.storage import Storage\n"
+        "ledger = Ledger(Storage('/'), Path(sys.argv[1]))\n"
         "attempt = ledger.start('stage', 'teacher', 'main', 1, 'cpu-core')\n"
         "ledger.beat_while_open(attempt) if sys.argv[3] == 'True' else time.sleep(0.05) or ledger.beat(attempt)\n"
         "began = time.monotonic(); time.sleep(2.5 if sys.argv[3] == 'True' else 0)\n"

@@ -4,10 +4,11 @@ import threading
 import time
 
 import pytest
+from storage_kit import LOCAL
 
 from minidisc_ray.accounting.cost import held_by_stage, startup_device_hours
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.files.patience import use_storage
+from minidisc_ray.files.storage import Storage
 
 
 def write(ledger, name, start, end=None, beats=(), devices=1.0, kind="stage", trial="main", status="finished"):
@@ -23,7 +24,7 @@ def write(ledger, name, start, end=None, beats=(), devices=1.0, kind="stage", tr
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger(tmp_path / "run" / "ledger.jsonl")
+    return Ledger(LOCAL, tmp_path / "run" / "ledger.jsonl")
 
 
 def test_device_hours_are_seconds_held_times_devices(ledger):
@@ -242,10 +243,12 @@ def test_a_run_that_was_removed_stays_removed(ledger):
 
 @pytest.mark.parametrize("waits_to", ["begin", "end"])
 def test_what_waits_for_its_storage_to_say_that_it_begins_or_ended_is_held_meanwhile(ledger, waits_to):
+    storage = Storage(ledger.path.parent)
+    ledger = Ledger(storage, ledger.path)
     ledger.start("hold", "tune-trial", "another", 1, "cpu-core")
     attempt = None if waits_to == "begin" else ledger.start("hold", "tune-trial", "main", 1, "cpu-core")
     root = ledger.path.parent
-    use_storage(root, 20.0)
+    storage.wait_up_to(20.0)
     root.rename(aside := root.with_name("aside"))
     is_back = threading.Timer(1.0, lambda: aside.rename(root))
     is_back.start()

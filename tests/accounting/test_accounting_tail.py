@@ -4,6 +4,7 @@ import json
 import tracemalloc
 
 import pytest
+from storage_kit import LOCAL
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.accounting.tail import LedgerTail
@@ -14,7 +15,7 @@ def events(tail):
 
 
 def test_only_what_is_new_is_read(tmp_path):
-    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger = Ledger(LOCAL, tmp_path / "ledger.jsonl")
     never_there = LedgerTail(ledger)
     assert events(never_there) == []
     attempt = ledger.start("hold", "tune-trial", "main", 1, "cpu-core")
@@ -28,7 +29,7 @@ def test_only_what_is_new_is_read(tmp_path):
 
 
 def test_a_line_that_is_being_written_is_read_once_it_is_whole(tmp_path):
-    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger = Ledger(LOCAL, tmp_path / "ledger.jsonl")
     tail, line = LedgerTail(ledger), json.dumps({"attempt": "a", "event": "beat", "time": 1.0}) + "\n"
     with ledger.path.open("w") as file:
         file.write(line + line[:9])
@@ -42,7 +43,7 @@ def test_a_line_that_is_being_written_is_read_once_it_is_whole(tmp_path):
 
 @pytest.mark.parametrize("how", ["cut", "replaced"])
 def test_a_file_that_was_cut_or_replaced_is_followed_on(tmp_path, how):
-    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger = Ledger(LOCAL, tmp_path / "ledger.jsonl")
     attempt = ledger.start("hold", "tune-trial", "main", 1, "cpu-core")
     for _ in range(50):
         ledger.beat(attempt)
@@ -59,7 +60,7 @@ def test_a_file_that_was_cut_or_replaced_is_followed_on(tmp_path, how):
 
 
 def test_a_line_without_an_end_fills_no_memory(tmp_path):
-    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger = Ledger(LOCAL, tmp_path / "ledger.jsonl")
     tail = LedgerTail(ledger)
     with ledger.path.open("wb") as file:
         file.truncate(2**27)

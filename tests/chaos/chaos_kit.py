@@ -16,6 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.util.state import list_actors, list_placement_groups
 from ray_kit import TRIAL_TITLES, clean_environment, processes_below
+from storage_kit import LOCAL
 from tiny_teacher import TINY_TEACHER
 
 from minidisc_ray.accounting.attempts import Attempt
@@ -183,7 +184,7 @@ class Sweep:
         return {path.name: load_result(path) for path in self.runs()}
 
     def attempts(self) -> list[Attempt]:
-        return [attempt for path in self.runs() for attempt in Ledger(path / "ledger.jsonl").attempts()]
+        return [attempt for path in self.runs() for attempt in Ledger(LOCAL, path / "ledger.jsonl").attempts()]
 
     def live(self, stage: str | None = None, step: int = 0) -> list[tuple[Path, Progress]]:
         """Runs that are in a stage now, at some step or later, as far as their files tell."""

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from cli_kit import RECIPE, write_recipe
+from storage_kit import LOCAL
 
 from minidisc_ray.api import plan
 from minidisc_ray.driver.lease import leased
@@ -19,7 +20,7 @@ def storage(tmp_path):
     storage = tmp_path / "runs"
     for name in ("waits", "fails"):
         open_run(plan({**RECIPE, "storage": str(storage), "name": name}))
-    write_failure(storage / "fails", "main", "no memory")
+    write_failure(LOCAL, storage / "fails", "main", "no memory")
     return storage
 
 
@@ -52,7 +53,7 @@ def test_stop(minidisc, storage):
     assert "no run or study of that name" in minidisc("stop", "nobody", "--storage", storage).sentence
 
     def drive():
-        with leased(storage / "waits") as lease:
+        with leased(LOCAL, storage / "waits") as lease:
             has_begun.set()
             while not is_over.wait(0.01):
                 try:
@@ -68,7 +69,7 @@ def test_stop(minidisc, storage):
     thread.join()
     assert told.startswith("waits: stopped: ")
     assert told.endswith("; its own command again goes on where it stopped\n")
-    with leased(storage / "waits"):
+    with leased(LOCAL, storage / "waits"):
         done = minidisc("stop", "waits", "--storage", storage, "--wait-seconds", "0.3")
         assert (done.code, done.err) == (1, "")
         assert "waits: still running after 0.3 s: " in done.out
@@ -76,7 +77,7 @@ def test_stop(minidisc, storage):
 
 def test_a_run_that_somebody_drives_is_refused_in_one_sentence(minidisc, storage, tmp_path):
     recipe = write_recipe(tmp_path / "recipe.yaml", storage, name="waits")
-    with leased(storage / "waits"):
+    with leased(LOCAL, storage / "waits"):
         done = minidisc("run", recipe)
     assert done.code == 2
     (sentence,) = done.err.splitlines()

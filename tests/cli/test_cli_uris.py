@@ -8,7 +8,7 @@ from bucket_kit import another_node, lose_the_store, names
 from cli_kit import RECIPE, write_recipe, write_rows
 
 from minidisc_ray.configs import resolve
-from minidisc_ray.files import mirroring
+from minidisc_ray.files.uploads import flush_uploads
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.preparation.prepare import prepare
 
@@ -76,7 +76,7 @@ def test_folders_by_their_file_uri(minidisc, tmp_path):
 def test_a_run_in_a_bucket_is_measured_and_used_from_another_node(minidisc, bucket, tmp_path, monkeypatch):
     prepared = prepare(resolve({**RECIPE, "schedule": {"kind": "assistant"}, "storage": bucket}))
     result = run_in_process(prepared)
-    mirroring._pusher.flush()
+    flush_uploads()
     uri = f"{bucket}/{prepared.name}"
     another_node(tmp_path, monkeypatch)
     rows = json.loads(minidisc.well("profile", uri, "--repeats", "1", "--length", "8", "--format", "json"))
@@ -100,7 +100,7 @@ def test_a_run_in_a_bucket_is_measured_and_used_from_another_node(minidisc, buck
 def test_a_family_in_a_bucket_is_opened_from_another_node(minidisc, bucket, tmp_path, monkeypatch):
     prepared = prepare(resolve({**RECIPE, "storage": bucket}))
     run_in_process(prepared)
-    mirroring._pusher.flush()
+    flush_uploads()
     uri = f"{bucket}/{prepared.name}"
     another_node(tmp_path, monkeypatch)
     assert "30% of the teacher's heads" in minidisc.well(

@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+from storage_kit import LOCAL
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.driver.driver import DRIVER_FILE, driver_of, seems_alive, this_driver, user_name, written_driver
 from minidisc_ray.driver.lease import STOP_FILE, Lease, LeaseLostError, leased
 from minidisc_ray.driver.stopping import stop
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.writing import write_json
 
 BEATS = {"seconds_between_beats": 0.02}
@@ -43,9 +45,9 @@ def wait_for(condition, seconds=5.0):
 
 
 def test_a_second_driver_is_refused_in_one_sentence_while_the_first_lives(run):
-    with leased(run, **BEATS) as lease:
+    with leased(LOCAL, run, **BEATS) as lease:
         own = lease.own
-        with pytest.raises(UserError) as refused, leased(run):
+        with pytest.raises(UserError) as refused, leased(LOCAL, run):
             pytest.fail("two drivers")
         told = str(refused.value)
         assert f"being run by {own.user} on {own.host} (process {os.getpid()}) since 20" in told
@@ -53,19 +55,20 @@ def test_a_second_driver_is_refused_in_one_sentence_while_the_first_lives(run):
         assert written_driver(run).token == own.token
         wait_for(lambda: written_driver(run).beat_at > own.beat_at)
     assert not run.exists(), "what did nothing leaves nothing"
-    with leased(run):
+    with leased(LOCAL, run):
         pass
 
 
 @pytest.mark.parametrize("is_reaped", [True, False])
 def test_a_killed_driver_is_followed_at_once(run, is_reaped, caplog):
     code = "import sys, time; from pathlib import Path; from minidisc_ray.driver.lease import leased\n"
-    code += "with leased(Path(sys.argv[1])): print('here', flush=True); time.sleep(600)"
+    code += "from minidisc_ray.files.storage import Storage\n"
+    code += "with leased(Storage('/'), Path(sys.argv[1])): print('here', flush=True); time.sleep(600)"
     process = subprocess.Popen([sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "here\n"
         assert written_driver(run).pid == process.pid
-        with pytest.raises(UserError, match=f"process {process.pid}"), leased(run):
+        with pytest.raises(UserError, match=f"process {process.pid}"), leased(LOCAL, run):
             pytest.fail("two drivers")
     finally:
         stat = Path(f"/proc/{process.pid}/stat")
@@ -73,7 +76,7 @@ def test_a_killed_driver_is_followed_at_once(run, is_reaped, caplog):
         # Not reaped it stays a zombie, as in a container whose first process reaps nobody.
         process.wait() if is_reaped else wait_for(lambda: ") Z " in stat.read_text())
     begun = time.monotonic()
-    with leased(run, wait_seconds=60.0):
+    with leased(LOCAL, run, wait_seconds=60.0):
         assert time.monotonic() - begun < 1.0
         assert written_driver(run).pid == os.getpid()
     assert not caplog.records
@@ -84,14 +87,14 @@ def test_a_killed_driver_is_followed_at_once(run, is_reaped, caplog):
 def test_a_pid_that_was_given_to_another_process_is_nobodys(run):
     gone = this_driver(time.time()).model_copy(update={"process_start": "1"})
     write_json(run / DRIVER_FILE, gone.model_dump(mode="json"))
-    with leased(run, wait_seconds=0.0):
+    with leased(LOCAL, run, wait_seconds=0.0):
         pass
 
 
 def test_a_silent_driver_elsewhere_is_followed_after_the_wait_whatever_its_clock_says(run, caplog):
     of_another_machine(run, beat_at=time.time() + 7200.0)
     begun = time.monotonic()
-    with caplog.at_level(logging.WARNING), leased(run, wait_seconds=0.3, **BEATS):
+    with caplog.at_level(logging.WARNING), leased(LOCAL, run, wait_seconds=0.3, **BEATS):
         assert 0.3 <= time.monotonic() - begun < 3.0
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("mrpc-minidisc was last driven by grace on node-7 (process 4711) since ")
@@ -111,7 +114,7 @@ def test_a_driver_elsewhere_that_beats_is_alive_whatever_its_clock_says(run):
     thread = threading.Thread(target=beat)
     thread.start()
     try:
-        with pytest.raises(UserError, match="being run by grace on node-7"), leased(run, wait_seconds=30.0):
+        with pytest.raises(UserError, match="being run by grace on node-7"), leased(LOCAL, run, wait_seconds=30.0):
             pytest.fail("two drivers")
     finally:
         is_over.set()
@@ -120,7 +123,7 @@ def test_a_driver_elsewhere_that_beats_is_alive_whatever_its_clock_says(run):
 
 
 def test_one_that_was_away_too_long_sees_that_it_lost_and_leaves_the_other_alone(run):
-    with leased(run, **BEATS) as lease:
+    with leased(LOCAL, run, **BEATS) as lease:
         lease.check()
         other = of_another_machine(run)
         wait_for(lambda: not lease._thread.is_alive())
@@ -133,7 +136,7 @@ def test_of_many_at_the_same_moment_one_drives(run):
     barrier, outcomes = threading.Barrier(12), []
 
     def take():
-        lease = Lease(run, (), 5.0)
+        lease = Lease(LOCAL, run, (), 5.0)
         barrier.wait()
         try:
             lease.acquire(0.0)
@@ -155,17 +158,17 @@ def test_of_many_at_the_same_moment_one_drives(run):
 def test_a_damaged_file_stops_nobody(run, content):
     run.mkdir(parents=True)
     (run / DRIVER_FILE).write_text(content)
-    with leased(run) as lease:
+    with leased(LOCAL, run) as lease:
         assert driver_of(run).token == lease.own.token
 
 
 def test_a_study_beats_for_its_runs(run):
     study, other = run.parent / "study-table", run.parent / "other"
-    with leased(study, [run, other], **BEATS):
+    with leased(LOCAL, study, [run, other], **BEATS):
         before = driver_of(run).beat_at
         wait_for(lambda: driver_of(run).beat_at > before)
         told = r"mrpc-minidisc is being run, as part of study-table, by .*stop study-table"
-        with pytest.raises(UserError, match=told), leased(run):
+        with pytest.raises(UserError, match=told), leased(LOCAL, run):
             pytest.fail("two drivers")
         assert driver_of(other) is not None
     assert [driver_of(folder) for folder in (study, run, other)] == [None] * 3
@@ -180,7 +183,7 @@ def test_a_study_beats_for_its_runs(run):
 def test_a_study_takes_all_of_its_runs_or_none(run):
     free = run.parent / "free"
     refused = pytest.raises(UserError, match="mrpc-minidisc is being run")
-    with leased(run), refused, leased(run.parent / "study-table", [free, run]):
+    with leased(LOCAL, run), refused, leased(LOCAL, run.parent / "study-table", [free, run]):
         pytest.fail("two drivers")
     assert not free.exists()
     assert not (run.parent / "study-table").exists()
@@ -197,7 +200,7 @@ def drive(folder, ends, **leave):
     """A driver in a thread, until it is asked to stop."""
 
     def loop():
-        with leased(folder, **BEATS) as lease:
+        with leased(LOCAL, folder, **BEATS) as lease:
             while not ends.wait(0.01):
                 try:
                     lease.check()
@@ -214,15 +217,15 @@ def drive(folder, ends, **leave):
 def test_a_driver_that_is_asked_to_stop_stops(run, folder_name):
     folder, ends = run.with_name(folder_name), threading.Event()
     thread = drive(folder, ends)
-    stopped = stop(run.parent, "mrpc-minidisc", 10.0)
+    stopped = stop(Storage(run.parent), "mrpc-minidisc", 10.0)
     thread.join()
     assert (stopped.folder, stopped.outcome, stopped.driver.pid) == (folder, "stopped", os.getpid())
     assert not folder.exists()
 
 
 def test_a_driver_that_is_busy_is_told_to_be_still_running(run):
-    with leased(run, **BEATS) as lease:
-        stopped = stop(run.parent, run.name, 0.5)
+    with leased(LOCAL, run, **BEATS) as lease:
+        stopped = stop(Storage(run.parent), run.name, 0.5)
         assert (stopped.outcome, stopped.seemed_alive) == ("still running", True)
         with pytest.raises(KeyboardInterrupt) as asked:
             lease.check()
@@ -233,7 +236,7 @@ def test_a_driver_that_is_busy_is_told_to_be_still_running(run):
 
 def test_a_request_is_for_one_driver_alone(run):
     write_json(run / STOP_FILE, {"token": "somebody's of yesterday"})
-    with leased(run) as lease:
+    with leased(LOCAL, run) as lease:
         assert not (run / STOP_FILE).exists()
         write_json(run / STOP_FILE, {"token": "somebody's of yesterday"})
         lease.check()
@@ -242,9 +245,9 @@ def test_a_request_is_for_one_driver_alone(run):
 
 def test_what_does_not_run_is_not_stopped(run):
     run.mkdir(parents=True)
-    assert stop(run.parent, run.name, 5.0).outcome == "not running"
+    assert stop(Storage(run.parent), run.name, 5.0).outcome == "not running"
     of_another_machine(run)
-    silent = stop(run.parent, run.name, 0.3)
+    silent = stop(Storage(run.parent), run.name, 0.3)
     assert (silent.outcome, silent.seemed_alive) == ("still running", False)
     assert json.loads((run / STOP_FILE).read_text())["token"] == silent.driver.token
 
@@ -253,10 +256,10 @@ def test_what_does_not_run_is_not_stopped(run):
 def test_a_name_that_is_no_run_is_refused(run, name):
     run.mkdir(parents=True)
     with pytest.raises(UserError, match=r"no run or study of that name in .*minidisc ls --storage"):
-        stop(run.parent, name, 1.0)
+        stop(Storage(run.parent), name, 1.0)
 
 
 def test_a_run_of_a_study_is_stopped_with_the_study(run):
     told = r"run as part of study-table by .*minidisc stop study-table --storage"
-    with leased(run.parent / "study-table", [run]), pytest.raises(UserError, match=told):
-        stop(run.parent, run.name, 1.0)
+    with leased(LOCAL, run.parent / "study-table", [run]), pytest.raises(UserError, match=told):
+        stop(Storage(run.parent), run.name, 1.0)

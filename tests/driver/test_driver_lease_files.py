@@ -5,11 +5,13 @@ import os
 import time
 
 import pytest
+from storage_kit import LOCAL
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.driver.driver import DRIVER_FILE, driver_of, life_of, seems_alive, this_driver
 from minidisc_ray.driver.lease import STOP_FILE, leased
 from minidisc_ray.driver.stopping import stop
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.writing import write_json
 
 
@@ -35,7 +37,7 @@ def test_no_name_stops_anything_outside_of_the_storage(run, tmp_path):
     (tmp_path / STOP_FILE).write_text("{}")
     for name in ("..", ".", "link", "study-link", "mine/..", "_shared", "a" * 300, "a\0b", "\ud800"):
         with pytest.raises(UserError, match="no run or study of that name"):
-            stop(run.parent, name, 0.1)
+            stop(Storage(run.parent), name, 0.1)
     assert (tmp_path / STOP_FILE).read_text() == "{}"
     assert [path for path in tmp_path.rglob(STOP_FILE) if path.parent != tmp_path] == []
 
@@ -44,17 +46,17 @@ def test_where_nobody_can_tell_who_drives_nothing_is_stopped_and_nobody_drives(r
     # Not even root can read what links to itself.
     (run / DRIVER_FILE).symlink_to(DRIVER_FILE)
     with pytest.raises(UserError, match=r"^mine: \.driver\.json in .* cannot be read .* so it may be running"):
-        stop(run.parent, "mine", 0.1)
-    with pytest.raises(UserError, match=r"^name: \.driver\.json in .* cannot be read"), leased(run):
+        stop(Storage(run.parent), "mine", 0.1)
+    with pytest.raises(UserError, match=r"^name: \.driver\.json in .* cannot be read"), leased(LOCAL, run):
         pytest.fail("perhaps two drivers")
 
 
 def test_a_request_that_is_no_file_is_no_reason_to_fail(run):
     (run / STOP_FILE).mkdir()
-    assert stop(run.parent, "mine", 0.1).outcome == "not running"
+    assert stop(Storage(run.parent), "mine", 0.1).outcome == "not running"
     drive_elsewhere(run)
     with pytest.raises(UserError, match="so nothing was asked to stop"):
-        stop(run.parent, "mine", 0.1)
+        stop(Storage(run.parent), "mine", 0.1)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_a_driver_of_numbers_that_cannot_be_is_damage(run, changes):
     own = this_driver(time.time()).model_dump(mode="json")
     (run / DRIVER_FILE).write_text(json.dumps({**own, **changes}))
     assert driver_of(run) is None
-    with leased(run, wait_seconds=0.0):
+    with leased(LOCAL, run, wait_seconds=0.0):
         pass
 
 

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from pipeline_kit import prepared_run, random_teacher
+from storage_kit import LOCAL
 from tiny_models import batch_of, random_rows
 from transformers import AutoModelForSequenceClassification
 
@@ -69,7 +70,7 @@ def test_every_size_answers_as_its_slice_in_the_sandwich_to_the_last_bit(minidis
 
 
 def test_the_index_holds_metrics_and_sizes(minidisc, family):
-    record = read_record(minidisc.run_folder / "stages" / "sandwich")
+    record = read_record(LOCAL, minidisc.run_folder / "stages" / "sandwich")
     for scale, size in family.sizes.items():
         model = family[scale]
         assert size.metrics == record.selection_metrics[scale]

@@ -2,46 +2,45 @@
 
 import pytest
 import torch
-from bucket_kit import another_node, lose_the_store, names, no_such
+from bucket_kit import another_node, bucket_at, lose_the_store, names, no_such
 from safetensors.torch import save_file
 
 from minidisc_ray.accounting.ledger import _OWN as OWN
 from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.files.bucket import Bucket
 from minidisc_ray.files.digests import check_seal
-from minidisc_ray.files.mirroring import download_folder, download_sealed_folder, local_path, place_of
-from minidisc_ray.files.patience import StorageError, use_storage
-from minidisc_ray.files.remote import Remote
-from minidisc_ray.files.sealing import write_folder
-from minidisc_ray.files.uris import PlaceError
-from minidisc_ray.files.writing import put_in_place, remove, write_json
+from minidisc_ray.files.places import PlaceError, local_path, place_of
+from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.waiting import StorageError
 from minidisc_ray.training.checkpoints import Checkpoints
 from minidisc_ray.training.state import TrainingState
 from minidisc_ray.training.workers import Workers
 
 
-def test_what_is_written_under_a_mirror_lies_in_the_bucket(bucket, tmp_path, monkeypatch):
-    root = local_path(bucket)
-    assert place_of(root / "run") == f"{bucket}/run"
-    write_json(root / "run" / "record.json", {"a": 1})
-    write_folder(root / "run" / "model", lambda folder: save_file({"w": torch.arange(9.0)}, folder / "w.safetensors"))
-    write_folder(root / "run" / "model", lambda folder: (folder / "other").write_text("second"))
+def test_what_is_written_lies_in_the_bucket(bucket, tmp_path, monkeypatch):
+    storage = Storage(bucket)
+    run = storage.root / "run"
+    assert place_of(run) == f"{bucket}/run"
+    storage.write_json(run / "record.json", {"a": 1})
+    storage.write_folder(run / "model", lambda folder: save_file({"w": torch.arange(9.0)}, folder / "w.safetensors"))
+    storage.write_folder(run / "model", lambda folder: (folder / "other").write_text("second"))
     assert names(bucket) == ["run/model/other", "run/model/seal.json", "run/record.json"]
-    put_in_place(root / "run" / "model", root / "run" / "before")
+    storage.move(run / "model", run / "before")
     assert names(f"{bucket}/run/model") == []
-    remove(root / "run" / "record.json")
-    remove(root / "run" / "never")
+    storage.remove(run / "record.json")
+    storage.remove(run / "never")
 
     another_node(tmp_path, monkeypatch)
-    there = local_path(bucket)
-    assert there != root
-    download_folder(there)
-    assert sorted(path.name for path in there.rglob("*") if path.is_file()) == ["other", "seal.json"]
-    assert check_seal(there / "run" / "before") is None
-    stale = there / "run" / "stale.json"
+    there = Storage(bucket)
+    assert there.root != storage.root
+    there.fetch(there.root)
+    assert sorted(path.name for path in there.root.rglob("*") if path.is_file()) == ["other", "seal.json"]
+    assert check_seal(there.root / "run" / "before") is None
+    stale = there.root / "run" / "stale.json"
     stale.write_text("never sent")
-    download_folder(there / "run")
+    there.fetch(there.root / "run")
     assert stale.exists()
-    download_folder(there / "run", is_exclusive=True)
+    there.fetch(there.root / "run", is_exclusive=True)
     assert not stale.exists()
 
 
@@ -49,8 +48,8 @@ def test_half_of_a_folder_never_counts_and_the_checkpoint_before_it_is_used(buck
     parameter = torch.nn.Parameter(torch.zeros(3))
     optimizer = torch.optim.AdamW([parameter])
     parameter.grad = torch.ones(3)
-    stage = local_path(bucket) / "run" / "stages" / "student"
-    checkpoints = Checkpoints(stage, Workers())
+    storage = Storage(bucket)
+    checkpoints = Checkpoints(storage, storage.root / "run" / "stages" / "student", Workers())
 
     def save(step):
         with torch.no_grad():
@@ -62,7 +61,7 @@ def test_half_of_a_folder_never_counts_and_the_checkpoint_before_it_is_used(buck
     save(1)
     save(2)
     sent = []
-    send = Remote._push_file
+    send = Bucket._push_file
 
     def killed(self, path, relative):
         if "/newest/" in relative and len(sent) == 1:
@@ -71,22 +70,24 @@ def test_half_of_a_folder_never_counts_and_the_checkpoint_before_it_is_used(buck
         send(self, path, relative)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Remote, "_push_file", killed)
+        patch.setattr(Bucket, "_push_file", killed)
         with pytest.raises(KeyboardInterrupt):
             save(3)
     assert len(sent) == 1
-    assert Remote(bucket).read("run/stages/student/newest/seal.json") == b"{}\n"
+    assert bucket_at(bucket).read("run/stages/student/newest/seal.json") == b"{}\n"
 
     another_node(tmp_path, monkeypatch)
-    stage = local_path(bucket) / "run" / "stages" / "student"
-    download_folder(stage, is_exclusive=True)
+    there = Storage(bucket)
+    stage = there.root / "run" / "stages" / "student"
+    there.fetch(stage, is_exclusive=True)
     assert sorted(path.name for path in stage.iterdir()) == ["before"]
-    state, _ = Checkpoints(stage, Workers()).resume({"w": parameter}, optimizer)
+    state, _ = Checkpoints(there, stage, Workers()).resume({"w": parameter}, optimizer)
     assert state.steps_done == 2
 
 
 def test_segments_of_a_ledger_are_one_ledger(bucket, tmp_path, monkeypatch):
-    ledger = Ledger(local_path(bucket) / "run" / "ledger.jsonl")
+    storage = Storage(bucket)
+    ledger = Ledger(storage, storage.root / "run" / "ledger.jsonl")
     first = ledger.start("stage", "teacher", "main", 2.0, "cpu-core", node="a")
     ledger.beat(first)
     assert not ledger.path.exists()
@@ -94,8 +95,9 @@ def test_segments_of_a_ledger_are_one_ledger(bucket, tmp_path, monkeypatch):
     another_node(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr("minidisc_ray.accounting.ledger._OWN", "ffffff")
-        other = Ledger(local_path(bucket) / "run" / "ledger.jsonl")
-        other.download()
+        there = Storage(bucket)
+        other = Ledger(there, there.root / "run" / "ledger.jsonl")
+        other.fetch()
         assert [one.status for one in other.attempts()] == ["open"]
         second = other.start("stage", "student", "main", 1.0, "cpu-core")
         other.end(second, "finished")
@@ -103,7 +105,7 @@ def test_segments_of_a_ledger_are_one_ledger(bucket, tmp_path, monkeypatch):
     assert len(names(f"{bucket}/run/ledger")) == 2
     assert sorted(OWN in name for name in names(f"{bucket}/run/ledger")) == [False, True]
     monkeypatch.setenv("MINIDISC_CACHE", str(tmp_path / "cache"))
-    ledger.download()
+    ledger.fetch()
     assert {one.name: one.status for one in ledger.attempts()} == {"teacher": "failed", "student": "finished"}
 
 
@@ -150,21 +152,23 @@ def test_an_endpoint_that_is_no_servers_is_told(monkeypatch, name, address):
 
 
 def test_a_bucket_that_is_missing_and_a_store_that_is_away_are_told(bucket, tmp_path, monkeypatch):
-    Remote(bucket).probe()
+    storage = Storage(bucket, 1.0)
+    storage.probe()
     assert names(bucket) == []
     with pytest.raises(StorageError, match="there is no such bucket"):
-        Remote(no_such(bucket)).probe()
-    use_storage(local_path(bucket), 1.0)
+        Storage(no_such(bucket)).probe()
     lose_the_store(monkeypatch)
     with pytest.raises(StorageError, match=r"could not be used for 1 s"):
-        Remote(bucket).probe()
+        storage.probe()
 
 
 def test_what_comes_damaged_is_fetched_again_once_and_then_is_missing(bucket, tmp_path, monkeypatch, caplog):
-    write_folder(local_path(bucket) / "model", lambda folder: (folder / "weights").write_text("whole"))
+    first = Storage(bucket)
+    first.write_folder(first.root / "model", lambda folder: (folder / "weights").write_text("whole"))
     another_node(tmp_path, monkeypatch)
-    folder = local_path(bucket) / "model"
-    pull, flaws = Remote.pull_file, ["wrong"]
+    storage = Storage(bucket)
+    folder = storage.root / "model"
+    pull, flaws = Bucket.pull_file, ["wrong"]
 
     def damaging(self, relative, path):
         is_there = pull(self, relative, path)
@@ -172,15 +176,15 @@ def test_what_comes_damaged_is_fetched_again_once_and_then_is_missing(bucket, tm
             path.write_text(flaws.pop())
         return is_there
 
-    monkeypatch.setattr(Remote, "pull_file", damaging)
-    download_folder(folder)
+    monkeypatch.setattr(Bucket, "pull_file", damaging)
+    storage.fetch(folder)
     assert (folder / "weights").read_text() == "whole"
     assert caplog.text.count("is fetched again") == 1
     (folder / "weights").write_text("wrong")
-    download_sealed_folder(folder)
+    storage.fetch_sealed(folder)
     assert (folder / "weights").read_text() == "whole"
     flaws += ["wrong", "wrong"]
     (folder / "weights").unlink()
-    download_folder(folder)
+    storage.fetch(folder)
     assert not (folder / "weights").exists()
     assert not (folder / "seal.json").exists()

@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
+from storage_kit import LOCAL
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.digests import check_seal, open_document, sealed_document
-from minidisc_ray.files.patience import StorageError
 from minidisc_ray.files.sealing import seal, write_folder
+from minidisc_ray.files.waiting import StorageError
 from minidisc_ray.files.writing import append_line, read_json, remove, write_file, write_json, write_text
 from minidisc_ray.run_files.records import copy_model
 
@@ -71,7 +72,7 @@ def test_a_folder_is_replaced_whole_and_a_failed_write_leaves_the_old_one_and_no
         raise OSError(errno.ENOSPC, "full", str(temporary))
 
     with pytest.raises(StorageError, match=r"model: the storage could not be used: No space left"):
-        write_folder(folder, fail)
+        LOCAL.write_folder(folder, fail)
     assert names_in(tmp_path) == ["model"]
     assert names_in(folder) == ["old", "seal.json"]
     write_folder(folder, lambda place: (place / "new").write_text("new"))
@@ -122,7 +123,7 @@ def test_damage_of_a_sealed_folder_is_told_and_never_copied(tmp_path, damage):
     assert check_seal(folder) is None, "what was never sealed is not checked"
     seal(folder)
     assert check_seal(folder) is None
-    copy_model(folder, tmp_path / "copy")
+    copy_model(LOCAL, folder, tmp_path / "copy")
     assert check_seal(tmp_path / "copy") is None
     (folder / "stray").write_text("left by someone")
     assert check_seal(folder) is None
@@ -134,7 +135,7 @@ def test_damage_of_a_sealed_folder_is_told_and_never_copied(tmp_path, damage):
     assert "\n" not in flaw
     if damage != "replaced by a folder":
         with pytest.raises(UserError, match="the model is damaged"):
-            copy_model(folder, tmp_path / "copy")
+            copy_model(LOCAL, folder, tmp_path / "copy")
         assert check_seal(tmp_path / "copy") is None
     assert names_in(tmp_path) == ["copy", "folder"]
 

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from storage_kit import LOCAL
 from tiny_models import ODD, batch_of, max_difference, random_rows, student_of
 from torch.utils.data import Dataset
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
@@ -23,7 +24,7 @@ def student(family):
 
 @pytest.fixture
 def folder(student, tmp_path):
-    save_model(student, builtin_tokenizer(), tmp_path / "student")
+    save_model(LOCAL, student, builtin_tokenizer(), tmp_path / "student")
     return tmp_path / "student"
 
 

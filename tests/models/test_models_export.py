@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
+from storage_kit import LOCAL
 from tiny_models import (
     FAMILY_NAMES,
     LABEL_NAMES,
@@ -43,7 +44,7 @@ def student(family, request):
 
 @pytest.fixture
 def saved(student, tmp_path):
-    save_model(student, builtin_tokenizer(), tmp_path / "student")
+    save_model(LOCAL, student, builtin_tokenizer(), tmp_path / "student")
     return tmp_path / "student"
 
 
@@ -159,7 +160,7 @@ def test_students_of_every_family_load_in_a_fresh_process(tmp_path, imports):
     folders, expected = [], []
     for family, structure in zip(FAMILY_NAMES, (ODD, SPARSE, STRUCTURES["plain"], ODD), strict=True):
         student = student_of(family, structure)
-        save_model(student, builtin_tokenizer(), tmp_path / family)
+        save_model(LOCAL, student, builtin_tokenizer(), tmp_path / family)
         batch = batch_of(random_rows(4), student)
         torch.save(model_inputs(student, batch), tmp_path / family / "inputs.bin")
         folders.append(str(tmp_path / family))
@@ -194,9 +195,9 @@ def test_a_folder_without_a_model_is_a_users_mistake(tmp_path):
 
 def test_saving_over_a_student_replaces_it_whole(tmp_path):
     folder = tmp_path / "student"
-    save_model(student_of("bert", STRUCTURES["plain"]), builtin_tokenizer(), folder)
+    save_model(LOCAL, student_of("bert", STRUCTURES["plain"]), builtin_tokenizer(), folder)
     (folder / "stray.txt").write_text("left by someone")
-    save_model(student_of("bert", ODD), builtin_tokenizer(), folder)
+    save_model(LOCAL, student_of("bert", ODD), builtin_tokenizer(), folder)
     assert structure_of(load_model(folder).config) == ODD
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
     assert not (folder / "stray.txt").exists()

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from storage_kit import LOCAL
 from tiny_models import (
     HEADS,
     NEURONS,
@@ -106,7 +107,7 @@ def test_a_saved_model_of_some_layers_loads_as_it_was(family, source, tmp_path):
     student = take_layers(source_of(family, SOURCES[source]), (0, 2)).eval()
     batch = batch_of(random_rows(5), student)
     expected = run_model(student, batch).logits
-    save_model(student, builtin_tokenizer(), tmp_path / "student")
+    save_model(LOCAL, student, builtin_tokenizer(), tmp_path / "student")
     config = json.loads((tmp_path / "student" / "config.json").read_text())
     assert config["n_layers" if family == "distilbert" else "num_hidden_layers"] == 2
     assert len(config["minidisc_layers"]) == 2

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from storage_kit import LOCAL
 from tiny_models import TASK, tiny_model
 from transformers import BertModel
 
@@ -18,7 +19,7 @@ from minidisc_ray.models.loading import load_teacher, load_tokenizer
 
 @pytest.fixture
 def folder(tmp_path):
-    save_model(tiny_model("bert"), builtin_tokenizer(), tmp_path / "teacher")
+    save_model(LOCAL, tiny_model("bert"), builtin_tokenizer(), tmp_path / "teacher")
     return tmp_path / "teacher"
 
 
@@ -48,7 +49,7 @@ def test_weights_that_do_not_fit_their_config_are_never_drawn_at_random(folder, 
 def test_a_checkpoint_without_a_head_is_not_taken_for_a_fine_tuned_one(tmp_path):
     model = tiny_model("bert")
     assert isinstance(model.base_model, BertModel)
-    save_model(model.base_model, builtin_tokenizer(), tmp_path)
+    save_model(LOCAL, model.base_model, builtin_tokenizer(), tmp_path)
     change_config(tmp_path, id2label=dict(enumerate(TASK.label_names)))
     with pytest.raises(UserError, match=r"classifier\.\w+ for one; .* needs teacher.fine_tuned=false"):
         load_teacher(teacher_at(tmp_path, fine_tuned=True), TASK, seed=0)

@@ -11,6 +11,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from storage_kit import LOCAL
 from tiny_models import ODD, TASK, rankings, structures, tiny_model
 from transformers import AutoModel, AutoModelForMaskedLM
 
@@ -29,7 +30,7 @@ CHECKPOINTS = {"teacher": PretrainedTeacherConfig, "student": CheckpointStudentC
 
 @pytest.fixture
 def folder(family, tmp_path):
-    save_model(tiny_model(family), builtin_tokenizer(), tmp_path / "model")
+    save_model(LOCAL, tiny_model(family), builtin_tokenizer(), tmp_path / "model")
     (tmp_path / "model" / "seal.json").unlink()
     return tmp_path / "model"
 
@@ -99,7 +100,7 @@ class TestUsed:
     def test_a_pruned_model_with_layers_without_heads(self, family, tmp_path):
         model = tiny_model(family)
         reorder_(model, *rankings())
-        save_model(cut(model, ODD), builtin_tokenizer(), tmp_path / "student")
+        save_model(LOCAL, cut(model, ODD), builtin_tokenizer(), tmp_path / "student")
         assert_all_used(tmp_path / "student")
 
 
@@ -235,7 +236,7 @@ def test_attentions_have_one_entry_a_layer(family, structure, implementation, tm
     """Also where a layer kept no head, so that the index of a layer's attentions is the layer's."""
     model = tiny_model(family)
     reorder_(model, *rankings())
-    save_model(cut(model, structure), builtin_tokenizer(), tmp_path / "student")
+    save_model(LOCAL, cut(model, structure), builtin_tokenizer(), tmp_path / "student")
     student = load_model(tmp_path / "student")
     student.set_attn_implementation(implementation)
     ids = torch.randint(5, 60, (2, 7))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from storage_kit import LOCAL
 from test_models_export import STRUCTURES
 from tiny_models import FAMILY_NAMES, LABEL_NAMES, ODD, SPARSE, batch_of, random_rows, student_of
 
@@ -58,7 +59,7 @@ def students(tmp_path_factory):
     for family, structure in zip(FAMILY_NAMES, (ODD, SPARSE, STRUCTURES["plain"], ODD), strict=True):
         student = student_of(family, structure)
         folder = tmp_path_factory.mktemp("students") / family
-        save_model(student, builtin_tokenizer(), folder)
+        save_model(LOCAL, student, builtin_tokenizer(), folder)
         batch = batch_of(random_rows(4), student)
         torch.save(model_inputs(student, batch), folder / "inputs.bin")
         with torch.no_grad():

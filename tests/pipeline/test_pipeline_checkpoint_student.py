@@ -12,6 +12,7 @@ from pipeline_kit import numbers, prepared_run, random_teacher, stages_of
 from reports_builder import report_page
 from rich.console import Console
 from safetensors.torch import load_file
+from storage_kit import LOCAL
 from tiny_models import tiny_config
 from transformers import (
     AutoModel,
@@ -313,7 +314,9 @@ def test_a_pruned_model_may_be_the_checkpoint_and_stays_pruned(tmp_path):
     config.vocab_size = len(builtin_vocabulary())
     config.hidden_size = 16
     structure = Structure(70, (1, 3, 4), (5, 7, 9))
-    save_model(PRUNED_CLASSES["bert"](pruned_config(config, structure)), builtin_tokenizer(), tmp_path / "pruned")
+    save_model(
+        LOCAL, PRUNED_CLASSES["bert"](pruned_config(config, structure)), builtin_tokenizer(), tmp_path / "pruned"
+    )
     overrides = (*student_at(tmp_path / "pruned", num_layers=2), "data.train_rows=64")
     prepared = prepared_run(tmp_path, "conventional", overrides)
     result = run_in_process(prepared)

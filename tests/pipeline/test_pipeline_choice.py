@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipeline_kit import prepared_run, random_teacher
+from storage_kit import LOCAL
 
 from minidisc_ray.configs.schedule import LambdaSelectionConfig, NegativeDerivativeSelectionConfig
 from minidisc_ray.pipeline.choice import choose, epoch_value, scan_lambda
@@ -83,17 +84,17 @@ def done(tmp_path_factory):
 
 def test_every_epochs_candidates_are_in_the_record(done):
     prepared, _ = done
-    record = read_record(prepared.run_folder / "stages" / "sandwich")
+    record = read_record(LOCAL, prepared.run_folder / "stages" / "sandwich")
     assert [one.epoch for one in record.history] == [1, 2, 3, 4, 5]
     assert all(set(one.metrics) == {60, 30, 10} for one in record.history)
     assert record.history[record.best_epoch - 1].metrics == record.selection_metrics
-    student = read_record(prepared.run_folder / "stages" / "student")
+    student = read_record(LOCAL, prepared.run_folder / "stages" / "student")
     assert [set(one.metrics) for one in student.history] == [{10}]
 
 
 def test_the_scan_has_the_runs_own_choice_at_its_own_value(done):
     prepared, result = done
-    record = read_record(prepared.run_folder / "stages" / "sandwich")
+    record = read_record(LOCAL, prepared.run_folder / "stages" / "sandwich")
     assert result.choice_by_lambda["0.2"] == result.assistants[0].scale_percent
     assert result.epoch_by_lambda["0.2"] == record.best_epoch
     assert set(result.epoch_by_lambda) == set(result.choice_by_lambda)
@@ -107,7 +108,7 @@ def test_the_same_as_a_run_at_that_value(done, tmp_path):
         own = prepared_run(tmp_path / "runs", "minidisc", (*overrides, f"schedule.selection.lam={lam}"))
         found = run_in_process(own)
         assert result.choice_by_lambda[lam] == found.assistants[0].scale_percent
-        assert result.epoch_by_lambda[lam] == read_record(own.run_folder / "stages" / "sandwich").best_epoch
+        assert result.epoch_by_lambda[lam] == read_record(LOCAL, own.run_folder / "stages" / "sandwich").best_epoch
 
 
 def test_what_was_never_drawn_was_not_trained(tmp_path):
@@ -117,7 +118,7 @@ def test_what_was_never_drawn_was_not_trained(tmp_path):
     overrides = ("schedule.sampling=per_step", "schedule.num_sampled=3", grid, few)
     prepared = prepared_run(tmp_path, "minidisc", overrides)
     result = run_in_process(prepared)
-    record = read_record(prepared.run_folder / "stages" / "sandwich")
+    record = read_record(LOCAL, prepared.run_folder / "stages" / "sandwich")
     assert {10, 90} < set(record.trained_scales)
     assert 3 <= len(record.trained_scales) <= 4
     assert {c.scale_percent for c in result.candidates if c.trained} == set(record.trained_scales) - {10}
@@ -134,7 +135,7 @@ class TestSelectionMetric:
         )
         prepared = prepared_run(tmp_path / "runs", "minidisc", overrides)
         result = run_in_process(prepared)
-        record = read_record(prepared.run_folder / "stages" / "sandwich")
+        record = read_record(LOCAL, prepared.run_folder / "stages" / "sandwich")
         kept = record.history[record.best_epoch - 1]
         means = {scale: (kept.metrics[scale]["accuracy"] + kept.metrics[scale]["f1"]) / 2 for scale in (60, 30)}
         assert {c.scale_percent: c.metric for c in result.candidates} == pytest.approx(means)

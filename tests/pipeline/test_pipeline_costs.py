@@ -4,6 +4,7 @@ import time
 
 import pytest
 from pipeline_kit import prepared_run
+from storage_kit import LOCAL
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from minidisc_ray.accounting.energy import NoEnergyError, energy_reader
@@ -68,7 +69,7 @@ def test_only_what_came_after_the_checkpoint_is_lost(disturbed):
 
 def test_the_ledger_agrees_with_another_clock(disturbed):
     prepared, result, seen = disturbed
-    attempts = Ledger(prepared.run_folder / "ledger.jsonl").attempts()
+    attempts = Ledger(LOCAL, prepared.run_folder / "ledger.jsonl").attempts()
     held = sum(attempt.useful_device_hours + attempt.lost_device_hours + attempt.idle_device_hours
                for attempt in result.cost.attempts) * 3600  # fmt: skip
     assert held == pytest.approx(sum(one.seconds for one in attempts if one.kind == "hold"), abs=0.05)

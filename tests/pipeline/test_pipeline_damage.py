@@ -9,13 +9,13 @@ import threading
 
 import pytest
 from pipeline_kit import numbers, prepared_run, run, stages_of
-from storage_kit import filled, remount
+from storage_kit import LOCAL, filled, remount
 from transformers import AutoModelForSequenceClassification
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs import UserError
 from minidisc_ray.files.digests import open_document, sealed_document
-from minidisc_ray.files.patience import StorageError
+from minidisc_ray.files.waiting import StorageError
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.pipeline.finish import is_finished
 from minidisc_ray.pipeline.in_process import run_in_process
@@ -98,10 +98,10 @@ def test_a_record_of_what_no_stage_writes_is_a_damaged_one(finished, tmp_path, n
     folder = tmp_path / "assistant"
     shutil.copytree(prepared_run(finished[0], KIND).run_folder / "stages" / "assistant", folder)
     sealed_record(folder)
-    assert read_record(folder) is not None
+    assert read_record(LOCAL, folder) is not None
     sealed_record(folder, **IMPOSSIBLE[name])
     with caplog.at_level(logging.WARNING, "minidisc_ray"):
-        assert read_record(folder) is None
+        assert read_record(LOCAL, folder) is None
     assert f"{folder}: this finished stage is damaged (record.json" in caplog.text
 
 
@@ -127,19 +127,19 @@ SHARED_DAMAGES = {
 
 @pytest.mark.parametrize("name", SHARED_DAMAGES)
 def test_a_damaged_shared_artifact_is_made_and_published_again(finished, prepared, name, caplog):
-    expected = numbers(run(prepared.storage, "conventional"))
-    shutil.rmtree(prepared_run(prepared.storage, "conventional").run_folder)
+    expected = numbers(run(prepared.storage.root, "conventional"))
+    shutil.rmtree(prepared_run(prepared.storage.root, "conventional").run_folder)
     folder = {"teacher": prepared.teacher_folder, "importance": prepared.importance_folder}[name]
-    before = Ledger(folder / "ledger.jsonl").attempts()
+    before = Ledger(LOCAL, folder / "ledger.jsonl").attempts()
     SHARED_DAMAGES[name](prepared)
-    other = prepared_run(prepared.storage, "conventional")
+    other = prepared_run(prepared.storage.root, "conventional")
     with caplog.at_level(logging.WARNING, "minidisc_ray"):
         result = run_in_process(other)
     assert numbers(result) == expected
     assert f"{folder}: this finished stage is damaged (the content of" in caplog.text
     assert [attempt.name for attempt in stages_of(other)] == [name, "student"]
     # What was held for the damaged one was held all the same.
-    attempts = Ledger(folder / "ledger.jsonl").attempts()
+    attempts = Ledger(LOCAL, folder / "ledger.jsonl").attempts()
     assert attempts[: len(before)] == before
     assert len(attempts) == len(before) + 1
     assert next(stage for stage in result.cost.stages if stage.stage == name).seconds == pytest.approx(
@@ -206,7 +206,7 @@ def test_sigterm_ends_a_run_as_interrupted_and_it_goes_on_at_that_step(finished,
         with pytest.raises(Preempted, match="at step 3 of stage assistant"):
             run_in_process(prepared)
     assert [progress.status for progress in read_progress(prepared.run_folder)] == ["interrupted"]
-    attempts = Ledger(prepared.run_folder / "ledger.jsonl").attempts()
+    attempts = Ledger(LOCAL, prepared.run_folder / "ledger.jsonl").attempts()
     assert [(a.kind, a.name, a.status) for a in attempts if a.status != "finished"] == [
         ("hold", "process", "interrupted"),
         ("stage", "assistant", "interrupted"),

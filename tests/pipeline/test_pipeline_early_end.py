@@ -7,6 +7,7 @@ import shutil
 import pytest
 from pipeline_kit import numbers, random_teacher, stages_of
 from pipeline_kit import prepared_run as prepared_maxidisc
+from storage_kit import LOCAL
 
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.pipeline.early_end import verdicts
@@ -143,7 +144,7 @@ def test_probes_that_failed_are_waited_for_where_they_run_again(tmp_path, overri
     prepared = prepared_run(tmp_path, "ended_early", overrides)
     assert set(verdicts(prepared).values()) == {"waits"}
     for probe in prepared.plan.probes:
-        write_failure(prepared.run_folder, probe.name, "its disk was full")
+        write_failure(LOCAL, prepared.run_folder, probe.name, "its disk was full")
     assert set(verdicts(prepared).values()) == {"has no probe"}
     assert set(verdicts(prepared, [prepared.plan.probes[0].name]).values()) == {"waits"}
 
@@ -154,7 +155,7 @@ def test_a_probe_that_failed_fails_its_trial_until_it_runs_again(result, storage
     (prepared.run_folder / "result.json").unlink()
     probe = prepared.plan.probes[0]
     shutil.rmtree(prepared.run_folder / "trials" / probe.name)
-    write_failure(prepared.run_folder, probe.name, "its disk was full")
+    write_failure(LOCAL, prepared.run_folder, probe.name, "its disk was full")
     without = finish_run(prepared, 0.0)
     failed = [trial for trial in without.trials if trial.status == "failed"]
     assert [(trial.assistant_percent, trial.reason) for trial in failed] == [(90, "its disk was full")]
@@ -179,7 +180,7 @@ def test_without_any_student_the_first_reason_is_given(result, storage, override
     prepared = prepared_run(tmp_path / "copy", "ended_early", overrides)
     shutil.rmtree(prepared.run_folder)
     for probe in prepared.plan.probes:
-        write_failure(prepared.run_folder, probe.name, "its disk was full")
+        write_failure(LOCAL, prepared.run_folder, probe.name, "its disk was full")
     with pytest.raises(TrainingError, match="no trial finished: its disk was full"):
         finish_run(prepared, 0.0)
 

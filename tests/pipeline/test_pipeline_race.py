@@ -4,6 +4,7 @@ import pytest
 import torch
 from pipeline_kit import Interrupted, interrupt, numbers, prepared_run, random_teacher, run
 from safetensors.torch import load_file
+from storage_kit import LOCAL
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.core.grid import TEACHER_PERCENT
@@ -43,7 +44,7 @@ def raced(storage, teacher) -> RunResult:
 
 
 def record_of(storage, result, stage):
-    return read_record(storage / result.name / "stages" / stage)
+    return read_record(LOCAL, storage / result.name / "stages" / stage)
 
 
 def test_a_race_leaves_its_checks_its_choice_and_every_candidate(storage, raced):

@@ -14,6 +14,7 @@ from pipeline_kit import (
     stages_of,
 )
 from safetensors.torch import load_file
+from storage_kit import LOCAL
 
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.surgery import cut
@@ -100,7 +101,7 @@ def test_the_sandwich_keeps_the_epoch_that_its_rule_judges_best(tmp_path, monkey
 
     values = [best_tradeoff(record) for record in records]
     assert [record.selection_score for record in records] == pytest.approx(values)
-    record = read_record(prepared.run_folder / "stages" / "sandwich")
+    record = read_record(LOCAL, prepared.run_folder / "stages" / "sandwich")
     kept = records[values.index(max(values))]
     assert record.best_epoch == kept.epoch
     assert record.selection_metrics == kept.metrics

@@ -16,6 +16,7 @@ from pipeline_kit import (
     run,
     stages_of,
 )
+from storage_kit import LOCAL
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs import UserError, resolve
@@ -113,7 +114,7 @@ def test_a_run_tells_its_objective_and_what_a_step_takes(storage, kind):
     stages = {"conventional": ["student"], "minidisc": ["sandwich", "student"]}.get(kind, ["assistant", "student"])
     for trial in prepared.plan.trials:
         for stage in stages:
-            record = read_record(trial_folder(prepared.run_folder, trial.name) / "stages" / stage)
+            record = read_record(LOCAL, trial_folder(prepared.run_folder, trial.name) / "stages" / stage)
             assert record.step_seconds > 0, (trial.name, stage)
 
 
@@ -199,7 +200,7 @@ def test_the_sum_of_the_ledger_is_seconds_held_times_devices(storage, kind):
     charged = sum(stage.device_hours for stage in cost.stages)
     assert charged == pytest.approx(sum(a.seconds * a.devices for a in (*shared, *own)) / 3600)
     assert all(stage.device_hours == pytest.approx(stage.seconds * stage.devices / 3600) for stage in cost.stages)
-    held = [a for a in Ledger(prepared.run_folder / "ledger.jsonl").attempts() if a.kind == "hold"]
+    held = [a for a in Ledger(LOCAL, prepared.run_folder / "ledger.jsonl").attempts() if a.kind == "hold"]
     assert len(held) == (2 if kind == "maxidisc" else 1)
     assert cost.startup_device_hours == pytest.approx(
         sum(a.device_hours for a in held) - sum(a.device_hours for a in stages), abs=1e-6
@@ -248,5 +249,5 @@ def test_trials_of_a_sweep_lie_apart(storage):
         "trials/scale-30",
     ]
     for folder, scale in zip(folders, (60, 30), strict=True):
-        assert read_record(folder / "stages" / "assistant").scale_percent == scale
+        assert read_record(LOCAL, folder / "stages" / "assistant").scale_percent == scale
         assert structure_of(load_model(folder / "stages" / "student" / "model").config).scale_percent == 10

@@ -8,6 +8,7 @@ import yaml
 from pipeline_kit import numbers, prepared_run, stages_of
 from reports_builder import report_page
 from rich.console import Console
+from storage_kit import LOCAL
 from tiny_models import gates_of
 from transformers import AutoModelForSequenceClassification
 
@@ -186,7 +187,7 @@ def test_global_ranking_lets_the_taken_layers_compete(storage):
 def test_a_sandwichs_lower_end_is_a_slice_of_every_layer(storage):
     prepared = prepared_of(storage, "minidisc")
     shared = load_model(prepared.run_folder / "stages" / "sandwich" / "model")
-    record = read_record(prepared.run_folder / "stages" / "sandwich")
+    record = read_record(LOCAL, prepared.run_folder / "stages" / "sandwich")
     assert sorted(record.selection_metrics) == [25, 30, 60]
     assert len(structures_of(prepared, (25,))[25].heads) == len(encoder_layers(shared)) == 4
 

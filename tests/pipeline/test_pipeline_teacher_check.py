@@ -9,6 +9,7 @@ import pytest
 import torch
 from pipeline_kit import prepared_run, stages_of
 from safetensors.torch import load_file, save_file
+from storage_kit import LOCAL
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.core.task import Task
@@ -114,7 +115,7 @@ class TestRuns:
         prepared = prepared_run(tmp_path, "conventional", more)
         result = run_in_process(prepared)
         assert result.teacher_warning is None
-        assert read_record(prepared.teacher_folder).warning is None
+        assert read_record(LOCAL, prepared.teacher_folder).warning is None
 
     def test_a_lead_that_may_be_chance_is_a_warning_in_log_and_result(self, tmp_path, monkeypatch, caplog):
         prepared = prepared_run(tmp_path, "conventional", (STRICT,))

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from pipeline_kit import SCHEDULES, numbers, prepared_run, random_teacher, run, stages_of
 from safetensors.torch import load_file
+from storage_kit import LOCAL
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.core.flops import encoder_parameters
@@ -55,7 +56,7 @@ def results(storage, teacher) -> dict[str, RunResult]:
 
 
 def record(storage, result, stage, trial=""):
-    return read_record(storage / result.name / trial / "stages" / stage)
+    return read_record(LOCAL, storage / result.name / trial / "stages" / stage)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -212,7 +213,7 @@ def test_what_models_answered_is_kept_and_scores_what_was_reported(results, stor
     result = results[name]
     folder = storage / result.name
     of_trial = folder if trial in ("main", "shared") else folder / "trials" / trial
-    kept = read_record(of_trial / "stages" / stage)
+    kept = read_record(LOCAL, of_trial / "stages" / stage)
     rows = rows.format(scale=kept.scale_percent)
     logits = read_predictions(predictions_path(folder, trial, stage))[rows]
     labels = read_predictions(predictions_path(folder))["selection" if rows.startswith("selection") else rows]

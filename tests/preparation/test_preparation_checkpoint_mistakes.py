@@ -4,6 +4,7 @@ import json
 
 import pytest
 from checkpoint_kit import prepared_student, save_encoder
+from storage_kit import LOCAL
 from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerFast
 
@@ -34,7 +35,7 @@ def save_other_kind(folder):
 def save_classifier(folder, names):
     model = tiny_model("bert", Task("tiny", ("text",), "label", names, ("accuracy",)), layers=1)
     model.resize_token_embeddings(len(builtin_vocabulary()))
-    save_model(model, builtin_tokenizer(), folder)
+    save_model(LOCAL, model, builtin_tokenizer(), folder)
 
 
 # Name: what makes the folder, overrides after the student's, and how the sentence begins.

@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 from pipeline_kit import prepared_run
+from storage_kit import LOCAL
 from tiny_teacher import TINY_TEACHER
 
 from minidisc_ray.api import plans, runs
@@ -23,7 +24,7 @@ def teacher(tmp_path_factory):
     root = tmp_path_factory.mktemp("teacher")
     run = prepared_run(root, "conventional")
     run_in_process(run)
-    save_model(load_shared_teacher(run), builtin_tokenizer(), root / "model")
+    save_model(LOCAL, load_shared_teacher(run), builtin_tokenizer(), root / "model")
     return root / "model"
 
 

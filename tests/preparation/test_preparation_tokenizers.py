@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from pipeline_kit import prepared_run, run
+from storage_kit import LOCAL
 from tiny_models import tiny_config
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
@@ -25,7 +26,7 @@ def save(folder, family="bert", tokenizer=None, **sizes):
     for key, value in sizes.items():
         setattr(config, key, value)
     torch.manual_seed(0)
-    save_model(AutoModelForSequenceClassification.from_config(config), tokenizer or builtin_tokenizer(), folder)
+    save_model(LOCAL, AutoModelForSequenceClassification.from_config(config), tokenizer or builtin_tokenizer(), folder)
     (folder / "seal.json").unlink()
     return (f"teacher={{kind: pretrained, path: {folder}, fine_tuned: false, allow_at_chance: true}}",)
 

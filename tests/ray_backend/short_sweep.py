@@ -15,6 +15,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune.result import RESULT_DUPLICATE
+from storage_kit import LOCAL
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.loader import resolve
@@ -37,15 +38,15 @@ class WaitingTrial(TrialActor):  # type: ignore[misc]
     def _trainable_func(self, config: dict[str, Any]) -> None:
         run, trial = _runs[config["run"]], config["trial"]
         folder = run.run_folder
-        note_place(folder, trial)
-        with Ledger(folder / "ledger.jsonl").attempt("stage", "wait", trial, 1, "cpu-core"):
+        note_place(LOCAL, folder, trial)
+        with Ledger(LOCAL, folder / "ledger.jsonl").attempt("stage", "wait", trial, 1, "cpu-core"):
             now = time.time()
             progress = Progress(
                 trial=trial, status="running", stage="wait", stage_index=1, num_stages=1, started_at=now, updated_at=now
             )
-            write_progress(folder, progress)
+            write_progress(LOCAL, folder, progress)
             time.sleep(run.config.finetune.learning_rate * 1000)
-            write_progress(folder, progress.model_copy(update={"status": "finished"}))
+            write_progress(LOCAL, folder, progress.model_copy(update={"status": "finished"}))
         finish(None)
         tune.report({RESULT_DUPLICATE: True})
 
@@ -72,7 +73,7 @@ def main() -> None:
         compute = prepared.config.compute
         names = [f"trial-{number:03d}" for number in range(settings["trials"])]
         queue = ItemQueue([Item(prepared, name, name) for name in names], RetryPolicy.of(compute))
-        lease = stack.enter_context(leased(prepared.run_folder))
+        lease = stack.enter_context(leased(LOCAL, prepared.run_folder))
         nodes = stack.enter_context(cluster(compute.address))
         turn = stack.enter_context(sharing_cluster(prepared.name, compute.priority))
         folder = open_run(prepared)
@@ -81,7 +82,7 @@ def main() -> None:
             while is_running():
                 lease.check()
         places = [place_of(folder, name) for name in names]
-        stages = [a for a in Ledger(folder / "ledger.jsonl").attempts() if a.kind == "stage"]
+        stages = [a for a in Ledger(LOCAL, folder / "ledger.jsonl").attempts() if a.kind == "stage"]
         print(
             json.dumps(
                 {

@@ -9,7 +9,7 @@ import ray.exceptions
 import torch
 from ray_kit import RAY, attempts_of, call, clean_environment, prepared_run, write_recipe
 
-from minidisc_ray.files.patience import StorageError
+from minidisc_ray.files.waiting import StorageError
 from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a_retry
 from minidisc_ray.training.notice import Preempted
 

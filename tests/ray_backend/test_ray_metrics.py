@@ -10,6 +10,7 @@ from urllib.request import urlopen
 import pytest
 import ray
 from ray_kit import RAY_WARNINGS, wait_until
+from storage_kit import LOCAL
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.ray_backend import metrics
@@ -27,7 +28,7 @@ DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana" / "minidisc.json"
 def run(tmp_path):
     """A run in its second attempt at the student: 4 devices, an hour lost and a half useful, a quarter idle."""
     folder = tmp_path / "sst2-minidisc"
-    ledger, now = Ledger(folder / "ledger.jsonl"), time.time()
+    ledger, now = Ledger(LOCAL, folder / "ledger.jsonl"), time.time()
     common = {"trial": "main", "devices": 4, "device_type": "cpu-core"}
     hold = {**common, "attempt": "h", "event": "start", "kind": "hold", "name": "group", "time": now - 3600}
     first = {**common, "attempt": "a", "event": "start", "kind": "stage", "name": "student", "time": now - 3375}
@@ -38,7 +39,7 @@ def run(tmp_path):
         {"attempt": "b", "event": "beat", "time": now}, {"attempt": "h", "event": "beat", "time": now},
     ):  # fmt: skip
         ledger.append(entry)
-    write_progress(
+    write_progress(LOCAL,
         folder,
         Progress(
             trial="main", status="running", stage="student", stage_index=2, num_stages=3, step=30, num_steps=120,

@@ -9,10 +9,10 @@ import pytest
 from bucket_kit import names
 from ray_kit import RAY, numbers, prepared_run
 
-from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.files.mirroring import local_path
+from minidisc_ray.accounting.ledger import read_attempts
+from minidisc_ray.files.places import local_path
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.run_files.mirrored import fetch_summaries
+from minidisc_ray.run_files.fetching import fetch_summaries
 from minidisc_ray.run_files.result import RunResult
 
 pytestmark = [*RAY, pytest.mark.slow]
@@ -35,6 +35,6 @@ def test_nodes_that_share_no_folder_give_the_numbers_of_one_process(bucket, tmp_
     assert not list(driver.glob("**/stages/sandwich/model"))
     assert list(worker.glob("**/stages/*/model"))
     fetch_summaries(bucket)
-    attempts = Ledger(driver / "ledger.jsonl").attempts()
+    attempts = read_attempts(driver / "ledger.jsonl")
     assert {one.status for one in attempts if one.kind == "stage"} == {"finished"}
     assert any(one.kind == "hold" for one in attempts)

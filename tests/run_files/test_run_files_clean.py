@@ -4,6 +4,7 @@ import json
 
 import pytest
 from pipeline_kit import Interrupted, interrupt, prepared_run, run
+from storage_kit import LOCAL
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.driver.lease import leased
@@ -38,7 +39,7 @@ def test_what_a_driver_that_was_killed_left_running_is_interrupted_for_the_next_
     folder = open_run(prepared)
     left = {"stage": "student", "stage_index": 1, "num_stages": 1, "started_at": 1.0, "updated_at": 2.0}
     for trial, status in (("one", "running"), ("two", "finished")):
-        write_progress(folder, Progress(trial=trial, status=status, **left))
+        write_progress(LOCAL, folder, Progress(trial=trial, status=status, **left))
     open_run(prepared)
     assert [(p.trial, p.status, p.updated_at) for p in read_progress(folder)] == [
         ("one", "interrupted", 2.0),
@@ -133,7 +134,7 @@ def test_clean_keeps_results_and_unfinished_runs_and_frees_the_rest(tmp_path, mo
 def test_clean_leaves_a_run_that_somebody_drives(tmp_path):
     run(tmp_path, "conventional")
     folder = prepared_run(tmp_path, "conventional").run_folder
-    with leased(folder):
+    with leased(LOCAL, folder):
         clean(tmp_path)
         assert (folder / "stages").is_dir()
     (folder / ".driver.json").symlink_to(".driver.json")

@@ -6,16 +6,15 @@ import pytest
 from bucket_kit import another_node, names, no_such
 from pipeline_kit import numbers, prepared_run
 
-from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.driver.stopping import stop
-from minidisc_ray.files import mirroring
-from minidisc_ray.files.mirroring import local_path
+from minidisc_ray.files.places import local_path
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.reports.storage.status import status
-from minidisc_ray.run_files.mirrored import fetch_summaries
+from minidisc_ray.run_files.fetching import fetch_summaries
 
 
 class Interrupted(Exception):  # noqa: N818 - stands for whatever ends a process
@@ -46,13 +45,13 @@ def test_a_run_in_a_bucket_goes_on_from_another_node_to_the_same_numbers(bucket,
     assert again.name == prepared.name
     result = run_in_process(again)
     assert numbers(result) == numbers(local)
-    made = [one for one in Ledger(again.run_folder / "ledger.jsonl").attempts() if one.kind == "stage"]
+    made = [one for one in again.ledger.attempts() if one.kind == "stage"]
     assert [(one.name, one.status) for one in made if one.name in ("teacher", "sandwich")] == [
         ("teacher", "finished"),
         ("sandwich", "failed"),
         ("sandwich", "finished"),
     ]
-    mirroring._pusher.flush()
+    again.storage.flush()
     there = names(f"{bucket}/{again.name}")
     assert {"result.json", "student/seal.json", "student/model.safetensors", "identity.json"} <= set(there)
     assert not [name for name in there if ".tmp" in name or "/newest/" in name]
@@ -71,13 +70,16 @@ def test_a_bucket_that_is_missing_is_told_before_anything_starts(bucket):
 
 
 def test_drivers_on_two_nodes_see_each_other_and_requests_to_stop(bucket, tmp_path, monkeypatch):
-    folder = local_path(bucket) / "run"
-    with leased(folder, seconds_between_beats=0.2) as lease:
+    storage = Storage(bucket)
+    with leased(storage, storage.root / "run", seconds_between_beats=0.2) as lease:
         with monkeypatch.context() as patch:
             patch.setenv("MINIDISC_CACHE", str(tmp_path / "other-cache"))
-            with pytest.raises(UserError, match="run is being run by"), leased(local_path(bucket) / "run"):
+            with (
+                pytest.raises(UserError, match="run is being run by"),
+                leased(there := Storage(bucket), there.root / "run"),
+            ):
                 pass
-            assert stop(fetch_summaries(bucket), "run", 0.0).outcome == "still running"
+            assert stop(there, "run", 0.0).outcome == "still running"
         with pytest.raises(KeyboardInterrupt):
             lease.check()
     assert names(bucket) == []

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from armed_pickle import arm_all, armed, write_armed_weights
+from storage_kit import LOCAL
 from tiny_models import TASK, tiny_model
 
 from minidisc_ray.configs import UserError, resolve
@@ -113,7 +114,7 @@ def marker(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    save_model(tiny_model("bert"), builtin_tokenizer(), tmp_path / "model")
+    save_model(LOCAL, tiny_model("bert"), builtin_tokenizer(), tmp_path / "model")
     return tmp_path / "model"
 
 

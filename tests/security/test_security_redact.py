@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import yaml
+from storage_kit import LOCAL
 from tiny_teacher import TINY_TEACHER
 
 from minidisc_ray.configs import UserError, resolve
@@ -157,7 +158,7 @@ def test_an_identity_without_its_secret_is_still_the_same_run(tmp_path, monkeypa
 
 
 def test_a_failure_is_kept_without_secrets(tmp_path):
-    write_failure(tmp_path, "main", f"HTTPError: 401 for https://me:{HF}@h/x?token=abcdef")
+    write_failure(LOCAL, tmp_path, "main", f"HTTPError: 401 for https://me:{HF}@h/x?token=abcdef")
     assert read_failure(tmp_path, "main") == "HTTPError: 401 for https://***@h/x?token=***"
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from ship_kit import fresh_python, printed, result_of
+from storage_kit import LOCAL
 from tiny_models import FAMILY_NAMES, ODD, REGRESSION, TASK, tiny_config
 from transformers import AutoModelForSequenceClassification
 
@@ -78,7 +79,7 @@ def tiny_folders(tmp_path_factory):
     for family in FAMILY_NAMES:
         for kind, task in (("classes", TASK), ("regression", REGRESSION)):
             folder = root / f"{family}-{kind}"
-            save_model(student_with_words(family, ODD, task), tokenizer, folder)
+            save_model(LOCAL, student_with_words(family, ODD, task), tokenizer, folder)
             model, expected = load_model(folder).eval(), {}
             with torch.inference_mode():
                 for name, texts in (("one", [[a for a, _ in PAIRS]]), ("two", list(zip(*PAIRS, strict=True)))):

@@ -148,7 +148,7 @@ def test_under_the_papers_protocol_selection_and_validation_are_the_same_rows(tm
 
 def moved_runs(runs, folder) -> list[FinishedRun]:
     """The same runs in a storage of their own, to be damaged there."""
-    shutil.copytree(runs[0].prepared.storage, folder)
+    shutil.copytree(runs[0].prepared.storage.root, folder)
     moved = []
     for run in runs:
         config = resolve(run.prepared.config.model_dump(mode="json"), [f"storage={folder}"])

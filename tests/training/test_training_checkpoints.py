@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from storage_kit import LOCAL
 from training_kit import Stop, learner_of, load_checkpoint, raise_at, run, same_weights, training, weights_of
 
 from minidisc_ray.files.sealing import seal
@@ -95,7 +96,7 @@ def test_moments_of_other_parameters_are_no_checkpoint(tmp_path, damage):
     learner = learner_of(config := training())
     optimizer = build_optimizer(learner.trained().values(), config)
     optimizer.step()
-    save_checkpoint(tmp_path / "c", learner.trained(), optimizer, AFTER_ONE)
+    save_checkpoint(LOCAL, tmp_path / "c", learner.trained(), optimizer, AFTER_ONE)
     path = tmp_path / "c" / "optimizer.safetensors"
     save_file(damage(load_file(path)), path)
     assert load_checkpoint(tmp_path / "c", learner.trained(), optimizer) is None, "the seal tells"
@@ -122,7 +123,7 @@ def test_moments_of_other_parameters_are_no_checkpoint(tmp_path, damage):
 )
 def test_a_state_that_contradicts_itself_is_no_checkpoint(tmp_path, change):
     learner = learner_of(training())
-    save_checkpoint(tmp_path / "c", learner.trained(), None, AFTER_ONE.model_copy(update=change))
+    save_checkpoint(LOCAL, tmp_path / "c", learner.trained(), None, AFTER_ONE.model_copy(update=change))
     assert load_checkpoint(tmp_path / "c", learner.trained(), None) is None
 
 
@@ -132,7 +133,7 @@ def test_optimiser_moments_come_back(tmp_path):
     optimizer = build_optimizer(shared.parameters(), config)
     learner.elastic.gradients.buffer.normal_(generator=torch.Generator().manual_seed(0))
     optimizer.step()
-    save_checkpoint(tmp_path / "c", learner.trained(), optimizer, AFTER_ONE)
+    save_checkpoint(LOCAL, tmp_path / "c", learner.trained(), optimizer, AFTER_ONE)
     saved = copy.deepcopy(optimizer.state_dict()["state"])
     other = learner_of(config)
     fresh = build_optimizer(other.elastic.shared.parameters(), config)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from storage_kit import LOCAL
 from training_kit import ROWS, learner_of, train_rows, training
 
 from minidisc_ray.models.elastic import FlatGradients
@@ -68,13 +69,13 @@ def test_a_late_look_stops_the_stage_at_the_same_step_before_anything_is_kept(tm
             assert record.epoch == 1
 
     with pytest.raises(TrainingError, match=f"not finite at step {broken + 1}"):
-        train(learner, train_rows(), config, 0, tmp_path, Breaker())
+        train(learner, train_rows(), config, 0, LOCAL, tmp_path, Breaker())
 
 
 def test_training_goes_the_same_way_but_for_rounding(tmp_path, monkeypatch):
     def last_weights(name):
         learner = learner_of(training())
-        train(learner, train_rows(), training(max_gradient_norm=0.1), 0, tmp_path / name, Silent())
+        train(learner, train_rows(), training(max_gradient_norm=0.1), 0, LOCAL, tmp_path / name, Silent())
         return torch.cat([one.detach().flatten() for one in learner.elastic.shared.parameters()])
 
     at_once = last_weights("at-once")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from pipeline_kit import prepared_run, random_teacher, run
+from storage_kit import LOCAL
 from tiny_models import tiny_model
 from torch import Tensor
 
@@ -53,7 +54,7 @@ def test_a_run_says_how_many_rows_it_took_and_shares_them_by_what_is_kept(tmp_pa
     auto = (*teacher, "pruning.importance_rows=auto", "data.train_rows=400")
     prepared = prepared_run(tmp_path / "runs", "conventional", auto)
     result = run(tmp_path / "runs", "conventional", auto)
-    record = read_record(prepared.importance_folder)
+    record = read_record(LOCAL, prepared.importance_folder)
     assert record is not None
     assert record.num_rows in (128, 256, len(prepared.train))
     assert 0.0 <= record.agreement <= 1.0

@@ -10,6 +10,7 @@ import time
 
 import pytest
 import torch
+from storage_kit import LOCAL
 from torch import nn
 from training_kit import promised, run, same_weights, training, weights_of
 
@@ -49,7 +50,7 @@ class Stage:
     """Weights that say which checkpoint they are of."""
 
     def __init__(self, folder):
-        self.checkpoints = Checkpoints(folder, Workers())
+        self.checkpoints = Checkpoints(LOCAL, folder, Workers())
         self.trained = {"matrix": nn.Parameter(torch.zeros(3, 2)), "vector": nn.Parameter(torch.zeros(3))}
         self.optimizer = build_optimizer(self.trained.values(), training())
         for parameter in self.trained.values():

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from storage_kit import LOCAL
 from tiny_models import FAMILY_NAMES, max_difference, pad_id, random_rows, tiny_model
 from training_kit import (
     ROWS,
@@ -204,7 +205,7 @@ def test_a_gradient_that_is_not_finite_stops_the_stage_and_names_the_step(tmp_pa
             pass
 
     with pytest.raises(TrainingError, match=f"not finite at step {steps_an_epoch + 3}.*learning rate") as caught:
-        train(learner, train_rows(), config, 0, tmp_path, Breaker())
+        train(learner, train_rows(), config, 0, LOCAL, tmp_path, Breaker())
     assert "\n" not in str(caught.value)
     fresh = learner_of(config)
     for name in ("newest", "best"):
@@ -245,7 +246,7 @@ def test_the_rate_of_the_schedule_is_the_rate_of_the_step(tmp_path):
         def on_epoch(self, record, checkpoint):
             pass
 
-    train(learner, train_rows(), config, 0, tmp_path, First())
+    train(learner, train_rows(), config, 0, LOCAL, tmp_path, First())
     assert moved == pytest.approx([0.01 / 4], rel=1e-2)  # four steps, all of them warmup
 
 
@@ -270,7 +271,7 @@ def test_the_gradient_is_clipped_to_the_largest_norm(tmp_path):
             def on_epoch(self, record, checkpoint):
                 pass
 
-        train(learner, train_rows(), config, 0, tmp_path / str(limit), Norm())
+        train(learner, train_rows(), config, 0, LOCAL, tmp_path / str(limit), Norm())
     assert norms[1e-3] == pytest.approx(1e-3, rel=1e-3)
     assert norms[1e9] > 0.1
 
@@ -334,7 +335,7 @@ def test_finetuning_learns_labels(tmp_path, family):
 
     config = training(num_epochs=12, batch_size=16, learning_rate=3e-3)
     learner = fine_tuning_learner(model, rows, task, config, "float32", pad_id(model), Workers())
-    state = train(learner, rows, config, 0, tmp_path, Losses())
+    state = train(learner, rows, config, 0, LOCAL, tmp_path, Losses())
     assert sum(losses[-6:]) < 0.5 * sum(losses[:6])
     assert state.best.selection_score == max(record.selection_score for record in state.history)
     assert state.best.selection_score > 0.6

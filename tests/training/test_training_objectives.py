@@ -7,6 +7,7 @@ import pytest
 import torch
 from objective_kit import BATCH_WIDE, OBJECTIVES
 from safetensors.torch import load_file
+from storage_kit import LOCAL
 from tiny_models import max_difference, random_rows
 from training_kit import (
     Recorder,
@@ -65,7 +66,7 @@ LONELY = ("kd", "tinybert", "sequence")
 def lonely_losses(name, folder, workers=None):
     rows = random_rows(25, seed=4)
     learner = learner_of(SMALL, objective_config=OBJECTIVES[name], workers=workers, rows=rows)
-    return train(learner, rows, SMALL, 0, folder, Recorder(learner)).history[0].losses
+    return train(learner, rows, SMALL, 0, LOCAL, folder, Recorder(learner)).history[0].losses
 
 
 def work_through_objectives(workers: Workers, folder: str, names: list[str]) -> None:
@@ -153,7 +154,7 @@ def test_parts_are_clipped_by_themselves(tmp_path):
     def remember(step):
         norms.append([float(gradients.buffer.norm()) for gradients in learner.gradients])
 
-    train(learner, train_rows(), config, 0, tmp_path, Recorder(learner, after_step=remember))
+    train(learner, train_rows(), config, 0, LOCAL, tmp_path, Recorder(learner, after_step=remember))
     assert norms
     assert all(both == pytest.approx([1e-3, 1e-3], rel=1e-3) for both in norms)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from storage_kit import LOCAL
 from tiny_models import HEADS, TASK, pad_id, pair_of, random_rows, structures, tiny_model
 from torch import Tensor, nn, optim
 from transformers import PreTrainedModel
@@ -141,7 +142,7 @@ def run(
 ) -> tuple[TrainingState, Learner, Recorder]:
     learner = learner_of(config, **options)
     recorder = Recorder(learner, **(observe or {}))
-    return train(learner, train_rows(), config, seed, folder, recorder), learner, recorder
+    return train(learner, train_rows(), config, seed, LOCAL, folder, recorder), learner, recorder
 
 
 def on_two_workers(work: Callable[..., None], *arguments: Any) -> None:
@@ -207,7 +208,7 @@ def load_checkpoint(
 ) -> TrainingState | None:
     """Load a checkpoint that is whole; None, and nothing is loaded, if there is none."""
     try:
-        checkpoint = read_checkpoint(folder, parameters, optimizer)
+        checkpoint = read_checkpoint(LOCAL, folder, parameters, optimizer)
     except DamageError:
         return None
     checkpoint.load_into(parameters, optimizer)

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from minidisc_ray.configs.model import CheckpointStudentConfig, LayersStudentConfig
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.models.checkpoint import load_model, note_inputs, save_model
+from minidisc_ray.models.checkpoint import load_stored_model, note_inputs, save_model
 from minidisc_ray.models.loading import load_teacher
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.surgery import cut, take_layers
@@ -34,11 +34,13 @@ def take_candidate(context: Context, sandwich: Path, scale: int, folder: Path) -
         folder: of the stage that takes it.
     """
     if context.workers.is_first:
-        candidate = cut(load_model(sandwich / "model"), structures_of(context.prepared, (scale,))[scale])
-        save_model(candidate, context.prepared.tokenizer, folder / "model")
-        copy_objective_parts(sandwich, folder)
+        candidate = cut(
+            load_stored_model(context.storage, sandwich / "model"), structures_of(context.prepared, (scale,))[scale]
+        )
+        save_model(context.storage, candidate, context.prepared.tokenizer, folder / "model")
+        copy_objective_parts(context.storage, sandwich, folder)
     context.workers.wait()
-    return load_model(folder / "model")
+    return load_stored_model(context.storage, folder / "model")
 
 
 def take_teacher(context: Context, sandwich: Path, folder: Path) -> PreTrainedModel:
@@ -50,19 +52,19 @@ def take_teacher(context: Context, sandwich: Path, folder: Path) -> PreTrainedMo
         folder: of the stage that takes it.
     """
     if context.workers.is_first:
-        save_model(teacher_in_order(context.prepared), context.prepared.tokenizer, folder / "model")
-        copy_objective_parts(sandwich, folder)
+        save_model(context.storage, teacher_in_order(context.prepared), context.prepared.tokenizer, folder / "model")
+        copy_objective_parts(context.storage, sandwich, folder)
     context.workers.wait()
-    return load_model(folder / "model")
+    return load_stored_model(context.storage, folder / "model")
 
 
 def take_model(context: Context, stage: Path, folder: Path) -> PreTrainedModel:
     """Another stage's model, copied to where a later step finds it."""
     if context.workers.is_first:
-        copy_model(stage / "model", folder / "model")
-        copy_objective_parts(stage, folder)
+        copy_model(context.storage, stage / "model", folder / "model")
+        copy_objective_parts(context.storage, stage, folder)
     context.workers.wait()
-    return load_model(folder / "model")
+    return load_stored_model(context.storage, folder / "model")
 
 
 def scale_of(scale: int | Place, records: Sequence[StageRecord]) -> int:
@@ -78,7 +80,7 @@ def teacher_and_source(context: Context, step: SandwichStep | DistilStep) -> tup
         teacher = load_shared_teacher(context.prepared)
         is_own = isinstance(step, DistilStep) and step.makes_student and context.prepared.checkpoint_student is not None
         return teacher, teacher if is_own else teacher_in_order(context.prepared)
-    source = load_model(context.folder / "stages" / step.source / "model")
+    source = load_stored_model(context.storage, context.folder / "stages" / step.source / "model")
     return source, source
 
 
@@ -96,7 +98,7 @@ def build_student(
     prepared = context.prepared
     own = prepared.checkpoint_student
     if step.continues is not None:
-        begun = load_model(context.folder / "stages" / step.continues / "model")
+        begun = load_stored_model(context.storage, context.folder / "stages" / step.continues / "model")
         return begun, structure_of(begun.config) if own is None else own.structure
     if not step.makes_student:
         scale = scale_of(step.scale, records)
@@ -106,7 +108,9 @@ def build_student(
     if own is not None:
         return load_checkpoint_student(prepared), structure
     if step.slice_of is not None:
-        return cut(load_model(context.folder / "stages" / step.slice_of / "model"), structure), structure
+        return cut(
+            load_stored_model(context.storage, context.folder / "stages" / step.slice_of / "model"), structure
+        ), structure
     if isinstance(prepared.config.student, LayersStudentConfig):
         source = take_layers(source, prepared.kept_layers)
     return cut(source, structure), structure

@@ -7,24 +7,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.mirroring import download_file
-from minidisc_ray.files.writing import write_file
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.objectives import Objective
 
 PARTS = "objective.safetensors"
 
 
-def save_objective_parts(objective: Objective, folder: Path) -> None:
+def save_objective_parts(storage: Storage, objective: Objective, folder: Path) -> None:
     """Keep the objective's trained parts beside the stage's model, never in it."""
     parts = {name: part.detach().cpu() for name, part in objective.named_parameters() if part.requires_grad}
     if parts:
-        write_file(folder / PARTS, lambda temporary: save_file(parts, temporary))
+        storage.write_file(folder / PARTS, lambda temporary: save_file(parts, temporary))
 
 
-def load_objective_parts(folder: Path, objective: Objective) -> None:
+def load_objective_parts(storage: Storage, folder: Path, objective: Objective) -> None:
     """Give an objective the parts that were trained with the model that now teaches.
 
     Args:
+        storage: that the stages are kept in.
         folder: of the finished stage that made that model.
         objective: of the next stage.
 
@@ -32,7 +32,7 @@ def load_objective_parts(folder: Path, objective: Objective) -> None:
         UserError: if its file is damaged, or lacks what the objective needs.
     """
     path = folder / PARTS
-    download_file(path)
+    storage.fetch_file(path)
     try:
         objective.follow(load_file(path) if path.exists() else {})
     except (OSError, ValueError, SafetensorError) as error:
@@ -43,7 +43,7 @@ def load_objective_parts(folder: Path, objective: Objective) -> None:
         ) from error
 
 
-def copy_objective_parts(stage: Path, folder: Path) -> None:
+def copy_objective_parts(storage: Storage, stage: Path, folder: Path) -> None:
     """The objective's own parts go where the model goes that they were trained with."""
     if (stage / PARTS).exists():
-        write_file(folder / PARTS, lambda temporary: shutil.copyfile(stage / PARTS, temporary))
+        storage.write_file(folder / PARTS, lambda temporary: shutil.copyfile(stage / PARTS, temporary))

@@ -39,7 +39,7 @@ def record_of(context: Context, stage: str, scale: int, model: PreTrainedModel) 
 def write_answers(context: Context, stage: str, logits: Mapping[str, np.ndarray]) -> None:
     """Keep a stage's logits in the run directory, on the first worker."""
     if context.workers.is_first:
-        write_predictions(predictions_path(context.prepared.run_folder, context.trial, stage), logits)
+        write_predictions(context.storage, predictions_path(context.prepared.run_folder, context.trial, stage), logits)
 
 
 def teacher_metric_of(context: Context, before: Sequence[StageRecord]) -> tuple[float, int]:
@@ -50,7 +50,7 @@ def teacher_metric_of(context: Context, before: Sequence[StageRecord]) -> tuple[
         scale = chosen[-1].chosen_percent
         assert scale is not None
         return score(chosen[-1].selection_metrics[scale]), scale
-    record = read_record(context.prepared.teacher_folder, verify=False)
+    record = read_record(context.storage, context.prepared.teacher_folder, verify=False)
     assert record is not None
     return score(record.selection_metrics[TEACHER_PERCENT]), TEACHER_PERCENT
 

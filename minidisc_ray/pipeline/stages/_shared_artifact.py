@@ -4,10 +4,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.files.mirroring import delete_upload, is_mirrored
-from minidisc_ray.files.patience import retry_storage
-from minidisc_ray.files.writing import make_folder, put_in_place, remove, temporary_beside, write_file
+from minidisc_ray.accounting.ledger import Ledger, read_attempts
+from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.writing import temporary_beside
 from minidisc_ray.log import logger
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.run_files.records import StageRecord, find_finished, read_record, write_record
@@ -32,9 +31,9 @@ def ensure_shared(
         left: the file or folder in it that others use.
         make: makes it in the folder that it is given.
     """
-    workers = context.workers
-    if workers.agree(float(workers.is_first and find_finished(folder, left) is not None)):
-        record = read_record(folder, verify=False)
+    workers, storage = context.workers, context.storage
+    if workers.agree(float(workers.is_first and find_finished(storage, folder, left) is not None)):
+        record = read_record(storage, folder, verify=False)
         assert record is not None
         context.stage_index += 1
         if workers.is_first:
@@ -42,37 +41,38 @@ def ensure_shared(
         return record
     work = context.folder / "stages" / name
     if workers.is_first:
-        _carry_ledger(folder, work)
-    with context.attempt(name, (Ledger(work / _LEDGER),)) as beat:
+        _carry_ledger(storage, folder, work)
+    with context.attempt(name, (Ledger(storage, work / _LEDGER),)) as beat:
         record = make(context, work, beat)
         if workers.is_first:
-            write_record(work, record)
+            write_record(storage, work, record)
     workers.wait()
     if workers.is_first:
-        drop_checkpoints(work)
-        retry_storage(lambda: _publish(work, folder, left), folder)
+        drop_checkpoints(storage, work)
+        storage.retry(lambda: _publish(storage, work, folder, left), folder)
     workers.wait()
     return record
 
 
-def _carry_ledger(folder: Path, work: Path) -> None:
+def _carry_ledger(storage: Storage, folder: Path, work: Path) -> None:
     """What was held for an artifact that is damaged now was held all the same."""
-    if is_mirrored(folder):
-        if not Ledger(work / _LEDGER).attempts():
-            Ledger(folder / _LEDGER).copy_to(work / _LEDGER)
+    if storage.is_bucket:
+        if not read_attempts(work / _LEDGER):
+            Ledger(storage, folder / _LEDGER).copy_to(work / _LEDGER)
     elif (folder / _LEDGER).exists() and not (work / _LEDGER).exists():
-        write_file(work / _LEDGER, lambda temporary: shutil.copyfile(folder / _LEDGER, temporary))
+        storage.write_file(work / _LEDGER, lambda temporary: shutil.copyfile(folder / _LEDGER, temporary))
 
 
-def _publish(work: Path, folder: Path, left: str) -> None:
-    make_folder(folder.parent)
-    if find_finished(folder, left) is not None:
-        remove(work)
+def _publish(storage: Storage, work: Path, folder: Path, left: str) -> None:
+    storage.make_folder(folder.parent)
+    if find_finished(storage, folder, left) is not None:
+        storage.remove(work)
         return
     incoming = temporary_beside(folder)
     # A try before this one may have come as far as here.
     if work.exists():
-        remove(incoming)
+        storage.remove(incoming)
         shutil.move(work, incoming)
-    put_in_place(incoming, folder)
-    delete_upload(work)
+    storage.move(incoming, folder)
+    # Its own files went up as they were written; here they have moved.
+    storage.delete_upload(work)

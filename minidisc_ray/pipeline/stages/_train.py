@@ -51,14 +51,14 @@ def learning_from(
         prepared.expected_shape(step.name),
     )
     if teacher_stage is not None:
-        load_objective_parts(teacher_stage, objective)
+        load_objective_parts(context.storage, teacher_stage, objective)
     if context.workers.is_first and step.name == STUDENT and (note := untrained_head_note(prepared)) is not None:
         logger.warning("[%s] %s", context.trial, note)
     with closing(StageObserver(context, step.name, training.num_epochs, attempt.beat)) as observer:
         yield distillation_learner(models, teacher, objective, training, _stage_inputs(context)), observer
     if context.workers.is_first:
-        save_model(models.largest.to("cpu"), prepared.tokenizer, attempt.folder / "model")
-        save_objective_parts(objective, attempt.folder)
+        save_model(context.storage, models.largest.to("cpu"), prepared.tokenizer, attempt.folder / "model")
+        save_objective_parts(context.storage, objective, attempt.folder)
     context.workers.wait()
 
 

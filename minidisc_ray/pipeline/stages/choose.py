@@ -78,6 +78,8 @@ def _candidates(
     for trial in prepared.plan.trials:
         folder = trial_folder(prepared.run_folder, trial.name) / "stages" / trial.steps[-1].name
         # An assistant whose trial failed is no candidate.
-        if (record := read_record(folder, verify=False)) is not None and record.scale_percent is not None:
+        if (
+            record := read_record(prepared.storage, folder, verify=False)
+        ) is not None and record.scale_percent is not None:
             candidates[record.scale_percent] = (record.selection_metrics[record.scale_percent], folder)
     return candidates

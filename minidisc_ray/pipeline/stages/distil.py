@@ -1,6 +1,6 @@
 """A distillation: one smaller model trained under the one above it."""
 
-from minidisc_ray.models.checkpoint import load_model, save_model
+from minidisc_ray.models.checkpoint import load_stored_model, save_model
 from minidisc_ray.pipeline.context import Context, StageAttempt
 from minidisc_ray.pipeline.stages._build import build_student, scale_of, teacher_and_source
 from minidisc_ray.pipeline.stages._scores import record_of
@@ -31,16 +31,18 @@ def distil_student(context: Context, step: DistilStep, attempt: StageAttempt) ->
     )
     training = training_of(prepared.config, step)
     with learning_from(context, step, attempt, training, models, teacher) as (learner, observer):
-        state = train(learner, prepared.train, training, prepared.config.seed, attempt.folder, observer)
+        state = train(
+            learner, prepared.train, training, prepared.config.seed, context.storage, attempt.folder, observer
+        )
     # And with it what is kept of the teacher's outputs.
     del learner
     assert state.best is not None
     is_slice = step.slice_of is not None and _is_slice_better(context, step, attempt, state)
     if is_slice and context.workers.is_first:
         begun, _ = build_student(context, step, teacher, attempt.earlier)
-        save_model(begun, prepared.tokenizer, attempt.folder / "model")
+        save_model(context.storage, begun, prepared.tokenizer, attempt.folder / "model")
     context.workers.wait()
-    made = record_of(context, step.name, scale, load_model(attempt.folder / "model"))
+    made = record_of(context, step.name, scale, load_stored_model(context.storage, attempt.folder / "model"))
     return made.model_copy(
         update={
             "num_epochs": state.epochs_done,

@@ -8,7 +8,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from minidisc_ray.core.structure import agreement, rank_units
-from minidisc_ray.files.writing import write_file
 from minidisc_ray.log import logger
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.stages._shared_artifact import ensure_shared
@@ -70,7 +69,7 @@ def _make_importance(context: Context, work: Path, beat: Callable[[], None]) -> 
     if context.workers.is_first:
         tensors = {f"heads.{layer:03d}": scores for layer, scores in enumerate(importance.heads)}
         tensors |= {f"neurons.{layer:03d}": scores for layer, scores in enumerate(importance.neurons)}
-        write_file(work / IMPORTANCE, lambda temporary: save_file(tensors, temporary))
+        context.storage.write_file(work / IMPORTANCE, lambda temporary: save_file(tensors, temporary))
     return StageRecord(
         stage="importance",
         trial=context.trial,

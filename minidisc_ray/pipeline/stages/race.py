@@ -53,7 +53,7 @@ def train_race(context: Context, step: RaceStep, attempt: StageAttempt) -> Stage
         cut(source, structures[step.scales[0]]), structures, race.scales_of_step, selection_score, race, step.in_place
     )
     with learning_from(context, step, attempt, training, models, teacher) as (learner, observer):
-        state = train(learner, prepared.train, training, config.seed, attempt.folder, observer)
+        state = train(learner, prepared.train, training, config.seed, context.storage, attempt.folder, observer)
     # And with it what is kept of the teacher's outputs.
     del learner
     assert state.best is not None

@@ -3,7 +3,7 @@
 import math
 
 from minidisc_ray.core.grid import sample_step
-from minidisc_ray.models.checkpoint import load_model
+from minidisc_ray.models.checkpoint import load_stored_model
 from minidisc_ray.models.surgery import cut
 from minidisc_ray.pipeline.choice import choose, epoch_value
 from minidisc_ray.pipeline.context import Context, StageAttempt
@@ -42,11 +42,11 @@ def train_sandwich(context: Context, step: SandwichStep, attempt: StageAttempt) 
     models = NestedModels(cut(source, structures[step.scales[0]]), structures, scales_of_step, selection_score)
     training = config.sandwich_training
     with learning_from(context, step, attempt, training, models, teacher) as (learner, observer):
-        state = train(learner, prepared.train, training, config.seed, attempt.folder, observer)
+        state = train(learner, prepared.train, training, config.seed, context.storage, attempt.folder, observer)
     # And with it what is kept of the teacher's outputs.
     del learner
     assert state.best is not None
-    shared = load_model(attempt.folder / "model")
+    shared = load_stored_model(context.storage, attempt.folder / "model")
     candidates = {scale: cut(shared, structures[scale]) for scale in step.candidates}
     logits = {scale: selection_logits(context, candidate) for scale, candidate in candidates.items()}
     scored = sum(scoring_flops(candidate, [prepared.selection]) for candidate in candidates.values())

@@ -7,7 +7,7 @@ from pathlib import Path
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.log import logger
-from minidisc_ray.models.checkpoint import load_model, note_inputs, save_model
+from minidisc_ray.models.checkpoint import load_stored_model, note_inputs, save_model
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.stages._scores import (
@@ -73,17 +73,17 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
             workers,
         )
         with closing(StageObserver(context, "teacher", config.finetune.num_epochs, beat)) as observer:
-            state = train(learner, prepared.train, config.finetune, config.seed, work, observer)
+            state = train(learner, prepared.train, config.finetune, config.seed, context.storage, work, observer)
     if workers.is_first:
-        save_model(model, prepared.tokenizer, work / "model")
+        save_model(context.storage, model, prepared.tokenizer, work / "model")
     workers.wait()
-    model = load_model(work / "model").to(workers.device)
+    model = load_stored_model(context.storage, work / "model").to(workers.device)
     selection, validation = selection_logits(context, model), validation_logits(context, model)
     evaluation_flops: float = scoring_flops(model, [prepared.selection, *prepared.validation.values()])
     if workers.is_first:
         answers = {f"{VALIDATION}/{name}": logits for name, logits in validation.items()}
         answers = {f"{SELECTION}/{TEACHER_PERCENT}": selection, **answers}
-        write_predictions(predictions_path(work, MAIN_TRIAL, "teacher"), answers)
+        write_predictions(context.storage, predictions_path(work, MAIN_TRIAL, "teacher"), answers)
     return StageRecord(
         stage="teacher",
         trial=context.trial,

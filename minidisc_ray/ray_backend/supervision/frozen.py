@@ -9,12 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.accounting.tail import LedgerTail
-from minidisc_ray.files.mirroring import download_folder, download_if_due
 from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.supervision.stalls import MARGIN_SECONDS, End, Place
 
@@ -37,7 +35,7 @@ class HoldWatch:
     """Which holds that began since this was made have been silent for too long.
 
     Args:
-        run_folders: of the runs whose ledgers are followed.
+        ledgers: of the runs that are followed.
         stall_seconds: how long a hold may be silent; None is for ever.
         end: what ends a process.
         clock: seconds that only grow.
@@ -45,14 +43,13 @@ class HoldWatch:
 
     def __init__(
         self,
-        run_folders: Iterable[Path],
+        ledgers: Iterable[Ledger],
         stall_seconds: float | None,
         end: End,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stall_seconds, self._end, self._clock = stall_seconds, end, clock
-        ledgers = [Ledger(folder / "ledger.jsonl") for folder in run_folders] if stall_seconds is not None else []
-        self._tails = [(ledger, LedgerTail(ledger)) for ledger in ledgers]
+        self._tails = [(ledger, LedgerTail(ledger)) for ledger in ledgers] if stall_seconds is not None else []
         self._held: dict[str, _Held] = {}
         self._over: set[str] = set()
         self._looked_at = -SECONDS_BETWEEN_LOOKS
@@ -62,8 +59,8 @@ class HoldWatch:
         if self._stall_seconds is None or self._clock() - self._looked_at < SECONDS_BETWEEN_LOOKS:
             return
         self._looked_at = self._clock()
-        for segments in {held.ledger.segments for held in self._held.values()}:
-            download_if_due(segments, download_folder)
+        for held in self._held.values():
+            held.ledger.fetch_if_due()
         for ledger, tail in self._tails:
             # What a storage that is away keeps from being read is no silence.
             try:

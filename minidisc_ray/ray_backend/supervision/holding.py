@@ -7,7 +7,6 @@ test holds this against the ledger.
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -17,18 +16,16 @@ from ray.util.state import get_placement_group
 from minidisc_ray.accounting.heartbeat import stop_calls
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.driver.driver import process_start
-from minidisc_ray.files.mirroring import local_path
 from minidisc_ray.ray_backend.supervision.leaving import stop_on_sigterm
-from minidisc_ray.run_files.mirrored import set_storage_timeout
 
 
 class Hold:
     """One time that devices are held: open from now or earlier on, beating by itself, until closed."""
 
     def __init__(
-        self, ledger_path: Path, holder: str, trial: str, devices: float, device_type: str, since: float | None = None
+        self, ledger: Ledger, holder: str, trial: str, devices: float, device_type: str, since: float | None = None
     ) -> None:
-        self._ledger = Ledger(ledger_path)
+        self._ledger = ledger
         process = (os.getpid(), process_start(os.getpid()))
         self._attempt = self._ledger.start(
             "hold", holder, trial, devices, device_type, since, node=node_id(), process=process
@@ -51,26 +48,14 @@ class HoldingCallback(WorkerGroupCallback):
     """Opens a ``hold`` in the ledger when a worker group has its resources and closes it when it gives them back.
 
     Args:
-        ledger_path: as Ray's controller, which runs on any node, finds it.
+        ledger: of the run; Ray's controller, which runs on any node, opens its own.
         trial: whose group it is.
         devices: how many the group holds.
         device_type: their unit.
-        storage: what the controller waits for before it writes, as the recipe names it; None for none.
-        patience_seconds: the longest wait for it.
     """
 
-    def __init__(
-        self,
-        ledger_path: str,
-        trial: str,
-        devices: float,
-        device_type: str,
-        storage: str | None = None,
-        patience_seconds: float = 0.0,
-    ) -> None:
-        self.ledger_path = ledger_path
-        self.storage = storage
-        self.patience_seconds = patience_seconds
+    def __init__(self, ledger: Ledger, trial: str, devices: float, device_type: str) -> None:
+        self.ledger = ledger
         self.trial = trial
         self.devices = devices
         self.device_type = device_type
@@ -83,11 +68,9 @@ class HoldingCallback(WorkerGroupCallback):
 
     def after_worker_group_start(self, worker_group: Any) -> None:
         """Count from the moment at which the placement group was granted; before that it waited for others."""
-        if self.storage is not None:
-            set_storage_timeout(self.storage, self.patience_seconds)
         granted_at = self._asked_at + _creation_seconds(worker_group)
         self._hold = Hold(
-            local_path(self.ledger_path),
+            self.ledger,
             "placement-group",
             self.trial,
             self.devices,

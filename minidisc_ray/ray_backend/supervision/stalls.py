@@ -16,7 +16,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from minidisc_ray.driver.driver import process_start
-from minidisc_ray.files.writing import read_json, write_json
+from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.writing import read_json
 from minidisc_ray.run_files.progress import Progress
 
 # As Ray has them; a file may say anything. Nothing but f is no actor's.
@@ -34,11 +35,11 @@ class Place:
     process_start: str = ""
 
 
-def note_place(run_folder: Path, trial: str) -> None:
+def note_place(storage: Storage, run_folder: Path, trial: str) -> None:
     """Write down that this process works on a trial."""
     pid = os.getpid()
     place = Place(ray.get_runtime_context().get_node_id(), pid, process_start(pid))
-    write_json(_file(run_folder, trial), asdict(place))
+    storage.write_json(_file(run_folder, trial), asdict(place))
 
 
 def place_of(run_folder: Path, trial: str) -> Place | None:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.driver.lease import LeaseLostError
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.progress import mark_stopped
@@ -64,6 +63,6 @@ def closing_runs_on_stop(runs: Sequence[PreparedRun]) -> Iterator[None]:
     except BaseException:
         for run in runs:
             with suppress(OSError):
-                Ledger(run.run_folder / "ledger.jsonl").close_open(None, "interrupted")
-            mark_stopped(run.run_folder)
+                run.ledger.close_open(None, "interrupted")
+            mark_stopped(run.storage, run.run_folder)
         raise

@@ -9,7 +9,7 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
-from minidisc_ray.files.writing import write_file
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.reports.figures._style import styled
 
 PNG_DOTS_PER_INCH: Final = 150
@@ -38,12 +38,12 @@ def svg_text(figure: Figure) -> str:
     return ET.tostring(_tree(figure), encoding="unicode").strip()
 
 
-def write_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
+def write_figures(storage: Storage, folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
     """Write NAME.svg and NAME.png of each figure into a folder, each file whole or not at all; returns their paths."""
     written: list[Path] = []
     for name, figure in figures.items():
-        written.append(_write(folder / f"{name}.svg", _svg_file(figure)))
-        written.append(_write(folder / f"{name}.png", _png_file(figure)))
+        written.append(_write(storage, folder / f"{name}.svg", _svg_file(figure)))
+        written.append(_write(storage, folder / f"{name}.png", _png_file(figure)))
     return written
 
 
@@ -104,6 +104,6 @@ def _unqualify(element: ET.Element, name: str) -> None:
         element.attrib[key] = value
 
 
-def _write(path: Path, content: bytes) -> Path:
-    write_file(path, lambda temporary: temporary.write_bytes(content))
+def _write(storage: Storage, path: Path, content: bytes) -> Path:
+    storage.write_file(path, lambda temporary: temporary.write_bytes(content))
     return path

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from minidisc_ray.configs.redact import redact
-from minidisc_ray.files.writing import write_text
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.reports import words
 from minidisc_ray.reports.words import trained_text
 
@@ -92,7 +92,7 @@ def page_figures(drawings: Iterable["Drawing"], *kinds: str) -> list[PageFigure]
     return [PageFigure(Markup(svg_text(drawing.figure)), drawing.caption) for drawing in chosen]  # noqa: S704
 
 
-def write_page(path: Path, page: str) -> Path:
+def write_page(storage: Storage, path: Path, page: str) -> Path:
     """Write a page whole or not at all, and return its path."""
-    write_text(path, page)
+    storage.write_text(path, page)
     return path

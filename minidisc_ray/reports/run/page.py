@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.reports import words
 from minidisc_ray.reports.comparison.columns import sections
 from minidisc_ray.reports.comparison.render import footnotes, seen_warning
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 _TEMPLATE = "report.html.jinja"
 
 
-def write_report(folder: Path, result: RunResult, others: Sequence[RunResult] = ()) -> Path:
+def write_report(storage: Storage, folder: Path, result: RunResult, others: Sequence[RunResult] = ()) -> Path:
     """Write ``report.html``, and its figures to ``figures/``, into a run directory; returns the page's path.
 
     Args:
+        storage: that the run is kept in.
         folder: the run directory; its ``config.yaml`` stands at the foot of the page.
         result: the run that the page tells.
         others: runs to compare it with.
@@ -38,8 +40,8 @@ def write_report(folder: Path, result: RunResult, others: Sequence[RunResult] = 
     drawings = drawings_of([result, *others], structures_of=[result])
     context = _context(result, others) | _figures(result, drawings) | {"config_text": _config_text(folder)}
     page = environment().get_template(_TEMPLATE).render(context)
-    write_figures(folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
-    return write_page(folder / "report.html", page)
+    write_figures(storage, folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
+    return write_page(storage, folder / "report.html", page)
 
 
 def _figures(result: RunResult, drawings: Sequence["Drawing"]) -> dict[str, Any]:

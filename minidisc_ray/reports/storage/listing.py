@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minidisc_ray.accounting.cost import held_by_stage
-from minidisc_ray.accounting.ledger import Ledger
+from minidisc_ray.accounting.ledger import read_attempts
 from minidisc_ray.driver.driver import DRIVER_FILE, Driver, driver_of, seems_alive, unreadable_driver
 from minidisc_ray.files.reading import open_regular
 from minidisc_ray.files.writing import read_json
@@ -133,7 +133,7 @@ def _run(folder: Path, driver: Driver | None) -> Listed:
     if ledger.exists():
         # A pipe in its place would be waited for.
         open_regular(ledger).close()
-    held = held_by_stage(Ledger(ledger).attempts())
+    held = held_by_stage(read_attempts(ledger))
     hours = sum(stage.device_hours for name, stage in held.items() if name != "teacher")
     return Listed(
         folder.name,

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.files.mirroring import is_uri, place_of
+from minidisc_ray.files.places import is_uri, place_of
 from minidisc_ray.reports.cells import text_cell
 from minidisc_ray.reports.words import age_text, hours_text, metric_title, percent_text
 from minidisc_ray.run_files.failures import read_failure

@@ -11,7 +11,7 @@ import yaml
 from minidisc_ray.configs.printable import json_text
 from minidisc_ray.configs.redact import redact, redacted
 from minidisc_ray.configs.study.base import StudyConfig
-from minidisc_ray.files.writing import write_text
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.reports.comparison.columns import Section
 from minidisc_ray.reports.comparison.render import Format, markdown_text, terminal_text
 from minidisc_ray.reports.pages.page import environment, page_figures, write_page
@@ -50,7 +50,12 @@ def render_whole_study(table: StudyTable, findings: Findings, format: Format, wi
 
 
 def write_study(
-    folder: Path, study: StudyConfig, table: StudyTable, findings: Findings, outcomes: Sequence[Outcome]
+    storage: Storage,
+    folder: Path,
+    study: StudyConfig,
+    table: StudyTable,
+    findings: Findings,
+    outcomes: Sequence[Outcome],
 ) -> Path:
     """Write ``study.yaml``, ``table.md``, ``table.csv``, ``study.json``, ``figures/`` and ``report.html``.
 
@@ -61,13 +66,13 @@ def write_study(
     from minidisc_ray.reports.figures import drawings_of, write_figures
 
     config_text = yaml.safe_dump(redacted(study.model_dump(mode="json")), sort_keys=False, allow_unicode=True)
-    write_text(folder / "study.yaml", config_text)
-    write_text(folder / "table.md", render_whole_study(table, findings, "md"))
-    write_text(folder / "table.csv", render_whole_study(table, findings, "csv"))
-    write_text(folder / "study.json", render_whole_study(table, findings, "json"))
+    storage.write_text(folder / "study.yaml", config_text)
+    storage.write_text(folder / "table.md", render_whole_study(table, findings, "md"))
+    storage.write_text(folder / "table.csv", render_whole_study(table, findings, "csv"))
+    storage.write_text(folder / "study.json", render_whole_study(table, findings, "json"))
     results = list({o.name: o.result for o in outcomes if o.result is not None}.values())
     drawings = drawings_of(results, _one_of_each_task(results))
-    write_figures(folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
+    write_figures(storage, folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
     total = len({outcome.name for outcome in outcomes})
     page = (
         environment()
@@ -85,7 +90,7 @@ def write_study(
             versions=sorted(results[0].versions.items()) if results else [],
         )
     )
-    return write_page(folder / "report.html", page)
+    return write_page(storage, folder / "report.html", page)
 
 
 def _scores_first(section: Section) -> Section:

@@ -2,6 +2,7 @@
 
 import pytest
 from ray_kit import SCHEDULES, prepared_run
+from storage_kit import LOCAL
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.pipeline.in_process import run_in_process
@@ -136,17 +137,17 @@ def test_finished_runs_and_failed_ones_have_nothing_to_do_unless_asked_to_try_ag
     done, failed, fresh = (prepared_run(tmp_path, kind) for kind in ("conventional", "minidisc", "maxidisc"))
     run_in_process(done)
     open_run(failed)
-    write_failure(failed.run_folder, "main", "out of memory")
+    write_failure(LOCAL, failed.run_folder, "main", "out of memory")
     runs = [done, failed, fresh]
     assert {item.run.name for item in items_of(runs)} == {fresh.name}
     again = items_of(runs, "failed")
     assert [(item.run.name, item.trial) for item in again] == [(failed.name, "main")], "the teacher is there"
 
     open_run(fresh)
-    write_failure(fresh.run_folder, "scale-60", "torn")
+    write_failure(LOCAL, fresh.run_folder, "scale-60", "torn")
     assert [item.trial for item in items_of(runs)] == ["scale-80", "scale-30"]
     assert read_failure(fresh.run_folder, "scale-60") == "torn"
-    remove_failure(fresh.run_folder, "scale-60")
+    remove_failure(LOCAL, fresh.run_folder, "scale-60")
     assert read_failure(fresh.run_folder, "scale-60") is None
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from ray_kit import prepared_run
+from storage_kit import LOCAL
 
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.sharing import Living, Sweep, Turn, before, standing, waiting_trials
@@ -77,7 +78,7 @@ def begin(run, trial, at=2e9):
     progress = Progress(
         trial=trial, status="running", stage="x", stage_index=1, num_stages=1, started_at=at, updated_at=at
     )
-    write_progress(run.run_folder, progress)
+    write_progress(LOCAL, run.run_folder, progress)
 
 
 def test_sweeps_that_tell_each_other_take_turns(run, caplog):

@@ -22,6 +22,7 @@ from ray_kit import (
 
 from minidisc_ray.driver.driver import driver_of
 from minidisc_ray.driver.stopping import stop
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.ray_backend.policies.placement import place_trials
 from minidisc_ray.ray_backend.policies.resources import Node
 
@@ -62,7 +63,7 @@ def test_a_run_that_is_stopped_from_elsewhere_ends_as_by_ctrl_c(tmp_path):
         (sentence,) = second.stderr.splitlines()
         assert f"is being run by {driver_of(prepared.run_folder).user} on " in sentence
         assert f"(process {process.pid})" in sentence
-        assert stop(tmp_path / "storage", prepared.name, 60.0).outcome == "stopped"
+        assert stop(Storage(tmp_path / "storage"), prepared.name, 60.0).outcome == "stopped"
         _, errors = process.communicate(timeout=60)
     finally:
         if process.poll() is None:

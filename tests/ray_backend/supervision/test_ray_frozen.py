@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from storage_kit import LOCAL
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.ray_backend.supervision.frozen import HoldWatch
@@ -13,7 +14,7 @@ class Watched:
     """A watch over one ledger, with a clock that is set and a killer that notes whom it was given."""
 
     def __init__(self, folder, stall_seconds=20.0, is_killed=True):
-        self.ledger, self.now, self.ended = Ledger(folder / "ledger.jsonl"), 0.0, []
+        self.ledger, self.now, self.ended = Ledger(LOCAL, folder / "ledger.jsonl"), 0.0, []
         self.answers = [None, is_killed]
         self.watch = HoldWatch([folder], stall_seconds, self.end, clock=lambda: self.now)
 

@@ -7,7 +7,7 @@ import pytest
 from ray_kit import RAY, attempts_of, prepared_run, run_on_ray, wait_until
 from storage_kit import full, mount, unmount
 
-from minidisc_ray.files.patience import StorageError
+from minidisc_ray.files.waiting import StorageError
 from minidisc_ray.ray_backend.run import run_many
 from minidisc_ray.run_files.progress import read_progress
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from reports_builder import model, run_result, several_objectives, several_seeds, stage
+from storage_kit import LOCAL
 
 from minidisc_ray.reports.figures import drawings_of, svg_text, write_figures
 from minidisc_ray.reports.figures.accuracy import (
@@ -213,11 +214,11 @@ def test_runs_whose_scores_do_not_compare_never_share_a_figure():
 
 @pytest.mark.parametrize("runs", [several_seeds(), chains()])
 def test_files_are_whole_and_the_same_each_time(tmp_path, runs):
-    first = write_figures(tmp_path / "first", figures_of(runs))
+    first = write_figures(LOCAL, tmp_path / "first", figures_of(runs))
     figures = figures_of(runs)
     for figure in figures.values():
         svg_text(figure)  # written before, in whatever order: nothing moves
-    second = write_figures(tmp_path / "second", figures)
+    second = write_figures(LOCAL, tmp_path / "second", figures)
     assert [path.name for path in first] == [path.name for path in second]
     assert sorted(path.name for path in first) == sorted(path.name for path in (tmp_path / "first").iterdir())
     for one, other in zip(first, second, strict=True):
@@ -259,7 +260,7 @@ def test_names_from_data_are_drawn_as_they_are(tmp_path):
     assert "m$e$t" in text
     assert "cost $x_1$ &lt;b&gt;&amp;amp; 表" in text
     assert "<b>" not in text
-    for path in write_figures(tmp_path, figures):
+    for path in write_figures(LOCAL, tmp_path, figures):
         assert re.fullmatch(r"[a-z0-9-]+\.(svg|png)", path.name)
 
 

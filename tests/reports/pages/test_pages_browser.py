@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 from reports_builder import several_seeds
+from storage_kit import LOCAL
 
 from minidisc_ray.reports.run.page import write_report
 
@@ -22,7 +23,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     (folder / "config.yaml").write_text("seed: 0\nschedule:\n  kind: maxidisc\n", encoding="utf-8")
     runs = several_seeds()
-    return write_report(folder, runs[-1], runs)
+    return write_report(LOCAL, folder, runs[-1], runs)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import os
 import pytest
 from reports_builder import run_result
 from rich.console import Console
+from storage_kit import LOCAL
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.cli.display import show_result
@@ -86,7 +87,7 @@ def test_a_listing_of_hostile_files_is_safe_and_no_formula(tmp_path):
     (tmp_path / "done" / "result.json").write_text(
         json.dumps(json.loads(run_result().model_dump_json()) | {"task": EVIL})
     )
-    Ledger(tmp_path / "=cmd" / "ledger.jsonl").start("stage", "student", "main", 1.0, "cpu-core")
+    Ledger(LOCAL, tmp_path / "=cmd" / "ledger.jsonl").start("stage", "student", "main", 1.0, "cpu-core")
     os.utime(tmp_path / "done" / "result.json", (2**40, 2**40))
     found = listing(tmp_path)
     assert load_result(tmp_path / "done").task == EVIL

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 from reports_builder import model, report_page, run_result, several_objectives, several_seeds
+from storage_kit import LOCAL
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.pages.page import sort_value
@@ -46,7 +47,7 @@ def test_page_is_whole_and_self_contained(method):
 
 
 def test_headline_says_what_happened(tmp_path):
-    path = write_report(tmp_path / "run", run_result("minidisc"))
+    path = write_report(LOCAL, tmp_path / "run", run_result("minidisc"))
     page = " ".join(path.read_text(encoding="utf-8").split())
     assert path.name == "report.html"
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["figures", "report.html"]
@@ -121,13 +122,13 @@ def test_everything_is_escaped():
 
 def test_others_that_cannot_be_compared(tmp_path):
     with pytest.raises(UserError, match="protocol"):
-        write_report(tmp_path, run_result(), [run_result("minidisc", protocol="paper")])
+        write_report(LOCAL, tmp_path, run_result(), [run_result("minidisc", protocol="paper")])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_figures_stand_in_the_page_and_beside_it(tmp_path):
     runs = several_seeds()
-    page = write_report(tmp_path, runs[4], runs).read_text(encoding="utf-8")
+    page = write_report(LOCAL, tmp_path, runs[4], runs).read_text(encoding="utf-8")
     figures = ["accuracy", "cost", "structure", "tradeoff"]
     names = [f"{kind}-mrpc-10pc.{ending}" for kind in figures for ending in ("png", "svg")]
     assert sorted(file.name for file in (tmp_path / "figures").iterdir()) == names
@@ -139,7 +140,7 @@ def test_figures_stand_in_the_page_and_beside_it(tmp_path):
 
 def test_the_config_stands_at_the_foot(tmp_path):
     (tmp_path / "config.yaml").write_text("seed: 7\nname: a <b>\n", encoding="utf-8")
-    page = write_report(tmp_path, run_result()).read_text(encoding="utf-8")
+    page = write_report(LOCAL, tmp_path, run_result()).read_text(encoding="utf-8")
     assert "<pre>seed: 7\nname: a &lt;b&gt;\n</pre>" in page
     assert "<details>" not in report_page(run_result())
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from reports_builder import run_result
 from rich.console import Console
+from storage_kit import LOCAL
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
@@ -40,7 +41,7 @@ def run_folder(storage: Path, name: str) -> Path:
 
 def progress(folder: Path, state: str, trial: str = "main", metric: float | None = 0.8, age: float = 1.0) -> None:
     now = time.time()
-    write_progress(
+    write_progress(LOCAL,
         folder,
         Progress(
             trial=trial, status=state, stage="sandwich", stage_index=2, num_stages=3, metric_name="f1", metric=metric,
@@ -62,7 +63,7 @@ def storage(tmp_path):
     progress(run_folder(tmp_path, "lost"), "running", age=300)
     progress(run_folder(tmp_path, "stopped"), "interrupted", "scale-40", 0.7)
     progress(tmp_path / "stopped", "finished", "scale-60", 0.75)
-    write_failure(run_folder(tmp_path, "bad"), "main", "no memory\nleft")
+    write_failure(LOCAL, run_folder(tmp_path, "bad"), "main", "no memory\nleft")
     progress(tmp_path / "bad", "failed")
     run_folder(tmp_path, "new")
     (tmp_path / "_shared").mkdir()
@@ -103,12 +104,12 @@ def test_a_run_that_ended_for_a_reason_has_failed(tmp_path):
     folder = run_folder(tmp_path, "chance")
     progress(folder, "interrupted")
     assert [(one.state, one.note) for one in listing(tmp_path)] == [("interrupted", "")]
-    write_failure(folder, "main", "teacher: it has learned nothing")
+    write_failure(LOCAL, folder, "main", "teacher: it has learned nothing")
     assert [(one.state, one.note) for one in listing(tmp_path)] == [("failed", "teacher: it has learned nothing")]
 
 
 def test_hours_so_far_are_those_of_the_stages_but_the_teachers(storage):
-    ledger = Ledger(storage / "stopped" / "ledger.jsonl")
+    ledger = Ledger(LOCAL, storage / "stopped" / "ledger.jsonl")
     for stage, hours in (("teacher", 5), ("sandwich", 2), ("sandwich", 1)):
         attempt = ledger.start("stage", stage, "main", 2.0, "cpu-core", time.time() - 3600 * hours)
         ledger.end(attempt, "interrupted")
@@ -134,7 +135,7 @@ def test_a_driver_makes_the_difference(storage):
     def there(name):
         return {entry.name: entry for entry in listing(storage)}[name]
 
-    with leased(storage / "study-table", [storage / "new", storage / "lost"]) as lease:
+    with leased(LOCAL, storage / "study-table", [storage / "new", storage / "lost"]) as lease:
         who = f"{lease.own.user}@{lease.own.host} {os.getpid()}"
         assert (there("new").state, there("new").driver) == ("waiting", who)
         assert (there("lost").state, there("lost").driver) == ("running", who)
@@ -209,7 +210,7 @@ def test_a_thousand_runs_are_listed_within_three_seconds(tmp_path):
         if number % 4:
             (folder / "result.json").write_text(result)
         else:
-            Ledger(folder / "ledger.jsonl").start("stage", "sandwich", "main", 1.0, "cpu-core")
+            Ledger(LOCAL, folder / "ledger.jsonl").start("stage", "sandwich", "main", 1.0, "cpu-core")
         progress(folder, "finished" if number % 4 else "interrupted")
         for depth in ("stages/sandwich", "student", "tensorboard/main/student"):
             (folder / depth).mkdir(parents=True)

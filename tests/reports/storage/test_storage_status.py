@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from reports_builder import run_result
 from rich.console import Console
+from storage_kit import LOCAL
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.storage.status import status, status_table
@@ -36,18 +37,18 @@ def run_folder(storage: Path, name: str, age: float = 1000.0) -> Path:
 
 
 def test_every_kind_of_run(tmp_path):
-    write_progress(run_folder(tmp_path, "live"), progress())
-    write_progress(run_folder(tmp_path, "lost"), progress(age=300))
-    write_progress(run_folder(tmp_path, "broken"), progress(state="failed"))
+    write_progress(LOCAL, run_folder(tmp_path, "live"), progress())
+    write_progress(LOCAL, run_folder(tmp_path, "lost"), progress(age=300))
+    write_progress(LOCAL, run_folder(tmp_path, "broken"), progress(state="failed"))
     sweep = run_folder(tmp_path, "sweep")
-    write_progress(sweep, progress("assistant-55", "finished"))
-    write_progress(sweep, progress("assistant-40"))
+    write_progress(LOCAL, sweep, progress("assistant-55", "finished"))
+    write_progress(LOCAL, sweep, progress("assistant-40"))
     done = run_folder(tmp_path, "done")
-    write_progress(done, progress(state="finished"))
+    write_progress(LOCAL, done, progress(state="finished"))
     (done / "result.json").write_text(run_result("maxidisc").model_dump_json())
     run_folder(tmp_path, "new", age=1)
     run_folder(tmp_path, "queued", age=100_000)
-    write_failure(run_folder(tmp_path, "refused"), "main", "no memory")
+    write_failure(LOCAL, run_folder(tmp_path, "refused"), "main", "no memory")
     for skipped in ("_cache", ".hidden"):
         run_folder(tmp_path, skipped)
     (tmp_path / "no-run").mkdir()
@@ -77,7 +78,7 @@ def test_a_run_started_anew_is_live(tmp_path):
     result = folder / "result.json"
     result.write_text(run_result().model_dump_json())
     os.utime(result, (time.time() - 50, time.time() - 50))
-    write_progress(folder, progress())
+    write_progress(LOCAL, folder, progress())
     assert [entry.status for entry in status(tmp_path)] == ["running"]
 
 
@@ -89,7 +90,7 @@ def test_corrupt_files_hide_nothing(tmp_path, content):
     (both / "result.json").write_bytes(content)
     (both / "progress").mkdir()
     (both / "progress" / "main.json").write_bytes(content)
-    write_progress(run_folder(tmp_path, "live"), progress())
+    write_progress(LOCAL, run_folder(tmp_path, "live"), progress())
     result_only = run_folder(tmp_path, "result-is-a-folder")
     (result_only / "result.json").mkdir()
     progress_is_a_file = run_folder(tmp_path, "progress-is-a-file")
@@ -120,7 +121,7 @@ def test_a_folder_that_cannot_be_read_hides_nothing(mode):
     with tempfile.TemporaryDirectory() as name:
         storage = Path(name)
         storage.chmod(0o755)
-        write_progress(run_folder(storage, "live"), progress())
+        write_progress(LOCAL, run_folder(storage, "live"), progress())
         closed = run_folder(storage, "closed")
         (closed / "progress").mkdir()
         closed.chmod(mode)
@@ -143,8 +144,8 @@ def test_missing_storage(tmp_path):
 
 def test_table_fits_a_hundred_columns(tmp_path):
     name = "builtin-minidisc-10pc-seed0-0123abcd"
-    write_progress(run_folder(tmp_path, name), progress())
-    write_progress(run_folder(tmp_path, "[red]x"), progress())
+    write_progress(LOCAL, run_folder(tmp_path, name), progress())
+    write_progress(LOCAL, run_folder(tmp_path, "[red]x"), progress())
     stream = io.StringIO()
     Console(file=stream, width=100, color_system=None).print(status_table(status(tmp_path)))
     text = stream.getvalue()

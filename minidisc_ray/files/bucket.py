@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from minidisc_ray.files.patience import StorageError, retry_storage
-from minidisc_ray.files.uris import check_uri, endpoint_of
+from minidisc_ray.files.places import check_uri, endpoint_of
+from minidisc_ray.files.waiting import StorageError, Waiting
 
 SEAL, RECORD = "seal.json", "record.json"
 _UNFINISHED = b"{}\n"
@@ -66,17 +66,20 @@ class Entry:
     modified_at: float
 
 
-class Remote:
+class Bucket:
     """Objects below a URI; names are relative to it.
 
-    Errors that may pass are waited for as :func:`minidisc_ray.files.patience.patiently` does.
+    Args:
+        uri: of a bucket, or of a folder in one.
+        waiting: how errors that may pass are waited for.
 
     Raises:
         PlaceError: if the URI is not one of a bucket.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, waiting: Waiting) -> None:
         scheme, bucket, prefix = check_uri(uri)
+        self._waiting = waiting
         self.uri = joined(f"{scheme}://{bucket}", prefix)
         self._scheme, self._root = scheme, joined(bucket, prefix)
 
@@ -211,10 +214,9 @@ class Remote:
             try:
                 return action(_file_system(self._scheme, endpoint_of(self._scheme), os.getpid()))
             except OSError as error:
-                raise _told(error, where) from error
+                raise _known_error(error, where) from error
 
-        # A name of no object is nothing to wait for, wherever the local root may be.
-        return retry_storage(attempt, where)
+        return self._waiting.retry(attempt, where)
 
 
 def is_temporary(name: str) -> bool:
@@ -230,7 +232,7 @@ def is_whole(content: bytes | None) -> bool:
         return False
 
 
-def _told(error: OSError, where: str) -> Exception:
+def _known_error(error: OSError, where: str) -> Exception:
     """An error of the store as one that the rest of this package knows."""
     text = " ".join(str(error).split())
     for pattern, reason in _REASONS:

@@ -1,8 +1,14 @@
-"""Storages by URI: s3://BUCKET/PREFIX and gs://BUCKET/PREFIX, and nothing else in them."""
+"""Storages by URI, s3://BUCKET/PREFIX and gs://BUCKET/PREFIX, and where this node keeps its copy of each.
+
+The copy lies in ``${MINIDISC_CACHE}/mirrors/s3/BUCKET/PREFIX/...``, so its path alone says which URI it is a copy of.
+"""
 
 import os
 import re
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from minidisc_ray.files.cache import cache_folder
 
 SCHEMES = ("s3", "gs")
 
@@ -63,3 +69,48 @@ def _is_address(value: str) -> bool:
         return False
     has_more = found.username is not None or found.path.strip("/") or found.query or found.fragment
     return is_of_a_port and found.scheme in ("http", "https") and bool(found.hostname) and not has_more
+
+
+def is_uri(place: str | Path) -> bool:
+    """Whether a storage is given by its URI; one that was made a path has a slash less."""
+    return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/" if isinstance(place, Path) else r"[^/]*://", str(place)))
+
+
+def local_path(place: str | Path) -> Path:
+    """Where a folder's, or a URI's, files lie on this node; a plain path is itself.
+
+    Raises:
+        PlaceError: if it is a URI of nothing that runs can be kept in.
+    """
+    if isinstance(place, str) and (found := re.match(r"(s3|gs|file):/(?!/)", place)):
+        raise PlaceError(f"{place[:80]}: a URI begins with {found[1]}://")
+    if not is_uri(place):
+        return Path(place).expanduser().resolve()
+    uri = re.sub(r":/+", "://", str(place), count=1) if isinstance(place, Path) else place
+    if uri.startswith("file://"):
+        rest = urlsplit(re.sub("^file:/+", "file:///", uri) if isinstance(place, Path) else uri)
+        if rest.netloc not in ("", "localhost"):
+            raise PlaceError(f"{uri[:80]}: a file is on this machine; give file:///FOLDER")
+        return Path(unquote(rest.path)).resolve()
+    scheme, bucket, prefix = check_uri(uri)
+    endpoint = endpoint_of(scheme)
+    site = scheme if endpoint is None else f"{scheme}@{urlsplit(endpoint).netloc or endpoint}"
+    return _mirrors() / site / bucket / prefix
+
+
+def place_of(path: Path) -> str:
+    """What names a path on every node, and in messages: the URI of what is a copy of it, else the path."""
+    return str(path) if (uri := uri_of(path)) is None else uri
+
+
+def uri_of(path: Path) -> str | None:
+    """The URI that a path is this node's copy of; None for every other path."""
+    mirrors = _mirrors()
+    if not path.is_relative_to(mirrors):
+        return None
+    site, *rest = path.relative_to(mirrors).parts
+    return f"{site.partition('@')[0]}://{'/'.join(rest)}" if rest else None
+
+
+def _mirrors() -> Path:
+    return cache_folder() / "mirrors"
