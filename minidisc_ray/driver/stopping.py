@@ -24,7 +24,7 @@ class Stopped:
         folder: of the run or the study.
         outcome: ``finished`` where the run had its result before it heeded the request.
         driver: whom it was addressed to; None where there was none.
-        was_heard_of: whether a driver that still runs renewed its file meanwhile.
+        seemed_alive: whether a driver that still runs renewed its file meanwhile.
     """
 
     folder: Path

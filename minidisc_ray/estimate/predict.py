@@ -117,7 +117,7 @@ def predict_costs(found: Alternatives, recipe: PreparedRun, timings: Timings, ov
             is_there=read_record(recipe.storage, recipe.teacher_folder) is not None,
         ),
         methods=tuple(methods),
-        timed=tuple(_told(found.timed, timed) for timed in timings.stages),
+        timed=tuple(_timed_step(found.timed, timed) for timed in timings.stages),
         overheads=overheads,
         timing_seconds=timings.seconds,
         load_average=None,
@@ -205,7 +205,7 @@ def _beyond_stages(run: PreparedRun, stages: Sequence[PredictedStage], overheads
     return held, total
 
 
-def _told(run: PreparedRun, timed: TimedStage) -> Timed:
+def _timed_step(run: PreparedRun, timed: TimedStage) -> Timed:
     counted = timed.counted
     low = high = mean = None
     if counted:
