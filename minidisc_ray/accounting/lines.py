@@ -1,15 +1,19 @@
 """Which lines of a ledger can be what an attempt wrote; a damaged one costs that line and nothing else."""
 
+import errno
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from minidisc_ray.files.reading import read_regular
+from minidisc_ray.files.reading import NotAFileError, open_regular
 
 # A trial that ran for a year would have some 3 GB of beats: no ledger is larger.
-_MOST_BYTES = 8 * 2**30
+_MOST_BYTES = 2**30
+# Ours have a few hundred bytes.
+_LONGEST_LINE = 2**16
 # No cluster has more devices, no attempt takes longer, and no clock shows a later time; so that sums stay finite.
 _LARGEST = {
     "time": 1e11,
@@ -27,11 +31,7 @@ _NAMES = ("name", "trial", "device_type")
 
 def sound_lines(path: Path, holding: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
     """A ledger file's lines that can be; only those that hold some texts, where texts are given."""
-    try:
-        lines = read_regular(path, _MOST_BYTES).decode("utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
+    for line in _lines(path):
         if any(text not in line for text in holding):
             continue
         try:
@@ -40,6 +40,27 @@ def sound_lines(path: Path, holding: Sequence[str] = ()) -> Iterator[dict[str, A
             continue
         if is_sound(entry):
             yield entry
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """A file's lines, one in memory at a time; none where there is no file, and too long ones are passed over.
+
+    Raises:
+        NotAFileError: if it is no regular file, or larger than any ledger.
+    """
+    try:
+        file = open_regular(path)
+    except FileNotFoundError:
+        return
+    with file:
+        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+            raise NotAFileError(errno.EFBIG, f"larger than {_MOST_BYTES / 2**20:g} MiB", str(path))
+        is_within_long_line = False
+        while raw := file.readline(_LONGEST_LINE):
+            is_whole = raw.endswith(b"\n") or len(raw) < _LONGEST_LINE
+            if is_whole and not is_within_long_line:
+                yield raw.decode("utf-8", errors="replace")
+            is_within_long_line = not is_whole
 
 
 def is_sound(line: Any) -> bool:

@@ -1,5 +1,6 @@
 """From a YAML file and ``--set`` overrides to a checked config; every mistake is one sentence."""
 
+import errno
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.sentences import sentence, short
 from minidisc_ray.configs.unions import kinds_of, union_at
 from minidisc_ray.configs.yaml_text import load_yaml
+from minidisc_ray.files.reading import NotAFileError, read_regular
 
 TOO_DEEP = "nested too deeply: a recipe's keys are a handful of levels deep"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -67,14 +69,11 @@ def read_yaml(path: Path, what: str, keys: str) -> dict[str, Any]:
         UserError: if it cannot be read, is not safe YAML without aliases, repeats a key, or is no mapping.
     """
     try:
-        with path.open("rb") as file:
-            # Not by its size: a device has none, and never ends.
-            content = file.read(_MAX_RECIPE_BYTES + 1)
-        if len(content) > _MAX_RECIPE_BYTES:
-            raise UserError(f"{path}: larger than {_MAX_RECIPE_BYTES:,} bytes, which no {what} is")
-        text = content.decode()
-    except UserError:
-        raise
+        text = read_regular(path, _MAX_RECIPE_BYTES, follow_link=True).decode()
+    except NotAFileError as error:
+        if error.errno == errno.EFBIG:
+            raise UserError(f"{path}: larger than {_MAX_RECIPE_BYTES:,} bytes, which no {what} is") from error
+        raise UserError(f"{path}: cannot be read as a {what} (a pipe or a device); give a file") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a {what} ({_reason(error)})") from error
     try:

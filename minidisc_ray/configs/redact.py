@@ -7,7 +7,7 @@ GitLab, Slack, Google, AWS, signed tokens, private keys), and values of environm
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -87,8 +87,25 @@ def is_redacted_form(written: Any, value: Any) -> bool:
     if isinstance(written, list | tuple) and isinstance(value, list | tuple):
         return len(written) == len(value) and all(map(is_redacted_form, written, value))
     if isinstance(written, str) and isinstance(value, str) and MASK in written:
-        return re.fullmatch(".*".join(map(re.escape, written.split(MASK))), value, re.DOTALL) is not None
+        return _has_in_order(value, written.split(MASK))
     return bool(written == value)
+
+
+def _has_in_order(text: str, parts: Sequence[str]) -> bool:
+    """Whether a text is those parts, the first at its beginning and the last at its end, with anything in between.
+
+    The earliest place of each part leaves most for the others, so one pass is enough.
+    """
+    first, *middle, last = parts
+    if len(first) + len(last) > len(text) or not text.startswith(first) or not text.endswith(last):
+        return False
+    place, end = len(first), len(text) - len(last)
+    for part in middle:
+        found = text.find(part, place, end)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True
 
 
 class SecretsFilter(logging.Filter):

@@ -22,6 +22,8 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.data.rows import Rows
 from minidisc_ray.data.tokenizer import gives_token_types, own_limit, tokenizer_state
 
+# Several times the longest word that a tokenizer takes for one.
+_MOST_CHARACTERS_OF_A_TOKEN = 1_000
 _CHUNK_ROWS = 4096
 _FORMAT = 2  # part of the digest: raise it when what is encoded from the same input changes
 
@@ -97,9 +99,11 @@ def _encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, limit: int, labels: 
     types: list[np.ndarray] = []
     lengths = np.zeros(len(rows), dtype=np.int64)
     truncated = 0
+    # What comes after so many characters is cut in any case, and a tokenizer takes seconds and gigabytes for megabytes.
+    most = limit * _MOST_CHARACTERS_OF_A_TOKEN
 
     def tokenize(positions: list[int], **options: Any) -> tuple[list[list[int]], list[list[int]]]:
-        texts = [[column[position] for position in positions] for column in rows.texts]
+        texts = [[column[position][:most] for position in positions] for column in rows.texts]
         encoded = tokenizer(
             *texts, return_attention_mask=False, return_token_type_ids=with_types, verbose=False, **options
         )

@@ -28,7 +28,7 @@ from minidisc_ray.driver.driver import (
 )
 from minidisc_ray.files.reading import NotAFileError, read_regular
 from minidisc_ray.files.storage import Storage
-from minidisc_ray.files.writing import read_json
+from minidisc_ray.files.writing import read_json, temporary_beside
 from minidisc_ray.log import logger
 
 STOP_FILE = ".stop.json"
@@ -239,7 +239,7 @@ def _refuse(folder: Path, driver: Driver) -> None:
 
 def _claim(storage: Storage, folder: Path, own: Driver, judged: Driver | None) -> None:
     """Write this process into a folder, unless another one was faster."""
-    folder.mkdir(parents=True, exist_ok=True)
+    storage.make_folder(folder)
     path, temporary = folder / DRIVER_FILE, _write(folder, own)
     try:
         os.link(temporary, path)
@@ -258,10 +258,10 @@ def _claim(storage: Storage, folder: Path, own: Driver, judged: Driver | None) -
 
 
 def _write(folder: Path, own: Driver) -> Path:
-    # Two machines may have the same pid.
-    temporary = folder / f"{DRIVER_FILE}.tmp{own.pid}-{own.token[:8]}"
+    temporary = temporary_beside(folder / DRIVER_FILE.lstrip("."))
     try:
-        temporary.write_text(own.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        with temporary.open("x", encoding="utf-8") as file:
+            file.write(own.model_dump_json(indent=2) + "\n")
     except OSError:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

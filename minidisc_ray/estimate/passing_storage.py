@@ -1,6 +1,5 @@
 """Timing in a storage that goes again."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.writing import temporary_beside
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.preparation.prepared_run import PreparedRun
 
@@ -37,7 +37,7 @@ def storage_beside(prepared: PreparedRun) -> Iterator[Path]:
     parent = prepared.storage.root
     while not parent.is_dir():
         parent = parent.parent
-    folder = parent / f".estimate.tmp{os.getpid()}"
+    folder = temporary_beside(parent / "estimate")
     try:
         folder.mkdir()
     except OSError as error:

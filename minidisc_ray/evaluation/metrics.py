@@ -114,8 +114,12 @@ def _correlation(
 
 
 def _is_constant(values: np.ndarray) -> bool:
-    return bool((values == values[0]).all())
+    """Whether values differ by rounding at most: their order would be that of float32's last bits."""
+    return bool(np.ptp(values) <= _ROUNDING * np.abs(values).max())
 
+
+# Some of float32's last bits.
+_ROUNDING = 1e-6
 
 _METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": lambda predictions, labels: float(accuracy_score(labels, predictions)),

@@ -1,1 +1,1 @@
-"""What a run leaves on disk or in a bucket: written whole or not at all, sealed, and waited for while a storage is away."""
+"""What a run leaves on disk or in a bucket: whole or not at all, sealed, waited for while the storage is away."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from minidisc_ray.files.reading import NotAFileError, open_regular, read_regular
+from minidisc_ray.files.reading import open_regular, read_regular
+from minidisc_ray.files.waiting import TRANSIENT
 
 SEAL = "seal.json"
 _DIGEST = "sha256"
@@ -35,17 +36,28 @@ def check_seal(folder: Path) -> str | None:
         OSError: if the storage is away.
     """
     try:
-        text = read_regular(folder / SEAL).decode("utf-8")
+        text = read_regular(folder / SEAL, follow_link=True).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (PermissionError, IsADirectoryError, NotAFileError, UnicodeDecodeError):
+    except UnicodeDecodeError:
+        return f"{SEAL} cannot be read"
+    except OSError as error:
+        if error.errno in TRANSIENT:
+            raise
         return f"{SEAL} cannot be read"
     try:
         entries = json.loads(text)["files"]
+        if (outside := next((name for name in entries if not _is_inside(name)), None)) is not None:
+            return f"{SEAL} lists {outside[:80]!r}, which is no file of the folder"
         flaws = (entry_flaw(folder / name, entry) for name, entry in entries.items())
         return next((flaw for flaw in flaws if flaw is not None), None)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"{SEAL} cannot be read"
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name in a seal is that of a file below its folder; any other would have us read elsewhere."""
+    return bool(name) and "\0" not in name and not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def entry_of(path: Path) -> dict[str, Any]:
@@ -63,8 +75,10 @@ def entry_flaw(path: Path, entry: Mapping[str, Any]) -> str | None:
             return f"the content of {path.name} is not what was written"
     except (FileNotFoundError, NotADirectoryError):
         return f"{path.name} is missing"
-    except (PermissionError, IsADirectoryError, NotAFileError) as error:
-        return f"{path.name} cannot be read ({error.strerror})"
+    except OSError as error:
+        if error.errno in TRANSIENT:
+            raise
+        return f"{path.name[:80]} cannot be read ({error.strerror})"
     return None
 
 
@@ -90,6 +104,6 @@ def _digest_of(path: Path) -> str:
     found = path.stat()
     key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
     if key not in _digests or time.time() - found.st_mtime < _SECONDS_OF_DOUBT:
-        with open_regular(path) as file:
+        with open_regular(path, follow_link=True) as file:
             _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
     return _digests[key]

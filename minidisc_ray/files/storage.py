@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from minidisc_ray.files import digests, sealing, writing
 from minidisc_ray.files.bucket import Bucket, is_temporary
 from minidisc_ray.files.fetching import fetch_below
+from minidisc_ray.files.links import refuse_links
 from minidisc_ray.files.places import local_path, uri_of
 from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.uploads import Uploads
@@ -85,10 +86,19 @@ class Storage:
         if self._waiting.is_watched:
             self.retry(self._refuse_unwritable, self.root)
 
+    def refuse_links(self, path: Path) -> None:
+        """Refuse a path that leads through a link, or is one; every method that is given a path does.
+
+        Raises:
+            LinkError: naming it.
+        """
+        refuse_links(self.root, path)
+
     # Reading.
 
     def is_there(self, path: Path) -> bool:
         """Whether a path exists, on a storage that is there to answer."""
+        self.refuse_links(path)
         return self.retry(path.exists, path)
 
     def read_json(self, path: Path) -> Any | None:
@@ -100,17 +110,20 @@ class Storage:
 
     def check_seal(self, folder: Path) -> str | None:
         """What is wrong with a sealed folder, in words; None if it is whole or has no seal."""
+        self.refuse_links(folder)
         return self.retry(lambda: digests.check_seal(folder), folder)
 
     # Writing: whole or not at all, and on the disk before it returns.
 
     def make_folder(self, folder: Path) -> None:
         """Make a folder and those above it, unless the storage is away."""
+        self.refuse_links(folder)
         self._waiting.check_is_there()
         folder.mkdir(parents=True, exist_ok=True)
 
     def write_file(self, path: Path, fill: Callable[[Path], object]) -> None:
         """Replace a file at once by what a function writes to the path that it is given."""
+        self.refuse_links(path)
         self.retry(lambda: writing.write_file(path, fill), path)
         self.upload(path)
 
@@ -130,6 +143,7 @@ class Storage:
             line: makes the line, without its end; called at each try.
             makes_file: whether it may be the first one.
         """
+        self.refuse_links(path)
         self.retry(lambda: writing.append_line(path, line(), makes_file), path)
         self.upload(path)
 
@@ -147,10 +161,13 @@ class Storage:
                 self.move(folder, folder.with_name(keep_as))
             self.move(temporary, folder)
 
+        self.refuse_links(folder)
         self.retry(lambda: sealing.write_folder(folder, fill, place), folder)
 
     def move(self, folder: Path, to: Path) -> None:
         """Give a folder another name; what had that name is put aside before and removed after."""
+        self.refuse_links(folder)
+        self.refuse_links(to.parent)
         writing.put_in_place(folder, to)
         # The old name goes last: a bucket copies, it does not rename.
         self.upload(to)
@@ -158,6 +175,7 @@ class Storage:
 
     def remove(self, path: Path) -> None:
         """Remove a file or folder as far as that is possible; what is not there is removed already."""
+        self.refuse_links(path.parent)
         was_there = os.path.lexists(path)
         writing.remove(path)
         if was_there:
@@ -191,6 +209,10 @@ class Storage:
         """Fetch what lies below a folder and differs here; see :func:`minidisc_ray.files.fetching.fetch_below`."""
         if self._bucket is not None:
             fetch_below(self._bucket, self._name(folder), folder, wanted, is_exclusive)
+
+    def is_kept(self, path: Path) -> bool:
+        """Whether a small file is kept, in the bucket where there is one, whatever was fetched of it."""
+        return path.is_file() if self._bucket is None else self._bucket.read(self._name(path)) is not None
 
     def fetch_sealed(self, folder: Path) -> None:
         """Fetch a sealed folder that is to be loaded now; what is damaged here goes."""

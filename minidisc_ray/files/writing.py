@@ -12,13 +12,10 @@ from typing import Any
 
 from minidisc_ray.files.reading import read_regular
 
-# Two nodes may have processes of one number.
-_OWN = secrets.token_hex(3)
-
 
 def temporary_beside(path: Path) -> Path:
-    """A hidden name in the same folder, this process's own, to write to before the real one is replaced."""
-    return path.with_name(f".{path.name}.tmp{os.getpid()}-{_OWN}")
+    """A hidden name in the same folder, another one at each call, to write to before the real one is replaced."""
+    return path.with_name(f".{path.name}.tmp{os.getpid()}-{secrets.token_hex(8)}")
 
 
 def is_leftover_of(entry: Path, name: str) -> bool:
@@ -40,6 +37,8 @@ def write_file(path: Path, fill: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:
+        # Made here, so that there is no link to write through.
+        temporary.touch(exist_ok=False)
         fill(temporary)
         sync(temporary)
         temporary.replace(path)

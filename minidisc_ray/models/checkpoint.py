@@ -11,10 +11,14 @@ from transformers.utils import logging as transformers_logging
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.digests import SEAL, check_seal
 from minidisc_ray.files.places import place_of
+from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.waiting import TRANSIENT
+from minidisc_ray.files.writing import json_value
+from minidisc_ray.models.config_bounds import config_flaw
 from minidisc_ray.models.folder_readme import folder_readme
 from minidisc_ray.models.unused import unused_flaw
+from minidisc_ray.models.weight_files import INDEX, WEIGHTS, index_flaw
 
 
 @contextmanager
@@ -96,6 +100,8 @@ def load_model(folder: str | Path) -> PreTrainedModel:
         ) from error
     if not is_model:
         raise UserError(f"{place}: no model there (config.json is missing); give a student's folder")
+    if (flaw := _flaw_of(Path(folder))) is not None:
+        raise UserError(f"{place}: {flaw}")
     if (flaw := check_seal(Path(folder))) is not None:
         raise UserError(
             f"{place}: the model is damaged ({flaw}); copy it again, or remove the folder and run its recipe again, "
@@ -118,4 +124,27 @@ def load_model(folder: str | Path) -> PreTrainedModel:
         )
     if (flaw := unused_flaw(model.config, set(model.state_dict()), loading["unexpected_keys"], "teacher")) is not None:
         raise UserError(f"{place}: the model {flaw}")
+    # What reads its outputs here reads them by name.
+    model.config.return_dict = True
+    if (name := not_finite(model)) is not None:
+        raise UserError(f"{place}: {name} has values that are not finite, so every answer would be wrong")
     return model
+
+
+def not_finite(model: PreTrainedModel) -> str | None:
+    """The name of a weight with values that are not finite; None if there is none."""
+    weights = model.named_parameters()
+    return next((name for name, weight in weights if not bool(torch.isfinite(weight).all())), None)
+
+
+def _flaw_of(folder: Path) -> str | None:
+    """What keeps a folder from being loaded without harm: its sizes, weights that lie elsewhere or are no tensors."""
+    # A link is followed: the hub's cache is made of them.
+    raw = json_value(read_regular(folder / "config.json", follow_link=True))
+    if not isinstance(raw, dict):
+        return "its config.json cannot be read"
+    if (flaw := config_flaw(raw)) is not None:
+        return f"its config.json is no model's: {flaw}"
+    if not (index := folder / INDEX).exists():
+        return None if (folder / WEIGHTS).exists() else f"there is no {WEIGHTS}; weights are read as safetensors alone"
+    return index_flaw(index)

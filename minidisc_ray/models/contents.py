@@ -12,9 +12,8 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import Checkpoint
 from minidisc_ray.models.loading import load_config
 from minidisc_ray.models.unused import unused_flaw
-from minidisc_ray.models.weight_files import check_weights_file, shards
+from minidisc_ray.models.weight_files import INDEX, WEIGHTS, check_weights_file, shards
 
-_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -24,7 +23,7 @@ def content_digest(checkpoint: Checkpoint) -> str:
     Raises:
         UserError: if there are no weights in safetensors, or a file of them is missing or damaged.
     """
-    files = {"config.json": _find(checkpoint, "config.json"), _INDEX: _find(checkpoint, _INDEX)}
+    files = {"config.json": _find(checkpoint, "config.json"), INDEX: _find(checkpoint, INDEX)}
     files |= weight_files(checkpoint)
     sums = {name: _sha256(path) for name, path in files.items() if path is not None}
     return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()[:16]
@@ -42,11 +41,11 @@ def weight_files(checkpoint: Checkpoint) -> dict[str, Path]:
             "merge it (peft: merge_and_unload), save the model, and use that"
         )
     found: dict[str, Path] = {}
-    whole = _find(checkpoint, _WEIGHTS)
+    whole = _find(checkpoint, WEIGHTS)
     if whole is not None:
         check_weights_file(whole, checkpoint)
-        found[_WEIGHTS] = whole
-    index_path = _find(checkpoint, _INDEX)
+        found[WEIGHTS] = whole
+    index_path = _find(checkpoint, INDEX)
     for name in shards(index_path, checkpoint) if index_path is not None else ():
         path = _find(checkpoint, name)
         if path is None:

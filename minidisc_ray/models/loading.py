@@ -18,7 +18,8 @@ from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.configs.model import BuiltinTeacherConfig, Checkpoint
 from minidisc_ray.core.labels import label_key
 from minidisc_ray.core.task import Task
-from minidisc_ray.models.checkpoint import quiet
+from minidisc_ray.models.checkpoint import not_finite, quiet
+from minidisc_ray.models.config_bounds import config_flaw
 from minidisc_ray.models.families import encoder_layers, family_of
 from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.models.unused import unused_flaw
@@ -71,13 +72,21 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
     """
     _check_place(checkpoint)
     try:
-        config = AutoConfig.from_pretrained(
-            checkpoint.path, revision=checkpoint.revision, trust_remote_code=checkpoint.trust_remote_code
-        )
+        # Before a config is made of it, which has an entry for each label.
+        raw, _ = PreTrainedConfig.get_config_dict(checkpoint.path, revision=checkpoint.revision)
+        flaw = config_flaw(raw)
+        if flaw is None:
+            config = AutoConfig.from_pretrained(
+                checkpoint.path, revision=checkpoint.revision, trust_remote_code=checkpoint.trust_remote_code
+            )
     except Exception as error:
         raise UserError(
             f"{checkpoint.section}.path: no model could be loaded from {checkpoint.path} ({first_line(error)})"
         ) from error
+    if flaw is not None:
+        raise UserError(f"{checkpoint.section}.path: config.json of {checkpoint.path} is no model's: {flaw}")
+    # What reads a model's outputs here reads them by name.
+    config.return_dict = True
     family_of(config.model_type, checkpoint.section)
     positions = getattr(config, "position_embedding_type", None) or "absolute"
     if positions != "absolute":
@@ -155,9 +164,8 @@ def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: boo
         raise UserError(f"{checkpoint.section}.path: {checkpoint.path} {flaw}")
     if new_head and not {name for name, _ in model.named_parameters() if _is_classifier(name)} <= random:
         _draw_classifier(model, seed)
-    for name, parameter in model.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
-            raise UserError(f"{checkpoint.section}.path: {name} of {checkpoint.path} has values that are not finite")
+    if (name := not_finite(model)) is not None:
+        raise UserError(f"{checkpoint.section}.path: {name} of {checkpoint.path} has values that are not finite")
     return model
 
 

@@ -9,6 +9,7 @@ from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.configs.model import Checkpoint
 
 ENDING = ".safetensors"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def check_weights_file(path: Path, checkpoint: Checkpoint) -> None:
@@ -33,16 +34,24 @@ def shards(index_path: Path, checkpoint: Checkpoint) -> list[str]:
     Raises:
         UserError: if the index cannot be read, or names anything but safetensors files beside it.
     """
+    if (flaw := index_flaw(index_path)) is not None:
+        raise UserError(f"{checkpoint.section}.path: in {checkpoint.path}, {flaw}")
+    return _names(index_path)
+
+
+def index_flaw(index_path: Path) -> str | None:
+    """What is wrong with an index of weights, in words; None if it names safetensors files beside it alone."""
     try:
-        names = sorted(set(json.loads(index_path.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{checkpoint.section}.path: the weights' index of {checkpoint.path} cannot be read ({first_line(error)})"
-        ) from error
+        names = _names(index_path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return f"the weights' index cannot be read ({first_line(error)})"
     for name in names:
         if not isinstance(name, str) or not name.endswith(ENDING) or Path(name).name != name:
-            raise UserError(
-                f"{checkpoint.section}.path: the weights' index of {checkpoint.path} names {str(name)[:80]!r}; weights "
-                "are read from safetensors files beside it only"
+            return (
+                f"the weights' index names {str(name)[:80]!r}; weights are read from safetensors files beside it only"
             )
-    return names
+    return None
+
+
+def _names(index_path: Path) -> list[str]:
+    return sorted(set(json.loads(index_path.read_text(encoding="utf-8"))["weight_map"].values()))

@@ -55,10 +55,10 @@ def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
     storage.fetch_sealed(source)
     if storage.is_there(source):
         copy_model(storage, source, folder / "student")
-    elif (flaw := storage.check_seal(folder / "student")) is not None:
+    elif (flaw := _student_flaw(prepared)) is not None:
         raise UserError(
-            f"{folder / 'student'}: the model is damaged ({flaw}), and that of {source.parent} was freed; remove that "
-            "folder and run again, which makes it once more"
+            f"{folder / 'student'}: the student {flaw}, and the model in {source.parent} was freed; remove that folder "
+            "and run again, which makes it once more"
         )
     keep_family(prepared, [record for trial in prepared.plan.all_trials() for record in _records(prepared, trial)])
     labels = {f"{VALIDATION}/{name}": rows.labels.numpy() for name, rows in prepared.validation.items()}
@@ -79,16 +79,24 @@ def is_trial_finished(prepared: PreparedRun, trial: Trial) -> bool:
 def is_finished(prepared: PreparedRun) -> bool:
     """Whether the run has its result, all its trials finished.
 
-    A damaged result or student does not count, and is made once more.
+    A damaged result, or a student that is damaged or gone, does not count, and is made once more.
     """
     try:
         result = load_result(prepared.run_folder)
     except UserError:
         return False
-    if (flaw := prepared.storage.check_seal(prepared.run_folder / "student")) is not None:
-        logger.warning("%s: the student is damaged (%s) and is made again", prepared.run_folder, flaw)
+    if (flaw := _student_flaw(prepared)) is not None:
+        logger.warning("%s: the student %s and is made again", prepared.run_folder, flaw)
         return False
     return all(trial.status != "failed" for trial in result.trials)
+
+
+def _student_flaw(prepared: PreparedRun) -> str | None:
+    student, storage = prepared.run_folder / "student", prepared.storage
+    if not storage.is_kept(student / "config.json"):
+        return "is gone"
+    flaw = storage.check_seal(student)
+    return None if flaw is None else f"is damaged ({flaw})"
 
 
 def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]:

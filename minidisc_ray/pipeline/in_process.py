@@ -4,12 +4,14 @@ import time
 
 import torch
 
+from minidisc_ray.driver.lease import leased
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.early_end import is_run
 from minidisc_ray.pipeline.finish import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run
 from minidisc_ray.pipeline.trial import run_shared, run_trial
 from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.preparation.storage_check import check_storage
 from minidisc_ray.run_files.fetching import fetch_for_trial, fetch_run, probe_bucket
 from minidisc_ray.run_files.result import RunResult, load_result
 from minidisc_ray.schedules.plan import Trial
@@ -21,14 +23,24 @@ def run_in_process(prepared: PreparedRun, device: str = "cpu") -> RunResult:
     """Execute every trial, one after another, resuming what is there.
 
     Raises:
+        UserError: if another driver is at work on the run.
         Preempted: after a SIGTERM, where this is the main thread: the run stops at its next step with a checkpoint.
     """
-    probe_bucket(prepared.storage)
-    fetch_run(prepared.storage, prepared.run_folder, is_exclusive=True)
+    storage, folder = prepared.storage, prepared.run_folder
+    probe_bucket(storage)
+    fetch_run(storage, folder)
     if is_finished(prepared):
-        return load_result(prepared.run_folder)
-    started_at = time.time()
+        return load_result(folder)
     configure_storage_retries([prepared])
+    check_storage(storage, prepared.config.storage, prepared.name, prepared.identity)
+    with leased(storage, folder):
+        fetch_run(storage, folder, is_exclusive=True)
+        # Another driver may have finished it until now.
+        return load_result(folder) if is_finished(prepared) else _run(prepared, device)
+
+
+def _run(prepared: PreparedRun, device: str) -> RunResult:
+    started_at = time.time()
     open_run(prepared)
     prepared.wait_for_storage()
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)

@@ -1,6 +1,5 @@
 """Run directories: checking that one can be written, and opening it."""
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +8,7 @@ import yaml
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redacted
+from minidisc_ray.files.writing import temporary_beside
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.storage_check import check_storage, has_begun
 from minidisc_ray.run_files.fetching import probe_bucket
@@ -60,14 +60,17 @@ def probe_storage(prepared: PreparedRun) -> None:
     """
     storage, root = prepared.storage, prepared.storage.root
     probe_bucket(storage)
-    probe = root / f".probe.tmp{os.getpid()}"
+    probe = temporary_beside(root / "probe")
     was_there = root.exists()
 
     def attempt() -> None:
         root.mkdir(parents=True, exist_ok=True)
         # A disk that is full still takes names.
-        probe.write_bytes(b"\0")
-        probe.unlink()
+        try:
+            with probe.open("xb") as file:
+                file.write(b"\0")
+        finally:
+            probe.unlink(missing_ok=True)
 
     try:
         storage.retry(attempt, root)

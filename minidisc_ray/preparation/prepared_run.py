@@ -130,6 +130,8 @@ class PreparedRun:
     def encode(self, rows: Rows) -> EncodedRows:
         """Encode rows; encodings are cached under the storage root once a run has made it."""
         cache = self.shared_folder / "encodings" if self.shared_folder.is_dir() else None
+        if cache is not None:
+            self.storage.refuse_links(cache)
         return encode(rows, self.tokenizer, self.config.data.max_length, cache)
 
     def structure(self, scale_percent: int) -> Structure:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import is_redacted_form
+from minidisc_ray.configs.storage import SHARED_FOLDER
+from minidisc_ray.files.links import links_below
 from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.waiting import StorageError
@@ -39,6 +41,9 @@ def check_storage(storage: Storage, given: str, name: str, identity: Mapping[str
     # What goes on waits for its storage where it writes.
     if not is_writable and not has_begun(folder):
         raise UserError(f"storage: {given} cannot be written ({existing} is not a writable folder)")
+    shared = root / SHARED_FOLDER
+    if (link := next((path for path in (folder, shared, *shared.glob("*")) if path.is_symlink()), None)) is not None:
+        raise UserError(f"storage: {link} is a link, and a folder of the run's own belongs there; remove it")
     if folder.resolve().parent != root:
         raise UserError(f"name: {name!r} leaves the storage root {root}; choose another name")
     marker = folder / "identity.json"
@@ -48,6 +53,8 @@ def check_storage(storage: Storage, given: str, name: str, identity: Mapping[str
         raise UserError(f"storage: {error}") from error
     if not folder.exists():
         return
+    if (link := next(links_below(folder), None)) is not None:
+        raise UserError(f"storage: {link} is a link, and a run's folder holds none; remove it")
     try:
         found = json.loads(storage.retry(lambda: read_regular(marker), marker).decode("utf-8"))
     except StorageError as error:

@@ -5,6 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.driver import driver_of, seems_alive, unreadable_driver
 from minidisc_ray.files.places import is_uri, uri_of
@@ -74,6 +76,9 @@ def clean(storage: str | Path, dry_run: bool = False, families: bool = False) ->
     # A link in a folder's place would lead to what is not ours.
     inside = root.resolve()
     doomed = [path for path in dict.fromkeys(doomed) if path.parent.resolve().is_relative_to(inside)]
+    # What is mounted there belongs elsewhere, and would be emptied.
+    mounts = [Path(one.mountpoint) for one in psutil.disk_partitions(all=True)]
+    doomed = [path for path in doomed if not any(mount.is_relative_to(path.resolve()) for mount in mounts)]
     freed = sum(_size(path) for path in doomed)
     if not dry_run:
         for path in doomed:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from minidisc_ray.configs.base import Config
 from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.storage import Storage
+from minidisc_ray.files.writing import append_line
 from minidisc_ray.training.state import EpochRecord
 
 _FOLDER = "history"
@@ -33,9 +34,8 @@ def append_epoch(storage: Storage, run_folder: Path, trial: str, stage: str, ste
     note = EpochNote(trial=trial, stage=stage, step=step, at=time.time(), epoch=epoch)
     path = run_folder / _FOLDER / f"{trial}.jsonl"
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(note.model_dump_json() + "\n")
+        storage.make_folder(path.parent)
+        append_line(path, note.model_dump_json(), is_synced=False)
         storage.upload_later(path)
 
 

@@ -48,7 +48,8 @@ def write_progress(storage: Storage, run_folder: Path, progress: Progress) -> No
     temporary = temporary_beside(path)
     try:
         storage.make_folder(path.parent)
-        temporary.write_text(progress.model_dump_json(), encoding="utf-8")
+        with temporary.open("x", encoding="utf-8") as file:
+            file.write(progress.model_dump_json())
         temporary.replace(path)
         storage.upload_later(path)
         if progress.status != "running":
@@ -101,9 +102,11 @@ def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
 
 def _read(path: Path) -> Progress | None:
     try:
-        return Progress.model_validate(json.loads(read_regular(path).decode("utf-8")))
+        progress = Progress.model_validate(json.loads(read_regular(path).decode("utf-8")))
     except (OSError, ValueError, RecursionError):
         return None
+    # The file's name is the trial's; what it says of itself is never made a path.
+    return progress if progress.trial == path.stem else None
 
 
 def mark_stopped(storage: Storage, run_folder: Path) -> None:

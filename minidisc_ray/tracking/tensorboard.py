@@ -1,5 +1,6 @@
 """TensorBoard events on a storage that may be away: they wait in memory, and no training waits for them."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,8 @@ class EventFile:
         """Write what is pending, behind what was written whole."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.touch()
-            with self.path.open("r+b") as file:
+            # A link that somebody put there would have another file cut.
+            with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+b") as file:
                 # Half of an event, left where a disk was full, would hide all that follow it.
                 file.truncate(self._written)
                 file.seek(self._written)

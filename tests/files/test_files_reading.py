@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 
 import pytest
@@ -47,10 +48,12 @@ def bound_socket(path):
 KINDS = [pipe, zeros, giant, bound_socket]
 
 
-def test_a_file_and_a_link_to_one_are_read(tmp_path):
+def test_a_file_is_read_and_a_link_only_where_that_is_asked_for(tmp_path):
     (tmp_path / "file").write_bytes(b"12345")
     (tmp_path / "link").symlink_to("file")
-    assert read_regular(tmp_path / "link", limit_bytes=5) == b"12345"
+    assert read_regular(tmp_path / "link", limit_bytes=5, follow_link=True) == b"12345"
+    with pytest.raises(OSError, match="a link, which is not followed"):
+        read_regular(tmp_path / "link")
     with pytest.raises(NotAFileError, match="larger than"):
         read_regular(tmp_path / "file", limit_bytes=4)
     with pytest.raises(IsADirectoryError):
@@ -67,7 +70,9 @@ def test_what_is_no_file_of_ours_is_damage(tmp_path, kind):
     with pytest.raises(UserError, match="cannot be read as a result"):
         load_result(run)
     assert read_json(run / "identity.json") is None
-    assert (driver_of(run), unreadable_driver(run), read_failure(run, "main")) == (None, None, None)
+    assert (driver_of(run), read_failure(run, "main")) == (None, None)
+    # A link says neither that there is a driver nor that there is none.
+    assert unreadable_driver(run) == ("a link, which is not followed" if kind is zeros else None)
     assert read_progress(run) == []
     assert [entry.state for entry in listing(tmp_path)] == ["damaged"]
     assert [entry.status for entry in status(tmp_path)] == ["failed"]
@@ -78,7 +83,7 @@ def test_a_ledger_that_is_no_file_hides_nothing(tmp_path, kind):
     kind(tmp_path / "run" / "ledger.jsonl")
     (found,) = listing(tmp_path)
     assert found.state == "damaged"
-    assert "not a regular file" in found.note
+    assert re.search("not a regular file|a link, which is not followed", found.note)
 
 
 def test_a_driver_that_cannot_be_read_is_told(tmp_path):

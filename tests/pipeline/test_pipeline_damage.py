@@ -159,10 +159,14 @@ def test_a_damaged_student_is_refused_in_one_sentence_and_restored_by_running_ag
     assert "the student is damaged" in caplog.text
     load_model(student)
     assert stages_of(prepared) == before, "it is copied from its stage"
+    shutil.rmtree(student)
+    assert numbers(run_in_process(prepared)) == numbers(finished[1])
+    assert "the student is gone" in caplog.text
+    load_model(student)
     # Where its stage was freed, too, it is not passed over in silence.
     flip(student / "model.safetensors")
     shutil.rmtree(prepared.run_folder / "stages" / "student" / "model")
-    with pytest.raises(UserError, match=r"student: the model is damaged .* remove that folder and run again"):
+    with pytest.raises(UserError, match=r"student: the student is damaged .* remove that folder and run again"):
         run_in_process(prepared)
 
 
@@ -179,9 +183,9 @@ def test_a_changed_result_is_told_and_made_anew(finished, prepared):
 
 
 def test_folders_of_before_there_were_seals_are_used_as_they_are(finished, prepared):
-    for path in prepared.storage.rglob("seal.json"):
+    for path in prepared.storage.root.rglob("seal.json"):
         path.unlink()
-    for path in [*prepared.storage.rglob("record.json"), prepared.run_folder / "result.json"]:
+    for path in [*prepared.storage.root.rglob("record.json"), prepared.run_folder / "result.json"]:
         raw = json.loads(path.read_text())
         path.write_text(json.dumps({key: value for key, value in raw.items() if key not in ("sha256", "files")}))
     before = stages_of(prepared)

@@ -49,7 +49,8 @@ def ensure_shared(
     workers.wait()
     if workers.is_first:
         drop_checkpoints(storage, work)
-        storage.retry(lambda: _publish(storage, work, folder, left), folder)
+        incoming = temporary_beside(folder)
+        storage.retry(lambda: _publish(storage, work, incoming, folder, left), folder)
     workers.wait()
     return record
 
@@ -63,12 +64,11 @@ def _carry_ledger(storage: Storage, folder: Path, work: Path) -> None:
         storage.write_file(work / _LEDGER, lambda temporary: shutil.copyfile(folder / _LEDGER, temporary))
 
 
-def _publish(storage: Storage, work: Path, folder: Path, left: str) -> None:
+def _publish(storage: Storage, work: Path, incoming: Path, folder: Path, left: str) -> None:
     storage.make_folder(folder.parent)
     if find_finished(storage, folder, left) is not None:
         storage.remove(work)
         return
-    incoming = temporary_beside(folder)
     # A try before this one may have come as far as here.
     if work.exists():
         storage.remove(incoming)
