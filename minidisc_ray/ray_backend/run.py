@@ -17,7 +17,6 @@ from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
-from minidisc_ray.ray_backend.supervision.frozen import HoldWatch
 from minidisc_ray.ray_backend.supervision.stalls import StallWatch, end_on_its_node
 from minidisc_ray.ray_backend.supervision.watching import closing_runs_on_stop, in_thread
 from minidisc_ray.run_files.fetching import fetch_run, probe_bucket
@@ -135,8 +134,7 @@ class RunMonitor:
     ) -> None:
         stall_seconds = runs[0].config.compute.stall_seconds
         self._queue, self._lease, self._finisher, self._watch = queue, lease, finisher, watch
-        self._stalls = StallWatch(stall_seconds, end_on_its_node)
-        self._holds = HoldWatch([run.ledger for run in runs], stall_seconds, end_on_its_node)
+        self._stalls = StallWatch([run.ledger for run in runs], stall_seconds, end_on_its_node)
         self._only = runs[0] if len(runs) == 1 else None
         self._reader = ProgressReader(runs[0].run_folder)
         self._since = time.time()
@@ -155,22 +153,19 @@ class RunMonitor:
             for changing in ("progress", "ledger"):
                 run.storage.fetch_if_due(run.run_folder / changing, run.storage.fetch)
         seen = self._progress(running)
-        self._stalls.check(seen)
-        self._holds.check()
+        self._stalls.check((folder, progress) for _, folder, progress in seen)
         for run in runs:
             publish(run)
         if self._watch is not None:
-            self._watch([progress for _, progress in seen])
+            self._watch([progress.model_copy(update={"trial": title}) for title, _, progress in seen])
         if self._finisher is not None:
             self._finisher.finish(self._queue)
 
-    def _progress(self, running: Sequence[Item]) -> list[tuple[Path, Progress]]:
-        """Where trials stand, with their run's folder; what an interrupted run left is not shown."""
+    def _progress(self, running: Sequence[Item]) -> list[tuple[str, Path, Progress]]:
+        """Titles of trials, their run's folder, and where they stand; what an interrupted run left is not shown."""
         if self._only is not None:
-            return [(self._only.run_folder, found) for found in self._reader.read() if found.updated_at >= self._since]
-        read = ((item, read_trial_progress(item.run.run_folder, item.trial)) for item in running)
-        return [
-            (item.run.run_folder, found.model_copy(update={"trial": item.title}))
-            for item, found in read
-            if found is not None and found.updated_at >= self._since
-        ]
+            found = [(progress.trial, self._only.run_folder, progress) for progress in self._reader.read()]
+        else:
+            read = ((item, read_trial_progress(item.run.run_folder, item.trial)) for item in running)
+            found = [(item.title, item.run.run_folder, progress) for item, progress in read if progress is not None]
+        return [each for each in found if each[2].updated_at >= self._since]

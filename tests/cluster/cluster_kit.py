@@ -37,6 +37,21 @@ def changed(config: Any, path: str, value: Any) -> Any:
     return config
 
 
+def patched(config: Any, patch: list[dict[str, Any]]) -> Any:
+    """A copy after a JSON patch, which adds, replaces and removes keys; what it replaces or removes must be there."""
+    config = copy.deepcopy(config)
+    for step in patch:
+        *parents, last = step["path"].replace("/", "", 1).split("/")
+        node = config
+        for part in parents:
+            node = node[int(part)] if isinstance(node, list) else node[part]
+        if step["op"] != "add":
+            del node[last]
+        if step["op"] != "remove":
+            node[last] = step["value"]
+    return config
+
+
 def strict(schema: Any) -> Any:
     """A copy of a JSON schema that admits listed properties alone, wherever it lists some and says no other."""
     if isinstance(schema, list):

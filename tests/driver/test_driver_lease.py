@@ -63,7 +63,7 @@ def test_a_second_driver_is_refused_in_one_sentence_while_the_first_lives(run):
 def test_a_killed_driver_is_followed_at_once(run, is_reaped, caplog):
     code = "import sys, time; from pathlib import Path; from minidisc_ray.driver.lease import leased\n"
     code += "from minidisc_ray.files.storage import Storage\n"
-    code += "with leased(Storage('/'), Path(sys.argv[1])): print('here', flush=True); time.sleep(600)"
+    code += "with leased(LOCAL, Storage('/'), Path(sys.argv[1])): print('here', flush=True); time.sleep(600)"
     process = subprocess.Popen([sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "here\n"

@@ -1,31 +1,24 @@
 """Several people's sweeps on one cluster: of two priorities the lower one starts nothing while the higher one waits.
 
-Ray has no priorities between jobs, so sweeps tell each other how they stand, in the cluster's own key-value store: it
-is there for every driver whatever its storage, takes no process and no port, and ends with the cluster. Nothing is
-taken from anybody: trials that run are left alone.
+Ray has no priorities between jobs, so sweeps tell each other how they stand, through an actor that all drivers of the
+cluster find whatever their storage (:mod:`minidisc_ray.ray_backend.policies.sweep_table`). Nothing is taken from
+anybody: trials that run are left alone.
 """
 
-import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
-
-from ray.experimental import internal_kv
+from dataclasses import asdict, dataclass, replace
 
 from minidisc_ray.driver.driver import user_name
 from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.policies.queue import ItemQueue
+from minidisc_ray.ray_backend.policies.sweep_table import ClusterTable, SweepTable
 from minidisc_ray.run_files.progress import read_trial_progress
 
-_NAMESPACE = b"minidisc"
-_PREFIX = b"sweep:"
 _SECONDS_BETWEEN_POSTS = 1.0
-_EXPIRY_SECONDS = 15.0
-# Entries of killed drivers are removed by any driver that sees them, long after they have ceased to count.
-_REMOVAL_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -69,65 +62,13 @@ def waiting_trials(ready: int, asked_for: int, holding: int, at_once: int) -> in
     return max(0, asked_for - holding) + min(ready, max(0, at_once - asked_for))
 
 
-@dataclass
-class Living:
-    """Which of the entries that are there are of living sweeps: those that change while they are watched.
-
-    Attributes:
-        clock: seconds that only grow, this process's own; others' clocks are not asked.
-    """
-
-    clock: Callable[[], float] = time.monotonic
-    _changed: dict[str, tuple[int, float]] = field(default_factory=dict)
-
-    def look(self, beats: Mapping[str, int]) -> tuple[set[str], set[str]]:
-        """Keys of the living, and of those so long dead that their entries may be removed.
-
-        Args:
-            beats: each entry's count of renewals, by key.
-        """
-        now = self.clock()
-        for key, beat in beats.items():
-            if key not in self._changed or self._changed[key][0] != beat:
-                self._changed[key] = (beat, now)
-        self._changed = {key: seen for key, seen in self._changed.items() if key in beats}
-        ages = {key: now - at for key, (_, at) in self._changed.items()}
-        return (
-            {key for key, age in ages.items() if age < _EXPIRY_SECONDS},
-            {key for key, age in ages.items() if age > _REMOVAL_SECONDS},
-        )
-
-
-class ClusterTable:
-    """The key-value store of the cluster that this process is connected to."""
-
-    def post(self, key: str, text: str) -> None:
-        """Replace an entry."""
-        internal_kv._internal_kv_put(_PREFIX + key.encode(), text.encode(), namespace=_NAMESPACE)
-
-    def entries(self) -> dict[str, str]:
-        """All entries by key."""
-        found = {}
-        for key in internal_kv._internal_kv_list(_PREFIX, namespace=_NAMESPACE):
-            text = internal_kv._internal_kv_get(key, namespace=_NAMESPACE)
-            if text is not None:
-                found[key[len(_PREFIX) :].decode()] = text.decode()
-        return found
-
-    def remove(self, key: str) -> None:
-        """Remove an entry."""
-        internal_kv._internal_kv_del(_PREFIX + key.encode(), namespace=_NAMESPACE)
-
-
 class Turn:
     """This sweep among the others: tells them how it stands, and knows whether it may start another trial."""
 
-    def __init__(self, name: str, priority: int, table: ClusterTable, living: Living | None = None) -> None:
+    def __init__(self, name: str, priority: int, table: ClusterTable | SweepTable) -> None:
         self.own = Sweep(name, user_name(), priority)
-        self.key = uuid.uuid4().hex
+        self._key = uuid.uuid4().hex
         self._table = table
-        self._living = living or Living()
-        self._beat = 0
         self._before: Sweep | None = None
         self._held_since: float | None = None
         self._trials: tuple[ItemQueue, int] | None = None
@@ -153,29 +94,24 @@ class Turn:
             time.sleep(_SECONDS_BETWEEN_POSTS / 2)
 
     def exchange(self) -> None:
-        """Write this sweep's entry and read the others'."""
-        self._beat += 1
+        """Renew this sweep's entry, and read the others'."""
         if self._trials is not None:
             waiting, holding = standing(*self._trials)
             self.own = replace(self.own, waiting=waiting, holding=holding)
-        self._table.post(self.key, json.dumps(asdict(self.own) | {"beat": self._beat}))
-        others: dict[str, Sweep] = {}
-        beats: dict[str, int] = {}
-        for key, text in self._table.entries().items():
-            # What another release wrote, or another program, holds no sweep back.
+        entries = self._table.exchange(self._key, asdict(self.own))
+        if entries is None:
+            return
+        others = []
+        for entry in entries:
+            # What another release wrote holds no sweep back.
             with suppress(KeyError, TypeError, ValueError):
-                entry = json.loads(text)
                 numbers = (int(entry[name]) for name in ("priority", "waiting", "holding"))
-                others[key] = Sweep(str(entry["name"]), str(entry["user"]), *numbers)
-                beats[key] = int(entry["beat"])
-        living, removable = self._living.look(beats)
-        for key in removable - {self.key}:
-            self._table.remove(key)
-        self._give_way(before(self.own, [others[key] for key in living - {self.key}]))
+                others.append(Sweep(str(entry["name"]), str(entry["user"]), *numbers))
+        self._give_way(before(self.own, others))
 
     def leave(self) -> None:
         """Remove this sweep's entry."""
-        self._table.remove(self.key)
+        self._table.remove(self._key)
 
     def _give_way(self, first: Sweep | None) -> None:
         was_held, self._before = self._before is not None, first
@@ -218,7 +154,7 @@ def sharing_cluster(name: str, priority: int) -> Iterator[Turn]:
 
     def exchange() -> None:
         while True:
-            # The control store may be away for a moment; then no turn changes.
+            # The cluster may be slow or away for a moment; then no turn changes.
             with suppress(Exception):
                 turn.exchange()
             if is_over.wait(_SECONDS_BETWEEN_POSTS):

@@ -1,4 +1,8 @@
+import math
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.configs.training import ComputeConfig
@@ -49,12 +53,41 @@ def test_the_scarcer_of_cpus_and_gpus_decides():
     assert workers_on(Node(64, 0), compute) == 0
 
 
-def test_several_workers_of_a_trial_never_take_what_another_trial_waits_for():
-    for workers in (2, 3, 5):
-        compute = ComputeConfig(num_workers=workers, cpus_per_worker=2)
-        nodes = [Node(7), Node(4), Node(1), Node(16)]
-        places = sum(workers_on(node, compute) for node in nodes)
-        assert trials_at_once(nodes, compute) * workers <= places < (trials_at_once(nodes, compute) + 1) * workers
+NODES = st.builds(
+    Node,
+    cpus=st.sampled_from([0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 96.0]),
+    gpus=st.sampled_from([0.0, 0.0, 1.0, 2.0, 4.0, 8.0]),
+)
+COMPUTE = st.builds(
+    ComputeConfig,
+    num_workers=st.integers(1, 5),
+    cpus_per_worker=st.sampled_from([1, 2, 3, 4]),
+    gpus_per_worker=st.sampled_from([0.0, 0.1, 0.25, 0.3, 1 / 3, 0.5, 0.6, 1.0]),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    nodes=st.sampled_from([1, 3, 64]).flatmap(lambda size: st.lists(NODES, min_size=size, max_size=size)),
+    compute=COMPUTE,
+)
+def test_any_cluster_holds_as_many_trials_as_are_started_and_not_one_more(nodes, compute):
+    rooms = [workers_on(node, compute) for node in nodes]
+    for node, room in zip(nodes, rooms, strict=True):
+        assert room * compute.cpus_per_worker <= node.cpus
+        one_more_fits = node.cpus >= (room + 1) * compute.cpus_per_worker
+        if compute.gpus_per_worker > 0:
+            # A worker has its share on one GPU.
+            on_each = next(count for count in range(20, 0, -1) if count * compute.gpus_per_worker <= 1 + 1e-6)
+            assert math.ceil(room / on_each) <= node.gpus
+            one_more_fits = one_more_fits and math.ceil((room + 1) / on_each) <= node.gpus
+        assert not one_more_fits
+    try:
+        at_once = trials_at_once(nodes, compute)
+    except UserError:
+        at_once = 0
+    # A trial that waits for its workers beside others that do the same would wait for ever.
+    assert at_once * compute.num_workers <= sum(rooms) < (at_once + 1) * compute.num_workers
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ray_kit import command_of, prepared_run, wait_until
+from ray_kit import prepared_run
 
 from minidisc_ray.configs import UserError, resolve
-from minidisc_ray.driver.driver import process_start
 from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy, Waits
 from minidisc_ray.ray_backend.supervision.leaving import EXIT_PREEMPTED
-from minidisc_ray.ray_backend.supervision.stalls import Place, StallWatch, _kill, place_of
-from minidisc_ray.run_files.progress import Progress
 
 
 def test_waits_double_and_attempts_are_bounded():
@@ -62,61 +59,10 @@ def test_an_item_goes_out_again_after_its_wait_and_others_meanwhile(tmp_path):
     assert queue.is_over
 
 
-def progress(updated_at, status="running"):
-    return Progress(
-        trial="main", status=status, stage="student", stage_index=1, num_stages=1, started_at=0, updated_at=updated_at
-    )
-
-
-def test_a_trial_that_stands_still_is_ended_once_in_a_while(tmp_path):
-    now, ended = [0.0], []
-    place = tmp_path / "progress" / ".main.place.json"
-    place.parent.mkdir()
-    place.write_text('{"node_id": "abc", "pid": 7}')
-    watch = StallWatch(20.0, ended.append, clock=lambda: now[0])
-    for second in range(100):
-        now[0] = float(second)
-        watch.check([(tmp_path, progress(updated_at=min(second, 40)))])
-    assert ended == [Place("abc", 7)], "40 s of moving, then 30 s of standing still, and a new 30 s"
-    for second in range(100, 200):
-        now[0] = float(second)
-        watch.check([(tmp_path, progress(updated_at=40, status="finished"))])
-    assert len(ended) == 1
-    place.write_text("torn")
-    StallWatch(None, ended.append, clock=lambda: now[0]).check([(tmp_path, progress(0))])
-    assert len(ended) == 1
-
-
 @pytest.mark.parametrize("value", ["1", "never", "-5"])
 def test_a_stall_must_be_a_number_of_seconds_that_training_can_keep(value):
     with pytest.raises(UserError, match=r"compute\.stall_seconds"):
         resolve({}, [f"compute.stall_seconds={value}"])
-
-
-def test_only_the_worker_that_wrote_its_place_is_ended_there():
-    worker = subprocess.Popen(["ray::trial", "60"], executable="sleep")
-    try:
-        # A process that has just begun has no command line for an instant.
-        wait_until(lambda: command_of(worker.pid).startswith("ray::"), 10, "the worker's name")
-        started = process_start(worker.pid)
-        for other in ("1", "", "zombie"):
-            _kill(Place("abc", worker.pid, other))
-        _kill(Place("abc", os.getpid(), process_start(os.getpid())))
-        assert worker.poll() is None
-        _kill(Place("abc", worker.pid, started))
-        assert worker.wait(timeout=10) == -signal.SIGKILL
-        _kill(Place("abc", worker.pid, started))
-    finally:
-        worker.kill()
-        worker.wait()
-
-
-@pytest.mark.parametrize("pid", ["1e400", "1e300", "0", "-1", "2147483648", "NaN", '"x"', "null", "1" * 400])
-def test_a_place_that_cannot_be_is_none(tmp_path, pid):
-    place = tmp_path / "progress" / ".main.place.json"
-    place.parent.mkdir()
-    place.write_text(f'{{"node_id": "abc", "pid": {pid}}}')
-    assert place_of(tmp_path, "main") is None
 
 
 WORK = """

@@ -1,11 +1,12 @@
-"""Whose turn it is, decided without a cluster; beside it two drivers on one real Ray."""
+"""Whose turn it is, decided without a cluster."""
 
 import pytest
 from ray_kit import prepared_run
 from storage_kit import LOCAL
 
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
-from minidisc_ray.ray_backend.policies.sharing import Living, Sweep, Turn, before, standing, waiting_trials
+from minidisc_ray.ray_backend.policies.sharing import Sweep, Turn, before, standing, waiting_trials
+from minidisc_ray.ray_backend.policies.sweep_table import SweepTable
 from minidisc_ray.run_files.progress import Progress, write_progress
 
 
@@ -47,26 +48,48 @@ def test_what_waits_for_room(ready, asked_for, holding, at_once, waiting):
     assert waiting_trials(ready, asked_for, holding, at_once) == waiting
 
 
-def test_a_sweep_whose_entry_is_not_renewed_is_dead_whatever_clock_it_had():
-    now = [0.0]
-    living = Living(clock=lambda: now[0])
-    assert living.look({"a": 1, "b": 1}) == ({"a", "b"}, set())
-    now[0] = 14.0
-    assert living.look({"a": 2, "b": 1}) == ({"a", "b"}, set())
-    now[0] = 20.0
-    assert living.look({"a": 3, "b": 1}) == ({"a"}, set())
-    now[0] = 125.0
-    assert living.look({"a": 3, "b": 1}) == (set(), {"b"})
-    assert living.look({"a": 4}) == ({"a"}, set())
+class Clock:
+    """Seconds that a test lets pass."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
 
 
-class Entries(dict):
-    """A table in one process."""
+@pytest.fixture
+def clock():
+    return Clock()
 
-    post, remove = dict.__setitem__, dict.__delitem__
 
-    def entries(self):
-        return dict(self)
+@pytest.fixture
+def table(clock):
+    """One that all sweeps have had the time to speak to."""
+    made = SweepTable(clock)
+    clock.now = 5.0
+    return made
+
+
+def test_a_sweep_whose_entry_is_not_renewed_is_dead(table, clock):
+    assert table.exchange("a", {"says": "a"}) == []
+    assert table.exchange("b", {"says": "b"}) == [{"says": "a"}]
+    clock.now = 19.0
+    assert table.exchange("a", {"says": "more"}) == [{"says": "b"}]
+    clock.now = 21.0
+    assert table.exchange("a", {"says": "more"}) == []
+    assert table.exchange("b", {"says": "b"}) == [{"says": "more"}]
+    table.remove("a")
+    table.remove("a")
+    assert table.exchange("b", {"says": "b"}) == []
+
+
+def test_a_table_that_has_just_begun_does_not_know_yet_who_is_missing(clock):
+    table = SweepTable(clock)
+    assert table.exchange("a", {}) is None
+    clock.now = 2.9
+    assert table.exchange("a", {}) is None
+    clock.now = 3.0
+    assert table.exchange("a", {}) == []
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +104,8 @@ def begin(run, trial, at=2e9):
     write_progress(LOCAL, run.run_folder, progress)
 
 
-def test_sweeps_that_tell_each_other_take_turns(run, caplog):
-    table, now = Entries(), [0.0]
-    low, high = (Turn(name, priority, table, Living(lambda: now[0])) for name, priority in (("low", 0), ("high", 5)))
+def test_sweeps_that_tell_each_other_take_turns(run, table, clock, caplog):
+    low, high = (Turn(name, priority, table) for name, priority in (("low", 0), ("high", 5)))
     queue = ItemQueue([Item(run, name, name) for name in ("first", "second")])
     high.is_about(queue, at_once=2)
     high.exchange()
@@ -109,16 +131,37 @@ def test_sweeps_that_tell_each_other_take_turns(run, caplog):
     high.exchange()
     low.exchange()
     assert low.held_seconds is not None
-    now[0] = 16.0
+    clock.now += 16.0
     low.exchange()
     assert low.held_seconds is None, "the higher one was killed"
+    high.exchange()
+    low.exchange()
+    assert low.held_seconds is not None
     high.leave()
-    assert list(table) == [low.key]
+    low.exchange()
+    assert low.held_seconds is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"beat": 1}', '{"name": "x", "user": "y", "priority": "a lot"}'])
-def test_entries_of_strangers_hold_nobody_back(text):
-    table = Entries({"stranger": text})
+def test_a_sweep_waits_on_while_the_table_is_started_again(run, table, clock):
+    high = Turn("high", 5, table)
+    high.is_about(ItemQueue([Item(run, "only", "only")]), at_once=1)
+    high.exchange()
+    low = Turn("low", 0, table)
+    low.exchange()
+    assert low.held_seconds is not None
+    # Nothing that it said is lost: the entries of both come again.
+    low._table = high._table = SweepTable(clock)
+    low.exchange()
+    assert low.held_seconds is not None
+    high.exchange()
+    clock.now += 4.0
+    low.exchange()
+    assert low.held_seconds is not None
+
+
+@pytest.mark.parametrize("entry", [{}, {"beat": 1}, {"name": "x", "user": "y", "priority": "a lot"}, [], "{", None])
+def test_entries_of_strangers_hold_no_sweep_back(table, entry):
+    table.exchange("stranger", entry)
     turn = Turn("own", 0, table)
     turn.exchange()
     assert turn.held_seconds is None

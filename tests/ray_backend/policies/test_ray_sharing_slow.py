@@ -23,8 +23,6 @@ from ray_kit import (
 from minidisc_ray.driver.driver import driver_of
 from minidisc_ray.driver.stopping import stop
 from minidisc_ray.files.storage import Storage
-from minidisc_ray.ray_backend.policies.placement import place_trials
-from minidisc_ray.ray_backend.policies.resources import Node
 
 pytestmark = [*RAY, pytest.mark.slow]
 
@@ -105,16 +103,9 @@ def test_eight_nodes_are_filled_evenly(tmp_path, trials, share):
     begins, ends = zip(*found["stages"], strict=True)
     assert max(begins) < min(ends), "all of them at once"
     counts = Counter(found["nodes"])
-    planned = Counter(workers[0].node for workers in place_trials([Node(4, 2)] * 8, _compute(compute), trials))
-    assert sorted(counts.values()) == sorted(planned.values())
-    assert max(counts.values()) - min(counts[node] for node in counts) <= 1
+    assert sum(counts.values()) == trials
     assert len(counts) == 8
-
-
-def _compute(settings):
-    from minidisc_ray.configs.training import ComputeConfig
-
-    return ComputeConfig(**settings)
+    assert max(counts.values()) - min(counts.values()) <= 1
 
 
 @pytest.mark.timeout(1200)
