@@ -315,7 +315,7 @@ def test_a_pruned_model_may_be_the_checkpoint_and_stays_pruned(tmp_path):
     config.hidden_size = 16
     structure = Structure(70, (1, 3, 4), (5, 7, 9))
     save_model(
-        LOCAL, LOCAL, PRUNED_CLASSES["bert"](pruned_config(config, structure)), builtin_tokenizer(), tmp_path / "pruned"
+        LOCAL, PRUNED_CLASSES["bert"](pruned_config(config, structure)), builtin_tokenizer(), tmp_path / "pruned"
     )
     overrides = (*student_at(tmp_path / "pruned", num_layers=2), "data.train_rows=64")
     prepared = prepared_run(tmp_path, "conventional", overrides)

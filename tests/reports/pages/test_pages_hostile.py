@@ -140,7 +140,7 @@ def test_a_studys_texts_stay_texts(tmp_path):
             is_there = place % 3 == 0
             outcomes.append(Outcome(cell, name, result if is_there else None, None if is_there else " ".join(words)))
         table = study_table(study, outcomes)
-        found = write_study(LOCAL, LOCAL, folder, study, table, Findings(), outcomes).read_text(encoding="utf-8")
+        found = write_study(LOCAL, folder, study, table, Findings(), outcomes).read_text(encoding="utf-8")
         for cells in csv.reader(io.StringIO((folder / "table.csv").read_text(encoding="utf-8"))):
             assert not [cell for cell in cells if cell.startswith(("=", "+", "@")) or re.match(r"-\D", cell)]
         assert "<x-pwned" not in (folder / "table.md").read_text(encoding="utf-8")
@@ -204,6 +204,6 @@ def test_pages_and_tables_have_no_secrets(tmp_path):
     table = replace(study_table(study, outcomes), failed={"a": token})
     for format_ in ("table", "md", "csv", "json"):
         assert token not in render_whole_study(table, Findings(), format_)
-    write_study(LOCAL, LOCAL, tmp_path / "study", study, table, Findings(), outcomes)
+    write_study(LOCAL, tmp_path / "study", study, table, Findings(), outcomes)
     for path in (tmp_path / "study").rglob("*.*"):
         assert token.encode() not in path.read_bytes(), path

@@ -136,7 +136,7 @@ def test_the_page_warns_first_escapes_all_and_has_scores_before_sizes(tmp_path):
     study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, methods={"<b>": {"schedule": {"kind": "conventional"}}})
     outcomes = with_scores(outcomes_of(study, tmp_path), lambda one: 0.4, lambda one: 0.4)
     table = study_table(study, outcomes)
-    page = write_study(LOCAL, LOCAL, tmp_path, study, table, Findings(), outcomes).read_text()
+    page = write_study(LOCAL, tmp_path, study, table, Findings(), outcomes).read_text()
     (warning,) = table.warnings
     assert page.index('<p class="warning">') < page.index(warning) < page.index("<h2>Table</h2>")
     assert page.count(warning) == 1
