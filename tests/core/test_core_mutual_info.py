@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from slow_kit import mostly_slow
 from torch import optim
 
 from minidisc_ray.core.mutual_info import interpolated_bound
@@ -37,8 +38,8 @@ def batches_of_best_scores(correlation):
     return [best_scores(*gaussians(64, correlation, generator), correlation) for _ in range(200)]
 
 
-@pytest.mark.parametrize("correlation", [0.3, 0.6, 0.8])
-@pytest.mark.parametrize("alpha", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("correlation", mostly_slow((0.3, 0.6, 0.8), (0.3, 0.8)))
+@pytest.mark.parametrize("alpha", mostly_slow((0.0, 0.1, 0.5, 0.9, 1.0), (0.0, 0.5, 1.0)))
 def test_with_the_best_critic_it_is_close_below_the_truth(correlation, alpha):
     # log q(y) = log E e^f = 0 for this critic.
     bounds = [interpolated_bound(scores, torch.zeros(64), alpha) for scores in batches_of_best_scores(correlation)]

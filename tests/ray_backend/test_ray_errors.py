@@ -13,6 +13,7 @@ from minidisc_ray.files.patience import StorageError
 from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a_retry
 from minidisc_ray.training.notice import Preempted
 
+
 def chained(error: BaseException, cause: BaseException) -> BaseException:
     error.__cause__ = cause
     return error
