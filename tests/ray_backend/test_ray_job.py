@@ -20,9 +20,9 @@ from ray_kit import (
     numbers,
     prepared_run,
     processes_below,
-    wait_until,
     write_recipe,
 )
+from wait_kit import wait_until
 
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.run_files.result import load_result

@@ -18,9 +18,9 @@ from ray_kit import (
     processes_below,
     still_there,
     student_weights,
-    wait_until,
     write_recipe,
 )
+from wait_kit import wait_until
 
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.reports.storage.status import status

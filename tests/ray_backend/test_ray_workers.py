@@ -14,10 +14,10 @@ from ray_kit import (
     processes_below,
     run_on_ray,
     student_weights,
-    wait_until,
 )
 from safetensors.torch import load_file
 from slow_kit import mostly_slow
+from wait_kit import wait_until
 
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.pipeline.in_process import run_in_process

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ray_kit import command_of, prepared_run, wait_until
+from ray_kit import command_of, prepared_run
+from wait_kit import wait_until
 
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.driver.driver import process_start

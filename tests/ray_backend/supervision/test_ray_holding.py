@@ -4,8 +4,9 @@ import os
 import threading
 
 import pytest
-from ray_kit import RAY, TRIAL_TITLES, attempts_of, prepared_run, processes_below, run_on_ray, wait_until
+from ray_kit import RAY, TRIAL_TITLES, attempts_of, prepared_run, processes_below, run_on_ray
 from storage_kit import full, mount, unmount
+from wait_kit import wait_until
 
 from minidisc_ray.files.patience import StorageError
 from minidisc_ray.ray_backend.run import run_many
