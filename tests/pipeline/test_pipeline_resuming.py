@@ -35,7 +35,12 @@ def whole_run(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("kind", "stage"),
-    [("conventional", "student"), ("minidisc", "sandwich"), ("minidisc", "student"), ("maxidisc", "student")],
+    [
+        ("conventional", "student"),
+        ("minidisc", "sandwich"),
+        pytest.param("minidisc", "student", marks=pytest.mark.slow),
+        ("maxidisc", "student"),
+    ],
 )
 def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path, whole_run, monkeypatch, kind, stage):
     overrides = ("distil.num_epochs=2",)

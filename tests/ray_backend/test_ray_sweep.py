@@ -95,6 +95,7 @@ def test_every_scale_is_a_trial_and_the_best_student_is_kept(swept):
     assert kept.read_bytes() == source.read_bytes()
 
 
+@pytest.mark.slow
 def test_trials_end_early_with_their_probes(swept):
     SCHEDULES["ended_early"] = {"kind": "maxidisc", "scales": [80, 60, 40, 30], "early_end": "asha"}
     prepared = prepared_run(swept[0].storage, "ended_early", "distil.num_epochs=2")  # with the teacher that is there
