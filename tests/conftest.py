@@ -19,29 +19,40 @@ from minidisc_ray.data.builtin import Split
 from minidisc_ray.files.uploads import flush_uploads
 
 torch.set_num_threads(1)
+REPOSITORY = Path(__file__).parents[1]
+LONG_ROOMS = ("ray_backend", "training", "pipeline", "study", "models", "reports")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Over several processes tests go file by file, but those that start a Ray go to one, whose Ray they share."""
+    """Over several processes tests go file by file, but files whose tests share a Ray go to one process, as one."""
     from xdist.scheduler import LoadScopeScheduling
 
     class OneProcessForRay(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "ray" if _is_of_ray(nodeid) else nodeid.split("::")[0]
+            file = nodeid.split("::")[0]
+            return "ray" if _shares_ray(file) else file
 
     return OneProcessForRay(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those first: they take nearly half of the time, and a lot that long would else end after all others."""
+    """What takes longest comes first: the shared Ray, then rooms by their longest file, which else ends after all."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: not _is_of_ray(item.nodeid))
+        items.sort(key=lambda item: _place_in_line(item.nodeid.split("::")[0]))
 
 
-def _is_of_ray(nodeid: str) -> bool:
-    file = nodeid.split("::")[0]
-    return "/ray_backend/" in file and "/policies/" not in file
+def _place_in_line(file: str) -> int:
+    if _shares_ray(file):
+        return 0
+    room = Path(file).parts[1]
+    return 1 + (LONG_ROOMS.index(room) if room in LONG_ROOMS else len(LONG_ROOMS))
+
+
+@functools.cache
+def _shares_ray(file: str) -> bool:
+    """Whether a file has tests on the session's own Ray; others start one in a process of their own, or none."""
+    return "/ray_backend/" in file and "local_ray" in (REPOSITORY / file).read_text(encoding="utf-8")
 
 
 @pytest.fixture(params=FAMILY_NAMES)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,16 +91,6 @@ def numbers(result: RunResult) -> dict[str, Any]:
 
 def student_weights(prepared: PreparedRun) -> bytes:
     return (prepared.run_folder / "student" / "model.safetensors").read_bytes()
-
-
-def wait_until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.05) -> Any:
-    """The first true value of a condition."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(every)
-    raise AssertionError(f"not within {seconds:g} s: {what}")
 
 
 def is_in_sandwich(run_folder: Path) -> bool:

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from bucket_kit import another_node, lose_the_store, names
 from cli_kit import RECIPE, write_recipe, write_rows
+from slow_kit import mostly_slow
 
 from minidisc_ray.configs import resolve
 from minidisc_ray.files.uploads import flush_uploads
@@ -73,6 +74,8 @@ def test_folders_by_their_file_uri(minidisc, tmp_path):
     assert f"{tmp_path}: no run and no model there" in minidisc("profile", tmp_path.as_uri()).sentence
 
 
+# What a store is asked for, the tests of files ask of each kind.
+@pytest.mark.parametrize("store", mostly_slow(("s3", "gs"), ("gs",)), indirect=True)
 def test_a_run_in_a_bucket_is_measured_and_used_from_another_node(minidisc, bucket, tmp_path, monkeypatch):
     prepared = prepare(resolve({**RECIPE, "schedule": {"kind": "assistant"}, "storage": bucket}))
     result = run_in_process(prepared)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from slow_kit import mostly_slow
 from torch import optim
 
 from minidisc_ray.core.mutual_info import interpolated_bound
@@ -37,8 +38,8 @@ def batches_of_best_scores(correlation):
     return [best_scores(*gaussians(64, correlation, generator), correlation) for _ in range(200)]
 
 
-@pytest.mark.parametrize("correlation", [0.3, 0.6, 0.8])
-@pytest.mark.parametrize("alpha", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("correlation", mostly_slow((0.3, 0.6, 0.8), (0.3, 0.8)))
+@pytest.mark.parametrize("alpha", mostly_slow((0.0, 0.1, 0.5, 0.9, 1.0), (0.0, 0.5, 1.0)))
 def test_with_the_best_critic_it_is_close_below_the_truth(correlation, alpha):
     # log q(y) = log E e^f = 0 for this critic.
     bounds = [interpolated_bound(scores, torch.zeros(64), alpha) for scores in batches_of_best_scores(correlation)]
@@ -85,7 +86,7 @@ def test_too_few_rows_have_no_bound_but_a_gradient(count):
 
 @pytest.mark.parametrize("kind", ["mlp", "transformer"])
 def test_a_trained_critic_finds_most_of_the_information(kind):
-    """Rows of one token, which is the sample: half of 1.79 nats are found in a few hundred steps, and never more."""
+    """Rows of one token, which is the sample: half of 1.79 nats are found within a hundred steps, and never more."""
     generator = torch.Generator().manual_seed(3)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -99,7 +100,7 @@ def test_a_trained_critic_finds_most_of_the_information(kind):
         theirs, log_baseline = critic.encode_teacher(1, y.unsqueeze(1), mask)
         return interpolated_bound(critic.scores(ours, theirs), log_baseline, 0.9)
 
-    for _ in range(200):
+    for _ in range(80):
         optimizer.zero_grad()
         (-bound()).backward()
         optimizer.step()

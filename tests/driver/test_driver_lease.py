@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from storage_kit import LOCAL
+from wait_kit import wait_until
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.driver.driver import DRIVER_FILE, driver_of, seems_alive, this_driver, user_name, written_driver
@@ -37,13 +38,6 @@ def of_another_machine(folder, **changes):
     return driver
 
 
-def wait_for(condition, seconds=5.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_a_second_driver_is_refused_in_one_sentence_while_the_first_lives(run):
     with leased(LOCAL, run, **BEATS) as lease:
         own = lease.own
@@ -53,7 +47,7 @@ def test_a_second_driver_is_refused_in_one_sentence_while_the_first_lives(run):
         assert f"being run by {own.user} on {own.host} (process {os.getpid()}) since 20" in told
         assert f"minidisc stop mrpc-minidisc --storage {run.parent}" in told
         assert written_driver(run).token == own.token
-        wait_for(lambda: written_driver(run).beat_at > own.beat_at)
+        wait_until(lambda: written_driver(run).beat_at > own.beat_at, 5, "a beat", every=0.01)
     assert not run.exists(), "what did nothing leaves nothing"
     with leased(LOCAL, run):
         pass
@@ -61,10 +55,12 @@ def test_a_second_driver_is_refused_in_one_sentence_while_the_first_lives(run):
 
 @pytest.mark.parametrize("is_reaped", [True, False])
 def test_a_killed_driver_is_followed_at_once(run, is_reaped, caplog):
-    code = "import sys, time; from pathlib import Path; from minidisc_ray.driver.lease import leased\n"
+    code = "import sys; from pathlib import Path; from minidisc_ray.driver.lease import leased\n"
     code += "from minidisc_ray.files.storage import Storage\n"
-    code += "with leased(LOCAL, Storage('/'), Path(sys.argv[1])): print('here', flush=True); time.sleep(600)"
-    process = subprocess.Popen([sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True)
+    code += "with leased(Storage('/'), Path(sys.argv[1])): print('here', flush=True); sys.stdin.read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout.readline() == "here\n"
         assert written_driver(run).pid == process.pid
@@ -74,13 +70,14 @@ def test_a_killed_driver_is_followed_at_once(run, is_reaped, caplog):
         stat = Path(f"/proc/{process.pid}/stat")
         process.kill()
         # Not reaped it stays a zombie, as in a container whose first process reaps nobody.
-        process.wait() if is_reaped else wait_for(lambda: ") Z " in stat.read_text())
+        process.wait() if is_reaped else wait_until(lambda: ") Z " in stat.read_text(), 5, "its end", every=0.01)
     begun = time.monotonic()
     with leased(LOCAL, run, wait_seconds=60.0):
         assert time.monotonic() - begun < 1.0
         assert written_driver(run).pid == os.getpid()
     assert not caplog.records
     process.wait()
+    process.stdin.close()
     process.stdout.close()
 
 
@@ -122,11 +119,19 @@ def test_a_driver_elsewhere_that_beats_is_alive_whatever_its_clock_says(run):
     assert written_driver(run).host == "node-7"
 
 
+def is_lost(lease):
+    try:
+        lease.check()
+    except LeaseLostError:
+        return True
+    return False
+
+
 def test_one_that_was_away_too_long_sees_that_it_lost_and_leaves_the_other_alone(run):
     with leased(LOCAL, run, **BEATS) as lease:
         lease.check()
         other = of_another_machine(run)
-        wait_for(lambda: not lease._thread.is_alive())
+        wait_until(lambda: is_lost(lease), 5, "a look at the file", every=0.01)
         with pytest.raises(LeaseLostError, match="taken over by grace on node-7"):
             lease.check()
     assert written_driver(run).token == other.token
@@ -166,7 +171,7 @@ def test_a_study_beats_for_its_runs(run):
     study, other = run.parent / "study-table", run.parent / "other"
     with leased(LOCAL, study, [run, other], **BEATS):
         before = driver_of(run).beat_at
-        wait_for(lambda: driver_of(run).beat_at > before)
+        wait_until(lambda: driver_of(run).beat_at > before, 5, "a beat", every=0.01)
         told = r"mrpc-minidisc is being run, as part of study-table, by .*stop study-table"
         with pytest.raises(UserError, match=told), leased(LOCAL, run):
             pytest.fail("two drivers")
@@ -209,7 +214,7 @@ def drive(folder, ends, **leave):
 
     thread = threading.Thread(target=loop)
     thread.start()
-    wait_for(lambda: driver_of(folder) is not None)
+    wait_until(lambda: driver_of(folder), 5, "a driver", every=0.01)
     return thread
 
 

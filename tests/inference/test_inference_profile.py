@@ -247,6 +247,13 @@ def test_the_model_between_is_the_one_that_made_the_student(storage, kind, overr
     )
 
 
+def test_a_runs_list_of_shared_folders_leads_nowhere_else(minidisc, tmp_path):
+    folder = shutil.copytree(minidisc.run_folder, tmp_path / "run")
+    (folder / "shared.json").write_text(json.dumps(["teacher-../../../elsewhere", "teacher-/etc"]))
+    with pytest.raises(UserError, match="does not say which teacher"):
+        models_in(folder)
+
+
 def test_after_clean_teacher_and_student_are_left(minidisc, tmp_path):
     shutil.copytree(minidisc.storage, tmp_path / "copy")
     clean(tmp_path / "copy")

@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 import torch
+from slow_kit import mostly_slow
 from storage_kit import LOCAL
-from tiny_models import ODD, batch_of, max_difference, random_rows, student_of
+from tiny_models import FAMILY_NAMES, ODD, batch_of, max_difference, random_rows, student_of
 from torch.utils.data import Dataset
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
@@ -82,6 +83,7 @@ def test_it_compiles(student):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", mostly_slow(FAMILY_NAMES, ("bert", "distilbert")))
 def test_torch_exports_it_with_any_batch_and_length(student):
     rows, length = torch.export.Dim("rows"), torch.export.Dim("length", min=2, max=64)
     inputs = model_inputs(student, batch_of(random_rows(6), student))

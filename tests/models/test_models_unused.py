@@ -11,8 +11,9 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from slow_kit import mostly_slow
 from storage_kit import LOCAL
-from tiny_models import ODD, TASK, rankings, structures, tiny_model
+from tiny_models import FAMILY_NAMES, ODD, TASK, rankings, structures, tiny_model
 from transformers import AutoModel, AutoModelForMaskedLM
 
 from minidisc_ray.configs.base import UserError
@@ -127,7 +128,14 @@ class TestUnused:
             "correct num_hidden_layers there, and keep fewer by teacher.num_layers"
         )
 
-    @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model.encoder_part."])
+    @pytest.mark.parametrize(
+        ("family", "prefix"),
+        [
+            pytest.param(family, prefix, marks=() if family == "bert" or prefix == "module." else pytest.mark.slow)
+            for family in FAMILY_NAMES
+            for prefix in ("module.", "_orig_mod.", "module._orig_mod.", "model.encoder_part.")
+        ],
+    )
     def test_prefixes_are_named_and_the_command_strips_them(self, family, folder, prefix):
         whole = load_file(folder / "model.safetensors")
         rename(folder, lambda name: prefix + name)
@@ -157,6 +165,7 @@ class TestUnused:
             f"has position_embedding_type {kind!r}, which is not supported; use a model with absolute positions"
         )
 
+    @pytest.mark.parametrize("family", mostly_slow(FAMILY_NAMES, ("bert",)))
     @pytest.mark.parametrize("is_sharded", [False, True])
     def test_pickled_weights_come_with_the_command_that_converts_them(self, family, folder, is_sharded):
         weights = load_file(folder / "model.safetensors")

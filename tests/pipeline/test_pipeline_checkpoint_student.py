@@ -12,6 +12,7 @@ from pipeline_kit import numbers, prepared_run, random_teacher, stages_of
 from reports_builder import report_page
 from rich.console import Console
 from safetensors.torch import load_file
+from slow_kit import mostly_slow
 from storage_kit import LOCAL
 from tiny_models import tiny_config
 from transformers import (
@@ -59,6 +60,12 @@ def storage(tmp_path_factory, encoder):
     for kind in SCHEDULES:
         run_in_process(prepared_student(root, kind, encoder))
     return root
+
+
+@pytest.fixture(scope="module")
+def small_storage(tmp_path_factory):
+    """One storage for runs on half of the rows, which share their teacher."""
+    return tmp_path_factory.mktemp("small")
 
 
 @pytest.fixture(params=SCHEDULES)
@@ -130,6 +137,8 @@ def test_the_closed_form_is_what_was_counted(prepared, kind, result):
         assert found[0].evaluation_flops == pytest.approx(stage.evaluation_flops, rel=0.25 if chosen else 1e-9), stage
 
 
+# By default without an assistant and with one; what is written does not depend on more of the schedule.
+@pytest.mark.parametrize("kind", mostly_slow(SCHEDULES, ("conventional", "minidisc")))
 def test_plan_table_and_page_tell_the_student(prepared, result):
     console = Console(file=io.StringIO(), width=160)
     for part in plan_report(prepared).renderables():
@@ -211,8 +220,8 @@ class Interrupted(Exception):  # noqa: N818 - stands for whatever ends a process
 
 def test_an_interrupted_student_goes_on_to_the_same_numbers(tmp_path, monkeypatch, encoder):
     twice = ("distil.num_epochs=2",)
-    whole = run_in_process(prepared_student(tmp_path / "whole", "minidisc", encoder, *twice))
-    stopped = prepared_student(tmp_path / "stopped", "minidisc", encoder, *twice)
+    whole = run_in_process(prepared_student(tmp_path / "whole", "conventional", encoder, *twice))
+    stopped = prepared_student(tmp_path / "stopped", "conventional", encoder, *twice)
     original = StageObserver.on_epoch
 
     def on_epoch(self, record, folder):
@@ -297,9 +306,9 @@ def test_a_distilled_student_may_be_a_teacher_that_stands_for_itself(storage, en
 
 
 @pytest.mark.parametrize("family", ["roberta", "electra", "distilbert"])
-def test_a_student_of_another_family_learns_from_a_bert(tmp_path, family):
+def test_a_student_of_another_family_learns_from_a_bert(small_storage, tmp_path, family):
     folder = save_encoder(tmp_path / family, family)
-    prepared = prepared_student(tmp_path, "conventional", folder, "data.train_rows=64")
+    prepared = prepared_student(small_storage, "conventional", folder, "data.train_rows=64")
     result = run_in_process(prepared)
     student = load_model(prepared.run_folder / "student")
     assert student.config.model_type == family
@@ -329,10 +338,10 @@ def test_a_pruned_model_may_be_the_checkpoint_and_stays_pruned(tmp_path):
 
 
 @pytest.mark.parametrize("objective", ["ltsd", "hs", "tinybert", "pkd", "ckd", "minilmv2", "directminilm", "distiller"])
-def test_objectives_map_to_the_students_own_width(tmp_path, encoder, objective):
+def test_objectives_map_to_the_students_own_width(small_storage, encoder, objective):
     options = {"minilmv2": ", num_relation_heads: 2", "directminilm": ", num_relation_heads: 2"}.get(objective, "")
     chosen = f"objective={{kind: {objective}{options}}}"
-    result = run_in_process(prepared_student(tmp_path, "conventional", encoder, "data.train_rows=64", chosen))
+    result = run_in_process(prepared_student(small_storage, "conventional", encoder, "data.train_rows=64", chosen))
     assert result.student.encoder_parameters == ENCODER_PARAMETERS
 
 

@@ -79,11 +79,11 @@ def done(tmp_path_factory):
     storage = tmp_path_factory.mktemp("epochs")
     overrides = (*random_teacher(storage / "teacher"), FIVE, "data.selection_fraction=0.3", "seed=1")
     prepared = prepared_run(storage / "runs", "minidisc", overrides)
-    return prepared, run_in_process(prepared)
+    return prepared, run_in_process(prepared), overrides
 
 
 def test_every_epochs_candidates_are_in_the_record(done):
-    prepared, _ = done
+    prepared, *_ = done
     record = read_record(LOCAL, prepared.run_folder / "stages" / "sandwich")
     assert [one.epoch for one in record.history] == [1, 2, 3, 4, 5]
     assert all(set(one.metrics) == {60, 30, 10} for one in record.history)
@@ -93,22 +93,21 @@ def test_every_epochs_candidates_are_in_the_record(done):
 
 
 def test_the_scan_has_the_runs_own_choice_at_its_own_value(done):
-    prepared, result = done
+    prepared, result, _ = done
     record = read_record(LOCAL, prepared.run_folder / "stages" / "sandwich")
     assert result.choice_by_lambda["0.2"] == result.assistants[0].scale_percent
     assert result.epoch_by_lambda["0.2"] == record.best_epoch
     assert set(result.epoch_by_lambda) == set(result.choice_by_lambda)
 
 
-def test_the_same_as_a_run_at_that_value(done, tmp_path):
+@pytest.mark.parametrize("lam", ["0.7", pytest.param("0.1", marks=pytest.mark.slow)])
+def test_the_same_as_a_run_at_that_value(done, lam):
     """What another lambda would choose is what it does choose."""
-    _, result = done
-    overrides = (*random_teacher(tmp_path / "teacher"), FIVE, "data.selection_fraction=0.3", "seed=1")
-    for lam in ("0.7", "0.1"):
-        own = prepared_run(tmp_path / "runs", "minidisc", (*overrides, f"schedule.selection.lam={lam}"))
-        found = run_in_process(own)
-        assert result.choice_by_lambda[lam] == found.assistants[0].scale_percent
-        assert result.epoch_by_lambda[lam] == read_record(LOCAL, own.run_folder / "stages" / "sandwich").best_epoch
+    prepared, result, overrides = done
+    own = prepared_run(prepared.storage.root, "minidisc", (*overrides, f"schedule.selection.lam={lam}"))
+    found = run_in_process(own)
+    assert result.choice_by_lambda[lam] == found.assistants[0].scale_percent
+    assert result.epoch_by_lambda[lam] == read_record(LOCAL, own.run_folder / "stages" / "sandwich").best_epoch
 
 
 def test_what_was_never_drawn_was_not_trained(tmp_path):

@@ -21,7 +21,7 @@ from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.early_end import scales_that_go_on
 from minidisc_ray.training.loop import TrainingError
 
-GRID = {"kind": "list", "values": [90, 80, 70, 60, 50, 40, 30, 20]}
+GRID = {"kind": "list", "values": [80, 60, 40, 20]}
 # Apart from the schedules of other tests: those train for one epoch, and a probe must be shorter than its trial.
 SWEEPS = {
     "all_in_full": {"kind": "maxidisc", "scales": GRID},
@@ -58,9 +58,9 @@ def test_a_quarter_of_the_trials_runs_in_full(result):
     by_status = {trial.status: [] for trial in result.trials}
     for trial in result.trials:
         by_status[trial.status].append(trial)
-    assert {status: len(trials) for status, trials in by_status.items()} == {"finished": 2, "ended early": 6}
+    assert {status: len(trials) for status, trials in by_status.items()} == {"finished": 1, "ended early": 3}
     for trial in by_status["ended early"]:
-        pattern = r"its probe's student had \d+\.\d; the best 2 went on, of equals the smaller scale"
+        pattern = r"its probe's student had \d+\.\d; the best 1 went on, of equals the smaller scale"
         assert re.fullmatch(pattern, trial.reason)
     assert all(trial.student_selection is None for trial in by_status["ended early"])
     assert all(trial.training_flops > 0 for trial in result.trials)
@@ -81,7 +81,7 @@ def test_what_goes_on_is_what_did_best_and_gives_what_it_gives_without_probes(re
     assert found.worst_kept_probe >= found.best_ended_probe
     measured = 1 - result.cost.training_flops / plain.cost.training_flops
     assert found.saved_share == pytest.approx(measured, abs=0.05)
-    assert 0.3 < found.saved_share < 0.7
+    assert 0.1 < found.saved_share < 0.7
 
 
 def test_the_closed_form_counts_what_really_ran(result):
@@ -92,7 +92,7 @@ def test_the_closed_form_counts_what_really_ran(result):
 
 def test_its_line_says_what_was_saved_and_risked(result):
     line = early_end_line(result)
-    assert line.startswith("6 of 8 trials ended with their probes: ")
+    assert line.startswith("3 of 4 trials ended with their probes: ")
     assert "one standard error is" in line
     assert "fewer FLOPs than with all in full" in line
     dearer = result.early_end.model_copy(update={"saved_share": -0.25, "standard_error": None})
@@ -158,7 +158,7 @@ def test_a_probe_that_failed_fails_its_trial_until_it_runs_again(result, storage
     write_failure(LOCAL, prepared.run_folder, probe.name, "its disk was full")
     without = finish_run(prepared, 0.0)
     failed = [trial for trial in without.trials if trial.status == "failed"]
-    assert [(trial.assistant_percent, trial.reason) for trial in failed] == [(90, "its disk was full")]
+    assert [(trial.assistant_percent, trial.reason) for trial in failed] == [(80, "its disk was full")]
     assert not is_finished(prepared)
     (titles, *_) = ([item.trial for item in items_of([prepared], which)] for which in ("all", "failed"))
     assert probe.name in titles

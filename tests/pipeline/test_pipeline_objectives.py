@@ -25,6 +25,12 @@ OBJECTIVES = {
 }
 
 
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    """One storage for every objective: the teacher is made once."""
+    return tmp_path_factory.mktemp("objectives")
+
+
 # By default one objective in every schedule, and every objective in the schedule with the most kinds of stages.
 @pytest.mark.parametrize(
     ("name", "schedule"),
@@ -34,12 +40,12 @@ OBJECTIVES = {
         for schedule in ("conventional", "assistant", "minidisc", "maxidisc")
     ],
 )
-def test_every_schedule_runs_with_it_and_saves_none_of_its_parts(tmp_path, name, schedule):
-    plain = prepared_run(tmp_path, schedule)
-    result = run(tmp_path, schedule, (OBJECTIVES[name],))
-    assert result.objective == prepared_run(tmp_path, schedule, (OBJECTIVES[name],)).config.objective.label
+def test_every_schedule_runs_with_it_and_saves_none_of_its_parts(storage, name, schedule):
+    plain = prepared_run(storage, schedule)
+    result = run(storage, schedule, (OBJECTIVES[name],))
+    assert result.objective == prepared_run(storage, schedule, (OBJECTIVES[name],)).config.objective.label
     assert result.name != plain.name
-    folder = tmp_path / result.name
+    folder = storage / result.name
     model = AutoModelForSequenceClassification.from_pretrained(folder / "student")
     saved = set(load_file(folder / "student" / "model.safetensors"))
     assert saved == set(model.state_dict()), "nothing but the student is in its file"

@@ -8,6 +8,7 @@ import yaml
 from pipeline_kit import numbers, prepared_run, stages_of
 from reports_builder import report_page
 from rich.console import Console
+from slow_kit import mostly_slow
 from storage_kit import LOCAL
 from tiny_models import gates_of
 from transformers import AutoModelForSequenceClassification
@@ -152,6 +153,8 @@ def test_the_closed_form_is_what_was_counted(prepared, name, result):
         assert found[0].training_flops == pytest.approx(stage.training_flops, rel=0.25 if chosen else 0.02), stage
 
 
+# By default with an assistant, with less of every layer, and with a sparse teacher.
+@pytest.mark.parametrize("name", mostly_slow(RUNS, ("narrow", "assistant", "sparse teacher, layers")))
 def test_plan_table_and_page_tell_the_student(prepared, name, result):
     console = Console(file=io.StringIO(), width=160)
     for part in plan_report(prepared).renderables():
@@ -303,8 +306,8 @@ def test_other_layers_are_another_run(tmp_path):
 
 
 @pytest.mark.parametrize("objective", ["kd", "pkd", "ckd"])
-def test_a_student_of_fewer_layers_learns_by_objectives_that_match_layers(tmp_path, objective):
-    overrides = (*LAYERS, "student.num_layers=2", f"objective.kind={objective}", "data.train_rows=64")
-    result = run_in_process(prepared_run(tmp_path, "conventional", overrides))
+def test_a_student_of_fewer_layers_learns_by_objectives_that_match_layers(storage, objective):
+    overrides = (*LAYERS, "student.num_layers=2", f"objective.kind={objective}")
+    result = run_in_process(prepared_run(storage, "conventional", overrides))
     assert len(result.student.heads) == 2
     assert result.cost.training_flops == pytest.approx(result.closed_form_training_flops, rel=0.02)

@@ -12,9 +12,11 @@ from safetensors.torch import load_file, save_file
 from storage_kit import LOCAL
 
 from minidisc_ray.configs import UserError
+from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.core.task import Task
+from minidisc_ray.data import EncodedRows
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.stages._teacher_check import _order_that_fits, lead_of
+from minidisc_ray.pipeline.stages._teacher_check import lead_of, refusal_of
 from minidisc_ray.run_files.records import read_record
 
 LEARNED = "finetune={num_epochs: 8, batch_size: 16, learning_rate: 3e-3, early_stop_epochs: null}"
@@ -87,6 +89,14 @@ class TestLead:
         assert lead.is_none == is_none
 
 
+@pytest.fixture(scope="module")
+def learned_run(tmp_path_factory):
+    """A run whose teacher knows the built-in task, and its result."""
+    more = ("data.train_rows=800", "data.selection_fraction=0.3", STRICT, LEARNED)
+    prepared = prepared_run(tmp_path_factory.mktemp("runs"), "conventional", more)
+    return prepared, run_in_process(prepared)
+
+
 class TestRuns:
     def test_it_stops_before_anything_else(self, tmp_path):
         prepared = prepared_run(tmp_path, "minidisc", (STRICT, "finetune.learning_rate=1e-9"))
@@ -110,10 +120,8 @@ class TestRuns:
         assert result.teacher_warning.startswith("the teacher has learned nothing: its accuracy on the 13 selection ")
         assert [attempt.name for attempt in stages_of(allowed)][:2] == ["teacher", "importance"]
 
-    def test_a_teacher_that_has_learned_goes_on_without_a_word(self, tmp_path):
-        more = ("data.train_rows=800", "data.selection_fraction=0.3", STRICT, LEARNED)
-        prepared = prepared_run(tmp_path, "conventional", more)
-        result = run_in_process(prepared)
+    def test_a_teacher_that_has_learned_goes_on_without_a_word(self, learned_run):
+        prepared, result = learned_run
         assert result.teacher_warning is None
         assert read_record(LOCAL, prepared.teacher_folder).warning is None
 
@@ -132,19 +140,11 @@ class TestRuns:
         assert result.teacher_warning in caplog.text
 
 
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
-    """A classifier that knows the built-in task."""
-    prepared = prepared_run(tmp_path_factory.mktemp("runs"), "conventional", ("data.train_rows=800", LEARNED))
-    run_in_process(prepared)
-    return prepared.teacher_folder / "model"
-
-
 class TestHeadsInAnotherOrder:
     @pytest.fixture
-    def learned(self, classifier, tmp_path):
-        """A copy of it to change."""
-        return shutil.copytree(classifier, tmp_path / "model")
+    def learned(self, learned_run, tmp_path):
+        """A copy of a classifier that knows the built-in task, to change."""
+        return shutil.copytree(learned_run[0].teacher_folder / "model", tmp_path / "model")
 
     def test_the_order_that_fits_is_named(self, tmp_path, learned):
         weights = load_file(learned / "model.safetensors")
@@ -174,14 +174,16 @@ class TestHeadsInAnotherOrder:
         task = Task("four", ("text",), "label", ("a", "b", "c", "d"), ("accuracy",))
         prepared = SimpleNamespace(
             task=task,
+            config=SimpleNamespace(teacher=PretrainedTeacherConfig(path="here")),
             teacher_is_fine_tuned=True,
-            selection=SimpleNamespace(labels=torch.from_numpy(labels), __len__=lambda: 400),
+            selection=EncodedRows(torch.zeros(400), torch.arange(401), None, torch.from_numpy(labels), 0),
             splits=SimpleNamespace(train=SimpleNamespace(labels=labels)),
         )
         assert lead_of(task, logits, labels, labels).is_sure
-        assert _order_that_fits(prepared, logits).startswith("its head fits with its outputs in the order b, a, c, d (")
-        assert _order_that_fits(prepared, np.eye(4)[given]) is None, "the order as it is"
-        assert _order_that_fits(prepared, np.eye(4)[generator.integers(4, size=400)]) is None, "luck"
+        assert "its head fits with its outputs in the order b, a, c, d (" in refusal_of(prepared, logits)
+        assert refusal_of(prepared, np.eye(4)[given]) is None, "the order as it is"
+        by_luck = refusal_of(prepared, np.eye(4)[generator.integers(4, size=400)])
+        assert by_luck is None or "in the order" not in by_luck
 
     def test_no_order_fits_a_head_of_another_task(self, tmp_path, learned):
         weights = load_file(learned / "model.safetensors")

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from pipeline_kit import SCHEDULES, numbers, prepared_run, random_teacher, run, stages_of
 from safetensors.torch import load_file
+from slow_kit import mostly_slow
 from storage_kit import LOCAL
 
 from minidisc_ray.configs import UserError
@@ -69,9 +70,7 @@ def test_a_variant_is_whole_and_runs_once(results, storage, teacher, name):
     assert len(stages_of(prepared)) == before
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in ONE_OF_A_KIND else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
-)
+@pytest.mark.parametrize("name", mostly_slow(VARIANTS, ONE_OF_A_KIND))
 def test_a_variant_gives_the_same_numbers_after_an_interruption(results, storage, teacher, tmp_path, name):
     """Its last stage is lost, as if it had been stopped there."""
     prepared = prepared_run(storage, name, teacher)

@@ -1,3 +1,4 @@
+import json
 import os
 import secrets
 import shutil
@@ -10,6 +11,7 @@ import urllib.error
 import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray_kit import (
@@ -18,9 +20,9 @@ from ray_kit import (
     numbers,
     prepared_run,
     processes_below,
-    wait_until,
     write_recipe,
 )
+from wait_kit import wait_until
 
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.run_files.result import load_result
@@ -94,40 +96,32 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def ray_job(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*RAY_COMMAND, "job", *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
-
-
-def status_of(address: str, path: str, token: str | None) -> int:
-    """What the dashboard answers; 0 where it does not yet."""
+def request(
+    address: str, path: str, token: str | None, submitted: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any] | list[Any]]:
+    """What the dashboard answers, with its status; 0 and nothing where it does not yet."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    data = None if submitted is None else json.dumps(submitted).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(f"{address}{path}", headers=headers), timeout=30) as answer:
-            return answer.status
+        with urllib.request.urlopen(urllib.request.Request(f"{address}{path}", data, headers), timeout=30) as answer:
+            return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         error.close()
-        return error.code
+        return error.code, {}
     except OSError:
-        return 0
+        return 0, {}
 
 
 def check_strangers_are_refused(environment: dict[str, str]) -> None:
-    """Nobody without the token, or with another one, is let in, and the command says why."""
+    """Without the token, or with another one, everything is refused, a job too."""
     address, token = environment["RAY_API_SERVER_ADDRESS"], environment["RAY_AUTH_TOKEN"]
-    wait_until(lambda: status_of(address, "/api/jobs/", token) == 200, 60, "the jobs' own answer", every=0.3)
+    wait_until(lambda: request(address, "/api/jobs/", token)[0] == 200, 60, "the jobs' own answer", every=0.3)
     for path in ("/api/jobs/", "/api/cluster_status", "/nodes?view=summary"):
-        assert status_of(address, path, None) == 401
-        assert status_of(address, path, secrets.token_hex(32)) in (401, 403)
-    stranger = {name: value for name, value in environment.items() if not name.startswith("RAY_AUTH")}
-    with tempfile.TemporaryDirectory() as home:  # where no token of an earlier Ray lies
-        refused = ray_job(stranger | {"HOME": home}, "submit", "--submission-id", "stranger", "--", "true")
-    assert refused.returncode != 0
-    assert "Unauthorized: Missing authentication token" in refused.stdout + refused.stderr
-    known = urllib.request.Request(f"{address}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
-    with urllib.request.urlopen(known, timeout=30) as answer:
-        assert b"stranger" not in answer.read()
+        assert request(address, path, None)[0] == 401
+        assert request(address, path, secrets.token_hex(32))[0] in (401, 403)
+    job = {"entrypoint": "true", "submission_id": "stranger"}
+    assert request(address, "/api/jobs/", None, job)[0] == 401
+    assert request(address, "/api/jobs/", token) == (200, [])
 
 
 def test_a_submitted_job_leaves_its_result_and_its_logs(tmp_path, head):
@@ -137,7 +131,8 @@ def test_a_submitted_job_leaves_its_result_and_its_logs(tmp_path, head):
     write_recipe(here / "recipe.yaml", tmp_path / "storage", "minidisc")
     check_strangers_are_refused(head)
     options = ["--submission-id", "tiny", "--working-dir", str(here)]
-    submitted = ray_job(head, "submit", *options, "--", "python", "jobs/conventional.py", "recipe.yaml")
+    command = [*RAY_COMMAND, "job", "submit", *options, "--", "python", "jobs/conventional.py", "recipe.yaml"]
+    submitted = subprocess.run(command, env=head, capture_output=True, text=True, timeout=240)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
 
     prepared = prepared_run(tmp_path / "storage", "conventional")
@@ -146,7 +141,9 @@ def test_a_submitted_job_leaves_its_result_and_its_logs(tmp_path, head):
     reference = run_in_process(prepared_run(tmp_path / "here", "conventional"))
     assert numbers(result) == numbers(reference)
     assert (prepared.run_folder / "report.html").is_file()
-    logs = ray_job(head, "logs", "tiny").stdout
-    assert f"{prepared.name}: conventional, in {prepared.run_folder}" in logs
-    assert "student at 10%: accuracy" in logs
-    assert "main  3/3 student" in logs
+    status, kept = request(head["RAY_API_SERVER_ADDRESS"], "/api/jobs/tiny/logs", head["RAY_AUTH_TOKEN"])
+    assert status == 200
+    for logs in (submitted.stdout, kept["logs"]):
+        assert f"{prepared.name}: conventional, in {prepared.run_folder}" in logs
+        assert "student at 10%: accuracy" in logs
+        assert "main  3/3 student" in logs

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 from ray.tune.experiment import Trial as TuneTrial
-from ray_kit import RAY, SCHEDULES, TRIAL_TITLES, attempts_of, numbers, prepared_run, processes_below, wait_until
+from ray_kit import RAY, SCHEDULES, TRIAL_TITLES, attempts_of, numbers, prepared_run, processes_below
+from wait_kit import wait_until
 
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.run_directory import open_run

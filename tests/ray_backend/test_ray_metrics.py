@@ -9,8 +9,9 @@ from urllib.request import urlopen
 
 import pytest
 import ray
-from ray_kit import RAY_WARNINGS, wait_until
+from ray_kit import RAY_WARNINGS
 from storage_kit import LOCAL
+from wait_kit import wait_until
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.ray_backend import metrics

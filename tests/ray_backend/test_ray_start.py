@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import ray
-from ray_kit import clean_environment, write_recipe
+from ray_kit import call, clean_environment, write_recipe
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.ray_backend import cluster as room
@@ -86,11 +86,37 @@ def test_one_ray_for_all_runs_of_a_command(starts):
     assert addresses == ["local"]
 
 
+def test_a_dashboards_address_is_refused_in_one_sentence(starts, capsys, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "storage", "minidisc")
+    code, _, errors = call(capsys, "run", recipe, "--address", "http://127.0.0.1:8265")
+    assert code == 2
+    (sentence,) = errors.splitlines()
+    assert sentence.startswith("minidisc: compute.address: http://127.0.0.1:8265 is a dashboard's; give the cluster's")
+    assert not starts[1], "no Ray was asked for"
+    assert not (tmp_path / "storage").exists()
+
+
+NOWHERE = "teacher={kind: pretrained, path: nowhere/at-all}"
+
+
+def test_a_mistake_is_one_sentence_beside_a_ray_that_starts(starts, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    starts[0].append(None)
+    recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "storage", "conventional")
+    code, _, errors = call(capsys, "run", recipe, "--set", NOWHERE)
+    assert code == 2
+    (sentence,) = errors.splitlines()
+    assert sentence.startswith("minidisc: teacher.path: ")
+    assert starts[2] == [1], "the Ray that had started ends"
+    assert not (tmp_path / "storage").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(120)
 def test_a_mistake_that_is_found_while_ray_starts_is_one_sentence(tmp_path):
     recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "storage", "conventional")
-    arguments = ["run", str(recipe), "--set", "teacher={kind: pretrained, path: nowhere/at-all}"]
+    arguments = ["run", str(recipe), "--set", NOWHERE]
     done = subprocess.run(
         [sys.executable, "-c", "from minidisc_ray.cli import main; main()", *arguments],
         env=clean_environment(HF_HUB_OFFLINE="1"),

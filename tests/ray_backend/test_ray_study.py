@@ -6,17 +6,22 @@ import json
 
 import pytest
 from ray_kit import RAY, call
+from slow_kit import mostly_slow
 from study_kit import raw_study, write_study
 
 from minidisc_ray.api.studies import prepare_study, report_study
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.ray_backend.run import run_many
+from minidisc_ray.run_files.failures import write_failure
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 
 
-def test_a_study_runs_shows_its_failures_and_tries_them_again(capsys, tmp_path):
+@pytest.mark.parametrize("failed_before", mostly_slow((True, False), (True,)))
+def test_a_study_runs_shows_its_failures_and_tries_them_again(capsys, tmp_path, failed_before):
+    """What failed in an earlier call, or fails in this one: how a trial fails on Ray, the tests of a sweep look at."""
     methods = {name: raw_study()["methods"][name] for name in ("LTSD", "TA")}
     file = write_study(tmp_path, raw_study(scales=[10], seeds=[0], methods=methods))
     storage = tmp_path / "runs"
@@ -27,9 +32,15 @@ def test_a_study_runs_shows_its_failures_and_tries_them_again(capsys, tmp_path):
     assert not storage.exists()
 
     study = prepare_study(file, ["recipe.compute.max_failures=0"], storage=str(storage))
-    bad = next(run for run in study.runs if run.config.schedule.kind == "assistant")
+    (bad,) = (run for run in study.runs if run.config.schedule.kind == "assistant")
     obstacle = open_run(bad) / "stages"
-    obstacle.write_text("a file where a folder belongs")
+    if failed_before:
+        for run in study.runs:
+            if run is not bad:
+                run_in_process(run)
+        write_failure(bad.run_folder, "main", "there was a file where a folder belongs")
+    else:
+        obstacle.write_text("a file where a folder belongs")
     code, out, err = call(capsys, *once)
     assert code == 1
     assert f"minidisc: {bad.name} failed: " in err
@@ -37,17 +48,19 @@ def test_a_study_runs_shows_its_failures_and_tries_them_again(capsys, tmp_path):
     assert "failed (a)" in next(line for line in out.splitlines() if line.startswith("TA10%"))
     assert f": {bad.name}." in " ".join(out.split()), "the note of (a) names the run"
     assert "1 of 2 runs are finished, 1 failed" in " ".join(out.split())
-    assert call(capsys, *once)[0] == 1, "what failed stays failed"
+    if failed_before:
+        assert not (storage / "study-small" / "ray").exists(), "what failed stays failed"
+    else:
+        assert call(capsys, *once)[0] == 1, "what failed stays failed"
+        obstacle.unlink()
 
-    obstacle.unlink()
     code, out, _ = call(capsys, *once, "--retry-failed", "--format", "json")
     assert code == 0
     assert {found["what"] for found in json.loads(out)["findings"]["differences"]} == {"TA"}
-    code, out, _ = call(capsys, *once, "--format", "csv")
-    assert code == 0
-    assert {row["method"] for row in csv.DictReader(io.StringIO(out))} >= {"LTSD", "TA"}
 
     folder = storage / "study-small"
+    rows = csv.DictReader(io.StringIO((folder / "table.csv").read_text(encoding="utf-8")))
+    assert {row["method"] for row in rows} >= {"LTSD", "TA"}
     assert {path.name for path in folder.iterdir()} >= {"study.yaml", "table.md", "table.csv", "report.html", "figures"}
     assert list((folder / "figures").glob("*.svg"))
     page = (folder / "report.html").read_text(encoding="utf-8")

@@ -1,23 +1,79 @@
 import json
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
 from armed_pickle import arm_all
-from ray_kit import RAY, SCHEDULES, attempts_of, prepared_run, run_on_ray
+from ray_kit import RAY, SCHEDULES, attempts_of, numbers, prepared_run, run_on_ray
 
+from minidisc_ray.accounting.attempts import Attempt
+from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.run_directory import open_run
+from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
 from minidisc_ray.run_files.progress import read_progress
+from minidisc_ray.run_files.result import RunResult
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 
 NAMES = ["scale-80", "scale-60", "scale-30"]
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep of which one trial failed at first, and the same again once it could run.
+
+    Attributes:
+        prepared: the run.
+        closed: each trial of the first call, with why it failed.
+        at_first: that call's result.
+        progress: what it left, (trial, status) each.
+        attempts: of stages, in that call.
+        armed: Tune's pickles, each of which would leave ``marker`` if it was loaded.
+        marker: what none of them left.
+        result: the second call's.
+    """
+
+    prepared: PreparedRun
+    closed: dict[str, Failure | None]
+    at_first: RunResult
+    progress: set[tuple[str, str]]
+    attempts: list[Attempt]
+    armed: set[str]
+    marker: Path
+    result: RunResult
+
+
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory, local_ray):
-    prepared = prepared_run(tmp_path_factory.mktemp("sweep"), "maxidisc")
-    return prepared, run_on_ray(prepared)
+def sweep(tmp_path_factory, local_ray):
+    closed: dict[str, Failure | None] = {}
+    close_item = ItemQueue.close
+
+    def close(queue: ItemQueue, title: str, failure: Failure | None) -> list[Item]:
+        closed[title] = failure
+        return close_item(queue, title, failure)
+
+    prepared = prepared_run(tmp_path_factory.mktemp("sweep"), "maxidisc", "compute.max_failures=0")
+    obstacle = open_run(prepared) / "trials" / "scale-60" / "stages"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("a file where a folder belongs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ItemQueue, "close", close)
+        at_first = run_on_ray(prepared)
+    progress = {(p.trial, p.status) for p in read_progress(prepared.run_folder)}
+    attempts = attempts_of(prepared, "stage")
+
+    obstacle.unlink()
+    # Tune writes pickles for itself, to restore an experiment: whatever became of them, none is loaded.
+    marker = prepared.storage / "it ran"
+    armed = {path.name for path in arm_all(prepared.run_folder / "ray" / "tune-001", marker)}
+    return Sweep(prepared, closed, at_first, progress, attempts, armed, marker, run_on_ray(prepared))
+
+
+@pytest.fixture
+def swept(sweep):
+    return sweep.prepared, sweep.result
 
 
 def test_every_scale_is_a_trial_and_the_best_student_is_kept(swept):
@@ -39,9 +95,10 @@ def test_every_scale_is_a_trial_and_the_best_student_is_kept(swept):
     assert kept.read_bytes() == source.read_bytes()
 
 
-def test_trials_end_early_with_their_probes(tmp_path, local_ray):
+@pytest.mark.slow
+def test_trials_end_early_with_their_probes(swept):
     SCHEDULES["ended_early"] = {"kind": "maxidisc", "scales": [80, 60, 40, 30], "early_end": "asha"}
-    prepared = prepared_run(tmp_path, "ended_early", "distil.num_epochs=2")
+    prepared = prepared_run(swept[0].storage, "ended_early", "distil.num_epochs=2")  # with the teacher that is there
     result = run_on_ray(prepared)
     assert sorted(trial.status for trial in result.trials) == ["ended early"] * 3 + ["finished"]
     (kept,) = [trial for trial in result.trials if trial.status == "finished"]
@@ -59,7 +116,7 @@ def test_trials_share_the_teacher_and_importance_and_run_beside_each_other(swept
     stages = attempts_of(prepared, "stage")
     shared = [(a.name, a.trial) for a in stages if a.name in ("teacher", "importance")]
     assert shared == [("teacher", "shared"), ("importance", "shared")]
-    own = sorted((a.trial, a.name) for a in stages if a.trial != "shared")
+    own = sorted((a.trial, a.name) for a in stages if a.trial != "shared" and a.status == "finished")
     assert own == sorted((name, stage) for name in NAMES for stage in ("assistant", "student"))
     holds = {a.trial: a for a in attempts_of(prepared, "hold")}
     assert set(holds) == {"shared", *NAMES}
@@ -93,63 +150,34 @@ def test_a_finished_sweep_returns_at_once(swept):
     before = (prepared.run_folder / "ledger.jsonl").read_bytes()
     assert run_on_ray(prepared) == result
     assert (prepared.run_folder / "ledger.jsonl").read_bytes() == before
-    assert not (prepared.run_folder / "ray" / "tune-002").exists()
+    assert not (prepared.run_folder / "ray" / "tune-003").exists()
 
 
-def test_one_failed_trial_ends_no_other_and_runs_alone_when_it_can(swept, tmp_path, monkeypatch):
-    closed: dict[str, Failure | None] = {}
-
-    def close(queue: ItemQueue, title: str, failure: Failure | None) -> list[Item]:
-        closed[title] = failure
-        return close_item(queue, title, failure)
-
-    close_item = ItemQueue.close
-    monkeypatch.setattr(ItemQueue, "close", close)
-    storage = swept[0].storage  # its teacher and importance serve here too
-    prepared = prepared_run(storage, "maxidisc", "compute.max_failures=0", "name=obstructed")
-    obstacle = open_run(prepared) / "trials" / "scale-60" / "stages"
-    obstacle.parent.mkdir(parents=True)
-    obstacle.write_text("a file where a folder belongs")
-
-    result = run_on_ray(prepared)
-    trials = {trial.name: trial for trial in result.trials}
-    assert {name: trial.status for name, trial in trials.items()} == {
-        "scale-80": "finished",
-        "scale-60": "failed",
-        "scale-30": "finished",
-    }
+def test_one_failed_trial_ends_no_other(sweep):
+    trials = {trial.name: trial for trial in sweep.at_first.trials}
+    statuses = {"scale-80": "finished", "scale-60": "failed", "scale-30": "finished"}
+    assert {name: trial.status for name, trial in trials.items()} == statuses
     assert "scale-60" in trials["scale-60"].reason
     assert "\n" not in trials["scale-60"].reason
     # The driver may write the result as soon as the last item is closed.
-    (failure,) = [failure for failure in closed.values() if failure is not None]
+    (failure,) = [failure for failure in sweep.closed.values() if failure is not None]
     assert failure.sentence == trials["scale-60"].reason
     assert trials["scale-60"].student_selection is None
-    assert {(p.trial, p.status) for p in read_progress(prepared.run_folder)} == {
-        ("scale-80", "finished"),
-        ("scale-60", "failed"),
-        ("scale-30", "finished"),
-    }
-    before = attempts_of(prepared, "stage")
-    assert {(a.trial, a.name, a.status) for a in before if a.status != "finished"} == {
-        ("scale-60", "assistant", "failed")
-    }
+    assert sweep.progress == {*statuses.items(), ("shared", "finished")}
+    failed = {(a.trial, a.name, a.status) for a in sweep.attempts if a.status != "finished"}
+    assert failed == {("scale-60", "assistant", "failed")}
 
-    obstacle.unlink()
-    # Tune writes pickles for itself, to restore an experiment: whatever became of them, none is loaded.
-    pickles = {path.name for path in arm_all(prepared.run_folder / "ray" / "tune-001", tmp_path / "it ran")}
-    assert "tuner.pkl" in pickles
-    again = run_on_ray(prepared)
-    assert not (tmp_path / "it ran").exists()
-    new = attempts_of(prepared, "stage")[len(before) :]
+
+def test_a_failed_trial_runs_alone_when_it_can_and_no_pickle_is_loaded(sweep, tmp_path):
+    assert "tuner.pkl" in sweep.armed
+    assert not sweep.marker.exists()
+    new = attempts_of(sweep.prepared, "stage")[len(sweep.attempts) :]
     assert [(a.trial, a.name, a.status) for a in new] == [
         ("scale-60", "assistant", "finished"),
         ("scale-60", "student", "finished"),
     ]
-    whole = swept[1]
-    assert [trial.status for trial in again.trials] == ["finished"] * 3
-    assert again.trials[1].reason is None
-    assert again.student == whole.student
-    assert [t.student_validation for t in again.trials] == [t.student_validation for t in whole.trials]
+    assert sweep.result.trials[1].reason is None
+    assert numbers(sweep.result) == numbers(run_in_process(prepared_run(tmp_path, "maxidisc")))
 
 
 @pytest.mark.slow

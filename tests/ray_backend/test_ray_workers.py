@@ -14,9 +14,10 @@ from ray_kit import (
     processes_below,
     run_on_ray,
     student_weights,
-    wait_until,
 )
 from safetensors.torch import load_file
+from slow_kit import mostly_slow
+from wait_kit import wait_until
 
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.pipeline.in_process import run_in_process
@@ -37,15 +38,16 @@ def weights_apart(first, second):
     return {name: float((one[name] - two[name]).abs().max()) for name in one if one[name].numel()}
 
 
-def test_two_workers_equal_one_worker(tmp_path):
+@pytest.mark.parametrize("kind", mostly_slow(("conventional", "minidisc"), ("conventional",)))
+def test_two_workers_equal_one_worker(tmp_path, kind):
     # Predictions alone: of hidden states a rounding to float16 would make more of the last digits that differ.
     off = ("finetune.dropout=0.0", "distil.dropout=0.0", "objective.kind=kd")
-    one = prepared_run(tmp_path / "one", "minidisc", *off)
-    two = prepared_run(tmp_path / "two", "minidisc", *off, "compute.num_workers=2")
+    one = prepared_run(tmp_path / "one", kind, *off)
+    two = prepared_run(tmp_path / "two", kind, *off, "compute.num_workers=2")
     reference, result = run_in_process(one), run_on_ray(two)
     assert result.threads == 2
     assert {attempt.devices for attempt in attempts_of(two, "stage")} == {2.0}
-    assert result.assistants[0].scale_percent == reference.assistants[0].scale_percent
+    assert [a.scale_percent for a in result.assistants] == [a.scale_percent for a in reference.assistants]
     assert (result.student.heads, result.student.neurons) == (reference.student.heads, reference.student.neurons)
     for found, wanted in ((result.teacher, reference.teacher), (result.student, reference.student)):
         assert found.validation_metrics == pytest.approx(wanted.validation_metrics, abs=1e-6)

@@ -1,6 +1,7 @@
 """The summary of several methods: scores with intervals, prices, and the sentence that follows from them."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ from rich.console import Console
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.configs.study.study import Cell
-from minidisc_ray.evaluation.intervals import DEFAULT_RESAMPLING, Estimate
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.reports.comparison.summary import _verdict, summarise, summary_table
+from minidisc_ray.reports.comparison.summary import summarise, summary_table
 from minidisc_ray.reports.words import ratio_text
+from minidisc_ray.run_files.predictions import predictions_path, read_predictions, write_predictions
 from minidisc_ray.study.answers import FinishedRun
 
 
@@ -60,12 +61,24 @@ def test_the_sentence_says_of_each_other_method_who_is_better_and_at_what_price(
 
 
 @pytest.mark.parametrize(
-    ("point", "spread", "verdict"),
-    [(0.05, 0.01, "beats"), (-0.05, 0.01, "loses to"), (0.005, 0.01, "draws with"), (0.0, 0.0, "draws with")],
+    ("ours", "theirs", "verdict"),
+    [(60, 30, "beats"), (30, 60, "loses to"), (33, 32, "draws with"), (40, 40, "draws with")],
 )
-def test_a_difference_counts_where_its_interval_leaves_out_zero(point, spread, verdict):
-    replicates = np.random.default_rng(0).normal(point, spread, 2000)
-    assert _verdict(Estimate(point, replicates, 1, 100, 1, DEFAULT_RESAMPLING, ()).interval()) == verdict
+def test_a_difference_counts_where_its_interval_leaves_out_zero(runs, tmp_path, ours, theirs, verdict):
+    """By the rows, of 64, that the students answer right: in another order each, so that rows differ."""
+    shutil.copytree(runs[0].prepared.storage, tmp_path / "runs")
+    copies = []
+    for run, right in zip(runs, (theirs, theirs, ours), strict=True):
+        prepared = replace(
+            run.prepared, config=run.prepared.config.model_copy(update={"storage": str(tmp_path / "runs")})
+        )
+        copies.append(replace(run, prepared=prepared))
+        labels = prepared.splits.validation["validation"].labels
+        is_right = np.arange(64) < right if right == theirs else np.arange(64) >= 64 - right
+        path = predictions_path(prepared.run_folder, "main", "student")
+        logits = np.eye(2, dtype=np.float32)[np.where(is_right, labels, 1 - labels)]
+        write_predictions(path, read_predictions(path) | {"validation/validation": logits})
+    assert summarise(copies).verdicts == (verdict, verdict)
 
 
 def test_without_the_answers_it_says_what_is_missing(runs, tmp_path):

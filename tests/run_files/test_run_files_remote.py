@@ -5,6 +5,7 @@ import shutil
 import pytest
 from bucket_kit import another_node, names, no_such
 from pipeline_kit import numbers, prepared_run
+from slow_kit import mostly_slow
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.lease import leased
@@ -21,6 +22,8 @@ class Interrupted(Exception):  # noqa: N818 - stands for whatever ends a process
     pass
 
 
+# What a store is asked for, the tests of files ask of each kind.
+@pytest.mark.parametrize("store", mostly_slow(("s3", "gs"), ("gs",)), indirect=True)
 def test_a_run_in_a_bucket_goes_on_from_another_node_to_the_same_numbers(bucket, tmp_path, monkeypatch):
     local = run_in_process(prepared_run(tmp_path / "local", "minidisc"))
     prepared = prepared_run(bucket, "minidisc")

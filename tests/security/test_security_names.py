@@ -11,7 +11,6 @@ from minidisc_ray.api.studies import prepare_study
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.configs.identity import run_name
 from minidisc_ray.configs.study.study import load_study, resolve_study
-from minidisc_ray.inference.profile import _teacher_folder
 from minidisc_ray.models.weight_files import shards
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.preparation.prepare import prepare
@@ -114,12 +113,6 @@ def test_cleaning_follows_no_link_out_of_the_storage(tmp_path):
     assert (outside / "a40" / ".x.tmp1").is_dir()
     assert (outside / "teacher-0").is_dir()
     assert freed.paths == ()
-
-
-def test_a_runs_list_of_shared_folders_leads_nowhere_else(tmp_path):
-    (tmp_path / "shared.json").write_text(json.dumps(["teacher-../../../elsewhere", "teacher-/etc"]))
-    with pytest.raises(UserError, match="does not say which teacher"):
-        _teacher_folder(tmp_path)
 
 
 @pytest.mark.parametrize(

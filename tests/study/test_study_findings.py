@@ -34,7 +34,8 @@ METHODS = {
 def runs(tmp_path_factory) -> list[FinishedRun]:
     folder = tmp_path_factory.mktemp("findings")
     (teacher,) = random_teacher(folder / "teacher")
-    study = study_of(folder, methods=METHODS, scales=[10], teachers=None)
+    tasks = {"builtin": {"data": {"train_rows": 64, "validation_rows": 64}}}
+    study = study_of(folder, methods=METHODS, scales=[10], teachers=None, tasks=tasks)
     found = []
     for cell in cells_of(study, folder / "runs"):
         prepared = prepare(resolve(cell.config.model_dump(mode="json"), [teacher]))

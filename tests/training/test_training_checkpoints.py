@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import shutil
 
 import pytest
 import torch
@@ -15,13 +16,22 @@ from minidisc_ray.training.loop import build_optimizer
 from minidisc_ray.training.state import EpochRecord, TrainingState, save_checkpoint
 
 
+@pytest.fixture(scope="module")
+def whole_and_stopped(tmp_path_factory):
+    """A stage that ran through, and the folder of one that was stopped after its first epoch, to copy."""
+    folder, config = tmp_path_factory.mktemp("stages"), training(dropout=0.1)
+    whole, learner, _ = run(config, folder / "whole")
+    with pytest.raises(Stop):
+        run(config, folder / "stopped", observe={"after_epoch": raise_at(1)})
+    return whole, weights_of(learner.elastic.shared), folder / "stopped"
+
+
 @pytest.mark.parametrize("damage", ["state", "model", "optimizer", "missing", "best"])
-def test_a_damaged_checkpoint_starts_over_where_there_is_no_other(tmp_path, damage, caplog):
+def test_a_damaged_checkpoint_starts_over_where_there_is_no_other(tmp_path, whole_and_stopped, damage, caplog):
     """Weights of the best epoch that are damaged are those of the newest checkpoint, where its epoch is the best."""
     config = training(dropout=0.1)
-    whole, learner, _ = run(config, tmp_path / "whole")
-    with pytest.raises(Stop):
-        run(config, tmp_path / "stopped", observe={"after_epoch": raise_at(1)})
+    whole, weights, stopped = whole_and_stopped
+    shutil.copytree(stopped, tmp_path / "stopped")
     newest = tmp_path / "stopped" / "newest"
     match damage:
         case "state":
@@ -38,7 +48,7 @@ def test_a_damaged_checkpoint_starts_over_where_there_is_no_other(tmp_path, dama
     assert len(caplog.messages) == 1
     assert ("made again from newest" if damage == "best" else "going on from the start") in caplog.text
     assert again.history == whole.history
-    assert same_weights(weights_of(other.elastic.shared), weights_of(learner.elastic.shared))
+    assert same_weights(weights_of(other.elastic.shared), weights)
 
 
 GOODNESS = {1: 0.1, 2: 0.9, 3: 0.5, 4: 0.4, 5: 0.3}

@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import signal
-import time
 
 import pytest
 import torch
@@ -157,11 +156,13 @@ def ups_and_downs(scores):
     return scores[25]["accuracy"] - scores[100]["accuracy"]
 
 
-def train_here(folder, steps):
+def train_here(folder, wanted, is_there):
     torch.set_num_threads(1)
+    steps = itertools.count(1)
 
     def count(step):
-        steps.value += 1
+        if next(steps) == wanted:
+            is_there.set()
 
     run(CONFIG, folder, observe={"after_step": count}, selection_score=ups_and_downs)
 
@@ -171,14 +172,12 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_numbers(tmp_path
     moments = random.Random(7)
     fork = multiprocessing.get_context("fork")
     for _ in range(4):
-        steps = fork.Value("i", 0)
-        process = fork.Process(target=train_here, args=(tmp_path / "killed", steps))
+        is_there = fork.Event()
+        process = fork.Process(target=train_here, args=(tmp_path / "killed", moments.randint(2, 3), is_there))
         process.start()
-        wanted = moments.randint(2, 3)
-        while steps.value < wanted and process.exitcode is None:
-            time.sleep(0.001)
+        assert is_there.wait(60)
         # Anywhere in the step that follows, or in its checkpoint.
-        time.sleep(moments.uniform(0.0, 0.03))
+        process.join(moments.uniform(0.0, 0.03))
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from slow_kit import mostly_slow
 from storage_kit import LOCAL
 from tiny_models import FAMILY_NAMES, max_difference, pad_id, random_rows, tiny_model
 from training_kit import (
@@ -320,7 +321,8 @@ def test_the_recorded_loss_is_the_mean_over_steps(tmp_path):
         assert value == pytest.approx(sum(step[name] for step in recorder.steps) / len(recorder.steps), rel=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+# By default one of each kind of head: BERT's, and DistilBERT's of two layers.
+@pytest.mark.parametrize("family", mostly_slow(FAMILY_NAMES, ("bert", "distilbert")))
 def test_finetuning_learns_labels(tmp_path, family):
     task = Task("tiny", ("text",), "label", ("no", "yes", "maybe"), ("accuracy",))
     model, rows = tiny_model(family, task, layers=2), random_rows(96, task, seed=3)

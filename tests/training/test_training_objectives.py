@@ -7,6 +7,7 @@ import pytest
 import torch
 from objective_kit import BATCH_WIDE, OBJECTIVES
 from safetensors.torch import load_file
+from slow_kit import mostly_slow
 from storage_kit import LOCAL
 from tiny_models import max_difference, random_rows
 from training_kit import (
@@ -33,16 +34,15 @@ ONE_OF_A_KIND = {
     *({config.kind: name for name, config in reversed(OBJECTIVES.items()) if config.kind != "distiller"}.values()),
     "distiller-mi-mlp",
 }
-EVERY_OBJECTIVE = pytest.mark.parametrize(
-    "name", [name if name in ONE_OF_A_KIND else pytest.param(name, marks=pytest.mark.slow) for name in OBJECTIVES]
-)
+# What a resumed stage has to bring back: no parts, parts, phases, both, and parts that see a whole batch.
+RESUMED = {"kd", "hs-single", "tinybert", "sequence", "distiller-mi-mlp"}
 
 
 def trained_of(learner):
     return {name: parameter.detach().clone() for name, parameter in learner.trained().items()}
 
 
-@EVERY_OBJECTIVE
+@pytest.mark.parametrize("name", mostly_slow(OBJECTIVES, RESUMED))
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, name):
     config, objective = training(num_epochs=2, dropout=0.1), OBJECTIVES[name]
     whole, learner, _ = run(config, tmp_path / "whole", objective_config=objective)
@@ -115,7 +115,7 @@ def test_losses_of_phases_are_means_over_their_own_steps(tmp_path):
         assert value == pytest.approx(sum(reported) / 2, rel=1e-6)
 
 
-@EVERY_OBJECTIVE
+@pytest.mark.parametrize("name", mostly_slow(OBJECTIVES, ONE_OF_A_KIND))
 def test_two_workers_equal_one(tmp_path, of_two_workers, name):
     """Sums of floats run in another order, and Adam divides tiny gradients by tiny ones: 1e-4 relative in losses, a
     hundredth of a step's size in weights. MI-alpha's negatives are the rows that a worker has: two see others."""

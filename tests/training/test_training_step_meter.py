@@ -1,5 +1,6 @@
 """What a step takes, measured on steps whose time and memory are known."""
 
+import functools
 import sys
 import time
 
@@ -43,28 +44,48 @@ def test_batches_pass_unchanged():
     assert [id(batch) for batch in StepMeter(CPU).watch(given)] == [id(batch) for batch in given]
 
 
-def test_the_median_of_the_steps_after_the_warm_up():
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(step_meter.time, "perf_counter", clock)
+    return clock
+
+
+def test_the_median_of_the_steps_after_the_warm_up(clock):
     seconds = [0.3] * WARM_UP_STEPS + [0.01, 0.02, 0.02, 0.02, 0.3]
-    meter = measured([lambda length=length: time.sleep(length) for length in seconds])
-    assert 0.02 <= meter.seconds < 0.07, "the mean would be 0.074"
+    meter = measured([functools.partial(clock.pass_seconds, length) for length in seconds])
+    assert meter.seconds == pytest.approx(0.02), "the mean would be 0.074"
 
 
-def test_what_happens_between_epochs_is_no_step():
+def test_what_happens_between_epochs_is_no_step(clock):
     meter = StepMeter(CPU)
     for _ in range(4):
         for _ in meter.watch(batches(WARM_UP_STEPS)):
-            time.sleep(0.01)
-        time.sleep(0.1)
-    assert 0.01 <= meter.seconds < 0.1
+            clock.pass_seconds(0.01)
+        clock.pass_seconds(0.1)
+    assert meter.seconds == pytest.approx(0.01)
 
 
-def test_a_warm_up_longer_than_an_epoch_goes_on_in_the_next():
+def test_a_warm_up_longer_than_an_epoch_goes_on_in_the_next(clock):
     meter = StepMeter(CPU)
     for epoch in range(WARM_UP_STEPS + 1):
         assert meter.seconds is None, epoch
         for _ in meter.watch(batches(1)):
-            time.sleep(0.01)
-    assert meter.seconds >= 0.01
+            clock.pass_seconds(0.01)
+    assert meter.seconds == pytest.approx(0.01)
 
 
 def test_steps_of_the_warm_up_alone_measure_nothing():

@@ -16,9 +16,9 @@ from ray_kit import (
     prepared_run,
     processes_below,
     still_there,
-    wait_until,
     write_recipe,
 )
+from wait_kit import wait_until
 
 from minidisc_ray.driver.driver import driver_of
 from minidisc_ray.driver.stopping import stop

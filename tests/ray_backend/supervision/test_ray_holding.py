@@ -1,11 +1,12 @@
 """What a process holds is in the ledger from its first moment, wherever its storage is then."""
 
+import os
 import threading
-import time
 
 import pytest
-from ray_kit import RAY, attempts_of, prepared_run, run_on_ray, wait_until
+from ray_kit import RAY, TRIAL_TITLES, attempts_of, prepared_run, processes_below, run_on_ray
 from storage_kit import full, mount, unmount
+from wait_kit import wait_until
 
 from minidisc_ray.files.waiting import StorageError
 from minidisc_ray.ray_backend.run import run_many
@@ -13,7 +14,11 @@ from minidisc_ray.run_files.progress import read_progress
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 
-OUTAGE_SECONDS = 10.0
+OUTAGE_SECONDS = 2.0
+
+
+def trial_processes() -> set[int]:
+    return {pid for pid, command in processes_below(os.getpid()).items() if command.startswith(TRIAL_TITLES)}
 
 
 @pytest.mark.parametrize("is_study", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -24,10 +29,13 @@ def test_a_trial_that_starts_without_its_storage_waits_for_it(tmp_path, is_study
         home = disk / "study" if is_study else run.run_folder
         had_begun: list[str] = []
 
+        others = trial_processes()
+
         def take_the_storage_away() -> None:
             wait_until((home / "ray").exists, 120, "the driver's folder for Ray")
             with full(disk):
-                time.sleep(OUTAGE_SECONDS)
+                wait_until(lambda: trial_processes() - others, 120, "the trial's process")
+                threading.Event().wait(OUTAGE_SECONDS)
                 had_begun.extend(progress.trial for progress in read_progress(run.run_folder))
 
         thief = threading.Thread(target=take_the_storage_away)
@@ -40,7 +48,7 @@ def test_a_trial_that_starts_without_its_storage_waits_for_it(tmp_path, is_study
         assert not had_begun
         holds = attempts_of(run, "hold")
         assert {hold.status for hold in holds} == {"finished"}
-        assert holds[0].seconds > OUTAGE_SECONDS / 2, "the wait is held too"
+        assert holds[0].seconds > OUTAGE_SECONDS, "the wait is held too"
     finally:
         unmount(disk)
 

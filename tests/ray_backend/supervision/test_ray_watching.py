@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from wait_kit import wait_until
 
 from minidisc_ray.ray_backend.supervision.watching import in_thread, is_stopped
 
@@ -22,8 +23,7 @@ def test_what_is_stopped_has_left_before_the_caller_goes_on():
     left = threading.Event()
 
     def work():
-        while not is_stopped():
-            time.sleep(0.01)
+        wait_until(is_stopped, 10, "the stop", every=0.01)
         left.set()
 
     with pytest.raises(KeyboardInterrupt, match="anna on laptop"):
@@ -42,7 +42,7 @@ def test_what_does_not_leave_is_not_waited_for_long():
 
 def test_a_failure_is_the_callers_and_the_next_run_is_not_stopped():
     with pytest.raises(KeyboardInterrupt):
-        watch(lambda: time.sleep(1), stop)
+        watch(lambda: threading.Event().wait(0.2), stop)
     seen = []
 
     def fail():

@@ -212,7 +212,7 @@ def test_runs_whose_scores_do_not_compare_never_share_a_figure():
 # What is written
 
 
-@pytest.mark.parametrize("runs", [several_seeds(), chains()])
+@pytest.mark.parametrize("runs", [pytest.param(several_seeds(), marks=pytest.mark.slow), chains()])
 def test_files_are_whole_and_the_same_each_time(tmp_path, runs):
     first = write_figures(LOCAL, tmp_path / "first", figures_of(runs))
     figures = figures_of(runs)
