@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def links_of(page: Path) -> list[str]:
 def anchors_of(page: Path) -> frozenset[str]:
     """What GitHub makes of headings: lower case, without punctuation, hyphens for spaces; repeated ones are counted."""
     tokens = MarkdownIt().parse(page.read_text(encoding="utf-8"))
-    headings = [after.content for token, after in zip(tokens, tokens[1:], strict=False) if token.type == "heading_open"]
+    headings = [after.content for token, after in pairwise(tokens) if token.type == "heading_open"]
     seen: Counter[str] = Counter()
     found = set()
     for heading in headings:
