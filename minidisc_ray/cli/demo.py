@@ -36,8 +36,8 @@ _SCHEDULES: Mapping[str, dict[str, Any]] = {
     "maxidisc": {"kind": "maxidisc", "scales": {"kind": "list", "values": [60, 40, 20]}},
 }
 _NEXT = (
-    "Next: minidisc init --task sst2 --model MODEL writes a GLUE task's recipe, docs/guide.md says how your own data "
-    "goes in; minidisc plan RECIPE checks it, minidisc run RECIPE runs it."
+    "Next: minidisc init --task sst2 --model MODEL writes a GLUE task's recipe, docs/guide/recipes.md says how your "
+    "own data goes in; minidisc plan RECIPE checks it, minidisc run RECIPE runs it."
 )
 
 
