@@ -18,6 +18,8 @@ from minidisc_ray.training.race_check import RaceCheck
 
 SCHEMA_VERSION: Final = 1
 _RESULT = "result.json"
+# That of ten thousand trials has a few MiB; what is larger would take a listing half a minute.
+_MOST_BYTES = 16 * 2**20
 Method = Literal["conventional", "matched", "sparse_teacher", "assistant", "law", "minidisc", "maxidisc"]
 _WITH_ASSISTANT = ("assistant", "law", "minidisc", "maxidisc")
 # Correlations of equal values may come out as one and a last digit.
@@ -208,7 +210,7 @@ def load_result(folder: str | Path) -> RunResult:
     """
     path, place = Path(folder) / _RESULT, place_of(Path(folder) / _RESULT)
     try:
-        raw = json.loads(read_regular(path).decode("utf-8"))
+        raw = json.loads(read_regular(path, _MOST_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{place_of(Path(folder))}: no result.json there; give the folder of a finished run") from error
     except (OSError, ValueError, RecursionError) as error:
