@@ -31,13 +31,14 @@ from minidisc_ray.driver.lease import leased
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.ray_backend import trial_actor
 from minidisc_ray.ray_backend.experiment import fit_items
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
 from minidisc_ray.ray_backend.run import RunMonitor
 from minidisc_ray.ray_backend.supervision.watching import in_thread
-from minidisc_ray.ray_backend.trial_actor import TrialActor, _runs, finish
+from minidisc_ray.ray_backend.trial_actor import TrialActor, finish
 from minidisc_ray.run_files.progress import Progress, write_progress
 
 _LEFT_OUT = 20
@@ -48,7 +49,8 @@ class ShortTrial(TrialActor):  # type: ignore[misc]
     """A trial whose stage ends at once."""
 
     def _trainable_func(self, config: dict[str, Any]) -> None:
-        folder, trial = _runs[config["run"]].run_folder, config["trial"]
+        # By its module: a script's own globals are copied to the actor, empty as they are here.
+        folder, trial = trial_actor._runs[config["run"]].run_folder, config["trial"]
         now = time.time()
         with Ledger(Storage("/"), folder / "ledger.jsonl").attempt("stage", "nothing", trial, 1, "cpu-core"):
             for status in ("running", "finished"):

@@ -22,6 +22,7 @@ from minidisc_ray.configs.loader import resolve
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.ray_backend import trial_actor
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.experiment import fit_items
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
@@ -30,13 +31,14 @@ from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
 from minidisc_ray.ray_backend.supervision.stalls import note_place, place_of
 from minidisc_ray.ray_backend.supervision.watching import in_thread
-from minidisc_ray.ray_backend.trial_actor import TrialActor, _runs, finish
+from minidisc_ray.ray_backend.trial_actor import TrialActor, finish
 from minidisc_ray.run_files.progress import Progress, write_progress
 
 
 class WaitingTrial(TrialActor):  # type: ignore[misc]
     def _trainable_func(self, config: dict[str, Any]) -> None:
-        run, trial = _runs[config["run"]], config["trial"]
+        # By its module: a script's own globals are copied to the actor, empty as they are here.
+        run, trial = trial_actor._runs[config["run"]], config["trial"]
         folder = run.run_folder
         note_place(LOCAL, folder, trial)
         with Ledger(LOCAL, folder / "ledger.jsonl").attempt("stage", "wait", trial, 1, "cpu-core"):

@@ -79,7 +79,7 @@ def test_a_sweep_of_higher_priority_goes_first_and_the_other_goes_on_after_it(tm
     address = ray.get_runtime_context().gcs_address
     low = sweep(tmp_path, "low", 14, 2.0, compute={"address": address})
     try:
-        wait_until(lambda: len(list((tmp_path / "low" / "progress").glob("trial-*.json"))) >= 3, 120, "low's trials")
+        wait_until(lambda: len(list((tmp_path / "low" / "progress").glob("trial-*.json"))) >= 3, 240, "low's trials")
         high, _ = outcome(sweep(tmp_path, "high", 4, 2.0, compute={"address": address, "priority": 10}))
         found, errors = outcome(low)
     finally:
