@@ -54,6 +54,11 @@ def export(
 
     Raises:
         UserError: if run, rows or packages are not there, the output is, or a copy does not pass its check.
+
+    Example:
+        >>> report = export("runs/first", "first-onnx", repeats=0)
+        >>> report.check.equal_labels, report.check.rows
+        (200, 200)
     """
     output = output_path(output)
     check_output(output)
@@ -79,6 +84,13 @@ def open_family(run: str | Path) -> Family:
 
     Raises:
         UserError: if there is no finished run, or it has no family.
+
+    Example:
+        >>> family = open_family("runs/first")
+        >>> list(family)
+        [60, 30, 10]
+        >>> family[30].config.num_labels
+        2
     """
     return open_family_folder(fetch_folders(run, FAMILY))
 
@@ -88,6 +100,12 @@ def extract(run: str | Path, scale_percent: int, output: str | Path) -> FamilySi
 
     Raises:
         UserError: if there is no family, it has no such size, or the output exists.
+
+    Example:
+        >>> extract("runs/first", 30, "first-30").scale_percent
+        30
+        >>> list(evaluate("first-30", recipe))
+        ['accuracy']
     """
     output = output_path(output)
     check_output(output)
@@ -114,6 +132,10 @@ def push(
 
     Raises:
         UserError: if there is no finished run, the folder is there, or the hub refuses.
+
+    Example:
+        >>> push("runs/first", "first-card", repeats=0)
+        'first-card'
     """
     name = to[len(HUB) :] if to.lower().startswith(HUB) else None
     if name is None:

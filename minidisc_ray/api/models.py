@@ -31,6 +31,13 @@ def predict(
 
     Raises:
         UserError: if student, file or columns are not there.
+
+    Example:
+        >>> import pandas as pd
+        >>> reviews = pd.DataFrame({"text": ["the acting was brilliant", "the plot was not good"]})
+        >>> reviews.to_csv("reviews.csv", index=False)
+        >>> list(predict("runs/first/student", "reviews.csv"))
+        ['text', 'prediction', 'probability']
     """
     return predict_file(fetch_model_folder(student), Path(file), columns, quoting)
 
@@ -40,6 +47,11 @@ def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ())
 
     Raises:
         UserError: if the student is not there or its labels are not the task's.
+
+    Example:
+        >>> scored = evaluate("runs/first/student", recipe)["accuracy"]
+        >>> round(scored - run(recipe).student.validation_metrics["accuracy"], 6)  # a finished run is not run again
+        0.0
     """
     config = config_of(recipe, overrides)
     splits = load_splits(config)
@@ -67,5 +79,10 @@ def profile(run: str | Path, threads: int | None = None, repeats: int = 20, leng
 
     Raises:
         UserError: if the run is not finished, a model is not there, or a number is out of range.
+
+    Example:
+        >>> table = profile("runs/first", threads=1, repeats=1)
+        >>> list(table["model"][table["device"] == "cpu"])
+        ['teacher', 'assistant', 'student']
     """
     return profile_frame(profile_folder(fetch_models(run), threads, repeats, length))

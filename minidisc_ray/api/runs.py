@@ -27,6 +27,11 @@ def plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PreparedRun:
 
     Raises:
         UserError: for the first mistake found, in one sentence.
+
+    Example:
+        >>> prepared = plan(recipe, ["schedule.kind=maxidisc", "name=sweep"])
+        >>> [trial.name for trial in prepared.plan.trials]
+        ['scale-60', 'scale-30']
     """
     prepared = prepare(config_of(recipe, overrides))
     check_tracking(prepared.config)
@@ -60,6 +65,11 @@ def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = Non
     Raises:
         UserError: for a mistake in the recipe, or a plan that no node can hold.
         TrainingError: if training cannot go on.
+
+    Example:
+        >>> result = run(recipe)
+        >>> result.student.scale_percent, result.assistants[0].scale_percent in (60, 30)
+        (10, True)
     """
     return run_prepared(plan(recipe, overrides), watch)
 
@@ -100,5 +110,10 @@ def compare(runs: Sequence[str | Path | RunResult]) -> pd.DataFrame:
 
     Raises:
         UserError: if a folder holds no result, or runs cannot stand in one table.
+
+    Example:
+        >>> table = compare(["runs/first"])
+        >>> list(table["method"])
+        ['Teacher', 'MiniDisc (η = 3)', 'Majority class']
     """
     return _compare_results([run if isinstance(run, RunResult) else load_result(fetch_summaries(run)) for run in runs])

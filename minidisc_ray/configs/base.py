@@ -35,6 +35,12 @@ class UserError(ValueError):
     """A user's mistake in one sentence: the key, the value, what is allowed, the next step.
 
     Whatever it quotes, it is one printable line of a length that can be read, and has no secret in it.
+
+    Example:
+        >>> plan({"task": "builtin", "sead": 1})
+        Traceback (most recent call last):
+            ...
+        minidisc_ray.configs.base.UserError: sead: unknown key; allowed here: compute, data, ...
     """
 
     def __init__(self, sentence: str) -> None:

@@ -40,7 +40,13 @@ def _task_by_name(value: Any) -> Any:
 
 
 class RunConfig(Config):
-    """Everything that one run needs; the key order is the order of the resolved ``config.yaml``."""
+    """Everything that one run needs; the key order is the order of the resolved ``config.yaml``.
+
+    Example:
+        >>> config = plan(recipe).config
+        >>> config.schedule.kind, config.seed
+        ('minidisc', 0)
+    """
 
     task: Annotated[TaskConfig, BeforeValidator(_task_by_name)] = BuiltinTaskConfig()
     data: DataConfig = BuiltinDataConfig()

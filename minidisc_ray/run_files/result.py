@@ -104,7 +104,13 @@ class SplitRecord(Config):
 
 
 class RunResult(Config):
-    """One run's whole result."""
+    """One run's whole result.
+
+    Example:
+        >>> result = run(recipe)
+        >>> result.method, result.primary_metric, [candidate.scale_percent for candidate in result.candidates]
+        ('minidisc', 'accuracy', [60, 30])
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
