@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pipeline_kit import prepared_run, random_teacher
-from rich.console import Console
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.evaluation.intervals import DEFAULT_RESAMPLING, Estimate
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.reports.comparison.summary import _verdict, summarise, summary_table
+from minidisc_ray.reports.tables import terminal_text
 from minidisc_ray.reports.words import ratio_text
 from minidisc_ray.study.answers import FinishedRun
 
@@ -52,9 +52,7 @@ def test_the_sentence_says_of_each_other_method_who_is_better_and_at_what_price(
         assert other.result.label in summary.finding
         ratio = ours.result.cost.flops / other.result.cost.flops
         assert f"at {ratio_text(ratio)} its FLOPs" in summary.finding
-    console = Console(width=100, record=True)
-    console.print(summary_table(summary))
-    text = console.export_text()
+    text = terminal_text([summary_table(summary)], 100)
     for row in summary.rows:
         assert f"{100 * row.score.low:.1f} to {100 * row.score.high:.1f}" in text
 
