@@ -17,7 +17,6 @@ from minidisc_ray.cli import storage as storage_commands
 from minidisc_ray.cli.options import (
     GOES_ON,
     STOPPED,
-    Format,
     Name,
     RecipeFile,
     Set,
@@ -35,6 +34,7 @@ from minidisc_ray.cli.options import (
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.redact import redact
+from minidisc_ray.reports.tables import Format
 
 
 def _show_version(is_asked: bool) -> None:
@@ -129,8 +129,7 @@ def plan(
         return
     if format_ != "table":
         raise UserError("--format: json goes with --estimate; add it, or leave --format out")
-    for part in api.describe_plan(recipe, overrides).renderables():
-        console.print(part, soft_wrap=isinstance(part, str))
+    api.describe_plan(recipe, overrides).show(console)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.comparison.render import render
 from minidisc_ray.reports.comparison.summary import Summary, summarise, summary_table
 from minidisc_ray.reports.run.page import write_report
+from minidisc_ray.reports.tables import show
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.study.answers import FinishedRun
 
@@ -72,7 +73,7 @@ def run_demo(storage: str, address: str | None, console: Console, seed: int = 0)
     report = write_report(runs[-1].storage, runs[-1].run_folder, results[-1], results[:-1])
     try:
         summary = demo_summary(runs, results)
-        console.print(summary_table(summary))
+        show(console, [summary_table(summary)])
         console.print(summary.finding, soft_wrap=True, markup=False, highlight=False)
     except UserError as error:
         logger.warning("no intervals and no sentence of what was found: %s", error)

@@ -7,16 +7,15 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.study.base import StudyConfig
 from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.preparation.prepared_run import PreparedRun
-from minidisc_ray.reports.cells import text_cell
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
 from minidisc_ray.reports.run.race import race_line, race_table, went_without
+from minidisc_ray.reports.tables import Column, Table, rich_table, show, text_cell
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
 from minidisc_ray.run_files.family import FAMILY
 from minidisc_ray.run_files.progress import Progress, Watch
@@ -43,8 +42,8 @@ def watching_trials(console: Console) -> Iterator[Watch]:
         console.print(f"{_now()}  starting; stages that are finished are not run again", highlight=False)
         yield _Lines(console)
         return
-    with Live(_table([]), console=console, auto_refresh=False, transient=True) as live:
-        yield lambda trials: live.update(_table(trials), refresh=True)
+    with Live(rich_table(_table([])), console=console, auto_refresh=False, transient=True) as live:
+        yield lambda trials: live.update(rich_table(_table(trials)), refresh=True)
 
 
 def show_study(
@@ -69,34 +68,29 @@ def show_study(
         markup=False,
     )
     if with_runs:
-        console.print(_runs_table(cells, is_done))
+        show(console, [_runs_table(cells, is_done)])
 
 
 def _runs_table(cells: Sequence[tuple[Cell, PreparedRun]], is_done: Mapping[str, bool]) -> Table:
     has_teachers = any(cell.teacher is not None for cell, _ in cells)
-    table = Table(box=None, pad_edge=False)
-    for title in ("Teacher", "Method", "Task") if has_teachers else ("Method", "Task"):
-        table.add_column(title, overflow="fold")
-    for title in ("Scale", "Seed"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("Run", overflow="fold")
-    table.add_column("", no_wrap=True)
-    for cell, run in cells:
-        names = [cell.teacher or "", cell.method, cell.task]
-        numbers = "" if cell.scale_percent is None else f"{cell.scale_percent}%", str(cell.seed)
-        state = "finished" if is_done[run.name] else "not finished"
-        table.add_row(*(text_cell(text) for text in (*names[not has_teachers :], *numbers, run.name, state)))
-    return table
+    columns = (
+        *([Column("Teacher", lambda row: row[0].teacher, is_number=False)] if has_teachers else []),
+        Column("Method", lambda row: row[0].method, is_number=False),
+        Column("Task", lambda row: row[0].task, is_number=False),
+        Column("Scale", lambda row: row[0].scale_percent, unit="%"),
+        Column("Seed", lambda row: row[0].seed),
+        Column("Run", lambda row: row[1].name, is_number=False),
+        Column("", lambda row: "finished" if is_done[row[1].name] else "not finished", is_number=False),
+    )
+    return Table(columns=columns, rows=cells)
 
 
 def show_result(console: Console, folder: Path, result: RunResult) -> None:
     """Candidates or trials, the choice, the score, and where everything is."""
     if result.trials:
-        console.print(trial_table(result))
+        show(console, [trial_table(result)])
     elif result.candidates:
-        console.print(candidate_table(result))
-        if result.race:
-            console.print(race_table(result))
+        show(console, [candidate_table(result), *([race_table(result)] if result.race else [])])
     chosen = ", ".join(f"{model.scale_percent}%" for model in result.assistants)
     if went_without(result):
         _print_line(console, "assistant: none, the student learned from the teacher")
@@ -166,19 +160,14 @@ def _now() -> str:
 
 
 def _table(trials: Sequence[Progress]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for title in ("Trial", "Stage", "Where", "Selection", "Held", ""):
-        table.add_column(title, no_wrap=True)
-    if not trials:
-        table.add_row("", "starting Ray", "", "", "", "")
     # A terminal shows no thousand rows, and drawing them twice a second would keep a core busy.
     shown = trials if len(trials) <= _MOST_ROWS else [trial for trial in trials if trial.status != "finished"]
-    for trial in shown[:_MOST_ROWS]:
-        table.add_row(*map(text_cell, _cells(trial)))
+    rows = [_cells(trial) for trial in shown[:_MOST_ROWS]]
+    if not trials:
+        rows.append(["", "starting Ray", "", "", "", ""])
     if len(trials) > _MOST_ROWS:
-        finished = len(trials) - len(shown)
-        table.add_row(f"{finished} finished, {len(shown)} not", "", "", "", "", "")
-    return table
+        rows.append([f"{len(trials) - len(shown)} finished, {len(shown)} not", "", "", "", "", ""])
+    return Table.of_texts(("Trial", "Stage", "Where", "Selection", "Held", ""), rows, num_names=6)
 
 
 def _cells(trial: Progress) -> list[str]:

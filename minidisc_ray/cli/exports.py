@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from minidisc_ray.cli.options import Format, Set, console, messages, when_stopped
+from minidisc_ray.cli.options import Set, console, messages, when_stopped
 from minidisc_ray.configs.printable import printable
+from minidisc_ray.reports.tables import Format
 
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="A folder that is not there yet.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A finished run's folder or URI.")]

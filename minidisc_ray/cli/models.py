@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from minidisc_ray.cli.options import Format, RecipeFile, Set, console, messages, overrides_of
+from minidisc_ray.cli.options import RecipeFile, Set, console, messages, overrides_of
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.places import is_uri
+from minidisc_ray.reports.tables import Format
 
 
 def predict(

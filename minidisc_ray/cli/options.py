@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.printable import printable
-from minidisc_ray.reports.cells import PIPE_COLUMNS
+from minidisc_ray.reports.tables import PIPE_COLUMNS
 
 console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 messages = Console(stderr=True)
@@ -26,7 +26,6 @@ RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe fil
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, a.b=c; repeatable.")]
 Storage = Annotated[str | None, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
 Name = Annotated[str | None, typer.Option("--name", help="The run's name; by default derived from the config.")]
-Format = Literal["table", "md", "csv", "json"]
 STOPPED = 130
 # Slurm and Kubernetes kill after 30 s.
 SECONDS_TO_LEAVE = 20.0

@@ -1,21 +1,28 @@
 """Commands over a storage root: what is there, where it stands, stopping it, and making room."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
-from minidisc_ray.cli.options import Format, console, print_error, when_stopped
+from minidisc_ray.cli.options import console, print_error, when_stopped
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.storage import SHARED_FOLDER
 from minidisc_ray.files.places import place_of
+from minidisc_ray.reports.tables import Format
 
+if TYPE_CHECKING:
+    from minidisc_ray.reports.storage.views import View
+
+Place = Annotated[Path | None, typer.Argument(metavar="STORAGE|RUN", help="A storage folder, or one run's.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Repeat every two seconds until Ctrl-C.")]
 StorageFolder = Annotated[Path, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
 _DEFAULT_STORAGE = Path("minidisc-runs")
 _STILL_RUNNING = 1
+_WATCH_SECONDS = 2
 _MOST_NAMES = 5
 
 
@@ -56,43 +63,55 @@ def compare(
 
 
 def status(
-    storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
-    watch: Annotated[bool, typer.Option("--watch", help="Repeat every two seconds until Ctrl-C.")] = False,
+    place: Place = None,
+    storage: StorageFolder = _DEFAULT_STORAGE,
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
+    watch: Watch = False,
 ) -> None:
     """Show runs and trials: stage, step, metric, device-hours, live."""
-    from minidisc_ray.reports.storage.status import status as status_of
-    from minidisc_ray.reports.storage.status import status_table
-    from minidisc_ray.run_files.fetching import fetch_summaries
+    from minidisc_ray.reports.storage.views import BY_TRIAL
 
-    if not watch:
-        found = status_of(fetch_summaries(storage))
-        console.print(status_table(found) if found else _no_runs(storage), soft_wrap=not found)
-        return
-    import time
-
-    from rich.live import Live
-
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            live.update(status_table(status_of(fetch_summaries(storage))), refresh=True)
-            time.sleep(2)
+    _show(BY_TRIAL, place or storage, format_, watch)
 
 
 def ls(
+    place: Place = None,
     storage: StorageFolder = _DEFAULT_STORAGE,
-    format_: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="table, json or csv.")] = "table",
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
+    watch: Watch = False,
 ) -> None:
     """List every run and study of a storage folder, the last changed first: state, score, cost, size, who drives it."""
-    from minidisc_ray.reports.storage.listing import listing
-    from minidisc_ray.reports.storage.listing_render import listing_table, listing_text
+    from minidisc_ray.reports.storage.views import BY_RUN
 
-    # Before its first run a project has no such folder; one that is named should be there.
-    is_fresh = storage == _DEFAULT_STORAGE and not storage.exists()
-    found = [] if is_fresh else listing(_folder(storage))
-    if format_ == "table":
-        console.print(listing_table(found) if found else _no_runs(storage), soft_wrap=not found)
+    _show(BY_RUN, place or storage, format_, watch)
+
+
+def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
+    """What a view finds in a storage or a run, once or until Ctrl-C."""
+    from minidisc_ray.reports.tables import rich_table, show
+    from minidisc_ray.run_files.fetching import fetch_summaries
+
+    def find() -> Sequence[Any]:
+        # Before its first run a project has no such folder; one that is named should be there.
+        is_fresh = place == _DEFAULT_STORAGE and not place.exists()
+        return [] if is_fresh else view.find(fetch_summaries(place))
+
+    if watch:
+        if format_ != "table":
+            raise UserError(f"--watch: repeats a table, and no {format_}; leave --format or --watch out")
+        from rich.live import Live
+
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                live.update(rich_table(view.table(find())), refresh=True)
+                time.sleep(_WATCH_SECONDS)
+    found = find()
+    if format_ != "table":
+        print(view.text(found, format_), end="")  # noqa: T201 - csv and json must not be wrapped
+    elif found:
+        show(console, [view.table(found)])
     else:
-        print(listing_text(found, format_), end="")  # noqa: T201 - csv and json must not be wrapped
+        console.print(printable(f"no runs in {place}"), soft_wrap=True, markup=False, highlight=False)
 
 
 def stop(
@@ -104,9 +123,9 @@ def stop(
 ) -> None:
     """Stop a run or a study, wherever it is driven from, as Ctrl-C there would; its own command goes on with it."""
     from minidisc_ray.driver.stopping import stop as stop_driver
-    from minidisc_ray.run_files.fetching import open_storage
+    from minidisc_ray.run_files.fetching import fetch_summaries, open_storage
 
-    _folder(storage)
+    fetch_summaries(storage)
     with when_stopped("the request stays, and the run ends as soon as its driver sees it"):
         stopped = stop_driver(open_storage(storage), name, wait_seconds)
     who = f": {stopped.driver.title}" if stopped.driver is not None else ""
@@ -137,16 +156,6 @@ def clean(
         console.print(printable(str(path)), soft_wrap=True, highlight=False, markup=False)
     verb = "would free" if dry_run else "freed"
     console.print(f"{verb} {freed.bytes / 2**20:.1f} MiB in {len(freed.paths)} places")
-
-
-def _no_runs(storage: Path) -> Text:
-    return Text(printable(f"no runs in {storage}"))
-
-
-def _folder(storage: Path) -> Path:
-    from minidisc_ray.run_files.fetching import fetch_summaries
-
-    return fetch_summaries(storage)
 
 
 def _finished_runs(folders: Sequence[Path]) -> list[Path]:

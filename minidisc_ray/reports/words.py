@@ -62,6 +62,11 @@ def count_text(value: float | None, billions: str = "G") -> str:
     return f"{rounded:g}"
 
 
+def parameters_text(count: float | None) -> str:
+    """A number of parameters in three significant digits: 22.7B."""
+    return count_text(count, "B")
+
+
 def percent_text(mean: float | None, std: float | None = None) -> str:
     """A metric in percent with one decimal, with its standard deviation where there is one."""
     if mean is None:

@@ -5,7 +5,8 @@ one line in the log: a run is not lost because a server was.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from minidisc_ray.configs.tracking import MLflowTrackingConfig, without_password
@@ -18,8 +19,6 @@ from minidisc_ray.run_files.result_costs import CostRecord
 from minidisc_ray.tracking.mlflow import import_mlflow
 
 _FILE = "mlflow.json"
-# What one call of MLflow's takes.
-_PARAMS_AT_ONCE, _METRICS_AT_ONCE, _LONGEST_PARAM = 100, 1000, 500
 
 
 def track_result(prepared: PreparedRun, result: RunResult) -> None:
@@ -43,48 +42,52 @@ def track_result(prepared: PreparedRun, result: RunResult) -> None:
 
 def _send_run(track: MLflowTrackingConfig, prepared: PreparedRun, result: RunResult) -> None:
     mlflow = import_mlflow()
-    client = mlflow.MlflowClient(tracking_uri=track.uri)
-    experiment = client.get_experiment_by_name(track.experiment)
-    experiment_id = client.create_experiment(track.experiment) if experiment is None else experiment.experiment_id
-    _forget(client, prepared)
+    # MLflow keeps a store that was set there.
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(track.uri or before)
+    try:
+        experiment = mlflow.get_experiment_by_name(track.experiment)
+        experiment_id = mlflow.create_experiment(track.experiment) if experiment is None else experiment.experiment_id
+        _delete_earlier(mlflow, prepared)
+        _log_run(mlflow, experiment_id, prepared, result)
+    finally:
+        # The caller may log runs of their own: neither their store nor their active run or experiment changes.
+        mlflow.set_tracking_uri(before)
+
+
+def _log_run(mlflow: Any, experiment_id: str, prepared: PreparedRun, result: RunResult) -> None:
+    """One run of MLflow's; every call names it, so that runs that end at once are never mixed."""
     history = read_history(prepared.run_folder)
-    began_at = min((note.at for note in history), default=None)
-    run = client.create_run(
+    times = [int(1000 * note.at) for note in history]
+    client = mlflow.MlflowClient()
+    run_id = client.create_run(
         experiment_id,
-        start_time=None if began_at is None else int(1000 * began_at),
+        start_time=min(times, default=None),
         tags={"minidisc.method": result.label, "minidisc.data_digest": result.data_digest},
         run_name=prepared.name,
-    )
-    run_id = run.info.run_id
+    ).info.run_id
     prepared.storage.write_json(prepared.run_folder / _FILE, {"run_id": run_id, "experiment_id": experiment_id})
-    entities = mlflow.entities
-    params = [
-        entities.Param(name, str(value)[:_LONGEST_PARAM])
-        for name, value in _flat(prepared.config.model_dump(mode="json"))
-    ]
-    for some in _in_batches(params, _PARAMS_AT_ONCE):
-        client.log_batch(run_id, params=some)
-    metrics = [
-        entities.Metric(name, value, int(1000 * note.at), note.step)
-        for note in history
-        for name, value in _epoch_metrics(note).items()
-    ]
-    told_at = int(1000 * max((note.at for note in history), default=0.0))
-    metrics += [entities.Metric(name, value, told_at, 0) for name, value in result_metrics(result).items()]
-    for some in _in_batches([one for one in metrics if math.isfinite(one.value)], _METRICS_AT_ONCE):
-        client.log_batch(run_id, metrics=some)
-    client.log_text(run_id, result.model_dump_json(indent=2), "result.json")
-    client.set_terminated(run_id, "FINISHED")
+    mlflow.log_params(dict(_flat(prepared.config.model_dump(mode="json"))), run_id=run_id)
+    for note, time in zip(history, times, strict=True):
+        mlflow.log_metrics(_finite(_epoch_metrics(note)), step=note.step, timestamp=time, run_id=run_id)
+    mlflow.log_metrics(_finite(result_metrics(result)), step=0, timestamp=max(times, default=0), run_id=run_id)
+    mlflow.log_text(result.model_dump_json(indent=2), "result.json", run_id=run_id)
+    client.set_terminated(run_id)
 
 
-def _forget(client: Any, prepared: PreparedRun) -> None:
-    """Remove what this very run folder logged before; another user's run may have the same name."""
+def _delete_earlier(mlflow: Any, prepared: PreparedRun) -> None:
+    """Delete what this very run folder logged before; another user's run may have the same name."""
     known = read_json(prepared.run_folder / _FILE)
     if not isinstance(known, dict) or not {"run_id", "experiment_id"} <= known.keys():
         return
     which = f"attributes.run_id = '{known['run_id']}'"
-    if any(one.info.run_name == prepared.name for one in client.search_runs([str(known["experiment_id"])], which)):
-        client.delete_run(str(known["run_id"]))
+    found = mlflow.search_runs([str(known["experiment_id"])], which, output_format="list")
+    if any(one.info.run_name == prepared.name for one in found):
+        mlflow.delete_run(str(known["run_id"]))
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def result_metrics(result: RunResult) -> dict[str, float]:
@@ -136,9 +139,3 @@ def _flat(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
 def _name(text: str) -> str:
     """Of a metric: MLflow takes letters, digits, dots, dashes, underscores, spaces and slashes."""
     return "".join(letter if letter.isalnum() or letter in "_-. " else "_" for letter in text)
-
-
-def _in_batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    listed = list(items)
-    for start in range(0, len(listed), size):
-        yield listed[start : start + size]

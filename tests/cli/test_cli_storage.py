@@ -37,6 +37,32 @@ def test_ls(minidisc, storage):
     assert [row["name"] for row in table] == [row["name"] for row in rows]
 
 
+def test_status_takes_what_ls_takes_and_shows_trials(minidisc, storage):
+    for place in ((storage,), ("--storage", storage)):
+        assert "no memory" in minidisc.well("status", *place)
+    (row,) = json.loads(minidisc.well("status", storage / "fails", "--format", "json"))
+    assert (row["run"], row["trial"], row["status"], row["stage"]) == ("fails", "main", "failed", "no memory")
+    (listed,) = json.loads(minidisc.well("ls", storage / "fails", "--format", "json"))
+    assert listed["name"] == "fails"
+    assert minidisc.well("ls", storage, "--format", "md").startswith("| Name | State |")
+
+
+@pytest.mark.parametrize(("command", "shown"), [("status", "no memory"), ("ls", "not begun")])
+def test_watching_repeats_until_ctrl_c(minidisc, storage, monkeypatch, command, shown):
+    from minidisc_ray.cli import storage as commands
+
+    rounds = iter((None, KeyboardInterrupt()))
+
+    def sleep(_):
+        if (stop := next(rounds)) is not None:
+            raise stop
+
+    monkeypatch.setattr(commands.time, "sleep", sleep)
+    done = minidisc(command, storage, "--watch")
+    assert done.code == 130
+    assert done.out.count(shown) >= 1
+
+
 def test_ls_of_nothing(minidisc, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     assert minidisc.well("ls", "--storage", tmp_path / "empty").startswith("no runs in ")
@@ -45,7 +71,8 @@ def test_ls_of_nothing(minidisc, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert minidisc.well("ls") == "no runs in minidisc-runs\n"
     assert "ftp:// is not supported" in minidisc("ls", "--storage", "ftp://host/runs").sentence
-    assert minidisc("ls", "--storage", tmp_path, "--format", "md").code == 2
+    assert minidisc("ls", "--storage", tmp_path, "--format", "xml").code == 2
+    assert "--watch: repeats a table, and no csv" in minidisc("ls", tmp_path, "--watch", "--format", "csv").sentence
 
 
 def test_stop(minidisc, storage):

@@ -141,8 +141,7 @@ def test_the_closed_form_is_what_was_counted(prepared, kind, result):
 @pytest.mark.parametrize("kind", mostly_slow(SCHEDULES, ("conventional", "minidisc")))
 def test_plan_table_and_page_tell_the_student(prepared, result):
     console = Console(file=io.StringIO(), width=160)
-    for part in plan_report(prepared).renderables():
-        console.print(part)
+    plan_report(prepared).show(console)
     (line,) = [line for line in console.file.getvalue().splitlines() if line.startswith("student 13%")]
     assert line.startswith("student 13% (small, a new head)")
     assert line.split()[6:9] == ["2", "32", "2.22K"]
@@ -348,7 +347,7 @@ def test_objectives_map_to_the_students_own_width(small_storage, encoder, object
 def test_what_a_student_of_another_width_trained_for_itself_stays_out_of_it(tmp_path, encoder):
     prepared = prepared_student(tmp_path, "minidisc", encoder, "objective={kind: ltad, num_relation_heads: 4}")
     assert "a new classifier that nothing trains" in next(
-        part for part in plan_report(prepared).renderables() if str(part).startswith("note: ")
+        part for part in plan_report(prepared).parts if str(part).startswith("note: ")
     )
     run_in_process(prepared)
     saved = load_file(prepared.run_folder / "student" / "model.safetensors")

@@ -157,8 +157,7 @@ def test_the_closed_form_is_what_was_counted(prepared, name, result):
 @pytest.mark.parametrize("name", mostly_slow(RUNS, ("narrow", "assistant", "sparse teacher, layers")))
 def test_plan_table_and_page_tell_the_student(prepared, name, result):
     console = Console(file=io.StringIO(), width=160)
-    for part in plan_report(prepared).renderables():
-        console.print(part)
+    plan_report(prepared).show(console)
     layers = ", ".join(str(layer + 1) for layer in RUNS[name][3])
     told = f"student {RUNS[name][2]}% (layers {layers})" if name in SHALLOW else f"student {RUNS[name][2]}%"
     assert told in console.file.getvalue()

@@ -67,7 +67,7 @@ def test_the_second_look_is_the_first_ones(recipe, planned):
     first, second = plans.describe_plan(recipe), plans.describe_plan(recipe)
     assert first == second
     assert len(planned) == 1
-    assert [type(part) for part in first.renderables()] == [type(part) for part in second.renderables()]
+    assert [type(part) for part in first.parts] == [type(part) for part in second.parts]
 
 
 def test_every_input_is_looked_at(recipe, planned, tmp_path, teacher):

@@ -148,9 +148,7 @@ def test_a_teacher_of_one_token_type_gets_none(tmp_path, family):
 class TestUnknownTokens:
     def lines(self, storage, overrides):
         prepared = prepared_run(storage, "conventional", overrides)
-        return [
-            line for line in plan_report(prepared).renderables() if isinstance(line, str) and line.startswith("warning")
-        ]
+        return [line for line in plan_report(prepared).parts if isinstance(line, str) and line.startswith("warning")]
 
     def test_wrong_casing_is_warned_of_by_split_and_share(self, tmp_path):
         """A tokenizer that does not lower texts, and a validation file that is written in capitals."""

@@ -7,6 +7,7 @@ import json
 import pytest
 from ray_kit import RAY, call
 from slow_kit import mostly_slow
+from storage_kit import LOCAL
 from study_kit import raw_study, write_study
 
 from minidisc_ray.api.studies import prepare_study, report_study
@@ -38,7 +39,7 @@ def test_a_study_runs_shows_its_failures_and_tries_them_again(capsys, tmp_path, 
         for run in study.runs:
             if run is not bad:
                 run_in_process(run)
-        write_failure(bad.run_folder, "main", "there was a file where a folder belongs")
+        write_failure(LOCAL, bad.run_folder, "main", "there was a file where a folder belongs")
     else:
         obstacle.write_text("a file where a folder belongs")
     code, out, err = call(capsys, *once)

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pipeline_kit import prepared_run, random_teacher
-from rich.console import Console
+from storage_kit import LOCAL
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.reports.comparison.summary import summarise, summary_table
+from minidisc_ray.reports.tables import terminal_text
 from minidisc_ray.reports.words import ratio_text
 from minidisc_ray.run_files.predictions import predictions_path, read_predictions, write_predictions
 from minidisc_ray.study.answers import FinishedRun
@@ -53,9 +54,7 @@ def test_the_sentence_says_of_each_other_method_who_is_better_and_at_what_price(
         assert other.result.label in summary.finding
         ratio = ours.result.cost.flops / other.result.cost.flops
         assert f"at {ratio_text(ratio)} its FLOPs" in summary.finding
-    console = Console(width=100, record=True)
-    console.print(summary_table(summary))
-    text = console.export_text()
+    text = terminal_text([summary_table(summary)], 100)
     for row in summary.rows:
         assert f"{100 * row.score.low:.1f} to {100 * row.score.high:.1f}" in text
 
@@ -66,7 +65,7 @@ def test_the_sentence_says_of_each_other_method_who_is_better_and_at_what_price(
 )
 def test_a_difference_counts_where_its_interval_leaves_out_zero(runs, tmp_path, ours, theirs, verdict):
     """By the rows, of 64, that the students answer right: in another order each, so that rows differ."""
-    shutil.copytree(runs[0].prepared.storage, tmp_path / "runs")
+    shutil.copytree(runs[0].prepared.storage.root, tmp_path / "runs")
     copies = []
     for run, right in zip(runs, (theirs, theirs, ours), strict=True):
         prepared = replace(
@@ -77,7 +76,7 @@ def test_a_difference_counts_where_its_interval_leaves_out_zero(runs, tmp_path, 
         is_right = np.arange(64) < right if right == theirs else np.arange(64) >= 64 - right
         path = predictions_path(prepared.run_folder, "main", "student")
         logits = np.eye(2, dtype=np.float32)[np.where(is_right, labels, 1 - labels)]
-        write_predictions(path, read_predictions(path) | {"validation/validation": logits})
+        write_predictions(LOCAL, path, read_predictions(path) | {"validation/validation": logits})
     assert summarise(copies).verdicts == (verdict, verdict)
 
 

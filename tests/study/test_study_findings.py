@@ -14,7 +14,7 @@ from minidisc_ray.evaluation.intervals import Resampling
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.reports.study.finding_notes import finding_notes
-from minidisc_ray.reports.study.findings import finding_sections
+from minidisc_ray.reports.study.findings import finding_tables
 from minidisc_ray.study.answers import FinishedRun
 from minidisc_ray.study.findings import EVERY_TASK, Findings, findings_of
 
@@ -234,7 +234,7 @@ def test_a_sweep_with_a_damaged_trial_is_left_out_and_a_damaged_teacher_costs_on
 
 
 def test_sections_say_what_is_shown_and_what_is_not(findings):
-    sections = {section.title: section for section in finding_sections(findings, num_seeds=2)}
+    sections = {section.title: section for section in finding_tables(findings, num_seeds=2)}
     assert list(sections) == [
         "Methods with assistants beside conventional ones",
         "Regret of one trial",
@@ -251,8 +251,11 @@ def test_sections_say_what_is_shown_and_what_is_not(findings):
 
 
 def section(findings, title, num_seeds=2):
-    found = next(each for each in finding_sections(findings, num_seeds) if each.title == title)
-    return {column.heading: column.cells for column in found.columns}
+    found = next(each for each in finding_tables(findings, num_seeds) if each.title == title)
+    texts = zip(*found.cells, strict=True)
+    return {
+        column.heading: tuple(cell.text for cell in cells) for column, cells in zip(found.columns, texts, strict=True)
+    }
 
 
 def test_rows_on_fewer_seeds_than_the_study_has_name_them(runs, findings):
@@ -302,7 +305,7 @@ def test_rules_say_what_they_need_and_whether_they_looked(findings):
 
 def test_rank_correlations_over_few_scales_or_none_are_one_sentence(findings):
     title = "Does the trade-off order the students?"
-    assert title not in {each.title for each in finding_sections(findings, 2)}
+    assert title not in {each.title for each in finding_tables(findings, 2)}
     assert any(
         note.startswith("No rank correlations on builtin: over fewer than 4") for note in finding_notes(findings, 2)
     )
@@ -313,7 +316,7 @@ def test_rank_correlations_over_few_scales_or_none_are_one_sentence(findings):
         ]
 
     same = Findings(agreements=tuple(agreements(None)))
-    assert finding_sections(same, 2) == []
+    assert finding_tables(same, 2) == []
     assert finding_notes(same, 2) == [
         "No rank correlations on builtin: the students, or their assistants, score the same at all scales."
     ]

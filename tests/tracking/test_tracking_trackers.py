@@ -78,6 +78,26 @@ def test_a_run_told_twice_is_one_run(tracked):
     assert len(runs_of(client)) == 1
 
 
+def test_a_run_that_the_caller_logs_stays_apart(tracked, tmp_path):
+    prepared, result, client = tracked
+    import mlflow
+
+    mlflow.set_tracking_uri((own := tmp_path / "own").as_uri())
+    try:
+        with mlflow.start_run(run_name="the caller's"):
+            track_result(prepared, result)
+            mlflow.log_metric("own", 1.0)
+        (theirs,) = mlflow.search_runs(output_format="list")
+        assert mlflow.get_tracking_uri() == own.as_uri()
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert (theirs.info.run_name, theirs.data.metrics, theirs.data.params) == ("the caller's", {"own": 1.0}, {})
+    (run,) = runs_of(client)
+    assert (run.info.run_name, run.info.status) == (prepared.name, "FINISHED")
+    assert "mlflow.parentRunId" not in run.data.tags
+    assert run.info.start_time == min(int(1000 * note.at) for note in read_history(prepared.run_folder))
+
+
 def test_a_store_that_is_away_costs_a_line_without_its_password(tracked, caplog, monkeypatch):
     prepared, result, _ = tracked
     monkeypatch.setattr(logging.getLogger("minidisc_ray"), "propagate", True)

@@ -1,22 +1,12 @@
-"""A comparison for the terminal, for a document or for another program."""
+"""A comparison in one of the formats, and what a reader must know to read it rightly."""
 
-import io
-import shutil
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
 
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from minidisc_ray.configs.printable import json_text, printable
-from minidisc_ray.reports.cells import PIPE_COLUMNS, csv_cell, text_cell
-from minidisc_ray.reports.comparison.columns import Column, Row, Section, by_task, records, sections, step_ratios
+from minidisc_ray.reports.comparison.columns import by_task, comparison_tables, step_ratios
 from minidisc_ray.reports.comparison.table import TEACHER
-
-Format = Literal["table", "md", "csv", "json"]
+from minidisc_ray.reports.tables import Format, Row, Table, records_of, write
 
 
 def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
@@ -27,43 +17,12 @@ def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str
         format: what to write.
         width: columns of the terminal, for ``table`` alone; by default the terminal's own.
     """
-    return written(format, frame, records(frame), sections(frame), footnotes(frame), width)
-
-
-def written(
-    format: Format,  # noqa: A002 the option's name
-    frame: pd.DataFrame,
-    document: Any,
-    found: Sequence[Section],
-    notes: Sequence[str],
-    width: int | None,
-) -> str:
-    """A table in one of the formats: the frame as csv, the document as json, the sections with their notes else."""
-    match format:
-        case "csv":
-            return csv_text(frame)
-        case "json":
-            return json_text(document)
-        case "md":
-            return markdown_text(found, notes)
-        case "table":
-            return terminal_text(found, notes, width)
-
-
-def csv_text(frame: pd.DataFrame) -> str:
-    """A frame as CSV; a text that a spreadsheet would take for a formula stands behind an apostrophe.
-
-    So a program that opens the file shows it, and does not run it. Numbers stay as they are, negative ones too; json
-    has every text as it was given.
-    """
-    texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
-    shown = frame.assign(**{name: frame[name].map(csv_cell, na_action="ignore") for name in texts})
-    return shown.rename(columns=csv_cell).to_csv(index=False, lineterminator="\n")
+    return write(format, [*comparison_tables(frame), Table(notes=footnotes(frame))], records_of(frame), width)
 
 
 def footnotes(frame: pd.DataFrame) -> list[str]:
     """What a reader must know to read the table rightly; a warning comes last."""
-    rows = records(frame)
+    rows = records_of(frame)
     first = rows[0]
     notes = [
         selection_note(first["selection_split"], first["protocol"], bool(frame["metric_std"].notna().any())),
@@ -164,77 +123,3 @@ def seen_warning(tasks: list[str]) -> str:
         f"Warning: on {', '.join(dict.fromkeys(tasks))} the teacher may have seen the rows that selected while it was "
         "trained, so what was chosen on them may be flattered."
     )
-
-
-def terminal_text(found: Sequence[Section], notes: Sequence[str], width: int | None = None) -> str:
-    """Tables with their notes below them, as wide as the terminal unless a width is given."""
-    width = width or shutil.get_terminal_size((PIPE_COLUMNS, 24)).columns
-    stream = io.StringIO()
-    # Names are text, never markup; a pipe must not receive colours, whatever the environment asks for.
-    console = Console(
-        file=stream, width=width, markup=False, highlight=False, emoji=False, force_terminal=False, color_system=None
-    )
-    left_out: list[str] = []
-    for section in found:
-        console.print(text_cell(section.title, "bold"))
-        if section.columns:
-            columns = _that_fit(section, width)
-            left_out += [column.heading for column in section.columns if column not in columns]
-            console.print(_table(columns))
-        console.print()
-    for note in notes:
-        console.print(text_cell(note))
-    if left_out:
-        console.print(
-            Text(
-                f"Left out at this width: {', '.join(map(printable, dict.fromkeys(left_out)))}; csv and json have them."
-            )
-        )
-    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
-    return "\n".join(lines) + "\n"
-
-
-def _that_fit(section: Section, width: int) -> tuple[Column, ...]:
-    columns = section.columns
-    measuring = Console(file=io.StringIO(), width=10_000)
-    while measuring.measure(_table(columns)).maximum > width:
-        last = max(column.priority for column in columns)
-        if last == 0:
-            break
-        # Of equals the rightmost goes first.
-        gone = max(index for index, column in enumerate(columns) if column.priority == last)
-        columns = (*columns[:gone], *columns[gone + 1 :])
-    return columns
-
-
-def _table(columns: tuple[Column, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    for column in columns:
-        # Headings of two words stand on two lines, so that numbers set the width.
-        heading = Text(printable(column.heading).replace("-hours", "-\nhours").replace(" ", "\n", 1))
-        table.add_column(heading, justify="right" if column.is_number else "left", overflow="fold")
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(text_cell, cells))
-    return table
-
-
-def markdown_text(found: Sequence[Section], notes: Sequence[str]) -> str:
-    """The same for a document."""
-    lines: list[str] = []
-    for section in found:
-        lines += [f"**{_escaped(section.title)}**", ""]
-        if section.columns:
-            lines.append(_markdown_row([_escaped(column.heading) for column in section.columns]))
-            lines.append(_markdown_row(["---:" if column.is_number else ":---" for column in section.columns]))
-            rows = zip(*(column.cells for column in section.columns), strict=True)
-            lines += [*(_markdown_row([_escaped(cell) for cell in cells]) for cells in rows), ""]
-    lines += [f"- {_escaped(note)}" for note in notes]
-    return "\n".join(lines) + "\n"
-
-
-def _markdown_row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _escaped(text: str) -> str:
-    return printable(" ".join(text.split())).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

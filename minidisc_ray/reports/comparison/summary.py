@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rich import box
-from rich.table import Table
-
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.evaluation.intervals import Interval
 from minidisc_ray.evaluation.resampling import bootstrap
-from minidisc_ray.reports.cells import text_cell
+from minidisc_ray.reports.tables import Column, Table
 from minidisc_ray.reports.words import method_name, metric_title, percent_text, ratio_text, scales_text
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.study.answers import FinishedRun, groups_of, teacher_answers
@@ -88,19 +85,20 @@ def summarise(runs: Sequence[FinishedRun]) -> Summary:
 
 
 def summary_table(summary: Summary) -> Table:
-    """The rows for a terminal, in percent; FLOPs in multiples of the conventional student's."""
+    """The rows in percent; FLOPs in multiples of the conventional student's."""
     level = summary.rows[0].score.level
-    table = Table(title=summary.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Method")
-    table.add_column("Assistant", justify="right")
-    table.add_column(metric_title(summary.metric), justify="right")
-    table.add_column(f"{100 * level:.0f}% interval", justify="right")
-    table.add_column("FLOPs", justify="right")
-    for row in summary.rows:
-        interval = f"{percent_text(row.score.low)} to {percent_text(row.score.high)}"
-        cells = (row.method, row.assistant, percent_text(row.score.mean), interval, ratio_text(row.price))
-        table.add_row(*map(text_cell, cells))
-    return table
+    columns = (
+        Column("Method", "method", is_number=False),
+        Column("Assistant", "assistant"),
+        Column(metric_title(summary.metric), lambda row: percent_text(row.score.mean)),
+        Column(f"{100 * level:.0f}% interval", _interval),
+        Column("FLOPs", "price", ratio_text),
+    )
+    return Table(summary.title, columns, summary.rows)
+
+
+def _interval(row: SummaryRow) -> str:
+    return f"{percent_text(row.score.low)} to {percent_text(row.score.high)}"
 
 
 def _prices(results: dict[str, RunResult]) -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from minidisc_ray.reports.figures._base import Drawing
-from minidisc_ray.reports.figures._svg import finish, svg_text, write_figures
+from minidisc_ray.reports.figures._svg import data_uri, write_figures
 from minidisc_ray.reports.figures.accuracy import accuracy_drawings
 from minidisc_ray.reports.figures.assistants import assistants_drawings
 from minidisc_ray.reports.figures.cost import cost_drawings
@@ -16,7 +16,7 @@ from minidisc_ray.reports.figures.structure import structure_drawings
 from minidisc_ray.reports.figures.tradeoff import tradeoff_drawings
 from minidisc_ray.run_files.result import RunResult
 
-__all__ = ["Drawing", "drawings_of", "svg_text", "write_figures"]
+__all__ = ["Drawing", "data_uri", "drawings_of", "write_figures"]
 
 
 def drawings_of(results: Sequence[RunResult], structures_of: Sequence[RunResult] | None = None) -> list[Drawing]:
@@ -44,5 +44,5 @@ def drawings_of(results: Sequence[RunResult], structures_of: Sequence[RunResult]
             name = f"{drawing.name}-{number}"
         taken.add(name)
         if name != drawing.name:
-            drawings[place] = replace(drawing, name=name, figure=finish(drawing.figure, name, drawing.title))
+            drawings[place] = replace(drawing, name=name)
     return drawings

@@ -23,7 +23,7 @@ class Drawing:
 
     Attributes:
         kind: which of the figures it is.
-        name: unique among those drawn together; fit to be a file's name and an element's id.
+        name: unique among those drawn together; fit to be a file's name.
         title: what it shows, in a few words.
         caption: how to read it, and over how many seeds.
     """

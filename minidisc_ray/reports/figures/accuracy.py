@@ -131,7 +131,7 @@ def accuracy_drawings(results: Sequence[RunResult]) -> list[Drawing]:
             f"method scores more for less than those on the Pareto front (filled): {front}."
         )
         name = "-".join(["accuracy", scope_of(first), *([slug(data.unit)] if len(units) > 1 else [])])
-        drawings.append(Drawing("accuracy", name, title, caption, finish(accuracy_figure(data), name, title)))
+        drawings.append(Drawing("accuracy", name, title, caption, finish(accuracy_figure(data))))
     return drawings
 
 

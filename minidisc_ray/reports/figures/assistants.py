@@ -119,7 +119,7 @@ def assistants_drawings(results: Sequence[RunResult]) -> list[Drawing]:
         )
         caption += "; whiskers span the seeds." if any(len(bar.seeds) > 1 for bar in data.bars) else "."
         name = "-".join(["assistants", scope_of(first), *([slug(objective)] if objective else [])])
-        drawings.append(Drawing("assistants", name, title, caption, finish(assistants_figure(data), name, title)))
+        drawings.append(Drawing("assistants", name, title, caption, finish(assistants_figure(data))))
     return drawings
 
 

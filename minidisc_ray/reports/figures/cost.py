@@ -133,7 +133,7 @@ def cost_drawings(results: Sequence[RunResult]) -> list[Drawing]:
             "; teacher fine-tuning, left of zero, is outside it." if any(bar.outside for bar in data.bars) else "."
         )
         name = "-".join(["cost", scope_of(first), *([slug(data.unit)] if len(units) > 1 else [])])
-        drawings.append(Drawing("cost", name, title, caption, finish(cost_figure(data), name, title)))
+        drawings.append(Drawing("cost", name, title, caption, finish(cost_figure(data))))
     return drawings
 
 

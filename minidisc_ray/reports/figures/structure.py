@@ -117,7 +117,7 @@ def _drawing(data: StructureData, run: RunResult, extra: str) -> Drawing:
     if any(count is None for column in data.columns for count in column.heads):
         caption += " Crossed out: a layer that the model does not have."
     name = "-".join(["structure", scope_of(run), *([slug(extra)] if extra else [])])
-    return Drawing("structure", name, title, caption, finish(structure_figure(data), name, title))
+    return Drawing("structure", name, title, caption, finish(structure_figure(data)))
 
 
 def _column(heading: str, model: ModelRecord, whole: ModelRecord) -> ModelColumn:

@@ -156,7 +156,7 @@ def _drawing(data: TradeoffData, first: RunResult, extra: str) -> Drawing:
     several = max(data.minidisc_seeds, data.maxidisc_seeds) > 1
     caption += "; lines are means, bands span the seeds." if several else "."
     name = "-".join(parts)
-    return Drawing("tradeoff", name, title, caption, finish(tradeoff_figure(data), name, title))
+    return Drawing("tradeoff", name, title, caption, finish(tradeoff_figure(data)))
 
 
 def _curve(values: Iterable[tuple[int, float | None]]) -> dict[int, Spread]:

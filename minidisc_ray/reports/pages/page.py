@@ -26,9 +26,16 @@ _NUMBER = re.compile(r"(-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)([KMGBTPE]\b)?")
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A figure as the macro ``figures`` takes it; ``svg`` is markup already."""
+    """A figure as the macro ``figures`` takes it.
 
-    svg: Markup
+    Attributes:
+        source: the image itself, in its address.
+        alternative: what it shows, in a sentence.
+        caption: how to read it.
+    """
+
+    source: Markup
+    alternative: str
     caption: str
 
 
@@ -84,12 +91,16 @@ def sort_value(cell: object) -> str:
 def page_figures(drawings: Iterable["Drawing"], *kinds: str) -> list[PageFigure]:
     """The drawings of some kinds as elements of a page, in the order of the kinds."""
     # Here and not above: nothing but a page should pay for importing matplotlib.
-    from minidisc_ray.reports.figures import svg_text
+    from minidisc_ray.reports.figures import data_uri
 
     listed = list(drawings)
     chosen = [drawing for kind in kinds for drawing in listed if drawing.kind == kind]
-    # Written by our own code out of escaped text.
-    return [PageFigure(Markup(svg_text(drawing.figure)), drawing.caption) for drawing in chosen]  # noqa: S704
+    # Letters of base64, in which nothing is to be escaped or taken out.
+    sources = [Markup(data_uri(drawing.figure)) for drawing in chosen]  # noqa: S704
+    return [
+        PageFigure(source, f"Chart: {drawing.title}.", drawing.caption)
+        for source, drawing in zip(sources, chosen, strict=True)
+    ]
 
 
 def write_page(storage: Storage, path: Path, page: str) -> Path:

@@ -1,48 +1,12 @@
 """One run's assistant candidates, what other values of lambda would choose, and a sweep's trials."""
 
-from dataclasses import dataclass
-
-from rich import box
-from rich.table import Table
-
 from minidisc_ray.configs.printable import printable
-from minidisc_ray.reports.cells import text_cell
+from minidisc_ray.reports.tables import Column, Table
 from minidisc_ray.reports.words import hours_text, metric_title, percent_text, share_text, trained_text
 from minidisc_ray.run_files.result import CandidateRecord, RunResult, TrialRecord
 
-CHOSEN_MARK = "◀ chosen"
-BEST_MARK = "◀ best"
-
-
-@dataclass(frozen=True)
-class CandidateRow:
-    """A candidate as plain data, with whether it was chosen."""
-
-    candidate: CandidateRecord
-    chosen: bool
-
-
-@dataclass(frozen=True)
-class TrialRow:
-    """A sweep's trial as plain data, with whether its student was the one that was kept."""
-
-    trial: TrialRecord
-    best: bool
-
-
-def candidate_rows(result: RunResult) -> list[CandidateRow]:
-    """The candidates, largest first."""
-    chosen = {model.scale_percent for model in result.assistants}
-    largest_first = sorted(result.candidates, key=lambda candidate: -candidate.scale_percent)
-    return [CandidateRow(candidate, candidate.scale_percent in chosen) for candidate in largest_first]
-
-
-def trial_rows(result: RunResult) -> list[TrialRow]:
-    """The trials in the order they were planned; the best is the one whose assistant led to the student kept."""
-    kept = {model.scale_percent for model in result.assistants}
-    return [
-        TrialRow(trial, best=trial.status == "finished" and trial.assistant_percent in kept) for trial in result.trials
-    ]
+_CHOSEN = "◀ chosen"
+_BEST = "◀ best"
 
 
 def lambda_scan_line(result: RunResult) -> str:
@@ -63,66 +27,47 @@ def selection_title(result: RunResult) -> str:
 
 
 def candidate_table(result: RunResult) -> Table:
-    """The candidates for a terminal; metrics are of the selection rows, in percent."""
+    """The candidates, largest first, the chosen ones marked; metrics are of the selection rows, in percent."""
     metric = selection_title(result)
-    table = titled_table(f"Assistant candidates, {metric} on: {result.selection_split}")
-    for heading in ("Scale", metric, "λ-tradeoff", "Negative derivative"):
-        table.add_column(text_cell(heading), justify="right", overflow="fold")
-    table.add_column("Trained", overflow="fold")
-    for heading in ("Heads kept", "Neurons kept"):
-        table.add_column(heading, justify="right", overflow="fold")
-    table.add_column("", overflow="fold")
-    for row in candidate_rows(result):
-        candidate = row.candidate
-        cells = (
-            f"{candidate.scale_percent}%",
-            percent_text(candidate.metric),
-            f"{candidate.lambda_tradeoff:.4f}",
-            f"{candidate.negative_derivative:.3f}",
-            trained_text(candidate.trained),
-            share_text(candidate.kept_share.get("heads")),
-            share_text(candidate.kept_share.get("neurons")),
-            CHOSEN_MARK if row.chosen else "",
-        )
-        table.add_row(*map(text_cell, cells), style="bold" if row.chosen else None)
-    return table
+    chosen = {model.scale_percent for model in result.assistants}
+
+    def is_chosen(candidate: CandidateRecord) -> bool:
+        return candidate.scale_percent in chosen
+
+    columns = (
+        Column("Scale", "scale_percent", unit="%"),
+        Column(metric, "metric", percent_text),
+        Column("λ-tradeoff", "lambda_tradeoff", "{:.4f}".format),
+        Column("Negative derivative", "negative_derivative", "{:.3f}".format),
+        Column("Trained", lambda candidate: trained_text(candidate.trained), is_number=False),
+        Column("Heads kept", lambda candidate: candidate.kept_share.get("heads"), share_text),
+        Column("Neurons kept", lambda candidate: candidate.kept_share.get("neurons"), share_text),
+        Column("", lambda candidate: _CHOSEN if is_chosen(candidate) else "", is_number=False),
+    )
+    largest_first = sorted(result.candidates, key=lambda candidate: -candidate.scale_percent)
+    title = f"Assistant candidates, {metric} on: {result.selection_split}"
+    return Table(title, columns, largest_first, is_marked=is_chosen)
 
 
 def trial_table(result: RunResult) -> Table:
-    """The sweep's trials for a terminal; metrics in percent, hours in the run's unit."""
-    metric = metric_title(result.primary_metric)
-    table = titled_table(f"Trials, {metric} in percent; selected on: {result.selection_split}")
-    table.add_column("Assistant", justify="right", overflow="fold")
-    table.add_column("Status", overflow="fold")
+    """A sweep's trials as they were planned, that of the student that was kept marked; metrics in percent."""
+    kept = {model.scale_percent for model in result.assistants}
     unit = result.cost.device_unit
-    for heading in ("Assistant selection", "Student selection", "Student validation", unit[0].upper() + unit[1:]):
-        table.add_column(text_cell(heading), justify="right", overflow="fold")
-    table.add_column("", overflow="fold")
-    for row in trial_rows(result):
-        trial = row.trial
-        cells = (
-            f"{trial.assistant_percent}%",
-            trial.status,
-            percent_text(trial.assistant_selection),
-            percent_text(trial.student_selection),
-            percent_text(trial.student_validation),
-            hours_text(trial.device_hours),
-            BEST_MARK if row.best else trial.reason or "",
-        )
-        table.add_row(*map(text_cell, cells), style="bold" if row.best else None)
-    return table
 
+    def is_best(trial: TrialRecord) -> bool:
+        return trial.status == "finished" and trial.assistant_percent in kept
 
-def titled_table(title: str) -> Table:
-    """A table for a terminal, its title above it."""
-    return Table(
-        title=text_cell(title),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
+    columns = (
+        Column("Assistant", "assistant_percent", unit="%"),
+        Column("Status", "status", is_number=False),
+        Column("Assistant selection", "assistant_selection", percent_text),
+        Column("Student selection", "student_selection", percent_text),
+        Column("Student validation", "student_validation", percent_text),
+        Column(unit[0].upper() + unit[1:], "device_hours", hours_text),
+        Column("", lambda trial: _BEST if is_best(trial) else trial.reason, is_number=False),
     )
+    title = f"Trials, {metric_title(result.primary_metric)} in percent; selected on: {result.selection_split}"
+    return Table(title, columns, result.trials, is_marked=is_best)
 
 
 def _number(text: str) -> float:

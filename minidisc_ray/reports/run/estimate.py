@@ -1,14 +1,11 @@
 """An estimate for the terminal, or for another program."""
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from minidisc_ray.configs.printable import printable_json
-from minidisc_ray.estimate.records import Estimate, Timed
-from minidisc_ray.reports.cells import PIPE_COLUMNS
-from minidisc_ray.reports.comparison.columns import Column, Section
-from minidisc_ray.reports.comparison.render import terminal_text
+from minidisc_ray.estimate.records import Estimate, PredictedMethod, PredictedTeacher, Timed
+from minidisc_ray.reports.tables import Column, Table, terminal_text
 from minidisc_ray.reports.words import hours_text, ratio_text
 
 
@@ -22,8 +19,7 @@ def render_estimate(estimate: Estimate, format: Literal["table", "json"], width:
     """
     if format == "json":
         return printable_json(estimate.model_dump_json(indent=2)) + "\n"
-    width = width or shutil.get_terminal_size((PIPE_COLUMNS, 24)).columns
-    return terminal_text([_methods(estimate), _timed(estimate)], list(_notes(estimate)), width)
+    return terminal_text([_methods(estimate), _timed(estimate.timed), Table(notes=list(_notes(estimate)))], width)
 
 
 def duration_text(seconds: float) -> str:
@@ -35,52 +31,49 @@ def duration_text(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _methods(estimate: Estimate) -> Section:
-    teacher, methods = estimate.teacher, estimate.methods
-    unit = estimate.device_unit
-    rows = [
-        (
-            f"{found.method}, this recipe" if found.is_recipe else found.method,
-            hours_text(found.device_hours),
-            ratio_text(found.ratio_to_conventional),
-            hours_text(found.startup_device_hours),
-            duration_text(found.duration_seconds),
-            _price(found.price),
-        )
-        for found in methods
-    ]
-    there = "in the storage" if teacher.is_there else ""
-    rows.insert(0, ("Teacher", hours_text(teacher.device_hours), "", "", there, _price(teacher.price)))
-    headings = ["Method", unit[0].upper() + unit[1:], "Hours ratio", "Start-up hours", "Duration"]
-    if teacher.price is not None:
-        headings.append(f"Price ({estimate.currency})")
+def _methods(estimate: Estimate) -> Table:
+    unit, teacher = estimate.device_unit, estimate.teacher
     columns = [
-        Column(heading, tuple(row[place] for row in rows), is_number=place > 0)
-        for place, heading in enumerate(headings)
+        Column("Method", _method, is_number=False),
+        Column(unit[0].upper() + unit[1:], "device_hours", hours_text),
+        Column("Hours ratio", _of_method("ratio_to_conventional"), ratio_text),
+        Column("Start-up hours", _of_method("startup_device_hours"), hours_text),
+        Column("Duration", _duration),
     ]
-    return Section(
-        f"{estimate.task} · student at {estimate.student_percent}% · {estimate.objective} · predicted", tuple(columns)
+    if teacher.price is not None:
+        columns.append(Column(f"Price ({estimate.currency})", "price", _price))
+    title = f"{estimate.task} · student at {estimate.student_percent}% · {estimate.objective} · predicted"
+    return Table(title, tuple(columns), [teacher, *estimate.methods])
+
+
+def _method(row: PredictedMethod | PredictedTeacher) -> str:
+    if isinstance(row, PredictedTeacher):
+        return "Teacher"
+    return f"{row.method}, this recipe" if row.is_recipe else row.method
+
+
+def _of_method(name: str) -> Callable[[PredictedMethod | PredictedTeacher], float | None]:
+    return lambda row: getattr(row, name, None)
+
+
+def _duration(row: PredictedMethod | PredictedTeacher) -> str:
+    if isinstance(row, PredictedTeacher):
+        return "in the storage" if row.is_there else ""
+    return duration_text(row.duration_seconds)
+
+
+def _timed(timed: Sequence[Timed]) -> Table:
+    columns = (
+        Column("Stage", _stage, is_number=False),
+        Column("Steps", lambda found: found.num_steps or None),
+        Column("Mean step, ms", "step_seconds", lambda seconds: f"{1000 * seconds:.3g}"),
+        Column("Spread", _spread),
+        Column("Seconds", "seconds", "{:.1f}".format),
     )
+    return Table("Timed", columns, timed)
 
 
-def _timed(estimate: Estimate) -> Section:
-    timed = estimate.timed
-    return Section(
-        "Timed",
-        (
-            Column("Stage", tuple(_name(found) for found in timed), is_number=False),
-            Column("Steps", tuple(str(found.num_steps or "") for found in timed)),
-            Column(
-                "Mean step, ms",
-                tuple(f"{1000 * found.step_seconds:.3g}" if found.step_seconds is not None else "" for found in timed),
-            ),
-            Column("Spread", tuple(_spread(found) for found in timed)),
-            Column("Seconds", tuple(f"{found.seconds:.1f}" for found in timed)),
-        ),
-    )
-
-
-def _name(found: Timed) -> str:
+def _stage(found: Timed) -> str:
     return f"{found.stage} {found.scale_percent}%" if found.stage in ("assistant", "student") else found.stage
 
 
@@ -118,5 +111,5 @@ def _notes(estimate: Estimate) -> Iterator[str]:
         yield f"{kind} is left out: {reason}."
 
 
-def _price(price: float | None) -> str:
-    return "" if price is None else f"{price:,.2f}" if price >= 0.1 else f"{price:.3g}"
+def _price(price: float) -> str:
+    return f"{price:,.2f}" if price >= 0.1 else f"{price:.3g}"

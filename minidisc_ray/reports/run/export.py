@@ -7,8 +7,7 @@ import pandas as pd
 
 from minidisc_ray.export.exporting import ExportReport
 from minidisc_ray.export.speed import BATCH_ROWS, MEASURED, ONNX_RUNTIME, SpeedRow
-from minidisc_ray.reports.comparison.columns import Column, Row, Section, records
-from minidisc_ray.reports.comparison.render import Format, written
+from minidisc_ray.reports.tables import Column, Format, Row, Table, records_of, write
 from minidisc_ray.reports.words import metric_title, number_text, ratio_text
 
 _MEBIBYTE = 2**20
@@ -67,28 +66,22 @@ def _torch_is_faster(report: ExportReport, whole: SpeedRow, small: SpeedRow) -> 
 
 def render_speed(report: ExportReport, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
     """The table of copies in one of the formats, with how it was measured."""
-    frame = pd.DataFrame([asdict(row) for row in report.speed])
-    rows = records(frame)
-    return written(format, frame, rows, [_section(report, rows)], _notes(report), width)
-
-
-def _section(report: ExportReport, rows: list[Row]) -> Section:
-    def column(heading: str, text: Callable[[Row], str], priority: int = 0, is_number: bool = True) -> Column:
-        return Column(heading, tuple(text(row) for row in rows), priority, is_number)
-
-    def milliseconds(batch: str) -> Callable[[Row], str]:
-        return lambda row: " / ".join(_number(row[f"{part}_ms_{batch}"]) for part in ("p50", "p95"))
-
+    rows = records_of(pd.DataFrame([asdict(row) for row in report.speed]))
     columns = (
-        column("Runtime", lambda row: row["runtime"], is_number=False),
-        column("Precision", lambda row: row["precision"], is_number=False),
-        column("MiB", lambda row: _number(row["bytes"] and row["bytes"] / _MEBIBYTE)),
-        column(metric_title(report.metric), lambda row: "-" if row["points"] is None else f"{row['points']:.2f}"),
-        column("1 row, ms p50 / p95", milliseconds("1_row")),
-        column(f"{BATCH_ROWS} rows, ms p50 / p95", milliseconds("32_rows")),
-        column("Rows/s", lambda row: _number(row["rows_per_second"]), priority=1),
+        Column("Runtime", "runtime", is_number=False),
+        Column("Precision", "precision", is_number=False),
+        Column("MiB", lambda row: _number(row["bytes"] and row["bytes"] / _MEBIBYTE)),
+        Column(metric_title(report.metric), lambda row: "-" if row["points"] is None else f"{row['points']:.2f}"),
+        Column("1 row, ms p50 / p95", _milliseconds("1_row")),
+        Column(f"{BATCH_ROWS} rows, ms p50 / p95", _milliseconds("32_rows")),
+        Column("Rows/s", lambda row: _number(row["rows_per_second"]), priority=1),
     )
-    return Section(f"{report.output} · {report.machine}", columns)
+    table = Table(f"{report.output} · {report.machine}", columns, rows, _notes(report))
+    return write(format, [table], rows, width)
+
+
+def _milliseconds(batch: str) -> Callable[[Row], str]:
+    return lambda row: " / ".join(_number(row[f"{part}_ms_{batch}"]) for part in ("p50", "p95"))
 
 
 def _notes(report: ExportReport) -> list[str]:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.reports import words
-from minidisc_ray.reports.comparison.columns import sections
+from minidisc_ray.reports.comparison.columns import comparison_tables
 from minidisc_ray.reports.comparison.render import footnotes, seen_warning
 from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.reports.pages.page import environment, page_figures, write_page
-from minidisc_ray.reports.run.candidates import candidate_rows, trial_rows
+from minidisc_ray.reports.run.candidates import candidate_table, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
-from minidisc_ray.reports.run.race import RACE_HEADINGS, race_rows, went_without
+from minidisc_ray.reports.run.race import race_table, went_without
 from minidisc_ray.run_files.result import ModelRecord, RunResult
 from minidisc_ray.run_files.result_costs import AttemptCost, StageCost
 
@@ -74,15 +74,14 @@ def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:
         "scores": _scores(result),
         "models": _models(result),
         "kept": _kept(result),
-        "comparison": [] if frame is None else sections(frame),
+        "comparison": [] if frame is None else comparison_tables(frame),
         "footnotes": [] if frame is None else footnotes(frame),
         "warning": seen_warning([result.task]) if result.teacher_may_have_seen_selection else "",
-        "candidates": candidate_rows(result),
-        "race_headings": list(RACE_HEADINGS),
-        "race": race_rows(result),
+        "candidates": candidate_table(result),
+        "race": race_table(result),
         "went_without": went_without(result),
         "choices": sorted(result.choice_by_lambda.items()),
-        "trials": trial_rows(result),
+        "trials": trial_table(result),
         "early_end": early_end_line(result),
         "stages": [(stage, _note(stage)) for stage in result.cost.stages],
         "attempts": _attempts(result),
@@ -165,10 +164,7 @@ def _exact(result: RunResult) -> list[tuple[str, str]]:
         ("Start-up device-hours", result.cost.startup_device_hours),
         ("Useful device-hours", result.cost.useful_device_hours),
         ("Lost device-hours", result.cost.lost_device_hours),
-        *(
-            (f"Candidate at {row.candidate.scale_percent}%, metric", row.candidate.metric)
-            for row in candidate_rows(result)
-        ),
+        *((f"Candidate at {one.scale_percent}%, metric", one.metric) for one in candidate_table(result).rows),
     ]
     # Nothing stands there for what was not counted.
     return [(name, repr(value)) for name, value in found if value is not None]

@@ -1,15 +1,13 @@
 """What ``minidisc plan`` prints, as data: lines and tables of text."""
 
-from collections.abc import Iterator
 from typing import Any
 
-from rich.console import RenderableType
-from rich.table import Table
+from rich.console import Console
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.redact import redact
-from minidisc_ray.reports.cells import text_cell
+from minidisc_ray.reports.tables import Table, show
 
 
 class PlanTable(Config):
@@ -34,16 +32,10 @@ class PlanReport(Config):
     identity: dict[str, Any]
     parts: tuple[str | PlanTable, ...]
 
-    def renderables(self) -> Iterator[RenderableType]:
-        """The parts for a terminal: nothing in them is obeyed as markup, and no secret is left."""
+    def show(self, console: Console) -> None:
+        """Print the parts: nothing in them is obeyed as markup, and no secret is left."""
         for part in self.parts:
-            yield printable(redact(part)) if isinstance(part, str) else _table(part)
-
-
-def _table(part: PlanTable) -> Table:
-    table = Table(title=part.title, title_justify="left", box=None, pad_edge=False)
-    for number, title in enumerate(part.columns):
-        table.add_column(title, justify="left" if number < part.num_names else "right")
-    for row in part.rows:
-        table.add_row(*map(text_cell, row))
-    return table
+            if isinstance(part, str):
+                console.print(printable(redact(part)), soft_wrap=True, markup=False)
+            else:
+                show(console, [Table.of_texts(part.columns, part.rows, part.num_names, part.title)])

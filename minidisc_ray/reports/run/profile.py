@@ -7,9 +7,8 @@ import pandas as pd
 
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.inference.profile import BATCH_ROWS, MEASURED, ProfileRow
-from minidisc_ray.reports.comparison.columns import Column, Row, Section, records
-from minidisc_ray.reports.comparison.render import Format, written
-from minidisc_ray.reports.words import count_text, number_text, ratio_text
+from minidisc_ray.reports.tables import Column, Format, Row, Table, records_of, write
+from minidisc_ray.reports.words import count_text, number_text, parameters_text, ratio_text
 
 # Both count the same matrix products, so they differ only where one of them is wrong.
 MACS_TOLERANCE = 1e-3
@@ -28,8 +27,10 @@ def render_profile(frame: pd.DataFrame, format: Format, width: int | None = None
         format: what to write.
         width: columns of the terminal, for ``table`` alone; by default the terminal's own.
     """
-    rows = records(frame)
-    return written(format, frame, rows, _sections(rows), profile_footnotes(rows), width)
+    rows = records_of(frame)
+    devices = dict.fromkeys(row["device"] for row in rows)
+    tables = [_table([row for row in rows if row["device"] == device]) for device in devices]
+    return write(format, [*tables, Table(notes=profile_footnotes(rows))], rows, width)
 
 
 def profile_footnotes(rows: list[Row]) -> list[str]:
@@ -59,44 +60,27 @@ def profile_footnotes(rows: list[Row]) -> list[str]:
     return notes
 
 
-def _sections(rows: list[Row]) -> list[Section]:
-    return [
-        _section([row for row in rows if row["device"] == device])
-        for device in dict.fromkeys(r["device"] for r in rows)
-    ]
-
-
-def _section(rows: list[Row]) -> Section:
+def _table(rows: list[Row]) -> Table:
     first = rows[0]
     if first["status"] != MEASURED:
-        return Section(f"{first['run']} · {first['device']} · {first['status']}", ())
-    has_teacher = any(row["speedup_1_row"] is not None for row in rows)
-
-    def column(heading: str, text: Callable[[Row], str], priority: int = 0, is_number: bool = True) -> Column:
-        return Column(heading, tuple(text(row) for row in rows), priority, is_number)
-
-    def parameters(part: str) -> Callable[[Row], str]:
-        return lambda row: count_text(row[f"{part}_parameters"], "B")
-
+        return Table(f"{first['run']} · {first['device']} · {first['status']}")
     many = f"{BATCH_ROWS}_rows"
     columns = [
-        column("Model", _model, is_number=False),
-        column("Encoder params", parameters("encoder")),
-        column("Embedding params", parameters("embedding"), priority=2),
-        column("Other params", parameters("other"), priority=3),
-        column("Total params", parameters("total")),
-        column(f"MACs at {first['length']}", lambda row: count_text(row["closed_form_macs"])),
-        column("MACs counted", lambda row: count_text(row["counted_macs"]), priority=4),
-        column("Latency 1 row, ms", lambda row: _latency(row, "1_row")),
-        column(f"Latency {BATCH_ROWS} rows, ms", lambda row: _latency(row, many), priority=1),
-        column("Throughput tokens/ms", lambda row: number_text(row[f"tokens_per_ms_{many}"])),
+        Column("Model", _model, is_number=False),
+        Column("Encoder params", "encoder_parameters", parameters_text),
+        Column("Embedding params", "embedding_parameters", parameters_text, priority=2),
+        Column("Other params", "other_parameters", parameters_text, priority=3),
+        Column("Total params", "total_parameters", parameters_text),
+        Column(f"MACs at {first['length']}", "closed_form_macs", count_text),
+        Column("MACs counted", "counted_macs", count_text, priority=4),
+        Column("Latency 1 row, ms", _latency("1_row")),
+        Column(f"Latency {BATCH_ROWS} rows, ms", _latency(many), priority=1),
+        Column("Throughput tokens/ms", f"tokens_per_ms_{many}", number_text),
     ]
-    if has_teacher:
-        columns += [
-            column("Speed-up 1 row", lambda row: ratio_text(row["speedup_1_row"])),
-            column(f"Speed-up {BATCH_ROWS} rows", lambda row: ratio_text(row[f"speedup_{many}"])),
-        ]
-    return Section(f"{first['run']} · {first['device']} ({first['device_name']})", tuple(columns))
+    if any(row["speedup_1_row"] is not None for row in rows):
+        columns.append(Column("Speed-up 1 row", "speedup_1_row", ratio_text))
+        columns.append(Column(f"Speed-up {BATCH_ROWS} rows", f"speedup_{many}", ratio_text))
+    return Table(f"{first['run']} · {first['device']} ({first['device_name']})", tuple(columns), rows)
 
 
 def _model(row: Row) -> str:
@@ -104,6 +88,9 @@ def _model(row: Row) -> str:
     return name if row["scale_percent"] == TEACHER_PERCENT else f"{name} ({row['scale_percent']}%)"
 
 
-def _latency(row: Row, batch: str) -> str:
-    median, p10, p90 = (number_text(row[f"latency_ms_{batch}{end}"]) for end in ("", "_p10", "_p90"))
-    return f"{median} ({p10} to {p90})"
+def _latency(batch: str) -> Callable[[Row], str]:
+    def text(row: Row) -> str:
+        median, p10, p90 = (number_text(row[f"latency_ms_{batch}{end}"]) for end in ("", "_p10", "_p90"))
+        return f"{median} ({p10} to {p90})"
+
+    return text

@@ -1,30 +1,23 @@
 """How a race went: its evaluations, who was left after each, and what was chosen when."""
 
-from rich.table import Table
-
 from minidisc_ray.core.grid import TEACHER_PERCENT
-from minidisc_ray.reports.cells import text_cell
-from minidisc_ray.reports.run.candidates import titled_table
+from minidisc_ray.reports.tables import Column, Table
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.training.race_check import RaceCheck, race_choice
 
-RACE_HEADINGS = ("Step", "Rows", "Candidates left", "Most probably best", "Its trade-off", "No assistant", "Decision")
 
-
-def race_rows(result: RunResult) -> list[tuple[str, ...]]:
-    """A line of cells for each evaluation, as ``RACE_HEADINGS`` names them; none where nothing raced."""
-    return [
-        (
-            f"{check.step:,}",
-            f"{check.num_rows:,}",
-            _left(check),
-            f"{check.favourite}% (p = {check.probabilities[check.favourite]:.2f})",
-            f"{check.tradeoffs[check.favourite]:.4f}",
-            f"{check.teacher_metric:.4f} (p = {check.teacher_probability:.2f})",
-            _decision(check),
-        )
-        for check in result.race
-    ]
+def race_table(result: RunResult) -> Table:
+    """A row for each look; trade-offs are in [0, 1], that of no assistant is the teacher's own metric."""
+    columns = (
+        Column("Step", "step", "{:,}".format),
+        Column("Rows", "num_rows", "{:,}".format),
+        Column("Candidates left", _left, is_number=False),
+        Column("Most probably best", _favourite, is_number=False),
+        Column("Its trade-off", lambda check: check.tradeoffs[check.favourite], "{:.4f}".format),
+        Column("No assistant", _teacher, is_number=False),
+        Column("Decision", _decision, is_number=False),
+    )
+    return Table(f"Race, on: {result.selection_split}", columns, result.race)
 
 
 def race_line(result: RunResult) -> str:
@@ -39,16 +32,6 @@ def race_line(result: RunResult) -> str:
     return f"race: {race_choice(last)}, {when} and {times} at the candidates{kept}{_never_seen(result)}"
 
 
-def race_table(result: RunResult) -> Table:
-    """The same for a terminal; trade-offs are in [0, 1], that of no assistant is the teacher's own metric."""
-    table = titled_table(f"Race, on: {result.selection_split}")
-    for heading in RACE_HEADINGS:
-        table.add_column(text_cell(heading), overflow="fold")
-    for row in race_rows(result):
-        table.add_row(*map(text_cell, row))
-    return table
-
-
 def _never_seen(result: RunResult) -> str:
     """Why some candidates stand in no table: early looks take a few, and bounds take out others with them."""
     seen = {scale for check in result.race for scale in check.metrics}
@@ -57,6 +40,14 @@ def _never_seen(result: RunResult) -> str:
         return ""
     named = ", ".join(f"{scale}%" for scale in sorted(unseen, reverse=True))
     return f"; never looked at, since not even the teacher's metric would have made them the best: {named}"
+
+
+def _favourite(check: RaceCheck) -> str:
+    return f"{check.favourite}% (p = {check.probabilities[check.favourite]:.2f})"
+
+
+def _teacher(check: RaceCheck) -> str:
+    return f"{check.teacher_metric:.4f} (p = {check.teacher_probability:.2f})"
 
 
 def _left(check: RaceCheck) -> str:

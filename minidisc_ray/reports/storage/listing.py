@@ -12,7 +12,7 @@ from minidisc_ray.accounting.ledger import read_attempts
 from minidisc_ray.driver.driver import DRIVER_FILE, Driver, driver_of, seems_alive, unreadable_driver
 from minidisc_ray.files.reading import open_regular
 from minidisc_ray.files.writing import read_json
-from minidisc_ray.reports.storage.status import RunStatus, look_at, unreadable, written_at
+from minidisc_ray.reports.storage.status import RunStatus, look_at, run_folders, written_at
 from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.plan import MAIN_TRIAL
@@ -57,19 +57,13 @@ class Listed:
     note: str = ""
 
 
-def listing(storage: Path) -> list[Listed]:
-    """Runs and studies, the last changed first; what cannot be read is a line that says so.
+def listing(place: Path) -> list[Listed]:
+    """A run, or a storage's runs and studies, the last changed first; what cannot be read is a line that says so.
 
     Raises:
         UserError: if there is no such folder.
     """
-    try:
-        with os.scandir(storage) as entries:
-            # Underscores and dots mark what is shared between runs.
-            names = [entry.name for entry in entries if not entry.name.startswith(("_", "."))]
-    except OSError as error:
-        raise unreadable(storage) from error
-    found = [listed for name in names if (listed := _listed(storage / name)) is not None]
+    found = [listed for folder in run_folders(place) if (listed := _listed(folder)) is not None]
     return sorted(found, key=lambda entry: (-entry.changed_at, entry.name))
 
 

@@ -1,33 +1,18 @@
 """Where the runs under a storage folder stand: live ones by their progress files, finished ones by their results."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.places import is_uri, place_of
-from minidisc_ray.reports.cells import text_cell
-from minidisc_ray.reports.words import age_text, hours_text, metric_title, percent_text
 from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.progress import Progress, is_stale, read_progress
 from minidisc_ray.run_files.result import RunResult, load_result
 from minidisc_ray.schedules.plan import MAIN_TRIAL
 
 _STALE_SECONDS = 60.0
-_STYLES = {
-    "waiting": "dim",
-    "running": "cyan",
-    "finished": "green",
-    "failed": "red",
-    "interrupted": "yellow",
-    "stale": "yellow",
-}
 
 
 @dataclass(frozen=True)
@@ -51,54 +36,36 @@ class RunStatus:
     age_seconds: float
 
 
-def status(storage: Path) -> list[RunStatus]:
-    """Every run under a storage folder, by name; unreadable files never hide the readable ones.
+def status(place: Path) -> list[RunStatus]:
+    """Every trial of a run, or of all runs under a storage folder, by name; unreadable files never hide the others.
+
+    Raises:
+        UserError: if there is no such folder.
+    """
+    return [entry for folder in run_folders(place) for entry in _statuses(folder)]
+
+
+def run_folders(place: Path) -> list[Path]:
+    """A run's own folder, or every one in a storage but those that runs share, by name.
 
     Raises:
         UserError: if there is no such folder.
     """
     try:
-        # Underscores and dots mark what is shared between runs, such as caches.
-        folders = sorted(entry for entry in storage.iterdir() if not entry.name.startswith(("_", ".")))
+        names = sorted(entry.name for entry in place.iterdir())
     except OSError as error:
-        raise unreadable(storage) from error
-    return [entry for folder in folders for entry in _statuses(folder)]
+        raise _unreadable(place) from error
+    if not {"identity.json", "config.yaml"}.isdisjoint(names):
+        return [place.absolute()]
+    # Underscores and dots mark what is shared between runs, such as caches.
+    return [place / name for name in names if not name.startswith(("_", "."))]
 
 
-def unreadable(storage: Path) -> UserError:
+def _unreadable(storage: Path) -> UserError:
     """One sentence on a storage that runs cannot be read from."""
     if is_uri(place := place_of(storage)):
         return UserError(f"storage: there is nothing in {place}; give the bucket and prefix that runs were written to")
     return UserError(f"storage: {place} is not a folder that can be read; give the folder that runs were written to")
-
-
-def status_table(statuses: Iterable[RunStatus]) -> Table:
-    """The runs for a terminal; metrics in percent."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for heading, justify in (
-        ("Run", "left"),
-        ("Trial", "left"),
-        ("Status", "left"),
-        ("Stage", "left"),
-        ("Step", "right"),
-        ("Metric", "right"),
-        ("Device-\nhours", "right"),
-        ("Age", "right"),
-    ):
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for entry in statuses:
-        metric = "" if entry.metric is None else f"{metric_title(entry.metric_name or '')} {percent_text(entry.metric)}"
-        table.add_row(
-            text_cell(entry.run),
-            text_cell(entry.trial),
-            Text(entry.status, style=_STYLES[entry.status]),
-            text_cell(entry.stage),
-            entry.step,
-            text_cell(metric),
-            hours_text(entry.device_hours),
-            age_text(entry.age_seconds),
-        )
-    return table
 
 
 def _statuses(folder: Path) -> list[RunStatus]:

@@ -1,39 +1,77 @@
 """What a study found beyond its table, as text: differences, regret, what rules would pick, rank correlations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from minidisc_ray.evaluation.assumptions import Share
 from minidisc_ray.evaluation.intervals import Interval
 from minidisc_ray.evaluation.rules import BestStudentRule, NoAssistantRule, ParameterRatioRule
-from minidisc_ray.reports.comparison.columns import Column, Section
-from minidisc_ray.study.findings import Assumptions, Finding, Findings, TaskAgreement
+from minidisc_ray.reports.tables import Column, Table
+from minidisc_ray.study.findings import Finding, Findings, TaskAgreement
 
 SAME_PREDICTIONS = "the same predictions"
 NEEDS_NOTHING = "nothing"
 # Over fewer scales a rank correlation can take so few values that any order of students gives a large one.
 FEWEST_SCALES = 4
+_COEFFICIENTS = {"spearman": "Spearman", "kendall_tau_b": "Kendall"}
 _LAW = ParameterRatioRule({}, 1).label.split()[-1]
 
 
-def finding_sections(findings: Findings, num_seeds: int) -> list[Section]:
-    """A section for each part that found something.
+def finding_tables(findings: Findings, num_seeds: int) -> list[Table]:
+    """A table for each part that found something.
 
     Args:
         findings: of a study.
         num_seeds: of the study; where every row has all of them, no column names them.
     """
-    sections = []
-    if findings.differences:
-        sections.append(_differences(findings.differences, num_seeds))
-    if findings.regrets:
-        sections.append(_regrets(findings.regrets, findings.hindsights, num_seeds))
-    if findings.rules:
-        sections.append(_rules(findings.rules, num_seeds))
-    if ordered := ordered_agreements(findings.agreements):
-        sections.append(_agreements(ordered, num_seeds))
-    if findings.assumptions:
-        sections.append(_assumptions(findings.assumptions))
-    return sections
+    ceilings = {(place_of(found), found.what): found.interval for found in findings.hindsights}
+    method = Column("Method", "what", is_number=False)
+    tables = (
+        Table(
+            "Methods with assistants beside conventional ones",
+            (
+                method,
+                Column("Less", "against", is_number=False),
+                *_places(findings.differences, num_seeds),
+                *_with_interval("Difference", _own),
+                Column("Shown", lambda found: _verdict(found.interval), is_number=False),
+            ),
+            findings.differences,
+        ),
+        Table(
+            "Regret of one trial",
+            (
+                method,
+                *_places(findings.regrets, num_seeds),
+                *_with_interval("Regret", _own),
+                *_with_interval("Hindsight", lambda found: ceilings[place_of(found), found.what], ", hindsight"),
+            ),
+            findings.regrets,
+        ),
+        Table(
+            "Rules judged on MaxiDisc's students",
+            (
+                Column("Rule", "what", is_number=False),
+                Column("Needs", "what", needs_of, is_number=False),
+                *_places(findings.rules, num_seeds),
+                Column("Picks", "picks", lambda picks: ", ".join(map(_pick, picks)), is_number=False),
+                *_with_interval("Regret", _own),
+            ),
+            findings.rules,
+        ),
+        _agreements(ordered_agreements(findings.agreements), num_seeds),
+        Table(
+            "Do the method's assumptions hold?",
+            (
+                Column("Method", "method", is_number=False),
+                Column("Runs", lambda one: one.one_maximum.total),
+                Column("One maximum", "one_maximum", _share),
+                Column("Pairs", lambda one: one.falling_pairs.total),
+                Column("Falling pairs", "falling_pairs", _share),
+            ),
+            findings.assumptions,
+        ),
+    )
+    return [table for table in tables if table.rows]
 
 
 def is_same(interval: Interval) -> bool:
@@ -64,110 +102,51 @@ def needs_of(rule: str) -> str:
     return "every student" if rule == BestStudentRule().label else "every assistant's metric"
 
 
-def _differences(found: Sequence[Finding], num_seeds: int) -> Section:
-    return Section(
-        "Methods with assistants beside conventional ones",
-        (
-            _words("Method", [finding.what for finding in found]),
-            _words("Less", [finding.against for finding in found]),
-            *_places(found, num_seeds),
-            _numbers("Difference", [_points(finding.interval) for finding in found]),
-            _numbers("Interval", [_interval(finding.interval) for finding in found]),
-            _words("Shown", [_verdict(finding.interval) for finding in found]),
-        ),
-    )
-
-
-def _regrets(regrets: Sequence[Finding], hindsights: Sequence[Finding], num_seeds: int) -> Section:
-    ceiling = {(f.teacher, f.scale_percent, f.task, f.what): f.interval for f in hindsights}
-    best = [ceiling[f.teacher, f.scale_percent, f.task, f.what] for f in regrets]
-    return Section(
-        "Regret of one trial",
-        (
-            _words("Method", [finding.what for finding in regrets]),
-            *_places(regrets, num_seeds),
-            _numbers("Regret", [_points(finding.interval) for finding in regrets]),
-            _numbers("Interval", [_interval(finding.interval) for finding in regrets]),
-            _numbers("Hindsight", [_points(interval) for interval in best]),
-            _numbers("Interval, hindsight", [_interval(interval) for interval in best]),
-        ),
-    )
-
-
-def _rules(found: Sequence[Finding], num_seeds: int) -> Section:
-    return Section(
-        "Rules judged on MaxiDisc's students",
-        (
-            _words("Rule", [finding.what for finding in found]),
-            _words("Needs", [needs_of(finding.what) for finding in found]),
-            *_places(found, num_seeds),
-            _words("Picks", [", ".join(map(_pick, finding.picks)) for finding in found]),
-            _numbers("Regret", [_points(finding.interval) for finding in found]),
-            _numbers("Interval", [_interval(finding.interval) for finding in found]),
-        ),
-    )
-
-
-def _assumptions(found: Sequence[Assumptions]) -> Section:
-    return Section(
-        "Do the method's assumptions hold?",
-        (
-            _words("Method", [one.method for one in found]),
-            _numbers("Runs", [str(one.one_maximum.total) for one in found]),
-            _numbers("One maximum", [_share(one.one_maximum) for one in found]),
-            _numbers("Pairs", [str(one.falling_pairs.total) for one in found]),
-            _numbers("Falling pairs", [_share(one.falling_pairs) for one in found]),
-        ),
-    )
-
-
-def _share(share: Share) -> str:
-    return f"{100 * share.share:.0f}% ({100 * share.low:.0f} to {100 * share.high:.0f})"
-
-
-def _agreements(found: Sequence[TaskAgreement], num_seeds: int) -> Section:
-    agreements = [each.agreement for each in found]
-    return Section(
+def _agreements(found: Sequence[TaskAgreement], num_seeds: int) -> Table:
+    return Table(
         "Does the trade-off order the students?",
         (
-            _words("By", [one.predictor for one in agreements]),
+            Column("By", lambda one: one.agreement.predictor, is_number=False),
             *_places(found, num_seeds),
-            _words("Coefficient", ["Spearman" if one.coefficient == "spearman" else "Kendall" for one in agreements]),
-            _numbers("Mean", [_value(one.mean) for one in agreements]),
-            _numbers("Interval", [_ends(one.low, one.high) for one in agreements]),
-            _numbers("Each seed", [", ".join(_value(value) for value in one.by_seed) for one in agreements]),
-            _numbers("Scales", [str(one.num_scales) for one in agreements]),
+            Column("Coefficient", lambda one: _COEFFICIENTS[one.agreement.coefficient], is_number=False),
+            Column("Mean", lambda one: _value(one.agreement.mean)),
+            Column("Interval", lambda one: _ends(one.agreement.low, one.agreement.high)),
+            Column("Each seed", lambda one: ", ".join(map(_value, one.agreement.by_seed))),
+            Column("Scales", lambda one: one.agreement.num_scales),
         ),
+        found,
     )
 
 
 def _places(found: Sequence[Finding | TaskAgreement], num_seeds: int) -> list[Column]:
     """Teacher, scale and seeds only where they differ from row to row or from the study, and the task."""
-    columns = []
-    if len({each.teacher for each in found}) > 1:
-        columns.append(_words("Teacher", [each.teacher or "" for each in found]))
-    if len({each.scale_percent for each in found}) > 1:
-        columns.append(_numbers("Scale", ["" if e.scale_percent is None else f"{e.scale_percent}%" for e in found]))
-    columns.append(_words("Task", [each.task for each in found]))
+    teachers, scales = {each.teacher for each in found}, {each.scale_percent for each in found}
+    columns = [Column("Teacher", "teacher", is_number=False)] if len(teachers) > 1 else []
+    columns += [Column("Scale", "scale_percent", unit="%")] if len(scales) > 1 else []
+    columns.append(Column("Task", "task", is_number=False))
     if any(lacks_seeds(each, num_seeds) for each in found):
-        columns.append(_words("Seeds", [", ".join(map(str, _seeds(each))) for each in found]))
+        columns.append(Column("Seeds", lambda each: ", ".join(map(str, _seeds(each))), is_number=False))
     return columns
+
+
+def _with_interval(heading: str, interval: Callable[[Finding], Interval], of: str = "") -> tuple[Column, Column]:
+    """A mean in points, and the ends of its interval."""
+    return (
+        Column(heading, lambda found: _signed(interval(found).mean)),
+        Column(f"Interval{of}", lambda found: _interval(interval(found))),
+    )
+
+
+def _own(found: Finding) -> Interval:
+    return found.interval
 
 
 def _seeds(found: Finding | TaskAgreement) -> tuple[int, ...]:
     return found.agreement.seeds if isinstance(found, TaskAgreement) else found.seeds
 
 
-def _words(heading: str, cells: Sequence[str]) -> Column:
-    return Column(heading, tuple(cells), is_number=False)
-
-
-def _numbers(heading: str, cells: Sequence[str]) -> Column:
-    return Column(heading, tuple(cells))
-
-
-def _points(interval: Interval) -> str:
-    return _signed(interval.mean)
+def _share(share: Share) -> str:
+    return f"{100 * share.share:.0f}% ({100 * share.low:.0f} to {100 * share.high:.0f})"
 
 
 def _interval(interval: Interval) -> str:

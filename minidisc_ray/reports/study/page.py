@@ -1,6 +1,5 @@
 """A study's own files: its table, what it found, its figures, and one page of them all."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -12,13 +11,12 @@ from minidisc_ray.configs.printable import json_text
 from minidisc_ray.configs.redact import redact, redacted
 from minidisc_ray.configs.study.base import StudyConfig
 from minidisc_ray.files.storage import Storage
-from minidisc_ray.reports.comparison.columns import Section
-from minidisc_ray.reports.comparison.render import Format, markdown_text, terminal_text
 from minidisc_ray.reports.pages.page import environment, page_figures, write_page
 from minidisc_ray.reports.study.finding_notes import finding_notes
-from minidisc_ray.reports.study.findings import finding_sections
-from minidisc_ray.reports.study.render import render_study, study_sections
+from minidisc_ray.reports.study.findings import finding_tables
+from minidisc_ray.reports.study.render import render_study, study_document, study_tables
 from minidisc_ray.reports.study.table import StudyTable
+from minidisc_ray.reports.tables import Format, Table, write
 from minidisc_ray.reports.words import hours_text, percent_text
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.study.cells import Outcome
@@ -37,16 +35,14 @@ def render_whole_study(table: StudyTable, findings: Findings, format: Format, wi
         format: what to write.
         width: columns of the terminal, for ``table`` alone.
     """
-    text = render_study(table, format, width)
     if format == "csv":
-        return redact(text)
+        return redact(render_study(table, format))
     if format == "json":
-        return json_text(redacted(json.loads(text) | {"findings": asdict(findings)}))
-    sections, notes = finding_sections(findings, table.num_seeds), finding_notes(findings, table.num_seeds)
-    if not sections and not notes:
-        return redact(text)
-    rest = terminal_text(sections, notes, width) if format == "table" else markdown_text(sections, notes)
-    return redact(f"{text}\n{rest}")
+        return json_text(redacted(study_document(table) | {"findings": asdict(findings)}))
+    text = render_study(table, format, width)
+    found, notes = finding_tables(findings, table.num_seeds), finding_notes(findings, table.num_seeds)
+    rest = f"\n{write(format, [*found, Table(notes=notes)], (), width)}" if found or notes else ""
+    return redact(text + rest)
 
 
 def write_study(
@@ -79,8 +75,8 @@ def write_study(
         .get_template(_TEMPLATE)
         .render(
             study=table,
-            sections=[_scores_first(section) for section in study_sections(table)],
-            findings=finding_sections(findings, table.num_seeds),
+            tables=[_scores_first(each) for each in study_tables(table)],
+            findings=finding_tables(findings, table.num_seeds),
             finding_notes=finding_notes(findings, table.num_seeds),
             drawings=page_figures(drawings, *_KINDS),
             progress=f"{len(results)} of {total} runs finished",
@@ -93,9 +89,9 @@ def write_study(
     return write_page(storage, folder / "report.html", page)
 
 
-def _scores_first(section: Section) -> Section:
+def _scores_first(table: Table) -> Table:
     """A page scrolls sideways where a terminal leaves columns out: what would be left out first stands last."""
-    return replace(section, columns=tuple(sorted(section.columns, key=lambda column: column.priority)))
+    return replace(table, columns=tuple(sorted(table.columns, key=lambda column: column.priority)))
 
 
 def _one_of_each_task(results: Sequence[RunResult]) -> list[RunResult]:

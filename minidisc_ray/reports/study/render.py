@@ -6,14 +6,12 @@ from typing import Any
 import pandas as pd
 
 from minidisc_ray.configs.study.base import AVERAGE, COST, FLOPS
-from minidisc_ray.reports.comparison.columns import Column, Section, records
-from minidisc_ray.reports.comparison.render import Format, written
 from minidisc_ray.reports.study.paper import size_text
 from minidisc_ray.reports.study.table import Block, StudyRow, StudyTable
-from minidisc_ray.reports.words import count_text, ratio_text
+from minidisc_ray.reports.tables import Column, Format, Table, records_of, write
+from minidisc_ray.reports.words import count_text, parameters_text, ratio_text
 
 _HEADINGS = {"conventional": "Conventional distillation", "assistant": "Teacher assistant-based distillation"}
-_PAPER_LINE = "  paper"
 # A heading, a row, or what the paper printed for the row above.
 Line = str | StudyRow | dict[str, float]
 
@@ -26,98 +24,78 @@ def render_study(table: StudyTable, format: Format, width: int | None = None) ->
         format: what to write.
         width: columns of the terminal, for ``table`` alone; by default the terminal's own.
     """
-    frame = study_frame(table)
-    document = {
+    tables = [*study_tables(table), Table(notes=table.notes)]
+    return write(format, tables, records_of(study_frame(table)), width, study_document(table))
+
+
+def study_document(table: StudyTable) -> dict[str, Any]:
+    """A study's table for another program, in full precision."""
+    return {
         "study": table.name,
         "title": table.title,
         "budget": table.budget,
-        "rows": records(frame),
+        "rows": records_of(study_frame(table)),
         "notes": list(table.notes),
         "failed": table.failed,
         "unfinished": list(table.unfinished),
     }
-    return written(format, frame, document, study_sections(table), table.notes, width)
 
 
 def study_frame(table: StudyTable) -> pd.DataFrame:
     """A row for each row of the table; scores are shares, the paper's figures percents as printed."""
     frame = pd.DataFrame([_record(table, block, row) for block in table.blocks for row in block.rows])
-    for column in frame.columns:
-        if column == "student_scale_percent" or column.endswith("_seeds"):
-            frame[column] = frame[column].astype("Int64")
-    return frame
+    whole = [name for name in frame.columns if name == "student_scale_percent" or name.endswith("_seeds")]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
-def study_sections(table: StudyTable) -> list[Section]:
-    """The table as text, a section for each teacher."""
-    return [_section(table, block) for block in table.blocks]
+def study_tables(table: StudyTable) -> list[Table]:
+    """A table for each teacher."""
+    return [_table(table, block) for block in table.blocks]
 
 
-def _section(table: StudyTable, block: Block) -> Section:
-    title = [table.title]
-    if block.name is not None:
-        title.append(block.name)
-    if block.teacher is not None:
-        title.append(f"teacher of {size_text(block.teacher)}")
-    if table.budget is not None:
-        title.append(f"budget {table.budget}")
-    title.append(f"{table.num_seeds} seed{'s' if table.num_seeds != 1 else ''}")
-    lines = list(_lines(block))
-
-    def column(
-        heading: str,
-        ours: Callable[[StudyRow], str],
-        papers: Callable[[dict[str, float]], str] | None = None,
-        priority: int = 0,
-    ) -> Column:
-        def text(line: Line) -> str:
-            match line:
-                case StudyRow():
-                    return ours(line)
-                case dict() if papers is not None:
-                    return papers(line)
-            return ""
-
-        return Column(heading, tuple(map(text, lines)), priority)
-
-    def score(heading: str, key: str) -> Column:
-        def ours(row: StudyRow) -> str:
-            return row.average.text if key == AVERAGE else row.scores[key].text
-
-        return column(heading, ours, lambda printed: f"{printed[key]:.1f}" if key in printed else "")
-
+def _table(table: StudyTable, block: Block) -> Table:
+    title = [
+        table.title,
+        block.name,
+        f"teacher of {size_text(block.teacher)}" if block.teacher is not None else None,
+        f"budget {table.budget}" if table.budget is not None else None,
+        f"{table.num_seeds} seed{'s' if table.num_seeds != 1 else ''}",
+    ]
     columns = [
-        Column("Method", tuple(map(_label, lines)), is_number=False),
-        column(
-            "MACs",
-            lambda row: count_text(row.macs_at_128),
-            lambda printed: f"{printed[FLOPS]:g}G" if FLOPS in printed else "",
-            priority=1,
-        ),
-        column("Encoder params", lambda row: count_text(row.encoder_parameters, "B"), priority=3),
-        column("Total params", lambda row: count_text(row.total_parameters, "B"), priority=3),
-        *(score(column_.title, column_.key) for column_ in block.columns),
+        Column("Method", _label, is_number=False),
+        Column("MACs", _of(lambda row: count_text(row.macs_at_128), FLOPS, lambda figure: f"{figure:g}G"), priority=1),
+        Column("Encoder params", _of(lambda row: parameters_text(row.encoder_parameters)), priority=3),
+        Column("Total params", _of(lambda row: parameters_text(row.total_parameters)), priority=3),
+        *(Column(column.title, _score(column.key)) for column in block.columns),
+        *([Column("Average", _of(lambda row: row.average.text, AVERAGE))] if len(block.columns) > 1 else []),
+        Column("Hours ratio", _of(lambda row: ratio_text(row.device_hours_ratio), COST, ratio_text)),
+        Column("FLOPs ratio", _of(lambda row: ratio_text(row.flops_ratio)), priority=1),
     ]
-    if len(block.columns) > 1:
-        columns.append(score("Average", AVERAGE))
-    columns += [
-        column(
-            "Hours ratio",
-            lambda row: ratio_text(row.device_hours_ratio),
-            lambda printed: ratio_text(printed.get(COST)),
-        ),
-        column("FLOPs ratio", lambda row: ratio_text(row.flops_ratio), priority=1),
-    ]
-    return Section(" · ".join(title), tuple(columns))
+    return Table(" · ".join(part for part in title if part is not None), tuple(columns), list(_lines(block)))
+
+
+def _of(
+    ours: Callable[[StudyRow], str], key: str = "", printed: Callable[[float], str] = lambda figure: f"{figure:.1f}"
+) -> Callable[[Line], str]:
+    """A row's text, and below it the paper's figure of that key."""
+
+    def text(line: Line) -> str:
+        match line:
+            case StudyRow():
+                return ours(line)
+            case dict() if key in line:
+                return printed(line[key])
+        return ""
+
+    return text
+
+
+def _score(key: str) -> Callable[[Line], str]:
+    return _of(lambda row: row.scores[key].text, key)
 
 
 def _label(line: Line) -> str:
-    match line:
-        case StudyRow():
-            return line.label
-        case str():
-            return line
-    return _PAPER_LINE
+    return line.label if isinstance(line, StudyRow) else line if isinstance(line, str) else "  paper"
 
 
 def _lines(block: Block) -> Iterator[Line]:

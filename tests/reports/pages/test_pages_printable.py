@@ -18,7 +18,8 @@ from minidisc_ray.files.writing import write_json
 from minidisc_ray.reports.comparison.render import render
 from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.reports.storage.listing import Listed, listing
-from minidisc_ray.reports.storage.listing_render import listing_table, listing_text
+from minidisc_ray.reports.storage.views import BY_RUN
+from minidisc_ray.reports.tables import terminal_text
 from minidisc_ray.run_files.result import RunResult, load_result
 
 EVIL = "\x1b[31mred\x1b]0;title\x07\N{RIGHT-TO-LEFT OVERRIDE}\x9b1m\ud800\r\x00end"
@@ -27,14 +28,6 @@ SHOWN = r"\x1b[31mred\x1b]0;title\x07\u202e\x9b1m\ud800"
 
 def is_safe(text: str) -> bool:
     return text.replace("\n", "").replace("\t", "").isprintable() and bool(text.encode())
-
-
-def on_terminal(*shown) -> str:
-    stream = io.StringIO()
-    console = Console(file=stream, width=400, color_system=None)
-    for one in shown:
-        console.print(one)
-    return stream.getvalue()
 
 
 def test_a_text_is_shown_with_escapes_and_json_keeps_its_values():
@@ -94,7 +87,11 @@ def test_a_listing_of_hostile_files_is_safe_and_no_formula(tmp_path):
     found += [Listed("driven", "run", "running", driver="=cmd|x@h 1"), Listed("noted", "run", "failed", note=EVIL)]
     names = [entry.name for entry in found]
     assert len(names) == 6
-    table, lines, values = on_terminal(listing_table(found)), listing_text(found, "csv"), listing_text(found, "json")
+    table, lines, values = (
+        terminal_text([BY_RUN.table(found)], 400),
+        BY_RUN.text(found, "csv"),
+        BY_RUN.text(found, "json"),
+    )
     assert is_safe(table)
     assert is_safe(lines)
     assert is_safe(values)

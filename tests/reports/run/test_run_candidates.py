@@ -1,37 +1,23 @@
 """Candidates, the lambda scan and trials of one run."""
 
-import io
-
 import pytest
 from reports_builder import run_result
-from rich.console import Console
-from rich.table import Table
 
-from minidisc_ray.reports.run.candidates import (
-    candidate_rows,
-    candidate_table,
-    lambda_scan_line,
-    trial_rows,
-    trial_table,
-)
-
-
-def shown(table: Table) -> str:
-    stream = io.StringIO()
-    Console(file=stream, width=100, color_system=None).print(table)
-    return stream.getvalue()
+from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
+from minidisc_ray.reports.tables import terminal_text
 
 
 def test_candidates_with_the_chosen_one_marked():
-    rows = candidate_rows(run_result("minidisc"))
-    assert [row.candidate.scale_percent for row in rows] == [55, 40, 25]
-    assert [row.chosen for row in rows] == [False, True, False]
-    assert rows[1].candidate.lambda_tradeoff == pytest.approx(0.865 + 0.2 * 0.6)
-    assert not rows[1].candidate.trained
+    table = candidate_table(run_result("minidisc"))
+    scales, tradeoffs, trained = ([cells[place] for cells in table.cells] for place in (0, 2, 4))
+    assert scales == [(55, "55%"), (40, "40%"), (25, "25%")]
+    assert [table.is_marked(row) for row in table.rows] == [False, True, False]
+    assert tradeoffs[1] == (pytest.approx(0.865 + 0.2 * 0.6), "0.9850")
+    assert trained[1].text == "evaluated"
 
 
 def test_candidate_table_fits():
-    text = shown(candidate_table(run_result("minidisc", selection_split="rows [b]held out[/b]")))
+    text = terminal_text([candidate_table(run_result("minidisc", selection_split="rows [b]held out[/b]"))], 100)
     assert "…" not in text
     assert "[b]held out[/b]" in text
     for word in ("86.5", "0.9850", "evaluated", "40.0%", "chosen"):
@@ -45,8 +31,9 @@ def test_lambda_scan():
 
 def test_trials_with_the_best_marked_and_the_reason_of_a_failure():
     result = run_result("maxidisc")
-    assert [row.best for row in trial_rows(result)] == [False, True, False]
-    text = shown(trial_table(result))
+    table = trial_table(result)
+    assert [table.is_marked(row) for row in table.rows] == [False, True, False]
+    text = terminal_text([table], 100)
     assert "…" not in text
-    for word in ("out of memory", "best", "failed", "85.0", "Core-hours"):
+    for word in ("out of memory", "best", "failed", "85.0", "Core-"):
         assert word in text

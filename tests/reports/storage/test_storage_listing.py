@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from reports_builder import run_result
-from rich.console import Console
 from storage_kit import LOCAL
 
 from minidisc_ray.accounting.ledger import Ledger
@@ -18,7 +17,8 @@ from minidisc_ray.driver.driver import DRIVER_FILE, this_driver
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.files.writing import write_json
 from minidisc_ray.reports.storage.listing import listing
-from minidisc_ray.reports.storage.listing_render import listing_table, listing_text
+from minidisc_ray.reports.storage.views import BY_RUN
+from minidisc_ray.reports.tables import terminal_text
 from minidisc_ray.run_files.failures import write_failure
 from minidisc_ray.run_files.progress import Progress, write_progress
 
@@ -181,21 +181,24 @@ def test_damaged_folders_say_so_and_hide_nothing(storage, content):
     assert damaged == {"broken-result.json", "study-broken", "only-a-ledger", "result-is-a-folder"}
     assert all("cannot be read" in found[name].note for name in damaged)
     assert len(found) == 11
-    assert [row["name"] for row in json.loads(listing_text(list(found.values()), "json"))] == list(found)
+    assert [row["name"] for row in json.loads(BY_RUN.text(list(found.values()), "json"))] == list(found)
 
 
 def test_for_programs_and_for_a_terminal(storage):
     finished_run(storage, "[red]odd, name")
     found = listing(storage)
-    rows = json.loads(listing_text(found, "json"))
-    table = list(csv.DictReader(io.StringIO(listing_text(found, "csv"))))
+    rows = json.loads(BY_RUN.text(found, "json"))
+    table = list(csv.DictReader(io.StringIO(BY_RUN.text(found, "csv"))))
     assert [row["name"] for row in table] == [row["name"] for row in rows] == [entry.name for entry in found]
     assert {row["changed_at"][10:11] for row in rows} == {"T"}
-    stream = io.StringIO()
-    Console(file=stream, width=160, color_system=None).print(listing_table(found))
-    text = stream.getvalue()
+    text = terminal_text([BY_RUN.table(found)], 160)
     for part in ("[red]odd, name", "no memory left", "(F1 80.0)", "mrpc", "10%"):
         assert part in text
+
+
+def test_one_run_is_listed_by_its_folder(storage):
+    (entry,) = listing(storage / "done")
+    assert entry == next(one for one in listing(storage) if one.name == "done")
 
 
 def test_a_storage_that_is_not_there_is_a_mistake(tmp_path):
@@ -218,7 +221,7 @@ def test_a_thousand_runs_are_listed_within_three_seconds(tmp_path):
     # Of this process alone, so that a busy machine is no slow program.
     begun = time.process_time()
     found = listing(tmp_path)
-    listing_text(found, "json")
+    BY_RUN.text(found, "json")
     took = time.process_time() - begun
     assert len(found) == 1000
     assert took < 3.0

@@ -1,6 +1,5 @@
 """status() on folders as runs leave them, broken ones too."""
 
-import io
 import os
 import tempfile
 import time
@@ -10,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from reports_builder import run_result
-from rich.console import Console
 from storage_kit import LOCAL
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.reports.storage.status import status, status_table
+from minidisc_ray.reports.storage.status import status
+from minidisc_ray.reports.storage.views import BY_TRIAL
+from minidisc_ray.reports.tables import terminal_text
 from minidisc_ray.run_files.failures import write_failure
 from minidisc_ray.run_files.progress import Progress, write_progress
 
@@ -134,6 +134,17 @@ def test_a_folder_that_cannot_be_read_hides_nothing(mode):
     assert found["closed"].stage == "cannot be read (Permission denied)"
 
 
+def test_one_runs_trials_by_its_folder(tmp_path, monkeypatch):
+    write_progress(LOCAL, run_folder(tmp_path, "other"), progress())
+    sweep = run_folder(tmp_path, "sweep")
+    write_progress(LOCAL, sweep, progress("assistant-55", "finished"))
+    write_progress(LOCAL, sweep, progress("assistant-40"))
+    monkeypatch.chdir(sweep)
+    for place in (sweep, Path()):
+        found = status(place)
+        assert [(entry.run, entry.trial) for entry in found] == [("sweep", "assistant-40"), ("sweep", "assistant-55")]
+
+
 def test_missing_storage(tmp_path):
     for path in (tmp_path / "nowhere", tmp_path / "file"):
         if path.name == "file":
@@ -146,9 +157,7 @@ def test_table_fits_a_hundred_columns(tmp_path):
     name = "builtin-minidisc-10pc-seed0-0123abcd"
     write_progress(LOCAL, run_folder(tmp_path, name), progress())
     write_progress(LOCAL, run_folder(tmp_path, "[red]x"), progress())
-    stream = io.StringIO()
-    Console(file=stream, width=100, color_system=None).print(status_table(status(tmp_path)))
-    text = stream.getvalue()
+    text = terminal_text([BY_TRIAL.table(status(tmp_path))], 100)
     assert "…" not in text
     assert "[red]x" in text
     for cell in (name, "main", "running", "2/3 sandwich", "120/400", "F1 84.1", "0.0123", "1 s"):

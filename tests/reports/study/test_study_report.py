@@ -9,7 +9,7 @@ from study_kit import cells_of, study_of
 
 from minidisc_ray.configs.study.base import AVERAGE, TABLE_COLUMNS
 from minidisc_ray.reports.study.paper import hidden_size
-from minidisc_ray.reports.study.render import render_study, study_frame, study_sections
+from minidisc_ray.reports.study.render import render_study, study_frame, study_tables
 from minidisc_ray.reports.study.table import StudyTable, row_label, study_table
 from minidisc_ray.run_files.result import ModelRecord
 from minidisc_ray.study.cells import Outcome
@@ -175,8 +175,8 @@ def test_macs_and_flops_are_told_apart(tmp_path):
     methods = {"LTSD": {"schedule": {"kind": "conventional"}}, "LTSD <long>": match}
     study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, methods=methods, paper=PAPER)
     table = study_table(study, outcomes_of(study, tmp_path))
-    (section,) = study_sections(table)
-    assert [column.heading for column in section.columns if {"MACs", "FLOPs"} & set(column.heading.split())] == [
+    (shown,) = study_tables(table)
+    assert [column.heading for column in shown.columns if {"MACs", "FLOPs"} & set(column.heading.split())] == [
         "MACs", "FLOPs ratio",
     ]  # fmt: skip
     notes = " ".join(table.notes)
