@@ -21,6 +21,7 @@ from minidisc_ray.configs.loader import resolve
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.preparation.prepare import prepare
+from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.experiment import fit_items
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
@@ -29,13 +30,17 @@ from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
 from minidisc_ray.ray_backend.supervision.stalls import note_place, place_of
 from minidisc_ray.ray_backend.supervision.watching import in_thread
-from minidisc_ray.ray_backend.trial_actor import TrialActor, _runs, finish
+from minidisc_ray.ray_backend.trial_actor import TrialActor, finish
 from minidisc_ray.run_files.progress import Progress, write_progress
 
 
 class WaitingTrial(TrialActor):  # type: ignore[misc]
+    def setup(self, config: dict[str, Any], runs: dict[str, PreparedRun]) -> None:
+        self.runs = runs
+        super().setup(config, runs)
+
     def _trainable_func(self, config: dict[str, Any]) -> None:
-        run, trial = _runs[config["run"]], config["trial"]
+        run, trial = self.runs[config["run"]], config["trial"]
         folder = run.run_folder
         note_place(folder, trial)
         with Ledger(folder / "ledger.jsonl").attempt("stage", "wait", trial, 1, "cpu-core"):
