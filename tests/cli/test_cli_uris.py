@@ -100,6 +100,7 @@ def test_a_run_in_a_bucket_is_measured_and_used_from_another_node(minidisc, buck
     assert "the storage could not be used" in minidisc("predict", f"{uri}/student", file).sentence
 
 
+@pytest.mark.parametrize("store", mostly_slow(("s3", "gs"), ("gs",)), indirect=True)
 def test_a_family_in_a_bucket_is_opened_from_another_node(minidisc, bucket, tmp_path, monkeypatch):
     prepared = prepare(resolve({**RECIPE, "storage": bucket}))
     run_in_process(prepared)

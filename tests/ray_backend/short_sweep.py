@@ -22,7 +22,7 @@ from minidisc_ray.configs.loader import resolve
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.pipeline.run_directory import open_run
 from minidisc_ray.preparation.prepare import prepare
-from minidisc_ray.ray_backend import trial_actor
+from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.experiment import fit_items
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
@@ -36,9 +36,12 @@ from minidisc_ray.run_files.progress import Progress, write_progress
 
 
 class WaitingTrial(TrialActor):  # type: ignore[misc]
+    def setup(self, config: dict[str, Any], runs: dict[str, PreparedRun]) -> None:
+        self.runs = runs
+        super().setup(config, runs)
+
     def _trainable_func(self, config: dict[str, Any]) -> None:
-        # By its module: a script's own globals are copied to the actor, empty as they are here.
-        run, trial = trial_actor._runs[config["run"]], config["trial"]
+        run, trial = self.runs[config["run"]], config["trial"]
         folder = run.run_folder
         note_place(LOCAL, folder, trial)
         with Ledger(LOCAL, folder / "ledger.jsonl").attempt("stage", "wait", trial, 1, "cpu-core"):
