@@ -1,7 +1,6 @@
 """Several drivers, eight nodes, a thousand trials: each on real Rays of its own, by name only."""
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -26,7 +25,7 @@ from minidisc_ray.files.storage import Storage
 
 pytestmark = [*RAY, pytest.mark.slow]
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[3]
 MAIN = "from minidisc_ray.cli import main; main()"
 
 
@@ -35,7 +34,7 @@ def sweep(storage, name, trials, seconds, **more):
     # A local Ray, as tests share one, asks those who come from outside for its token.
     mode = {"RAY_AUTH_MODE": "token"} if "address" in settings["compute"] else {}
     return subprocess.Popen(
-        [sys.executable, str(HERE / "short_sweep.py"), json.dumps(settings)],
+        [sys.executable, str(ROOT / "tests" / "ray_backend" / "short_sweep.py"), json.dumps(settings)],
         env=clean_environment(**mode), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -79,7 +78,7 @@ def test_a_sweep_of_higher_priority_goes_first_and_the_other_goes_on_after_it(tm
     address = ray.get_runtime_context().gcs_address
     low = sweep(tmp_path, "low", 14, 2.0, compute={"address": address})
     try:
-        wait_until(lambda: len(list((tmp_path / "low" / "progress").glob("trial-*.json"))) >= 3, 240, "low's trials")
+        wait_until(lambda: len(list((tmp_path / "low" / "progress").glob("trial-*.json"))) >= 3, 120, "low's trials")
         high, _ = outcome(sweep(tmp_path, "high", 4, 2.0, compute={"address": address, "priority": 10}))
         found, errors = outcome(low)
     finally:
@@ -110,10 +109,9 @@ def test_eight_nodes_are_filled_evenly(tmp_path, trials, share):
 
 @pytest.mark.timeout(1200)
 def test_a_thousand_short_trials_grow_neither_memory_nor_time(tmp_path):
-    root = HERE.parent.parent
     done = subprocess.run(
-        [sys.executable, str(root / "benchmarks" / "many_trials.py"), "--trials", "1000", "--cpus", "2", "--json"],
-        env=clean_environment(PYTHONPATH=os.pathsep.join([str(root)])), capture_output=True, text=True, timeout=1100,
+        [sys.executable, str(ROOT / "benchmarks" / "many_trials.py"), "--trials", "1000", "--cpus", "2", "--json"],
+        env=clean_environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True, timeout=1100,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
