@@ -241,10 +241,8 @@ def test_sections_say_what_is_shown_and_what_is_not(findings):
         "Rules judged on MaxiDisc's students",
         "Do the method's assumptions hold?",
     ]
-    shown = next(
-        c for c in sections["Methods with assistants beside conventional ones"].columns if c.heading == "Shown"
-    )
-    for verdict, found in zip(shown.cells, findings.differences, strict=True):
+    shown = section(findings, "Methods with assistants beside conventional ones")["Shown"]
+    for verdict, found in zip(shown, findings.differences, strict=True):
         interval = found.interval
         assert verdict == ("no" if interval.low <= 0 <= interval.high else "better" if interval.mean > 0 else "worse")
     assert any("two to five seeds" in note for note in finding_notes(findings, num_seeds=2))

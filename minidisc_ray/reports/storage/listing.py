@@ -12,9 +12,8 @@ from minidisc_ray.accounting.ledger import read_attempts
 from minidisc_ray.driver.driver import DRIVER_FILE, Driver, driver_of, seems_alive, unreadable_driver
 from minidisc_ray.files.reading import open_regular
 from minidisc_ray.files.writing import read_json
-from minidisc_ray.reports.storage.status import RunStatus, look_at, run_folders, written_at
+from minidisc_ray.reports.storage.status import RunStatus, look_at, run_folders, trials_not_finished, written_at
 from minidisc_ray.run_files.failures import read_failure
-from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.plan import MAIN_TRIAL
 
 State = Literal["finished", "running", "waiting", "interrupted", "stale", "failed", "not begun", "damaged"]
@@ -95,7 +94,7 @@ def _listed(folder: Path) -> Listed | None:
 def _run(folder: Path, driver: Driver | None) -> Listed:
     statuses, result = look_at(folder)
     if result is not None:
-        metric = result.student.validation_metrics[result.primary_metric]
+        ended = trials_not_finished(result)
         return Listed(
             folder.name,
             "run",
@@ -105,10 +104,10 @@ def _run(folder: Path, driver: Driver | None) -> Listed:
             scale_percent=result.student.scale_percent,
             seed=result.seed,
             metric_name=result.primary_metric,
-            metric=metric,
+            metric=result.student.validation_metrics[result.primary_metric],
             metric_split="validation",
             device_hours=result.cost.device_hours,
-            note=_failed_trials(result),
+            note=f"of {len(result.trials)} trials {', '.join(ended)}" if ended else "",
         )
     state = _state(statuses, driver)
     reason = read_failure(folder, MAIN_TRIAL)
@@ -140,12 +139,6 @@ def _run(folder: Path, driver: Driver | None) -> Listed:
         device_hours=hours if held else None,
         note=note,
     )
-
-
-def _failed_trials(result: RunResult) -> str:
-    counts = {words: sum(trial.status == words for trial in result.trials) for words in ("failed", "ended early")}
-    found = [f"{count} {words}" for words, count in counts.items() if count]
-    return f"of {len(result.trials)} trials {', '.join(found)}" if found else ""
 
 
 def _state(statuses: Sequence[RunStatus], driver: Driver | None) -> State:

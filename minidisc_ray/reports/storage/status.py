@@ -1,9 +1,10 @@
 """Where the runs under a storage folder stand: live ones by their progress files, finished ones by their results."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.places import is_uri, place_of
@@ -11,6 +12,8 @@ from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.progress import Progress, is_stale, read_progress
 from minidisc_ray.run_files.result import RunResult, load_result
 from minidisc_ray.schedules.plan import MAIN_TRIAL
+
+T = TypeVar("T")
 
 _STALE_SECONDS = 60.0
 
@@ -84,10 +87,10 @@ def _is_run(folder: Path) -> bool:
 
 def look_at(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
     """Where one run stands, trial by trial, and the result of a finished one; damaged files are named as such."""
-    live = _progress(folder)
+    live = _readable(read_progress, folder) or []
     finished_at = written_at(folder / "result.json")
     if finished_at is not None:
-        result = _result(folder)
+        result = _readable(load_result, folder)
         # A run that was started again over an older result is live.
         started_anew = any(entry.status == "running" and entry.updated_at > finished_at for entry in live)
         if result is not None and not started_anew:
@@ -107,12 +110,10 @@ def look_at(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
 
 
 def _finished(run: str, result: RunResult, finished_at: float) -> RunStatus:
-    counts = {words: sum(trial.status == words for trial in result.trials) for words in ("failed", "ended early")}
-    notes = "".join(f", {count} {words}" for words, count in counts.items() if count)
     trials = f"{len(result.trials)} trials" if len(result.trials) > 1 else "main"
     return RunStatus(
         run=run,
-        trial=trials + notes,
+        trial=", ".join([trials, *trials_not_finished(result)]),
         status="finished",
         stage="",
         step="",
@@ -122,6 +123,12 @@ def _finished(run: str, result: RunResult, finished_at: float) -> RunStatus:
         device_hours=result.cost.device_hours,
         age_seconds=_age(finished_at),
     )
+
+
+def trials_not_finished(result: RunResult) -> list[str]:
+    """How many trials failed and how many ended early, in words; those that none did are left out."""
+    counts = {words: sum(trial.status == words for trial in result.trials) for words in ("failed", "ended early")}
+    return [f"{count} {words}" for words, count in counts.items() if count]
 
 
 def _live(run: str, progress: Progress) -> RunStatus:
@@ -143,16 +150,9 @@ def _without_progress(run: str, state: Literal["waiting", "failed", "stale"], st
     return RunStatus(run, "main", state, stage, "", None, None, "selection", None, _age(at))
 
 
-def _progress(folder: Path) -> list[Progress]:
+def _readable(read: Callable[[Path], T], folder: Path) -> T | None:
     try:
-        return read_progress(folder)
-    except (OSError, ValueError, RecursionError):
-        return []
-
-
-def _result(folder: Path) -> RunResult | None:
-    try:
-        return load_result(folder)
+        return read(folder)
     except (OSError, ValueError, RecursionError):
         return None
 
