@@ -11,6 +11,8 @@ from minidisc_ray.data.quoting import cut, quoted
 
 _MAX_NAMES_SHOWN = 10
 _FLOAT32_MAX = 3.4e38
+# The square of an error of this size is far from the largest number still.
+_LARGEST_VALUE = 1e15
 _NO_NAME = ("Cc", "Cs")  # Unicode's control characters and lone surrogates
 _UNLABELLED = Decimal(-1)  # in GLUE
 
@@ -94,6 +96,8 @@ def number(value: Any) -> float:
         found = math.nan
     if isinstance(value, bool) or not abs(found) <= _FLOAT32_MAX:
         raise LabelError(quoted(value), "allowed is a finite number")
+    if abs(found) > _LARGEST_VALUE:
+        raise LabelError(quoted(value), f"no float32 holds its square; scale labels to at most {_LARGEST_VALUE:g}")
     return found
 
 
