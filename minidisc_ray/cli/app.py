@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from minidisc_ray import __version__
+import minidisc_ray
 from minidisc_ray.cli import exports as export_commands
 from minidisc_ray.cli import models as model_commands
 from minidisc_ray.cli import storage as storage_commands
@@ -39,7 +39,7 @@ from minidisc_ray.reports.tables import Format
 
 def _show_version(is_asked: bool) -> None:
     if is_asked:
-        console.print(f"minidisc {__version__}", highlight=False)
+        console.print(f"minidisc {minidisc_ray.__version__}", highlight=False)
         raise typer.Exit
 
 

@@ -1,5 +1,6 @@
 """Links between pages lead somewhere, and so do the pages that code, recipes and messages name."""
 
+import json
 import re
 from collections import Counter
 from functools import cache
@@ -11,7 +12,7 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    page for pattern in ("*.md", "docs/**/*.md", "cluster/**/*.md", "examples/**/*.md") for page in ROOT.glob(pattern)
+    page for pattern in ("*.md", "docs/**/*.md", "cluster/**/*.md", "examples/*.ipynb") for page in ROOT.glob(pattern)
 )
 _ELSEWHERE = re.compile(r"[a-z]+:")
 _NAMED = re.compile(r"\bdocs/[\w./-]+\.md\b")
@@ -65,7 +66,11 @@ def leads(page: Path, target: str) -> bool:
 
 
 def links_of(page: Path) -> list[str]:
-    inline = [child for token in MarkdownIt().parse(page.read_text(encoding="utf-8")) for child in token.children or ()]
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        cells = json.loads(text)["cells"]
+        text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    inline = [child for token in MarkdownIt().parse(text) for child in token.children or ()]
     # markdown-it reads no tables by default, but the links in them all the same.
     targets = [str(child.attrs["href"]) for child in inline if child.type == "link_open"]
     return [target for target in targets if not _ELSEWHERE.match(target)]

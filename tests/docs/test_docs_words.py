@@ -15,6 +15,8 @@ PLACES = (
     "*.md",
     "cluster/**/*.md",
     "benchmarks/*.py",
+    "examples/*",
+    ".ci/*.py",
 )
 
 

@@ -3,6 +3,8 @@
 import doctest
 import importlib.util
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,13 @@ def names(tmp_path_factory):
 def test_an_example_gives_what_it_shows(names, name):
     text = REFERENCE.sections_of(REFERENCE.documented()[name])["Example"]
     assert not failures(text, name, dict(names))
+
+
+def test_readmes_lines_of_python(tmp_path, monkeypatch):
+    (lines,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    assert not failures(lines, "README.md", {})
 
 
 def test_an_example_that_shows_something_else_is_seen(names):
