@@ -28,7 +28,7 @@ def test_a_process_that_is_killed_leaves_its_beats(ledger, beats):
         "from pathlib import Path\n"
         "from minidisc_ray.accounting.ledger import Ledger\n"
         "from minidisc_ray.files.storage import Storage\n"
-        "ledger = Ledger(LOCAL, Storage('/'), Path(sys.argv[1]))\n"
+        "ledger = Ledger(Storage('/'), Path(sys.argv[1]))\n"
         "attempt = ledger.start('stage', 'teacher', 'main', 1, 'cpu-core')\n"
         "ledger.beat_while_open(attempt) if sys.argv[3] == 'True' else time.sleep(0.05) or ledger.beat(attempt)\n"
         "began = time.monotonic(); time.sleep(2.5 if sys.argv[3] == 'True' else 0)\n"

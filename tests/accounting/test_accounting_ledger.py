@@ -244,7 +244,7 @@ def test_a_run_that_was_removed_stays_removed(ledger):
 @pytest.mark.parametrize("waits_to", ["begin", "end"])
 def test_what_waits_for_its_storage_to_say_that_it_begins_or_ended_is_held_meanwhile(ledger, waits_to):
     storage = Storage(ledger.path.parent)
-    ledger = Ledger(LOCAL, storage, ledger.path)
+    ledger = Ledger(storage, ledger.path)
     ledger.start("hold", "tune-trial", "another", 1, "cpu-core")
     attempt = None if waits_to == "begin" else ledger.start("hold", "tune-trial", "main", 1, "cpu-core")
     root = ledger.path.parent

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 from bucket_kit import another_node, gs_server, lose_the_store, make_bucket, s3_server
-from storage_kit import LOCAL
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.files.bucket import Bucket
@@ -190,13 +189,13 @@ def test_an_outage_is_waited_out_and_counted(kept, storage):
     outage.__enter__()
     is_back = threading.Timer(1.5, lambda: outage.__exit__(None, None, None))
     is_back.start()
-    ledger = Ledger(LOCAL, storage, storage.root / "run" / "ledger.jsonl")
+    ledger = Ledger(storage, storage.root / "run" / "ledger.jsonl")
     attempt = ledger.start("stage", "student", "main", 1.0, "cpu-core")
     storage.write_json(storage.root / "run" / "record.json", {"a": 1})
     ledger.end(attempt, "finished")
     is_back.join()
     there = kept.elsewhere()
-    [found] = Ledger(LOCAL, there, there.root / "run" / "ledger.jsonl").attempts()
+    [found] = Ledger(there, there.root / "run" / "ledger.jsonl").attempts()
     assert found.status == "finished"
     assert 1.4 < found.seconds < 15
     assert there.read_json(there.root / "run" / "record.json") == {"a": 1}
@@ -227,13 +226,13 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(kept, storage,
     for step in (1, 2):
         optimizer.step()
         state = TrainingState(steps_done=step, step_in_epoch=step, partial_losses=({"loss": (1.0, 1.0)},))
-        Checkpoints(LOCAL, storage, stage, Workers()).save({"w": parameter}, optimizer, state, is_best=False)
+        Checkpoints(storage, stage, Workers()).save({"w": parameter}, optimizer, state, is_best=False)
     there = kept.elsewhere()
     stage = there.root / "run" / "stages" / "student"
     weights = stage / "newest" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     there.upload(weights)
-    state, _ = Checkpoints(LOCAL, there, stage, Workers()).resume({"w": parameter}, optimizer)
+    state, _ = Checkpoints(there, stage, Workers()).resume({"w": parameter}, optimizer)
     assert state.steps_done == 1
     assert "this checkpoint is damaged" in caplog.text
 

@@ -185,9 +185,9 @@ def test_a_changed_result_is_told_and_made_anew(finished, prepared):
 
 
 def test_folders_of_before_there_were_seals_are_used_as_they_are(finished, prepared):
-    for path in prepared.storage.rglob("seal.json"):
+    for path in prepared.storage.root.rglob("seal.json"):
         path.unlink()
-    for path in [*prepared.storage.rglob("record.json"), prepared.run_folder / "result.json"]:
+    for path in [*prepared.storage.root.rglob("record.json"), prepared.run_folder / "result.json"]:
         raw = json.loads(path.read_text())
         path.write_text(json.dumps({key: value for key, value in raw.items() if key not in ("sha256", "files")}))
     before = stages_of(prepared)

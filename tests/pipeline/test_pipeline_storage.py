@@ -11,7 +11,7 @@ import pytest
 from bucket_kit import lose_the_store
 from estimate_kit import estimate_in_process
 from pipeline_kit import prepared_run
-from storage_kit import LOCAL, full, read_only
+from storage_kit import full, read_only
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.lease import leased
@@ -65,7 +65,7 @@ def test_a_worker_waits_for_the_storage_that_its_run_had(tmp_path):
     timer = threading.Timer(0.7, back)
     started = time.monotonic()
     timer.start()
-    assert read_record(LOCAL, worker.storage, worker.teacher_folder) is not None
+    assert read_record(worker.storage, worker.teacher_folder) is not None
     timer.join()
     assert 0.6 < time.monotonic() - started < 10
     root.rename(aside)
@@ -113,7 +113,7 @@ def test_what_goes_on_waits_for_its_storage_and_what_begins_does_not(disk, fails
         again = prepared_run(root, "conventional", ("name=begun", *WAITS))
         configure_storage_retries([again, fresh])
         probe_storage(again)
-        with leased(LOCAL, again.storage.root, again.run_folder):
+        with leased(again.storage, again.run_folder):
             open_run(again)
         is_back.join()
     assert 0.9 < time.monotonic() - started < 15

@@ -66,7 +66,7 @@ def sweep(tmp_path_factory, local_ray):
 
     obstacle.unlink()
     # Tune writes pickles for itself, to restore an experiment: whatever became of them, none is loaded.
-    marker = prepared.storage / "it ran"
+    marker = prepared.storage.root / "it ran"
     armed = {path.name for path in arm_all(prepared.run_folder / "ray" / "tune-001", marker)}
     return Sweep(prepared, closed, at_first, progress, attempts, armed, marker, run_on_ray(prepared))
 
@@ -98,7 +98,8 @@ def test_every_scale_is_a_trial_and_the_best_student_is_kept(swept):
 @pytest.mark.slow
 def test_trials_end_early_with_their_probes(swept):
     SCHEDULES["ended_early"] = {"kind": "maxidisc", "scales": [80, 60, 40, 30], "early_end": "asha"}
-    prepared = prepared_run(swept[0].storage, "ended_early", "distil.num_epochs=2")  # with the teacher that is there
+    # With the teacher that is there.
+    prepared = prepared_run(swept[0].storage.root, "ended_early", "distil.num_epochs=2")
     result = run_on_ray(prepared)
     assert sorted(trial.status for trial in result.trials) == ["ended early"] * 3 + ["finished"]
     (kept,) = [trial for trial in result.trials if trial.status == "finished"]

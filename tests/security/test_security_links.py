@@ -6,7 +6,6 @@ import shutil
 
 import pytest
 from pipeline_kit import prepared_run
-from storage_kit import LOCAL
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.digests import check_seal
@@ -104,7 +103,7 @@ def test_what_progress_says_of_itself_is_no_path(tmp_path, trial):
     storage.write_json(path, forged)
     before = path.read_text()
     assert read_progress(storage.root / "run") == []
-    mark_stopped(LOCAL, storage, storage.root / "run")
+    mark_stopped(storage, storage.root / "run")
     assert victim.read_text() == "theirs"
     assert path.read_text() == before
     assert [one.name for one in tmp_path.iterdir()] == ["runs", "victim.json"] or len(list(tmp_path.iterdir())) == 2

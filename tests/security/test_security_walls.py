@@ -128,11 +128,11 @@ def test_a_pipe_is_no_recipe(tmp_path):
 
 def test_two_processes_do_not_work_on_one_run(tmp_path):
     prepared = prepared_run(tmp_path / "runs", "conventional")
-    with leased(LOCAL, prepared.storage.root, prepared.run_folder), pytest.raises(UserError, match="is being run by"):
+    with leased(prepared.storage, prepared.run_folder), pytest.raises(UserError, match="is being run by"):
         run_in_process(prepared)
     alone = run_in_process(prepared_run(tmp_path / "alone", "conventional"))
     assert numbers(run_in_process(prepared)) == numbers(alone)
-    with leased(LOCAL, prepared.storage.root, prepared.run_folder):
+    with leased(prepared.storage, prepared.run_folder):
         assert numbers(run_in_process(prepared)) == numbers(alone), "what is finished is read by anyone"
 
 
