@@ -128,8 +128,8 @@ def _run_whole(prepared: PreparedRun, bench: Bench) -> tuple[dict[str, Any], dic
     """The pipeline in this process; what each training gave is noted on its way."""
     losses: dict[str, Any] = {}
 
-    def noting(learner: Any, rows: Any, training: Any, seed: int, folder: Path, observer: Any) -> Any:
-        state = train(learner, rows, training, seed, Storage("/"), folder, observer)
+    def noting(learner: Any, rows: Any, training: Any, seed: int, storage: Storage, folder: Path, observer: Any) -> Any:
+        state = train(learner, rows, training, seed, storage, folder, observer)
         losses[folder.name] = [dict(epoch.losses) for epoch in state.history]
         return state
 

@@ -63,8 +63,10 @@ def print_digits(recipe: Path, overrides: tuple[str, ...]) -> None:
 def _printing(train: Any, recipe: str) -> Any:
     train = getattr(train, "unwrapped", train)
 
-    def printing(learner: Any, rows: Any, training: Any, seed: int, folder: Path, observer: Any) -> Any:
-        state = train(learner, rows, training, seed, Storage("/"), folder, observer)
+    def printing(
+        learner: Any, rows: Any, training: Any, seed: int, storage: Storage, folder: Path, observer: Any
+    ) -> Any:
+        state = train(learner, rows, training, seed, storage, folder, observer)
         for epoch in state.history:
             metrics = {scale: dict(sorted(found.items())) for scale, found in sorted(epoch.metrics.items())}
             print(recipe, folder.name, epoch.epoch, dict(sorted(epoch.losses.items())), metrics, flush=True)

@@ -30,7 +30,7 @@ _Found = TypeVar("_Found")
 class Storage:
     """A storage root, how long to wait for it, and its bucket where it has one.
 
-    Sent to another process it is opened there anew, with the same patience.
+    Sent to another process it is opened there again, with the same patience.
 
     Args:
         place: a folder, or the URI of a bucket.

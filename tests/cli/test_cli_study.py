@@ -65,7 +65,7 @@ def test_a_dry_run_is_a_table_of_runs(minidisc, tmp_path):
     arguments = (file, "--storage", tmp_path / "runs", "--budget", "quick")
     study = prepare_study(file, budget="quick", storage=str(tmp_path / "runs"))
     run_in_process(study.runs[0])
-    first, headings, *rows = minidisc.well("study", *arguments, "--dry-run").splitlines()
+    first, headings, _, *rows = minidisc.well("study", *arguments, "--dry-run").splitlines()
     assert first == (
         f"small, budget quick: 4 runs, 1 of them finished, each trial on 1 x 1 CPUs, in {tmp_path}/runs/study-small"
     )

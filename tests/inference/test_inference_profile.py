@@ -255,7 +255,7 @@ def test_a_runs_list_of_shared_folders_leads_nowhere_else(minidisc, tmp_path):
 
 
 def test_after_clean_teacher_and_student_are_left(minidisc, tmp_path):
-    shutil.copytree(minidisc.storage, tmp_path / "copy")
+    shutil.copytree(minidisc.storage.root, tmp_path / "copy")
     clean(tmp_path / "copy")
     folder = tmp_path / "copy" / minidisc.name
     assert [entry.name for entry in models_in(folder)] == ["teacher", "student"]
@@ -267,7 +267,7 @@ def test_after_clean_teacher_and_student_are_left(minidisc, tmp_path):
 
 
 def test_a_damaged_config_of_one_stage_costs_no_other_row(minidisc, tmp_path):
-    shutil.copytree(minidisc.storage, tmp_path / "storage")
+    shutil.copytree(minidisc.storage.root, tmp_path / "storage")
     folder = tmp_path / "storage" / minidisc.name
     names = [found.name for found in models_in(folder)]
     for config in folder.glob("stages/*/model/config.json"):

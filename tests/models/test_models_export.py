@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from storage_kit import LOCAL
 from tiny_models import (
     FAMILY_NAMES,
@@ -194,6 +194,9 @@ def test_a_folder_without_a_model_is_a_users_mistake(tmp_path):
     with pytest.raises(UserError, match="no model there"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"there is no model\.safetensors"):
+        load_model(tmp_path)
+    save_file({}, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="could not be loaded"):
         load_model(tmp_path)
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 import pytest
 import ray
 import ray.exceptions
-from ray_kit import RAY, clean_environment, wait_until
+from ray_kit import RAY, clean_environment
+from wait_kit import wait_until
 
 from minidisc_ray.ray_backend.policies.sharing import Turn, sharing_cluster
 from minidisc_ray.ray_backend.policies.sweep_table import ClusterTable

@@ -6,8 +6,9 @@ import signal
 import subprocess
 
 import pytest
-from ray_kit import command_of, prepared_run, wait_until
+from ray_kit import command_of, prepared_run
 from storage_kit import LOCAL
+from wait_kit import wait_until
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.driver.driver import process_start
