@@ -3,7 +3,7 @@
 # What to take along, in folders that git ignores (52 MB; without gpu-carry the MRPC run takes the built-in task):
 #   mkdir -p gpu-carry wheels && cp -rL $MINIDISC_DATA/mrpc $MINIDISC_MODELS/minilm-l6 gpu-carry/
 #   pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux2014_x86_64 -d wheels \
-#     pydantic==2.14.3 pydantic-core==2.50.4 annotated-types typing-inspection typing-extensions tensorboardX
+#     pydantic==2.14.3 pydantic-core==2.50.4 annotated-types typing-inspection typing-extensions tenacity tensorboardX
 # Carry gpu-carry and wheels. Without tensorboardX the MRPC run goes through the training loop instead of the pipeline;
 # without POT (33 MB more) two objectives are left out. Where git does not go along: MINIDISC_COMMIT=$(git rev-parse HEAD)
 #   benchmarks/gpu.sh                          # on a GPU; writes $OUT/gpu.json, or ./gpu.json
@@ -14,7 +14,7 @@ python=${PYTHON:-python3}
 
 missing=$("$python" - <<'PYTHON'
 from importlib.util import find_spec
-names = {"pydantic": "pydantic", "ot": "POT", "tensorboardX": "tensorboardX", "wrapt": "wrapt", "yaml": "pyyaml"}
+names = {"pydantic": "pydantic", "ot": "POT", "tensorboardX": "tensorboardX", "tenacity": "tenacity", "wrapt": "wrapt", "yaml": "pyyaml"}
 print(*(name for module, name in names.items() if find_spec(module) is None))
 PYTHON
 )
