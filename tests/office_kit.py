@@ -103,7 +103,7 @@ class Office:
 
 
 def asked(url: str, token: str | None = None) -> int:
-    """The status that a GET ends with; 0 where nobody answers."""
+    """The status that a GET ends with; 0 where no one answers."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:

@@ -58,7 +58,7 @@ def test_failed_and_interrupted_attempts_are_charged_with_the_one_that_finished(
     assert held["student"].seconds == 10 + 5 + 3 + 40
 
 
-def test_trials_are_told_apart(ledger):
+def test_trials_are_set_apart(ledger):
     write(ledger, "student", 0.0, 10.0, trial="scale-60")
     write(ledger, "student", 0.0, 30.0, trial="scale-30")
     assert held_by_stage(ledger.attempts(), "scale-30")["student"].seconds == 30
@@ -196,7 +196,7 @@ def close_at(ledger, at, trial, status):
         return ledger.close_open(trial, status)
 
 
-def test_whoever_sees_a_death_closes_what_was_left_open_once(ledger):
+def test_who_sees_a_death_closes_what_was_left_open_once(ledger):
     write(ledger, "student", 100.0, beats=(104.0,), trial="a")
     write(ledger, "placement", 99.0, beats=(104.0,), trial="a", kind="hold")
     write(ledger, "student", 100.0, beats=(104.0,), trial="b")

@@ -124,7 +124,7 @@ class Meter(threading.Thread):
             )
             cpus = sum(float(bundle["unit_resources"].get("CPU", 0.0)) for bundle in group.bundles)
             lives = self.lives.setdefault(name, [])
-            # A group that lost its node is granted anew, and its statistics may still tell of the first time.
+            # A group that lost its node is granted again, and its statistics may still tell of the first time.
             lives.append(Life(now - self.every_seconds / 2 if lives else granted_at, cpus))
         for name, (*_, life) in self.lives.items():
             is_held = name in groups and groups[name].state == "CREATED"

@@ -175,7 +175,7 @@ def fill_disk(aim: Aim) -> str | None:
 
 FAULTS: dict[str, Inject] = {
     "worker killed (-9)": kill_worker,
-    "worker told to leave (SIGTERM)": tell_worker_to_leave,
+    "worker asked to leave (SIGTERM)": tell_worker_to_leave,
     "worker frozen": freeze_worker,
     "worker frozen between trials": freeze_worker_between_trials,
     "worker out of memory": starve_worker,

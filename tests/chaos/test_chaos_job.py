@@ -55,7 +55,7 @@ def wait_for(office: Office, name: str) -> str:
 
 
 def table(office: Office, name: str, storage) -> list[dict[str, str]]:
-    """The comparison of all runs of a storage, by a job of its own, without what is measured anew."""
+    """The comparison of all runs of a storage, by a job of its own, without what is measured again."""
     runs = [str(path) for path in sorted(storage.iterdir()) if (path / "identity.json").is_file()]
     said = job(office, f"{name}-table", "compare.py", *runs, "--format", "csv", wait=True)
     lines = [line for line in said.splitlines() if line.count(",") > 5]

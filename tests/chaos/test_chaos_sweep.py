@@ -75,11 +75,11 @@ def check(sweep: Sweep, undisturbed, meter: Meter, faults: list[Fault]) -> None:
     assert found == undisturbed
     assert all(fault.steps_redone <= STEPS_PER_CHECKPOINT for fault in faults), faults
     is_counted = abs(held - metered) <= max(0.02 * metered, 2.0 * len(holds))
-    assert is_counted, f"{held:.1f} s held, {metered:.1f} s metered\n{told(sweep, meter)}"
+    assert is_counted, f"{held:.1f} s held, {metered:.1f} s metered\n{message(sweep, meter)}"
     assert poll(lambda: not leftovers(sweep.address, sweep.storage), 30), leftovers(sweep.address, sweep.storage)
 
 
-def told(sweep: Sweep, meter: Meter) -> str:
+def message(sweep: Sweep, meter: Meter) -> str:
     """What the ledgers and the meter say, one time held a line, in seconds since the first of them."""
     holds = [
         (a.started_at, a.started_at + a.seconds, f"{a.trial} {a.status}") for a in sweep.attempts() if a.kind == "hold"

@@ -53,7 +53,7 @@ def test_init_writes_a_recipe_that_parses_back(minidisc, tmp_path, monkeypatch, 
         assert load_recipe(tmp_path / f"{task}.yaml", [f"schedule.kind={kind}"]).schedule.kind == kind
 
 
-def test_init_replaces_a_file_only_when_told_to(minidisc, tmp_path):
+def test_init_replaces_a_file_only_when_asked_to(minidisc, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("mine")
     arguments = ["init", "--task", "rte", "--model", "some/model", "--data", "/data/rte", "--output", path]
@@ -157,7 +157,7 @@ def test_compare_names_what_it_leaves_out(minidisc, runs, tmp_path):
     one, other = (shutil.copytree(run, tmp_path / "root" / run.name) for run in runs)
     (one / "result.json").write_text("{}")
     done = minidisc("compare", tmp_path / "root", "--format", "csv")
-    assert done.code == 1, "a script is told"
+    assert done.code == 1, "a script is message"
     assert f"{one / 'result.json'}: schema version None" in done.err
     assert done.err.endswith("; left out\n")
     assert len(done.out.splitlines()) >= 2

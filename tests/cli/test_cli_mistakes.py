@@ -60,8 +60,8 @@ def own_task(tmp_path, teacher=None, **changes):
     ],
 )
 def test_a_mistake_in_a_key_is_one_sentence(minidisc, recipe, tmp_path, command, override, sentence):
-    told = minidisc(command, recipe, "--set", override).sentence
-    assert told.startswith(sentence), told
+    message = minidisc(command, recipe, "--set", override).sentence
+    assert message.startswith(sentence), message
     assert not (tmp_path / "storage").exists()
 
 
@@ -77,8 +77,8 @@ def test_a_recipe_that_is_not_there(minidisc, tmp_path, command):
 def test_the_options_name_and_storage_are_checked_like_keys(minidisc, recipe, tmp_path, command):
     assert minidisc(command, recipe, "--name", "../x").sentence.startswith("name: '../x' is not a run's name")
     (tmp_path / "file").write_text("in the way")
-    told = minidisc(command, recipe, "--storage", tmp_path / "file").sentence
-    assert told.startswith(f"storage: {tmp_path / 'file'} cannot be written")
+    message = minidisc(command, recipe, "--storage", tmp_path / "file").sentence
+    assert message.startswith(f"storage: {tmp_path / 'file'} cannot be written")
 
 
 def test_a_variable_that_is_not_set(minidisc, tmp_path, command, monkeypatch):
@@ -93,61 +93,63 @@ def test_a_variable_that_is_not_set(minidisc, tmp_path, command, monkeypatch):
 
 def test_a_run_directory_of_another_config(minidisc, recipe, tmp_path, command):
     folder = open_run(check(recipe, ["name=mine"]))
-    told = minidisc(command, recipe, "--name", "mine", "--set", "seed=1").sentence
-    assert told.startswith(f"name: {folder} was made by another config (different: seed)")
+    message = minidisc(command, recipe, "--name", "mine", "--set", "seed=1").sentence
+    assert message.startswith(f"name: {folder} was made by another config (different: seed)")
 
 
 def test_a_data_file_that_is_not_there(minidisc, tmp_path, command):
     gone = {"kind": "files", "train": str(tmp_path / "gone.jsonl"), "validation": str(tmp_path / "validation.jsonl")}
-    told = minidisc(command, own_task(tmp_path, data=gone)).sentence
-    assert told.startswith(f"data.train: there is no file {tmp_path / 'gone.jsonl'}")
+    message = minidisc(command, own_task(tmp_path, data=gone)).sentence
+    assert message.startswith(f"data.train: there is no file {tmp_path / 'gone.jsonl'}")
 
 
 def test_a_column_that_is_not_there(minidisc, tmp_path, command):
-    told = minidisc(command, own_task(tmp_path), "--set", "task.text=[review]").sentence
-    assert 'column "review" is not in train.jsonl, which has: text, label' in told
+    message = minidisc(command, own_task(tmp_path), "--set", "task.text=[review]").sentence
+    assert 'column "review" is not in train.jsonl, which has: text, label' in message
 
 
 def test_labels_that_do_not_match_a_fine_tuned_head(minidisc, tmp_path, command):
-    told = minidisc(command, own_task(tmp_path)).sentence
-    assert "has 3 outputs, but classification needs 2" in told
-    assert told.startswith("teacher.path: the head of ")
+    message = minidisc(command, own_task(tmp_path)).sentence
+    assert "has 3 outputs, but classification needs 2" in message
+    assert message.startswith("teacher.path: the head of ")
 
 
 def test_a_family_that_is_not_supported(minidisc, tmp_path, command):
     teacher = write_teacher(tmp_path / "gpt2", model_type="gpt2")
-    told = minidisc(command, own_task(tmp_path, teacher)).sentence
-    assert told == (
+    message = minidisc(command, own_task(tmp_path, teacher)).sentence
+    assert message == (
         "teacher.path: a model of type 'gpt2' is not supported; use one of bert, distilbert, electra, roberta"
     )
 
 
 def test_a_tokenizer_without_padding(minidisc, tmp_path, command):
     teacher = write_teacher(tmp_path / "nopad", pads=False)
-    told = minidisc(command, own_task(tmp_path, teacher), "--set", "teacher.fine_tuned=false").sentence
-    assert told.startswith("teacher.path: the tokenizer has no padding token")
+    message = minidisc(command, own_task(tmp_path, teacher), "--set", "teacher.fine_tuned=false").sentence
+    assert message.startswith("teacher.path: the tokenizer has no padding token")
 
 
 def test_a_teacher_that_is_not_there(minidisc, tmp_path, command, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "empty").mkdir()
-    told = minidisc(command, own_task(tmp_path, tmp_path / "empty")).sentence
-    assert told.startswith("teacher.path: ")
+    message = minidisc(command, own_task(tmp_path, tmp_path / "empty")).sentence
+    assert message.startswith("teacher.path: ")
 
 
 def test_predict_and_evaluate_on_what_is_not_there(minidisc, recipe, tmp_path):
     file = write_rows(tmp_path / "new.jsonl", 4)
     assert "no model there" in minidisc("predict", tmp_path / "none", file).sentence
     assert "no model there" in minidisc("evaluate", tmp_path / "none", recipe).sentence
-    told = minidisc("predict", tmp_path / ("x" * 300), file).sentence
-    assert "cannot be read (File name too long); give a student's folder" in told
+    message = minidisc("predict", tmp_path / ("x" * 300), file).sentence
+    assert "cannot be read (File name too long); give a student's folder" in message
     student = write_teacher(tmp_path / "student")
     assert "does not say which columns it reads" in minidisc("predict", student, file).sentence
-    told = minidisc("predict", student, file, "--columns", "review").sentence
-    assert 'column "review" is not in new.jsonl, which has: text, label' in told
+    message = minidisc("predict", student, file, "--columns", "review").sentence
+    assert 'column "review" is not in new.jsonl, which has: text, label' in message
     assert "there is no file" in minidisc("predict", student, tmp_path / "no.jsonl", "--columns", "text").sentence
-    told = minidisc("predict", student, file, "--columns", "text", "--output", tmp_path / "no" / "out.jsonl").sentence
-    assert "cannot be written" in told
+    message = minidisc(
+        "predict", student, file, "--columns", "text", "--output", tmp_path / "no" / "out.jsonl"
+    ).sentence
+    assert "cannot be written" in message
     assert "has 3 outputs, but builtin needs 2" in minidisc("evaluate", student, recipe).sentence
 
 

@@ -51,9 +51,9 @@ def test_mistakes_are_one_sentence(minidisc, run, tmp_path):
 def test_runs_that_cannot_be_measured(minidisc, run, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(run, moved)
-    told = minidisc("profile", moved).sentence
-    assert told.startswith(f"{moved}: its teacher is gone (looked in {tmp_path / '_shared'}")
-    assert told.endswith(f"give {moved / 'student'} to measure the student alone")
+    message = minidisc("profile", moved).sentence
+    assert message.startswith(f"{moved}: its teacher is gone (looked in {tmp_path / '_shared'}")
+    assert message.endswith(f"give {moved / 'student'} to measure the student alone")
     (moved / "shared.json").unlink()
     assert "does not say which teacher it used" in minidisc("profile", moved).sentence
     (moved / "result.json").unlink()

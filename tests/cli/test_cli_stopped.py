@@ -33,7 +33,7 @@ def recipe(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "command", "told"),
+    ("where", "name", "command", "message"),
     [
         (minidisc_ray.api, "describe_plan", ("plan",), NOTHING),
         (minidisc_ray.api, "plan", ("run",), GOES_ON),
@@ -46,10 +46,10 @@ def recipe(tmp_path):
         ),
     ],
 )
-def test_ctrl_c_is_exit_code_130_and_one_sentence(minidisc, recipe, monkeypatch, where, name, command, told):
+def test_ctrl_c_is_exit_code_130_and_one_sentence(minidisc, recipe, monkeypatch, where, name, command, message):
     interrupt(monkeypatch, where, name)
     done = minidisc(*command, recipe)
-    assert (done.code, done.err) == (130, told)
+    assert (done.code, done.err) == (130, message)
 
 
 def test_who_asked_for_a_stop_from_elsewhere_is_named(minidisc, recipe, monkeypatch):
@@ -87,8 +87,8 @@ def test_a_stop_that_hangs_is_not_waited_for():
         assert process.stdout.readline() == "begun\n"
         process.terminate()
         _, errors = process.communicate(timeout=30)
-    told = "minidisc: stopped; the same command again frees what is left\n"
-    assert (process.returncode, errors) == (130, told)
+    message = "minidisc: stopped; the same command again frees what is left\n"
+    assert (process.returncode, errors) == (130, message)
 
 
 def test_ctrl_c_in_a_study(minidisc, tmp_path, monkeypatch):
@@ -96,8 +96,8 @@ def test_ctrl_c_in_a_study(minidisc, tmp_path, monkeypatch):
     arguments = ("study", file, "--storage", tmp_path / "runs")
     interrupt(monkeypatch, minidisc_ray.api.studies, "run_study")
     assert (minidisc(*arguments).code, minidisc(*arguments).err) == (130, GOES_ON)
-    told = minidisc(*arguments, "--retry-failed").err
-    assert told == (
+    message = minidisc(*arguments, "--retry-failed").err
+    assert message == (
         "minidisc: stopped; without --retry-failed the command goes on with what it had begun, and with it tries the "
         "rest\n"
     )
@@ -107,7 +107,7 @@ def test_ctrl_c_in_a_study(minidisc, tmp_path, monkeypatch):
 
 
 def test_ctrl_c_elsewhere(minidisc, tmp_path, monkeypatch):
-    for where, name, command, told in (
+    for where, name, command, message in (
         (minidisc_ray.cli.demo, "run_demo", ("demo",), GOES_ON),
         (
             minidisc_ray.driver.stopping,
@@ -124,6 +124,6 @@ def test_ctrl_c_elsewhere(minidisc, tmp_path, monkeypatch):
             interrupt(patch, where, name)
             done = minidisc(*command)
         assert done.code == 130
-        assert told in done.err
+        assert message in done.err
         assert done.err.startswith("minidisc: stopped")
         assert done.err.count("\n") == 1

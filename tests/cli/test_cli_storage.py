@@ -92,10 +92,10 @@ def test_stop(minidisc, storage):
     thread = threading.Thread(target=drive)
     thread.start()
     has_begun.wait()
-    told = minidisc.well("stop", "waits", "--storage", storage)
+    message = minidisc.well("stop", "waits", "--storage", storage)
     thread.join()
-    assert told.startswith("waits: stopped: ")
-    assert told.endswith("; its own command again goes on where it stopped\n")
+    assert message.startswith("waits: stopped: ")
+    assert message.endswith("; its own command again goes on where it stopped\n")
     with leased(LOCAL, storage / "waits"):
         done = minidisc("stop", "waits", "--storage", storage, "--wait-seconds", "0.3")
         assert (done.code, done.err) == (1, "")
@@ -113,7 +113,7 @@ def test_a_run_that_somebody_drives_is_refused_in_one_sentence(minidisc, storage
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("compute={cpus_per_worker: 4, max_cpus: 3}", "max_cpus is 3, less than the 4 CPUs of one trial; raise it"),
         ("compute={gpus_per_worker: 0.5, num_workers: 4, max_gpus: 1}", "max_gpus is 1, less than the 2 GPUs of one"),
@@ -122,6 +122,6 @@ def test_a_run_that_somebody_drives_is_refused_in_one_sentence(minidisc, storage
         ("compute.max_cpus=0", "compute.max_cpus: 0 is not allowed"),
     ],
 )
-def test_caps_that_hold_no_trial_are_refused_by_plan(minidisc, storage, tmp_path, override, told):
+def test_caps_that_hold_no_trial_are_refused_by_plan(minidisc, storage, tmp_path, override, message):
     recipe = write_recipe(tmp_path / "recipe.yaml", storage)
-    assert told in minidisc("plan", recipe, "--set", override).sentence
+    assert message in minidisc("plan", recipe, "--set", override).sentence

@@ -23,7 +23,7 @@ def in_the_way(storage, name, kind):
     ("name", "kind"),
     [("study-small", "file"), ("study-small/report.html", "folder"), ("study-small/figures", "file")],
 )
-def test_what_stands_in_the_way_of_a_studys_files_is_told_first(tmp_path, name, kind):
+def test_what_stands_in_the_way_of_a_studys_files_is_reported_first(tmp_path, name, kind):
     file = write_study(tmp_path, raw_study())
     in_the_way(tmp_path / "runs", name, kind)
     with pytest.raises(UserError, match=rf"^storage: .*{name} is a {kind}, and a \w+ of the study belongs there"):
@@ -34,8 +34,8 @@ def test_what_stands_in_the_way_of_a_studys_files_is_told_first(tmp_path, name, 
 def test_a_dry_run_refuses_a_storage_that_cannot_be_written(minidisc, tmp_path, monkeypatch, storage):
     monkeypatch.chdir(tmp_path)
     file = write_study(tmp_path, raw_study())
-    told = minidisc("study", file, "--dry-run", "--storage", storage).sentence
-    assert told.startswith(f"storage: {storage} cannot be written")
+    message = minidisc("study", file, "--dry-run", "--storage", storage).sentence
+    assert message.startswith(f"storage: {storage} cannot be written")
     assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"], "nothing is left there"
 
 

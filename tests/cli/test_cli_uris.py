@@ -38,25 +38,27 @@ def test_a_uri_that_is_none_of_a_bucket_is_one_sentence(minidisc, tmp_path, comm
         "extract": ["--output", tmp_path / "out"],
         "push": ["--to", tmp_path / "out"],
     }.get(command[0], [])
-    told = minidisc(*command, "ftp://host/runs/x", *rest).sentence
-    assert "ftp:// is not supported; give a folder, file:///, s3:// or gs://" in told
-    told = minidisc(*command, "s3://me:word@bucket/runs/x", *rest).sentence
-    assert "a URI may hold no credentials" in told
-    assert "word" not in told
+    message = minidisc(*command, "ftp://host/runs/x", *rest).sentence
+    assert "ftp:// is not supported; give a folder, file:///, s3:// or gs://" in message
+    message = minidisc(*command, "s3://me:word@bucket/runs/x", *rest).sentence
+    assert "a URI may hold no credentials" in message
+    assert "word" not in message
 
 
 @pytest.mark.parametrize("command", [("status",), ("ls", "--storage")])
 def test_a_bucket_without_runs_is_one_sentence(minidisc, bucket, command):
-    told = minidisc(*command, f"{bucket}/none").sentence
-    assert told == f"storage: there is nothing in {bucket}/none; give the bucket and prefix that runs were written to"
+    message = minidisc(*command, f"{bucket}/none").sentence
+    assert (
+        message == f"storage: there is nothing in {bucket}/none; give the bucket and prefix that runs were written to"
+    )
 
 
 @pytest.mark.parametrize(("scheme", "client"), [("s3", "aws s3"), ("gs", "gcloud storage")])
 def test_clean_says_what_frees_a_bucket(minidisc, scheme, client):
     uri = f"{scheme}://bucket/team"
-    told = minidisc("clean", uri).sentence
-    assert told.startswith(f"{uri}: clean frees folders, not buckets; ")
-    assert told.endswith(f"for instance `{client} rm --recursive {uri}/NAME/stages`")
+    message = minidisc("clean", uri).sentence
+    assert message.startswith(f"{uri}: clean frees folders, not buckets; ")
+    assert message.endswith(f"for instance `{client} rm --recursive {uri}/NAME/stages`")
 
 
 def test_what_predict_reads_and_writes_is_on_this_machine(minidisc, tmp_path):

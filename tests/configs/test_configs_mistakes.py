@@ -178,7 +178,7 @@ def test_a_sentence_names_what_is_allowed_once(override, sentence):
 
 
 @pytest.mark.parametrize(
-    ("storage", "told"),
+    ("storage", "message"),
     [
         ("", "empty"),
         (" \n", "empty"),
@@ -190,10 +190,10 @@ def test_a_sentence_names_what_is_allowed_once(override, sentence):
         ("s3://bucket/runs?key=AKSECRET", "neither # nor ?"),
     ],
 )
-def test_a_storage_that_is_none_is_refused_and_its_secrets_are_not_told(storage, told):
+def test_a_storage_that_is_none_is_refused_and_its_secrets_are_not_shown(storage, message):
     with pytest.raises(UserError, match=r"^storage: ") as caught:
         resolve({"storage": storage})
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "AKSECRET" not in str(caught.value)
     assert "word" not in str(caught.value)
     assert "\x1b" not in str(caught.value)

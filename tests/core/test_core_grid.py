@@ -80,7 +80,7 @@ def test_eta_of_one_trains_the_largest_alone():
     assert sample_step((90, 50, 10), 1, seed=3) == (90,)
 
 
-def test_a_step_draws_anew_but_keeps_both_ends_and_follows_its_seed():
+def test_a_step_draws_again_but_keeps_both_ends_and_follows_its_seed():
     scales = (*grid_by_step(10), 10)
     draws = [sample_step(scales, 6, seed) for seed in range(50)]
     assert draws == [sample_step(scales, 6, seed) for seed in range(50)]

@@ -42,7 +42,7 @@ def test_structures_of_all_pairs_of_scales_nest(heads, neurons, scope, multiple)
             assert count % multiple == 0 or count == len(layer)
 
 
-def test_nesting_is_told_layer_by_layer():
+def test_nesting_is_shown_layer_by_layer():
     assert Structure(10, (1, 2), (3, 4)).is_within(Structure(20, (1, 2), (3, 4)))
     assert not Structure(10, (2, 0), (0, 0)).is_within(Structure(20, (1, 9), (9, 9)))
     assert not Structure(10, (0, 0), (0, 5)).is_within(Structure(20, (1, 9), (9, 4)))

@@ -37,7 +37,7 @@ def test_every_format_gives_the_same_rows(tmp_path, rows, write, task, ending, n
     assert read.texts[0][3] == 'row 3, with "quotes" and a comma: NA 9'
 
 
-def told(path, wanted=WANTED, task=None):
+def sentence(path, wanted=WANTED, task=None):
     def read():
         table = read_file(path, "data.train", wanted)
         return table if task is None else to_rows(table, task)
@@ -49,11 +49,11 @@ def told(path, wanted=WANTED, task=None):
 
 def test_missing_file(tmp_path):
     path = tmp_path / "train.jsonl"
-    assert told(path) == f"data.train: there is no file {path}; check the path"
+    assert sentence(path) == f"data.train: there is no file {path}; check the path"
 
 
 def test_unknown_format(tmp_path):
-    assert told(tmp_path / "train.xlsx") == (
+    assert sentence(tmp_path / "train.xlsx") == (
         "data.train: train.xlsx is not of a known format; allowed endings are "
         ".jsonl, .jsonl.gz, .csv, .csv.gz, .tsv, .tsv.gz, .parquet"
     )
@@ -69,7 +69,7 @@ def test_missing_column(tmp_path, rows, write, ending):
         frame.to_csv(path, index=False)
     else:
         frame.to_parquet(path)
-    assert told(path, {"sentence2": "sentence2"}) == (
+    assert sentence(path, {"sentence2": "sentence2"}) == (
         f'data.train: column "sentence2" is not in train.{ending}, which has: text, label, idx'
     )
 
@@ -78,7 +78,7 @@ def test_missing_column(tmp_path, rows, write, ending):
 def test_damaged_file_is_one_sentence(tmp_path, ending):
     path = tmp_path / f"train.{ending}"
     path.write_bytes(b"\xff\xfe\x00 broken \x80\n" * 20)
-    message = told(path)
+    message = sentence(path)
     assert message.startswith(f"data.train: train.{ending} cannot be read as {ending} (")
     assert "\n" not in message
 
@@ -86,20 +86,20 @@ def test_damaged_file_is_one_sentence(tmp_path, ending):
 def test_gzip_cut_short(tmp_path):
     path = tmp_path / "train.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"text": "a", "label": "no"}\n' * 1000)[:-20])
-    assert "cannot be read as jsonl.gz" in told(path)
+    assert "cannot be read as jsonl.gz" in sentence(path)
 
 
 def test_broken_json_line_is_named(tmp_path):
     path = tmp_path / "train.jsonl"
     path.write_text('{"text": "a", "label": "no"}\n\n{"text": \n')
-    assert told(path) == "data.train: line 3 of train.jsonl is not a JSON object; write one row a line"
+    assert sentence(path) == "data.train: line 3 of train.jsonl is not a JSON object; write one row a line"
 
 
 @pytest.mark.parametrize("content", ["", "text,label\n"])
 def test_empty_file(tmp_path, task, content):
     path = tmp_path / "train.csv"
     path.write_text(content)
-    assert told(path, task=task) == "data.train: train.csv has no rows"
+    assert sentence(path, task=task) == "data.train: train.csv has no rows"
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_empty_file(tmp_path, task, content):
 )
 def test_bad_rows_are_named(tmp_path, write, task, row, problem):
     path = write(tmp_path / "train.jsonl", [{"text": "fine", "label": "yes"}, row])
-    assert told(path, task=task) == f"data.train: {problem}"
+    assert sentence(path, task=task) == f"data.train: {problem}"
 
 
 def test_empty_cell_is_missing(tmp_path, task):
     path = tmp_path / "train.csv"
     path.write_text("text,label\nNA,no\n,yes\n")
-    assert told(path, task=task) == 'data.train: "text" is missing in row 2 of train.csv; every row needs a text'
+    assert sentence(path, task=task) == 'data.train: "text" is missing in row 2 of train.csv; every row needs a text'
 
 
 def test_numeric_names_mean_the_same_as_text_and_as_number(tmp_path, write):

@@ -19,7 +19,7 @@ WANTED = {"text": "text", "label": "label"}
 FOUND = {"kind": "classification"}
 
 
-def told(call, *arguments, **named):
+def shown(call, *arguments, **named):
     with pytest.raises(UserError) as caught:
         call(*arguments, **named)
     message = str(caught.value)
@@ -28,16 +28,16 @@ def told(call, *arguments, **named):
     return message
 
 
-def told_file(path, content, wanted=WANTED):
+def message_file(path, content, wanted=WANTED):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return told(read_file, path, "data.train", wanted)
+    return shown(read_file, path, "data.train", wanted)
 
 
 class TestSplits:
     def test_tiny_classes_do_not_take_half_of_train(self, recipe):
         rows = [{"text": f"t {i}", "label": f"c{i % 40:02d}"} for i in range(80)]
         config = recipe(train=rows, validation=rows[:50], task=FOUND)
-        assert told(load_splits, config) == (
+        assert shown(load_splits, config) == (
             "data.selection_fraction: 0.1 of the 80 rows of train, with at least one of each of their 40 classes, "
             "would be 40 rows (50%; c00 has 2 in all); merge classes, give more rows, or name a selection file "
             "(data.selection)"
@@ -51,7 +51,7 @@ class TestSplits:
         assert len(load_splits(recipe(rows, rows[:50], task=FOUND, data={"selection": path})).train) == 80
 
     def test_validation_is_not_train(self, recipe, rows):
-        message = told(load_splits, recipe(rows, rows))
+        message = shown(load_splits, recipe(rows, rows))
         assert message == (
             "data.validation: the 60 rows of validation.jsonl are those of train.jsonl (data.train), "
             "which protocol: held_out keeps apart; name other rows"
@@ -59,7 +59,7 @@ class TestSplits:
         assert len(load_splits(recipe(rows, rows, protocol="paper")).train) == 60
 
     def test_a_sample_hides_nothing(self, recipe, rows):
-        assert told(load_splits, recipe(rows, rows, data={"max_train_rows": 30})).startswith("data.validation: ")
+        assert shown(load_splits, recipe(rows, rows, data={"max_train_rows": 30})).startswith("data.validation: ")
 
     @pytest.mark.parametrize(
         ("selection", "start"),
@@ -70,7 +70,7 @@ class TestSplits:
     )
     def test_selection_is_neither_train_nor_validation(self, recipe, rows, write, tmp_path, selection, start):
         path = write(tmp_path / "choices.jsonl", rows[selection])
-        assert told(load_splits, recipe(data={"selection": str(path)})).startswith(start)
+        assert shown(load_splits, recipe(data={"selection": str(path)})).startswith(start)
 
 
 class TestColumns:
@@ -87,7 +87,7 @@ class TestColumns:
         ],
     )
     def test_no_column_is_read_twice(self, recipe, task, columns, message):
-        assert told(load_splits, recipe(task=FOUND | task, data={"columns": columns})) == message
+        assert shown(load_splits, recipe(task=FOUND | task, data={"columns": columns})) == message
 
     def test_columns_may_be_swapped(self, recipe):
         rows = [{"text": i % 2, "label": f"t {i}"} for i in range(40)]
@@ -98,7 +98,7 @@ class TestColumns:
         )
 
     def test_columns_that_differ_by_blanks(self, tmp_path):
-        assert told_file(tmp_path / "x.csv", "text, label\na,no\n") == (
+        assert message_file(tmp_path / "x.csv", "text, label\na,no\n") == (
             'data.train: column "label" is not in x.csv, which has: "text", " label"; '
             '" label" differs by blanks only, so remove them or name it so'
         )
@@ -107,14 +107,14 @@ class TestColumns:
     def test_repeated_header(self, tmp_path, ending, separator):
         lines = [["text", "label", "text"], ["a", "no", "b"]]
         content = "".join(separator.join(cells) + "\n" for cells in lines)
-        assert told_file(tmp_path / f"x.{ending}", content) == (
+        assert message_file(tmp_path / f"x.{ending}", content) == (
             f'data.train: x.{ending} has 2 columns called "text"; give each column a name of its own'
         )
 
     def test_repeated_parquet_column(self, tmp_path):
         columns = [pyarrow.array(["a"]), pyarrow.array(["b"]), pyarrow.array(["no"])]
         pyarrow.parquet.write_table(pyarrow.table(columns, names=["text", "text", "label"]), tmp_path / "x.parquet")
-        assert told(read_file, tmp_path / "x.parquet", "data.train", WANTED) == (
+        assert shown(read_file, tmp_path / "x.parquet", "data.train", WANTED) == (
             'data.train: x.parquet has 2 columns called "text"; give each column a name of its own'
         )
 
@@ -123,7 +123,7 @@ class TestColumns:
         assert read_file(tmp_path / "x.csv", "data.train", WANTED).columns == {"text": ["a"], "label": ["no"]}
 
     def test_long_column_names_are_cut(self, tmp_path):
-        assert len(told_file(tmp_path / "x.csv", "a" * 5000 + "\nb\n")) < 200
+        assert len(message_file(tmp_path / "x.csv", "a" * 5000 + "\nb\n")) < 200
 
 
 class TestLabels:
@@ -146,7 +146,7 @@ class TestLabels:
     )
     def test_labels_that_no_class_has(self, recipe, label, problem):
         rows = [{"text": f"t {i}", "label": i % 2} for i in range(40)]
-        message = told(load_splits, recipe([*rows, {"text": "last", "label": label}], rows[:20], task=FOUND))
+        message = shown(load_splits, recipe([*rows, {"text": "last", "label": label}], rows[:20], task=FOUND))
         assert message.startswith(f'data.train: "label" {problem}')
 
     def test_minus_one_may_be_named(self, recipe):
@@ -156,7 +156,7 @@ class TestLabels:
 
     def test_long_labels_are_cut(self, recipe):
         rows = [{"text": f"t {i}", "label": ("no", "yes")[i % 2]} for i in range(40)]
-        assert len(told(load_splits, recipe([*rows, {"text": "t", "label": "x" * 9000}], rows[:20]))) < 250
+        assert len(shown(load_splits, recipe([*rows, {"text": "t", "label": "x" * 9000}], rows[:20]))) < 250
 
     def test_row_of_a_broken_label(self):
         with pytest.raises(LabelError) as caught:
@@ -170,7 +170,7 @@ class TestLabels:
 
     def test_every_label_missing(self, recipe):
         rows = [{"text": f"t {i}", "label": None} for i in range(40)]
-        assert told(load_splits, recipe(rows, rows[:20], task=FOUND)) == (
+        assert shown(load_splits, recipe(rows, rows[:20], task=FOUND)) == (
             'data.train: "label" is missing in every row of train.jsonl'
         )
 
@@ -178,7 +178,9 @@ class TestLabels:
         with pytest.raises(LabelError, match="allowed is a finite number"):
             number(10**400)
         rows = [{"text": f"t {i}", "label": i} for i in range(40)]
-        message = told(load_splits, recipe([*rows, {"text": "t", "label": 10**400}], rows, task={"kind": "regression"}))
+        message = shown(
+            load_splits, recipe([*rows, {"text": "t", "label": 10**400}], rows, task={"kind": "regression"})
+        )
         assert message.startswith('data.train: "label" is 1000')
         assert message.endswith("... in row 41 of train.jsonl; allowed is a finite number")
 
@@ -188,14 +190,14 @@ class TestDamage:
     def test_corrupt_gzip(self, tmp_path, ending):
         content = bytearray(gzip.compress(np.random.default_rng(0).bytes(3000)))
         content[10:40] = b"\xff" * 30
-        message = told_file(tmp_path / f"x.{ending}.gz", bytes(content))
+        message = message_file(tmp_path / f"x.{ending}.gz", bytes(content))
         assert message.startswith(f"data.train: x.{ending}.gz cannot be read as {ending}.gz (")
 
     def test_parquet_labels_that_no_value_can_hold(self, tmp_path):
         labels = pyarrow.array([2**31 - 1], pyarrow.int32()).cast(pyarrow.date32())  # millions of years ahead
         table = pyarrow.table({"text": pyarrow.array(["a"]), "label": labels})
         pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
-        message = told(read_file, tmp_path / "x.parquet", "data.train", WANTED)
+        message = shown(read_file, tmp_path / "x.parquet", "data.train", WANTED)
         assert message.startswith("data.train: x.parquet cannot be read as parquet (")
 
     @pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv", "jsonl.gz", "parquet"])
@@ -209,7 +211,7 @@ class TestDamage:
             path.write_bytes(b"")
         rows = [{"text": f"t {i}", "label": i % 2} for i in range(20)]
         config = recipe(rows, rows[:10], task=task, data={key: str(path)})
-        assert told(load_splits, config) == f"data.{key}: empty.{ending} has no rows"
+        assert shown(load_splits, config) == f"data.{key}: empty.{ending} has no rows"
 
 
 class TestPaths:
@@ -225,12 +227,12 @@ class TestPaths:
     )
     def test_paths_that_cannot_be(self, recipe, key, path, problem):
         data = {key: path} | ({"train": None} if key == "folder" else {})
-        assert told(load_splits, recipe(data=data)) == f"data.{key}: {problem}"
+        assert shown(load_splits, recipe(data=data)) == f"data.{key}: {problem}"
 
     def test_link_to_itself(self, recipe, tmp_path):
         loop = tmp_path / "x.csv"
         loop.symlink_to(loop)
-        message = told(load_splits, recipe(data={"train": str(loop)}))
+        message = shown(load_splits, recipe(data={"train": str(loop)}))
         assert message.startswith("data.train: ")
         assert message.endswith(" cannot be reached (Too many levels of symbolic links); check the path")
 
@@ -257,13 +259,13 @@ class TestTexts:
     )
     def test_columns_that_clash(self, tmp_path, write, columns, message):
         path = write(tmp_path / "x.jsonl", [{"a": "a", "prediction": "b", "probability": "c"}])
-        assert told(read_texts, path, columns) == message
+        assert shown(read_texts, path, columns) == message
 
 
 @pytest.mark.parametrize("key", ["path", "train_split", "validation_split"])
 def test_empty_names_on_the_hub(key):
     config = resolve({"task": "mrpc", "data": {"kind": "hub", key: " "}})
-    assert told(load_splits, config).startswith(f"data.{key}: is empty; give the ")
+    assert shown(load_splits, config).startswith(f"data.{key}: is empty; give the ")
 
 
 def test_quoting():

@@ -62,7 +62,7 @@ def test_samples_keep_order(recipe, rows):
     assert (len(splits.train), len(splits.validation["validation"])) == (30, 10)
 
 
-def test_other_fractions_are_told(recipe):
+def test_other_fractions_are_reported(recipe):
     assert load_splits(recipe(data={"selection_fraction": 0.25})).selection_description == "a seeded 25% of train"
 
 

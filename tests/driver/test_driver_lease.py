@@ -43,9 +43,9 @@ def test_a_second_driver_is_refused_in_one_sentence_while_the_first_lives(run):
         own = lease.own
         with pytest.raises(UserError) as refused, leased(LOCAL, run):
             pytest.fail("two drivers")
-        told = str(refused.value)
-        assert f"being run by {own.user} on {own.host} (process {os.getpid()}) since 20" in told
-        assert f"minidisc stop mrpc-minidisc --storage {run.parent}" in told
+        message = str(refused.value)
+        assert f"being run by {own.user} on {own.host} (process {os.getpid()}) since 20" in message
+        assert f"minidisc stop mrpc-minidisc --storage {run.parent}" in message
         assert written_driver(run).token == own.token
         wait_until(lambda: written_driver(run).beat_at > own.beat_at, 5, "a beat", every=0.01)
     assert not run.exists(), "what did nothing leaves nothing"
@@ -69,7 +69,7 @@ def test_a_killed_driver_is_followed_at_once(run, is_reaped, caplog):
     finally:
         stat = Path(f"/proc/{process.pid}/stat")
         process.kill()
-        # Not reaped it stays a zombie, as in a container whose first process reaps nobody.
+        # Not reaped it stays a zombie, as in a container whose first process reaps none.
         process.wait() if is_reaped else wait_until(lambda: ") Z " in stat.read_text(), 5, "its end", every=0.01)
     begun = time.monotonic()
     with leased(LOCAL, run, wait_seconds=60.0):
@@ -81,7 +81,7 @@ def test_a_killed_driver_is_followed_at_once(run, is_reaped, caplog):
     process.stdout.close()
 
 
-def test_a_pid_that_was_given_to_another_process_is_nobodys(run):
+def test_a_pid_that_was_given_to_another_process_is_no_drivers(run):
     gone = this_driver(time.time()).model_copy(update={"process_start": "1"})
     write_json(run / DRIVER_FILE, gone.model_dump(mode="json"))
     with leased(LOCAL, run, wait_seconds=0.0):
@@ -160,7 +160,7 @@ def test_of_many_at_the_same_moment_one_drives(run):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"token": 1}', "null"])
-def test_a_damaged_file_stops_nobody(run, content):
+def test_a_damaged_file_stops_no_one(run, content):
     run.mkdir(parents=True)
     (run / DRIVER_FILE).write_text(content)
     with leased(LOCAL, run) as lease:
@@ -172,8 +172,8 @@ def test_a_study_beats_for_its_runs(run):
     with leased(LOCAL, study, [run, other], **BEATS):
         before = driver_of(run).beat_at
         wait_until(lambda: driver_of(run).beat_at > before, 5, "a beat", every=0.01)
-        told = r"mrpc-minidisc is being run, as part of study-table, by .*stop study-table"
-        with pytest.raises(UserError, match=told), leased(LOCAL, run):
+        message = r"mrpc-minidisc is being run, as part of study-table, by .*stop study-table"
+        with pytest.raises(UserError, match=message), leased(LOCAL, run):
             pytest.fail("two drivers")
         assert driver_of(other) is not None
     assert [driver_of(folder) for folder in (study, run, other)] == [None] * 3
@@ -228,7 +228,7 @@ def test_a_driver_that_is_asked_to_stop_stops(run, folder_name):
     assert not folder.exists()
 
 
-def test_a_driver_that_is_busy_is_told_to_be_still_running(run):
+def test_a_driver_that_is_busy_is_reported_as_still_running(run):
     with leased(LOCAL, run, **BEATS) as lease:
         stopped = stop(Storage(run.parent), run.name, 0.5)
         assert (stopped.outcome, stopped.seemed_alive) == ("still running", True)
@@ -265,6 +265,6 @@ def test_a_name_that_is_no_run_is_refused(run, name):
 
 
 def test_a_run_of_a_study_is_stopped_with_the_study(run):
-    told = r"run as part of study-table by .*minidisc stop study-table --storage"
-    with leased(LOCAL, run.parent / "study-table", [run]), pytest.raises(UserError, match=told):
+    message = r"run as part of study-table by .*minidisc stop study-table --storage"
+    with leased(LOCAL, run.parent / "study-table", [run]), pytest.raises(UserError, match=message):
         stop(Storage(run.parent), run.name, 1.0)

@@ -42,7 +42,7 @@ def test_no_name_stops_anything_outside_of_the_storage(run, tmp_path):
     assert [path for path in tmp_path.rglob(STOP_FILE) if path.parent != tmp_path] == []
 
 
-def test_where_nobody_can_tell_who_drives_nothing_is_stopped_and_nobody_drives(run):
+def test_where_it_is_unknown_who_drives_nothing_is_stopped_and_nothing_driven(run):
     # Not even root can read what links to itself.
     (run / DRIVER_FILE).symlink_to(DRIVER_FILE)
     with pytest.raises(UserError, match=r"^mine: \.driver\.json in .* cannot be read .* so it may be running"):

@@ -174,10 +174,10 @@ def test_outputs_that_are_not_cached_are_in_every_epoch(planned):
     timings = made_up(planned)
     trial = planned.plan.trial("main")
     student = trial.steps[-1]
-    cached, anew = (Forecaster(run, timings).seconds(run, trial, student) for run in (planned, uncached))
+    cached, again = (Forecaster(run, timings).seconds(run, trial, student) for run in (planned, uncached))
     structure, train = planned.structure(30), sizes_of(planned.train, epoch_batches(planned.train.lengths, 16, 0, 0))
     more = 3 * macs_of(planned.shape, structure, train) - macs_of(planned.shape, structure, scored_sizes(planned.train))
-    assert anew - cached == approx(PASS_SECONDS * more)
+    assert again - cached == approx(PASS_SECONDS * more)
 
 
 def test_hours_start_up_duration_and_price_add_up(planned):

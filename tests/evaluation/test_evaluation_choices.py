@@ -84,7 +84,7 @@ def test_hindsight_is_never_below_regret_nor_below_zero_for_a_student_among_its_
     assert hindsight(rows, sweeps, own, few).point >= 0
 
 
-def test_hindsight_picks_anew_in_each_replicate_and_tells_its_optimism():
+def test_hindsight_picks_again_in_each_replicate_and_tells_its_optimism():
     equal = dict.fromkeys(range(10, 100, 10), (0.7, 0.7))
     rows, sweeps = study(seeds=range(5), num_rows=300, quality=equal)
     students = {seed: model(rows, 70_000 + seed, validation=0.7) for seed in sweeps}
@@ -135,8 +135,8 @@ def test_rules_regrets():
     assert found["no assistant"].picked_scales == (None, None, None)
     assert found["no assistant"].regret.mean == pytest.approx(0.2, abs=0.05)
     assert found["no assistant"].student == pytest.approx(0.6, abs=0.05)
-    told = json.loads(json.dumps([dataclasses.asdict(each) for each in found.values()]))
-    assert told[0]["seeds"] == [0, 1, 2]
+    message = json.loads(json.dumps([dataclasses.asdict(each) for each in found.values()]))
+    assert message[0]["seeds"] == [0, 1, 2]
     estimates = rule_estimates(rows, sweeps, rules, FEW)
     assert [lost.interval() for _, lost in estimates] == [each.regret for each in found.values()]
 

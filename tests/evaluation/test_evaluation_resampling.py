@@ -125,9 +125,9 @@ def test_levels_nest_and_results_are_plain():
     wide = difference(rows, ours, theirs, dataclasses.replace(FEW, level=0.99))
     narrow = difference(rows, ours, theirs, dataclasses.replace(FEW, level=0.5))
     assert wide.low < narrow.low < narrow.mean < narrow.high < wide.high
-    told = dataclasses.asdict(wide)
-    assert json.loads(json.dumps(told)) == told
-    assert {name: type(value) for name, value in told.items()} == {
+    message = dataclasses.asdict(wide)
+    assert json.loads(json.dumps(message)) == message
+    assert {name: type(value) for name, value in message.items()} == {
         "mean": float,
         "low": float,
         "high": float,

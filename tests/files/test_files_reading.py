@@ -1,4 +1,4 @@
-"""Pipes, devices and giants in the places of our files: told as damage at once, never waited for."""
+"""Pipes, devices and giants in the places of our files: damage at once, never waited for."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def test_a_ledger_that_is_no_file_hides_nothing(tmp_path, kind):
     assert re.search("not a regular file|a link, which is not followed", found.note)
 
 
-def test_a_driver_that_cannot_be_read_is_told(tmp_path):
+def test_a_driver_that_cannot_be_read_is_reported(tmp_path):
     write_json(tmp_path / "run" / "identity.json", {})
     (tmp_path / "run" / DRIVER_FILE).symlink_to(DRIVER_FILE)
     assert listing(tmp_path)[0].note.startswith("who drives it cannot be read (")

@@ -110,7 +110,7 @@ def test_segments_of_a_ledger_are_one_ledger(bucket, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    ("uri", "message"),
     [
         ("s3://key:word@bucket/runs", "a URI may hold no credentials"),
         ("ftp://host/runs", "ftp:// is not supported; give a folder"),
@@ -122,8 +122,8 @@ def test_segments_of_a_ledger_are_one_ledger(bucket, tmp_path, monkeypatch):
         ("file://host/runs", "on this machine"),
     ],
 )
-def test_a_uri_that_is_no_storage_is_told(uri, told):
-    with pytest.raises(PlaceError, match=told) as caught:
+def test_a_uri_that_is_no_storage_is_reported(uri, message):
+    with pytest.raises(PlaceError, match=message) as caught:
         local_path(uri)
     assert "word" not in str(caught.value)
     assert local_path("file:///tmp/my%20runs").name == "my runs"
@@ -142,7 +142,7 @@ def test_a_uri_that_is_no_storage_is_told(uri, told):
         "http://",
     ],
 )
-def test_an_endpoint_that_is_no_servers_is_told(monkeypatch, name, address):
+def test_an_endpoint_that_is_no_servers_is_reported(monkeypatch, name, address):
     monkeypatch.setenv(name, address)
     with pytest.raises(PlaceError, match=rf"^{name}: .* is no server's address; give http://HOST:PORT") as caught:
         local_path("gs://bucket/runs" if name.startswith("STORAGE") else "s3://bucket/runs")
@@ -151,7 +151,7 @@ def test_an_endpoint_that_is_no_servers_is_told(monkeypatch, name, address):
     local_path("gs://bucket/runs" if name.startswith("STORAGE") else "s3://bucket/runs")
 
 
-def test_a_bucket_that_is_missing_and_a_store_that_is_away_are_told(bucket, tmp_path, monkeypatch):
+def test_a_bucket_that_is_missing_and_a_store_that_is_away_are_reported(bucket, tmp_path, monkeypatch):
     storage = Storage(bucket, 1.0)
     storage.probe()
     assert names(bucket) == []

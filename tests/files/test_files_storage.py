@@ -1,4 +1,4 @@
-"""A storage that is full, read-only or gone for a while is waited for; for too long is told in one sentence."""
+"""A storage that is full, read-only or gone for a while is waited for; for too long is one sentence."""
 
 import errno
 import logging
@@ -26,7 +26,7 @@ def later(seconds, action):
     return timer
 
 
-def test_a_full_disk_is_waited_for_and_told_when_it_stays_full(disk, caplog):
+def test_a_full_disk_is_waited_for_and_reported_when_it_stays_full(disk, caplog):
     root = disk("2m")
     storage = Storage(root)
     storage.write_json(root / "identity.json", {"run": 1})

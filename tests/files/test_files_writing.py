@@ -115,7 +115,7 @@ def flip(path):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_of_a_sealed_folder_is_told_and_never_copied(tmp_path, damage):
+def test_damage_of_a_sealed_folder_is_reported_and_never_copied(tmp_path, damage):
     folder = tmp_path / "folder"
     (folder / "sub").mkdir(parents=True)
     (folder / "a").write_bytes(b"aaaa")

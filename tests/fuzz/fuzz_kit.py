@@ -132,7 +132,7 @@ def mutated(seeds: list[bytes]) -> st.SearchStrategy[bytes]:
 
 
 def odd_values() -> st.SearchStrategy[Any]:
-    """Values of every kind that YAML and JSON know, and of sizes that nobody means."""
+    """Values of every kind that YAML and JSON know, and of sizes that no one means."""
     plain = st.one_of(
         st.none(),
         st.booleans(),

@@ -1,4 +1,4 @@
-"""Data files as nobody should write them: every one is read, or refused in a sentence."""
+"""Data files as no one should write them: every one is read, or refused in a sentence."""
 
 import csv
 import gzip

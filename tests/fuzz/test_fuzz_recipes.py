@@ -1,4 +1,4 @@
-"""Recipes, studies, ``--set`` and names as nobody should write them."""
+"""Recipes, studies, ``--set`` and names as no one should write them."""
 
 import itertools
 from pathlib import Path

@@ -65,9 +65,9 @@ def test_bombs_are_refused_and_memory_stays_bounded(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = done.stdout.splitlines()
-    assert len(told) == len(bombs)
-    for path, sentence in zip(bombs, told, strict=True):
+    message = done.stdout.splitlines()
+    assert len(message) == len(bombs)
+    for path, sentence in zip(bombs, message, strict=True):
         assert path.stat().st_size < 4 * 2**20
         # What a dictionary hides shows only when there is no room for it.
         refusals = ("unpacks to more than 100 times its size", "cannot be read as parquet (MemoryError)")

@@ -1,4 +1,4 @@
-"""Values against what others wrote: PyTorch, SciPy, POT, TextBrewer; slow loops in float64 for what nobody has."""
+"""Values against what others wrote: PyTorch, SciPy, POT, TextBrewer; slow loops in float64 for what no one has."""
 
 import math
 from dataclasses import replace

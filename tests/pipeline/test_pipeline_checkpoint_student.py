@@ -279,7 +279,7 @@ def test_a_new_head_is_drawn_from_the_seed_and_the_rest_is_the_checkpoints(tmp_p
             assert torch.equal(parameter, saved[name.removeprefix("bert.")])
 
 
-def test_a_student_that_comes_fine_tuned_keeps_its_head_unless_told_otherwise(tmp_path):
+def test_a_student_that_comes_fine_tuned_keeps_its_head_unless_the_recipe_says_otherwise(tmp_path):
     random_teacher(tmp_path / "tuned")
     builtin = ("teacher.hidden_size=64", "teacher.intermediate_size=128")
 

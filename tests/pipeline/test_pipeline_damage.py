@@ -172,7 +172,7 @@ def test_a_damaged_student_is_refused_in_one_sentence_and_restored_by_running_ag
         run_in_process(prepared)
 
 
-def test_a_changed_result_is_told_and_made_anew(finished, prepared):
+def test_a_changed_result_is_reported_and_made_again(finished, prepared):
     path = prepared.run_folder / "result.json"
     raw = json.loads(path.read_text())
     raw["student"]["validation_metrics"]["accuracy"] = 0.99

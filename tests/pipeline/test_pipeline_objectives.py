@@ -62,7 +62,7 @@ def test_the_assistants_attention_module_becomes_the_teachers(tmp_path):
     stages = tmp_path / result.name / "stages"
     first, last = (load_file(stages / name / "objective.safetensors") for name in ("assistant", "student"))
     assert first.keys() == last.keys()
-    # At this learning rate hardly anything moves: what is near was handed on, what was drawn anew would be far.
+    # At this learning rate hardly anything moves: what is near was handed on, what was drawn again would be far.
     assert all((first[name] - last[name]).abs().max() < 1e-4 for name in first)
     fresh = run(tmp_path, "conventional", (RELATIONS, "distil.num_epochs=1", "distil.learning_rate=1e-7", "seed=1"))
     other = load_file(tmp_path / fresh.name / "stages" / "student" / "objective.safetensors")
@@ -191,7 +191,7 @@ def test_mistakes_are_one_sentence(tmp_path, schedule, overrides, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_objective_without_predictions_is_told_of(tmp_path):
+def test_an_objective_without_predictions_is_reported(tmp_path):
     assert untrained_head_note(prepared_run(tmp_path, "conventional")) is None
     for name in ("labels", "sum", "sequence"):
         assert untrained_head_note(prepared_run(tmp_path, "minidisc", (OBJECTIVES[name],))) is None

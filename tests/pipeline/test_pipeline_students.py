@@ -159,8 +159,8 @@ def test_plan_table_and_page_tell_the_student(prepared, name, result):
     console = Console(file=io.StringIO(), width=160)
     plan_report(prepared).show(console)
     layers = ", ".join(str(layer + 1) for layer in RUNS[name][3])
-    told = f"student {RUNS[name][2]}% (layers {layers})" if name in SHALLOW else f"student {RUNS[name][2]}%"
-    assert told in console.file.getvalue()
+    message = f"student {RUNS[name][2]}% (layers {layers})" if name in SHALLOW else f"student {RUNS[name][2]}%"
+    assert message in console.file.getvalue()
     if name in SPARSE_RUNS:
         assert "sparse teacher 80%" in console.file.getvalue()
     row = compare([result]).iloc[1]

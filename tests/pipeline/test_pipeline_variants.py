@@ -170,7 +170,7 @@ def test_residual_distillation_goes_on_from_the_first_student(results, storage):
     first, last = (load_file(stages / stage / "model" / "model.safetensors") for stage in ("first_student", "student"))
     assert {name: value.shape for name, value in first.items()} == {name: value.shape for name, value in last.items()}
     moved = max(float((last[name] - first[name]).abs().max()) for name in first if first[name].numel())
-    assert 0 < moved < 0.1, "trained further, not anew"
+    assert 0 < moved < 0.1, "trained further, not again"
 
 
 def test_one_student_of_separate_assistants_is_of_the_best_tradeoff(results, storage):
@@ -224,7 +224,7 @@ def test_what_models_answered_is_kept_and_scores_what_was_reported(results, stor
         assert found["accuracy"] == pytest.approx(reported["accuracy"], abs=0.02), "batches are padded otherwise"
 
 
-def test_damaged_predictions_are_told_in_one_sentence(results, storage, tmp_path):
+def test_damaged_predictions_are_reported_in_one_sentence(results, storage, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(storage / results["law"].name / "predictions", folder / "predictions")
     (folder / "predictions" / "main.student.safetensors").write_bytes(b"torn")

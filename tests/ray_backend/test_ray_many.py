@@ -123,7 +123,7 @@ def test_a_failed_trial_ends_no_other_run_and_is_tried_again_when_asked(finished
     assert load_result(bad.run_folder).student == load_result(good.run_folder).student
 
 
-def test_a_dead_trial_is_told_in_words_and_its_pickle_in_the_storage_is_left_alone(tmp_path, monkeypatch):
+def test_a_dead_trial_is_reported_in_words_and_its_pickle_in_the_storage_is_left_alone(tmp_path, monkeypatch):
     run = prepared_run(tmp_path, "conventional", "compute.max_failures=0", "finetune.num_epochs=50")
     loaded, load = [], TuneTrial.get_pickled_error
 

@@ -25,7 +25,7 @@ def test_a_run_directory_made_by_another_config_is_refused(tmp_path):
         prepared_run(tmp_path, "minidisc", ("name=mine",))
 
 
-def test_a_run_directory_of_an_earlier_release_is_told_as_one(tmp_path):
+def test_a_run_directory_of_an_earlier_release_is_reported_as_one(tmp_path):
     """Its numbers are others; what it has is read by every other command."""
     folder = open_run(prepared_run(tmp_path, "conventional", ("name=mine",)))
     found = json.loads((folder / "identity.json").read_text())

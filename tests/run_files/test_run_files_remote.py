@@ -62,7 +62,7 @@ def test_a_run_in_a_bucket_goes_on_from_another_node_to_the_same_numbers(bucket,
     assert numbers(run_in_process(prepared_run(bucket, "minidisc"))) == numbers(result), "its result is there"
 
 
-def test_a_bucket_that_is_missing_is_told_before_anything_starts(bucket):
+def test_a_bucket_that_is_missing_is_reported_before_anything_starts(bucket):
     with pytest.raises(UserError, match=rf"storage: {no_such(bucket)}/.*there is no such bucket") as caught:
         run_in_process(prepared_run(no_such(bucket), "conventional"))
     assert "\n" not in str(caught.value)

@@ -178,7 +178,7 @@ def test_pickles_beside_weights_are_left_alone(folder, marker):
 
 
 @pytest.mark.parametrize("model_type", ["bert", "unheard_of"])
-def test_code_that_comes_with_a_model_is_not_run_and_nobody_is_asked(folder, marker, model_type, monkeypatch):
+def test_code_that_comes_with_a_model_is_not_run_and_there_is_no_question(folder, marker, model_type, monkeypatch):
     def asked(*_: object) -> str:
         raise AssertionError("a question at the terminal")
 
@@ -263,7 +263,7 @@ def test_a_run_in_a_storage_full_of_pickles_loads_none(tmp_path, marker):
 
 
 def test_planning_opens_no_socket_that_listens(tmp_path):
-    """The process itself looks at its sockets, whoever opened them, once the command is done."""
+    """The process itself looks at its sockets, no matter who opened them, once the command is done."""
     script = """
 import os, sys
 from pathlib import Path

@@ -190,7 +190,7 @@ def test_the_command_line_tells_no_secret(capsys, monkeypatch, tmp_path):
         )
         with pytest.raises(SystemExit) as ended:
             main(["plan", "x.yaml"])
-        told = capsys.readouterr().err
-        assert (ended.value.code, HF in told, "***" in told) == (1, False, True)
-        assert ("Traceback" in told) == traceback_wanted
+        message = capsys.readouterr().err
+        assert (ended.value.code, HF in message, "***" in message) == (1, False, True)
+        assert ("Traceback" in message) == traceback_wanted
     assert "minidisc_ray" in sys.modules

@@ -84,7 +84,7 @@ DAMAGES = {
 }
 
 
-def test_a_damaged_result_is_told_and_made_anew_where_it_can_be(study, tmp_path):
+def test_a_damaged_result_is_reported_and_made_again_where_it_can_be(study, tmp_path):
     cell = cells_of(study, tmp_path)[0]
     prepared = prepare(cell.config)
     result = run_in_process(prepared)
@@ -100,7 +100,7 @@ def test_a_damaged_result_is_told_and_made_anew_where_it_can_be(study, tmp_path)
         assert outcome.result is None, case
         assert str(path) in (outcome.failure or ""), case
         assert words in (outcome.failure or ""), outcome.failure
-        # Another run's whole result is nobody's to overwrite.
+        # Another run's whole result is never overwritten.
         assert is_finished(prepared) == ("another run" in (outcome.failure or "")), case
     path.write_text("[]", encoding="utf-8")
     healed = run_in_process(prepared)

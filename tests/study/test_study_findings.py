@@ -96,10 +96,10 @@ def test_rules_pick_among_maxidiscs_own_students(runs, findings):
     assert none.interval.mean == pytest.approx(mean_metric(runs, "MaxiDisc") - mean_metric(runs, "LTSD"))
 
 
-def test_rank_correlations_are_told_for_both_coefficients(findings):
-    told = {(found.agreement.predictor, found.agreement.coefficient) for found in findings.agreements}
+def test_rank_correlations_are_shown_for_both_coefficients(findings):
+    message = {(found.agreement.predictor, found.agreement.coefficient) for found in findings.agreements}
     predictors = ("λ-tradeoff, λ = 0.2", "assistant metric", "scale")
-    assert told == {(name, one) for name in predictors for one in ("spearman", "kendall_tau_b")}
+    assert message == {(name, one) for name in predictors for one in ("spearman", "kendall_tau_b")}
     assert {found.agreement.num_scales for found in findings.agreements} == {3}
 
 
@@ -142,9 +142,9 @@ def test_under_the_papers_protocol_selection_and_validation_are_the_same_rows(tm
     for cell in cells_of(study, tmp_path / "runs"):
         prepared = prepare(resolve(cell.config.model_dump(mode="json"), ["protocol=paper"]))
         found.append(FinishedRun(cell, prepared, run_in_process(prepared)))
-    told = findings_of(found, FEW)
-    assert {each.interval.over for each in told.differences} == {"examples"}
-    assert "With one seed an interval is over examples alone." in finding_notes(told, num_seeds=1)
+    message = findings_of(found, FEW)
+    assert {each.interval.over for each in message.differences} == {"examples"}
+    assert "With one seed an interval is over examples alone." in finding_notes(message, num_seeds=1)
 
 
 def moved_runs(runs, folder) -> list[FinishedRun]:
@@ -162,11 +162,11 @@ def test_runs_without_answers_are_left_out(runs, tmp_path):
     for folder in (tmp_path / "runs").glob("*/predictions"):
         shutil.rmtree(folder)
     found = asdict(findings_of(moved, FEW))
-    (told,) = found.pop("left_out")
+    (message,) = found.pop("left_out")
     assert found.pop("assumptions"), "they need the results alone"
     assert found == {"differences": (), "regrets": (), "hindsights": (), "rules": (), "agreements": ()}
-    assert "no answers were kept" in told
-    assert all(run.prepared.name in told for run in moved)
+    assert "no answers were kept" in message
+    assert all(run.prepared.name in message for run in moved)
 
 
 def with_first(name, change):
@@ -199,18 +199,18 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("case", DAMAGES)
-def test_a_run_with_damaged_answers_is_left_out_and_told(runs, tmp_path, case):
+def test_a_run_with_damaged_answers_is_left_out_and_reported(runs, tmp_path, case):
     file, damage, words = DAMAGES[case]
     chosen = [run for run in runs if run.cell.method in ("LTSD", "TA")]
     moved = moved_runs(chosen, tmp_path / "runs")
     bad = next(run for run in moved if run.cell.method == "TA" and run.cell.seed == 0)
     damage(bad.prepared.run_folder / "predictions" / f"{file}.safetensors")
     found = findings_of(moved, FEW)
-    (told,) = found.left_out
-    assert bad.prepared.name in told
-    assert f"{file}.safetensors" in told
-    assert words in told
-    assert told in finding_notes(found, num_seeds=2)
+    (message,) = found.left_out
+    assert bad.prepared.name in message
+    assert f"{file}.safetensors" in message
+    assert words in message
+    assert message in finding_notes(found, num_seeds=2)
     (difference,) = found.differences
     assert difference.interval.num_seeds == 1, "the other seed alone"
 
@@ -220,8 +220,8 @@ def test_a_sweep_with_a_damaged_trial_is_left_out_and_a_damaged_teacher_costs_on
     of_teacher = next((tmp_path / "runs" / "_shared").glob("teacher-*/predictions/*.safetensors"))
     of_teacher.write_bytes(b"garbage")
     found = findings_of(moved, FEW)
-    (told,) = found.left_out
-    assert str(of_teacher) in told
+    (message,) = found.left_out
+    assert str(of_teacher) in message
     assert "negative derivative" not in {each.what for each in found.rules}
     assert found.regrets[0].interval.num_seeds == 2
 
@@ -274,10 +274,10 @@ def test_rows_on_fewer_seeds_than_the_study_has_name_them(runs, findings):
 def test_the_same_predictions_are_no_certainty(findings):
     found = findings.differences[0]
     same = replace(found, interval=replace(found.interval, mean=0.0, low=0.0, high=0.0, excludes_zero=False))
-    told = Findings(differences=(same,))
-    (cells,) = section(told, "Methods with assistants beside conventional ones")["Interval"]
+    message = Findings(differences=(same,))
+    (cells,) = section(message, "Methods with assistants beside conventional ones")["Interval"]
     assert cells == "the same predictions"
-    assert any("no certainty about methods" in note for note in finding_notes(told, 2))
+    assert any("no certainty about methods" in note for note in finding_notes(message, 2))
     assert not any("no certainty about methods" in note for note in finding_notes(Findings((found,)), 2))
 
 
@@ -295,8 +295,8 @@ def test_rules_say_what_they_need_and_whether_they_looked(findings):
     rule = next(found for found in findings.rules if found.what.startswith("λ"))
     blind, law = replace(rule, picks=(20, 20)), replace(rule, what="2.5x law", picks=(20, 20))
     note = "λ-tradeoff, λ = 0.2 picked the smallest candidate, 20%, on every task and seed: here the same as taking it"
-    told = [each for each in finding_notes(Findings(rules=(blind, law)), 2) if "picked the smallest" in each]
-    assert told == [f"{note} without looking."]
+    message = [each for each in finding_notes(Findings(rules=(blind, law)), 2) if "picked the smallest" in each]
+    assert message == [f"{note} without looking."]
     looked = finding_notes(Findings(rules=(blind, replace(rule, picks=(20, 40)))), 2)
     assert not any("picked the smallest" in each for each in looked)
 

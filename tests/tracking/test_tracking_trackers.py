@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:mlflow", "ignore:
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory):
-    """A finished run that was told to a store in a folder, and a client of that store."""
+    """A finished run that was sent to a store in a folder, and a client of that store."""
     if importlib.util.find_spec("mlflow") is None:
         pytest.skip("mlflow is not installed")
     root = tmp_path_factory.mktemp("tracked")
@@ -72,7 +72,7 @@ def test_the_result_is_an_artifact(tracked, tmp_path):
     assert load_result(tmp_path) == result
 
 
-def test_a_run_told_twice_is_one_run(tracked):
+def test_a_run_given_twice_is_one_run(tracked):
     prepared, result, client = tracked
     track_result(prepared, result)
     assert len(runs_of(client)) == 1

@@ -13,7 +13,7 @@ from minidisc_ray.training.step_meter import WARM_UP_STEPS, StepMeter
 
 MB = 2**20
 CPU = torch.device("cpu")
-linux = pytest.mark.skipif(sys.platform != "linux", reason="peaks are measured anew on Linux alone")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="peaks are measured again on Linux alone")
 
 
 def batches(count):
@@ -45,7 +45,7 @@ def test_batches_pass_unchanged():
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """Seconds that pass when they are asked to."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -110,7 +110,7 @@ def test_memory_that_stays_is_not_a_steps():
 
 @linux
 def test_memory_freed_before_does_not_hide_a_step():
-    # Blocks too small to be handed back one by one: the C library keeps them for whoever asks next.
+    # Blocks too small to be handed back one by one: the C library keeps them for who asks next.
     before = [torch.ones(64 * 1024, dtype=torch.uint8) for _ in range(3000)]
     hold = [torch.ones(64 * 1024, dtype=torch.uint8)]
     del before

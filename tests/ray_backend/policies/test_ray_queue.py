@@ -97,7 +97,7 @@ def test_what_ended_before_is_not_handed_out(run):
     assert queue.next_item() is None
 
 
-def test_what_was_finished_before_is_waited_for_by_nobody(run):
+def test_what_was_finished_before_is_waited_for_by_none(run):
     assert ItemQueue([item(run, "student", ["teacher of yesterday"])]).next_item().title == "student"
 
 

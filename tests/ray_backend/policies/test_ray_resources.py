@@ -109,13 +109,13 @@ def test_a_plan_that_no_cluster_holds_is_refused_with_what_is_missing(nodes, com
         trials_at_once(nodes, ComputeConfig(**compute))
 
 
-def test_gpus_on_a_node_without_cpus_are_told_truly():
+def test_gpus_on_a_node_without_cpus_are_reported_truly():
     """One node has the CPUs and another the GPUs: neither holds a worker, and the sentence must not blame one alone."""
     with pytest.raises(UserError) as refused:
         trials_at_once([Node(8, 0), Node(1, 4)], ComputeConfig(gpus_per_worker=1.0, cpus_per_worker=4))
-    told = str(refused.value)
-    assert "needs 1 GPUs for one worker; the largest node has 4" not in told
-    assert "no node has both" in told
+    message = str(refused.value)
+    assert "needs 1 GPUs for one worker; the largest node has 4" not in message
+    assert "no node has both" in message
 
 
 @pytest.mark.parametrize(

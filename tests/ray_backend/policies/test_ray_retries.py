@@ -24,7 +24,7 @@ def test_waits_double_and_attempts_are_bounded():
     assert RetryPolicy(100, 300.0).wait_seconds(90) == 300.0
 
 
-def test_to_be_told_to_leave_is_no_failure_but_bounded_too():
+def test_to_be_asked_to_leave_is_no_failure_but_bounded_too():
     policy = RetryPolicy(max_failures=1, first_wait_seconds=5.0)
     waits = Waits(policy, time.monotonic)
     assert [waits.wait_after("a", True) for _ in range(policy.max_preemptions)] == [0.0] * policy.max_preemptions

@@ -36,7 +36,7 @@ def test_of_two_priorities_the_lower_waits_while_the_higher_does(own, others, fi
     ("ready", "asked_for", "holding", "at_once", "waiting"),
     [
         (10, 0, 0, 4, 4),  # as many as it may have out
-        (10, 4, 4, 4, 0),  # its own cap holds it back, and that waits for nobody
+        (10, 4, 4, 4, 0),  # its own cap holds it back, and that waits for no one
         (10, 4, 1, 4, 3),  # asked for, and not granted
         (2, 2, 2, 8, 2),
         (0, 3, 3, 8, 0),
@@ -115,7 +115,7 @@ def test_sweeps_that_tell_each_other_take_turns(run, table, clock, caplog):
     assert "low starts no further trial for now: high of" in caplog.text
 
     queue.next_item(), queue.next_item()
-    assert standing(queue, 2) == (2, 0), "handed out, and not heard of yet"
+    assert standing(queue, 2) == (2, 0), "handed out, without progress yet"
     begin(run, "first", at=1.0)
     assert standing(queue, 2) == (2, 0), "that was an earlier attempt"
     begin(run, "first")

@@ -85,7 +85,7 @@ def test_the_page_tells_costs_by_stage_and_every_attempt_where_one_failed():
     assert "EUR" not in quiet
 
 
-def test_a_result_of_before_losses_were_told_loads_as_all_useful(tmp_path):
+def test_a_result_of_before_losses_were_counted_loads_as_all_useful(tmp_path):
     raw = json.loads(run_result("maxidisc").model_dump_json())
     new = {
         "useful_device_hours", "lost_device_hours", "idle_device_hours", "attempts", "energy_joules",

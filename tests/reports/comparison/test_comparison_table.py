@@ -71,8 +71,10 @@ def test_older_results_stand_beside_new_ones():
     assert minidisc["flops_ratio"] == minidisc["training_flops_ratio"]
     assert pd.isna(row(frame, "Conventional")["evaluation_flops"])
     notes = footnotes(frame)
-    told = "Evaluation was not counted in older results (Conventional): a FLOPs ratio with one of them is of training "
-    assert f"{told}alone." in notes
+    message = (
+        "Evaluation was not counted in older results (Conventional): a FLOPs ratio with one of them is of training "
+    )
+    assert f"{message}alone." in notes
     assert "Majority class of mrpc: train's commonest class, as older results have it." in notes
     new = footnotes(compare(runs))
     assert "Majority class: always giving the commonest class of the rows that the score is on." in new
@@ -103,7 +105,7 @@ def test_two_teachers_have_two_rows():
     assert "On mrpc, Teacher [poorse]: the teacher may be at chance." in footnotes(frame)
 
 
-def test_a_teacher_that_may_be_at_chance_is_told_below_the_table():
+def test_a_teacher_that_may_be_at_chance_is_reported_below_the_table():
     warned = [run.model_copy(update={"teacher_warning": "the teacher may be at chance"}) for run in several_seeds()]
     assert "On mrpc the teacher may be at chance." in footnotes(compare(warned))
 
@@ -254,7 +256,7 @@ def test_a_step_that_one_seed_did_not_measure_has_no_mean():
     assert found["step_memory_bytes"] == 1e8
 
 
-def test_recipes_of_one_objective_are_told_apart_and_objectives_are_not():
+def test_recipes_of_one_objective_are_set_apart_and_objectives_are_not():
     runs = [
         run_result("minidisc"),
         run_result("minidisc", objective="KD"),
@@ -283,7 +285,7 @@ def test_a_result_of_before_there_were_objectives_is_one_of_ltsd(tmp_path):
     assert list(compare([found])["objective"]) == ["", "LTSD", ""]
 
 
-def test_ratios_on_fewer_seeds_than_the_means_beside_them_are_told():
+def test_ratios_on_fewer_seeds_than_the_means_beside_them_are_reported():
     frame = compare(several_seeds())
     assert row(frame, "Conventional")["ratio_seeds"] == ""
     assert row(frame, "MiniDisc")["ratio_seeds"] == "0, 1", "Conventional has seed 2 too"

@@ -156,7 +156,7 @@ def test_accuracy_has_a_point_for_each_method_and_its_front():
     assert [data.points[place].name for place in data.front] == ["Conventional", "TA (40%)", "MiniDisc"]
 
 
-def test_methods_are_told_apart_by_what_differs():
+def test_methods_are_set_apart_by_what_differs():
     names = [point.name for point in accuracy_data(several_objectives()).points]
     assert names[:3] == ["Conventional · LTSD", "Conventional · HS (last)", "Conventional · KD"]
     conventional = [run for run in several_objectives() if run.method == "conventional"]

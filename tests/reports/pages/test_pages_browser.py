@@ -182,7 +182,7 @@ def test_the_page_lets_no_other_script_in_and_fetches_nothing(browser: Browser, 
     page.goto(broken.as_uri())
     page.locator("#send").dispatch_event("click")
     assert page.evaluate("window.pwned") is None
-    # What the policy stops is told of as well, with its reason, before it leaves.
+    # What the policy stops is sentence of as well, with its reason, before it leaves.
     assert {request.url: request.failure for request in asked if request.failure != "csp"} == {broken.as_uri(): None}
     assert page.url == broken.as_uri()
     # Its own script still runs.

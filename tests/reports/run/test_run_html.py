@@ -87,7 +87,7 @@ def test_trials_and_comparison():
     assert "Of 3 assistants tried in full, the one at 40% led to the student that was kept" in " ".join(page.split())
 
 
-def test_objectives_and_their_steps_are_told():
+def test_objectives_and_their_steps_are_reported():
     runs = several_objectives()
     page = report_page(runs[-1], runs)
     assert "MiniDisc with HS (last) on mrpc" in page

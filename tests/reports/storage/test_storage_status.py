@@ -73,7 +73,7 @@ def test_every_kind_of_run(tmp_path):
     assert (finished.metric, finished.metric_split, finished.device_hours) == (0.84, "validation", 2.0)
 
 
-def test_a_run_started_anew_is_live(tmp_path):
+def test_a_run_started_again_is_live(tmp_path):
     folder = run_folder(tmp_path, "again")
     result = folder / "result.json"
     result.write_text(run_result().model_dump_json())

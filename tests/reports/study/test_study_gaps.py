@@ -24,7 +24,7 @@ def study(tmp_path):
     return study_of(tmp_path, tasks=TASKS, paper=PAPER, scales=[5, 10])
 
 
-def test_failed_and_unfinished_runs_show_and_are_told(study, tmp_path):
+def test_failed_and_unfinished_runs_show_and_are_reported(study, tmp_path):
     unfinished = [("MiniDisc", 5, task, seed) for task in TASKS for seed in (0, 1)] + [("LTSD", 5, "mnli", 1)]
     outcomes = []
     for one in outcomes_of(study, tmp_path):
@@ -111,7 +111,7 @@ def with_scores(outcomes, student, teacher, task="mrpc"):
         (0.8, 0.4, f"The teacher is no better on mrpc {LEARNED}nothing about methods can be read there."),
     ],
 )
-def test_a_dead_task_is_told_before_anything_else(study, tmp_path, student, teacher, sentence):
+def test_a_dead_task_is_reported_before_anything_else(study, tmp_path, student, teacher, sentence):
     outcomes = with_scores(outcomes_of(study, tmp_path), lambda one: student, lambda one: teacher)
     table = study_table(study, outcomes)
     assert table.notes[0].startswith(sentence)

@@ -170,7 +170,7 @@ def test_the_scale_follows_the_methods_first_word(method, scale, label):
     assert row_label(method, scale) == label
 
 
-def test_macs_and_flops_are_told_apart(tmp_path):
+def test_macs_and_flops_are_set_apart(tmp_path):
     match = {"schedule": {"kind": "conventional", "match": {"kind": "minidisc", "scales": [60, 30], "num_sampled": 2}}}
     methods = {"LTSD": {"schedule": {"kind": "conventional"}}, "LTSD <long>": match}
     study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, methods=methods, paper=PAPER)
