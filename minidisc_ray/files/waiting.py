@@ -73,7 +73,7 @@ class Waiting:
             before_sleep=lambda state: self._say_waiting(state, place),
             retry_error_callback=lambda state: self._give_up(state, place),
         )
-        found: _Found = retrying(self._attempt, action)
+        found: _Found = retrying(self._attempt, action, place)
         self.was_in_vain = False
         if retrying.statistics["attempt_number"] > 1:
             seconds = time.monotonic() - retrying.statistics["start_time"]
@@ -96,9 +96,16 @@ class Waiting:
             return str(error)
         return f"{self.root} cannot be written ({getattr(cause, 'strerror', None) or cause})"
 
-    def _attempt(self, action: Callable[[], _Found]) -> _Found:
+    def _attempt(self, action: Callable[[], _Found], place: Path | str) -> _Found:
         self.check_is_there()
-        return action()
+        try:
+            return action()
+        except Exception as error:
+            if isinstance(error, StorageError) or _system_number(error) != errno.EFBIG:
+                raise
+            raise StorageError(
+                errno.EFBIG, f"{place}: {os.strerror(errno.EFBIG)}; raise the limit on the size of files (ulimit -f)"
+            ) from error
 
     def _left(self, state: RetryCallState) -> float:
         return self.seconds - (state.seconds_since_start or 0.0)
@@ -124,7 +131,7 @@ class Waiting:
 
     def _number(self, error: BaseException) -> int | None:
         """The system's number of an error that may pass; None for every other one."""
-        number = error.errno if isinstance(error, OSError) else _foreign_number(str(error))
+        number = _system_number(error)
         if number in TRANSIENT or (number in _GONE and self.is_watched and _is_away(self.root)):
             return number
         return None
@@ -146,8 +153,11 @@ def _error_of(state: RetryCallState) -> BaseException:
     return error
 
 
-def _foreign_number(text: str) -> int | None:
-    found = _FOREIGN_ERROR.search(text)
+def _system_number(error: BaseException) -> int | None:
+    """The system's number of an error, from its words where it is another library's; None where it has none."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = _FOREIGN_ERROR.search(str(error))
     return int(found[1] or found[2]) if found else None
 
 

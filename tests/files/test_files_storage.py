@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import resource
 import threading
 import time
 
@@ -127,3 +128,24 @@ def test_after_a_wait_in_vain_the_next_call_tries_once_until_one_succeeds(tmp_pa
     with pytest.raises(StorageError):
         storage.retry(away, tmp_path)
     assert len(calls) == 5
+
+
+WRITES = {
+    "text": lambda storage: storage.write_text(storage.root / "text", "x" * 100_000),
+    "tensors": lambda storage: storage.write_folder(storage.root / "newest", fill_folder),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_limit_on_the_size_of_files_is_one_sentence_at_once(tmp_path, write):
+    storage = Storage(tmp_path)
+    storage.write_json(tmp_path / "there.json", {})
+    storage.wait_up_to(20.0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"File too large; raise the limit on the size of files \(ulimit -f\)$"):
+            WRITES[write](storage)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
