@@ -123,10 +123,15 @@ def study_table(study: StudyConfig, outcomes: Sequence[Outcome]) -> StudyTable:
 
 
 def row_label(method: str, scale_percent: int | None) -> str:
-    """A row's name as the papers print it: the scale follows the first word, ``MiniDisc10% (η=1)``."""
+    """A row's name as the papers print it: the scale follows the name, ``MiniDisc10% (η=1)``.
+
+    Where the name has several words, it follows the last: ``every second layer, 10%``.
+    """
     if scale_percent is None:
         return method
     first, space, rest = method.partition(" ")
+    if rest and not rest.startswith("("):
+        return f"{method}, {scale_percent}%"
     return f"{first}{scale_percent}%{space}{rest}"
 
 

@@ -164,7 +164,12 @@ def test_a_tasks_name_stays_one_heading_in_markdown(tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "scale", "label"),
-    [("LTSD", 5, "LTSD5%"), ("MiniDisc (η=1)", 10, "MiniDisc10% (η=1)"), ("KD2L", None, "KD2L")],
+    [
+        ("LTSD", 5, "LTSD5%"),
+        ("MiniDisc (η=1)", 10, "MiniDisc10% (η=1)"),
+        ("second layers", 10, "second layers, 10%"),
+        ("KD2L", None, "KD2L"),
+    ],
 )
 def test_the_scale_follows_the_methods_first_word(method, scale, label):
     assert row_label(method, scale) == label
