@@ -51,7 +51,7 @@ def _place_in_line(file: str) -> int:
 
 @functools.cache
 def _shares_ray(file: str) -> bool:
-    """Whether a file has tests on the session's own Ray; others start one in a process of their own, or none."""
+    """Whether a file has tests on the Ray that all tests share; others start one in a process of their own, or none."""
     return "/ray_backend/" in file and "local_ray" in (REPOSITORY / file).read_text(encoding="utf-8")
 
 
