@@ -5,6 +5,8 @@ fetches what its own trial goes on from.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
@@ -38,10 +40,8 @@ def probe_bucket(storage: Storage) -> None:
     Raises:
         UserError: if that fails, saying why.
     """
-    try:
+    with _user_errors("storage: "):
         storage.probe()
-    except OSError as error:
-        raise UserError(f"storage: {error}") from error
 
 
 def fetch_run(storage: Storage, folder: Path, is_exclusive: bool = False) -> None:
@@ -55,12 +55,10 @@ def fetch_run(storage: Storage, folder: Path, is_exclusive: bool = False) -> Non
     Raises:
         UserError: if it cannot be fetched.
     """
-    try:
+    with _user_errors("storage: "):
         storage.fetch(folder, lambda name: _is_small(name) and not name.startswith(_NOT_OF_DRIVER), is_exclusive)
         # Without it there the run is not finished, whatever a killed driver left here.
         storage.fetch_file(folder / "result.json")
-    except OSError as error:
-        raise UserError(f"storage: {error}") from error
 
 
 def fetch_records(storage: Storage, *folders: Path) -> None:
@@ -99,10 +97,8 @@ def fetch_model_folder(place: str | Path) -> Path:
     if not is_uri(place):
         return Path(place)
     storage = _opened(place)
-    try:
+    with _user_errors():
         storage.fetch_sealed(storage.root)
-    except OSError as error:
-        raise UserError(str(error)) from error
     return storage.root
 
 
@@ -115,10 +111,8 @@ def fetch_folders(place: str | Path, *names: str) -> Path:
     if not is_uri(place):
         return Path(place).expanduser()
     storage = _opened(place)
-    try:
+    with _user_errors():
         storage.fetch(storage.root, lambda name: "/" not in name or name.split("/")[0] in names)
-    except OSError as error:
-        raise UserError(str(error)) from error
     return storage.root
 
 
@@ -132,15 +126,13 @@ def fetch_models(place: str | Path) -> Path:
         return Path(place)
     storage = _opened(place)
     folder = storage.root
-    try:
+    with _user_errors():
         storage.fetch(folder, lambda name: _is_measured(name.split("/")))
         uses = read_json(folder / "shared.json")
         for use in uses if isinstance(uses, list) else []:
             if re.fullmatch(r"teacher-[0-9a-z]+", str(use)):
                 whole = _opened(place_of(folder.parent))
                 whole.fetch(folder.parent / SHARED_FOLDER / str(use) / "model")
-    except OSError as error:
-        raise UserError(str(error)) from error
     return folder
 
 
@@ -158,6 +150,15 @@ def fetch_summaries(place: str | Path, depth: int = 1) -> Path:
     except OSError as error:
         raise UserError(f"storage: {place} cannot be read ({reason_of(error)})") from error
     return storage.root
+
+
+@contextmanager
+def _user_errors(key: str = "") -> Iterator[None]:
+    """What a storage refuses, as one sentence for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{key}{error}") from error
 
 
 def _opened(place: str | Path, key: str = "") -> Storage:
