@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.driver import (
@@ -80,9 +81,9 @@ class Lease:
         except OSError as error:
             self._release(taken)
             raise UserError(f"storage: {self.storage.unwritable(error)}") from error
-        # The driver that an older request was meant for is gone.
         self.storage.fetch_file(self.folder / STOP_FILE)
-        self.storage.remove(self.folder / STOP_FILE)
+        # The driver that an older one was meant for is gone.
+        self._own_request()
         self._thread.start()
 
     def check(self) -> None:
@@ -100,18 +101,29 @@ class Lease:
             )
         request = self.folder / STOP_FILE
         self.storage.fetch_if_due(request, self.storage.fetch_file)
-        if request.exists():
-            asked = read_json(request)
+        asked = self._own_request()
+        if asked is not None:
             self.storage.remove(request)
-            if isinstance(asked, dict) and asked.get("token") == self.own.token:
-                who = asked.get("asked_by")
-                raise KeyboardInterrupt(" ".join(who.split())[:_LONGEST_NAME] if isinstance(who, str) else "")
+            who = asked.get("asked_by")
+            raise KeyboardInterrupt(" ".join(who.split())[:_LONGEST_NAME] if isinstance(who, str) else "")
 
     def release(self) -> None:
         """Let the next driver in."""
         self._is_over.set()
         self._thread.join()
         self._release((*self.others, self.folder))
+
+    def _own_request(self) -> dict[str, Any] | None:
+        """The request to stop that is addressed to this driver; any other is removed."""
+        request = self.folder / STOP_FILE
+        if not request.exists():
+            return None
+        asked = read_json(request)
+        # One to this driver may come as soon as its claim can be seen.
+        if isinstance(asked, dict) and asked.get("token") == self.own.token:
+            return asked
+        self.storage.remove(request)
+        return None
 
     def _release(self, folders: Sequence[Path]) -> None:
         for folder in folders:

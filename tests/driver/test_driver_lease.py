@@ -248,6 +248,20 @@ def test_a_request_is_for_one_driver_alone(run):
         assert not (run / STOP_FILE).exists()
 
 
+class AskedAtOnce(Storage):
+    """One in which a driver is asked to stop at the moment that its claim can be seen."""
+
+    def upload(self, path):
+        super().upload(path)
+        if path.name == DRIVER_FILE:
+            write_json(path.with_name(STOP_FILE), {"token": written_driver(path.parent).token})
+
+
+def test_a_request_that_comes_with_the_claim_is_heeded(run):
+    with leased(AskedAtOnce("/"), run) as lease, pytest.raises(KeyboardInterrupt):
+        lease.check()
+
+
 def test_what_does_not_run_is_not_stopped(run):
     run.mkdir(parents=True)
     assert stop(Storage(run.parent), run.name, 5.0).outcome == "not running"
