@@ -22,6 +22,7 @@ from minidisc_ray.models.checkpoint import not_finite, quiet
 from minidisc_ray.models.config_bounds import config_flaw
 from minidisc_ray.models.families import encoder_layers, family_of
 from minidisc_ray.models.registration import PRUNED_PREFIX
+from minidisc_ray.models.tokenizer_bounds import tokenizer_flaw
 from minidisc_ray.models.unused import unused_flaw
 
 _TRAINED_HEAD = ("classifier", "pre_classifier")
@@ -35,13 +36,17 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     """
     _check_place(checkpoint)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            checkpoint.path, revision=checkpoint.revision, trust_remote_code=checkpoint.trust_remote_code
-        )
+        flaw = tokenizer_flaw(checkpoint)
+        if flaw is None:
+            tokenizer = AutoTokenizer.from_pretrained(
+                checkpoint.path, revision=checkpoint.revision, trust_remote_code=checkpoint.trust_remote_code
+            )
     except Exception as error:
         raise UserError(
             f"{checkpoint.section}.path: no tokenizer could be loaded from {checkpoint.path} ({first_line(error)})"
         ) from error
+    if flaw is not None:
+        raise UserError(f"{checkpoint.section}.path: tokenizer.json of {checkpoint.path} is not usable: {flaw}")
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         # transformers makes up an empty vocabulary where a folder has none.
         raise UserError(f"{checkpoint.section}.path: {checkpoint.path} has no vocabulary (tokenizer.json or vocab.txt)")

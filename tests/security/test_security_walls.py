@@ -25,7 +25,7 @@ from minidisc_ray.data.tasks import BUILTIN_LABEL_NAMES
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.evaluation import score
 from minidisc_ray.models.checkpoint import load_model, save_model
-from minidisc_ray.models.loading import load_teacher
+from minidisc_ray.models.loading import load_teacher, load_tokenizer
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.run_files.clean import clean
 
@@ -110,6 +110,31 @@ def test_a_pattern_in_an_identity_is_matched_in_a_moment():
     assert not is_redacted_form(f"x{MASK}y{MASK}z", "x1z")
     assert not is_redacted_form(f"ab{MASK}ba", "aba")
     assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("pattern", [{"String": "e"}, {"Regex": ".?"}])
+def test_a_tokenizer_that_doubles_texts_again_and_again_is_refused(folder, pattern):
+    path = folder / "tokenizer.json"
+    raw = json.loads(path.read_text())
+    raw["normalizer"] = {
+        "type": "Sequence",
+        "normalizers": [{"type": "Replace", "pattern": pattern, "content": "ee"}] * 40,
+    }
+    path.write_text(json.dumps(raw))
+    with pytest.raises(
+        UserError, match=r"its normalizer makes a text up to 1\.1e\+12 times as long, and 16 times"
+    ):
+        load_tokenizer(PretrainedTeacherConfig(path=str(folder)))
+
+
+def test_replacements_of_real_tokenizers_pass(folder):
+    path = folder / "tokenizer.json"
+    raw = json.loads(path.read_text())
+    pairs = [("``", '"'), ("''", '"'), (" ", "\u2581"), ("\u2026", "...")]
+    replaced = [{"type": "Replace", "pattern": {"String": old}, "content": new} for old, new in pairs]
+    raw["normalizer"] = {"type": "Sequence", "normalizers": [*replaced, {"type": "NFKD"}, {"type": "Lowercase"}]}
+    path.write_text(json.dumps(raw))
+    assert load_tokenizer(PretrainedTeacherConfig(path=str(folder))).is_fast
 
 
 def test_a_row_of_megabytes_is_cut_before_it_is_tokenized():
