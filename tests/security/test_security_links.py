@@ -13,6 +13,8 @@ from minidisc_ray.files.links import LinkError
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.run_directory import open_run, probe_storage
+from minidisc_ray.reports.storage.listing import listing
+from minidisc_ray.reports.storage.status import status
 from minidisc_ray.run_files.progress import mark_stopped, read_progress
 from minidisc_ray.tracking.tensorboard import EventFile
 
@@ -90,6 +92,19 @@ def test_a_folder_of_the_runs_own_that_is_a_link_is_refused(tmp_path, outside, n
     with pytest.raises(UserError, match="is a link"):
         run_in_process(prepared)
     assert [path.name for path in sorted(outside.rglob("*"))] == ["file", "precious"]
+
+
+def test_a_listing_shows_links_as_such(tmp_path, outside):
+    runs = tmp_path / "runs"
+    (runs / "with-a-link" / "progress").mkdir(parents=True)
+    (runs / "with-a-link" / "stages").symlink_to(outside)
+    (runs / "is-a-link").symlink_to(runs / "with-a-link")
+    notes = {entry.name: (entry.state, entry.note) for entry in listing(runs)}
+    assert notes == {
+        "is-a-link": ("damaged", "is a link; remove it"),
+        "with-a-link": ("damaged", "stages is a link; remove it"),
+    }
+    assert {entry.run: entry.stage for entry in status(runs)}["is-a-link"] == "is a link"
 
 
 @pytest.mark.parametrize("trial", ["/etc/x", "../../x", "other"])

@@ -121,9 +121,7 @@ def test_a_tokenizer_that_doubles_texts_again_and_again_is_refused(folder, patte
         "normalizers": [{"type": "Replace", "pattern": pattern, "content": "ee"}] * 40,
     }
     path.write_text(json.dumps(raw))
-    with pytest.raises(
-        UserError, match=r"its normalizer makes a text up to 1\.1e\+12 times as long, and 16 times"
-    ):
+    with pytest.raises(UserError, match=r"its normalizer makes a text up to 1\.1e\+12 times as long, and 16 times"):
         load_tokenizer(PretrainedTeacherConfig(path=str(folder)))
 
 

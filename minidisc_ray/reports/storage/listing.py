@@ -10,6 +10,7 @@ from typing import Any, Literal
 from minidisc_ray.accounting.cost import held_by_stage
 from minidisc_ray.accounting.ledger import read_attempts
 from minidisc_ray.driver.driver import DRIVER_FILE, Driver, driver_of, seems_alive, unreadable_driver
+from minidisc_ray.files.links import links_below
 from minidisc_ray.files.reading import open_regular
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.reports.storage.status import RunStatus, look_at, run_folders, trials_not_finished, written_at
@@ -67,6 +68,8 @@ def listing(place: Path) -> list[Listed]:
 
 
 def _listed(folder: Path) -> Listed | None:
+    if folder.is_symlink():
+        return Listed(folder.name, "run", "damaged", changed_at=folder.lstat().st_mtime, note="is a link; remove it")
     try:
         with os.scandir(folder) as entries:
             inside = {entry.name for entry in entries}
@@ -85,6 +88,10 @@ def _listed(folder: Path) -> Listed | None:
         entry = _run(folder, driver) if is_run else _study(folder, driver)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         entry = Listed(folder.name, "run" if is_run else "study", "damaged", note=f"cannot be read ({error})")
+    if (link := next(links_below(folder), None)) is not None:
+        entry = replace(
+            entry, state="damaged", note=f"{link.relative_to(folder)} is a link, and a run has none; remove it"
+        )
     if driver is None and not entry.note and DRIVER_FILE in inside and (flaw := unreadable_driver(folder)) is not None:
         entry = replace(entry, note=f"who drives it cannot be read ({flaw})")
     title = f"{driver.user}@{driver.host} {driver.pid}" if driver is not None else None

@@ -72,6 +72,8 @@ def _unreadable(storage: Path) -> UserError:
 
 
 def _statuses(folder: Path) -> list[RunStatus]:
+    if folder.is_symlink():
+        return [_without_progress(folder.name, "failed", "is a link", time.time())]
     try:
         return look_at(folder)[0] if _is_run(folder) else []
     except OSError as error:
