@@ -89,9 +89,7 @@ def _listed(folder: Path) -> Listed | None:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         entry = Listed(folder.name, "run" if is_run else "study", "damaged", note=f"cannot be read ({error})")
     if (link := next(links_below(folder), None)) is not None:
-        entry = replace(
-            entry, state="damaged", note=f"{link.relative_to(folder)} is a link, and a run has none; remove it"
-        )
+        entry = replace(entry, state="damaged", note=f"{link.relative_to(folder)} is a link; remove it")
     if driver is None and not entry.note and DRIVER_FILE in inside and (flaw := unreadable_driver(folder)) is not None:
         entry = replace(entry, note=f"who drives it cannot be read ({flaw})")
     title = f"{driver.user}@{driver.host} {driver.pid}" if driver is not None else None
