@@ -66,16 +66,16 @@ class Ledger:
         self._write(str(entry.get("event")), lambda: entry)
 
     def _write(self, event: str, entry_now: Callable[[], dict[str, Any]]) -> None:
-        makes_file = event == "start" or (self._storage.is_bucket and self.segments.is_dir())
+        create = event == "start" or (self._storage.is_bucket and self.segments.is_dir())
 
         def line() -> str:
             return json.dumps(entry_now(), sort_keys=True)
 
         if event in ("start", "end", "close"):
-            self._storage.append_line(self.own_path, line, makes_file)
+            self._storage.append_line(self.own_path, line, create)
         else:
             # Without waiting for a storage that is away: the timer thread would write no beat meanwhile.
-            append_line(self.own_path, line(), makes_file, is_synced=False)
+            append_line(self.own_path, line(), create, is_synced=False)
             self._storage.upload_later(self.own_path)
 
     def start(

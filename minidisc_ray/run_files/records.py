@@ -74,7 +74,7 @@ def read_record(storage: Storage, folder: Path, verify: bool = True) -> StageRec
         folder: of the stage.
         verify: also check what the stage left beside its record; a model that is gone was freed by ``clean``.
     """
-    if not storage.is_there(folder / _RECORD):
+    if not storage.exists(folder / _RECORD):
         return None
     raw = storage.read_json(folder / _RECORD)
     record, flaw = storage.retry(lambda: _read(folder, raw, verify), folder)
@@ -90,7 +90,7 @@ def read_record(storage: Storage, folder: Path, verify: bool = True) -> StageRec
 
 def find_finished(storage: Storage, folder: Path, left: str = MODEL) -> StageRecord | None:
     """A stage's record; None also where what the stage has to leave is gone, so that a later one could not use it."""
-    return read_record(storage, folder) if storage.is_there(folder / left) else None
+    return read_record(storage, folder) if storage.exists(folder / left) else None
 
 
 def write_record(storage: Storage, folder: Path, record: StageRecord) -> None:
