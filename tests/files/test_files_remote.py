@@ -179,7 +179,7 @@ def test_what_comes_damaged_is_fetched_again_once_and_then_is_missing(bucket, tm
     monkeypatch.setattr(Bucket, "pull_file", damaging)
     storage.fetch(folder)
     assert (folder / "weights").read_text() == "whole"
-    assert caplog.text.count("is fetched again") == 1
+    assert caplog.text.count("arrived damaged, fetching it again") == 1
     (folder / "weights").write_text("wrong")
     storage.fetch_sealed(folder)
     assert (folder / "weights").read_text() == "whole"
