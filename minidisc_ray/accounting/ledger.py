@@ -23,8 +23,6 @@ from minidisc_ray.accounting.lines import valid_lines
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.writing import append_line
 
-__all__ = ["Attempt", "Kind", "Ledger"]
-
 # When each attempt of this process began, by the monotonic clock: wall clocks may be set back.
 _began: dict[str, float] = {}
 # Tells apart processes of the same host name and number, as in containers.

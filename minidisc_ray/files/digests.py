@@ -92,7 +92,11 @@ def sealed_document(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def open_document(raw: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """Split a document from its digest; returns its values, and what is wrong with them, None without a digest too."""
+    """Split a document from its digest.
+
+    Returns:
+        Its values; and what is wrong with them, None if nothing is or it has no digest.
+    """
     value = {key: found for key, found in raw.items() if key != _DIGEST}
     if _DIGEST in raw and raw[_DIGEST] != _digest_of_values(value):
         return value, "its values are not those that were written"

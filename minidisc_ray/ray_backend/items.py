@@ -1,7 +1,7 @@
 """Unfinished trials of runs, as items for the queue."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,6 @@ from minidisc_ray.ray_backend.policies.queue import Item
 from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.fetching import fetch_records
 from minidisc_ray.run_files.records import read_record
-from minidisc_ray.schedules.early_end import Verdict
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
 
 Which = Literal["new", "failed", "all"]
@@ -88,23 +87,13 @@ def _items_of_run(
         needs = needs | {shared_title}
     planned = (*run.plan.probes, *run.plan.trials)
     trials = [t for t in planned if not is_trial_finished(run, t) and t.name not in skipped]
-    gate = _ProbeGate(run) if run.plan.probes else None
+    gate = partial(verdicts, run) if run.plan.probes else None
     items += [Item(run, trial.name, item_title(run, trial.name), needs=frozenset(needs), gate=gate) for trial in trials]
     last = run.plan.after
     if last is not None and not is_trial_finished(run, last) and last.name not in skipped:
         follows = frozenset(item_title(run, trial.name) for trial in trials)
         items.append(Item(run, last.name, item_title(run, last.name), needs=frozenset(needs), follows=follows))
     return items
-
-
-@dataclass(frozen=True)
-class _ProbeGate:
-    """Decides from the run's records which trials go on after their probes."""
-
-    run: PreparedRun
-
-    def verdicts(self, to_come: Collection[str]) -> Mapping[str, Verdict]:
-        return verdicts(self.run, to_come)
 
 
 def item_title(run: PreparedRun, trial: str) -> str:

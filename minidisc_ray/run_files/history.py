@@ -30,7 +30,7 @@ class EpochNote(Config):
 
 
 def append_epoch(storage: Storage, run_folder: Path, trial: str, stage: str, step: int, epoch: EpochRecord) -> None:
-    """Record an epoch; training goes on where this fails."""
+    """Record an epoch; an error of the storage is ignored, so that training goes on."""
     note = EpochNote(trial=trial, stage=stage, step=step, at=time.time(), epoch=epoch)
     path = run_folder / _FOLDER / f"{trial}.jsonl"
     with suppress(OSError):

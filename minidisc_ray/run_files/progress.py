@@ -1,4 +1,4 @@
-"""``progress/TRIAL.json`` in a run directory: what ``minidisc status`` reads while a run is live."""
+"""``progress/TRIAL.json`` in a run directory: how far each trial is, which ``minidisc status`` reads."""
 
 import errno
 import json

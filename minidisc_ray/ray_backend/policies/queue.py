@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy, RetryState
@@ -26,11 +25,9 @@ class Failure:
     is_users: bool = False
 
 
-class Gate(Protocol):
-    """Decides which trials of a run go on after their probes."""
-
-    def verdicts(self, to_come: Collection[str]) -> Mapping[str, Verdict]:
-        """Verdicts by trial, for trials with a probe; ``to_come`` names the trials and probes that are not over."""
+# Decides which trials of a run go on after their probes: from the names of its trials and probes that are not over, a
+# verdict for each trial with a probe.
+Gate = Callable[[Collection[str]], Mapping[str, Verdict]]
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ class ItemQueue:
         """Hold back trials that wait for probes, and drop those that ended with their own probe."""
         for gate in {id(gate): gate for gate in gates if gate is not None}.values():
             open_items = (*self.waiting.values(), *self.handed_out.values())
-            verdicts = gate.verdicts({item.trial for item in open_items if item.gate is gate})
+            verdicts = gate({item.trial for item in open_items if item.gate is gate})
             for title, item in list(self.waiting.items()):
                 if item.gate is not gate:
                     continue
@@ -137,9 +134,8 @@ class ItemQueue:
             self.handed_out_at.pop(title, None)
             if failure is None:
                 self.succeeded.add(title)
-                self._update_gates([gate])
-                return []
-            self.failed[title] = failure
+            else:
+                self.failed[title] = failure
             self._update_gates([gate])
             blocked: list[Item] = []
             for item in list(self.waiting.values()):

@@ -34,7 +34,7 @@ def trials_at_once(nodes: Sequence[Node], compute: ComputeConfig) -> int:
     for the rest, would never end.
 
     Raises:
-        UserError: if the cluster holds none, with what is missing.
+        UserError: if the cluster holds none; the message says what is missing.
     """
     if compute.autoscaling:
         # The nodes of now do not limit it: the autoscaler adds more while trials wait.

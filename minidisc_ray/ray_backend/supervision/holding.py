@@ -1,7 +1,7 @@
 """Records in the run's ledger how long resources are held: a placement group from granted to released.
 
-Ray Train's callback for worker groups is a developer interface: Ray is pinned to a minor release, and a test compares
-the ledger with Ray's own times.
+Ray Train's callback for worker groups is a developer interface, so Ray is pinned to a minor release, and tests check
+the holds in the ledger.
 """
 
 import os
