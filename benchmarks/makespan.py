@@ -24,7 +24,7 @@ from minidisc_ray.ray_backend.experiment import fit_items
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
-from minidisc_ray.ray_backend.trial_actor import TrialActor, finish
+from minidisc_ray.ray_backend.trial_actor import TrialActor, report_end
 
 TRIAL_SECONDS = 5.0
 
@@ -34,7 +34,7 @@ class WaitingTrial(TrialActor):  # type: ignore[misc]
 
     def _trainable_func(self, config: dict[str, Any]) -> None:  # noqa: ARG002
         time.sleep(TRIAL_SECONDS)
-        finish(None)
+        report_end(None)
         # As Ray's own function actor ends.
         tune.report({RESULT_DUPLICATE: True})
 

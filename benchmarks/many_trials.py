@@ -38,7 +38,7 @@ from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
 from minidisc_ray.ray_backend.run import RunMonitor
 from minidisc_ray.ray_backend.supervision.watching import in_thread
-from minidisc_ray.ray_backend.trial_actor import TrialActor, finish
+from minidisc_ray.ray_backend.trial_actor import TrialActor, report_end
 from minidisc_ray.run_files.progress import Progress, write_progress
 
 _LEFT_OUT = 20
@@ -59,7 +59,7 @@ class ShortTrial(TrialActor):  # type: ignore[misc]
                     updated_at=time.time(),
                 )  # fmt: skip
                 write_progress(Storage("/"), folder, progress)
-        finish(None)
+        report_end(None)
         # As Ray's own function actor ends.
         tune.report({RESULT_DUPLICATE: True})
 

@@ -1,5 +1,6 @@
 """Real S3 and Google Cloud Storage servers on loopback, in processes of their own: the clients talk HTTP to them."""
 
+import gc
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from minidisc_ray.files.bucket import Bucket
+from minidisc_ray.files.uploads import Uploads
 from minidisc_ray.files.waiting import Waiting
 
 _SERVE_S3 = """
@@ -96,6 +98,12 @@ def another_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def bucket_at(uri: str) -> Bucket:
     """The objects below a URI, without waiting."""
     return Bucket(uri, Waiting(Path("/")))
+
+
+def flush_uploads() -> None:
+    """Send now what waits in this process, of every storage."""
+    for found in [one for one in gc.get_objects() if type(one) is Uploads]:
+        found.flush()
 
 
 def names(uri: str) -> list[str]:

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from bucket_kit import gs_server, make_bucket, s3_server
+from bucket_kit import flush_uploads, gs_server, make_bucket, s3_server
 from storage_kit import mount, unmount
 from tiny_models import FAMILY_NAMES, tiny_model
 from transformers import PreTrainedModel
 
 from minidisc_ray.data import Rows, builtin_rows, splits
 from minidisc_ray.data.builtin import Split
-from minidisc_ray.files.uploads import flush_uploads
 
 torch.set_num_threads(1)
 REPOSITORY = Path(__file__).parents[1]

@@ -1,1 +1,1 @@
-"""Device-hours: the meter that feeds them, the ledger that keeps them, the sums."""
+"""Device-hours: the ledger that records what is held, its heartbeat, and sums over it."""

@@ -1,4 +1,4 @@
-"""Sums over a ledger: what was held, and how much of it was useful, lost or idle (docs/notation.md, "True costs")."""
+"""Sums over a ledger: device time held, and how much was useful, lost or idle (docs/notation.md, "True costs")."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,20 +7,20 @@ from itertools import pairwise
 
 from minidisc_ray.accounting.attempts import Attempt
 
-_SECONDS_AN_HOUR = 3600.0
-# An attempt that beats does so every two seconds: one that was silent for longer is no longer alive.
-SECONDS_OF_SILENCE = 10.0
+_SECONDS_PER_HOUR = 3600.0
+# A live attempt writes a beat every two seconds.
+_MAX_SILENT_SECONDS = 10.0
 
 
 @dataclass
 class Share:
-    """What became of the device-seconds of one stage attempt, or of a hold that no attempt was ever made in.
+    """Device-seconds of one stage attempt, or of a hold in which no stage began, by what they were used for.
 
     Attributes:
-        attempt: whose they are.
-        useful: of work that was kept.
-        lost: of work that had to be done again.
-        idle: held while this attempt was to begin, and after it if it was the trial's last.
+        attempt: that held them.
+        useful: for work that was kept.
+        lost: for work that had to be done again.
+        idle: held before this attempt began, and after it if it was the trial's last.
     """
 
     attempt: Attempt
@@ -36,7 +36,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Held:
-    """Seconds and device-hours of a stage, all attempts together; ``device_hours`` are the useful and the lost."""
+    """Seconds and device-hours of a stage over all its attempts; ``device_hours`` is useful plus lost."""
 
     seconds: float
     devices: float
@@ -51,7 +51,7 @@ class Held:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A stretch of time of an attempt, in seconds since its trial began, that is useful or lost as a whole."""
+    """A part of an attempt that is useful or lost as a whole, in seconds since its trial began."""
 
     share: Share = field(compare=False)
     begin: float
@@ -60,16 +60,16 @@ class _Piece:
 
 
 def shares(attempts: Iterable[Attempt], live_at: float | None = None) -> list[Share]:
-    """Each stage attempt's share of what its trial held, trial by trial; holds without any attempt have one too.
+    """Divide what each trial held among its stage attempts; a hold in which no stage began has a share too.
 
-    At each moment a trial holds the devices of its holds, or those of its largest attempt where that is more, as in
-    ledgers without holds. Attempts have what they hold of these, useful stretches first, then the youngest: time
-    that two attempts claim is counted once. The rest is idle, and goes to the attempt that begins next, at the end to
-    the last one. So the shares of a trial sum to exactly what it held, and none is ever negative.
+    At each moment a trial holds the devices of its holds, or those of its largest attempt where that is more (older
+    ledgers have no holds). Attempts take their devices from these, useful parts first, then the latest attempt, so
+    time that two attempts claim is counted once. The rest is idle, and is charged to the attempt that begins next, at
+    the end to the last one. So the shares of a trial add up to exactly what it held, and none is negative.
 
     Args:
         attempts: of one ledger.
-        live_at: seconds since the epoch: what is still open and beat shortly before then has lost nothing yet.
+        live_at: seconds since the epoch; an open attempt that beat shortly before then has lost nothing yet.
     """
     by_trial: dict[str, list[Attempt]] = {}
     for attempt in attempts:
@@ -83,7 +83,13 @@ def shares(attempts: Iterable[Attempt], live_at: float | None = None) -> list[Sh
 def held_by_stage(
     attempts: Iterable[Attempt], trial: str | None = None, live_at: float | None = None
 ) -> dict[str, Held]:
-    """What each stage held over all its attempts, failed and interrupted ones included."""
+    """Seconds and device-hours of each stage over all its attempts, failed and interrupted ones included.
+
+    Args:
+        attempts: of one ledger.
+        trial: count this trial alone; None counts all of them.
+        live_at: see :func:`shares`.
+    """
     sums: dict[str, Held] = {}
     for share in shares(attempts, live_at):
         attempt = share.attempt
@@ -95,28 +101,28 @@ def held_by_stage(
             seconds=before.seconds + (worked / attempt.devices if attempt.devices else 0.0),
             devices=attempt.devices,
             device_type=attempt.device_type,
-            device_hours=before.device_hours + worked / _SECONDS_AN_HOUR,
-            useful_device_hours=before.useful_device_hours + share.useful / _SECONDS_AN_HOUR,
-            lost_device_hours=before.lost_device_hours + share.lost / _SECONDS_AN_HOUR,
-            idle_device_hours=before.idle_device_hours + share.idle / _SECONDS_AN_HOUR,
+            device_hours=before.device_hours + worked / _SECONDS_PER_HOUR,
+            useful_device_hours=before.useful_device_hours + share.useful / _SECONDS_PER_HOUR,
+            lost_device_hours=before.lost_device_hours + share.lost / _SECONDS_PER_HOUR,
+            idle_device_hours=before.idle_device_hours + share.idle / _SECONDS_PER_HOUR,
             attempts=before.attempts + 1,
-            energy_joules=add_known(before.energy_joules, attempt.energy_joules),
+            energy_joules=sum_known(before.energy_joules, attempt.energy_joules),
         )
     return sums
 
 
 def startup_device_hours(attempts: Iterable[Attempt]) -> float:
-    """Device-hours held outside every stage: from granted until the first stage began, between, and after the last."""
-    return sum(share.idle for share in shares(attempts)) / _SECONDS_AN_HOUR
+    """Device-hours held outside every stage: before the first one began, between them, and after the last."""
+    return sum(share.idle for share in shares(attempts)) / _SECONDS_PER_HOUR
 
 
-def add_known(first: float | None, second: float | None) -> float | None:
-    """The sum of what is known; None where nothing is."""
+def sum_known(first: float | None, second: float | None) -> float | None:
+    """The sum of two values; None counts as 0, but two of them give None."""
     return first if second is None else second if first is None else first + second
 
 
 def _shares_of_trial(attempts: Sequence[Attempt], live_at: float | None) -> list[Share]:
-    # Times since the trial began are small numbers, whose differences keep their digits.
+    # Seconds since the epoch are so large that their differences would lose digits.
     began_at = min(attempt.started_at for attempt in attempts)
     stages = [Share(attempt) for attempt in attempts if attempt.kind == "stage"]
     holds = [attempt for attempt in attempts if attempt.kind == "hold"]
@@ -146,7 +152,7 @@ def _shares_of_trial(attempts: Sequence[Attempt], live_at: float | None) -> list
 
 
 def _covering(spans: Sequence[tuple[float, float]], times: Sequence[float]) -> Iterator[list[int]]:
-    """For each time but the last, the spans that hold what follows it, in their order; ``times`` has all their ends."""
+    """For each time but the last, the indices of the spans open just after it; ``times`` has all their ends."""
     arriving = sorted(range(len(spans)), key=lambda index: spans[index][0], reverse=True)
     active: list[int] = []
     for begin in times[:-1]:
@@ -162,7 +168,7 @@ def _pieces(share: Share, begin: float, live_at: float | None) -> list[_Piece]:
     is_alive = (
         live_at is not None
         and attempt.status == "open"
-        and live_at - (attempt.started_at + attempt.seconds) <= SECONDS_OF_SILENCE
+        and live_at - (attempt.started_at + attempt.seconds) <= _MAX_SILENT_SECONDS
     )
     if attempt.status == "finished" or is_alive:
         return [_Piece(share, begin, end, is_useful=True)]

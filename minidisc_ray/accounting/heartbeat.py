@@ -1,4 +1,4 @@
-"""A timer in a thread of its own: attempts that are open beat by it, so that a kill is known within two seconds.
+"""A timer thread that writes the beats of open attempts, so that the end of a killed one is known within two seconds.
 
 A beat is a line of about 95 bytes: one a second in an attempt's first minute, then one each 1.8 s. That is some 190 kB
 an hour for each open attempt, twice that for a trial, which has a stage open and the hold around it.
@@ -11,29 +11,29 @@ from collections.abc import Callable
 from contextlib import suppress
 
 SECONDS_BETWEEN_FIRST_BEATS = 1.0
-# Less than two seconds, so that a slow write still makes it within them.
+# Below two seconds, so that a slow write is still in time.
 SECONDS_BETWEEN_BEATS = 1.8
 _FIRST_SECONDS = 60.0
 
 
 class Heartbeat:
-    """Calls what was added again and again; its thread lives while there is anything to call.
+    """Calls functions periodically, from a thread that lives while there is one to call.
 
-    A call that the storage refuses is skipped, and the next one comes at its time.
+    A call that raises OSError is skipped; the next one comes at its time.
 
     Args:
-        first: seconds between two calls in a call's first minute.
-        later: seconds between two calls after it.
+        first: seconds between two calls of a function in its first minute.
+        later: seconds between two calls after that.
     """
 
     def __init__(self, first: float = SECONDS_BETWEEN_FIRST_BEATS, later: float = SECONDS_BETWEEN_BEATS) -> None:
         self._first, self._later = first, later
-        self._calls: dict[str, tuple[Callable[[], None], float, float]] = {}  # what, added at, called at
+        self._calls: dict[str, tuple[Callable[[], None], float, float]] = {}  # function, added at, last called at
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
 
     def add(self, key: str, call: Callable[[], None]) -> None:
-        """Call from now on, first after the first interval."""
+        """Start to call a function, first after one interval."""
         now = time.monotonic()
         with self._changed:
             self._calls[key] = (call, now, now)
@@ -43,7 +43,7 @@ class Heartbeat:
             self._changed.notify()
 
     def remove(self, key: str) -> None:
-        """Call no more; a call under way may still come to its end."""
+        """Stop calling the function of a key; a call that has begun still completes."""
         with self._changed:
             self._calls.pop(key, None)
             self._changed.notify()
@@ -67,7 +67,7 @@ class Heartbeat:
                     next_at = min(self._due_at(added, called) for _, added, called in self._calls.values())
                     self._changed.wait(max(0.01, next_at - now))
             for call in calls:
-                # Out of the lock: a storage that hangs must not hang the training that adds and removes.
+                # Outside the lock: a storage that hangs must not block training in `add` and `remove`.
                 with suppress(OSError):
                     call()
 
@@ -76,17 +76,17 @@ _heartbeat = Heartbeat()
 
 
 def call_periodically(key: str, call: Callable[[], None]) -> None:
-    """Call something again and again in this process, until :func:`stop_calls` with the same key."""
+    """Call a function periodically in this process, until :func:`stop_calls` with the same key."""
     _heartbeat.add(key, call)
 
 
 def stop_calls(key: str) -> None:
-    """End the calls of a key."""
+    """Stop calling the function of a key."""
     _heartbeat.remove(key)
 
 
 def _reset_after_fork() -> None:
-    """A forked process has no thread and opened nothing itself."""
+    """A forked process has no timer thread, and no attempts of its own."""
     global _heartbeat
     _heartbeat = Heartbeat()
 

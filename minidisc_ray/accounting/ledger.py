@@ -1,8 +1,8 @@
-"""An append-only record of every attempt, the failed ones too: one JSON object a line.
+"""An append-only record of every attempt, failed ones included: one JSON object a line.
 
-An attempt writes when it starts, now and then while it runs, what it has safe, and when it ends. One that was killed
-has no end of its own: the process that saw it die closes it, else its last beat does. Seconds are seconds *held*,
-by the clock that never goes back where the process that opened the attempt wrote the line.
+An attempt writes a line at its start, at each beat and checkpoint, and at its end. A killed attempt writes no end: the
+process that saw it die writes a ``close`` line, else the attempt ends at its last beat. Seconds are seconds *held*, by
+the monotonic clock in lines that the process of the attempt wrote.
 """
 
 import json
@@ -19,23 +19,21 @@ from typing import Any
 
 from minidisc_ray.accounting.attempts import Attempt, Kind, attempts_of
 from minidisc_ray.accounting.heartbeat import call_periodically, stop_calls
-from minidisc_ray.accounting.lines import sound_lines
+from minidisc_ray.accounting.lines import valid_lines
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.writing import append_line
 
-__all__ = ["Attempt", "Kind", "Ledger"]
-
-# What this process opened, by the monotonic time at which it began: wall clocks are set back now and then.
+# When each attempt of this process began, by the monotonic clock: wall clocks may be set back.
 _began: dict[str, float] = {}
-# Of two nodes' processes of one number.
-_OWN = secrets.token_hex(3)
+# Tells apart processes of the same host name and number, as in containers.
+_PROCESS_TAG = secrets.token_hex(3)
 
 
 class Ledger:
-    """Appends to, and reads, one ledger file; several processes may write to one.
+    """Appends to and reads one ledger file; several processes may write to it at once.
 
-    A bucket has no appending: there each process has a segment of its own, ``ledger/HOST-PID-RANDOM.jsonl`` beside the
-    file's name, and the ledger is all of them.
+    Objects of a bucket cannot be appended to: there each process writes a segment of its own,
+    ``ledger/HOST-PID-RANDOM.jsonl`` beside the file's name, and the ledger is all segments together.
 
     Args:
         storage: that the run is kept in.
@@ -53,29 +51,29 @@ class Ledger:
         if not self._storage.is_bucket:
             return self.path
         host = re.sub(r"[^A-Za-z0-9.-]", "_", platform.node())
-        return self.segments / f"{host}-{os.getpid()}-{_OWN}.jsonl"
+        return self.segments / f"{host}-{os.getpid()}-{_PROCESS_TAG}.jsonl"
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Add one line; concurrent writers do not mix, since one short write in append mode is atomic.
+        """Add one line; lines of concurrent writers do not mix, since one short write in append mode is atomic.
 
-        Only a start makes the file: nothing else may bring a run back that was removed.
+        Only a start creates the file: a later line must not recreate a run that was removed.
 
         Raises:
-            OSError: if the storage refuses, or takes half a line.
+            OSError: if the line cannot be written whole.
         """
         self._write(str(entry.get("event")), lambda: entry)
 
     def _write(self, event: str, entry_now: Callable[[], dict[str, Any]]) -> None:
-        # A beat comes again; a process that waited for the storage with it would beat no more.
-        makes_file = event == "start" or (self._storage.is_bucket and self.segments.is_dir())
+        create = event == "start" or (self._storage.is_bucket and self.segments.is_dir())
 
         def line() -> str:
             return json.dumps(entry_now(), sort_keys=True)
 
         if event in ("start", "end", "close"):
-            self._storage.append_line(self.own_path, line, makes_file)
+            self._storage.append_line(self.own_path, line, create)
         else:
-            append_line(self.own_path, line(), makes_file, is_synced=False)
+            # Without waiting for a storage that is away: the timer thread would write no beat meanwhile.
+            append_line(self.own_path, line(), create, is_synced=False)
             self._storage.upload_later(self.own_path)
 
     def start(
@@ -91,20 +89,20 @@ class Ledger:
         device_model: str | None = None,
         process: tuple[int, str] | None = None,
     ) -> str:
-        """Open an attempt, now or since a time (seconds since the epoch); returns its id.
+        """Open an attempt; returns its id.
 
         Args:
             kind: ``stage`` or ``hold``.
-            name: the stage's, or the holder's.
-            trial: which trial it belongs to.
+            name: of the stage, or of what holds the resources.
+            trial: that it belongs to.
             devices: how many are held.
             device_type: their unit, ``cpu-core`` or a GPU's name.
-            started_at: since when, seconds since the epoch.
+            started_at: when it began, in seconds since the epoch; None is now.
             node: where; by default this machine's name.
-            device_model: what exactly a device is, for instance the processor's name.
-            process: number and start of the process that holds them on its node, for a process that may have to end it.
+            device_model: product name of a device, for instance the processor's.
+            process: pid and start of the process that holds them, so that the driver can end it when it hangs.
         """
-        # Before anything that may have to wait for the storage.
+        # The clocks are read first: what follows may wait for the storage.
         now = time.time()
         began = time.monotonic() - (0.0 if started_at is None else max(0.0, now - started_at))
         attempt_id = uuid.uuid4().hex[:12]
@@ -124,41 +122,41 @@ class Ledger:
             entry["device_model"] = device_model
         if process is not None:
             entry["pid"], entry["process_start"] = process
-        # What was held until the line is written is known, whatever becomes of the process before its first beat.
+        # The line says what was held until it was written, should the process die before its first beat.
         self._write("start", lambda: {**entry, "seconds": round(time.monotonic() - began, 3)})
         _began[attempt_id] = began
         return attempt_id
 
     def beat(self, attempt_id: str) -> None:
-        """Say that an attempt still holds its devices."""
-        self._say(attempt_id, "beat")
+        """Record that an attempt still holds its devices."""
+        self._write_now(attempt_id, "beat")
 
     def beat_while_open(self, attempt_id: str) -> None:
-        """Beat an attempt of this process until it is closed; a beat that the storage refuses is skipped."""
+        """Write beats of an attempt until :func:`stop_calls` with its id; a beat that fails is skipped."""
         call_periodically(attempt_id, lambda: self.beat(attempt_id))
 
     def checkpoint(self, attempt_id: str, step: int) -> None:
-        """Say that what an attempt did so far is safe: another one would go on from this step."""
-        self._say(attempt_id, "checkpoint", step=step)
+        """Record that an attempt wrote a checkpoint: another attempt would go on from this step."""
+        self._write_now(attempt_id, "checkpoint", step=step)
 
     def energy(self, attempt_id: str, worker: int, joules: float) -> None:
-        """Say what one worker's devices have used since the attempt began."""
-        self._say(attempt_id, "energy", worker=worker, joules=round(joules, 3))
+        """Record what one worker's devices used since the attempt began."""
+        self._write_now(attempt_id, "energy", worker=worker, joules=round(joules, 3))
 
     def end(self, attempt_id: str, status: str) -> None:
-        """Close an attempt; the first end that its own process writes counts.
+        """Record the end of an attempt of this process; its first end counts.
 
         Raises:
-            OSError: if the storage refuses for longer than a run waits for it.
+            OSError: if the storage is away for longer than a run waits for it.
         """
-        self._say(attempt_id, "end", status=status)
+        self._write_now(attempt_id, "end", status=status)
         _began.pop(attempt_id, None)
 
     def close_open(self, trial: str | None, status: str) -> list[str]:
-        """Close what a process left open when it died; returns the ids of what was closed.
+        """Close the attempts that a dead process left open; returns their ids.
 
-        What begins after this call belongs to those who came after the dead. An attempt that lives on all the same is
-        counted on by its beats, and its own end replaces this one.
+        Attempts that start after this call began stay open. If a closed attempt lives on all the same, its beats still
+        count, and its own end replaces this one.
 
         Args:
             trial: whose attempts; None for those of every trial.
@@ -176,21 +174,26 @@ class Ledger:
         return left
 
     def close(self, attempt_id: str, status: str, at: float | None = None) -> None:
-        """Close one attempt from without, now or as of a time (seconds since the epoch): its process is dead.
+        """Close an attempt of another process, which is dead.
+
+        Args:
+            attempt_id: of the attempt.
+            status: ``failed`` or ``interrupted``.
+            at: when it ended, in seconds since the epoch; None is now.
 
         Raises:
-            OSError: if the storage refuses for longer than a run waits for it.
+            OSError: if the storage is away for longer than a run waits for it.
         """
         known_at = time.time() if at is None else at
         self.append({"attempt": attempt_id, "event": "close", "status": status, "time": known_at})
 
     def close_abandoned(self) -> None:
-        """Close what former drivers left open, each at its own last beat: nothing was held in between.
+        """Close the attempts that earlier drivers left open, each at its last beat: nothing was held since.
 
-        Only for a driver that has the run to itself, before it starts anything.
+        Only for a driver that has the lease of the run, before it starts anything.
 
         Raises:
-            OSError: if the storage refuses for longer than a run waits for it.
+            OSError: if the storage is away for longer than a run waits for it.
         """
         for one in self.attempts():
             if one.status == "open":
@@ -210,9 +213,9 @@ class Ledger:
         device_model: str | None = None,
         interrupted_by: tuple[type[Exception], ...] = (),
     ) -> Iterator[str]:
-        """An attempt that beats by itself and ends with the context, whatever ends it.
+        """Open an attempt, write its beats, and end it with the context; yields its id.
 
-        ``interrupted_by`` are exceptions that tell of a stop and not of a failure; Ctrl-C always is one.
+        ``interrupted_by`` are exceptions that mean a stop and not a failure; Ctrl-C always means a stop.
         """
         attempt_id = self.start(kind, name, trial, devices, device_type, node=node, device_model=device_model)
         self.beat_while_open(attempt_id)
@@ -226,20 +229,20 @@ class Ledger:
             raise
         finally:
             stop_calls(attempt_id)
-            # Work that is done must not fail because its clock cannot be stopped: its beats stand for its end.
+            # Work that is done must not fail for a missing line: without an end the last beat counts.
             with suppress(OSError):
                 self.end(attempt_id, status)
 
     def attempts(self) -> list[Attempt]:
-        """Every attempt, in the order of starting; a torn, foreign or damaged line is passed over."""
+        """See :func:`read_attempts`."""
         return read_attempts(self.path)
 
     def files(self) -> list[Path]:
-        """The files that its lines lie in, in a stable order; the one of a folder may not be there yet."""
+        """See :func:`ledger_files`."""
         return ledger_files(self.path)
 
     def fetch(self) -> None:
-        """Fetch what other nodes wrote, for a ledger in a bucket.
+        """Fetch the segments of other nodes from a bucket.
 
         Raises:
             StorageError: if it cannot be fetched in time.
@@ -247,7 +250,7 @@ class Ledger:
         self._storage.fetch(self.segments)
 
     def fetch_if_due(self) -> None:
-        """The same, at most every few seconds, and not at all while the bucket is away."""
+        """As :meth:`fetch`, at most every few seconds; does nothing while the bucket is away."""
         self._storage.fetch_if_due(self.segments, self._storage.fetch)
 
     def copy_to(self, path: Path) -> None:
@@ -258,14 +261,14 @@ class Ledger:
         self._storage.upload_later(other.own_path)
 
     def _count_starts(self, kind: Kind, name: str, trial: str) -> int:
-        """How often that began; of a long sweep's ledger, the lines of its thousand other trials are not parsed."""
+        """How many such attempts the ledger has; lines of a sweep's other trials are not parsed."""
         own = (kind, name, trial)
         found = _entries(self.path, '"event": "start"', f'"trial": {json.dumps(trial)}')
         return sum((entry["kind"], entry["name"], entry["trial"]) == own for entry in found)
 
-    def _say(self, attempt_id: str, event: str, **more: Any) -> None:
+    def _write_now(self, attempt_id: str, event: str, **more: Any) -> None:
         def now() -> dict[str, Any]:
-            # A process that has to wait for the storage holds its devices until then.
+            # Evaluated at each try: a process that waits for the storage holds its devices until then.
             entry = {"attempt": attempt_id, "event": event, "time": round(time.time(), 3), **more}
             if attempt_id in _began:
                 entry["seconds"] = round(time.monotonic() - _began[attempt_id], 3)
@@ -275,17 +278,17 @@ class Ledger:
 
 
 def read_attempts(path: Path) -> list[Attempt]:
-    """Every attempt of a ledger's file, or segments, in the order of starting; a damaged line is passed over."""
+    """Every attempt of a ledger, from its file or segments, in the order of their starts; damaged lines are skipped."""
     return attempts_of(_entries(path))
 
 
 def ledger_files(path: Path) -> list[Path]:
-    """The files that a ledger's lines lie in, in a stable order; the first may not be there."""
+    """The files of a ledger, in a stable order; the first may not exist: a bucket has segments only."""
     return [path, *sorted(path.with_suffix("").glob("*.jsonl"))]
 
 
 def _entries(path: Path, *holding: str) -> Iterator[dict[str, Any]]:
     files = ledger_files(path)
-    found = (entry for file in files for entry in sound_lines(file, holding))
-    # A stable order of several clocks' lines; each process's own stay in theirs.
+    found = (entry for file in files for entry in valid_lines(file, holding))
+    # By the clocks of all writers; lines of the same time stay in the order of their file.
     return iter(sorted(found, key=lambda entry: float(entry["time"]))) if len(files) > 1 else found

@@ -1,4 +1,4 @@
-"""Which lines of a ledger can be what an attempt wrote; a damaged one costs that line and nothing else."""
+"""Reads the valid lines of a ledger; a damaged line is skipped, and the others still count."""
 
 import errno
 import json
@@ -10,12 +10,12 @@ from typing import Any
 
 from minidisc_ray.files.reading import NotAFileError, open_regular
 
-# A trial that ran for a year would have some 3 GB of beats: no ledger is larger.
-_MOST_BYTES = 2**30
-# Ours have a few hundred bytes.
-_LONGEST_LINE = 2**16
-# No cluster has more devices, no attempt takes longer, and no clock shows a later time; so that sums stay finite.
-_LARGEST = {
+# Some four months of one trial's beats.
+_MAX_BYTES = 2**30
+# Real lines have a few hundred bytes.
+_MAX_LINE_BYTES = 2**16
+# Above what any cluster has, so that sums of damaged lines stay finite.
+_MAX_VALUES = {
     "time": 1e11,
     "seconds": 1e11,
     "devices": 1e9,
@@ -25,12 +25,17 @@ _LARGEST = {
     "worker": 1e9,
     "pid": 1e9,
 }
-# Without these, as they are, an attempt has no place.
-_NAMES = ("name", "trial", "device_type")
+# An attempt is found by these, so a line in which one is no text is damaged.
+_TEXT_KEYS = ("name", "trial", "device_type")
 
 
-def sound_lines(path: Path, holding: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """A ledger file's lines that can be; only those that hold some texts, where texts are given."""
+def valid_lines(path: Path, holding: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """A ledger file's valid lines.
+
+    Args:
+        path: of the file.
+        holding: texts that a line must contain; checked before it is parsed.
+    """
     for line in _lines(path):
         if any(text not in line for text in holding):
             continue
@@ -38,12 +43,12 @@ def sound_lines(path: Path, holding: Sequence[str] = ()) -> Iterator[dict[str, A
             entry = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if is_sound(entry):
+        if is_valid_line(entry):
             yield entry
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """A file's lines, one in memory at a time; none where there is no file, and too long ones are passed over.
+    """A file's lines, one in memory at a time; none where there is no file, and lines that are too long are skipped.
 
     Raises:
         NotAFileError: if it is no regular file, or larger than any ledger.
@@ -53,32 +58,36 @@ def _lines(path: Path) -> Iterator[str]:
     except FileNotFoundError:
         return
     with file:
-        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
-            raise NotAFileError(errno.EFBIG, f"larger than {_MOST_BYTES / 2**20:g} MiB", str(path))
+        if os.fstat(file.fileno()).st_size > _MAX_BYTES:
+            raise NotAFileError(errno.EFBIG, f"larger than {_MAX_BYTES / 2**20:g} MiB", str(path))
         is_within_long_line = False
-        while raw := file.readline(_LONGEST_LINE):
-            is_whole = raw.endswith(b"\n") or len(raw) < _LONGEST_LINE
+        while raw := file.readline(_MAX_LINE_BYTES):
+            is_whole = raw.endswith(b"\n") or len(raw) < _MAX_LINE_BYTES
             if is_whole and not is_within_long_line:
                 yield raw.decode("utf-8", errors="replace")
             is_within_long_line = not is_whole
 
 
-def is_sound(line: Any) -> bool:
-    """Whether a line's values can be: an attempt and a time, numbers that are finite and no larger than any cluster's.
+def is_valid_line(line: Any) -> bool:
+    """Whether a line names an attempt and a time, its texts are encodable, and its numbers finite and not too large.
 
-    A number of another type counts as one that is not there, save for the time.
+    Apart from the time, a number of another type counts as missing.
     """
-    if not isinstance(line, dict) or not isinstance(line.get("attempt"), str) or number_of(line.get("time")) is None:
+    if (
+        not isinstance(line, dict)
+        or not isinstance(line.get("attempt"), str)
+        or finite_number(line.get("time")) is None
+    ):
         return False
     return (
-        all(isinstance(line.get(key, ""), str) for key in _NAMES)
+        all(isinstance(line.get(key, ""), str) for key in _TEXT_KEYS)
         and all(_is_text(value) for value in line.values() if isinstance(value, str))
-        and all(_is_possible(line[key], largest) for key, largest in _LARGEST.items() if key in line)
+        and all(_is_possible(line[key], largest) for key, largest in _MAX_VALUES.items() if key in line)
     )
 
 
-def number_of(value: Any) -> float | None:
-    """A finite number as a float; None for everything else, truth values and integers that no float holds too."""
+def finite_number(value: Any) -> float | None:
+    """A finite number as a float; None for all else, also for booleans and integers too large for a float."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     try:
@@ -91,12 +100,12 @@ def number_of(value: Any) -> float | None:
 def _is_possible(value: Any, largest: float) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return True
-    number = number_of(value)
+    number = finite_number(value)
     return number is not None and abs(number) <= largest
 
 
 def _is_text(text: str) -> bool:
-    """Half of a surrogate pair, which JSON may spell, can be written nowhere."""
+    """Whether a text can be encoded; JSON may contain half of a surrogate pair, which cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

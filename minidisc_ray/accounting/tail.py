@@ -1,4 +1,4 @@
-"""What was added to a ledger since it was read last, for processes that read a long one again and again."""
+"""Reads what was added to a ledger since the last read, for processes that poll a long one."""
 
 import json
 import os
@@ -10,64 +10,64 @@ from pathlib import Path
 from typing import Any
 
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.accounting.lines import is_sound
+from minidisc_ray.accounting.lines import is_valid_line
 from minidisc_ray.files.reading import open_regular
 
-# Ours have a few hundred bytes.
-_LONGEST_LINE = 2**16
-_MOST_BYTES_A_LOOK = 2**25
+# Real lines have a few hundred bytes.
+_MAX_LINE_BYTES = 2**16
+_MAX_BYTES_PER_READ = 2**25
 
 
 @dataclass
-class _Place:
-    """How far a file was read."""
+class _Position:
+    """How far into a file was read."""
 
     offset: int
     is_within_long_line: bool = False
 
 
 class LedgerTail:
-    """Follows a ledger from its present end on; each look reads what is new, and nothing else.
+    """Follows a ledger from where it ends now; each read returns only what is new.
 
-    A file that was cut is read from its beginning again. What a look does not come to is left for the next.
+    A file that became shorter is read from its beginning again. A read is bounded; the next one goes on from there.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._places: dict[Path, _Place] = {}
+        self._positions: dict[Path, _Position] = {}
         for path in ledger.files():
             with suppress(OSError):
-                self._places[path] = _Place(path.stat().st_size)
+                self._positions[path] = _Position(path.stat().st_size)
 
     def new_entries(self) -> Iterator[dict[str, Any]]:
-        """Sound lines in the order of their file; one that is still being written is left for the next look.
+        """Valid new lines in the order of their file; one that is still being written is left for the next read.
 
         Raises:
-            OSError: if the storage refuses, or what was there is gone; what was not read comes with a later look.
+            OSError: if a file cannot be read, or is gone; a later read returns what this one did not.
         """
         for path in self._ledger.files():
-            if path not in self._places and not path.exists():
+            if path not in self._positions and not path.exists():
                 continue
             with open_regular(path) as file:
-                place = self._places.setdefault(path, _Place(0))
-                # One that was downloaded once more is another file each time, and goes on where the one before ended.
-                if place.offset > os.fstat(file.fileno()).st_size:
-                    place = self._places[path] = _Place(0)
-                for line in _new_lines(file, place):
+                position = self._positions.setdefault(path, _Position(0))
+                # A file fetched from a bucket is replaced each time, so only a smaller size shows that it was cut.
+                if position.offset > os.fstat(file.fileno()).st_size:
+                    position = self._positions[path] = _Position(0)
+                for line in _new_lines(file, position):
                     with suppress(ValueError, RecursionError):
                         entry = json.loads(line)
-                        if is_sound(entry):
+                        if is_valid_line(entry):
                             yield entry
 
 
-def _new_lines(file: BufferedReader, place: _Place) -> Iterator[bytes]:
-    file.seek(place.offset)
-    end = place.offset + _MOST_BYTES_A_LOOK
-    while place.offset < end and (line := file.readline(_LONGEST_LINE)):
+def _new_lines(file: BufferedReader, position: _Position) -> Iterator[bytes]:
+    file.seek(position.offset)
+    end = position.offset + _MAX_BYTES_PER_READ
+    while position.offset < end and (line := file.readline(_MAX_LINE_BYTES)):
         is_whole = line.endswith(b"\n")
-        if not is_whole and len(line) < _LONGEST_LINE:
+        if not is_whole and len(line) < _MAX_LINE_BYTES:
             return
-        place.offset += len(line)
-        if is_whole and not place.is_within_long_line:
+        position.offset += len(line)
+        if is_whole and not position.is_within_long_line:
             yield line
-        place.is_within_long_line = not is_whole
+        position.is_within_long_line = not is_whole

@@ -1,4 +1,4 @@
-"""Asking the driver of a run or a study to stop, through a file in its folder, and seeing what comes of it."""
+"""Asks the driver of a run or a study to stop, through a file in its folder, and waits for it to end."""
 
 import time
 from contextlib import suppress
@@ -13,18 +13,18 @@ from minidisc_ray.files.places import place_of
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.waiting import reason_of
 
-_SECONDS_BETWEEN_LOOKS = 0.2
+_SECONDS_BETWEEN_CHECKS = 0.2
 
 
 @dataclass(frozen=True)
-class Stopped:
-    """What came of a request to stop.
+class StopResult:
+    """The outcome of a request to stop.
 
     Attributes:
         folder: of the run or the study.
-        outcome: ``finished`` where the run had its result before it heeded the request.
-        driver: whom it was addressed to; None where there was none.
-        seemed_alive: whether a driver that still runs renewed its file meanwhile.
+        outcome: ``finished`` where the run wrote its result before it stopped.
+        driver: the driver that was asked to stop; None where there was none.
+        seemed_alive: False where the driver is still there, but did not renew its file meanwhile.
     """
 
     folder: Path
@@ -33,18 +33,18 @@ class Stopped:
     seemed_alive: bool = True
 
 
-def stop(storage: Storage, name: str, wait_seconds: float) -> Stopped:
-    """Ask the driver of a run or a study to end as by Ctrl-C, and wait for that.
+def stop(storage: Storage, name: str, wait_seconds: float) -> StopResult:
+    """Ask the driver of a run or a study to stop, as Ctrl-C does, and wait until it has.
 
     Args:
-        storage: that it is kept in.
-        name: the run's, or the study's with or without ``study-``.
+        storage: that the run is kept in.
+        name: of the run; or of the study, with or without ``study-``.
         wait_seconds: how long to wait.
 
     Raises:
-        UserError: if there is no such run, it is a part of a study that runs, or its folder cannot be read or written.
+        UserError: if there is no such run, a running study owns it, or its folder cannot be read or written.
     """
-    folder = _find(storage.root, name)
+    folder = _find_folder(storage.root, name)
     fetch_driver(storage, folder)
     driver = driver_of(folder)
     if driver is None:
@@ -53,14 +53,14 @@ def stop(storage: Storage, name: str, wait_seconds: float) -> Stopped:
                 f"{name}: {DRIVER_FILE} in {place_of(folder)} cannot be read ({flaw}), so it may be running; ask its "
                 "owner to stop it, or make the file readable"
             )
-        # What is left there is an older request, and addressed to one that is gone.
+        # A request that is left over was for a driver that is gone.
         with suppress(OSError):
             (folder / STOP_FILE).unlink(missing_ok=True)
-        return Stopped(folder, "not running")
+        return StopResult(folder, "not running")
     if driver.beats_in is not None:
         raise UserError(
             f"{name}: it is run as part of {driver.beats_in} by {driver.title}; `minidisc stop {driver.beats_in} "
-            f"--storage {place_of(storage.root)}` stops all of that"
+            f"--storage {place_of(storage.root)}` stops the whole study"
         )
     me = this_driver(time.time())
     try:
@@ -77,37 +77,37 @@ def stop(storage: Storage, name: str, wait_seconds: float) -> Stopped:
     deadline = time.monotonic() + wait_seconds
     found: Driver | None = driver
     while time.monotonic() < deadline:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        time.sleep(_SECONDS_BETWEEN_CHECKS)
         fetch_driver(storage, folder)
         found = driver_of(folder)
         if found is None or found.token != driver.token:
-            return Stopped(folder, "stopped" if _result_time(folder) == result_before else "finished", driver)
-    return Stopped(folder, "still running", driver, found is not None and found.beat_at != driver.beat_at)
+            return StopResult(folder, "stopped" if _result_time(folder) == result_before else "finished", driver)
+    return StopResult(folder, "still running", driver, found is not None and found.beat_at != driver.beat_at)
 
 
-def _find(root: Path, name: str) -> Path:
-    # Whatever is written is written inside the root: no name leads out of it, and no link is followed.
+def _find_folder(root: Path, name: str) -> Path:
+    # The request is written below the root: a name must not lead out of it, and no link is followed.
     is_name = Path(name).name == name and not name.startswith((".", "_"))
     names = [name, f"study-{name}"] if is_name and name else []
-    there = [folder for folder in (root / one for one in names) if _is_own_folder(folder)]
-    if not there:
+    found = [folder for folder in (root / one for one in names) if _is_own_folder(folder)]
+    if not found:
         raise UserError(
             f"{name}: no run or study of that name in {place_of(root)}; `minidisc ls --storage {place_of(root)}` "
             "lists them"
         )
-    live = [folder for folder in there if driver_of(folder) is not None]
+    live = [folder for folder in found if driver_of(folder) is not None]
     if len(live) > 1:
         raise UserError(
             f"{name}: both a run and a study of that name are running; give study-{name}, or stop it by Ctrl-C"
         )
-    return (live or there)[0]
+    return (live or found)[0]
 
 
 def _is_own_folder(folder: Path) -> bool:
     try:
         return folder.is_dir() and not folder.is_symlink()
     except OSError:
-        # A name that is too long, for instance.
+        # For instance a name that is too long.
         return False
 
 

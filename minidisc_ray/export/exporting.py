@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from minidisc_ray.accounting.place import processor_name
+from minidisc_ray.accounting.processor import processor_name
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.export.folder import dense_config, write_output
 from minidisc_ray.export.graphs import EXTRAS, onnx_graph, save_onnx, save_openvino

@@ -11,7 +11,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.files.places import is_uri
-from minidisc_ray.files.writing import put_in_place, remove, temporary_beside
+from minidisc_ray.files.writing import remove, replace_folder, temporary_beside
 from minidisc_ray.models.families import family_of
 
 
@@ -56,7 +56,7 @@ def write_output(output: Path, fill: Callable[[Path], Any], option: str = "--out
             # safetensors makes its files readable by their owner alone; some mounts know no modes.
             with suppress(OSError):
                 path.chmod(path.stat().st_mode | (temporary.stat().st_mode & 0o666))
-        put_in_place(temporary, output)
+        replace_folder(temporary, output)
         return filled
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)

@@ -1,1 +1,1 @@
-"""What a run leaves on disk or in a bucket: whole or not at all, sealed, waited for while the storage is away."""
+"""Reads and writes the files of runs, in a folder or a bucket: whole or not at all, sealed, with retries."""

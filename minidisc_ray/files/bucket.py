@@ -1,6 +1,6 @@
 """Objects of a bucket, s3:// or gs://, through pyarrow's file systems; each appears whole or not at all.
 
-A folder does not: its files come one by one. What has a seal gets one that fits nothing first, and its own last.
+A folder's objects are sent one by one, so its seal is replaced by an invalid one first, and the real seal is sent last.
 """
 
 import errno
@@ -16,17 +16,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from minidisc_ray.files.digests import SEAL
 from minidisc_ray.files.places import check_uri, endpoint_of
 from minidisc_ray.files.waiting import StorageError, Waiting
+from minidisc_ray.files.writing import temporary_beside
 
-SEAL, RECORD = "seal.json", "record.json"
-_UNFINISHED = b"{}\n"
+# A folder's content is sent first, then its seals, and the stage's record last.
+_RECORD = "record.json"
+_SENT_LAST = {SEAL: 1, _RECORD: 2}
+_INVALID_SEAL = b"{}\n"
 _CHUNK_BYTES = 8 * 2**20
 _CONNECT_SECONDS, _REQUEST_SECONDS = 5.0, 60.0
-# Google's client tries again by itself for so long; after that the patience with storages begins, which is ours.
+# Google's client retries by itself; after this time `Waiting` does.
 _RETRY_SECONDS = 2.0
-# The same rules as for a file system: what may pass is waited for, what is refused is an error.
-_MAY_PASS = re.compile(
+# As for a file system: transient errors are retried, refusals are raised.
+_TRANSIENT = re.compile(
     r"NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|REQUEST_TIMEOUT|THROTTLING|curlCode"
     r"|HTTP status 5\d\d|HTTP status 429|UNAVAILABLE|DEADLINE_EXCEEDED|Retry policy exhausted",
     re.IGNORECASE,
@@ -34,16 +38,16 @@ _MAY_PASS = re.compile(
 _IS_MISSING = re.compile(r"does not exist|not[ _]found", re.IGNORECASE)
 _REASONS = (
     (
-        # Google's client says no more than that nothing is there: what is written needs nothing but a bucket.
+        # Google's client only says "not found"; a write can miss nothing but its bucket.
         re.compile(
             r"NO_SUCH_BUCKET|[Bb]ucket.{0,40}(does not exist|not found)"
             r"|NOT_FOUND.*retry\.function=(CreateResumableUpload|UploadChunk|InsertObject)"
         ),
-        "there is no such bucket; make it",
+        "there is no such bucket; create it",
     ),
     (
         re.compile(r"INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|EXPIRED_TOKEN|INVALID_CLIENT_TOKEN_ID"),
-        "the credentials are not accepted; set those of the environment again (AWS_*, GOOGLE_*)",
+        "the credentials are not accepted; set valid ones in the environment (AWS_*, GOOGLE_*)",
     ),
     (
         re.compile(r"ACCESS_DENIED|HTTP status 40[13]|PERMISSION_DENIED|UNAUTHENTICATED"),
@@ -55,36 +59,36 @@ _Found = TypeVar("_Found")
 
 
 class _MissingError(Exception):
-    """There is no such object."""
+    """The bucket has no such object."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An object's size, and when it was written, in seconds since the epoch by the store's clock."""
+    """An object's size, and when it was written: seconds since the epoch, by the store's clock."""
 
     bytes: int
     modified_at: float
 
 
 class Bucket:
-    """Objects below a URI; names are relative to it.
+    """Reads and writes objects below a URI; names are relative to it.
 
     Args:
         uri: of a bucket, or of a folder in one.
-        waiting: how errors that may pass are waited for.
+        waiting: retries transient errors.
 
     Raises:
-        PlaceError: if the URI is not one of a bucket.
+        PlaceError: if the URI does not name a bucket.
     """
 
     def __init__(self, uri: str, waiting: Waiting) -> None:
         scheme, bucket, prefix = check_uri(uri)
         self._waiting = waiting
-        self.uri = joined(f"{scheme}://{bucket}", prefix)
-        self._scheme, self._root = scheme, joined(bucket, prefix)
+        self.uri = join_key(f"{scheme}://{bucket}", prefix)
+        self._scheme, self._root = scheme, join_key(bucket, prefix)
 
     def entries(self, relative: str = "") -> dict[str, Entry]:
-        """Every object below a folder, by its name relative to that folder; none where there is no such folder."""
+        """Every object below a folder, by its name relative to that folder; empty where there is no such folder."""
         from pyarrow.fs import FileSelector, FileType
 
         base = self._key(relative)
@@ -97,7 +101,7 @@ class Bucket:
         }
 
     def read(self, relative: str) -> bytes | None:
-        """A small object's content; None where there is none."""
+        """Read a small object; None where there is none."""
 
         def get(fs: Any) -> bytes:
             with fs.open_input_stream(self._key(relative)) as stream:
@@ -109,7 +113,7 @@ class Bucket:
             return None
 
     def write(self, relative: str, content: bytes) -> None:
-        """Replace a small object."""
+        """Write or replace a small object."""
 
         def put(fs: Any) -> None:
             with fs.open_output_stream(self._key(relative)) as stream:
@@ -118,8 +122,8 @@ class Bucket:
         self._call(put, relative)
 
     def pull_file(self, relative: str, path: Path) -> bool:
-        """Replace a local file by an object, at once; False, and nothing is done, where there is none."""
-        temporary = path.with_name(f".{path.name}.tmp{os.getpid()}-{os.urandom(3).hex()}")
+        """Replace a local file by an object, atomically; returns False, and does nothing, where there is none."""
+        temporary = temporary_beside(path)
 
         def get(fs: Any) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +142,7 @@ class Bucket:
     def push(self, path: Path, relative: str) -> None:
         """Replace an object, or all objects below a folder, by a local file or folder.
 
-        A folder's seals and record come last, and fit nothing until then: half of a folder never counts as whole.
+        A folder's seals and record are invalid until all of it was sent: half of a folder never counts as whole.
         """
         if not path.is_dir():
             self._push_file(path, relative)
@@ -148,49 +152,49 @@ class Bucket:
             for found in path.rglob("*")
             if found.is_file() and not any(is_temporary(part) for part in found.relative_to(path).parts)
         }
-        there = self.entries(relative)
-        self._open_up(relative, there)
-        # A seal that was not there is set first too: a folder without any would pass for an unsealed one.
-        for name in local.keys() - there.keys():
+        remote = self.entries(relative)
+        self._unseal(relative, remote)
+        # A new folder gets its invalid seal first too: without any, half of it would pass for an unsealed folder.
+        for name in local.keys() - remote.keys():
             if _base(name) == SEAL:
-                self.write(joined(relative, name), _UNFINISHED)
-        for name in there.keys() - local.keys():
-            self._delete(joined(relative, name))
-        for name in sorted(local, key=_turn):
-            self._push_file(local[name], joined(relative, name))
+                self.write(join_key(relative, name), _INVALID_SEAL)
+        for name in remote.keys() - local.keys():
+            self._delete(join_key(relative, name))
+        for name in sorted(local, key=_send_order):
+            self._push_file(local[name], join_key(relative, name))
 
     def remove(self, relative: str) -> None:
-        """Remove an object, or all below a folder; what is not there is removed already."""
-        there = self.entries(relative)
-        if not there:
+        """Remove an object, or all objects below a folder; one that does not exist is no error."""
+        remote = self.entries(relative)
+        if not remote:
             self._delete(relative)
             return
-        self._open_up(relative, there)
-        for name in sorted(there, key=_turn):
-            self._delete(joined(relative, name))
+        self._unseal(relative, remote)
+        for name in sorted(remote, key=_send_order):
+            self._delete(join_key(relative, name))
 
     def probe(self) -> None:
         """Write, read and remove an object.
 
         Raises:
-            StorageError: in one sentence, if any of it fails.
+            StorageError: in one sentence, if any of these fails.
         """
-        name = f".probe.tmp{os.getpid()}-{os.urandom(4).hex()}"
+        name = temporary_beside(Path("probe")).name
         self.write(name, b"probe\n")
         self.read(name)
         self._delete(name)
 
-    def _open_up(self, relative: str, there: dict[str, Entry]) -> None:
-        """From here on nothing below a folder counts as whole."""
-        for name in sorted(there):
-            if _base(name) == RECORD:
-                self._delete(joined(relative, name))
+    def _unseal(self, relative: str, remote: dict[str, Entry]) -> None:
+        """Delete records and overwrite seals below a folder, so that nothing in it counts as whole."""
+        for name in sorted(remote):
+            if _base(name) == _RECORD:
+                self._delete(join_key(relative, name))
             elif _base(name) == SEAL:
-                self.write(joined(relative, name), _UNFINISHED)
+                self.write(join_key(relative, name), _INVALID_SEAL)
 
     def _push_file(self, path: Path, relative: str) -> None:
         if path.stat().st_size <= _CHUNK_BYTES:
-            # Read before anything is opened there: closing would make an object of half a file.
+            # Read before the object is opened: closing it after a failed read would leave half a file there.
             self.write(relative, path.read_bytes())
             return
 
@@ -205,10 +209,10 @@ class Bucket:
             self._call(lambda fs: fs.delete_file(self._key(relative)), relative)
 
     def _key(self, relative: str) -> str:
-        return joined(self._root, relative)
+        return join_key(self._root, relative)
 
     def _call(self, action: Callable[[Any], _Found], relative: str) -> _Found:
-        where = joined(self.uri, relative)
+        where = join_key(self.uri, relative)
 
         def attempt() -> _Found:
             try:
@@ -220,12 +224,12 @@ class Bucket:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file or folder of that name is not yet, or no more, what it will be called."""
+    """Whether a name is a temporary one, of a file or folder that is being written or removed."""
     return name.startswith(".") and ".tmp" in name
 
 
 def is_whole(content: bytes | None) -> bool:
-    """Whether a seal was set, and the folder not opened up since."""
+    """Whether a seal's content is that of a folder that was sent whole."""
     try:
         return isinstance(json.loads(content or b"")["files"], dict)
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -233,14 +237,14 @@ def is_whole(content: bytes | None) -> bool:
 
 
 def _known_error(error: OSError, where: str) -> Exception:
-    """An error of the store as one that the rest of this package knows."""
+    """Translate an error of pyarrow to one that :class:`Waiting` retries, or to a sentence for the user."""
     text = " ".join(str(error).split())
     for pattern, reason in _REASONS:
         if pattern.search(text):
             return StorageError(errno.EACCES, f"{where}: {reason}")
     if isinstance(error, FileNotFoundError):
         return _MissingError(text) if _IS_MISSING.search(text) else error
-    if _MAY_PASS.search(text):
+    if _TRANSIENT.search(text):
         return OSError(errno.EHOSTDOWN, text[:300])
     if error.errno not in (None, 0, errno.EIO):
         return error
@@ -249,7 +253,7 @@ def _known_error(error: OSError, where: str) -> Exception:
 
 @functools.lru_cache(maxsize=8)
 def _file_system(scheme: str, endpoint: str | None, pid: int) -> Any:  # noqa: ARG001 - a forked process opens its own
-    # Here and not above: only who keeps runs in a bucket should pay for importing it.
+    # Imported here, since it is slow and only buckets need it.
     from pyarrow import fs
 
     address: dict[str, Any] = {}
@@ -272,15 +276,14 @@ def _file_system(scheme: str, endpoint: str | None, pid: int) -> Any:  # noqa: A
     )
 
 
-def _turn(name: str) -> tuple[int, str]:
-    """Content first, what says that it is whole after it, and a stage's record at the end."""
-    return (RECORD, SEAL).index(_base(name)) * -1 + 2 if _base(name) in (RECORD, SEAL) else 0, name
+def _send_order(name: str) -> tuple[int, str]:
+    return _SENT_LAST.get(_base(name), 0), name
 
 
 def _base(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def joined(*parts: str) -> str:
-    """Parts of a name, those that are empty left out."""
+def join_key(*parts: str) -> str:
+    """Join parts of an object's name by slashes; empty parts are left out."""
     return "/".join(part for part in parts if part)

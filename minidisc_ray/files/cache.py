@@ -1,4 +1,4 @@
-"""This user's cache of what can be made again: ``${MINIDISC_CACHE}``, by default ``~/.cache/minidisc_ray``."""
+"""The user's cache folder: ``${MINIDISC_CACHE}``, by default ``~/.cache/minidisc_ray``."""
 
 import functools
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where the cache lies; it may not be there yet."""
+    """The cache folder's path; the folder may not exist yet. What lies there can be made again."""
     return _resolved(os.environ.get("MINIDISC_CACHE") or "~/.cache/minidisc_ray")
 
 

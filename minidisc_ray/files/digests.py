@@ -1,7 +1,7 @@
-"""Whether what lies on the disk is what was written: sizes and SHA-256 digests beside files, folders and documents.
+"""Detects damaged files by their sizes and SHA-256 digests.
 
-A sealed folder holds ``seal.json``: every other file's size and digest. A sealed document is JSON with the digest of
-its own values at the end. What has no seal, as folders of earlier releases, is not checked.
+A sealed folder holds ``seal.json``, with the size and digest of every other file. A sealed document is JSON that ends
+with the digest of its own values. Folders and documents without a seal, as earlier releases wrote, are not checked.
 """
 
 import hashlib
@@ -16,21 +16,21 @@ from minidisc_ray.files.waiting import TRANSIENT
 
 SEAL = "seal.json"
 _DIGEST = "sha256"
-# A file that was changed this short a time ago may change again without showing another time of its change.
-_SECONDS_OF_DOUBT = 2.0
+# A file that was written this recently may change again without a new modification time.
+_MTIME_DOUBT_SECONDS = 2.0
 
-# Digests that were computed in this process, by device, inode, size and time of change.
+# Digests computed by this process, by device, inode, size and modification time.
 _digests: dict[tuple[int, int, int, int], str] = {}
 
 
 class DamageError(ValueError):
-    """Something on disk is not what was written there: one sentence, without the place."""
+    """A file is not what was written; the message is one sentence, without the path."""
 
 
 def check_seal(folder: Path) -> str | None:
     """What is wrong with a sealed folder, in words; None if it is whole or has no seal.
 
-    Reads every file once: a file that this process has read, and that was not changed since, is not read again.
+    A file that this process has checked before is not read again unless it changed.
 
     Raises:
         OSError: if the storage is away.
@@ -56,7 +56,7 @@ def check_seal(folder: Path) -> str | None:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a name in a seal is that of a file below its folder; any other would have us read elsewhere."""
+    """Whether a name in a seal is that of a file below its folder; a damaged seal may name any other."""
     return bool(name) and "\0" not in name and not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
@@ -66,7 +66,11 @@ def entry_of(path: Path) -> dict[str, Any]:
 
 
 def entry_flaw(path: Path, entry: Mapping[str, Any]) -> str | None:
-    """How a file differs from what a seal lists of it; None if it does not."""
+    """How a file differs from its entry in a seal, in words; None if it does not.
+
+    Raises:
+        OSError: if the storage is away.
+    """
     try:
         size = path.stat().st_size
         if size != entry["bytes"]:
@@ -83,12 +87,16 @@ def entry_flaw(path: Path, entry: Mapping[str, Any]) -> str | None:
 
 
 def sealed_document(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON document with the digest of its values."""
+    """Add the digest of its values to a JSON document."""
     return {**value, _DIGEST: _digest_of_values(value)}
 
 
 def open_document(raw: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """A document without its digest, and what is wrong with it; nothing is where it has none."""
+    """Split a document from its digest.
+
+    Returns:
+        Its values; and what is wrong with them, None if nothing is or it has no digest.
+    """
     value = {key: found for key, found in raw.items() if key != _DIGEST}
     if _DIGEST in raw and raw[_DIGEST] != _digest_of_values(value):
         return value, "its values are not those that were written"
@@ -103,7 +111,7 @@ def _digest_of_values(value: Mapping[str, Any]) -> str:
 def _digest_of(path: Path) -> str:
     found = path.stat()
     key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    if key not in _digests or time.time() - found.st_mtime < _SECONDS_OF_DOUBT:
+    if key not in _digests or time.time() - found.st_mtime < _MTIME_DOUBT_SECONDS:
         with open_regular(path, follow_link=True) as file:
             _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
     return _digests[key]

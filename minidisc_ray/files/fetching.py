@@ -1,55 +1,55 @@
-"""Copies on this node of what lies below a folder of a bucket: whole where it is sealed, and only what differs."""
+"""Fetches the files below a folder of a bucket that differ from this node's copy; sealed folders only if whole."""
 
 import os
 from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from minidisc_ray.files.bucket import SEAL, Bucket, Entry, is_temporary, is_whole, joined
-from minidisc_ray.files.digests import check_seal
+from minidisc_ray.files.bucket import Bucket, Entry, is_temporary, is_whole, join_key
+from minidisc_ray.files.digests import SEAL, check_seal
 from minidisc_ray.files.reading import read_regular
 from minidisc_ray.log import logger
 
 
 def fetch_below(bucket: Bucket, base: str, folder: Path, wanted: Callable[[str], bool], is_exclusive: bool) -> None:
-    """Fetch what lies below a folder of a bucket and differs here; a sealed folder that is not whole is left out.
+    """Fetch the files below a folder of a bucket that differ here; a sealed folder that is not whole is left out.
 
     Args:
-        bucket: what the folder lies in.
-        base: its name there.
+        bucket: that has the folder.
+        base: the folder's name in the bucket.
         folder: this node's copy.
         wanted: whether to fetch a file, by its name relative to the folder.
-        is_exclusive: no other process works on it, so what is here and not there goes.
+        is_exclusive: no other process works on the folder, so local files that the bucket lacks are removed.
 
     Raises:
         StorageError: if it cannot be fetched in time.
     """
-    there = {name: entry for name, entry in bucket.entries(base).items() if wanted(name)}
-    seals = {name[: -len(SEAL)]: bucket.read(joined(base, name)) for name in there if Path(name).name == SEAL}
-    there = {
+    remote = {name: entry for name, entry in bucket.entries(base).items() if wanted(name)}
+    seals = {name[: -len(SEAL)]: bucket.read(join_key(base, name)) for name in remote if Path(name).name == SEAL}
+    remote = {
         name: entry
-        for name, entry in there.items()
+        for name, entry in remote.items()
         if not any(name.startswith(prefix) and not is_whole(content) for prefix, content in seals.items())
     }
-    same = [prefix for prefix, content in seals.items() if content == _content(folder / prefix / SEAL)]
-    fetched = [name for name, entry in there.items() if not _is_here(folder, name, entry, same)]
+    unchanged = [prefix for prefix, content in seals.items() if content == _content(folder / prefix / SEAL)]
+    fetched = [name for name, entry in remote.items() if not _is_current(folder, name, entry, unchanged)]
     for name in fetched:
-        _fetch(bucket, base, folder, name, there[name])
+        _fetch(bucket, base, folder, name, remote[name])
     for prefix in seals:
-        sealed = [name for name in there if name.startswith(prefix)]
+        sealed = [name for name in remote if name.startswith(prefix)]
         if any(name.startswith(prefix) for name in fetched) and check_seal(folder / prefix) is not None:
-            logger.warning("%s: came damaged and is fetched again", joined(bucket.uri, base, prefix.rstrip("/")))
+            logger.warning("%s: arrived damaged, fetching it again", join_key(bucket.uri, base, prefix.rstrip("/")))
             for name in sealed:
-                _fetch(bucket, base, folder, name, there[name])
+                _fetch(bucket, base, folder, name, remote[name])
             if check_seal(folder / prefix) is not None:
                 for name in sealed:
                     (folder / name).unlink(missing_ok=True)
     if is_exclusive and folder.is_dir():
-        _remove_others(folder, wanted, there)
+        _remove_others(folder, wanted, remote)
 
 
 def _is_as_sent(path: Path, entry: Entry) -> bool:
-    """Whether a file without a seal was fetched as it is there now, or is progress that was not sent yet."""
+    """Whether a file outside sealed folders equals the bucket's, or is newer progress that was not sent yet."""
     try:
         found = path.stat()
     except OSError:
@@ -59,25 +59,25 @@ def _is_as_sent(path: Path, entry: Entry) -> bool:
     return found.st_size == entry.bytes and abs(found.st_mtime - entry.modified_at) < 1e-3
 
 
-def _is_here(folder: Path, name: str, entry: Entry, same: Sequence[str]) -> bool:
+def _is_current(folder: Path, name: str, entry: Entry, unchanged: Sequence[str]) -> bool:
     path = folder / name
-    if any(name.startswith(prefix) for prefix in same):
+    if any(name.startswith(prefix) for prefix in unchanged):
         return _size(path) == entry.bytes
-    # What grows here is newer than what was sent of it.
+    # These files only grow: a longer one is newer than what was sent.
     if path.suffix == ".jsonl" and _size(path) >= entry.bytes:
         return True
     return path.name != SEAL and _is_as_sent(path, entry)
 
 
 def _fetch(bucket: Bucket, base: str, folder: Path, name: str, entry: Entry) -> None:
-    if bucket.pull_file(joined(base, name), folder / name):
+    if bucket.pull_file(join_key(base, name), folder / name):
         os.utime(folder / name, (entry.modified_at, entry.modified_at))
 
 
-def _remove_others(folder: Path, wanted: Callable[[str], bool], there: Container[str]) -> None:
+def _remove_others(folder: Path, wanted: Callable[[str], bool], kept: Container[str]) -> None:
     for path in [path for path in folder.rglob("*") if path.is_file()]:
         name = path.relative_to(folder).as_posix()
-        if wanted(name) and name not in there and not any(is_temporary(part) for part in Path(name).parts):
+        if wanted(name) and name not in kept and not any(is_temporary(part) for part in Path(name).parts):
             path.unlink(missing_ok=True)
     for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Links: a run leaves none, so none is followed below a storage, where another user may have put one."""
+"""Refuses symbolic links below a storage: runs create none, so another user may have put them there."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class LinkError(OSError):
-    """There is a link where only files and folders belong: one sentence that names it."""
+    """A symbolic link lies where only files and folders belong; the message names it in one sentence."""
 
     def __init__(self, link: Path) -> None:
         super().__init__(errno.ELOOP, f"{link} is a link, and what a run writes to holds none; remove it")
@@ -21,7 +21,7 @@ def refuse_links(root: Path, path: Path) -> None:
     """Refuse a path that is a link, or leads through one, below a root.
 
     Raises:
-        LinkError: naming the first one.
+        LinkError: for the first link.
         ValueError: if the path is not below the root.
     """
     found = root

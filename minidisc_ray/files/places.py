@@ -1,6 +1,6 @@
-"""Storages by URI, s3://BUCKET/PREFIX and gs://BUCKET/PREFIX, and where this node keeps its copy of each.
+"""URIs of storages, s3://BUCKET/PREFIX and gs://BUCKET/PREFIX, and where this node keeps its copy of each.
 
-The copy lies in ``${MINIDISC_CACHE}/mirrors/s3/BUCKET/PREFIX/...``, so its path alone says which URI it is a copy of.
+The copy lies in ``${MINIDISC_CACHE}/mirrors/s3/BUCKET/PREFIX/...``, so the URI follows from its path.
 """
 
 import os
@@ -14,14 +14,14 @@ SCHEMES = ("s3", "gs")
 
 
 class PlaceError(ValueError):
-    """A URI that is no storage: one sentence with what is allowed."""
+    """A URI is not one of a storage; the message says in one sentence what is allowed."""
 
 
 def check_uri(uri: str) -> tuple[str, str, str]:
-    """A storage's scheme, bucket and prefix.
+    """Split a bucket's URI into scheme, bucket and prefix.
 
     Raises:
-        PlaceError: if it is not one.
+        PlaceError: if it is not a bucket's URI, or holds credentials.
     """
     scheme, _, rest = uri.partition("://")
     authority = rest.partition("/")[0]
@@ -34,12 +34,12 @@ def check_uri(uri: str) -> tuple[str, str, str]:
     if scheme not in SCHEMES:
         raise PlaceError(f"{uri[:80]}: {scheme}:// is not supported; give a folder, file:///, s3:// or gs://")
     if not uri.isprintable():
-        # Parsing would drop some of it.
+        # urlsplit drops tabs and line breaks.
         raise PlaceError(f"{uri[:80]!r}: not a bucket and a prefix; give {scheme}://BUCKET/PREFIX")
     found = urlsplit(uri)
     if found.query or found.fragment or "?" in uri or "#" in uri:
         place = f"{scheme}://{found.netloc}{found.path}"[:80]
-        raise PlaceError(f"{place}: give a bucket and a prefix alone; AWS_ENDPOINT_URL and AWS_REGION say the rest")
+        raise PlaceError(f"{place}: give a bucket and a prefix alone; set AWS_ENDPOINT_URL and AWS_REGION for the rest")
     parts = [part for part in found.path.split("/") if part]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]+", found.netloc) or any(part in (".", "..") for part in parts):
         raise PlaceError(f"{uri[:80]}: not a bucket and a prefix; give {scheme}://BUCKET/PREFIX")
@@ -47,10 +47,10 @@ def check_uri(uri: str) -> tuple[str, str, str]:
 
 
 def endpoint_of(scheme: str) -> str | None:
-    """The address of a store that is not the cloud's own, from the environment.
+    """The address of a server other than the cloud's own, from the environment; None where none is set.
 
     Raises:
-        PlaceError: if that is not the address of a server.
+        PlaceError: if the environment's value is not a server's address.
     """
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if scheme == "s3" else ("STORAGE_EMULATOR_HOST",)
     name, value = next(((name, value) for name in names if (value := os.environ.get(name))), ("", None))
@@ -63,7 +63,7 @@ def endpoint_of(scheme: str) -> str | None:
 def _is_address(value: str) -> bool:
     try:
         found = urlsplit(value if "://" in value else f"https://{value}")
-        # Reading it refuses a port that cannot be.
+        # Reading `port` raises ValueError for one above 65535.
         is_of_a_port = found.port is None or found.port > 0
     except ValueError:
         return False
@@ -72,15 +72,15 @@ def _is_address(value: str) -> bool:
 
 
 def is_uri(place: str | Path) -> bool:
-    """Whether a storage is given by its URI; one that was made a path has a slash less."""
+    """Whether a storage is given by a URI; as a :class:`Path` it has only one slash after the scheme."""
     return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/" if isinstance(place, Path) else r"[^/]*://", str(place)))
 
 
 def local_path(place: str | Path) -> Path:
-    """Where a folder's, or a URI's, files lie on this node; a plain path is itself.
+    """The local path of a storage: a folder's own, or that of this node's copy of a bucket.
 
     Raises:
-        PlaceError: if it is a URI of nothing that runs can be kept in.
+        PlaceError: if it is a URI that is not supported.
     """
     if isinstance(place, str) and (found := re.match(r"(s3|gs|file):/(?!/)", place)):
         raise PlaceError(f"{place[:80]}: a URI begins with {found[1]}://")
@@ -99,12 +99,12 @@ def local_path(place: str | Path) -> Path:
 
 
 def place_of(path: Path) -> str:
-    """What names a path on every node, and in messages: the URI of what is a copy of it, else the path."""
+    """The URI of a path in a copy of a bucket, else the path itself; valid on every node, for messages."""
     return str(path) if (uri := uri_of(path)) is None else uri
 
 
 def uri_of(path: Path) -> str | None:
-    """The URI that a path is this node's copy of; None for every other path."""
+    """The URI of a path that lies in this node's copy of a bucket; None for every other path."""
     mirrors = _mirrors()
     if not path.is_relative_to(mirrors):
         return None

@@ -1,4 +1,4 @@
-"""Reading small files that others may have put there: nothing waits for ever, and nothing fills the memory."""
+"""Reads small files that other users may have put there, without waiting on pipes or filling the memory."""
 
 import errno
 import os
@@ -6,24 +6,24 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
-# A result of ten thousand trials has a few of them.
+# A result of ten thousand trials has a few MiB.
 SMALL_FILE_BYTES = 64 * 2**20
-_PIECE_BYTES = 2**20
+_CHUNK_BYTES = 2**20
 
 
 class NotAFileError(OSError):
-    """There is something of a file's name that is a pipe, a device, a socket, or far too large."""
+    """A path is a pipe, a device or a socket, or a file that is too large."""
 
 
 def open_regular(path: Path, follow_link: bool = False) -> BufferedReader:
-    """Open a file to read bytes; a pipe without a writer, or a device, is never waited for.
+    """Open a regular file to read bytes; never waits on a pipe or a device.
 
     Args:
         path: of the file.
-        follow_link: whether it may be a link, as files of a model that a user keeps elsewhere are.
+        follow_link: whether the file may be a link, as in a model folder of the Hugging Face cache.
 
     Raises:
-        NotAFileError: if it is neither a regular file nor a folder.
+        NotAFileError: if it is a pipe, a device or a socket.
         IsADirectoryError: if it is a folder.
         OSError: if it cannot be opened, or is a link.
     """
@@ -48,23 +48,23 @@ def open_regular(path: Path, follow_link: bool = False) -> BufferedReader:
 
 
 def read_regular(path: Path, limit_bytes: int = SMALL_FILE_BYTES, follow_link: bool = False) -> bytes:
-    """A small file's content.
+    """Read a small regular file.
 
     Args:
-        path: of a regular file.
-        limit_bytes: the most that it may hold.
-        follow_link: whether it may be a link to one.
+        path: of the file.
+        limit_bytes: the largest size that is read.
+        follow_link: see :func:`open_regular`.
 
     Raises:
-        NotAFileError: if it is no regular file, or a larger one.
+        NotAFileError: if it is not a regular file, or larger.
         OSError: if it cannot be read.
     """
     pieces, left = list[bytes](), limit_bytes + 1
     with open_regular(path, follow_link) as file:
         if os.fstat(file.fileno()).st_size > limit_bytes:
             left = 0
-        # In pieces: it may grow, some file systems do not know sizes, and a buffer is as large as what is asked for.
-        while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
+        # In chunks: the file may grow, the size may be wrong (/proc), and `read` allocates all that is asked for.
+        while left > 0 and (piece := file.read(min(left, _CHUNK_BYTES))):
             pieces.append(piece)
             left -= len(piece)
     if left <= 0:

@@ -1,4 +1,4 @@
-"""Writes folders whole or not at all: the seal, with every file's size and digest, comes last."""
+"""Writes folders whole or not at all; the seal, with every file's size and digest, is written last."""
 
 import json
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from minidisc_ray.files.digests import SEAL, entry_of
-from minidisc_ray.files.writing import put_in_place, remove, sync, temporary_beside
+from minidisc_ray.files.writing import remove, replace_folder, sync, temporary_beside
 
 
 def seal(folder: Path) -> None:
-    """Write the seal of a folder that is complete, and have all of it on the disk."""
+    """Write the seal of a complete folder, and sync all of it to disk."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / SEAL]
     for path in files:
-        # safetensors makes its files readable by their owner alone; some mounted buckets know no modes.
+        # safetensors writes files that only their owner can read; some mounted buckets have no modes.
         with suppress(OSError):
             path.chmod(path.parent.stat().st_mode & 0o666)
         sync(path)
@@ -26,18 +26,17 @@ def seal(folder: Path) -> None:
 
 
 def write_folder(
-    folder: Path, fill: Callable[[Path], object], place: Callable[[Path, Path], None] = put_in_place
+    folder: Path, fill: Callable[[Path], object], place: Callable[[Path, Path], None] = replace_folder
 ) -> None:
-    """Replace a folder by a sealed one, whole or not at all.
+    """Write a sealed folder, whole or not at all; replaces one of the same name.
 
     Args:
-        folder: its real name.
-        fill: writes files into the empty folder that it is given.
-        place: gives that folder its real name.
+        folder: to write.
+        fill: writes the files into an empty temporary folder.
+        place: renames the temporary folder (first argument) to the real name (second).
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(folder)
-    remove(temporary)
     try:
         temporary.mkdir()
         fill(temporary)

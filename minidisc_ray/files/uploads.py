@@ -1,10 +1,9 @@
-"""What is written again and again is sent to a bucket now and then, by a thread that nothing waits for."""
+"""Sends files that are rewritten often to a bucket every few seconds, from a thread."""
 
 import atexit
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -13,24 +12,21 @@ from minidisc_ray.log import logger
 
 SECONDS_BETWEEN_UPLOADS = 5.0
 
-_all: "weakref.WeakSet[Uploads]" = weakref.WeakSet()
-
 
 class Uploads:
-    """Sends what was added some seconds ago, the latest content of each; what fails is sent again.
+    """Sends added files within some seconds, each with its latest content; one that fails is sent again.
 
     Args:
         send: sends a file; raises OSError where that fails.
-        at_exit: called when this process ends, before what is left is sent.
+        at_exit: called when this process ends, before the remaining files are sent.
     """
 
     def __init__(self, send: Callable[[Path], None], at_exit: Callable[[], None]) -> None:
         self._send_file, self._at_exit = send, at_exit
         self._is_over = False
-        self._begin()
-        _all.add(self)
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._process = os.getpid()
         self._waiting: dict[Path, None] = {}
         self._known: set[Path] = set()
@@ -39,15 +35,15 @@ class Uploads:
         self._has_warned = self._is_registered = False
 
     def add(self, path: Path) -> None:
-        """Send within some seconds."""
+        """Send a file within some seconds."""
         if self._process != os.getpid():
-            # A forked process has no thread, and nothing of its own to send.
-            self._begin()
+            # A forked process has no thread, and no files of its own to send.
+            self._reset()
         with self._lock:
             self._waiting[path] = None
             self._known.add(path)
             if not self._is_registered:
-                # Imported before: what is registered last is called first, and its client ends with its own call.
+                # Imported first, so that our exit handler runs before pyarrow's, which shuts its client down.
                 import pyarrow.fs  # noqa: F401
 
                 self._is_registered = True
@@ -57,8 +53,8 @@ class Uploads:
                 self._thread.start()
 
     @contextmanager
-    def instead(self, path: Path) -> Iterator[None]:
-        """The caller sends or removes it in the context: what was read of it before must not arrive after that."""
+    def sent_directly(self, path: Path) -> Iterator[None]:
+        """Within the context the caller sends or deletes a file itself; no older content can arrive after that."""
         with self._lock:
             self._waiting.pop(path, None)
             is_known = path in self._known
@@ -66,7 +62,7 @@ class Uploads:
             yield
 
     def flush(self) -> None:
-        """Send now what waits."""
+        """Send all waiting files now."""
         with self._lock:
             paths, self._waiting = list(self._waiting), {}
         for path in paths:
@@ -75,7 +71,7 @@ class Uploads:
                     self._send(path)
 
     def end(self) -> None:
-        """Send what is left, once, and nothing after that: the store's client is about to end."""
+        """Send the waiting files once more, and nothing after that: pyarrow's client is about to shut down."""
         self._at_exit()
         self.flush()
         with self._sending:
@@ -89,7 +85,7 @@ class Uploads:
                 self._waiting[path] = None
             if not self._has_warned:
                 self._has_warned = True
-                logger.warning("%s: not sent for now (%s)", path, error)
+                logger.warning("%s: could not be sent (%s); trying again", path, error)
 
     def _run(self) -> None:
         while True:
@@ -99,9 +95,3 @@ class Uploads:
                 if not self._waiting:
                     self._thread = None
                     return
-
-
-def flush_uploads() -> None:
-    """Send now what waits in this process, of every storage."""
-    for uploads in list(_all):
-        uploads.flush()

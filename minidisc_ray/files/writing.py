@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and stay after a power cut."""
+"""Writes files and folders atomically, and syncs them to disk so that they survive a power cut."""
 
 import errno
 import json
@@ -14,17 +14,17 @@ from minidisc_ray.files.reading import read_regular
 
 
 def temporary_beside(path: Path) -> Path:
-    """A hidden name in the same folder, another one at each call, to write to before the real one is replaced."""
+    """A new hidden name in the same folder, to write to before it is renamed to the real one."""
     return path.with_name(f".{path.name}.tmp{os.getpid()}-{secrets.token_hex(8)}")
 
 
 def is_leftover_of(entry: Path, name: str) -> bool:
-    """Whether a path is what some process wrote to before a file or folder of this name was replaced."""
+    """Whether a path is a temporary name of a file or folder, left over by a process that was killed."""
     return entry.name.startswith((f".{name}.tmp", f".{name}.old.tmp"))
 
 
 def sync(path: Path) -> None:
-    """Have a file's content, or a folder's entries, on the disk; a storage that knows no such thing is left alone."""
+    """Sync a file's content, or a folder's entries, to disk, where the file system supports that."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         _sync(descriptor)
@@ -33,11 +33,11 @@ def sync(path: Path) -> None:
 
 
 def write_file(path: Path, fill: Callable[[Path], object]) -> None:
-    """Replace a file at once by what a function writes to the path that it is given."""
+    """Write a file atomically; ``fill`` writes the content to a temporary path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:
-        # Made here, so that there is no link to write through.
+        # Created here, so that `fill` cannot write through a link of that name.
         temporary.touch(exist_ok=False)
         fill(temporary)
         sync(temporary)
@@ -48,22 +48,22 @@ def write_file(path: Path, fill: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file at once."""
+    """Write a text file atomically."""
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file at once."""
+    """Write a JSON file atomically."""
     write_text(path, json_text(value))
 
 
 def json_text(value: Any) -> str:
-    """A value as JSON files here have it."""
+    """A value as JSON text, indented and with sorted keys."""
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
 def read_json(path: Path) -> Any | None:
-    """A small JSON file's value; None if it is missing or damaged, or no file."""
+    """Read a small JSON file; None if it is missing, damaged, or not a file."""
     try:
         return json_value(read_regular(path))
     except OSError:
@@ -71,32 +71,31 @@ def read_json(path: Path) -> Any | None:
 
 
 def json_value(content: bytes) -> Any | None:
-    """What a JSON file holds; None if it is damaged."""
+    """Parse a JSON file's content; None if it is damaged."""
     try:
         return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
 
 
-def append_line(path: Path, line: str, makes_file: bool = True, is_synced: bool = True) -> None:
-    """Add a line to a file, on a line of its own even where a kill or a full disk cut the one before.
+def append_line(path: Path, line: str, create: bool = True, is_synced: bool = True) -> None:
+    """Append a line to a file; where a kill or a full disk cut the last line, the new one still starts on its own.
 
-    Concurrent writers do not mix, since one short write in append mode is atomic.
+    Lines of concurrent writers do not mix, since one short write in append mode is atomic.
 
     Args:
         path: of the file.
-        line: without its end.
-        makes_file: whether it may be the first one.
-        is_synced: whether it is on the disk before this returns.
+        line: without a newline.
+        create: whether to create a missing file.
+        is_synced: whether to sync the file to disk before returning.
 
     Raises:
-        FileNotFoundError: if there is no such file and none may be made.
-        OSError: if the storage refuses, or there is a link.
+        FileNotFoundError: if the file is missing and is not to be created.
+        OSError: if the line cannot be written whole, or the path is a link.
     """
-    if makes_file:
+    if create:
         path.parent.mkdir(parents=True, exist_ok=True)
-    # A link would have the line written wherever it points.
-    flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | (os.O_CREAT if makes_file else 0)
+    flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
     descriptor = os.open(path, flags, 0o644)
     try:
         size = os.fstat(descriptor).st_size
@@ -110,10 +109,9 @@ def append_line(path: Path, line: str, makes_file: bool = True, is_synced: bool 
         os.close(descriptor)
 
 
-def put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename a folder to its real name; what had that name is put aside before and removed after."""
+def replace_folder(temporary: Path, folder: Path) -> None:
+    """Rename a temporary folder to its real name; a folder of that name is moved aside first, and removed after."""
     aside = temporary_beside(folder.with_name(f"{folder.name}.old"))
-    remove(aside)
     if os.path.lexists(folder):
         folder.rename(aside)
     try:
@@ -127,18 +125,14 @@ def put_in_place(temporary: Path, folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder as far as that is possible; what is not there is removed already."""
+    """Remove a file or folder as far as possible; a missing one is no error."""
     with suppress(OSError):
         if not path.is_dir() or path.is_symlink():
             path.unlink(missing_ok=True)
             return
-        doomed = path
-        if not path.name.startswith("."):
-            # Renamed first: a kill must not leave half of a folder under its real name.
-            doomed = temporary_beside(path)
-            shutil.rmtree(doomed, ignore_errors=True)
-            path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        # Renamed first, so that a kill does not leave half of a folder under its real name.
+        hidden = path if path.name.startswith(".") else path.rename(temporary_beside(path))
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _sync(descriptor: int) -> None:

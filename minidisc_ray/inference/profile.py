@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
-from minidisc_ray.accounting.place import processor_name
+from minidisc_ray.accounting.processor import processor_name
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.core.structure import Structure

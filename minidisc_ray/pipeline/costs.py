@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from minidisc_ray.accounting.attempts import Attempt
-from minidisc_ray.accounting.cost import Held, add_known, held_by_stage, shares, startup_device_hours
+from minidisc_ray.accounting.cost import Held, held_by_stage, shares, startup_device_hours, sum_known
 from minidisc_ray.accounting.ledger import read_attempts
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.failures import read_failure
@@ -98,7 +98,7 @@ def cost_record(prepared: PreparedRun, records: Records) -> CostRecord:
         startup_device_hours=idle,
         device_unit="core-hours" if teacher.device_type == "cpu-core" else "GPU-hours",
         attempts=attempt_costs(attempts),
-        energy_joules=functools.reduce(add_known, (stage.energy_joules for stage in charged), None),
+        energy_joules=functools.reduce(sum_known, (stage.energy_joules for stage in charged), None),
         price_per_device_hour=price,
         price=None if price is None else price * (worked + idle),
         currency=None if price is None else compute.currency,

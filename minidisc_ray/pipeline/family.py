@@ -42,7 +42,7 @@ def keep_family(prepared: PreparedRun, records: Sequence[StageRecord]) -> None:
     source = prepared.run_folder / "stages" / record.stage / MODEL
     storage = prepared.storage
     storage.fetch_sealed(source)
-    if not storage.is_there(source):
+    if not storage.exists(source):
         return
     scales = tuple(sorted(record.selection_metrics, reverse=True))
     structures = structures_of(prepared, scales)

@@ -53,7 +53,7 @@ def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
     result = RunResult.model_validate(redacted(result.model_dump()))
     source = stage_folder(trial_folder(folder, winner.name), winner.steps[-1]) / "model"
     storage.fetch_sealed(source)
-    if storage.is_there(source):
+    if storage.exists(source):
         copy_model(storage, source, folder / "student")
     elif (flaw := _student_flaw(prepared)) is not None:
         raise UserError(
@@ -93,7 +93,7 @@ def is_finished(prepared: PreparedRun) -> bool:
 
 def _student_flaw(prepared: PreparedRun) -> str | None:
     student, storage = prepared.run_folder / "student", prepared.storage
-    if not storage.is_kept(student / "config.json"):
+    if not storage.is_stored(student / "config.json"):
         return "is gone"
     flaw = storage.check_seal(student)
     return None if flaw is None else f"is damaged ({flaw})"

@@ -10,7 +10,7 @@ import torch
 from minidisc_ray.accounting.energy import NoEnergyError, Reader, energy_reader
 from minidisc_ray.accounting.heartbeat import call_periodically, stop_calls
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.accounting.place import processor_name
+from minidisc_ray.accounting.processor import processor_name
 from minidisc_ray.configs.training import ComputeConfig
 from minidisc_ray.log import logger
 from minidisc_ray.training.workers import Workers

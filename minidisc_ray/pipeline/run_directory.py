@@ -25,7 +25,7 @@ def configure_storage_retries(runs: Sequence[PreparedRun]) -> None:
             run.wait_for_storage()
         else:
             # Until there is something in the root, an empty one is new and not away.
-            run.storage.wait_up_to(0.0, is_watched=False)
+            run.storage.wait_up_to(0.0, has_files=False)
 
 
 def open_run(prepared: PreparedRun) -> Path:

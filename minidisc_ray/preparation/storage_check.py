@@ -33,7 +33,7 @@ def check_storage(storage: Storage, given: str, name: str, identity: Mapping[str
     """
     root, folder = storage.root, storage.root / name
     try:
-        storage.wait_until_there()
+        storage.wait_until_available()
     except StorageError as error:
         raise UserError(f"storage: {error}") from error
     existing = _existing_part(root, given)

@@ -1,6 +1,6 @@
-"""The only room that imports Ray: jobs, sweeps, resources, seconds held."""
+"""Runs trials on a Ray cluster; the only room that imports Ray."""
 
 import os
 
-# Read when Ray is imported. Without it the thread of a run that was stopped would start another Ray by its next call.
+# Ray reads this when it is imported. Without it the thread of a stopped run would start another Ray by its next call.
 os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")

@@ -1,4 +1,4 @@
-"""Attaching to a Ray cluster, or starting one for the length of a run."""
+"""Connects to a Ray cluster, or starts a local one for the length of a run."""
 
 import logging
 import os
@@ -16,59 +16,59 @@ from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.policies.resources import Node
 
-# A report waits for the controller's next poll; the default of 2 s would be added to every epoch.
 _ENVIRONMENT = {
+    # A report waits for the controller's next poll, which with the default of 2 s would delay every epoch.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TOKENIZERS_PARALLELISM": "false",
-    # The older reporter is the one that verbose=0 silences wholly; progress is shown by the driver.
+    # verbose=0 silences only the older reporter wholly; the driver shows progress itself.
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 
 
-_TRIES_TO_START = 2
+_START_ATTEMPTS = 2
 _SECONDS_BETWEEN_TRIES = 2.0
 
-_is_kept = threading.Event()
-_is_own = threading.Event()
+_outlives_run = threading.Event()
+_is_started_here = threading.Event()
 
 
-def is_kept() -> bool:
-    """Whether the latest run's Ray was there before it and stays after it."""
-    return _is_kept.is_set()
+def outlives_run() -> bool:
+    """Whether this process was connected to Ray before the latest run, and stays connected after it."""
+    return _outlives_run.is_set()
 
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[list[Node]]:
-    """Nodes of the cluster at an address (else ``RAY_ADDRESS``), or of a local Ray that ends with the context.
+    """Connect to the cluster at an address (else ``RAY_ADDRESS``), or start a local Ray; yields the living nodes.
 
-    Within another such context its Ray is used, and ends where this one is left by an exception. A process that was
-    connected before stays so, for instance in a notebook.
+    The connection, or the local Ray, ends with the context. An inner context uses the outer one's Ray, and shuts it
+    down if it is left by an exception. A process that was connected before, for instance a notebook, stays connected.
 
     Raises:
         UserError: if there is no cluster at the address.
         RuntimeError: if a local Ray does not start.
     """
-    if _is_own.is_set():
+    if _is_started_here.is_set():
         try:
             yield _nodes()
         except BaseException:
-            # What is written down next, of a run that was stopped, must be the last word: its workers end first.
+            # Workers end before the caller marks the run as stopped, so that they cannot overwrite that.
             ray.shutdown()
             raise
         return
     if ray.is_initialized():
-        _is_kept.set()
+        _outlives_run.set()
         yield _nodes()
         return
-    _is_kept.clear()
+    _outlives_run.clear()
     _connect(address)
-    _is_own.set()
+    _is_started_here.set()
     try:
         yield _nodes()
     finally:
-        _is_own.clear()
+        _is_started_here.clear()
         ray.shutdown()
 
 
@@ -99,21 +99,21 @@ def _connect(address: str | None) -> None:
 
 
 def _start_local() -> None:
-    """Start a Ray for this process, at the second try where its parts were too slow for each other."""
-    for number in range(1, _TRIES_TO_START + 1):
+    """Start a Ray for this process; a second time where its processes were too slow for each other."""
+    for number in range(1, _START_ATTEMPTS + 1):
         try:
-            # "local" and never a guess: a stale file of an earlier cluster would attach us to a dead one.
+            # Without "local", Ray would try the address of an earlier cluster that is gone.
             _init("local", include_dashboard=True)
             return
         except Exception as error:
             ray.shutdown()
-            if number == _TRIES_TO_START:
-                raise RuntimeError(_not_started(error)) from error
+            if number == _START_ATTEMPTS:
+                raise RuntimeError(_start_error(error)) from error
             logger.warning("Ray did not start (%s); trying once more", first_line(error))
             time.sleep(_SECONDS_BETWEEN_TRIES)
 
 
-def _not_started(error: Exception) -> str:
+def _start_error(error: Exception) -> str:
     text = f"Ray did not start: {first_line(error)}"
     if "port" in str(error).lower() and "in use" in str(error).lower():
         return (
@@ -129,7 +129,7 @@ def _not_started(error: Exception) -> str:
 def _init(address: str, **options: Any) -> None:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    # The caller's own handler again: Ray's exits with 15, and its core prints a stack and aborts 3 s later.
+    # Restores the caller's handler: Ray's exits with 15, and its core prints a stack and aborts 3 s later.
     if callable(on_sigterm) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)
 
@@ -143,7 +143,7 @@ def _nodes() -> list[Node]:
 
 
 def _protect_token() -> None:
-    """Ray writes its token readable by everybody; make it the user's own."""
+    """Make Ray's token readable by the user alone; Ray writes it readable by all."""
     token = Path.home() / ".ray" / "auth_token"
     if token.is_file() and token.stat().st_mode & 0o077:
         token.chmod(0o600)

@@ -1,4 +1,4 @@
-"""Trials of one run or of many as one Ray Tune experiment, tried again where a process died."""
+"""Runs the trials of one or more runs as one Ray Tune experiment; retries a trial whose process died."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 
 from minidisc_ray.files.waiting import StorageError
 from minidisc_ray.log import logger
-from minidisc_ray.ray_backend.cluster import is_kept
+from minidisc_ray.ray_backend.cluster import outlives_run
 from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
 from minidisc_ray.ray_backend.policies.sharing import Turn
 from minidisc_ray.ray_backend.supervision.watching import is_stopped
@@ -23,46 +23,46 @@ from minidisc_ray.ray_backend.worker import for_workers
 from minidisc_ray.run_files.failures import remove_failure, write_failure
 from minidisc_ray.run_files.progress import read_trial_progress
 
-# A trial that only waits for its own workers holds a byte: nothing is refused by Tune, and the smallest share of a CPU
-# would keep workers that need every CPU of a cluster from ever starting.
-_WAITING = {"memory": 1.0}
+# Of an actor that only waits for its trial's workers: one byte. Tune refuses an empty request, and any share of a CPU
+# would keep workers that need all CPUs of the cluster from starting.
+_WAITING_RESOURCES = {"memory": 1.0}
 
-# An actor between two trials keeps what it holds, so a sweep that must wait for longer gives its actors up.
-_SECONDS_HELD_WITH_ACTORS = 5.0
+# Idle actors keep their resources. A sweep that is blocked for longer ends them.
+_MAX_SECONDS_BLOCKED = 5.0
 
 
 class _QueueSearcher(Searcher):
-    """Tune asks it for trials; it hands out what is ready, and says to wait while something else must end first."""
+    """Gives Tune the next trial of the queue; None, which makes Tune ask again, while none is ready."""
 
     def __init__(self, queue: ItemQueue, turn: Turn, errors: "_TuneErrors") -> None:
         super().__init__()
         self.queue = queue
         self.turn = turn
         self.errors = errors
-        self.has_begun = self.has_given_way = False
+        self.has_started = self.is_blocked = False
         self.storage_error: StorageError | None = None
         self.titles: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune writes its searcher down to restore it; the queue stays here, and is made from records.
+        # Tune pickles its searcher to restore it; we never restore one, and the queue is built from records.
         return {"titles": dict(self.titles)}
 
     def suggest(self, trial_id: str) -> Any:
-        if self.queue.is_over or self.has_given_way or self.storage_error is not None:
+        if self.queue.is_over or self.is_blocked or self.storage_error is not None:
             return Searcher.FINISHED
-        if (held := self.turn.held_seconds) is not None:
-            self.has_given_way = self.has_begun and held > _SECONDS_HELD_WITH_ACTORS
+        if (blocked_seconds := self.turn.blocked_seconds) is not None:
+            self.is_blocked = self.has_started and blocked_seconds > _MAX_SECONDS_BLOCKED
             return None
         item = self.queue.next_item()
         if item is None:
             return None
-        self.has_begun = True
+        self.has_started = True
         self.titles[trial_id] = item.title
         remove_failure(item.run.storage, item.run.run_folder, item.trial)
-        # All that Ray writes down of a trial: the run itself comes through the object store.
+        # Ray writes this to disk; the run itself goes through the object store.
         return {
             "title": item.title,
-            "attempt": self.queue.waits.number(item.title),
+            "attempt": self.queue.retries.number(item.title),
             "run": item.run.name,
             "trial": item.trial,
             "with_shared": item.with_shared,
@@ -70,68 +70,68 @@ class _QueueSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         try:
-            self._note_end(trial_id, result, error)
+            self._handle_end(trial_id, result, error)
         except StorageError as refused:
-            # What Tune would raise in its place is a traceback.
+            # Raised after the experiment: Tune would replace it by a traceback.
             self.storage_error = refused
 
-    def _note_end(self, trial_id: str, result: Mapping[str, Any] | None, error: bool) -> None:
-        # Each trial once: what Tune keeps of it would grow with a long sweep.
+    def _handle_end(self, trial_id: str, result: Mapping[str, Any] | None, error: bool) -> None:
         title = self.titles.pop(trial_id)
-        item = self.queue.out[title]
+        item = self.queue.handed_out[title]
         failure: Failure | None = None
         ended = result or {}
         if error:
-            # At once: the run's result, with this reason in it, may be written before the experiment ends.
+            # Written now: the run's result, which quotes it, may be written before the experiment ends.
             failure = Failure(self.errors.sentence(trial_id))
-            if self._is_tried_again(item):
+            if self._retry(item):
                 return
         elif not ended.get("finished"):
             failure = Failure(str(ended.get("sentence") or "it did not finish"), bool(ended.get("is_users")))
         if failure is not None:
             write_failure(item.run.storage, item.run.run_folder, item.trial, failure.sentence)
-        for lost in self.queue.close(title, failure):
-            write_failure(lost.run.storage, lost.run.run_folder, lost.trial, self.queue.failed[lost.title].sentence)
+        for blocked in self.queue.close(title, failure):
+            reason = self.queue.failed[blocked.title].sentence
+            write_failure(blocked.run.storage, blocked.run.run_folder, blocked.trial, reason)
 
-    def _is_tried_again(self, item: Item) -> bool:
-        """A crash without an error is retried, and so is a process that was asked to leave: it left a checkpoint."""
+    def _retry(self, item: Item) -> bool:
+        """Queue a trial again whose process crashed or was preempted; returns False if it has no retry left."""
         if is_stopped():
-            return True  # by the same command, given again
+            return True  # the same command, given again, goes on with the trial
         folder = item.run.run_folder
         item.run.ledger.close_open(item.trial, "failed")
         item.run.storage.fetch(folder / "progress")
         progress = read_trial_progress(folder, item.trial)
         was_preempted = progress is not None and progress.status == "interrupted"
-        wait = self.queue.try_again(item.title, was_preempted)
+        wait = self.queue.retry(item.title, was_preempted)
         if wait is not None:
-            what = "was asked to leave" if was_preempted else "lost its process"
+            what = "was preempted" if was_preempted else "lost its process"
             logger.warning("%s %s and goes on from its newest checkpoint in %g s", item.title, what, wait)
         return wait is not None
 
     def save(self, checkpoint_path: str) -> None:
-        # What is finished is known from the stages' own records, and runs resume from those; Tune wants a file here.
+        # Tune expects a file here. Nothing reads it: runs resume from the records of their stages.
         Path(checkpoint_path).write_text(json.dumps(sorted(self.queue.succeeded)), encoding="utf-8")
 
 
 class _RunStopped(BaseException):
-    """Not an :class:`Exception`: for one, Tune would wait for its trials."""
+    """Ends Tune's loop. Not an :class:`Exception`, for which Tune would wait for its trials."""
 
 
 class _EndTuneWhenStopped(tune.Callback):
-    """Takes Tune's loop, which hears no Ctrl-C outside of main threads, out of a Ray that is about to end.
+    """Ends Tune's loop when the run is stopped; outside the main thread it gets no Ctrl-C.
 
-    That takes the actors along. In one that stays the loop is left to see its trials end.
+    Only where Ray itself ends, and the actors with it. In a Ray that stays, the loop goes on until its trials end.
     """
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:  # noqa: ARG002
-        if is_stopped() and not is_kept():
+        if is_stopped() and not outlives_run():
             raise _RunStopped
 
 
 class _TuneErrors(tune.Callback):
-    """Reads what Tune says killed a trial, and keeps Tune from loading the pickle of it that it wrote to the storage.
+    """Reads why a trial died from Tune's text file, and keeps Tune from loading the pickled error.
 
-    Anyone who can write there could have put another one in its place.
+    Anyone who can write to the storage could have replaced the pickle.
     """
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class _TuneErrors(tune.Callback):
     def sentence(self, trial_id: str) -> str:
         """Why a trial's process ended, in one line."""
         for trial in self._trials:
-            # The driver's own copy, on its own disk.
+            # On the driver's own disk, not in the storage.
             if trial.trial_id == trial_id and trial.error_file is not None:
                 with suppress(OSError):
                     return last_line(Path(trial.error_file).read_text(encoding="utf-8", errors="replace"))
@@ -155,26 +155,26 @@ class _TuneErrors(tune.Callback):
 
 
 def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainable: Any | None = None) -> None:
-    """Run items, each in an actor that is used again; one that fails leaves its reason and ends those that need it.
+    """Execute the items of a queue, in reused actors; a failed item leaves its reason, and fails those that need it.
 
-    Where another sweep goes first, the experiment ends with what is running, and another one goes on from there.
+    While another sweep has a higher priority, the experiment ends once its trials are over; a new one follows later.
 
     Args:
         queue: the items, all with the same resources.
-        at_once: trials that the cluster holds beside each other.
-        storage: where Tune keeps its files.
+        at_once: how many trials the cluster can run at the same time.
+        storage: the folder of Tune's files.
         turn: this sweep among the cluster's others.
-        trainable: what a trial's actor is; by default what the recipe asks for.
+        trainable: the actor of a trial; None is the one that the recipe needs.
     """
     items = dict(queue.waiting)
     if not items:
         return
     compute = next(iter(items.values())).run.config.compute
     own = {"CPU": float(compute.cpus_per_worker), "GPU": compute.gpus_per_worker}
-    resources = own if compute.num_workers == 1 else _WAITING
+    resources = own if compute.num_workers == 1 else _WAITING_RESOURCES
     runs = {item.run.name: for_workers(item.run) for item in items.values()}
     actor = trainable or (TrialActor if compute.num_workers == 1 else trial_with_workers)
-    turn.is_about(queue, at_once)
+    turn.set_trials(queue, at_once)
     while True:
         turn.wait()
         errors = _TuneErrors()
@@ -182,9 +182,9 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(actor, runs=runs), resources),
             tune_config=tune.TuneConfig(
-                # No metric for Tune to miss, no scheduler to drop scales: the exhaustive baseline is exhaustive.
+                # No scheduler, which could end trials early: the exhaustive baseline has to run all of them.
                 search_alg=searcher,
-                num_samples=len(items) * queue.waits.policy.max_attempts,
+                num_samples=len(items) * queue.retries.policy.max_attempts,
                 max_concurrent_trials=at_once,
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -193,7 +193,7 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
             run_config=tune.RunConfig(
                 name=next_name(storage, "tune"),
                 storage_path=str(storage),
-                # Tune would try again at once and for any reason; the queue waits, and knows whose fault it was.
+                # Tune would retry at once and for any error; the queue waits, and retries only what may succeed.
                 failure_config=tune.FailureConfig(max_failures=0),
                 verbose=0,
                 callbacks=[_EndTuneWhenStopped(), errors],
@@ -203,19 +203,19 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
             with _quiet_tune():
                 tuner.fit()
         except Exception as error:
-            # It reads its files again at its end, from whatever is left of the storage; nothing here needs them.
+            # Tune reads its own files at the end, which may fail with the storage; nothing here needs them.
             if searcher.storage_error is None and not queue.is_over:
                 raise
             logger.warning("Ray Tune could not finish its own files: %s", last_line(str(error)))
         if searcher.storage_error is not None:
             raise searcher.storage_error
-        if queue.is_over or not searcher.has_given_way:
+        if queue.is_over or not searcher.is_blocked:
             return
 
 
 @contextmanager
 def _quiet_tune() -> Iterator[None]:
-    """Tune prints the traceback of every failed trial; each has its sentence here, and Tune's own in ``error.txt``."""
+    """Keep Tune from printing the traceback of every failed trial; ``error.txt`` in its folder still has it."""
     logger = logging.getLogger("ray.tune")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Writes the result of each run as soon as none of its trials is to come."""
+"""Writes the result of each run as soon as all its trials are over."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,42 +18,42 @@ OnResult = Callable[[PreparedRun, RunResult], object]
 
 
 class Finisher:
-    """The runs that have no result yet.
+    """Writes the results of runs.
 
     Attributes:
-        left: by name.
-        errors: by name, why a run got no result.
+        unfinished: runs without a result, by name.
+        errors: by name of the run, why it got no result.
     """
 
     def __init__(self, runs: Sequence[PreparedRun], on_result: OnResult | None) -> None:
-        self.left = {run.name: run for run in runs if not is_finished(run)}
+        self.unfinished = {run.name: run for run in runs if not is_finished(run)}
         self.errors: dict[str, Exception] = {}
         self.started_at = time.time()
         self._on_result = on_result
 
     def has_ended_trials(self) -> bool:
-        """Whether a run only lacks its result."""
-        return any(is_trial_finished(run, trial) for run in self.left.values() for trial in run.plan.ends)
+        """Whether a run has a finished final trial, and only its result is missing."""
+        return any(is_trial_finished(run, trial) for run in self.unfinished.values() for trial in run.plan.ends)
 
     def drop_finished(self) -> None:
-        """Forget runs that another driver has finished meanwhile."""
-        self.left = {name: run for name, run in self.left.items() if not is_finished(run)}
+        """Forget the runs that another driver has finished meanwhile."""
+        self.unfinished = {name: run for name, run in self.unfinished.items() if not is_finished(run)}
 
     def finish(self, queue: ItemQueue | None = None) -> None:
-        """Write the results of runs whose trials are over; without a queue those of all that are left."""
+        """Write the results of runs without open trials in the queue; without a queue, of all unfinished runs."""
         open_titles = queue.open_titles() if queue is not None else set()
-        for run in list(self.left.values()):
+        for run in list(self.unfinished.values()):
             if any(item_title(run, trial.name) in open_titles for trial in run.plan.all_trials()):
                 continue
-            del self.left[run.name]
+            del self.unfinished[run.name]
             if any(is_trial_finished(run, trial) for trial in run.plan.ends):
                 self._write_result(run)
             elif run.run_folder.exists():
-                self._give_up(run, queue)
+                self._record_failure(run, queue)
             run.encoded.clear()
 
     def _write_result(self, run: PreparedRun) -> None:
-        """What keeps one run from its result (a damaged record, a full disk) is that run's failure, not the study's."""
+        """Write a result; an error (a damaged record, a full disk) fails this run, and not the study."""
         try:
             result = finish_run(run, self.started_at)
             if self._on_result is not None:
@@ -63,8 +63,8 @@ class Finisher:
             with suppress(OSError):
                 write_failure(run.storage, run.run_folder, MAIN_TRIAL, f"its result could not be written: {error}")
 
-    def _give_up(self, run: PreparedRun, queue: ItemQueue | None) -> None:
-        """A run that made no student says why in its own folder, whichever trial it was."""
+    def _record_failure(self, run: PreparedRun, queue: ItemQueue | None) -> None:
+        """Record why a run made no student, in the run's own folder, whichever trial failed."""
         names = [SHARED_TRIAL, *(trial.name for trial in run.plan.all_trials())]
         failed = queue.failed if queue is not None else {}
         for name in names:

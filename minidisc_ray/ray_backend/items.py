@@ -1,7 +1,7 @@
-"""What is left to do of some runs, as items for the queue."""
+"""Unfinished trials of runs, as items for the queue."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,40 +12,40 @@ from minidisc_ray.ray_backend.policies.queue import Item
 from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.fetching import fetch_records
 from minidisc_ray.run_files.records import read_record
-from minidisc_ray.schedules.early_end import Verdict
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, ImportanceStep
 
 Which = Literal["new", "failed", "all"]
 
 
 def items_of(runs: Sequence[PreparedRun], which: Which = "new") -> list[Item]:
-    """What is left to do, in order: what runs share before what needs it; decided from files, without a cluster.
+    """List the trials to execute, shared stages before the trials that need them; reads files only, needs no cluster.
 
     Args:
         runs: checked recipes, each once.
-        which: ``new`` leaves what failed before as it is, ``failed`` is that alone, ``all`` is both.
+        which: ``new`` skips what failed before, ``failed`` takes only runs in which something failed, ``all`` takes
+            both.
     """
     if len(runs) == 1 and not runs[0].plan.is_sweep:
         (run,) = runs
-        return [] if is_finished(run) else _only_item(run, which)
+        return [] if is_finished(run) else _single_item(run, which)
     items: list[Item] = []
     teachers: dict[Path, str] = {}
     importances: dict[Path, str] = {}
-    for run in _owners_first(runs):
+    for run in _makers_first(runs):
         if is_finished(run):
             continue
         failed = {trial.name for trial in run.plan.all_trials() if read_failure(run.run_folder, trial.name)}
         failed |= {name for name in (MAIN_TRIAL, SHARED_TRIAL) if read_failure(run.run_folder, name)}
-        # What the trials share, or the run as a whole: without it nothing of the run can go on.
-        is_held_up = bool(failed & {MAIN_TRIAL, SHARED_TRIAL})
-        if (which == "failed" and not failed) or (which == "new" and is_held_up):
+        # A failure of the shared stages, or of the run as a whole, stops all its trials.
+        is_stopped = bool(failed & {MAIN_TRIAL, SHARED_TRIAL})
+        if (which == "failed" and not failed) or (which == "new" and is_stopped):
             continue
         items += _items_of_run(run, failed if which == "new" else set(), teachers, importances)
     return items
 
 
-def _only_item(run: PreparedRun, which: Which) -> list[Item]:
-    """A single trial makes the teacher and the importance itself: no other one waits for them."""
+def _single_item(run: PreparedRun, which: Which) -> list[Item]:
+    """The item of a single trial, which makes teacher and importance itself; none if it is over or to be skipped."""
     (trial,) = run.plan.trials
     has_failed = any(read_failure(run.run_folder, name) for name in (MAIN_TRIAL, SHARED_TRIAL))
     if is_trial_finished(run, trial) or (which == "new" and has_failed) or (which == "failed" and not has_failed):
@@ -53,10 +53,10 @@ def _only_item(run: PreparedRun, which: Which) -> list[Item]:
     return [Item(run, trial.name, item_title(run, trial.name), with_shared=True)]
 
 
-def _owners_first(runs: Sequence[PreparedRun]) -> list[PreparedRun]:
-    """The runs in order, but behind one without a sandwich of its own where it would have to make the teacher.
+def _makers_first(runs: Sequence[PreparedRun]) -> list[PreparedRun]:
+    """Sort runs so that the first one can make the teacher and the importance for all of them.
 
-    Those that need no importance come last: what they would make for all would lack it.
+    Runs with a sandwich come later, and runs without importance last, since they would make the teacher alone.
     """
 
     def place(run: PreparedRun) -> tuple[bool, bool]:
@@ -87,7 +87,7 @@ def _items_of_run(
         needs = needs | {shared_title}
     planned = (*run.plan.probes, *run.plan.trials)
     trials = [t for t in planned if not is_trial_finished(run, t) and t.name not in skipped]
-    gate = _ProbeGate(run) if run.plan.probes else None
+    gate = partial(verdicts, run) if run.plan.probes else None
     items += [Item(run, trial.name, item_title(run, trial.name), needs=frozenset(needs), gate=gate) for trial in trials]
     last = run.plan.after
     if last is not None and not is_trial_finished(run, last) and last.name not in skipped:
@@ -96,16 +96,6 @@ def _items_of_run(
     return items
 
 
-@dataclass(frozen=True)
-class _ProbeGate:
-    """Asks the run's records."""
-
-    run: PreparedRun
-
-    def verdicts(self, to_come: Collection[str]) -> Mapping[str, Verdict]:
-        return verdicts(self.run, to_come)
-
-
 def item_title(run: PreparedRun, trial: str) -> str:
-    """What Tune, its folders and the dashboard call a trial of a run."""
+    """A trial's name in Tune, its folders and the dashboard."""
     return run.name if trial == MAIN_TRIAL else f"{run.name}.{trial}"

@@ -1,9 +1,8 @@
-"""What a run costs and where it stands, as Ray metrics that Prometheus scrapes and ``cluster/grafana`` draws.
+"""A run's costs and progress as Ray metrics, which Prometheus scrapes and ``cluster/grafana`` draws.
 
-The driver publishes them from the run's own files, the ledger and the progress of its trials, so that they live as long
-as somebody watches, whatever dies meanwhile. All are gauges: what a live attempt holds counts as useful until it is
-lost, and a total that moves from one kind to another is no counter. Several drivers may tell of one run, one after the
-other, so queries take the maximum over what differs in nothing but the process.
+The driver publishes them from the run's ledger and progress files, so that they survive the death of a worker. All are
+gauges: the hours of a live attempt count as useful and may become lost later, and a counter cannot decrease. Several
+drivers may publish one run, one after the other, so queries take the maximum over samples that differ only in process.
 """
 
 import time
@@ -25,13 +24,13 @@ from minidisc_ray.run_files.progress import Progress, is_stale, read_progress
 KINDS = ("useful", "lost", "idle")
 OUTCOMES = ("open", "finished", "failed", "interrupted")
 STATES = (*get_args(Progress.model_fields["status"].annotation), "stale")
-SECONDS_BETWEEN = 15.0
-_SECONDS_AN_HOUR = 3600.0
+SECONDS_BETWEEN_PUBLISHES = 15.0
+_SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: its name without Ray's prefix, what it says, its unit, and its labels."""
+    """One metric: its name without Ray's prefix, description, unit and labels."""
 
     name: str
     description: str
@@ -41,13 +40,13 @@ class Metric:
 
 DEVICE_HOURS = Metric(
     "minidisc_device_hours_total",
-    "Device-hours held, by what became of them.",
+    "Device-hours held: useful, lost or idle.",
     "device-hours",
     ("run", "trial", "stage", "kind", "device_type"),
 )
 PRICE = Metric(
     "minidisc_price_total",
-    "What the held device-hours cost, where the recipe has a price.",
+    "Price of the held device-hours, where the recipe has one.",
     "units of the currency",
     ("run", "trial", "kind", "currency"),
 )
@@ -69,12 +68,12 @@ SELECTION = Metric(
     "metric, mostly between 0 and 1",
     ("run", "trial", "stage", "metric"),
 )
-TRIALS = Metric("minidisc_trials", "Trials that have begun, by state.", "trials", ("run", "state"))
+TRIALS = Metric("minidisc_trials", "Trials that have started, by state.", "trials", ("run", "state"))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One value of one metric; labels are in the order of the metric's own."""
+    """One value of one metric; label values are in the order of the metric's labels."""
 
     metric: Metric
     labels: tuple[str, ...]
@@ -86,13 +85,16 @@ _published_at: dict[Path, float] = {}
 
 
 def publish(run: PreparedRun) -> bool:
-    """Set the run's metrics from its files, at most once in a while; returns whether it did.
+    """Set the run's metrics from its files, at most every 15 s; returns whether it did.
 
-    Cheap to call at every look, and harmless: without Ray, or where the storage does not answer, nothing is published.
+    Without Ray, or while the storage is away, nothing is published.
     """
     folder, compute = run.run_folder, run.config.compute
     now = time.monotonic()
-    if now - _published_at.get(folder, -SECONDS_BETWEEN) < SECONDS_BETWEEN or not ray.is_initialized():
+    if (
+        now - _published_at.get(folder, -SECONDS_BETWEEN_PUBLISHES) < SECONDS_BETWEEN_PUBLISHES
+        or not ray.is_initialized()
+    ):
         return False
     _published_at[folder] = now
     try:
@@ -108,15 +110,15 @@ def publish(run: PreparedRun) -> bool:
 
 
 def samples(folder: Path, price: float | None = None, currency: str = "") -> list[Sample]:
-    """Every value that a run's files tell of now.
+    """Read all metric values of a run from its files.
 
     Args:
-        folder: the run's.
-        price: of a device-hour, if it has one.
-        currency: of that price.
+        folder: of the run.
+        price: of a device-hour, if the recipe has one.
+        currency: of the price.
 
     Raises:
-        OSError: if they cannot be read.
+        OSError: if the files cannot be read.
     """
     attempts = read_attempts(folder / "ledger.jsonl")
     return [
@@ -133,7 +135,7 @@ def _of_costs(run: str, attempts: Sequence[Attempt], price: float | None, curren
     for share in shares(attempts, live_at=time.time()):
         of = share.attempt
         for kind in KINDS:
-            held = getattr(share, kind) / _SECONDS_AN_HOUR
+            held = getattr(share, kind) / _SECONDS_PER_HOUR
             hours[run, of.trial, of.name, kind, of.device_type] += held
             paid[run, of.trial, kind, currency] += held * (price or 0.0)
         if of.energy_joules is not None:

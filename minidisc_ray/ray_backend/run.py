@@ -1,4 +1,4 @@
-"""Runs on a cluster, watched from the driver: a run is a study of one."""
+"""Executes runs on a cluster and monitors them; a single run is a study of one."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -35,18 +35,17 @@ def run_many(
 
     Args:
         runs: checked recipes, each once, all with the same resources.
-        home: the folder in which this driver says that it is at work: the study's, or a single run's own. Tune keeps
-            its files below it.
+        home: folder of the lease and of Tune's files: the study's, or a single run's own.
         on_result: called in the calling thread for each run as soon as it has its result.
-        watch: called about twice a second with the progress of what is running, in the calling thread.
-        which: ``new`` leaves what failed before as it is, ``failed`` executes that alone, ``all`` both.
+        watch: called in the calling thread, about twice a second, with the progress of running trials.
+        which: see :func:`minidisc_ray.ray_backend.items.items_of`.
 
     Returns:
-        By name, why a run got no result.
+        By name of the run, why it got no result.
 
     Raises:
-        UserError: if no node can hold a trial, runs ask for different resources, or another driver is at work.
-        KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
+        UserError: if no node can hold a trial, runs ask for different resources, or another driver has a run.
+        KeyboardInterrupt: after Ctrl-C; the same call again resumes the runs.
     """
     _check_compute(runs)
     compute = runs[0].config.compute
@@ -58,12 +57,12 @@ def run_many(
     if not items and not finisher.has_ended_trials():
         finisher.finish()
         return finisher.errors
-    touched = _runs_of(items) or list(finisher.left.values())
+    touched = _runs_of(items) or list(finisher.unfinished.values())
     probe_storage(touched[0])
     with leased(runs[0].storage, home, [run.run_folder for run in touched if run.run_folder != home]) as lease:
         for run in touched:
             fetch_run(run.storage, run.run_folder, is_exclusive=True)
-        # Another driver may have finished some of it until now.
+        # Another driver may have finished some runs before this one got the lease.
         finisher.drop_finished()
         if items := items_of(runs, which):
             queue, touched = ItemQueue(items, RetryPolicy.of(compute)), _runs_of(items)
@@ -75,7 +74,7 @@ def run_many(
                 at_once = trials_at_once(nodes, compute)
                 for run in touched:
                     open_run(run)
-                # The first run's rows are left encoded in the storage, while workers are still starting.
+                # Encodes the first run's rows into the storage now, while the workers start.
                 _ = touched[0].train, touched[0].selection, touched[0].validation
                 for run in runs:
                     run.wait_for_storage()
@@ -89,11 +88,14 @@ def run_many(
 
 
 def results_of(runs: Sequence[PreparedRun], errors: Mapping[str, Exception]) -> list[RunResult]:
-    """The runs' results in order; raises why the first one that has none got none.
+    """Read the results of runs, in order.
 
     Args:
         runs: as given to :func:`run_many`.
-        errors: as it returned them.
+        errors: as :func:`run_many` returned them.
+
+    Raises:
+        Exception: the error of the first run that has one.
     """
     for run in runs:
         if run.name in errors:
@@ -114,14 +116,14 @@ def _check_compute(runs: Sequence[PreparedRun]) -> None:
 
 
 class RunMonitor:
-    """Checks the lease, ends what hangs, publishes metrics, shows progress and writes results.
+    """Checks the lease, ends processes that hang, publishes metrics, shows progress and writes results.
 
     Args:
-        runs: that are worked on.
+        runs: that are executed.
         queue: their trials.
-        lease: this driver's.
+        lease: of this driver.
         finisher: of the runs; None for trials that leave no result.
-        watch: called with the progress of what is running; of a single run with that of all its trials.
+        watch: called with the progress of running trials; for a single run, with that of all its trials.
     """
 
     def __init__(
@@ -140,11 +142,11 @@ class RunMonitor:
         self._since = time.time()
 
     def check(self) -> None:
-        """See whether to go on, and what is going on now.
+        """Make one round of all checks.
 
         Raises:
             KeyboardInterrupt: if this driver was asked to stop.
-            LeaseLostError: if another driver works on a run by now.
+            LeaseLostError: if another driver has taken over a run.
         """
         self._lease.check()
         running = self._queue.running()
@@ -162,7 +164,7 @@ class RunMonitor:
             self._finisher.finish(self._queue)
 
     def _progress(self, running: Sequence[Item]) -> list[tuple[str, Path, Progress]]:
-        """Titles of trials, their run's folder, and where they stand; what an interrupted run left is not shown."""
+        """Title, run folder and progress of each trial; progress from before this driver started is left out."""
         if self._only is not None:
             found = [(progress.trial, self._only.run_folder, progress) for progress in self._reader.read()]
         else:

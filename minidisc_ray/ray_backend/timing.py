@@ -1,4 +1,4 @@
-"""A few real steps timed where a run would take them: on workers of the cluster that the recipe names."""
+"""Times a few real steps on workers of the recipe's cluster, to predict the costs of whole runs."""
 
 import time
 from collections.abc import Mapping
@@ -37,11 +37,13 @@ Settings = dict[str, Any]
 
 
 def estimate_on_ray(prepared: PreparedRun, budget_seconds: float = BUDGET_SECONDS) -> Estimate:
-    """Time a few real steps on the recipe's cluster, or on a local Ray, and predict whole runs; keeps no file.
+    """Time a few real steps on the recipe's cluster, or on a local Ray, and predict the costs of whole runs.
+
+    Leaves no files.
 
     Args:
         prepared: the checked recipe.
-        budget_seconds: about how long the steps may take, Ray's start not counted.
+        budget_seconds: about how long the steps may take, without Ray's start.
 
     Raises:
         UserError: if no node can hold the plan.
@@ -51,17 +53,17 @@ def estimate_on_ray(prepared: PreparedRun, budget_seconds: float = BUDGET_SECOND
     load = load_average()
     found = alternatives(prepared)
     results: list[tuple[Timings, Overheads]] = []
-    # The folder goes last: workers that were stopped would fill it again.
+    # The folder is removed after the cluster has ended: workers could still write to it before.
     with storage_beside(prepared) as storage:
-        begun_at = time.perf_counter()
+        started_at = time.perf_counter()
         with cluster(prepared.config.compute.address) as nodes:
-            begun_seconds = time.perf_counter() - begun_at
+            startup_seconds = time.perf_counter() - started_at
             at_once = trials_at_once(nodes, prepared.config.compute)
             with in_thread(lambda: results.append(_measure(found, storage, at_once, budget_seconds))) as is_running:
                 while is_running():
                     pass
             done_at = time.perf_counter()
-        cluster_seconds = begun_seconds + time.perf_counter() - done_at
+        cluster_seconds = startup_seconds + time.perf_counter() - done_at
     ((timings, overheads),) = results
     overheads = overheads.model_copy(update={"cluster_seconds": cluster_seconds})
     return predict_costs(found, prepared, timings, overheads).model_copy(update={"load_average": load})
@@ -92,12 +94,12 @@ def _measure(found: Alternatives, storage: Path, at_once: int, budget_seconds: f
     copies = min(at_once, trials)
     if copies < 2 or here.config.compute.num_workers > 1 or not found.assistant_scales:
         return timings, overheads
-    sweep_seconds, slowdown = _beside_each_other(here, settings, copies)
+    sweep_seconds, slowdown = _time_concurrent(here, settings, copies)
     return timings, overheads.model_copy(update={"sweep_seconds": sweep_seconds, "slowdown": slowdown})
 
 
 def _fit(prepared: PreparedRun, settings: Settings, folder: Path) -> dict[str, Any]:
-    """Time the stages in a Train job like any trial's; what it held goes to the ledger."""
+    """Time the stages in a Train job like a trial's, with a hold in the ledger."""
     trainer = TorchTrainer(
         _time_on_worker,
         train_loop_config=settings,
@@ -120,26 +122,28 @@ def _fit(prepared: PreparedRun, settings: Settings, folder: Path) -> dict[str, A
 
 
 def _time_on_worker(settings: Settings) -> dict[str, Any]:
-    """The training function of the Train job; what the first worker returns counts."""
+    """The training function of the Train job; Ray returns the first worker's value."""
     place = ray.train.get_context()
     workers = Workers(place.get_world_rank(), place.get_world_size(), ray.train.torch.get_device())
-    begun_at = time.perf_counter()
+    started_at = time.perf_counter()
     prepared = _prepared(settings)
-    prepare_seconds = time.perf_counter() - begun_at
+    prepare_seconds = time.perf_counter() - started_at
     try:
         report = report_to_train(prepared.storage) if workers.is_first else report_metrics
         timer = StageTimer(prepared, workers, report, settings["budget_seconds"])
         timings = timer.time(settings["assistant_scales"])
     except (UserError, TrainingError) as error:
         return {"failure": str(error)}
-    seconds = time.perf_counter() - begun_at
+    seconds = time.perf_counter() - started_at
     return {"timings": timings.model_dump(mode="json"), "prepare_seconds": prepare_seconds, "seconds": seconds}
 
 
-def _beside_each_other(prepared: PreparedRun, settings: Settings, copies: int) -> tuple[float, float]:
-    """Seconds until a sweep's workers are up, and how many times longer a stage takes with all of them at work."""
+def _time_concurrent(prepared: PreparedRun, settings: Settings, copies: int) -> tuple[float, float]:
+    """Time workers like a sweep's; returns seconds until all are up, and how much slower a step is with all busy."""
     compute = prepared.config.compute
-    worker = ray.remote(num_cpus=compute.cpus_per_worker, num_gpus=compute.gpus_per_worker, max_restarts=0)(_Copy)
+    worker = ray.remote(num_cpus=compute.cpus_per_worker, num_gpus=compute.gpus_per_worker, max_restarts=0)(
+        _ConcurrentTimer
+    )
     started_at = time.perf_counter()
     actors = [worker.remote(settings, number) for number in range(copies)]
     try:
@@ -149,15 +153,15 @@ def _beside_each_other(prepared: PreparedRun, settings: Settings, copies: int) -
         alone = float(ray.get(actors[0].token_seconds.remote("alone")))
         beside = [float(found) for found in ray.get([actor.token_seconds.remote("beside") for actor in actors])]
     except ray.exceptions.RayError as error:
-        raise TrainingError(f"timing of {copies} trials beside each other failed: {last_line(str(error))}") from error
+        raise TrainingError(f"timing of {copies} trials at the same time failed: {last_line(str(error))}") from error
     finally:
         for actor in actors:
             ray.kill(actor)
     return ready_seconds, max(1.0, sum(beside) / copies / alone)
 
 
-class _Copy:
-    """One of several processes that take the same steps at once, as trials of a sweep do."""
+class _ConcurrentTimer:
+    """One of several processes that time the same steps at the same time, as trials of a sweep do."""
 
     def __init__(self, settings: Settings, number: int) -> None:
         self.number = number

@@ -19,16 +19,16 @@ _CONTROLLER_FAILURES = 3
 
 
 def fit_trial(prepared: PreparedRun, trial: str, with_shared: bool) -> Failure | None:
-    """Run a trial's steps on several workers, and wait for them; returns a failure that no retry can mend.
+    """Execute a trial's steps on several workers; returns a failure that no retry can fix, None if there is none.
 
     Raises:
-        TrainingFailedError, RayActorError: if the group lost a worker, which a retry may mend.
+        TrainingFailedError, RayActorError: if the group lost a worker, which a retry may fix.
     """
     try:
         failure: Failure | None = _trainer(prepared, trial, with_shared).fit().return_value
     except TrainingFailedError as error:
         failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
-        # What the code of a worker raised, and would raise again.
+        # An error of the code or the data, which a retry would raise again.
         raised = next((each for each in failures if not is_worth_a_retry(each)), None)
         if raised is None:
             raise
@@ -48,25 +48,20 @@ def _trainer(prepared: PreparedRun, trial: str, with_shared: bool) -> TorchTrain
         run_config=RunConfig(
             name=next_name(storage, trial),
             storage_path=str(storage),
-            # Ray would start the group again at once; here it waits, and is bounded for preemptions too.
+            # Ray would restart the group at once; the queue waits first, and limits preemptions too.
             failure_config=FailureConfig(
                 max_failures=0, max_preemption_failures=0, controller_failure_limit=_CONTROLLER_FAILURES
             ),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             callbacks=[
-                HoldingCallback(
-                    prepared.ledger,
-                    trial,
-                    devices,
-                    "gpu" if use_gpu else "cpu-core",
-                )
+                HoldingCallback(prepared.ledger, trial, devices, "gpu" if use_gpu else "cpu-core"),
             ],
         ),
     )
 
 
 def workers_of(compute: ComputeConfig) -> dict[str, Any]:
-    """A ``TorchTrainer``'s settings of its workers: how many, on what, and by what they talk."""
+    """Arguments of a ``TorchTrainer`` for its workers: number, resources and backend."""
     use_gpu = compute.gpus_per_worker > 0
     resources = {"CPU": float(compute.cpus_per_worker), **({"GPU": compute.gpus_per_worker} if use_gpu else {})}
     return {
@@ -78,13 +73,13 @@ def workers_of(compute: ComputeConfig) -> dict[str, Any]:
 
 
 def last_line(error: str) -> str:
-    """The line of an error that says what went wrong, without its traceback."""
+    """The last line of an error's text, which has the message, without the traceback."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     return lines[-1][:300] if lines else "an error without a message"
 
 
 def next_name(storage: Path, first_part: str) -> str:
-    """A name that Ray has not seen: resuming is the pipeline's, from its own records, not Ray's."""
+    """A new name for a Ray experiment, so that Ray does not resume one: runs resume from their own records."""
     number = 1
     while (storage / f"{first_part}-{number:03d}").exists():
         number += 1

@@ -1,4 +1,4 @@
-"""A Tune actor that runs one trial after another, and counts what it holds from its first moment to its last."""
+"""A Tune actor that executes one trial after another, and records what it holds from its start to its end."""
 
 import time
 from dataclasses import asdict
@@ -11,14 +11,19 @@ from ray.tune.trainable import wrap_function
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.policies.queue import Failure
 from minidisc_ray.ray_backend.supervision.holding import Hold, granted_at
-from minidisc_ray.ray_backend.supervision.leaving import expect_nothing, expect_work, leave, stop_on_sigterm
+from minidisc_ray.ray_backend.supervision.leaving import (
+    cancel_stall_timer,
+    exit_preempted,
+    start_stall_timer,
+    stop_on_sigterm,
+)
 from minidisc_ray.ray_backend.trainer import fit_trial
-from minidisc_ray.ray_backend.worker import work
+from minidisc_ray.ray_backend.worker import execute_trial
 from minidisc_ray.training.notice import Preempted
 from minidisc_ray.training.workers import Workers
 
 _STARTED_AT = time.time()
-# What the driver prepared, by name, and what this process holds: an actor is a process.
+# The driver's prepared runs by name, and the open hold; an actor has its process to itself.
 _runs: dict[str, PreparedRun] = {}
 _hold: Hold | None = None
 
@@ -27,28 +32,28 @@ def _one_process(config: dict[str, Any]) -> None:
     run = _runs[config["run"]]
     workers = Workers(device=torch.device("cuda" if run.config.compute.gpus_per_worker > 0 else "cpu"))
     try:
-        failure = work(
+        failure = execute_trial(
             run, config["trial"], config["with_shared"], workers, lambda metrics, _: tune.report(dict(metrics))
         )
     except Preempted:
         _close_hold("interrupted")
-        leave()
+        exit_preempted()
     finally:
-        expect_nothing()
-        # An actor of a long study would keep the rows of every run that it has worked on.
+        cancel_stall_timer()
+        # In a long study, an actor would keep the encoded rows of every run that it executed.
         run.encoded.clear()
-    finish(failure)
+    report_end(failure)
 
 
 def trial_with_workers(config: dict[str, Any], runs: dict[str, PreparedRun]) -> None:
-    """One trial on workers of its own: a Ray Train job inside a Tune trial."""
+    """Execute one trial on workers of its own: a Ray Train job inside a Tune trial."""
     run = runs[config["run"]]
     run.wait_for_storage()
-    finish(fit_trial(run, config["trial"], config["with_shared"]))
+    report_end(fit_trial(run, config["trial"], config["with_shared"]))
 
 
-def finish(failure: Failure | None) -> None:
-    """Report how a trial ended; Tune keeps the last report, and a trial's own metrics lie in its stages' records."""
+def report_end(failure: Failure | None) -> None:
+    """Report how a trial ended: Tune keeps the last report. The trial's metrics are in the records of its stages."""
     ended = {"finished": True} if failure is None else {"finished": False, **asdict(failure)}
     tune.report(ended)
 
@@ -57,14 +62,14 @@ _Function: Any = wrap_function(_one_process)
 
 
 class TrialActor(_Function):
-    """Ray's own function actor, with SIGTERM heeded and a hold for each trial: the gaps between them are held too."""
+    """Ray's function actor, with a SIGTERM handler and a hold for each trial, which lasts until the next trial's."""
 
     def setup(self, config: dict[str, Any], runs: dict[str, PreparedRun]) -> None:
-        """The first trial; held since the placement group was granted.
+        """Prepare for the first trial; its hold begins when the placement group was granted.
 
         Args:
-            config: the trial's, as the queue hands it out.
-            runs: what the driver prepared, by name.
+            config: of the trial, as the searcher suggested it.
+            runs: the driver's prepared runs, by name.
         """
         stop_on_sigterm()
         _runs.update(runs)
@@ -73,7 +78,7 @@ class TrialActor(_Function):
         super().setup(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The next trial in the same process."""
+        """Prepare for the next trial in the same process."""
         is_reset = bool(super().reset_config(new_config))
         if is_reset:
             _expect_work(new_config)
@@ -82,7 +87,7 @@ class TrialActor(_Function):
         return is_reset
 
     def cleanup(self) -> None:
-        """Resources are given back."""
+        """Close the hold: the actor releases its resources."""
         try:
             super().cleanup()
         finally:
@@ -92,14 +97,14 @@ class TrialActor(_Function):
 def _expect_work(config: dict[str, Any]) -> None:
     compute = _runs[config["run"]].config.compute
     if compute.num_workers == 1:
-        expect_work(compute.stall_seconds)
+        start_stall_timer(compute.stall_seconds)
 
 
 def _open_hold(config: dict[str, Any], since: float) -> None:
     global _hold
     run = _runs[config["run"]]
     compute = run.config.compute
-    # Before the first line: a process that dies of an outage leaves what it held in no ledger.
+    # Before the hold's first line: should the process die in an outage, the ledger would not have it.
     run.wait_for_storage()
     has_gpu = compute.gpus_per_worker > 0
     devices = compute.gpus_per_worker if has_gpu else compute.cpus_per_worker

@@ -1,4 +1,4 @@
-"""What runs on a worker: steps of a plan, whatever started the process."""
+"""Executes a trial's steps on a worker: a Tune actor, or a worker of a Ray Train group."""
 
 import logging
 import sys
@@ -19,8 +19,8 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.policies.queue import Failure
 from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a_retry
 from minidisc_ray.ray_backend.supervision.holding import node_id
-from minidisc_ray.ray_backend.supervision.leaving import at_work
-from minidisc_ray.ray_backend.supervision.stalls import note_place
+from minidisc_ray.ray_backend.supervision.leaving import watch_training
+from minidisc_ray.ray_backend.supervision.stalls import write_worker_process
 from minidisc_ray.run_files.fetching import fetch_for_trial
 from minidisc_ray.schedules.plan import Trial
 from minidisc_ray.training.loop import TrainingError
@@ -28,26 +28,26 @@ from minidisc_ray.training.workers import Workers
 
 
 def for_workers(run: PreparedRun) -> PreparedRun:
-    """A run as workers get it: the cluster's address, which may hold a password, is the driver's alone."""
+    """Copy a run for workers, without the cluster's address, which may contain a password."""
     compute = run.config.compute.model_copy(update={"address": None})
     return replace(run, config=run.config.model_copy(update={"compute": compute}), encoded={})
 
 
-def work(
+def execute_trial(
     prepared: PreparedRun, trial_name: str, with_shared: bool, workers: Workers, report: Report | None
 ) -> Failure | None:
-    """Execute one trial's steps on this worker; returns a failure that no retry can mend.
+    """Execute one trial's steps on this worker; returns a failure that no retry can fix, None if there is none.
 
     Args:
         prepared: the run, as the driver checked it.
         trial_name: of the trial.
-        with_shared: whether it makes the teacher and the importance first.
-        workers: this one among the trial's.
+        with_shared: whether to make the teacher and the importance first.
+        workers: rank of this worker, and number of the trial's workers.
         report: called after each epoch.
 
     Raises:
-        Exception: whatever a retry may mend; and of several workers whatever one of them meets alone, since the others
-            would wait for it.
+        Exception: any error that a retry may fix; with several workers any error of the code too, since the other
+            workers would wait for this one.
     """
     _log_to_stderr()
     compute = prepared.config.compute
@@ -61,10 +61,10 @@ def work(
     num_stages = len(shared) + len(trial.steps)
     context = Context(prepared, workers, trial_name, num_stages, report, node=node_id())
     if workers.is_first:
-        note_place(prepared.storage, prepared.run_folder, trial_name)
+        write_worker_process(prepared.storage, prepared.run_folder, trial_name)
     progress_file = prepared.run_folder / "progress" / f"{trial_name}.json"
     try:
-        with at_work(progress_file, compute.stall_seconds):
+        with watch_training(progress_file, compute.stall_seconds):
             run_shared(context, shared)
             run_trial(context, trial)
     except (UserError, TrainingError) as error:
@@ -81,19 +81,19 @@ def work(
 def train_worker(settings: dict[str, Any]) -> Failure | None:
     """The training function of a ``TorchTrainer``; the settings name the run in Ray's object store."""
     prepared: PreparedRun = ray.get(settings["run"])
-    # Ray would keep its pointer to a checkpoint on the driver's node, where no other one can write.
+    # With a bucket, Ray's storage is a folder of the driver's node, which other nodes cannot write.
     has_pointers = not prepared.storage.is_bucket
     place = ray.train.get_context()
     workers = Workers(place.get_world_rank(), place.get_world_size(), ray.train.torch.get_device())
     report = report_to_train(prepared.storage) if workers.is_first and has_pointers else report_metrics
-    return work(prepared, settings["trial"], settings["with_shared"], workers, report)
+    return execute_trial(prepared, settings["trial"], settings["with_shared"], workers, report)
 
 
 def report_to_train(storage: Storage) -> Report:
-    """What reports to Ray Train with a checkpoint that points to ours, which lies on the same storage already."""
+    """Return a function that reports to Ray Train, with a small checkpoint that points to ours in the storage."""
 
     def leave_pointer(name: str, checkpoint: Path) -> ray.train.Checkpoint:
-        # Ray's own copying takes a storage that is full for a moment for a failure of the worker.
+        # Ray's own upload would fail the worker when the storage is full for a moment.
         folder = Path(ray.train.get_context().get_storage().experiment_fs_path) / name
         storage.write_json(folder / "pointer.json", {"checkpoint": str(checkpoint)})
         return ray.train.Checkpoint.from_directory(folder)
@@ -115,7 +115,7 @@ def report_metrics(metrics: dict[str, float], checkpoint: Path) -> None:  # noqa
 
 
 def _log_to_stderr() -> None:
-    """The dashboard and ``ray logs`` show a worker's stderr; the trial's name is in every line."""
+    """Log to stderr, which the dashboard and ``ray logs`` show."""
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

@@ -1,4 +1,4 @@
-"""Frees what no result needs."""
+"""Removes the files of a storage that no result and no unfinished run needs."""
 
 import shutil
 import time
@@ -17,7 +17,7 @@ from minidisc_ray.run_files.result import load_result
 
 _ENCODINGS = "encodings"
 _SHARED = "_shared"
-# Any of these makes a folder a run's, whatever else it has lost.
+# A folder with any of these is a run's, also where other files are missing.
 _RUN_FILES = ("shared.json", "identity.json", "config.yaml", "result.json", "ledger.jsonl", "progress")
 _LEFTOVER_AGE_SECONDS = 600.0
 
@@ -33,64 +33,64 @@ class Freed:
 def clean(storage: str | Path, dry_run: bool = False, families: bool = False) -> Freed:
     """Remove stages and trials' models of finished runs, encodings, leftovers, and shared artifacts that no run uses.
 
-    Results, students, families, reports, ledgers, unfinished runs and those that somebody drives stay as they are.
-    Where one run does not say what it uses, everything that is shared stays.
+    Results, students, families, reports, ledgers, unfinished runs and runs with a live driver stay as they are. If one
+    run does not say which shared artifacts it uses, all of them stay.
 
     Args:
         storage: the storage root.
-        dry_run: only find what would go.
+        dry_run: only find what would be removed.
         families: also remove the nested families of finished runs.
 
     Raises:
-        UserError: if there is no storage with runs, or it is a bucket.
+        UserError: if the folder does not exist, holds no runs, or is a bucket.
     """
     root = open_storage(storage).root if is_uri(storage) else Path(storage).expanduser()
     if (uri := uri_of(root)) is not None:
         client = "aws s3" if uri.startswith("s3:") else "gcloud storage"
         raise UserError(
-            f"{uri}: clean frees folders, not buckets; remove what you need no more of a finished run with the store's "
-            f"own client, for instance `{client} rm --recursive {uri}/NAME/stages`"
+            f"{uri}: clean frees folders, not buckets; remove what you no longer need of a finished run with the "
+            f"store's own client, for instance `{client} rm --recursive {uri}/NAME/stages`"
         )
     if not root.is_dir():
         raise UserError(f"{root}: no such storage folder")
-    doomed: list[Path] = []
+    to_remove: list[Path] = []
     own = ("stages", "ray", FAMILY) if families else ("stages", "ray")
     runs = sorted(path for path in root.iterdir() if _is_run(path))
     if not runs:
-        # Nothing is ever removed from a folder that is not certainly ours.
+        # A folder without a run may be any folder of the user's.
         raise UserError(f"{root}: no runs there; give the storage root, the folder that holds the runs")
     for folder in runs:
         if _may_be_driven(folder):
             continue
-        doomed += _leftovers(folder)
+        to_remove += _leftovers(folder)
         if _is_finished(folder):
-            doomed += [path for name in own if (path := folder / name).exists()]
-            doomed += [path for path in folder.glob("trials/*/stages/*/model") if path.is_dir()]
+            to_remove += [path for name in own if (path := folder / name).exists()]
+            to_remove += [path for path in folder.glob("trials/*/stages/*/model") if path.is_dir()]
     shared = root / _SHARED
     if shared.is_dir():
-        used = _used(root)
-        doomed += _leftovers(shared)
-        doomed += shared.glob(f"{_ENCODINGS}/encodings-*.safetensors")
+        used = _used_artifacts(root)
+        to_remove += _leftovers(shared)
+        to_remove += shared.glob(f"{_ENCODINGS}/encodings-*.safetensors")
         artifacts = (path for kind in ("teacher", "importance") for path in shared.glob(f"{kind}-*"))
-        doomed += [path for path in artifacts if used is not None and path.name not in used]
-    # A link in a folder's place would lead to what is not ours.
+        to_remove += [path for path in artifacts if used is not None and path.name not in used]
+    # Nothing outside the root is removed: a folder may be a link.
     inside = root.resolve()
-    doomed = [path for path in dict.fromkeys(doomed) if path.parent.resolve().is_relative_to(inside)]
-    # What is mounted there belongs elsewhere, and would be emptied.
+    to_remove = [path for path in dict.fromkeys(to_remove) if path.parent.resolve().is_relative_to(inside)]
+    # A folder with a mount in it stays: removing it would empty another file system.
     mounts = [Path(one.mountpoint) for one in psutil.disk_partitions(all=True)]
-    doomed = [path for path in doomed if not any(mount.is_relative_to(path.resolve()) for mount in mounts)]
-    freed = sum(_size(path) for path in doomed)
+    to_remove = [path for path in to_remove if not any(mount.is_relative_to(path.resolve()) for mount in mounts)]
+    freed = sum(_size(path) for path in to_remove)
     if not dry_run:
-        for path in doomed:
+        for path in to_remove:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-    return Freed(tuple(doomed), freed)
+    return Freed(tuple(to_remove), freed)
 
 
-def _used(root: Path) -> set[str] | None:
-    """What any run of a storage root uses, damaged ones too; None if one may use what it does not say."""
+def _used_artifacts(root: Path) -> set[str] | None:
+    """Names of shared artifacts that any run uses, damaged runs included; None if one run does not say what it uses."""
     used: set[str] = set()
     for folder in root.iterdir():
         try:
@@ -129,7 +129,7 @@ def _is_finished(folder: Path) -> bool:
 
 
 def _leftovers(folder: Path) -> list[Path]:
-    """Temporary files and folders that a killed process left; young ones may be in use by a live run."""
+    """Temporary files and folders of killed processes; a recent one may belong to a live process, and stays."""
     youngest = time.time() - _LEFTOVER_AGE_SECONDS
     return [path for path in folder.rglob(".*.tmp[0-9]*") if path.lstat().st_mtime < youngest]
 

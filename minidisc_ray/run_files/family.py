@@ -1,7 +1,7 @@
-"""The index of a nested family: what sizes a sandwich's kept state holds, beside the weights that hold them all.
+"""The index of a nested family: the sizes that can be cut from a sandwich's weights without training.
 
-``family/`` in a run directory is a model's folder of the largest size; ``family.json`` in it lists the sizes that can
-be cut from it without training. Only MiniDisc trains one.
+``family/`` in a run directory holds the model of the largest size, and ``family.json``, which lists all sizes. Only
+MiniDisc trains a family.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ _Metric = Annotated[float, Field(ge=-1, le=1)]
 
 
 class FamilySize(Config):
-    """One size: what it keeps of each layer, and how it did on the selection rows."""
+    """One size: heads and neurons kept in each layer, parameters, and metrics on the selection rows."""
 
     scale_percent: int = Field(ge=1, le=100)
     metrics: dict[_Name, _Metric] = Field(min_length=1, description="On the selection rows, of the kept state.")
@@ -41,18 +41,18 @@ class FamilyIndex(Config):
     sizes: tuple[FamilySize, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _falls(self) -> "FamilyIndex":
+    def _is_sorted(self) -> "FamilyIndex":
         scales = [size.scale_percent for size in self.sizes]
         if scales != sorted(set(scales), reverse=True):
-            raise ValueError(f"its scales are {scales}; each stands once, largest first")
+            raise ValueError(f"its scales are {scales}; give each once, largest first")
         return self
 
 
 def read_index(folder: Path) -> FamilyIndex:
-    """The index of a family's folder.
+    """Read the index of a family's folder.
 
     Raises:
-        UserError: if it cannot be read.
+        UserError: if it is missing or damaged.
     """
     try:
         return FamilyIndex.model_validate_json(read_regular(folder / INDEX))

@@ -1,7 +1,6 @@
-"""Runs that are kept in a bucket: what is fetched to this node, and when. Nothing here happens to a local storage.
+"""Which files of runs in a bucket are fetched to this node, and when; does nothing for a local storage.
 
-The driver decides from records, results and ledgers, and fetches no model but the one that it hands out; a worker
-fetches what its own trial goes on from.
+A driver fetches records, results and ledgers, but no models; a worker fetches the files that its trial resumes from.
 """
 
 import re
@@ -18,46 +17,46 @@ from minidisc_ray.files.writing import read_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
 _CHECKPOINTS = {"newest", "before", "best", "best-before"}
-_NOT_SMALL = {"model", *_CHECKPOINTS}
-# Folders of a run itself; a stage may have the same name.
-_NOT_OF_DRIVER = ("student/", "family/", "ray/", "tensorboard/")
-# A live driver's own file is its own; a request to stop is looked for by itself.
-_OWN = {".driver.json", ".stop.json"}
+_LARGE = {"model", *_CHECKPOINTS}
+# Only at the top of a run's folder: a stage may have the same name.
+_NOT_FOR_DRIVER = ("student/", "family/", "ray/", "tensorboard/")
+# Written and fetched by the lease alone.
+_DRIVER_FILES = {".driver.json", ".stop.json"}
 
 
 def open_storage(place: str | Path) -> Storage:
-    """The storage of a recipe, or of a folder or URI that a user gives; nothing waits for it yet.
+    """Open the storage of a recipe, or one that a user gives as a folder or URI; it does not retry yet.
 
     Raises:
-        UserError: if it is nothing that runs can be kept in.
+        UserError: if the place is no path and no supported URI.
     """
-    return _opened(place, "storage: ")
+    return _open(place, "storage: ")
 
 
 def probe_bucket(storage: Storage) -> None:
-    """Write and remove an object, before anything is started for nothing.
+    """Check that a bucket can be written, before a cluster is started.
 
     Raises:
-        UserError: if that fails, saying why.
+        UserError: if it cannot, with the reason.
     """
-    with _user_errors("storage: "):
+    with _as_user_errors("storage: "):
         storage.probe()
 
 
 def fetch_run(storage: Storage, folder: Path, is_exclusive: bool = False) -> None:
-    """Fetch what a driver decides from: everything of a run but models, checkpoints and logs.
+    """Fetch what a driver needs: all files of a run but models, checkpoints and logs.
 
     Args:
         storage: that the run is kept in.
         folder: of the run.
-        is_exclusive: this driver alone works on it, so what was never sent is removed here.
+        is_exclusive: this driver alone works on the run, so local files that the bucket lacks are removed.
 
     Raises:
         UserError: if it cannot be fetched.
     """
-    with _user_errors("storage: "):
-        storage.fetch(folder, lambda name: _is_small(name) and not name.startswith(_NOT_OF_DRIVER), is_exclusive)
-        # Without it there the run is not finished, whatever a killed driver left here.
+    with _as_user_errors("storage: "):
+        storage.fetch(folder, lambda name: _is_small(name) and not name.startswith(_NOT_FOR_DRIVER), is_exclusive)
+        # Removed here where the bucket lacks it: a driver that was killed before sending it did not finish the run.
         storage.fetch_file(folder / "result.json")
 
 
@@ -68,19 +67,19 @@ def fetch_records(storage: Storage, *folders: Path) -> None:
 
 
 def fetch_for_trial(storage: Storage, run_folder: Path, trial: str, artifacts: tuple[Path, ...]) -> None:
-    """Fetch what a trial goes on from: shared artifacts, finished stages, newest checkpoints.
+    """Fetch what a trial resumes from: shared artifacts, finished stages, newest checkpoints.
 
     Args:
         storage: that the run is kept in.
-        run_folder: of its run.
+        run_folder: of the trial's run.
         trial: its name.
-        artifacts: the folders of what the run shares with others.
+        artifacts: folders of artifacts that the run shares with other runs.
     """
     for folder in artifacts:
         storage.fetch(folder)
     is_of_run = trial in (MAIN_TRIAL, SHARED_TRIAL)
     storage.fetch(run_folder / "stages", is_exclusive=is_of_run)
-    # What comes after all the trials chooses among them.
+    # The last trial of a sweep chooses among the others by their records.
     storage.fetch(run_folder / "trials", lambda name: name.split("/")[-1] == "record.json")
     if not is_of_run:
         storage.fetch(run_folder / "trials" / trial, is_exclusive=True)
@@ -89,79 +88,83 @@ def fetch_for_trial(storage: Storage, run_folder: Path, trial: str, artifacts: t
 
 
 def fetch_model_folder(place: str | Path) -> Path:
-    """Fetch one model's folder, a student's for instance; returns where it lies.
+    """Fetch one model's folder, for instance a student's; returns its local path.
 
     Raises:
-        UserError: if the place is none, or cannot be read.
+        UserError: if the URI is not supported, or cannot be read.
     """
     if not is_uri(place):
         return Path(place)
-    storage = _opened(place)
-    with _user_errors():
+    storage = _open(place)
+    with _as_user_errors():
         storage.fetch_sealed(storage.root)
     return storage.root
 
 
 def fetch_folders(place: str | Path, *names: str) -> Path:
-    """Fetch a run's or a model's own files, and some folders in it; returns where it lies.
+    """Fetch the files at the top of a run's or a model's folder, and the folders named; returns the local path.
 
     Raises:
-        UserError: if the place is none, or cannot be read.
+        UserError: if the URI is not supported, or cannot be read.
     """
     if not is_uri(place):
         return Path(place).expanduser()
-    storage = _opened(place)
-    with _user_errors():
+    storage = _open(place)
+    with _as_user_errors():
         storage.fetch(storage.root, lambda name: "/" not in name or name.split("/")[0] in names)
     return storage.root
 
 
 def fetch_models(place: str | Path) -> Path:
-    """Fetch all models of a run, its teacher among them, or one model's folder; returns where it lies.
+    """Fetch all models of a run, its teacher included, or one model's folder; returns the local path.
 
     Raises:
-        UserError: if the place is none, or cannot be read.
+        UserError: if the URI is not supported, or cannot be read.
     """
     if not is_uri(place):
         return Path(place)
-    storage = _opened(place)
+    storage = _open(place)
     folder = storage.root
-    with _user_errors():
-        storage.fetch(folder, lambda name: _is_measured(name.split("/")))
+    with _as_user_errors():
+        storage.fetch(folder, lambda name: _is_model_file(name.split("/")))
         uses = read_json(folder / "shared.json")
         for use in uses if isinstance(uses, list) else []:
             if re.fullmatch(r"teacher-[0-9a-z]+", str(use)):
-                whole = _opened(place_of(folder.parent))
+                whole = _open(place_of(folder.parent))
                 whole.fetch(folder.parent / SHARED_FOLDER / str(use) / "model")
     return folder
 
 
 def fetch_summaries(place: str | Path, depth: int = 1) -> Path:
-    """Fetch what ``status`` and ``compare`` show of a run or of all runs of a storage; returns where it lies.
+    """Fetch what ``status`` and ``compare`` show; returns the local path.
+
+    Args:
+        place: a run (``depth`` 0), or a storage with runs (``depth`` 1).
+        depth: how many folders below the place a run lies.
 
     Raises:
-        UserError: if the place is no storage, or cannot be read.
+        UserError: if the URI is not supported, or cannot be read.
     """
     if not is_uri(place):
         return Path(place).expanduser()
     storage = open_storage(place)
     try:
-        storage.fetch(storage.root, lambda name: _is_shown(name.split("/"), depth))
+        storage.fetch(storage.root, lambda name: _is_summary(name.split("/"), depth))
     except OSError as error:
         raise UserError(f"storage: {place} cannot be read ({reason_of(error)})") from error
     return storage.root
 
 
 @contextmanager
-def _user_errors(key: str = "") -> Iterator[None]:
-    """What a storage refuses, as one sentence for the user."""
+def _as_user_errors(key: str = "") -> Iterator[None]:
+    """Turn an error of the storage into a :class:`UserError`."""
     try:
         yield
     except OSError as error:
         raise UserError(f"{key}{error}") from error
 
 
-def _opened(place: str | Path, key: str = "") -> Storage:
+def _open(place: str | Path, key: str = "") -> Storage:
     try:
         return Storage(place)
     except PlaceError as error:
@@ -172,15 +175,15 @@ def _opened(place: str | Path, key: str = "") -> Storage:
 
 def _is_small(name: str) -> bool:
     parts = name.split("/")
-    return not _NOT_SMALL.intersection(parts) and parts[-1] not in _OWN
+    return not _LARGE.intersection(parts) and parts[-1] not in _DRIVER_FILES
 
 
-def _is_measured(parts: list[str]) -> bool:
-    """Whether a file is a run's or a model's own, or of a model that one of its stages made."""
+def _is_model_file(parts: list[str]) -> bool:
+    """Whether a file lies at the top of a run or model folder, in its student, or in a model of one of its stages."""
     return len(parts) == 1 or parts[0] == "student" or (parts[0] in ("stages", "trials") and parts[-2] == "model")
 
 
-def _is_shown(parts: list[str], depth: int) -> bool:
+def _is_summary(parts: list[str], depth: int) -> bool:
     if parts[-1] in ("result.json", "identity.json", "config.yaml", "failure.json", ".driver.json"):
         return len(parts) <= depth + 1
     return parts[-2:-1] in (["progress"], ["ledger"]) and len(parts) <= depth + 2

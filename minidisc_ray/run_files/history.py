@@ -1,4 +1,4 @@
-"""``history/TRIAL.jsonl`` in a run directory: every epoch as it went, for reports and trackers."""
+"""``history/TRIAL.jsonl`` in a run directory: a line for every epoch, for reports and trackers."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from minidisc_ray.files.writing import append_line
 from minidisc_ray.training.state import EpochRecord
 
 _FOLDER = "history"
-# Of a few hundred bytes an epoch.
+# A line has a few hundred bytes.
 _HISTORY_BYTES = 2**30
 
 
@@ -30,7 +30,7 @@ class EpochNote(Config):
 
 
 def append_epoch(storage: Storage, run_folder: Path, trial: str, stage: str, step: int, epoch: EpochRecord) -> None:
-    """Write an epoch down; a storage that refuses is no reason to stop training."""
+    """Record an epoch; an error of the storage is ignored, so that training goes on."""
     note = EpochNote(trial=trial, stage=stage, step=step, at=time.time(), epoch=epoch)
     path = run_folder / _FOLDER / f"{trial}.jsonl"
     with suppress(OSError):
@@ -40,7 +40,7 @@ def append_epoch(storage: Storage, run_folder: Path, trial: str, stage: str, ste
 
 
 def read_history(run_folder: Path) -> list[EpochNote]:
-    """Every epoch by trial and stage; of one that was trained twice the later, torn lines are passed over."""
+    """Every epoch by trial and stage; the later one where it was trained twice. Damaged lines are skipped."""
     found: dict[tuple[str, str, int], EpochNote] = {}
     for path in sorted((run_folder / _FOLDER).glob("*.jsonl")):
         with suppress(OSError):

@@ -1,8 +1,7 @@
-"""What finished models answered, row by row: kept beside the result, so that intervals need no model.
+"""Logits of finished models for every row: kept beside the result, so that intervals need no model.
 
-``predictions/TRIAL.STAGE.safetensors`` in a run directory holds logits by the rows' name: ``selection/40`` for the
-model at 40 percent, ``validation/SET``; ``predictions/labels.safetensors`` the labels, ``selection`` and
-``validation/SET``.
+``predictions/TRIAL.STAGE.safetensors`` in a run directory holds logits: ``selection/40`` (of the model at 40 percent)
+and ``validation/SET``. ``predictions/labels.safetensors`` holds the labels: ``selection`` and ``validation/SET``.
 N rows, C classes.
 """
 
@@ -25,7 +24,7 @@ _DIGEST = "sha256"
 
 
 def predictions_path(run_folder: Path, trial: str | None = None, stage: str | None = None) -> Path:
-    """The file of a stage's logits; without a trial that of the labels."""
+    """The file of a stage's logits; without a trial, the file of the labels."""
     return run_folder / _FOLDER / (f"{_LABELS}.safetensors" if trial is None else f"{trial}.{stage}.safetensors")
 
 
@@ -37,7 +36,7 @@ def write_predictions(storage: Storage, path: Path, arrays: Mapping[str, np.ndar
 
 
 def read_predictions(path: Path) -> dict[str, np.ndarray] | None:
-    """Logits or labels by the rows' name; None where the run kept none.
+    """Read logits or labels, by their names in the file; None where the run kept none.
 
     Raises:
         UserError: if the file is damaged.

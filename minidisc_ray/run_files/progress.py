@@ -1,4 +1,4 @@
-"""``progress/TRIAL.json`` in a run directory: what ``minidisc status`` reads while a run is live."""
+"""``progress/TRIAL.json`` in a run directory: how far each trial is, which ``minidisc status`` reads."""
 
 import errno
 import json
@@ -18,7 +18,7 @@ from minidisc_ray.files.writing import remove, temporary_beside
 
 
 class Progress(Config):
-    """Where one trial stands; written atomically, at most about once a second."""
+    """How far one trial is; written atomically, at most about once a second."""
 
     trial: str
     status: Literal["running", "finished", "failed", "interrupted"]
@@ -35,15 +35,12 @@ class Progress(Config):
     updated_at: float
 
 
-# Called now and then with the progress of trials.
+# Called periodically with the progress of trials.
 Watch = Callable[[Sequence[Progress]], None]
 
 
 def write_progress(storage: Storage, run_folder: Path, progress: Progress) -> None:
-    """Replace a trial's progress file; a reader never sees half of it.
-
-    It only informs, so nothing waits for it: while the storage is away or full, what it last said stays.
-    """
+    """Write a trial's progress atomically; while the storage is away or full, nothing waits and the old file stays."""
     path = run_folder / "progress" / f"{progress.trial}.json"
     temporary = temporary_beside(path)
     try:
@@ -72,7 +69,7 @@ def read_trial_progress(run_folder: Path, trial: str) -> Progress | None:
 
 
 class ProgressReader:
-    """Reads a run's progress again and again, and each file only when it was replaced: most of a long sweep is over."""
+    """Polls a run's progress; reads a file again only when it was replaced, since most trials of a sweep are over."""
 
     def __init__(self, run_folder: Path) -> None:
         self._folder = run_folder / "progress"
@@ -84,7 +81,7 @@ class ProgressReader:
             with os.scandir(self._folder) as entries:
                 found = {entry.name: _stamp(entry.stat()) for entry in entries if entry.name.endswith(".json")}
         except OSError:
-            # A file that was replaced while it was looked at, or a storage that is away for a moment.
+            # A file was replaced between listing and stat, or the storage is away.
             return [progress for _, (_, progress) in sorted(self._known.items()) if progress is not None]
         self._known = {
             name: self._known[name]
@@ -105,17 +102,17 @@ def _read(path: Path) -> Progress | None:
         progress = Progress.model_validate(json.loads(read_regular(path).decode("utf-8")))
     except (OSError, ValueError, RecursionError):
         return None
-    # The file's name is the trial's; what it says of itself is never made a path.
+    # Callers make paths of the trial's name, so it must be the file's own.
     return progress if progress.trial == path.stem else None
 
 
 def mark_stopped(storage: Storage, run_folder: Path) -> None:
-    """A killed worker cannot say that it stopped; say it for the trials that still call themselves running."""
+    """Mark a run's running trials as interrupted, since a killed worker cannot."""
     for progress in read_progress(run_folder):
         if progress.status == "running":
             write_progress(storage, run_folder, progress.model_copy(update={"status": "interrupted"}))
 
 
 def is_stale(progress: Progress, seconds: float = 60.0) -> bool:
-    """Whether a trial that calls itself running has given no sign of life for a while."""
+    """Whether a running trial has not updated its progress for so many seconds."""
     return progress.status == "running" and time.time() - progress.updated_at > seconds

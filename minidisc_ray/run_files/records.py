@@ -1,6 +1,6 @@
-"""What a finished stage leaves behind: ``record.json``, and a model beside it where it made one.
+"""``record.json`` of a finished stage, with the model and the tensors beside it.
 
-The record is a sealed document that lists the tensors beside it; the model's folder has a seal of its own.
+The record is a sealed document that lists the tensor files; the model's folder has a seal of its own.
 """
 
 import json
@@ -23,16 +23,13 @@ from minidisc_ray.training.race_check import RaceCheck
 from minidisc_ray.training.state import EpochRecord
 
 _RECORD, MODEL = "record.json", "model"
-# As stages name them; nothing else is looked for, least of all outside of the folder.
-_TENSORS = re.compile(r"[A-Za-z0-9_-]{1,100}\.safetensors")
+# A damaged record may name any other file, also outside the folder.
+_TENSOR_FILE = re.compile(r"[A-Za-z0-9_-]{1,100}\.safetensors")
 _warned: set[tuple[Path, str]] = set()
 
 
 class StageRecord(Config):
-    """One finished stage.
-
-    Attributes are those of every kind of stage; those that do not apply are empty.
-    """
+    """One finished stage, of any kind; attributes of other kinds are empty."""
 
     stage: str
     trial: str = "main"
@@ -42,12 +39,12 @@ class StageRecord(Config):
     training_flops: float = 0.0
     evaluation_flops: float = Field(0.0, description="Of every forward pass that scored something.")
     step_seconds: float | None = Field(None, description="Of the median step.")
-    step_memory_bytes: int | None = Field(None, description="Added by the largest step at its peak.")
+    step_memory_bytes: int | None = Field(None, description="Peak memory that the largest step added.")
     history: tuple[EpochRecord, ...] = Field((), description="Every epoch that was trained, the kept one among them.")
     trained_scales: tuple[int, ...] | None = Field(
-        None, description="Of a sandwich: those that a step up to the kept epoch drew."
+        None, description="Of a sandwich: scales that were drawn in a step up to the kept epoch."
     )
-    warning: str | None = Field(None, description="What is amiss with the stage's model, in a sentence.")
+    warning: str | None = Field(None, description="What is wrong with the stage's model, in a sentence.")
     selection_metrics: dict[int, dict[str, float]] = Field(default_factory=dict, description="By scale percent.")
     validation_metrics: dict[str, float] = Field(default_factory=dict)
     chosen_percent: int | None = None
@@ -55,26 +52,26 @@ class StageRecord(Config):
     tradeoffs: dict[int, float] = Field(default_factory=dict)
     num_rows: int | None = Field(None, description="Of importance: training rows that it was measured on.")
     agreement: float | None = Field(
-        None, description="Of a sample of them: how far its halves keep the same units, a Jaccard index."
+        None, description="Of importance on a sample: Jaccard index of the units that its two halves keep."
     )
     race: tuple[RaceCheck, ...] = Field((), description="Of a race: its evaluations, the last one with the choice.")
 
     @property
     def percent(self) -> int:
-        """The scale of the one model that the stage left."""
+        """The scale of the one model that the stage made."""
         assert self.scale_percent is not None, f"{self.stage} leaves no single model"
         return self.scale_percent
 
 
 def read_record(storage: Storage, folder: Path, verify: bool = True) -> StageRecord | None:
-    """A stage's record; None if the stage is not finished, or what it left is damaged, which is logged.
+    """Read a stage's record; None if the stage is not finished, or its files are damaged (with a warning).
 
     Args:
         storage: that the stage is kept in.
         folder: of the stage.
-        verify: also check what the stage left beside its record; a model that is gone was freed by ``clean``.
+        verify: also check the files beside the record; a missing model is no damage, since ``clean`` removes it.
     """
-    if not storage.is_there(folder / _RECORD):
+    if not storage.exists(folder / _RECORD):
         return None
     raw = storage.read_json(folder / _RECORD)
     record, flaw = storage.retry(lambda: _read(folder, raw, verify), folder)
@@ -89,12 +86,12 @@ def read_record(storage: Storage, folder: Path, verify: bool = True) -> StageRec
 
 
 def find_finished(storage: Storage, folder: Path, left: str = MODEL) -> StageRecord | None:
-    """A stage's record; None also where what the stage has to leave is gone, so that a later one could not use it."""
-    return read_record(storage, folder) if storage.is_there(folder / left) else None
+    """As :func:`read_record`; also None where what later stages need (``left``, by default the model) is gone."""
+    return read_record(storage, folder) if storage.exists(folder / left) else None
 
 
 def write_record(storage: Storage, folder: Path, record: StageRecord) -> None:
-    """Mark a stage as finished; the last thing that it does."""
+    """Mark a stage as finished, once all its other files are written."""
     value: dict[str, Any] = json.loads(record.model_dump_json())
     tensors = storage.retry(lambda: sorted(folder.glob("*.safetensors")), folder)
     value["files"] = {path.name: storage.retry(partial(entry_of, path), path) for path in tensors}
@@ -102,7 +99,7 @@ def write_record(storage: Storage, folder: Path, record: StageRecord) -> None:
 
 
 def remove_record(storage: Storage, folder: Path) -> None:
-    """Mark a stage as not finished; the first thing that is done to make it again."""
+    """Mark a stage as not finished, before it is executed again."""
     storage.remove(folder / _RECORD)
 
 
@@ -122,30 +119,30 @@ def copy_model(storage: Storage, source: Path, folder: Path) -> None:
 
 
 def _read(folder: Path, raw: Any, verify: bool) -> tuple[StageRecord | None, str | None]:
-    """A record, and what is wrong with it or, where that is verified, with the files that it lists."""
+    """Parse a record; returns it, and what is wrong with it or, if ``verify``, with the files that it lists."""
     if not isinstance(raw, dict):
         return None, f"{_RECORD} cannot be read"
     value, flaw = open_document(raw)
     files = value.pop("files", {})
     try:
         record = StageRecord.model_validate(value)
-        flaw = flaw or _flaw_of(value, record)
+        flaw = flaw or _invalid_value(value, record)
     except (ValidationError, UnicodeEncodeError):
-        return None, f"{_RECORD} is no record"
+        return None, f"{_RECORD} is not a valid record"
     try:
-        if not all(map(_TENSORS.fullmatch, files)):
-            return None, f"{_RECORD} lists files that no stage leaves"
+        if not all(map(_TENSOR_FILE.fullmatch, files)):
+            return None, f"{_RECORD} lists files that no stage writes"
         flaws = (entry_flaw(folder / name, entry) for name, entry in files.items() if verify)
         return record, flaw or next((found for found in flaws if found is not None), None)
     except (AttributeError, KeyError, TypeError):
         return None, f"{_RECORD} lists no files"
 
 
-def _flaw_of(value: Any, record: StageRecord) -> str | None:
-    """What no stage writes though its types are right: the run's result could not be made of it.
+def _invalid_value(value: Any, record: StageRecord) -> str | None:
+    """Which value is impossible though its type is right, in words, so that no result could be made; None if none is.
 
     Raises:
-        UnicodeEncodeError: if one of its texts can be written nowhere.
+        UnicodeEncodeError: if a text cannot be encoded.
     """
     json.dumps(value, ensure_ascii=False).encode()
     if (number := impossible_number(value)) is not None:
@@ -169,5 +166,5 @@ def _flaw_of(value: Any, record: StageRecord) -> str | None:
         or (record.step_seconds or 0) < 0
         or (record.step_memory_bytes or 0) < 0
     ):
-        return f"{_RECORD} has a cost below nothing"
+        return f"{_RECORD} has a negative cost"
     return None

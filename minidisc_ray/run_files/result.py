@@ -18,11 +18,11 @@ from minidisc_ray.training.race_check import RaceCheck
 
 SCHEMA_VERSION: Final = 1
 _RESULT = "result.json"
-# That of ten thousand trials has a few MiB; what is larger would take a listing half a minute.
-_MOST_BYTES = 16 * 2**20
+# The result of ten thousand trials has a few MiB; a larger file would delay listings by half a minute.
+_MAX_BYTES = 16 * 2**20
 Method = Literal["conventional", "matched", "sparse_teacher", "assistant", "law", "minidisc", "maxidisc"]
 _WITH_ASSISTANT = ("assistant", "law", "minidisc", "maxidisc")
-# Correlations of equal values may come out as one and a last digit.
+# Rounding may give a correlation slightly above 1.
 ROUNDING = 1e-6
 
 
@@ -50,7 +50,7 @@ class ModelRecord(Config):
     def _has_layers(self) -> "ModelRecord":
         if not self.heads or len(self.heads) != len(self.neurons):
             raise ValueError(
-                f"heads of {len(self.heads)} layers and neurons of {len(self.neurons)}, which are no model's"
+                f"heads of {len(self.heads)} layers and neurons of {len(self.neurons)}; both need one number a layer"
             )
         return self
 
@@ -59,11 +59,11 @@ class CandidateRecord(Config):
     """An assistant candidate, or in a MaxiDisc sweep a trial's assistant."""
 
     scale_percent: int
-    metric: float = Field(description="On the selection split, what choices use: the primary metric as a rule.")
+    metric: float = Field(description="On the selection split; the one that choices use, usually the primary metric.")
     lambda_tradeoff: float
     negative_derivative: float
     trained: bool = Field(
-        description="False where no step up to the kept epoch drew it: it was evaluated from the shared weights alone."
+        description="False if no step up to the kept epoch drew it: it was evaluated from the shared weights alone."
     )
     heads: tuple[int, ...]
     neurons: tuple[int, ...]
@@ -86,14 +86,14 @@ class TrialRecord(Config):
 
 
 class EarlyEnd(Config):
-    """What ending trials after their probes saved and risked."""
+    """What was saved and risked by ending trials after their probes."""
 
     num_trials: int
     num_ended: int
     best_ended_probe: float = Field(description="The best selection score among students of probes that ended.")
-    worst_kept_probe: float = Field(description="And the worst among those whose trials went on.")
-    standard_error: float | None = Field(description="Of the first, on so many selection rows; None but for accuracy.")
-    saved_share: float = Field(description="Of the FLOPs of all trials in full, in closed form.")
+    worst_kept_probe: float = Field(description="The worst one among students of probes whose trials went on.")
+    standard_error: float | None = Field(description="Of best_ended_probe, from the selection rows; accuracy only.")
+    saved_share: float = Field(description="Of the FLOPs that all trials would take in full, in closed form.")
 
 
 class SplitRecord(Config):
@@ -116,20 +116,20 @@ class RunResult(Config):
     name: str
     method: Method
     label: str = Field("", description="What tables call the method, its variant included.")
-    objective: str = Field("LTSD", description="What was matched, by its label.")
+    objective: str = Field("LTSD", description="Label of the distillation objective.")
     task: str
     primary_metric: str
-    selection_metric: str | None = Field(None, description="What choices use, in words; none: the primary metric.")
+    selection_metric: str | None = Field(None, description="The metric that choices use; None: the primary metric.")
     seed: int
     protocol: Literal["held_out", "paper"]
-    selection_split: str = Field(description="Which rows selected, in words.")
+    selection_split: str = Field(description="The rows that selection used, in words.")
     data_digest: str
-    setting_digest: str = Field(description="Of all that is not a method's own, nor the seed: runs compare.")
-    step_digest: str = Field("", description="Of everything but objective and seed: their steps' costs compare.")
-    method_digest: str = Field(description="Of everything but the seed: runs with the same one are averaged.")
+    setting_digest: str = Field(description="Of all but method and seed: runs with the same one are comparable.")
+    step_digest: str = Field("", description="Of all but objective and seed: costs of steps are comparable.")
+    method_digest: str = Field(description="Of all but the seed: runs with the same one are averaged.")
     majority_metrics: dict[str, float] = Field(description="Validation metrics of always answering the majority.")
     majority_of: Literal["train", "scored rows"] = Field(
-        "train", description="Whose commonest class that is; results of before this was written have train's."
+        "train", description="Rows whose commonest class that is; older results lack this key and have train's."
     )
     teacher: ModelRecord
     teacher_source: str
@@ -138,30 +138,30 @@ class RunResult(Config):
     assistants: tuple[ModelRecord, ...]
     candidates: tuple[CandidateRecord, ...] = ()
     choice_by_lambda: dict[str, int] = Field(
-        default_factory=dict, description="'0.2' -> the scale that it chooses at the epoch that it keeps."
+        default_factory=dict, description="By lambda, for instance '0.2': the scale chosen at the epoch kept."
     )
     epoch_by_lambda: dict[str, int] = Field(
         default_factory=dict,
-        description="'0.2' -> the epoch that it keeps, of those that were trained; empty in older results, where every "
-        "value chooses at the epoch that the run's own value kept.",
+        description="By lambda: the epoch kept. Empty in older results, where every lambda chooses at the epoch that "
+        "the run's own one kept.",
     )
     selection_rule: str | None = None
     race: tuple[RaceCheck, ...] = Field((), description="Evaluations of a race, the last one with its choice.")
     student: ModelRecord
     student_source: str | None = Field(
-        None, description="The checkpoint that a student started from; None where it was cut from the model above it."
+        None, description="The checkpoint that the student started from; None where it was cut from its teacher."
     )
     student_step_seconds: float | None = Field(
-        None, ge=0, lt=1e9, description="The median step of the distillation that made it."
+        None, ge=0, lt=1e9, description="Of the median step of the student's last distillation."
     )
     student_step_memory_bytes: int | None = Field(
-        None, ge=0, lt=2**60, description="What the largest of those steps adds at its peak."
+        None, ge=0, lt=2**60, description="Peak memory that the largest of those steps added."
     )
     trials: tuple[TrialRecord, ...] = ()
     early_end: EarlyEnd | None = None
     cost: CostRecord
     splits: dict[str, SplitRecord]
-    closed_form_training_flops: float = Field(description="The plan's estimate for the epochs that were asked for.")
+    closed_form_training_flops: float = Field(description="The plan's estimate for the epochs in the recipe.")
     closed_form_evaluation_flops: float | None = Field(None, ge=0.0)
     versions: dict[str, str]
     threads: int
@@ -170,23 +170,23 @@ class RunResult(Config):
     finished_at: str
 
     @model_validator(mode="after")
-    def _is_whole(self) -> "RunResult":
+    def _is_consistent(self) -> "RunResult":
         for whose, model in (("teacher", self.teacher), ("student", self.student)):
             if self.primary_metric not in model.validation_metrics:
                 raise ValueError(f"the {whose}'s validation metrics lack {self.primary_metric}, the primary one")
-        for whose, value in self._metrics():
+        for whose, value in self._all_metrics():
             if abs(value) > 1 + ROUNDING:
                 raise ValueError(f"{whose} has a metric of {value:g}, and metrics lie between -1 and 1")
         if self.method in _WITH_ASSISTANT and not self.assistants:
-            raise ValueError(f"there is no assistant, and {self.method} has one")
+            raise ValueError(f"there is no assistant, but {self.method} needs one")
         if self.method in ("minidisc", "maxidisc") and not self.candidates:
-            raise ValueError(f"there are no candidates, and {self.method} chooses among some")
+            raise ValueError(f"there are no candidates, but {self.method} chooses among them")
         if self.method == "maxidisc":
             self._check_sweep()
         return self
 
-    def _metrics(self) -> Iterator[tuple[str, float]]:
-        """Every metric, with the model that has it."""
+    def _all_metrics(self) -> Iterator[tuple[str, float]]:
+        """Every metric, with the name of its model for messages."""
         models = [("the teacher", self.teacher), *(("an assistant", one) for one in self.assistants)]
         for whose, model in (*models, ("the student", self.student)):
             for value in (*model.selection_metrics.values(), *model.validation_metrics.values()):
@@ -203,7 +203,7 @@ class RunResult(Config):
         finished = {trial.assistant_percent for trial in self.trials if trial.status == "finished"}
         kept = self.assistants[0].scale_percent
         if kept not in finished:
-            raise ValueError(f"the assistant's scale is {kept}, and no finished trial has one of that scale")
+            raise ValueError(f"the assistant's scale is {kept}, but no finished trial has that scale")
         if missing := sorted(finished - {candidate.scale_percent for candidate in self.candidates}):
             raise ValueError(f"the trial of the assistant at {missing[0]} percent is no candidate")
 
@@ -212,11 +212,11 @@ def load_result(folder: str | Path) -> RunResult:
     """Read a run directory's result.
 
     Raises:
-        UserError: if there is none, it was written by another version, or it is not whole.
+        UserError: if there is none, it has another schema version, or it is incomplete or damaged.
     """
     path, place = Path(folder) / _RESULT, place_of(Path(folder) / _RESULT)
     try:
-        raw = json.loads(read_regular(path, _MOST_BYTES).decode("utf-8"))
+        raw = json.loads(read_regular(path, _MAX_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{place_of(Path(folder))}: no result.json there; give the folder of a finished run") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -238,10 +238,10 @@ def load_result(folder: str | Path) -> RunResult:
 
 
 def write_result(storage: Storage, folder: Path, result: RunResult) -> None:
-    """Write a run directory's result, whole or not at all, with the digest of its values.
+    """Write a run directory's result atomically, with the digest of its values.
 
     Raises:
-        StorageError: if the storage does not come back in time.
+        StorageError: if the storage is away, and not back in time.
     """
     document = sealed_document(json.loads(result.model_dump_json()))
     storage.write_text(folder / _RESULT, json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -11,7 +11,7 @@ class _Losses(Config):
     @model_validator(mode="before")
     @classmethod
     def _all_useful(cls, given: Any) -> Any:
-        """Costs of before losses were recorded: nothing of them is known to be lost."""
+        """Older results lack losses: all that they held counts as useful."""
         if not isinstance(given, dict):
             return given
         hours, lost = given.get("device_hours"), given.get("lost_device_hours", 0.0)
@@ -20,7 +20,7 @@ class _Losses(Config):
 
 
 class StageCost(_Losses):
-    """What one stage held and computed, all attempts together; hours are useful or lost, and idle ones stand apart."""
+    """Device-hours and FLOPs of one stage over all attempts; ``device_hours`` is useful plus lost, without idle."""
 
     stage: str
     trial: str = "main"
@@ -28,28 +28,28 @@ class StageCost(_Losses):
     devices: float
     device_type: str = Field(description="cpu-core, or a GPU's name.")
     device_hours: float
-    useful_device_hours: float = Field(description="Of attempts that finished, and of others up to what they had safe.")
+    useful_device_hours: float = Field(description="Of finished attempts, and of others up to their last checkpoint.")
     lost_device_hours: float = Field(0.0, ge=0.0, description="Of work that had to be done again.")
     idle_device_hours: float = Field(
-        0.0, ge=0.0, description="Held outside every stage, before this one began; after it where it was the last."
+        0.0, ge=0.0, description="Held outside every stage, before this one began; and after it if it was the last."
     )
     attempts: int = Field(1, ge=0)
     energy_joules: float | None = Field(None, ge=0.0, description="Of the GPUs of all attempts, where it was measured.")
     training_flops: float
     evaluation_flops: float | None = Field(
-        None, ge=0.0, description="Of forward passes that scored; none: not counted."
+        None, ge=0.0, description="Of forward passes that scored rows; None: not counted."
     )
     num_epochs: int | None = None
-    reused: bool = Field(False, description="Run for another schedule before, charged all the same.")
-    in_ratio: bool = Field(True, description="False for teacher fine-tuning, a column of its own.")
+    reused: bool = Field(False, description="Executed by an earlier run; charged all the same.")
+    in_ratio: bool = Field(True, description="False for teacher fine-tuning, which has its own column.")
 
 
 class AttemptCost(Config):
-    """What became of what one attempt held, in device-hours."""
+    """Device-hours of one attempt: useful, lost and idle."""
 
-    stage: str = Field(description="The stage's name; the hold's where no stage was ever begun in it.")
+    stage: str = Field(description="The stage's name; the hold's where no stage began in it.")
     trial: str
-    number: int = Field(description="Its place among the trial's attempts at the stage, from 1.")
+    number: int = Field(description="Among the trial's attempts at the stage, from 1.")
     status: str
     node: str
     device_type: str
@@ -63,17 +63,17 @@ class AttemptCost(Config):
 
 
 class CostRecord(_Losses):
-    """Costs by stage; sums leave out teacher fine-tuning and start-up, which stand apart."""
+    """Costs by stage; sums leave out teacher fine-tuning and start-up, which have fields of their own."""
 
     stages: tuple[StageCost, ...]
-    device_hours: float = Field(description="Useful and lost ones, of every stage that counts in ratios.")
+    device_hours: float = Field(description="Useful plus lost, of all stages that count in ratios.")
     useful_device_hours: float
     lost_device_hours: float = Field(0.0, ge=0.0)
     training_flops: float
     evaluation_flops: float | None = Field(
         None,
         ge=0.0,
-        description="Of forward passes that scored something; none in results of before they were counted.",
+        description="Of forward passes that scored rows; None in older results, which did not count them.",
     )
     teacher_device_hours: float
     teacher_training_flops: float
@@ -82,23 +82,23 @@ class CostRecord(_Losses):
         description="Idle: held before the first stage began, between stages and attempts, and after the last one."
     )
     device_unit: Literal["core-hours", "GPU-hours"]
-    attempts: tuple[AttemptCost, ...] = Field((), description="Of this run's own ledger, reused stages not among them.")
+    attempts: tuple[AttemptCost, ...] = Field((), description="Of this run's own ledger, without reused stages.")
     energy_joules: float | None = Field(None, ge=0.0, description="Of the stages that count in ratios.")
     price_per_device_hour: float | None = Field(None, ge=0.0)
-    price: float | None = Field(None, ge=0.0, description="Of what was held: useful, lost and idle device-hours.")
+    price: float | None = Field(None, ge=0.0, description="Of useful, lost and idle device-hours.")
     currency: str | None = None
 
     @property
     def flops(self) -> float | None:
-        """All that ratios compare, training and evaluation; none where evaluation was not counted."""
+        """Training plus evaluation, which ratios compare; None where evaluation was not counted."""
         return None if self.evaluation_flops is None else self.training_flops + self.evaluation_flops
 
     @property
     def idle_device_hours(self) -> float:
-        """Start-up by its other name: what was held outside every stage."""
+        """Held outside every stage; the same as ``startup_device_hours``."""
         return self.startup_device_hours
 
     @property
     def held_device_hours(self) -> float:
-        """Useful, lost and idle ones."""
+        """Useful plus lost plus idle."""
         return self.useful_device_hours + self.lost_device_hours + self.idle_device_hours

@@ -100,7 +100,7 @@ class Checkpoints:
         """The place of what is to be loaded, and a warning for each checkpoint that is damaged; the last for none."""
         for name in (NEWEST, BEFORE):
             folder = self.folder / name
-            if not self.storage.is_there(folder):
+            if not self.storage.exists(folder):
                 continue
             flaws = []
             try:
@@ -118,7 +118,7 @@ class Checkpoints:
             except DamageError as error:
                 flaw = str(error)
             following = (
-                "the one before it" if name == NEWEST and self.storage.is_there(self.folder / BEFORE) else "the start"
+                "the one before it" if name == NEWEST and self.storage.exists(self.folder / BEFORE) else "the start"
             )
             logger.warning("%s: this checkpoint is damaged (%s); going on from %s", folder, flaw, following)
         return len(_PLACES)

@@ -21,7 +21,7 @@ from tiny_teacher import TINY_TEACHER
 
 from minidisc_ray.accounting.attempts import Attempt
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.ray_backend.supervision.stalls import place_of
+from minidisc_ray.ray_backend.supervision.stalls import read_worker_process
 from minidisc_ray.run_files.progress import Progress, read_progress
 from minidisc_ray.run_files.result import RunResult, load_result
 
@@ -212,7 +212,7 @@ def pids_in(sweep: Sweep, stage: str | None, step: int) -> list[int]:
     alive = trial_processes()
     if stage is None:
         return sorted(alive)
-    places = [place_of(path, progress.trial) for path, progress in sweep.live(stage, step)]
+    places = [read_worker_process(path, progress.trial) for path, progress in sweep.live(stage, step)]
     return sorted({place.pid for place in places if place is not None} & alive.keys())
 
 

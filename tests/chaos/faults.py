@@ -16,7 +16,7 @@ from chaos_kit import Nodes, Sweep, pids_in, trial_processes
 from ray_kit import command_of
 from storage_kit import full, read_only
 
-from minidisc_ray.ray_backend.supervision.stalls import Place, place_of
+from minidisc_ray.ray_backend.supervision.stalls import WorkerProcess, read_worker_process
 from minidisc_ray.run_files.progress import Progress, read_progress
 
 
@@ -90,7 +90,7 @@ def tell_worker_to_leave(aim: Aim) -> str | None:
 
 
 def freeze_worker(aim: Aim) -> str | None:
-    places = [place_of(run, progress.trial) for run, progress in aim.sweep.live(aim.stage, max(1, aim.step))]
+    places = [read_worker_process(run, progress.trial) for run, progress in aim.sweep.live(aim.stage, max(1, aim.step))]
     found = sorted({place.pid for place in places if place is not None} & trial_processes().keys())
     if not found:
         return None
@@ -112,9 +112,9 @@ def freeze_worker_between_trials(aim: Aim) -> str | None:
     return None
 
 
-def _over(sweep: Sweep) -> list[tuple[tuple[Path, str], Place | None]]:
+def _over(sweep: Sweep) -> list[tuple[tuple[Path, str], WorkerProcess | None]]:
     every = [(run, progress) for run in sweep.runs() for progress in read_progress(run)]
-    return [((run, p.trial), place_of(run, p.trial)) for run, p in every if p.status == "finished"]
+    return [((run, p.trial), read_worker_process(run, p.trial)) for run, p in every if p.status == "finished"]
 
 
 def starve_worker(aim: Aim) -> str | None:

@@ -12,7 +12,7 @@ from office_kit import ROOT, Office, start_office
 from ray_kit import numbers
 from rich.console import Console
 
-from minidisc_ray.ray_backend.supervision.stalls import place_of
+from minidisc_ray.ray_backend.supervision.stalls import read_worker_process
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 
@@ -91,7 +91,7 @@ def test_a_submitted_sweep_that_loses_a_node_ends_with_the_same_table(office, tm
         """Half-way: the process of a trial that has begun to train."""
         finished = sum((run / "result.json").exists() for run in watched.runs())
         live = watched.live(step=20) if finished >= half else []
-        place = place_of(live[0][0], live[0][1].trial) if live else None
+        place = read_worker_process(live[0][0], live[0][1].trial) if live else None
         return None if place is None else place.pid
 
     pid = poll(at_work, 600)

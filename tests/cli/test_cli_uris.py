@@ -4,12 +4,11 @@ import json
 import shutil
 
 import pytest
-from bucket_kit import another_node, lose_the_store, names
+from bucket_kit import another_node, flush_uploads, lose_the_store, names
 from cli_kit import RECIPE, write_recipe, write_rows
 from slow_kit import mostly_slow
 
 from minidisc_ray.configs import resolve
-from minidisc_ray.files.uploads import flush_uploads
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.preparation.prepare import prepare
 

@@ -15,7 +15,7 @@ from storage_kit import LOCAL
 from wait_kit import wait_until
 
 from minidisc_ray.configs import UserError
-from minidisc_ray.driver.driver import DRIVER_FILE, driver_of, seems_alive, this_driver, user_name, written_driver
+from minidisc_ray.driver.driver import DRIVER_FILE, driver_of, read_driver, seems_alive, this_driver, user_name
 from minidisc_ray.driver.lease import STOP_FILE, Lease, LeaseLostError, leased
 from minidisc_ray.driver.stopping import stop
 from minidisc_ray.files.storage import Storage
@@ -46,8 +46,8 @@ def test_a_second_driver_is_refused_in_one_sentence_while_the_first_lives(run):
         message = str(refused.value)
         assert f"being run by {own.user} on {own.host} (process {os.getpid()}) since 20" in message
         assert f"minidisc stop mrpc-minidisc --storage {run.parent}" in message
-        assert written_driver(run).token == own.token
-        wait_until(lambda: written_driver(run).beat_at > own.beat_at, 5, "a beat", every=0.01)
+        assert read_driver(run).token == own.token
+        wait_until(lambda: read_driver(run).beat_at > own.beat_at, 5, "a beat", every=0.01)
     assert not run.exists(), "what did nothing leaves nothing"
     with leased(LOCAL, run):
         pass
@@ -63,7 +63,7 @@ def test_a_killed_driver_is_followed_at_once(run, is_reaped, caplog):
     )
     try:
         assert process.stdout.readline() == "here\n"
-        assert written_driver(run).pid == process.pid
+        assert read_driver(run).pid == process.pid
         with pytest.raises(UserError, match=f"process {process.pid}"), leased(LOCAL, run):
             pytest.fail("two drivers")
     finally:
@@ -74,7 +74,7 @@ def test_a_killed_driver_is_followed_at_once(run, is_reaped, caplog):
     begun = time.monotonic()
     with leased(LOCAL, run, wait_seconds=60.0):
         assert time.monotonic() - begun < 1.0
-        assert written_driver(run).pid == os.getpid()
+        assert read_driver(run).pid == os.getpid()
     assert not caplog.records
     process.wait()
     process.stdin.close()
@@ -116,7 +116,7 @@ def test_a_driver_elsewhere_that_beats_is_alive_whatever_its_clock_says(run):
     finally:
         is_over.set()
         thread.join()
-    assert written_driver(run).host == "node-7"
+    assert read_driver(run).host == "node-7"
 
 
 def is_lost(lease):
@@ -134,7 +134,7 @@ def test_one_that_was_away_too_long_sees_that_it_lost_and_leaves_the_other_alone
         wait_until(lambda: is_lost(lease), 5, "a look at the file", every=0.01)
         with pytest.raises(LeaseLostError, match="taken over by grace on node-7"):
             lease.check()
-    assert written_driver(run).token == other.token
+    assert read_driver(run).token == other.token
 
 
 def test_of_many_at_the_same_moment_one_drives(run):
@@ -155,7 +155,7 @@ def test_of_many_at_the_same_moment_one_drives(run):
     for thread in threads:
         thread.join()
     (winner,) = [outcome for outcome in outcomes if isinstance(outcome, Lease)]
-    assert written_driver(run).token == winner.own.token
+    assert read_driver(run).token == winner.own.token
     winner.release()
 
 
@@ -254,7 +254,7 @@ class AskedAtOnce(Storage):
     def upload(self, path):
         super().upload(path)
         if path.name == DRIVER_FILE:
-            write_json(path.with_name(STOP_FILE), {"token": written_driver(path.parent).token})
+            write_json(path.with_name(STOP_FILE), {"token": read_driver(path.parent).token})
 
 
 def test_a_request_that_comes_with_the_claim_is_heeded(run):

@@ -8,7 +8,7 @@ import pytest
 from storage_kit import LOCAL
 
 from minidisc_ray.configs import UserError
-from minidisc_ray.driver.driver import DRIVER_FILE, driver_of, life_of, seems_alive, this_driver
+from minidisc_ray.driver.driver import DRIVER_FILE, driver_of, liveness, seems_alive, this_driver
 from minidisc_ray.driver.lease import STOP_FILE, leased
 from minidisc_ray.driver.stopping import stop
 from minidisc_ray.files.storage import Storage
@@ -86,6 +86,6 @@ def test_a_driver_of_numbers_that_cannot_be_is_damage(run, changes):
 def test_a_driver_that_does_not_say_when_its_process_started_lives_by_its_beats(run):
     now = time.time()
     nameless = this_driver(now).model_copy(update={"process_start": "", "pid": os.getppid()})
-    assert life_of(nameless) == "unknown"
+    assert liveness(nameless) == "unknown"
     assert not seems_alive(nameless, now + 3600)
     assert "since" in this_driver(2.49e11).title

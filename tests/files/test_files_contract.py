@@ -110,7 +110,7 @@ def test_what_is_written_here_is_read_elsewhere(kept, storage):
     assert [(run / name / "weights").read_text() for name in ("model", "first")] == ["second", "first"]
     assert [there.check_seal(run / name) for name in ("model", "first")] == [None, None]
     assert sorted(path.name for path in run.iterdir()) == ["first", "identity.json", "lines", "model", "text"]
-    assert not there.is_there(run / "gone")
+    assert not there.exists(run / "gone")
 
 
 def test_a_reader_never_sees_half_a_file(kept, storage):

@@ -5,7 +5,7 @@ import torch
 from bucket_kit import another_node, bucket_at, lose_the_store, names, no_such
 from safetensors.torch import save_file
 
-from minidisc_ray.accounting.ledger import _OWN as OWN
+from minidisc_ray.accounting.ledger import _PROCESS_TAG as PROCESS_TAG
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.files.bucket import Bucket
 from minidisc_ray.files.digests import check_seal
@@ -94,7 +94,7 @@ def test_segments_of_a_ledger_are_one_ledger(bucket, tmp_path, monkeypatch):
 
     another_node(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr("minidisc_ray.accounting.ledger._OWN", "ffffff")
+        patch.setattr("minidisc_ray.accounting.ledger._PROCESS_TAG", "ffffff")
         there = Storage(bucket)
         other = Ledger(there, there.root / "run" / "ledger.jsonl")
         other.fetch()
@@ -103,7 +103,7 @@ def test_segments_of_a_ledger_are_one_ledger(bucket, tmp_path, monkeypatch):
         other.end(second, "finished")
         assert other.close_open("main", "failed") == [first]
     assert len(names(f"{bucket}/run/ledger")) == 2
-    assert sorted(OWN in name for name in names(f"{bucket}/run/ledger")) == [False, True]
+    assert sorted(PROCESS_TAG in name for name in names(f"{bucket}/run/ledger")) == [False, True]
     monkeypatch.setenv("MINIDISC_CACHE", str(tmp_path / "cache"))
     ledger.fetch()
     assert {one.name: one.status for one in ledger.attempts()} == {"teacher": "failed", "student": "finished"}
@@ -179,7 +179,7 @@ def test_what_comes_damaged_is_fetched_again_once_and_then_is_missing(bucket, tm
     monkeypatch.setattr(Bucket, "pull_file", damaging)
     storage.fetch(folder)
     assert (folder / "weights").read_text() == "whole"
-    assert caplog.text.count("is fetched again") == 1
+    assert caplog.text.count("arrived damaged, fetching it again") == 1
     (folder / "weights").write_text("wrong")
     storage.fetch_sealed(folder)
     assert (folder / "weights").read_text() == "whole"

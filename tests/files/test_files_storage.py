@@ -80,7 +80,7 @@ def test_a_root_that_is_gone_is_waited_for_and_never_made_again(tmp_path):
     storage.wait_up_to(20.0)
     root.rename(away)
     timer = later(0.7, lambda: away.rename(root))
-    assert storage.is_there(root / "run" / "identity.json")
+    assert storage.exists(root / "run" / "identity.json")
     timer.join()
     for name in ("moved", "emptied"):
         root.rename(away)
@@ -98,7 +98,7 @@ def test_a_root_that_is_gone_is_waited_for_and_never_made_again(tmp_path):
 
 
 def test_what_is_no_fault_of_the_storage_is_raised_at_once(tmp_path):
-    storage = Storage(tmp_path, 60.0, is_watched=True)
+    storage = Storage(tmp_path, 60.0, has_files=True)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(NotADirectoryError):
         storage.write_json(tmp_path / "file" / "below" / "it", {})

@@ -97,7 +97,7 @@ def test_energy_without_a_card_is_a_warning_and_no_number(disturbed):
     assert disturbed[1].cost.energy_joules is None
     with pytest.raises(NoEnergyError, match="there is no GPU to measure"):
         energy_reader(None)
-    with pytest.raises(NoEnergyError, match="no energy is written down"):
+    with pytest.raises(NoEnergyError, match="no energy is recorded"):
         energy_reader("GPU-00000000-0000-0000-0000-000000000000")
 
 

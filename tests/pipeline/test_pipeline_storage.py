@@ -79,7 +79,7 @@ def test_a_worker_waits_for_a_bucket(bucket, monkeypatch):
     prepared = prepared_run(bucket, "conventional", ("compute.storage_patience_seconds=1",))
     prepared.wait_for_storage()
     worker = pickle.loads(pickle.dumps(prepared))
-    worker.storage.wait_until_there()  # a copy without anything in it is not away
+    worker.storage.wait_until_available()  # a copy without anything in it is not away
     lose_the_store(monkeypatch)
     with pytest.raises(StorageError, match=r"could not be used for 1 s"):
         worker.storage.fetch(worker.run_folder)

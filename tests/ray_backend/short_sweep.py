@@ -29,9 +29,9 @@ from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
-from minidisc_ray.ray_backend.supervision.stalls import note_place, place_of
+from minidisc_ray.ray_backend.supervision.stalls import read_worker_process, write_worker_process
 from minidisc_ray.ray_backend.supervision.watching import in_thread
-from minidisc_ray.ray_backend.trial_actor import TrialActor, finish
+from minidisc_ray.ray_backend.trial_actor import TrialActor, report_end
 from minidisc_ray.run_files.progress import Progress, write_progress
 
 
@@ -43,7 +43,7 @@ class WaitingTrial(TrialActor):  # type: ignore[misc]
     def _trainable_func(self, config: dict[str, Any]) -> None:
         run, trial = self.runs[config["run"]], config["trial"]
         folder = run.run_folder
-        note_place(LOCAL, folder, trial)
+        write_worker_process(LOCAL, folder, trial)
         with Ledger(LOCAL, folder / "ledger.jsonl").attempt("stage", "wait", trial, 1, "cpu-core"):
             now = time.time()
             progress = Progress(
@@ -52,7 +52,7 @@ class WaitingTrial(TrialActor):  # type: ignore[misc]
             write_progress(LOCAL, folder, progress)
             time.sleep(run.config.finetune.learning_rate * 1000)
             write_progress(LOCAL, folder, progress.model_copy(update={"status": "finished"}))
-        finish(None)
+        report_end(None)
         tune.report({RESULT_DUPLICATE: True})
 
 
@@ -86,7 +86,7 @@ def main() -> None:
         with in_thread(fit_items, queue, at_once, folder / "ray", turn, WaitingTrial) as is_running:
             while is_running():
                 lease.check()
-        places = [place_of(folder, name) for name in names]
+        places = [read_worker_process(folder, name) for name in names]
         stages = [a for a in Ledger(LOCAL, folder / "ledger.jsonl").attempts() if a.kind == "stage"]
         print(
             json.dumps(

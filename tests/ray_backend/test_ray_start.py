@@ -10,7 +10,7 @@ from ray_kit import call, clean_environment, write_recipe
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.ray_backend import cluster as room
-from minidisc_ray.ray_backend.cluster import cluster, is_kept
+from minidisc_ray.ray_backend.cluster import cluster, outlives_run
 
 TIMED_OUT = "The current node timed out during startup. This could happen because some of the raylet failed to startup."
 PORT_IN_USE = "Failed to start the dashboard agent: port 52365 is already in use"
@@ -40,7 +40,7 @@ def test_a_slow_start_is_tried_once_more(starts, caplog):
     errors, addresses, ended = starts
     errors += [RuntimeError(TIMED_OUT), None]
     with cluster(None):
-        assert not is_kept()
+        assert not outlives_run()
     assert addresses == ["local", "local"]
     assert ended == [1, 2], "what was left of the first try goes before the second one"
     assert "trying once more" in caplog.text
@@ -78,7 +78,7 @@ def test_one_ray_for_all_runs_of_a_command(starts):
     with cluster(None):
         for _ in range(2):
             with cluster(None):
-                assert not is_kept(), "it ends with the command"
+                assert not outlives_run(), "it ends with the command"
         assert not ended
         with pytest.raises(KeyboardInterrupt), cluster(None):
             raise KeyboardInterrupt

@@ -55,11 +55,11 @@ def actors():
 def test_a_sweep_waits_for_one_of_another_driver_until_that_dies_with_the_table():
     """The other driver started the table, so that its death ends both; the lower one may start trials soon after."""
     with driver("high") as high, sharing_cluster("low", 0) as low:
-        wait_until(lambda: low.held_seconds is not None, 60, "the higher one's claim")
+        wait_until(lambda: low.blocked_seconds is not None, 60, "the higher one's claim")
         assert len(actors()) == 1
         high.kill()
         killed_at = time.monotonic()
-        wait_until(lambda: low.held_seconds is None, 60, "the end of the claim of a killed driver")
+        wait_until(lambda: low.blocked_seconds is None, 60, "the end of the claim of a killed driver")
         assert time.monotonic() - killed_at < 30
         low.wait()
         assert len(actors()) == 1
@@ -105,4 +105,4 @@ def _is_held(turn):
     with suppress(ray.exceptions.RayError):
         turn.exchange()
     time.sleep(0.5)
-    return turn.held_seconds is not None
+    return turn.blocked_seconds is not None

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from bucket_kit import another_node, names, no_such
+from bucket_kit import another_node, flush_uploads, names, no_such
 from pipeline_kit import numbers, prepared_run
 from slow_kit import mostly_slow
 
@@ -54,7 +54,7 @@ def test_a_run_in_a_bucket_goes_on_from_another_node_to_the_same_numbers(bucket,
         ("sandwich", "failed"),
         ("sandwich", "finished"),
     ]
-    again.storage.flush()
+    flush_uploads()
     there = names(f"{bucket}/{again.name}")
     assert {"result.json", "student/seal.json", "student/model.safetensors", "identity.json"} <= set(there)
     assert not [name for name in there if ".tmp" in name or "/newest/" in name]

@@ -25,7 +25,7 @@ CALLS = {
     "make_folder": lambda storage, path: storage.make_folder(path / "file"),
     "move": lambda storage, path: storage.move(storage.root / "run" / "ours", path / "file"),
     "remove": lambda storage, path: storage.remove(path / "file"),
-    "is_there": lambda storage, path: storage.is_there(path / "file"),
+    "exists": lambda storage, path: storage.exists(path / "file"),
     "check_seal": lambda storage, path: storage.check_seal(path / "file"),
 }
 

@@ -1,13 +1,12 @@
-"""Which trials may start, are out, are over: each is handed out once what it needs is finished."""
+"""The queue of trials: each is handed out once the trials that it needs are finished."""
 
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from minidisc_ray.preparation.prepared_run import PreparedRun
-from minidisc_ray.ray_backend.policies.retries import RetryPolicy, Waits
+from minidisc_ray.ray_backend.policies.retries import RetryPolicy, RetryState
 from minidisc_ray.schedules.early_end import Verdict
 
 _NEVER = RetryPolicy(max_failures=0, first_wait_seconds=0.0)
@@ -15,22 +14,20 @@ _NEVER = RetryPolicy(max_failures=0, first_wait_seconds=0.0)
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial failed, where no retry can mend it.
+    """Why a trial failed, where no retry can fix it.
 
     Attributes:
-        sentence: in one line.
-        is_users: whether the recipe, its data or its models are to blame.
+        sentence: the reason, in one line.
+        is_users: whether the cause is the recipe, its data or its models.
     """
 
     sentence: str
     is_users: bool = False
 
 
-class Gate(Protocol):
-    """What decides which trials of a run go on after their probes."""
-
-    def verdicts(self, to_come: Collection[str]) -> Mapping[str, Verdict]:
-        """By trial that has a probe, from what is over by now and the names of trials that will still run."""
+# Decides which trials of a run go on after their probes: from the names of its trials and probes that are not over, a
+# verdict for each trial with a probe.
+Gate = Callable[[Collection[str]], Mapping[str, Verdict]]
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,11 @@ class Item:
     Attributes:
         run: the checked recipe that the trial belongs to.
         trial: its name.
-        title: what Tune, its folders and the dashboard call it.
+        title: its name in Tune, its folders and the dashboard.
         with_shared: whether it makes the teacher and the importance first.
-        needs: titles of items that must have succeeded before it.
-        follows: titles of items that must be over before it, whatever came of them.
-        gate: where it says that the trial waits or has ended, that is what it does.
+        needs: titles of items that must succeed first.
+        follows: titles of items that must be over first, whether they succeed or fail.
+        gate: decides whether the trial waits, goes on or ends.
     """
 
     run: PreparedRun
@@ -57,31 +54,39 @@ class Item:
 
 
 class ItemQueue:
-    """Which items are waiting, out and over; a decision apart from the cluster, so that it is tested without one."""
+    """Items that wait, are handed out, or are over.
+
+    Attributes:
+        retries: crashes, preemptions and waits of each item.
+        waiting: items not handed out, by title.
+        handed_out: items that run, or wait for resources, by title.
+        handed_out_at: when each was last handed out, in seconds since the epoch; older files are of an earlier attempt.
+        succeeded: titles.
+        failed: why, by title.
+    """
 
     def __init__(
         self, items: Sequence[Item], policy: RetryPolicy = _NEVER, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.waits = Waits(policy, clock)
+        self.retries = RetryState(policy, clock)
         self.waiting = {item.title: item for item in items}
-        self.out: dict[str, Item] = {}
-        # When each was last handed out, in seconds since the epoch: what was written before is an earlier attempt's.
-        self.out_since: dict[str, float] = {}
+        self.handed_out: dict[str, Item] = {}
+        self.handed_out_at: dict[str, float] = {}
         self.succeeded: set[str] = set()
         self.failed: dict[str, Failure] = {}
         self._held_back: set[str] = set()
-        # Tune's thread moves items while another one looks at them.
+        # Tune's thread changes the queue while the monitor reads it.
         self._lock = threading.RLock()
-        self._ask_gates(item.gate for item in items)
+        self._update_gates(item.gate for item in items)
 
     def next_item(self) -> Item | None:
-        """The first item in order that may start, now out; None if there is none."""
+        """Hand out the first item that may start; None if there is none."""
         with self._lock:
             for title, item in self.waiting.items():
                 if self._is_ready(item):
                     del self.waiting[title]
-                    self.out[title] = item
-                    self.out_since[title] = time.time()
+                    self.handed_out[title] = item
+                    self.handed_out_at[title] = time.time()
                     return item
             return None
 
@@ -91,15 +96,15 @@ class ItemQueue:
             return sum(self._is_ready(item) for item in self.waiting.values())
 
     def _is_ready(self, item: Item) -> bool:
-        # What is not in the queue was finished before it.
-        is_free = not any(title in self.waiting or title in self.out for title in (*item.needs, *item.follows))
-        return is_free and item.title not in self._held_back and self.waits.is_due(item.title)
+        # An item that is not in the queue was finished by an earlier driver.
+        is_free = not any(title in self.waiting or title in self.handed_out for title in (*item.needs, *item.follows))
+        return is_free and item.title not in self._held_back and self.retries.is_due(item.title)
 
-    def _ask_gates(self, gates: Iterable[Gate | None]) -> None:
-        """Hold back what waits for probes, and drop what ended with its own."""
+    def _update_gates(self, gates: Iterable[Gate | None]) -> None:
+        """Hold back trials that wait for probes, and drop those that ended with their own probe."""
         for gate in {id(gate): gate for gate in gates if gate is not None}.values():
-            open_items = (*self.waiting.values(), *self.out.values())
-            verdicts = gate.verdicts({item.trial for item in open_items if item.gate is gate})
+            open_items = (*self.waiting.values(), *self.handed_out.values())
+            verdicts = gate({item.trial for item in open_items if item.gate is gate})
             for title, item in list(self.waiting.items()):
                 if item.gate is not gate:
                     continue
@@ -110,52 +115,51 @@ class ItemQueue:
                     case "ends" | "has no probe":
                         del self.waiting[title]
 
-    def try_again(self, title: str, was_preempted: bool = False) -> float | None:
-        """An attempt at an item ended without its fault; seconds until the next one, None if that was the last.
+    def retry(self, title: str, was_preempted: bool = False) -> float | None:
+        """Queue an item again whose process died; returns the seconds until it may start.
 
-        Where there is none, the item is still out, and must be closed.
+        Returns None if it has no attempt left: the item is still handed out, and must be closed.
         """
         with self._lock:
-            seconds = self.waits.wait_after(title, was_preempted)
+            seconds = self.retries.record_end(title, was_preempted)
             if seconds is not None:
-                # In front: what others need is not put behind them.
-                self.waiting = {title: self.out.pop(title), **self.waiting}
+                # In front, since other items may need it.
+                self.waiting = {title: self.handed_out.pop(title), **self.waiting}
             return seconds
 
     def close(self, title: str, failure: Failure | None) -> list[Item]:
-        """An item is over; returns those that can now never start, which count as failed too."""
+        """Mark an item as over; returns the items that can now never start, which count as failed too."""
         with self._lock:
-            gate = self.out.pop(title).gate
-            self.out_since.pop(title, None)
+            gate = self.handed_out.pop(title).gate
+            self.handed_out_at.pop(title, None)
             if failure is None:
                 self.succeeded.add(title)
-                self._ask_gates([gate])
-                return []
-            self.failed[title] = failure
-            self._ask_gates([gate])
-            lost: list[Item] = []
+            else:
+                self.failed[title] = failure
+            self._update_gates([gate])
+            blocked: list[Item] = []
             for item in list(self.waiting.values()):
-                # In the order of the queue nothing needs what comes after it, so one pass finds heirs of heirs too.
+                # Items stand behind those that they need, so one pass finds indirect needs too.
                 if needed := sorted(item.needs & self.failed.keys()):
                     del self.waiting[item.title]
                     reason = self.failed[needed[0]]
                     sentence = f"{needed[0]}, which it needs, failed: {reason.sentence}"
                     self.failed[item.title] = Failure(sentence, reason.is_users)
-                    lost.append(item)
-            return lost
+                    blocked.append(item)
+            return blocked
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing waits and nothing is out that might have to wait again."""
+        """Whether every item is over."""
         with self._lock:
-            return not self.waiting and not self.out
+            return not self.waiting and not self.handed_out
 
     def running(self) -> list[Item]:
-        """The items that are out now."""
+        """The items that are handed out now."""
         with self._lock:
-            return list(self.out.values())
+            return list(self.handed_out.values())
 
     def open_titles(self) -> set[str]:
         """Titles of the items that are not over."""
         with self._lock:
-            return {*self.waiting, *self.out}
+            return {*self.waiting, *self.handed_out}

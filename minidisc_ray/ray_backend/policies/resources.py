@@ -1,4 +1,4 @@
-"""What a plan needs and what a cluster has, as plain numbers: decided here, without a cluster."""
+"""How many trials a cluster holds, from the resources that a recipe needs and those of the nodes."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Node:
-    """Resources of one living node."""
+    """Resources of one node that is alive."""
 
     cpus: float
     gpus: float = 0.0
@@ -28,16 +28,16 @@ def workers_on(node: Node, compute: ComputeConfig) -> int:
 
 
 def trials_at_once(nodes: Sequence[Node], compute: ComputeConfig) -> int:
-    """How many whole trials the cluster holds beside each other, within the run's own caps.
+    """How many whole trials the cluster holds at the same time, within the recipe's caps.
 
-    Never more than this may run when a trial waits for workers of its own: trials that hold what each other's workers
-    wait for would wait for ever.
+    More must not start where trials have several workers: two trials that each hold some of their workers, and wait
+    for the rest, would never end.
 
     Raises:
-        UserError: if it holds none, saying what is missing.
+        UserError: if the cluster holds none; the message says what is missing.
     """
     if compute.autoscaling:
-        # Nodes that are not there yet do not count, and Ray asks for them when trials wait.
+        # The nodes of now do not limit it: the autoscaler adds more while trials wait.
         assert compute.max_concurrent_trials is not None
         return min(compute.max_concurrent_trials, most_within_caps(compute))
     places = [workers_on(node, compute) for node in nodes]
@@ -53,7 +53,7 @@ def trials_at_once(nodes: Sequence[Node], compute: ComputeConfig) -> int:
 
 
 def most_within_caps(compute: ComputeConfig) -> int:
-    """How many trials ``max_cpus`` and ``max_gpus`` allow at once; at least one, which the config has checked."""
+    """How many trials ``max_cpus`` and ``max_gpus`` allow at once; the config checks that they allow one."""
     of_trial = (
         (compute.max_cpus, compute.num_workers * compute.cpus_per_worker),
         (compute.max_gpus, compute.num_workers * compute.gpus_per_worker),

@@ -1,8 +1,8 @@
-"""What the sweeps of a cluster last said of themselves: one actor of Ray's, found by its name, for all drivers.
+"""A table with one entry for each sweep on the cluster, in a named Ray actor that all drivers share.
 
-The actor takes no CPU, and ends with the driver that started it, with its node, or with Ray. No claim is lost by that:
-every sweep renews its entry each second, and the first one that finds no actor starts one. A detached actor would
-outlive its drivers, and serve the next ones with the code of a release that is gone.
+The actor takes no CPU, and ends with the driver that started it, with its node, or with Ray. Nothing is lost by that:
+every sweep renews its entry each second, and the first driver that finds no actor starts one. A detached actor would
+outlive its drivers, and serve later ones with the code of an older release.
 """
 
 import time
@@ -17,57 +17,57 @@ Entry = Mapping[str, Any]
 _NAMESPACE = "minidisc"
 _NAME = "sweeps"
 _EXPIRY_SECONDS = 15.0
-# A new actor knows no sweep until it speaks, which each does within a second or two.
-_FILLING_SECONDS = 3.0
+# Sweeps renew their entries each second, so a new table is complete after this time.
+_COLLECTING_SECONDS = 3.0
 _ANSWER_SECONDS = 4.0
-# Where no actor stays alive, for instance on nodes that lack this package, few are tried.
+# Limits the starts where no actor stays alive, for instance on nodes that lack this package.
 _SECONDS_BETWEEN_STARTS = 5.0
 
 
 class SweepTable:
-    """The entries of living sweeps: those that are renewed, by this process's own clock.
+    """The entries of live sweeps; an entry that is not renewed for 15 s expires.
 
     Args:
-        clock: seconds that only grow.
+        clock: monotonic, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._filled_at = clock() + _FILLING_SECONDS
+        self._is_complete_at = clock() + _COLLECTING_SECONDS
         self._entries: dict[str, tuple[Entry, float]] = {}
 
     def exchange(self, key: str, entry: Entry) -> list[Entry] | None:
-        """Replace a sweep's entry; returns those of the other living ones, None while some may be missing."""
+        """Replace a sweep's entry; returns those of the other live sweeps, None while some may be missing."""
         now = self._clock()
         self._entries[key] = (entry, now)
-        self._entries = {other: (said, at) for other, (said, at) in self._entries.items() if now - at < _EXPIRY_SECONDS}
-        if now < self._filled_at:
+        self._entries = {sweep: found for sweep, found in self._entries.items() if now - found[1] < _EXPIRY_SECONDS}
+        if now < self._is_complete_at:
             return None
-        return [said for other, (said, _) in self._entries.items() if other != key]
+        return [other for sweep, (other, _) in self._entries.items() if sweep != key]
 
     def remove(self, key: str) -> None:
-        """Forget a sweep."""
+        """Remove a sweep's entry."""
         self._entries.pop(key, None)
 
 
 class ClusterTable:
-    """The table of the cluster that this process is connected to; where it is not there it is started again."""
+    """The table of the cluster that this process is connected to; started again where it is gone."""
 
     def __init__(self) -> None:
         self._actor: Any = None
         self._started_at = -_SECONDS_BETWEEN_STARTS
 
     def exchange(self, key: str, entry: Entry) -> list[Entry] | None:
-        """As :meth:`SweepTable.exchange`; None too where the table is gone.
+        """As :meth:`SweepTable.exchange`; also None where the table is gone.
 
         Raises:
-            GetTimeoutError, RayError: if there is no answer in time; the next call may have one.
+            GetTimeoutError, RayError: if there is no answer in time; the next call may get one.
         """
         if self._actor is None:
             if time.monotonic() - self._started_at < _SECONDS_BETWEEN_STARTS:
                 return None
             self._started_at = time.monotonic()
-            # Of two drivers that start it at once one does, and the other gets the same.
+            # `get_if_exists`: of two drivers that start it at once, the second gets the first one's.
             start = ray.remote(num_cpus=0)(SweepTable).options
             self._actor = start(name=_NAME, namespace=_NAMESPACE, get_if_exists=True).remote()
         try:
@@ -78,7 +78,7 @@ class ClusterTable:
         return found
 
     def remove(self, key: str) -> None:
-        """Forget a sweep, and the table: it ends with the last handle of the driver that started it.
+        """Remove a sweep's entry, and release the actor: it ends when the driver that started it does this.
 
         Raises:
             GetTimeoutError, RayError: if there is no answer in time; the entry then expires.

@@ -1,1 +1,1 @@
-"""Whether what was started is still alive, and what it holds."""
+"""Supervises worker processes: what they hold, whether they are alive, and how they end."""

@@ -1,7 +1,7 @@
-"""Seconds held: a placement group from granted to released, written to the run's ledger.
+"""Records in the run's ledger how long resources are held: a placement group from granted to released.
 
-Ray Train's own callback interface for worker groups is a developer interface, so Ray is pinned to a minor release and a
-test holds this against the ledger.
+Ray Train's callback for worker groups is a developer interface, so Ray is pinned to a minor release, and tests check
+the holds in the ledger.
 """
 
 import os
@@ -20,7 +20,7 @@ from minidisc_ray.ray_backend.supervision.leaving import stop_on_sigterm
 
 
 class Hold:
-    """One time that devices are held: open from now or earlier on, beating by itself, until closed."""
+    """A ``hold`` attempt in the ledger for devices that are held now: writes its own beats until it is closed."""
 
     def __init__(
         self, ledger: Ledger, holder: str, trial: str, devices: float, device_type: str, since: float | None = None
@@ -33,7 +33,7 @@ class Hold:
         self._ledger.beat_while_open(self._attempt)
 
     def close(self, status: str) -> None:
-        """Devices are given back; where the storage refuses to take that down, the beats stand for it."""
+        """Record that the devices are released; if that cannot be written, the hold ends at its last beat."""
         stop_calls(self._attempt)
         with suppress(OSError):
             self._ledger.end(self._attempt, status)
@@ -45,11 +45,11 @@ def node_id() -> str:
 
 
 class HoldingCallback(WorkerGroupCallback):
-    """Opens a ``hold`` in the ledger when a worker group has its resources and closes it when it gives them back.
+    """Opens a ``hold`` in the ledger when a worker group gets its resources, and closes it when they are released.
 
     Args:
-        ledger: of the run; Ray's controller, which runs on any node, opens its own.
-        trial: whose group it is.
+        ledger: of the run.
+        trial: that the group belongs to.
         devices: how many the group holds.
         device_type: their unit.
     """
@@ -63,20 +63,14 @@ class HoldingCallback(WorkerGroupCallback):
         self._asked_at = 0.0
 
     def before_worker_group_start(self, worker_group_context: Any) -> None:  # noqa: ARG002
-        """Note when the placement group was asked for."""
+        """Note when the placement group was requested."""
         self._asked_at = time.time()
 
     def after_worker_group_start(self, worker_group: Any) -> None:
-        """Count from the moment at which the placement group was granted; before that it waited for others."""
+        """Open the hold, from the moment that the placement group was granted."""
         granted_at = self._asked_at + _creation_seconds(worker_group)
-        self._hold = Hold(
-            self.ledger,
-            "placement-group",
-            self.trial,
-            self.devices,
-            self.device_type,
-            min(granted_at, time.time()),
-        )
+        since = min(granted_at, time.time())
+        self._hold = Hold(self.ledger, "placement-group", self.trial, self.devices, self.device_type, since)
         worker_group.execute(stop_on_sigterm)
 
     def after_worker_group_shutdown(self, worker_group_context: Any) -> None:  # noqa: ARG002
@@ -99,7 +93,7 @@ def granted_at() -> float | None:
     if group is None:
         return None
     try:
-        # Left to itself, it would ask the newest Ray of this machine, which may be somebody else's.
+        # Without an address, it would ask the newest Ray of this machine, which may be another user's.
         found = get_placement_group(group.id.hex(), address=ray.get_runtime_context().gcs_address, timeout=5)
         stats = getattr(found, "stats", None) or {}
         asked_ns, took_us = stats["creation_request_received_ns"], stats["end_to_end_creation_latency_us"]
@@ -109,7 +103,7 @@ def granted_at() -> float | None:
 
 
 def _creation_seconds(worker_group: Any) -> float:
-    """From asking for a placement group to having it, as the cluster's control store tells."""
+    """Seconds between the request and the grant of a group's resources, as Ray's GCS recorded them; 0 if unknown."""
     try:
         group = worker_group._worker_group_state.placement_group_handle.placement_group
         table = ray.util.placement_group_table(group)

@@ -1,4 +1,4 @@
-"""A worker's process that is asked to leave: it writes a checkpoint and goes, and what hangs is made to go."""
+"""Ends worker processes: after SIGTERM with a checkpoint, and without one when training hangs."""
 
 import faulthandler
 import os
@@ -13,78 +13,78 @@ from typing import Any
 
 from minidisc_ray.training.notice import request_stop
 
-# What a process that SIGTERM ended says by its exit code, and one whose training no longer moved.
+# Exit codes of a process that SIGTERM ended, and of one whose training hung.
 EXIT_PREEMPTED = 143
 EXIT_STALLED = 1
-# Clouds give 30 s (GCP) to 120 s (AWS) of notice; a checkpoint that is not written by then will not be.
+# Below the notice that clouds give: 30 s (GCP) to 120 s (AWS).
 _GRACE_SECONDS = 25.0
-_SECONDS_BETWEEN_LOOKS = 1.0
-# The timer that needs no interpreter comes after the watcher: it reads the frames of threads that still run,
-# and one that changes its frame meanwhile can end the process by SIGSEGV, with no traceback in the log.
+_SECONDS_BETWEEN_CHECKS = 1.0
+# The watcher thread acts first. faulthandler's timer reads the frames of running threads without the interpreter's
+# lock, and may end the process by SIGSEGV, with no traceback in the log.
 _TIMER_MARGIN_SECONDS = 5.0
 
-_is_at_work = threading.Event()
+_is_training = threading.Event()
 
 
 def stop_on_sigterm() -> None:
-    """Have SIGTERM ask training to stop at its next step; a process that trains nothing goes at once.
+    """Install a SIGTERM handler: training stops at its next step; a process that does not train exits at once.
 
-    Only the main thread of a process may call it; Ray runs an actor's methods there.
+    Does nothing outside the main thread, which alone may install one; Ray runs an actor's methods there.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _on_sigterm)
 
 
 def _on_sigterm(number: int, frame: Any) -> None:  # noqa: ARG001
-    if not _is_at_work.is_set():
+    if not _is_training.is_set():
         os._exit(EXIT_PREEMPTED)
     request_stop()
-    threading.Thread(target=_leave_late, name="minidisc-leave", daemon=True).start()
+    threading.Thread(target=_exit_after_grace, name="minidisc-leave", daemon=True).start()
 
 
-def _leave_late() -> None:
+def _exit_after_grace() -> None:
     time.sleep(_GRACE_SECONDS)
     os._exit(EXIT_PREEMPTED)
 
 
-def expect_work(stall_seconds: float | None) -> None:
-    """End this process unless its training begins, or :func:`expect_nothing` is called, in time.
+def start_stall_timer(stall_seconds: float | None) -> None:
+    """End this process unless :func:`watch_training` begins, or :func:`cancel_stall_timer` is called, in time.
 
-    What comes before training hangs as well: a thread that finds no memory to begin in is waited for for ever.
+    Code before training may hang too, for instance where a thread finds no memory to start.
     """
     if stall_seconds is not None:
         faulthandler.dump_traceback_later(stall_seconds, exit=True, file=_log_file())
 
 
-def expect_nothing() -> None:
-    """This process may stand still from now on."""
+def cancel_stall_timer() -> None:
+    """Cancel the timer of :func:`start_stall_timer`."""
     faulthandler.cancel_dump_traceback_later()
 
 
-def leave() -> None:
-    """End this process, its checkpoint written: no retry of Ray's own, no other trial in it."""
+def exit_preempted() -> None:
+    """End this process after its checkpoint was written, without Ray's own retry."""
     sys.stderr.flush()
     os._exit(EXIT_PREEMPTED)
 
 
 @contextmanager
-def at_work(progress_file: Path, stall_seconds: float | None) -> Iterator[None]:
-    """While training runs: SIGTERM waits for its checkpoint, and a process whose progress stands still is ended.
+def watch_training(progress_file: Path, stall_seconds: float | None) -> Iterator[None]:
+    """Within the context, SIGTERM waits for a checkpoint, and the process ends when its progress does not change.
 
-    A thread watches, and leaves a traceback of every thread in the worker's log. Where training keeps the
-    interpreter's lock, so that no thread can watch, :mod:`faulthandler`'s own timer does the same 5 s later.
+    A thread watches the progress, and writes a traceback of every thread to the worker's log. Where training keeps the
+    interpreter's lock, so that no thread can run, :mod:`faulthandler`'s own timer does the same 5 s later.
 
     Args:
-        progress_file: what the training replaces as it goes.
-        stall_seconds: how long it may stand still; None is for ever.
+        progress_file: that the training rewrites.
+        stall_seconds: how long it may stay unchanged; None has no limit.
     """
-    _is_at_work.set()
+    _is_training.set()
     is_over = threading.Event()
     watcher = threading.Thread(
         target=_watch, args=(progress_file, stall_seconds, is_over), name="minidisc-watch", daemon=True
     )
     if stall_seconds is not None:
-        # Armed before anything runs: what takes the interpreter's lock and keeps it lets no watcher begin.
+        # Before the watcher: code that keeps the interpreter's lock would not let the thread start.
         _arm_timer(stall_seconds, _log_file())
         watcher.start()
     try:
@@ -93,7 +93,7 @@ def at_work(progress_file: Path, stall_seconds: float | None) -> Iterator[None]:
         is_over.set()
         if stall_seconds is not None:
             watcher.join()
-        _is_at_work.clear()
+        _is_training.clear()
 
 
 def _watch(progress_file: Path, stall_seconds: float | None, is_over: threading.Event) -> None:
@@ -101,7 +101,7 @@ def _watch(progress_file: Path, stall_seconds: float | None, is_over: threading.
     log = _log_file()
     seen, moved_at = _modified_at(progress_file), time.monotonic()
     try:
-        while not is_over.wait(_SECONDS_BETWEEN_LOOKS):
+        while not is_over.wait(_SECONDS_BETWEEN_CHECKS):
             now = _modified_at(progress_file)
             if now != seen:
                 seen, moved_at = now, time.monotonic()
@@ -118,7 +118,7 @@ def _arm_timer(seconds: float, log: Any) -> None:
 
 
 def _end_stalled(stall_seconds: float, log: Any) -> None:
-    """Write where every thread stands, and end this process; the calling thread holds the interpreter's lock."""
+    """Write a traceback of every thread, and end this process; safe, since this thread holds the interpreter's lock."""
     log.write(f"Timeout: no progress for {stall_seconds:g} s\n")
     log.flush()
     faulthandler.dump_traceback(file=log, all_threads=True)
@@ -129,12 +129,12 @@ def _modified_at(path: Path) -> float | None:
     try:
         return path.stat().st_mtime
     except OSError:
-        # While the storage is away nothing can move; the patience with storage is another one's.
+        # While the storage is away there is no progress; `Storage` limits how long a run waits for it.
         return None
 
 
 def _log_file() -> Any:
-    """A stream with a descriptor: Ray, and tests, put objects without one in the place of stderr."""
+    """The worker's stderr as a stream with a file descriptor; Ray and pytest replace ``sys.stderr`` by one without."""
     try:
         sys.stderr.fileno()
     except (AttributeError, OSError, ValueError):

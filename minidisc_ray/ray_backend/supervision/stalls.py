@@ -1,9 +1,9 @@
-"""Processes that stand still: found by the driver, ended on their own nodes.
+"""Finds worker processes that are frozen, from the driver, and ends them on their nodes.
 
-A worker ends itself when its training hangs (:mod:`minidisc_ray.ray_backend.supervision.leaving`); a process that is
-frozen as a whole cannot. Two signs show that a process lives: the progress of the trial that it runs, and the beats of
-what it holds, which come from a thread of its own, between two trials too
-(:mod:`minidisc_ray.accounting.heartbeat`). A process is ended when a sign of it does not change for too long.
+A worker whose training hangs ends itself (:mod:`minidisc_ray.ray_backend.supervision.leaving`); a process that is
+frozen as a whole cannot. Two signs show that a process lives: the progress of its trial, and the beats of its hold,
+which come from a timer thread, between two trials too (:mod:`minidisc_ray.accounting.heartbeat`). A process is ended
+when one of its signs does not change for too long.
 """
 
 import os
@@ -28,57 +28,57 @@ from minidisc_ray.files.writing import read_json
 from minidisc_ray.log import logger
 from minidisc_ray.run_files.progress import Progress
 
-# As Ray has them; a file may say anything. Nothing but f is no actor's.
+# Ids of Ray's nodes; a damaged file may contain anything. All f is Ray's nil id.
 _NODE_ID = re.compile(r"(?!f{56})[0-9a-f]{56}")
-# The worker's own watch comes first: it leaves a traceback.
+# The worker's own watcher acts first, since it leaves a traceback.
 _MARGIN_SECONDS = 10.0
 # A study has hundreds of ledgers.
 _SECONDS_BETWEEN_READS = 2.0
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a process runs; its start tells it from a later process of the same number."""
+class WorkerProcess:
+    """A process on a node; its start distinguishes it from a later process of the same pid."""
 
     node_id: str
     pid: int
     process_start: str
 
 
-def note_place(storage: Storage, run_folder: Path, trial: str) -> None:
-    """Write down that this process works on a trial."""
+def write_worker_process(storage: Storage, run_folder: Path, trial: str) -> None:
+    """Record that this process executes a trial."""
     pid = os.getpid()
-    place = Place(ray.get_runtime_context().get_node_id(), pid, process_start(pid))
-    storage.write_json(_file(run_folder, trial), asdict(place))
+    process = WorkerProcess(ray.get_runtime_context().get_node_id(), pid, process_start(pid))
+    storage.write_json(_file(run_folder, trial), asdict(process))
 
 
-def place_of(run_folder: Path, trial: str) -> Place | None:
-    """Where a trial's first worker was last at work; None if that is not known."""
+def read_worker_process(run_folder: Path, trial: str) -> WorkerProcess | None:
+    """The process that last executed a trial, of several workers the first one's; None if it is unknown."""
     found = read_json(_file(run_folder, trial))
-    return _place(found, "node_id") if isinstance(found, dict) else None
+    return _parse_process(found, "node_id") if isinstance(found, dict) else None
 
 
 def _file(run_folder: Path, trial: str) -> Path:
     return run_folder / "progress" / f".{trial}.place.json"
 
 
-def _place(written: Mapping[str, Any], node_key: str) -> Place | None:
+def _parse_process(written: Mapping[str, Any], node_key: str) -> WorkerProcess | None:
     node, pid, start = written.get(node_key), written.get("pid"), written.get("process_start")
-    # A truth value is a whole number too.
+    # Not `isinstance`: a boolean is an int too.
     if not isinstance(node, str) or type(pid) is not int or not isinstance(start, str):
         return None
-    return Place(node, pid, start) if 0 < pid < 2**31 else None
+    return WorkerProcess(node, pid, start) if 0 < pid < 2**31 else None
 
 
-# Ends a process; what it returns tells whether it was there still, or None as long as that is not known.
-End = Callable[[Place], Callable[[], bool | None]]
+# Ends a process; returns a function: whether the process was still there, None while that is unknown.
+End = Callable[[WorkerProcess], Callable[[], bool | None]]
 
 
 @dataclass
-class _Sign:
-    """What shows that a process lives: where that is, and since when, by the driver's clock, nothing has changed."""
+class _LifeSign:
+    """A value that changes while a process lives, and when it last changed, by the driver's clock."""
 
-    place: Callable[[], Place | None]
+    process: Callable[[], WorkerProcess | None]
     changed_at: float
     value: float | None = None
     ledger: Ledger | None = None
@@ -87,13 +87,13 @@ class _Sign:
 
 
 class StallWatch:
-    """Which processes of a driver's runs have stood still for too long, since this was made.
+    """Ends processes of a driver's runs that show no sign of life for too long.
 
     Args:
         ledgers: of the runs.
-        stall_seconds: how long a process may stand still; None is for ever.
-        end: what ends a process.
-        clock: seconds that only grow.
+        stall_seconds: how long a process may show none; None has no limit.
+        end: ends a process.
+        clock: monotonic, in seconds.
     """
 
     def __init__(
@@ -105,12 +105,12 @@ class StallWatch:
     ) -> None:
         self._stall_seconds, self._end, self._clock = stall_seconds, end, clock
         self._tails = [(ledger, LedgerTail(ledger)) for ledger in ledgers] if stall_seconds is not None else []
-        self._trials: dict[tuple[Path, str], _Sign] = {}
-        self._holds: dict[str, _Sign] = {}
+        self._trials: dict[tuple[Path, str], _LifeSign] = {}
+        self._holds: dict[str, _LifeSign] = {}
         self._read_at = -_SECONDS_BETWEEN_READS
 
     def check(self, running: Iterable[tuple[Path, Progress]]) -> None:
-        """See how trials go on, each with its run's folder, and what holds say; end what stands still."""
+        """Check the signs of life, and end frozen processes; ``running`` has run folder and progress of each trial."""
         if self._stall_seconds is None:
             return
         now = self._clock()
@@ -123,7 +123,9 @@ class StallWatch:
 
     def _follow_progress(self, running: Iterable[tuple[Path, Progress]], now: float) -> None:
         shown = {(folder, found.trial): found.updated_at for folder, found in running if found.status == "running"}
-        self._trials = {key: self._trials.get(key) or _Sign(partial(place_of, *key), now) for key in shown}
+        self._trials = {
+            key: self._trials.get(key) or _LifeSign(partial(read_worker_process, *key), now) for key in shown
+        }
         for key, sign in self._trials.items():
             if sign.value != shown[key]:
                 sign.value, sign.changed_at = shown[key], now
@@ -137,7 +139,7 @@ class StallWatch:
                 for entry in tail.new_entries():
                     self._note_entry(ledger, entry, now)
             except OSError:
-                # What a storage that is away keeps from being read is no silence.
+                # A storage that is away must not count as silence.
                 for sign in held:
                     sign.changed_at = now
 
@@ -147,52 +149,54 @@ class StallWatch:
             self._holds.pop(attempt_id, None)
         elif attempt_id in self._holds:
             self._holds[attempt_id].changed_at = now
-        elif event == "start" and entry.get("kind") == "hold" and (place := _place(entry, "node")) is not None:
-            self._holds[attempt_id] = _Sign(lambda: place, now, ledger=ledger, trial=str(entry.get("trial", "")))
+        elif (
+            event == "start" and entry.get("kind") == "hold" and (process := _parse_process(entry, "node")) is not None
+        ):
+            self._holds[attempt_id] = _LifeSign(lambda: process, now, ledger=ledger, trial=str(entry.get("trial", "")))
 
-    def _end_silent(self, signs: dict[Any, _Sign], since: float) -> None:
+    def _end_silent(self, signs: dict[Any, _LifeSign], since: float) -> None:
         for key, sign in list(signs.items()):
             if sign.was_ended is None and sign.changed_at < since:
-                place = sign.place()
-                sign.was_ended = self._end(place) if place is not None else lambda: False
+                process = sign.process()
+                sign.was_ended = self._end(process) if process is not None else lambda: False
             if sign.was_ended is None or (was_there := sign.was_ended()) is None:
                 continue
-            # A trial that runs on has as much time again.
+            # A trial that goes on gets a new sign.
             del signs[key]
-            # What held devices and was not there any more died at its last beat.
+            # A hold whose process was already gone ends at its last beat.
             if was_there and sign.ledger is not None:
                 logger.warning("the process that had run %s was frozen, and was ended", sign.trial)
-                # Where the storage refuses, the last beat stands for this end too.
+                # If this cannot be written, the hold ends at its last beat.
                 with suppress(OSError):
                     sign.ledger.close(key, "failed")
 
 
-def end_on_its_node(place: Place) -> Callable[[], bool | None]:
-    """Kill a worker from a task on its node; what is gone already needs no killing.
+def end_on_its_node(process: WorkerProcess) -> Callable[[], bool | None]:
+    """Kill a worker process by a Ray task on its node.
 
     Returns:
-        what tells, without waiting, whether it was killed; None as long as that is not known.
+        A function that says, without waiting, whether the process was killed; None while that is unknown.
     """
-    if not _NODE_ID.fullmatch(place.node_id):
+    if not _NODE_ID.fullmatch(process.node_id):
         return lambda: False
-    there = NodeAffinitySchedulingStrategy(place.node_id, soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_kill).remote(place)
+    on_node = NodeAffinitySchedulingStrategy(process.node_id, soft=False)
+    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on_node)(_kill).remote(process)
 
     def is_killed() -> bool | None:
         if not ray.wait([task], timeout=0)[0]:
             return None
         with suppress(ray.exceptions.RayError):
             return bool(ray.get(task))
-        return False  # the node is gone, and whatever ran there
+        return False  # the node is gone, and the process with it
 
     return is_killed
 
 
-def _kill(place: Place) -> bool:
+def _kill(process: WorkerProcess) -> bool:
     with suppress(OSError):
-        command = Path(f"/proc/{place.pid}/cmdline").read_bytes()
-        # The number may be another process's by now, another worker's too.
-        if command.startswith(b"ray::") and process_start(place.pid) == place.process_start:
-            os.kill(place.pid, signal.SIGKILL)
+        command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        # The pid may belong to another process by now, or to another worker.
+        if command.startswith(b"ray::") and process_start(process.pid) == process.process_start:
+            os.kill(process.pid, signal.SIGKILL)
             return True
     return False

@@ -1,4 +1,4 @@
-"""Work in a thread while the calling one checks on it, and what is written down when it is stopped."""
+"""Runs work in a thread while the calling thread monitors it, and marks runs as stopped."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +16,10 @@ _stopped = threading.Event()
 
 @contextmanager
 def in_thread(action: Callable[..., None], *arguments: Any) -> Iterator[Callable[[], bool]]:
-    """Run an action in a thread, and check on it from this one.
+    """Run an action in a thread; yields a function that waits 0.5 s, and returns whether the action ran before that.
 
-    Yields what waits a moment, and says whether the action still ran before that. So Ctrl-C reaches our own handler at
-    once: Ray installs its own only in main threads.
+    An error of the action is raised when the context ends. In the main thread Ray would install its own handler for
+    Ctrl-C; so it reaches ours at once.
     """
     failures: list[BaseException] = []
 
@@ -41,7 +41,7 @@ def in_thread(action: Callable[..., None], *arguments: Any) -> Iterator[Callable
         yield is_running
     except BaseException:
         _stopped.set()
-        # What is in Ray when Ray is shut down takes the process with it. Tune leaves at its next step.
+        # A thread inside Ray during `ray.shutdown` would abort the process; Tune's loop ends at its next step.
         thread.join(_SECONDS_TO_LEAVE)
         raise
     if failures:
@@ -49,13 +49,13 @@ def in_thread(action: Callable[..., None], *arguments: Any) -> Iterator[Callable
 
 
 def is_stopped() -> bool:
-    """Whether this process's run was stopped by Ctrl-C or a look: what then loses its workers lost them to us."""
+    """Whether the run of this process was stopped, by Ctrl-C or a request; trials then lose their workers to that."""
     return _stopped.is_set()
 
 
 @contextmanager
 def closing_runs_on_stop(runs: Sequence[PreparedRun]) -> Iterator[None]:
-    """Around a cluster: once it is left by an exception, ledgers and progress say that what was running was stopped."""
+    """On an exception, mark running trials as interrupted in ledgers and progress; enter it before the cluster."""
     try:
         yield
     except LeaseLostError:

@@ -14,28 +14,28 @@ from ray_kit import prepared_run
 
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
-from minidisc_ray.ray_backend.policies.retries import RetryPolicy, Waits
+from minidisc_ray.ray_backend.policies.retries import RetryPolicy, RetryState
 from minidisc_ray.ray_backend.supervision.leaving import EXIT_PREEMPTED
 
 
 def test_waits_double_and_attempts_are_bounded():
-    waits = Waits(RetryPolicy(max_failures=3, first_wait_seconds=5.0), time.monotonic)
-    assert [waits.wait_after("a", False) for _ in range(5)] == [5.0, 10.0, 20.0, None, None]
+    waits = RetryState(RetryPolicy(max_failures=3, first_wait_seconds=5.0), time.monotonic)
+    assert [waits.record_end("a", False) for _ in range(5)] == [5.0, 10.0, 20.0, None, None]
     assert RetryPolicy(100, 300.0).wait_seconds(90) == 300.0
 
 
 def test_to_be_asked_to_leave_is_no_failure_but_bounded_too():
     policy = RetryPolicy(max_failures=1, first_wait_seconds=5.0)
-    waits = Waits(policy, time.monotonic)
-    assert [waits.wait_after("a", True) for _ in range(policy.max_preemptions)] == [0.0] * policy.max_preemptions
-    assert waits.wait_after("a", False) == 5.0, "a crash afterwards is the first"
-    assert waits.wait_after("a", True) is None
+    waits = RetryState(policy, time.monotonic)
+    assert [waits.record_end("a", True) for _ in range(policy.max_preemptions)] == [0.0] * policy.max_preemptions
+    assert waits.record_end("a", False) == 5.0, "a crash afterwards is the first"
+    assert waits.record_end("a", True) is None
     assert waits.number("a") > policy.max_preemptions
 
 
 def test_without_failures_allowed_nothing_is_tried_again():
-    assert Waits(RetryPolicy(0, 5.0), time.monotonic).wait_after("a", True) is None
-    assert Waits(RetryPolicy(0, 5.0), time.monotonic).wait_after("a", False) is None
+    assert RetryState(RetryPolicy(0, 5.0), time.monotonic).record_end("a", True) is None
+    assert RetryState(RetryPolicy(0, 5.0), time.monotonic).record_end("a", False) is None
 
 
 def test_an_item_goes_out_again_after_its_wait_and_others_meanwhile(tmp_path):
@@ -44,8 +44,8 @@ def test_an_item_goes_out_again_after_its_wait_and_others_meanwhile(tmp_path):
     items.append(Item(run, "heir", "heir", needs=frozenset({"first"})))
     queue = ItemQueue(items, RetryPolicy(1, 5.0), clock=lambda: now[0])
     assert queue.next_item().title == "first"
-    assert queue.try_again("first") == 5.0
-    assert queue.waits.number("first") == 2
+    assert queue.retry("first") == 5.0
+    assert queue.retries.number("first") == 2
     assert queue.next_item().title == "second"
     assert queue.close("second", None) == []
     assert queue.next_item().title == "third"
@@ -54,7 +54,7 @@ def test_an_item_goes_out_again_after_its_wait_and_others_meanwhile(tmp_path):
     assert not queue.is_over
     now[0] = 5.0
     assert queue.next_item().title == "first"
-    assert queue.try_again("first") is None
+    assert queue.retry("first") is None
     assert [lost.title for lost in queue.close("first", Failure("its process died"))] == ["heir"]
     assert queue.is_over
 
@@ -67,11 +67,11 @@ def test_a_stall_must_be_a_number_of_seconds_that_training_can_keep(value):
 
 WORK = """
 import pathlib, sys, time, threading
-from minidisc_ray.ray_backend.supervision.leaving import at_work, stop_on_sigterm
+from minidisc_ray.ray_backend.supervision.leaving import watch_training, stop_on_sigterm
 stop_on_sigterm()
 file = pathlib.Path(sys.argv[1])
 def train():
-    with at_work(file, float(sys.argv[2])):
+    with watch_training(file, float(sys.argv[2])):
         {body}
 thread = threading.Thread(target=train)
 # Before the thread: one that keeps the interpreter's lock lets no other thread print.

@@ -5,7 +5,7 @@ from ray_kit import prepared_run
 from storage_kit import LOCAL
 
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
-from minidisc_ray.ray_backend.policies.sharing import Sweep, Turn, before, standing, waiting_trials
+from minidisc_ray.ray_backend.policies.sharing import Sweep, Turn, count_trials, sweep_ahead, waiting_trials
 from minidisc_ray.ray_backend.policies.sweep_table import SweepTable
 from minidisc_ray.run_files.progress import Progress, write_progress
 
@@ -28,7 +28,7 @@ def sweep(name, priority, waiting=0, holding=0):
     ],
 )
 def test_of_two_priorities_the_lower_waits_while_the_higher_does(own, others, first):
-    found = before(sweep("own", own), [sweep(*other) for other in others])
+    found = sweep_ahead(sweep("own", own), [sweep(*other) for other in others])
     assert (found.name if found else None) == first
 
 
@@ -107,56 +107,56 @@ def begin(run, trial, at=2e9):
 def test_sweeps_that_tell_each_other_take_turns(run, table, clock, caplog):
     low, high = (Turn(name, priority, table) for name, priority in (("low", 0), ("high", 5)))
     queue = ItemQueue([Item(run, name, name) for name in ("first", "second")])
-    high.is_about(queue, at_once=2)
+    high.set_trials(queue, at_once=2)
     high.exchange()
     low.exchange()
-    assert low.held_seconds is not None
-    assert high.held_seconds is None
+    assert low.blocked_seconds is not None
+    assert high.blocked_seconds is None
     assert "low starts no further trial for now: high of" in caplog.text
 
     queue.next_item(), queue.next_item()
-    assert standing(queue, 2) == (2, 0), "handed out, without progress yet"
+    assert count_trials(queue, 2) == (2, 0), "handed out, without progress yet"
     begin(run, "first", at=1.0)
-    assert standing(queue, 2) == (2, 0), "that was an earlier attempt"
+    assert count_trials(queue, 2) == (2, 0), "that was an earlier attempt"
     begin(run, "first")
     begin(run, "second")
-    assert standing(queue, 2) == (0, 2)
+    assert count_trials(queue, 2) == (0, 2)
     high.exchange()
     low.exchange()
-    assert low.held_seconds is None
+    assert low.blocked_seconds is None
     assert "low starts trials again" in caplog.text
 
-    queue.try_again("first")  # no more retries: it stays out
-    high.is_about(ItemQueue([Item(run, "third", "third")]), at_once=1)
+    queue.retry("first")  # no more retries: it stays out
+    high.set_trials(ItemQueue([Item(run, "third", "third")]), at_once=1)
     high.exchange()
     low.exchange()
-    assert low.held_seconds is not None
+    assert low.blocked_seconds is not None
     clock.now += 16.0
     low.exchange()
-    assert low.held_seconds is None, "the higher one was killed"
+    assert low.blocked_seconds is None, "the higher one was killed"
     high.exchange()
     low.exchange()
-    assert low.held_seconds is not None
+    assert low.blocked_seconds is not None
     high.leave()
     low.exchange()
-    assert low.held_seconds is None
+    assert low.blocked_seconds is None
 
 
 def test_a_sweep_waits_on_while_the_table_is_started_again(run, table, clock):
     high = Turn("high", 5, table)
-    high.is_about(ItemQueue([Item(run, "only", "only")]), at_once=1)
+    high.set_trials(ItemQueue([Item(run, "only", "only")]), at_once=1)
     high.exchange()
     low = Turn("low", 0, table)
     low.exchange()
-    assert low.held_seconds is not None
+    assert low.blocked_seconds is not None
     # Nothing that it said is lost: the entries of both come again.
     low._table = high._table = SweepTable(clock)
     low.exchange()
-    assert low.held_seconds is not None
+    assert low.blocked_seconds is not None
     high.exchange()
     clock.now += 4.0
     low.exchange()
-    assert low.held_seconds is not None
+    assert low.blocked_seconds is not None
 
 
 @pytest.mark.parametrize("entry", [{}, {"beat": 1}, {"name": "x", "user": "y", "priority": "a lot"}, [], "{", None])
@@ -164,4 +164,4 @@ def test_entries_of_strangers_hold_no_sweep_back(table, entry):
     table.exchange("stranger", entry)
     turn = Turn("own", 0, table)
     turn.exchange()
-    assert turn.held_seconds is None
+    assert turn.blocked_seconds is None

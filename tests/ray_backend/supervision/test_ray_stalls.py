@@ -16,7 +16,13 @@ from minidisc_ray.driver.lease import leased
 from minidisc_ray.ray_backend import run as run_module
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.run import RunMonitor
-from minidisc_ray.ray_backend.supervision.stalls import Place, StallWatch, _kill, end_on_its_node, place_of
+from minidisc_ray.ray_backend.supervision.stalls import (
+    StallWatch,
+    WorkerProcess,
+    _kill,
+    end_on_its_node,
+    read_worker_process,
+)
 from minidisc_ray.run_files.progress import Progress, write_progress
 
 
@@ -55,7 +61,7 @@ def test_a_hold_that_is_silent_is_ended_once_and_closed(tmp_path, caplog):
     watched.pass_seconds(30)
     assert watched.ended == []
     watched.pass_seconds(100)
-    assert watched.ended == [Place("abc", 7, "boot")]
+    assert watched.ended == [WorkerProcess("abc", 7, "boot")]
     assert watched.statuses == ["failed"]
     assert "main was frozen" in caplog.text
 
@@ -128,7 +134,7 @@ def test_a_ledger_that_was_cut_is_no_silence(tmp_path):
 
 @pytest.mark.parametrize("node", ["", "node-7", "f" * 56, "a" * 100_000, "A" * 56, "0" * 55])
 def test_a_node_that_cannot_be_is_not_asked(node):
-    assert end_on_its_node(Place(node, 7, "boot"))() is False
+    assert end_on_its_node(WorkerProcess(node, 7, "boot"))() is False
 
 
 def test_a_hold_says_which_process_it_is(tmp_path):
@@ -169,7 +175,7 @@ def test_a_trial_that_stands_still_is_ended_once_in_a_while(tmp_path):
     pass_seconds(29, lambda second: progress(40))
     assert ended == []
     pass_seconds(20, lambda second: progress(40))
-    assert ended == [Place("abc", 7, "boot")]
+    assert ended == [WorkerProcess("abc", 7, "boot")]
     pass_seconds(20, lambda second: progress(40))
     assert len(ended) == 2, "as much time again"
     pass_seconds(100, lambda second: progress(40, status="finished"))
@@ -199,7 +205,7 @@ def test_a_trial_that_stands_still_in_a_study_is_ended_by_its_own_name(tmp_path,
         assert [found.trial for found in shown] == ["title of 0"]
         now[0] = 2000.0
         monitor.check()
-    assert ended == [Place("abc", 7, "boot")]
+    assert ended == [WorkerProcess("abc", 7, "boot")]
 
 
 def test_only_the_worker_that_wrote_its_place_is_ended_there():
@@ -209,12 +215,12 @@ def test_only_the_worker_that_wrote_its_place_is_ended_there():
         wait_until(lambda: command_of(worker.pid).startswith("ray::"), 10, "the worker's name")
         started = process_start(worker.pid)
         for other in ("1", "", "zombie"):
-            _kill(Place("abc", worker.pid, other))
-        _kill(Place("abc", os.getpid(), process_start(os.getpid())))
+            _kill(WorkerProcess("abc", worker.pid, other))
+        _kill(WorkerProcess("abc", os.getpid(), process_start(os.getpid())))
         assert worker.poll() is None
-        _kill(Place("abc", worker.pid, started))
+        _kill(WorkerProcess("abc", worker.pid, started))
         assert worker.wait(timeout=10) == -signal.SIGKILL
-        _kill(Place("abc", worker.pid, started))
+        _kill(WorkerProcess("abc", worker.pid, started))
     finally:
         worker.kill()
         worker.wait()
@@ -223,4 +229,4 @@ def test_only_the_worker_that_wrote_its_place_is_ended_there():
 @pytest.mark.parametrize("pid", ["1e400", "1e300", "0", "-1", "2147483648", "NaN", '"x"', "null", "1" * 400])
 def test_a_place_that_cannot_be_is_none(tmp_path, pid):
     write_place(tmp_path, text=f'{{"node_id": "abc", "pid": {pid}, "process_start": "boot"}}')
-    assert place_of(tmp_path, "main") is None
+    assert read_worker_process(tmp_path, "main") is None

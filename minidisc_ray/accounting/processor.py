@@ -1,4 +1,4 @@
-"""What a CPU is called."""
+"""The product name of this machine's processor."""
 
 import functools
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @functools.cache
 def processor_name() -> str:
-    """This machine's processor, as the kernel names it; its architecture where the kernel does not tell."""
+    """This machine's processor, as the kernel names it; its architecture where the kernel has no name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
