@@ -27,12 +27,12 @@ from minidisc_ray.cli.options import (
     messages,
     overrides_of,
     print_error,
+    print_line,
     print_stopped,
     stop_on_signals,
     when_stopped,
 )
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.redact import redact
 from minidisc_ray.reports.tables import Format
 
@@ -188,9 +188,9 @@ def study(
         with watching_trials(out) as watch:
             report = studies.run_study(prepared, watch, retry_failed)
     print(render_whole_study(report.table, report.findings, format_), end="")  # noqa: T201 - csv and json must not be wrapped
-    out.print(f"page: {report.page}", soft_wrap=True, highlight=False)
+    print_line(out, f"page: {report.page}")
     for name, reason in report.table.failed.items():
-        messages.print(printable(f"minidisc: {name} failed: {reason}"), soft_wrap=True, markup=False, highlight=False)
+        print_line(messages, f"minidisc: {name} failed: {reason}")
     if report.table.failed:
         messages.print("minidisc: --retry-failed runs only these", soft_wrap=True)
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from minidisc_ray import api
 from minidisc_ray.cli.display import watching_trials
+from minidisc_ray.cli.options import print_line
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.run import RunConfig
@@ -54,12 +55,16 @@ def demo_summary(runs: Sequence[PreparedRun], results: Sequence[RunResult]) -> S
     Raises:
         UserError: if their predictions are missing.
     """
-    finished = []
-    for run, result in zip(runs, results, strict=True):
-        config = run.config
-        cell = Cell(None, result.task, result.method, result.student.scale_percent, config.seed, config)
-        finished.append(FinishedRun(cell, run, result))
-    return summarise(finished)
+    return summarise(
+        [
+            FinishedRun(
+                Cell(None, result.task, result.method, result.student.scale_percent, run.config.seed, run.config),
+                run,
+                result,
+            )
+            for run, result in zip(runs, results, strict=True)
+        ]
+    )
 
 
 def run_demo(storage: str, address: str | None, console: Console, seed: int = 0) -> list[RunResult]:
@@ -67,17 +72,17 @@ def run_demo(storage: str, address: str | None, console: Console, seed: int = 0)
     runs = [api.plan(recipe) for recipe in demo_recipes(storage, address, seed).values()]
     console.print(f"{len(runs)} ways to one student on the built-in task, in {runs[0].storage.root}:", soft_wrap=True)
     for run in runs:
-        console.print(f"  {run.config.schedule.label}: {run.name}", soft_wrap=True, markup=False, highlight=False)
+        print_line(console, f"  {run.config.schedule.label}: {run.name}")
     with watching_trials(console) as watch:
         results = api.run_together(runs, runs[0].storage.root / _DRIVER_FOLDER, watch)
     report = write_report(runs[-1].storage, runs[-1].run_folder, results[-1], results[:-1])
     try:
         summary = demo_summary(runs, results)
         show(console, [summary_table(summary)])
-        console.print(summary.finding, soft_wrap=True, markup=False, highlight=False)
+        print_line(console, summary.finding)
     except UserError as error:
         logger.warning("intervals and the comparison in words are left out: %s", error)
         console.print(render(api.compare(results), "table", console.width), end="", markup=False, highlight=False)
-    console.print(_NEXT, soft_wrap=True, highlight=False)
-    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+    print_line(console, _NEXT)
+    print_line(console, f"report: {report}")
     return results

@@ -8,14 +8,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from minidisc_ray.configs.printable import printable
+from minidisc_ray.cli.options import print_line
 from minidisc_ray.configs.study.base import StudyConfig
 from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
 from minidisc_ray.reports.run.race import race_line, race_table, went_without
-from minidisc_ray.reports.tables import Column, Table, rich_table, show, text_cell
+from minidisc_ray.reports.tables import Column, Table, rich_table, show
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
 from minidisc_ray.run_files.family import FAMILY
 from minidisc_ray.run_files.progress import Progress, Watch
@@ -26,13 +26,9 @@ _MAX_ROWS = 40
 
 def show_run(console: Console, prepared: PreparedRun) -> None:
     """Print the name, schedule and folder of a run that is about to start."""
-    console.print(
-        printable(f"{prepared.name}: {prepared.config.schedule.kind}, in {prepared.run_folder}"),
-        soft_wrap=True,
-        markup=False,
-    )
+    print_line(console, f"{prepared.name}: {prepared.config.schedule.kind}, in {prepared.run_folder}")
     for note in prepared.splits.notes:
-        _print_line(console, f"note: {note}")
+        print_line(console, f"note: {note}")
 
 
 @contextmanager
@@ -60,12 +56,10 @@ def show_study(
     """
     is_done = {run.name: (run.run_folder / "result.json").is_file() for _, run in cells}
     budget = f", budget {study.budget}" if study.budget is not None else ""
-    console.print(
+    print_line(
+        console,
         f"{study.name}{budget}: {len(is_done)} runs, {sum(is_done.values())} of them finished, each trial on "
-        f"{compute_text(cells[0][1].config.compute)}, in {printable(str(folder))}",
-        soft_wrap=True,
-        highlight=False,
-        markup=False,
+        f"{compute_text(cells[0][1].config.compute)}, in {folder}",
     )
     if with_runs:
         show(console, [_runs_table(cells, is_done)])
@@ -93,18 +87,18 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
         show(console, [candidate_table(result), *([race_table(result)] if result.race else [])])
     chosen = ", ".join(f"{model.scale_percent}%" for model in result.assistants)
     if went_without(result):
-        _print_line(console, "assistant: none, the student learned from the teacher")
+        print_line(console, "assistant: none, the student learned from the teacher")
     elif chosen:
         between = "sparse teacher" if result.method == "sparse_teacher" else "assistant"
-        _print_line(console, f"{between}: {chosen} ({result.selection_rule or 'given'})")
+        print_line(console, f"{between}: {chosen} ({result.selection_rule or 'given'})")
     if result.choice_by_lambda:
-        _print_line(console, lambda_scan_line(result))
+        print_line(console, lambda_scan_line(result))
     if result.race:
-        _print_line(console, race_line(result))
+        print_line(console, race_line(result))
     if result.early_end is not None:
-        _print_line(console, early_end_line(result))
+        print_line(console, early_end_line(result))
     metric = result.primary_metric
-    _print_line(
+    print_line(
         console,
         f"student at {result.student.scale_percent}%: {metric} "
         f"{percent_text(result.student.validation_metrics[metric])} on validation; teacher "
@@ -112,9 +106,9 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
         f"{percent_text(result.majority_metrics[metric])}",
     )
     if result.teacher_warning is not None:
-        _print_line(console, f"warning: {result.teacher_warning}")
+        print_line(console, f"warning: {result.teacher_warning}")
     if result.student.validation_metrics[metric] <= result.majority_metrics[metric]:
-        console.print("the student is no better than the majority class: it has learned nothing", highlight=False)
+        print_line(console, "the student is no better than the majority class: it has learned nothing")
     cost = result.cost
     lost = f" ({hours_text(cost.lost_device_hours)} of them lost and repeated)" if cost.lost_device_hours else ""
     price = f"; {price_text(cost.price)} {cost.currency} for both" if cost.price is not None else ""
@@ -123,21 +117,16 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
     notes += ["reused"] if stage and stage.reused else []
     teacher_notes = f" ({', '.join(notes)})" if notes else ""
     teacher = f"; {hours_text(cost.teacher_device_hours)} for its teacher{teacher_notes}" if stage else ""
-    _print_line(
+    print_line(
         console,
         f"cost: {hours_text(cost.device_hours)} {cost.device_unit}{lost}, and "
         f"{hours_text(cost.startup_device_hours)} for start-up{price}{teacher}; "
         f"{cost.training_flops / 1e12:.3g} training TFLOPs",
     )
-    _print_line(console, f"student: {folder / 'student'}")
+    print_line(console, f"student: {folder / 'student'}")
     if (folder / FAMILY).is_dir():
-        _print_line(console, f"family:  {folder / FAMILY}, its other sizes (minidisc extract)")
-    _print_line(console, f"report:  {folder / 'report.html'}")
-
-
-def _print_line(console: Console, line: str) -> None:
-    """Print one line, with markup and control characters in it shown as text."""
-    console.print(text_cell(line), soft_wrap=True)
+        print_line(console, f"family:  {folder / FAMILY}, its other sizes (minidisc extract)")
+    print_line(console, f"report:  {folder / 'report.html'}")
 
 
 class _LinePrinter:
@@ -152,7 +141,7 @@ class _LinePrinter:
             key = (trial.stage, trial.epoch, trial.status)
             if self.seen.get(trial.trial) != key:
                 self.seen[trial.trial] = key
-                _print_line(self.console, "  ".join((_now(), *_cells(trial))))
+                print_line(self.console, "  ".join((_now(), *_cells(trial))))
 
 
 def _now() -> str:

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from minidisc_ray.cli.options import Set, console, messages, when_stopped
-from minidisc_ray.configs.printable import printable
+from minidisc_ray.cli.options import Set, console, messages, print_line, when_stopped
 from minidisc_ray.reports.tables import Format
 
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="A new folder.")]
@@ -36,9 +35,9 @@ def export(
             messages.print("exporting and checking; half a minute or so for a small model", soft_wrap=True)
         report = exports.export(run, output, to, int8, max_drop, recipe, threads, repeats)
     out = console if format_ == "table" else messages
-    out.print(printable(f"wrote {output}"), soft_wrap=True, highlight=False, markup=False)
+    print_line(out, f"wrote {output}")
     for sentence in export_sentences(report):
-        out.print(printable(sentence), soft_wrap=True, highlight=False, markup=False)
+        print_line(out, sentence)
     if report.speed:
         print(render_speed(report, format_), end="")  # noqa: T201 - csv and json must not be wrapped
 
@@ -54,14 +53,10 @@ def extract(
     with when_stopped("nothing was written"):
         size = exports.extract(run, scale, output)
     metrics = ", ".join(f"{name} {100 * value:.1f}" for name, value in size.metrics.items())
-    console.print(
-        printable(
-            f"wrote {output}: {size.scale_percent}% of the teacher's heads and neurons, {size.total_parameters:,} "
-            f"parameters; {metrics} on the run's selection rows"
-        ),
-        soft_wrap=True,
-        highlight=False,
-        markup=False,
+    print_line(
+        console,
+        f"wrote {output}: {size.scale_percent}% of the teacher's heads and neurons, {size.total_parameters:,} "
+        f"parameters; {metrics} on the run's selection rows",
     )
 
 
@@ -80,6 +75,4 @@ def push(
         if messages.is_terminal:
             messages.print("measuring for the card; larger models take a minute", soft_wrap=True)
         place = exports.push(run, to, set_ or [], private, threads, repeats)
-    console.print(
-        printable(f"pushed to {place}; its card is README.md there"), soft_wrap=True, highlight=False, markup=False
-    )
+    print_line(console, f"pushed to {place}; its card is README.md there")

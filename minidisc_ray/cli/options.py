@@ -16,8 +16,7 @@ import typer
 from rich.console import Console
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.printable import printable
-from minidisc_ray.reports.tables import PIPE_COLUMNS
+from minidisc_ray.reports.tables import PIPE_COLUMNS, text_cell
 
 console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 messages = Console(stderr=True)
@@ -67,7 +66,7 @@ def print_stopped(hint: str = "", requested_by: str = "") -> None:
     """Print that the command was stopped, by whom if by ``minidisc stop``, and a hint."""
     who = f" by {requested_by}" if requested_by else ""
     after = f"; {hint}" if hint else ""
-    messages.print(printable(f"minidisc: stopped{who}{after}"), soft_wrap=True, markup=False, highlight=False)
+    print_line(messages, f"minidisc: stopped{who}{after}")
 
 
 def stop_by_signal(number: int, frame: Any) -> None:  # noqa: ARG001
@@ -106,9 +105,14 @@ def overrides_of(set_: list[str] | None, storage: str | None, name: str | None, 
     return [*(set_ or []), *(f"{key}={value}" for key, value in quoted.items())]
 
 
+def print_line(on: Console, line: str) -> None:
+    """Print one line, with markup and control characters in it shown as text."""
+    on.print(text_cell(line), soft_wrap=True)
+
+
 def print_error(error: UserError) -> None:
     """Print an error, or a warning, to stderr."""
-    messages.print(f"minidisc: {error}", soft_wrap=True, markup=False, highlight=False)
+    print_line(messages, f"minidisc: {error}")
 
 
 @contextmanager

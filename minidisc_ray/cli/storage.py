@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from minidisc_ray.cli.options import console, print_error, when_stopped
+from minidisc_ray.cli.options import console, print_error, print_line, when_stopped
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.storage import SHARED_FOLDER
 from minidisc_ray.files.places import place_of
 from minidisc_ray.reports.tables import Format
@@ -55,7 +54,7 @@ def compare(
     if scan:
         scanned = [result for result in results if result.choice_by_lambda]
         for result in scanned:
-            console.print(printable(f"{result.name}: {lambda_scan_line(result)}"), soft_wrap=True, markup=False)
+            print_line(console, f"{result.name}: {lambda_scan_line(result)}")
         if not scanned and format_ == "table":
             console.print("none of these runs chose by λ once all candidates were trained", soft_wrap=True)
     if num_damaged:
@@ -111,7 +110,7 @@ def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
     elif found:
         show(console, [view.table(found)])
     else:
-        console.print(printable(f"no runs in {place}"), soft_wrap=True, markup=False, highlight=False)
+        print_line(console, f"no runs in {place}")
 
 
 def stop(
@@ -137,7 +136,7 @@ def stop(
     }[stopped.outcome]
     if not stopped.seemed_alive:
         message += ", but its driver has not responded, and may be gone"
-    console.print(printable(f"{stopped.folder.name}: {message}"), soft_wrap=True, highlight=False, markup=False)
+    print_line(console, f"{stopped.folder.name}: {message}")
     if stopped.outcome == "still running":
         raise typer.Exit(_STILL_RUNNING)
 
@@ -153,7 +152,7 @@ def clean(
     with when_stopped("the same command again deletes the rest" if not dry_run else "nothing was deleted"):
         freed = clean_storage(storage, dry_run, family)
     for path in freed.paths:
-        console.print(printable(str(path)), soft_wrap=True, highlight=False, markup=False)
+        print_line(console, str(path))
     verb = "would free" if dry_run else "freed"
     console.print(f"{verb} {freed.bytes / 2**20:.1f} MiB in {len(freed.paths)} places")
 

@@ -1,6 +1,5 @@
 """Turn a validation error into one sentence: the key, the value, what is allowed."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -21,7 +20,9 @@ def message_of(error: ValidationError, model: type[BaseModel]) -> str:
         # A union of words and bool: pydantic reports an error for each.
         key, words = ".".join(without_tags(parts[:-1], model)), first["ctx"]["expected"]
         return f"{key}: {quoted(first['input'])} is not allowed; use {words}, true or false"
-    key = ".".join(without_tags(parts, model))
+    path = without_tags(parts, model)
+    key = ".".join(path)
+    kinds = list(dict.fromkeys(kind for member in union_at(model, path) for kind in kinds_of(member)))
     prefix = f"{key}: " if key else ""
     value = first.get("input")
     match first["type"]:
@@ -32,11 +33,10 @@ def message_of(error: ValidationError, model: type[BaseModel]) -> str:
             text = f"{key}: missing; {first['msg'].lower()}"
         case "union_tag_invalid" | "union_tag_not_found":
             tag = first.get("ctx", {}).get("tag", "missing")
-            found = [kind for member in union_at(model, without_tags(parts, model)) for kind in kinds_of(member)]
-            kinds = ", ".join(map(repr, dict.fromkeys(found)))
-            text = f"{prefix.removesuffix(': ')}.kind: {tag} is not a kind; use {kinds}"
+            text = f"{key}.kind: {tag} is not a kind; use {', '.join(map(repr, kinds))}"
         case "model_attributes_type" | "model_type":
-            text = f"{prefix}{quoted(value)} is not allowed; write a mapping{_example_kind(parts, model)}"
+            example = f", for instance {{kind: {kinds[0]}}}" if kinds else ""
+            text = f"{prefix}{quoted(value)} is not allowed; write a mapping{example}"
         case base.BOOL_FOR_NUMBER:
             text = f"{key}." * bool(key) + str(first["msg"])
         case "value_error":
@@ -50,11 +50,6 @@ def message_of(error: ValidationError, model: type[BaseModel]) -> str:
     # pydantic also reports a list as too short whose only item is wrong.
     more = sum(error["type"] != "too_short" for error in errors[1:])
     return text + (f" ({more} more mistake{'s' if more > 1 else ''} after this one)" if more else "")
-
-
-def _example_kind(parts: Sequence[str], model: type[BaseModel]) -> str:
-    kinds = [kind for member in union_at(model, without_tags(parts, model)) for kind in kinds_of(member)]
-    return f", for instance {{kind: {kinds[0]}}}" if kinds else ""
 
 
 def quoted(value: Any) -> str:

@@ -79,7 +79,7 @@ def redacted(value: Any) -> Any:
 def is_redacted_form(written: Any, value: Any) -> bool:
     """Whether ``written`` equals ``value`` except for secrets that were masked when it was written."""
     if isinstance(written, Mapping) and isinstance(value, Mapping):
-        # Sorted by key, both list a key at the same place, masked or not.
+        # A key that was masked is expected at the same place in the sorted order.
         pairs = (sorted(items.items(), key=lambda item: str(item[0])) for items in (written, value))
         return is_redacted_form(*pairs)
     if isinstance(written, list | tuple) and isinstance(value, list | tuple):

@@ -152,11 +152,15 @@ class RunConfig(Config):
                 )
         try:
             scales = self.candidate_scales()
+            # A law's grid must be valid even before its assistant is computed from it.
+            grid = self.schedule.scales.scales(student) if isinstance(self.schedule, LawConfig) else scales
         except ValueError as error:
             raise ValueError(f"schedule.scales: {error}") from error
-        if isinstance(self.schedule, LawConfig):
-            # The grid must be valid even before the assistant is computed from it.
-            self._check_law(self.schedule, student)
+        if isinstance(self.schedule, LawConfig) and not set(scales) <= set(grid):
+            raise ValueError(
+                f"schedule.assistant_percent: {self.schedule.assistant_percent} is not among schedule.scales; leave it "
+                "out, it is computed"
+            )
         has_sandwich = isinstance(self.schedule, MiniDiscConfig) or (
             isinstance(self.schedule, MaxiDiscConfig) and self.schedule.assistants == "sandwich"
         )
@@ -179,17 +183,6 @@ class RunConfig(Config):
                 "use fewer assistants, or more scales"
             )
         return self
-
-    def _check_law(self, schedule: LawConfig, student_percent: int) -> None:
-        try:
-            scales = schedule.scales.scales(student_percent)
-        except ValueError as error:
-            raise ValueError(f"schedule.scales: {error}") from error
-        if schedule.assistant_percent is not None and schedule.assistant_percent not in scales:
-            raise ValueError(
-                f"schedule.assistant_percent: {schedule.assistant_percent} is not among schedule.scales; leave it out, "
-                "it is computed"
-            )
 
     @model_validator(mode="after")
     def _task_and_data_agree(self) -> "RunConfig":

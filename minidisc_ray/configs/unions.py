@@ -39,6 +39,16 @@ def models_in(annotation: Any) -> Iterable[type[BaseModel]]:
 
 def without_tags(parts: Sequence[str], model: type[BaseModel]) -> list[str]:
     """Drop pydantic's union tags (the kind's name) from an error's path."""
+    return _followed(parts, model)[0]
+
+
+def allowed_keys(parts: Sequence[str], model: type[BaseModel]) -> list[str]:
+    """The keys allowed in the section of an error's path, sorted."""
+    return sorted({name for member in _followed(parts[:-1], model)[1] for name in member.model_fields})
+
+
+def _followed(parts: Sequence[str], model: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]]]:
+    """The keys of an error's path, without union tags, and the configs at its end."""
     kept: list[str] = []
     members: list[type[BaseModel]] = [model]
     for part in parts:
@@ -48,16 +58,4 @@ def without_tags(parts: Sequence[str], model: type[BaseModel]) -> list[str]:
             continue
         kept.append(part)
         members = members_at(members, part)
-    return kept
-
-
-def allowed_keys(parts: Sequence[str], model: type[BaseModel]) -> list[str]:
-    """The keys allowed in the section of an error's path, sorted."""
-    members: list[type[BaseModel]] = [model]
-    for part in parts[:-1]:
-        tagged = [member for member in members if "kind" in member.model_fields and part in kinds_of(member)]
-        if tagged:
-            members = tagged
-            continue
-        members = members_at(members, part)
-    return sorted({name for member in members for name in member.model_fields})
+    return kept, members

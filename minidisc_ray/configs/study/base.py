@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from minidisc_ray.configs.base import Config
 from minidisc_ray.configs.storage import Storage
 
+# Sections whose entries have names, each with changes to the recipe.
+AXES = ("teachers", "tasks", "methods")
 TEACHER_ROW, MAJORITY_ROW = "Teacher", "Majority class"
 # Columns of a paper's table that do not belong to a task.
 AVERAGE, FLOPS, COST = "average", "flops_g", "cost"

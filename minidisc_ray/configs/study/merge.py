@@ -5,8 +5,7 @@ from typing import Any
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import apply_override, deep_copy, keep_shared_keys
-
-_AXES = ("teachers", "tasks", "methods")
+from minidisc_ray.configs.study.base import AXES
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any], path: Sequence[str] = ()) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def with_budget(study: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     result: dict[str, Any] = deep_copy(study)
     for key, value in changes.items():
         below = result.get(key)
-        if key in _AXES and isinstance(value, Mapping) and isinstance(below, Mapping):
+        if key in AXES and isinstance(value, Mapping) and isinstance(below, Mapping):
             known = dict(_mappings(key, {name: below.get(name) for name in value}))
             entries = {name: merged(known[name] or {}, entry or {}) for name, entry in _mappings(key, value)}
             result[key] = {**deep_copy(below), **entries}

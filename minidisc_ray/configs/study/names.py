@@ -7,6 +7,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.study.base import (
     AVERAGE,
+    AXES,
     MAJORITY_ROW,
     STUDY_NAME,
     TABLE_COLUMNS,
@@ -16,7 +17,6 @@ from minidisc_ray.configs.study.base import (
 )
 
 _MAX_CHARACTERS = 80
-_AXES = ("teachers", "tasks", "methods")
 
 
 def check_names(raw: Mapping[str, Any]) -> None:
@@ -31,7 +31,7 @@ def check_names(raw: Mapping[str, Any]) -> None:
             f"name: {name!r} is not a folder's name; write up to {_MAX_CHARACTERS} letters, digits, dots, dashes and "
             "underscores, a letter or digit first and last"
         )
-    for axis in _AXES:
+    for axis in AXES:
         entries = raw.get(axis)
         for key in entries if isinstance(entries, Mapping) else ():
             if not isinstance(key, str):

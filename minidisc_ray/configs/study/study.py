@@ -11,7 +11,7 @@ from minidisc_ray.configs.loader import TOO_DEEP, check_integers, deep_copy, exp
 from minidisc_ray.configs.messages import message_of
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
-from minidisc_ray.configs.study.base import MethodConfig, StudyConfig
+from minidisc_ray.configs.study.base import AXES, MethodConfig, StudyConfig
 from minidisc_ray.configs.study.merge import merged, override_study, with_budget
 from minidisc_ray.configs.study.names import check_columns, check_keys, check_names
 from minidisc_ray.configs.study.rows import check_distinct, check_printed
@@ -180,7 +180,7 @@ def _all_scales(raw: Mapping[str, Any], study: StudyConfig) -> set[int]:
 def _check_keys(study: StudyConfig) -> None:
     """Refuse keys that no recipe has, that the study itself sets, or that all rows of a table share."""
     found: list[tuple[str, str, Mapping[str, Any]]] = [("recipe", "recipe", study.recipe)]
-    for axis in ("teachers", "tasks", "methods"):
+    for axis in AXES:
         entries = getattr(study, axis) or {}
         found += [(axis, f"{axis}.{name}", entry.changes) for name, entry in entries.items()]
     for kind, where, changes in found:
