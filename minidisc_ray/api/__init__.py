@@ -1,4 +1,4 @@
-"""What the command line does, from Python."""
+"""The Python API: everything that the command line does."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,8 @@ __all__ = [
     "run_together",
 ]
 
-_HOMES = {
+# The module of each name; the others are in ``runs``.
+_MODULES = {
     "describe_plan": "plans",
     "evaluate": "models",
     "export": "exports",
@@ -44,7 +45,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a function's module when it is first used: most calls need neither torch nor Ray."""
+    """Import a name's module when the name is first used: many calls need neither torch nor Ray."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'runs')}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'runs')}"), name)

@@ -1,4 +1,4 @@
-"""Finished models in other tools' forms: ONNX and OpenVINO, sizes of a nested family, a card, the hub."""
+"""Finished models for use elsewhere: ONNX and OpenVINO, sizes of a nested family, a model card, the hub."""
 
 import os
 from collections.abc import Sequence
@@ -40,20 +40,21 @@ def export(
     threads: int | None = None,
     repeats: int = 20,
 ) -> ExportReport:
-    """Write a student for another runtime, checked against PyTorch on every validation row.
+    """Export a student to another runtime, and check it against PyTorch on every validation row.
 
     Args:
-        run: a finished run's folder or URI; or a model's, with a recipe.
-        output: a folder that is not there yet; it appears whole or not at all.
+        run: folder or URI of a finished run, or of a model, which needs a recipe.
+        output: a new folder; it appears whole or not at all.
         to: ``onnx`` or ``openvino``.
-        int8: add an int8 copy (ONNX alone), and measure all copies in turns.
-        max_drop: points of the primary metric that the int8 copy may lose; its one-sided 95% bound may be twice that.
-        recipe: of the rows to check on; by default the run's own.
-        threads: CPU threads of each runtime; PyTorch's own number by default.
-        repeats: timed passes of each copy; 0 measures none.
+        int8: add an int8 copy (ONNX only), and time all copies in turns.
+        max_drop: points of the primary metric that the int8 copy may lose; the one-sided 95% bound of the loss may be
+            twice that.
+        recipe: its validation rows are used for the check; by default the run's.
+        threads: CPU threads of each runtime; by default PyTorch's number.
+        repeats: timed passes of each copy; 0 times none.
 
     Raises:
-        UserError: if run, rows or packages are not there, the output is, or a copy does not pass its check.
+        UserError: if run, rows or packages are missing, the output exists, or a copy fails its check.
 
     Example:
         >>> report = export("runs/first", "first-onnx", repeats=0)
@@ -63,9 +64,9 @@ def export(
     output = output_path(output)
     check_output(output)
     if to not in EXTRAS:
-        raise UserError(f"--to: {to} is no target; use {' or '.join(EXTRAS)}")
+        raise UserError(f"--to: {to} is not a target; use {' or '.join(EXTRAS)}")
     if int8 and to != "onnx":
-        raise UserError(f"--int8: {to} has no int8 copy here; use --to onnx, or leave --int8 out")
+        raise UserError(f"--int8: only onnx has an int8 copy, not {to}; use --to onnx, or leave --int8 out")
     if not max_drop >= 0:
         raise UserError(f"--max-drop: {max_drop:g} is not a number of points from 0")
     if repeats < 0:
@@ -80,10 +81,10 @@ def export(
 
 
 def open_family(run: str | Path) -> Family:
-    """The nested family of a finished MiniDisc run: ``open_family(RUN)[25]`` is its model at 25%, without training.
+    """Open the nested family of a finished MiniDisc run; ``open_family(RUN)[25]`` is its model at 25%.
 
     Raises:
-        UserError: if there is no finished run, or it has no family.
+        UserError: if the run is not finished, or has no family.
 
     Example:
         >>> family = open_family("runs/first")
@@ -96,10 +97,10 @@ def open_family(run: str | Path) -> Family:
 
 
 def extract(run: str | Path, scale_percent: int, output: str | Path) -> FamilySize:
-    """Write one size of a run's nested family as a folder like any student's; returns what its index says of it.
+    """Save one size of a run's nested family as a student's folder, and return its entry in the family's index.
 
     Raises:
-        UserError: if there is no family, it has no such size, or the output exists.
+        UserError: if the run has no family, the family has no such size, or the output exists.
 
     Example:
         >>> extract("runs/first", 30, "first-30").scale_percent
@@ -120,18 +121,18 @@ def push(
     threads: int | None = None,
     repeats: int = 20,
 ) -> str:
-    """Copy a finished run's student with its model card to a folder or the Hugging Face hub; returns where it is.
+    """Copy a finished run's student with a model card to a folder or the Hugging Face hub, and return the place.
 
     Args:
-        run: its folder or URI.
-        to: ``hub:NAME``, or a folder that is not there yet.
-        overrides: licences that the run's recipe does not give, ``teacher.license=apache-2.0`` for one.
-        is_private: of a repository that is made.
-        threads: CPU threads that speed is measured on; PyTorch's own number by default.
-        repeats: timed passes of teacher and student; 0 measures none.
+        run: the run's folder or URI.
+        to: ``hub:NAME``, or a new folder.
+        overrides: licences that the run's recipe does not have, for instance ``teacher.license=apache-2.0``.
+        is_private: whether a new repository is private.
+        threads: CPU threads for timing; by default PyTorch's number.
+        repeats: timed passes of teacher and student; 0 times none.
 
     Raises:
-        UserError: if there is no finished run, the folder is there, or the hub refuses.
+        UserError: if the run is not finished, the folder exists, or the hub refuses.
 
     Example:
         >>> push("runs/first", "first-card", repeats=0)
@@ -144,7 +145,7 @@ def push(
         raise UserError(f"--to: {to[:100]} is not a repository's name on the hub; use hub:NAME or hub:OWNER/NAME")
     for override in overrides:
         if override.partition("=")[0].strip() not in _LICENSES:
-            raise UserError(f"--set: {override[:100]} is not a licence; a card takes {' and '.join(_LICENSES)} alone")
+            raise UserError(f"--set: {override[:100]} is not a licence; only {' and '.join(_LICENSES)} can be set")
     if repeats < 0:
         raise UserError(f"--repeats: {repeats} is below 0; use 20, or 0 to measure nothing")
     folder = fetch_models(run).expanduser()
@@ -168,7 +169,7 @@ def push(
 
 
 def _speed(folder: Path, threads: int | None, repeats: int, length: int) -> list[ProfileRow]:
-    """Student beside teacher on the CPU; the student alone where the teacher is gone."""
+    """CPU timings of student and teacher; of the student alone if the teacher's folder is gone."""
     try:
         rows = profile_folder(folder, threads, repeats, length)
     except UserError:

@@ -1,4 +1,4 @@
-"""Finished models at work: predictions, metrics, sizes and latency."""
+"""Use finished models: predictions, metrics, sizes and latency."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,17 +20,17 @@ from minidisc_ray.run_files.fetching import fetch_model_folder, fetch_models
 def predict(
     student: str | Path, file: str | Path, columns: Sequence[str] | None = None, quoting: Quoting | None = None
 ) -> pd.DataFrame:
-    """Label a file: its rows with a ``prediction`` column, and for classes their probability.
+    """Label a file: return its rows with a ``prediction`` column and, for classes, a ``probability`` column.
 
     Args:
-        student: a folder with a saved student, or its URI in a bucket.
+        student: folder or URI of a saved student.
         file: JSON Lines, CSV, TSV or Parquet.
-        columns: the one or two columns of text; by default those of the run that the student came from.
-        quoting: what quotation marks are in CSV and TSV: ``csv``, they enclose cells; ``none``, they are text. By
-            default csv in CSV, none in TSV.
+        columns: the one or two columns of text; by default those that the student was trained on.
+        quoting: quotation marks in CSV and TSV files: ``csv``, they enclose cells; ``none``, they are text. By default
+            csv for CSV, none for TSV.
 
     Raises:
-        UserError: if student, file or columns are not there.
+        UserError: if student, file or columns are missing.
 
     Example:
         >>> import pandas as pd
@@ -43,10 +43,10 @@ def predict(
 
 
 def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ()) -> dict[str, float]:
-    """A saved model's metrics on a recipe's validation sets.
+    """Score a saved model on a recipe's validation sets; returns each metric by name.
 
     Raises:
-        UserError: if the student is not there or its labels are not the task's.
+        UserError: if the student is missing, or its labels are not the task's.
 
     Example:
         >>> scored = evaluate("runs/first/student", recipe)["accuracy"]
@@ -67,18 +67,18 @@ def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ())
 
 
 def profile(run: str | Path, threads: int | None = None, repeats: int = 20, length: int = 128) -> pd.DataFrame:
-    """Parameters, multiply-adds, latency and throughput of a run's models, teacher beside student (MiniDisc, table 11).
+    """Measure parameters, multiply-adds, latency and throughput of a run's models (MiniDisc, table 11).
 
-    One row for each model and device: the CPU, and cuda, whose latencies are empty where there is no GPU.
+    The table has one row for each model and device, CPU and cuda; cuda latencies are empty without a GPU.
 
     Args:
-        run: a finished run's folder, or a plain folder of a student or teacher, which then stands alone; or its URI.
-        threads: CPU threads; those that PyTorch has by default.
+        run: folder or URI of a finished run, or of a single student or teacher.
+        threads: CPU threads; by default PyTorch's number.
         repeats: timed forward passes of each model, with one row and with 32.
         length: tokens of a row.
 
     Raises:
-        UserError: if the run is not finished, a model is not there, or a number is out of range.
+        UserError: if the run is not finished, a model is missing, or a number is out of range.
 
     Example:
         >>> table = profile("runs/first", threads=1, repeats=1)

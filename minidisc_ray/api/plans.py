@@ -1,4 +1,4 @@
-"""A recipe's plan in words, from the cache where nothing that it depends on has changed."""
+"""Describe a recipe's plan, from a cache while nothing that the plan depends on has changed."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from minidisc_ray.tracking.mlflow import check_tracking
 
 
 def describe_plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PlanReport:
-    """Check a recipe, and say what a run would do, how large its models are and what its steps cost; starts nothing.
+    """Check a recipe, and report a run's steps, model sizes and cost; starts nothing.
 
     Args:
         recipe: a config, a mapping, or a recipe file's path.
@@ -24,9 +24,9 @@ def describe_plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PlanReport:
     """
     config = config_of(recipe, overrides)
     key = plan_key(config)
-    report = None if key is None else _kept(key)
+    report = None if key is None else _cached(key)
     if report is None:
-        # Here and not above: a plan that is kept needs neither torch nor transformers.
+        # Imported here: a cached plan needs neither torch nor transformers.
         from minidisc_ray.api.runs import plan
         from minidisc_ray.reports.run.plan import plan_report
 
@@ -34,13 +34,13 @@ def describe_plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PlanReport:
         if key is not None and key == plan_key(config):
             keep_plan(key, report.model_dump(mode="json"))
         return report
-    # The storage is no input: what is there may have changed meanwhile.
+    # The cache does not cover storage and tracking, which may have changed since.
     check_storage(open_storage(config.storage), config.storage, report.name, report.identity)
     check_tracking(config)
     return report
 
 
-def _kept(key: str) -> PlanReport | None:
+def _cached(key: str) -> PlanReport | None:
     try:
         return PlanReport.model_validate(read_plan(key))
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Recipes in each form that the API takes."""
+"""Turn a recipe in any form that the API takes into a config."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ Recipe = RunConfig | Mapping[str, Any] | str | Path
 
 
 def config_of(recipe: Recipe, overrides: Sequence[str]) -> RunConfig:
-    """A recipe's config, its overrides applied and its paths absolute.
+    """Make a recipe's config, with overrides applied and absolute paths.
 
     Args:
         recipe: a config, a mapping, or a recipe file's path.
@@ -31,5 +31,5 @@ def _read(recipe: Recipe, overrides: Sequence[str]) -> RunConfig:
     if isinstance(recipe, Mapping):
         return resolve(recipe, overrides)
     if not isinstance(recipe, str | Path):
-        raise UserError(f"recipe: {type(recipe).__name__} is no recipe; give a path, a mapping or a RunConfig")
+        raise UserError(f"recipe: {type(recipe).__name__} is not a recipe; give a path, a mapping or a RunConfig")
     return load_recipe(recipe, overrides)

@@ -19,7 +19,7 @@ from minidisc_ray.tracking.mlflow import check_tracking
 
 
 def plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PreparedRun:
-    """Check a recipe against its data, model and storage; starts nothing.
+    """Check a recipe against its data, models and storage, and plan its steps; starts nothing.
 
     Args:
         recipe: a config, a mapping, or a recipe file's path.
@@ -39,14 +39,14 @@ def plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PreparedRun:
 
 
 def estimate(recipe: Recipe, overrides: Sequence[str] = ()) -> Estimate:
-    """Time a few real steps where a run would take them, and predict what each schedule will cost; keeps no file.
+    """Time a few real steps on the cluster that a run would use, and predict each schedule's cost; leaves no files.
 
     Args:
         recipe: a config, a mapping, or a recipe file's path.
         overrides: ``key.sub=value``, as after ``--set``.
 
     Raises:
-        UserError: for a mistake in the recipe, or a plan that no node can hold.
+        UserError: for a mistake in the recipe, or if no node has the resources of a trial.
         TrainingError: if a step failed.
     """
     from minidisc_ray.ray_backend.timing import estimate_on_ray
@@ -55,16 +55,16 @@ def estimate(recipe: Recipe, overrides: Sequence[str] = ()) -> Estimate:
 
 
 def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = None) -> RunResult:
-    """Run a recipe on a Ray cluster, or on a local Ray; running it again resumes, or returns the result.
+    """Run a recipe on a Ray cluster or a local Ray; called again, it resumes the run or returns its result.
 
     Args:
         recipe: a config, a mapping, or a recipe file's path.
         overrides: ``key.sub=value``, as after ``--set``.
-        watch: called now and then with every trial's progress.
+        watch: called regularly with every trial's progress.
 
     Raises:
-        UserError: for a mistake in the recipe, or a plan that no node can hold.
-        TrainingError: if training cannot go on.
+        UserError: for a mistake in the recipe, or if no node has the resources of a trial.
+        TrainingError: if training fails.
 
     Example:
         >>> result = run(recipe)
@@ -75,8 +75,8 @@ def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = Non
 
 
 def run_prepared(prepared: PreparedRun, watch: Watch | None = None, others: Sequence[RunResult] = ()) -> RunResult:
-    """Run a checked recipe; other runs' results stand beside it in the report."""
-    # Here and not above: only what starts a cluster should pay for importing Ray.
+    """Run a checked recipe; its report also compares the other results given."""
+    # Imported here: only calls that start a cluster need Ray.
     from minidisc_ray.ray_backend.run import results_of, run_many
 
     (result,) = results_of([prepared], run_many([prepared], prepared.run_folder, watch=watch, which="all"))
@@ -89,15 +89,15 @@ def run_together(runs: Sequence[PreparedRun], home: Path, watch: Watch | None = 
     """Run checked recipes as trials of one Ray Tune experiment, and return their results in the same order.
 
     Args:
-        runs: each once, all with the same resources.
-        home: a folder beside them, where this process says that it is at work.
-        watch: called now and then with the progress of what is running.
+        runs: distinct runs with the same resources.
+        home: a folder beside theirs for the file that marks this process as their driver.
+        watch: called regularly with the progress of the running trials.
 
     Raises:
-        UserError: if no node can hold a trial, or a recipe, its data or its models are to blame for a failure.
-        TrainingError: if a run failed for another reason; the others are finished first.
+        UserError: if no node has the resources of a trial, or a recipe, its data or its models caused a failure.
+        TrainingError: if a run failed for another reason; the other runs are finished first.
     """
-    # Here and not above: only what starts a cluster should pay for importing Ray.
+    # Imported here: only calls that start a cluster need Ray.
     from minidisc_ray.ray_backend.run import results_of, run_many
 
     errors = run_many(runs, home, lambda run, result: write_report(run.storage, run.run_folder, result), watch, "all")
@@ -106,10 +106,13 @@ def run_together(runs: Sequence[PreparedRun], home: Path, watch: Watch | None = 
 
 
 def compare(runs: Sequence[str | Path | RunResult]) -> pd.DataFrame:
-    """One table of finished runs.
+    """Compare finished runs in one table.
+
+    Args:
+        runs: folders or URIs of finished runs, or results.
 
     Raises:
-        UserError: if a folder holds no result, or runs cannot stand in one table.
+        UserError: if a folder has no result, or the runs cannot be compared.
 
     Example:
         >>> table = compare(["runs/first"])

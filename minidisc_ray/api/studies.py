@@ -1,4 +1,4 @@
-"""A study from its file to its table: runs as one experiment, what they say, and the files that tell it."""
+"""Prepare, run and report studies: many runs as one experiment, their table, findings and files."""
 
 import tempfile
 from collections.abc import Sequence
@@ -23,20 +23,20 @@ from minidisc_ray.study.answers import FinishedRun
 from minidisc_ray.study.cells import Outcome, read_outcomes, study_folder
 from minidisc_ray.study.findings import Findings, findings_of
 
-# What a study writes into its folder.
+# The files and folders that a study writes into its own folder.
 _FILES = ("study.yaml", "table.md", "table.csv", "study.json", "report.html")
 _FOLDERS = ("figures", "ray")
 
 
 @dataclass(frozen=True)
 class PreparedStudy:
-    """A study whose every recipe was checked.
+    """A study all of whose recipes are checked.
 
     Attributes:
-        config: with its budget taken in.
-        cells: its runs' places.
-        prepared: each cell's checked recipe, in the same order; cells of one recipe share it.
-        folder: where the study's own files go.
+        config: the study with its budget applied.
+        cells: its cells, each a run's place in the table.
+        prepared: the checked recipe of each cell, in the same order; cells with equal recipes share one.
+        folder: of the study's own files.
     """
 
     config: StudyConfig
@@ -46,13 +46,13 @@ class PreparedStudy:
 
     @property
     def runs(self) -> list[PreparedRun]:
-        """Every run once."""
+        """The runs, each once."""
         return list({prepared.name: prepared for prepared in self.prepared}.values())
 
 
 @dataclass(frozen=True)
 class StudyReport:
-    """What a study's runs have shown so far.
+    """The results of a study's runs so far.
 
     Attributes:
         table: in the papers' layout.
@@ -73,10 +73,10 @@ def prepare_study(
     """Read a study and check every one of its recipes; starts nothing.
 
     Args:
-        path: of its file.
-        overrides: ``a.b=c``, as after ``--set``.
-        budget: by default the study's own choice.
-        storage: where its runs are kept; by default the study's own.
+        path: of the study's file.
+        overrides: ``key.sub=value``, as after ``--set``.
+        budget: its name; by default the one that the study names.
+        storage: for its runs; by default the study's own.
 
     Raises:
         UserError: for the first mistake found, in one sentence that names the method and the task.
@@ -94,7 +94,7 @@ def prepare_study(
                 if of_rows not in splits:
                     splits[of_rows] = load_splits(config)
                 prepared = prepare(config, splits[of_rows])
-                # What one run finds out about the storage holds for all.
+                # One storage object for all runs: its checks and settings hold for all of them.
                 known[key] = replace(prepared, storage=found[0].storage) if found else prepared
             except UserError as error:
                 raise UserError(f"methods.{cell.method} on {cell.task}: {error}") from error
@@ -104,47 +104,47 @@ def prepare_study(
 
 
 def _check_folder(folder: Path, storage: str) -> None:
-    """Refuse a study's folder that cannot be written, before anything starts; leaves nothing there.
+    """Refuse a study's folder that cannot be written, before anything starts; leaves no files.
 
     Raises:
-        UserError: naming the storage, or what is in the way.
+        UserError: naming the storage, or the path that is in the way.
     """
     try:
         if folder.resolve() != folder:
-            raise UserError(f"storage: {folder} is a link, and a folder of the study belongs there; remove it")
+            raise UserError(f"storage: {folder} is a link, but has to be the study's folder; remove it")
         if (folder / "identity.json").exists():
-            raise UserError(f"storage: {folder} is a run's folder, and the study's belongs there; rename the study")
+            raise UserError(f"storage: {folder} is a run's folder; rename the study")
         for name in _FILES:
             if (folder / name).is_dir():
-                raise UserError(f"storage: {folder / name} is a folder, and a file of the study belongs there; move it")
+                raise UserError(f"storage: {folder / name} is a folder, but has to be a file of the study; move it")
         for path in (folder, *(folder / name for name in _FOLDERS)):
             if path.exists() and not path.is_dir():
-                raise UserError(f"storage: {path} is a file, and a folder of the study belongs there; move it")
+                raise UserError(f"storage: {path} is a file, but has to be a folder of the study; move it")
         existing = folder
         while not existing.exists():
             existing = existing.parent
-        # Names that are too long, and places where even the superuser writes nothing, show only in a try.
+        # Only an attempt shows that a name is too long, or that a file system is read-only even for root.
         with tempfile.TemporaryDirectory(prefix=".probe.tmp", dir=existing) as probe:
             (Path(probe) / folder.relative_to(existing)).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        # What goes on waits for its storage where it writes.
+        # A study that resumes waits for its storage when it writes.
         if error.errno not in TRANSIENT or not folder.is_dir():
             raise UserError(f"storage: {storage} cannot be written ({error.strerror})") from error
 
 
 def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bool = False) -> StudyReport:
-    """Run what is not finished as one Ray Tune experiment, and tell what all of it shows.
+    """Run a study's unfinished runs as one Ray Tune experiment, and report all of its runs.
 
     Args:
-        study: as :func:`prepare_study` gives it.
-        watch: called now and then with the progress of what is running.
-        retry_failed: run what failed before, and that alone.
+        study: from :func:`prepare_study`.
+        watch: called regularly with the progress of the running trials.
+        retry_failed: run only what failed before.
 
     Raises:
-        UserError: if no node can hold a trial, or finished runs cannot stand in one table.
-        KeyboardInterrupt: after Ctrl-C; the same call again goes on where this one stopped.
+        UserError: if no node has the resources of a trial, or the finished runs cannot be compared.
+        KeyboardInterrupt: after Ctrl-C; the same call again resumes.
     """
-    # Here and not above: only what starts a cluster should pay for importing Ray.
+    # Imported here: only calls that start a cluster need Ray.
     from minidisc_ray.ray_backend.run import run_many
 
     run_many(
@@ -159,10 +159,10 @@ def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bo
 
 
 def report_study(study: PreparedStudy) -> StudyReport:
-    """Table, findings and files of what is there; starts nothing.
+    """Make a study's table, findings and files from the runs that are finished; starts nothing.
 
     Raises:
-        UserError: if finished runs cannot stand in one table.
+        UserError: if the finished runs cannot be compared.
     """
     for run in study.runs:
         fetch_run(run.storage, run.run_folder)

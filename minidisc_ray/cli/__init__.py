@@ -1,4 +1,4 @@
-"""The command line: nothing but calls."""
+"""The command line; it only calls the API and prints."""
 
 from minidisc_ray.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. A user's mistake is one sentence and exit code 2; a failure of ours is 1."""
+"""The commands: parse, call, print. A user's mistake is one sentence and exit code 2; any other error is 1."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from minidisc_ray.cli import exports as export_commands
 from minidisc_ray.cli import models as model_commands
 from minidisc_ray.cli import storage as storage_commands
 from minidisc_ray.cli.options import (
-    GOES_ON,
+    RESUMES,
     STOPPED,
     Name,
     RecipeFile,
@@ -27,12 +27,12 @@ from minidisc_ray.cli.options import (
     messages,
     overrides_of,
     print_error,
+    print_line,
     print_stopped,
     stop_on_signals,
     when_stopped,
 )
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.redact import redact
 from minidisc_ray.reports.tables import Format
 
@@ -62,17 +62,19 @@ def options(
     """Compress a fine-tuned transformer through a teacher assistant found in one trial, on Ray."""
 
 
-_AFTER_RETRIES = "without --retry-failed the command goes on with what it had begun, and with it tries the rest"
+_RETRIES_STOPPED = "with --retry-failed the command retries the rest, without it resumes runs that had started"
 
 
 @app.command()
 def demo(
     storage: Annotated[str, typer.Option("--storage", metavar="DIR")] = "minidisc-runs",
-    address: Annotated[str | None, typer.Option("--address", help="A Ray cluster to attach to.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of data order, weights and draws.")] = 0,
+    address: Annotated[
+        str | None, typer.Option("--address", help="A Ray cluster; else RAY_ADDRESS, else local.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of data order, weights and sampling.")] = 0,
 ) -> None:
-    """Make one student four ways on the built-in task, and say what was found."""
-    with when_stopped(GOES_ON), early_cluster(address):
+    """Train one student in four ways on the built-in task, and compare them."""
+    with when_stopped(RESUMES), early_cluster(address):
         from minidisc_ray.cli.demo import run_demo
 
         run_demo(storage, address, console, seed)
@@ -106,11 +108,11 @@ def plan(
     set_: Set = None,
     storage: Storage = None,
     name: Name = None,
-    address: Annotated[str | None, typer.Option("--address", help="For --estimate: a Ray cluster, as of run.")] = None,
+    address: Annotated[str | None, typer.Option("--address", help="For --estimate: a Ray cluster, as for run.")] = None,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Time a few real steps; predict hours, duration, price of each schedule.")
     ] = False,
-    format_: Annotated[Literal["table", "json"], typer.Option("--format", help="Of --estimate: table or json.")] = (
+    format_: Annotated[Literal["table", "json"], typer.Option("--format", help="For --estimate: table or json.")] = (
         "table"
     ),
 ) -> None:
@@ -123,12 +125,12 @@ def plan(
 
         if messages.is_terminal:
             messages.print("timing a few real steps of every stage; about a minute or two", soft_wrap=True)
-        with when_stopped("an estimate keeps nothing, so the same command begins again"):
+        with when_stopped("no timing was saved; the same command starts from the beginning"):
             found = api.estimate(recipe, overrides)
         print(render_estimate(found, format_), end="")  # noqa: T201 - json must not be wrapped
         return
     if format_ != "table":
-        raise UserError("--format: json goes with --estimate; add it, or leave --format out")
+        raise UserError("--format: json needs --estimate; add it, or leave --format out")
     api.describe_plan(recipe, overrides).show(console)
 
 
@@ -143,7 +145,7 @@ def run(
     ] = None,
 ) -> None:
     """Run a recipe; the same command again resumes, or shows the result."""
-    with when_stopped(GOES_ON):
+    with when_stopped(RESUMES):
         from minidisc_ray.api.recipes import config_of
 
         config = config_of(recipe, overrides_of(set_, storage, name, address))
@@ -162,20 +164,18 @@ def run(
 def study(
     file: Annotated[Path, typer.Argument(metavar="STUDY", help="A study file; studies/ has the paper's tables.")],
     budget: Annotated[
-        str | None, typer.Option("--budget", help="One of the study's budgets; by default its own.")
+        str | None, typer.Option("--budget", help="One of the study's budgets; by default the one it names.")
     ] = None,
     set_: Set = None,
     storage: Storage = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Run what failed before, and that alone.")
-    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run only what failed before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, list the runs, start nothing.")] = False,
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
 ) -> None:
     """Run methods x tasks x scales x seeds as one experiment, and print one table in the paper's layout."""
-    leaves = "nothing was started" if dry_run else _AFTER_RETRIES if retry_failed else GOES_ON
+    hint = "nothing was started" if dry_run else _RETRIES_STOPPED if retry_failed else RESUMES
     out = Console(stderr=True) if format_ in ("csv", "json") else console
-    with when_stopped(leaves):
+    with when_stopped(hint):
         from minidisc_ray.api import studies
         from minidisc_ray.cli.display import show_study, watching_trials
         from minidisc_ray.reports.study.page import render_whole_study
@@ -188,11 +188,11 @@ def study(
         with watching_trials(out) as watch:
             report = studies.run_study(prepared, watch, retry_failed)
     print(render_whole_study(report.table, report.findings, format_), end="")  # noqa: T201 - csv and json must not be wrapped
-    out.print(f"page: {report.page}", soft_wrap=True, highlight=False)
+    print_line(out, f"page: {report.page}")
     for name, reason in report.table.failed.items():
-        messages.print(printable(f"minidisc: {name} failed: {reason}"), soft_wrap=True, markup=False, highlight=False)
+        print_line(messages, f"minidisc: {name} failed: {reason}")
     if report.table.failed:
-        messages.print("minidisc: --retry-failed runs those alone", soft_wrap=True)
+        messages.print("minidisc: --retry-failed runs only these", soft_wrap=True)
         raise typer.Exit(1)
 
 
@@ -213,7 +213,7 @@ for command in (
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Parse arguments (by default the process's own), run, and exit."""
+    """Run the command in ``arguments``, by default the process's own, and exit."""
     stop_on_signals()
     try:
         app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=True)
@@ -224,19 +224,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         print_stopped()
         sys.exit(STOPPED)
     except Stopped as ended:
-        print_stopped(ended.leaves, ended.asked_by)
+        print_stopped(ended.hint, ended.requested_by)
         raise
     except SystemExit as ended:
-        # Typer makes this of a KeyboardInterrupt in a command, and says nothing.
+        # Typer turns a KeyboardInterrupt in a command into this exit, without a message.
         if ended.code == STOPPED:
             print_stopped()
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is printed
+    except Exception as error:  # noqa: BLE001 - every error is printed
         if os.environ.get("MINIDISC_TRACEBACK"):
             sys.stderr.write(redact(traceback.format_exc()))
             sys.exit(1)
-        # As a user's mistake is printed: in one line that can be printed, without secrets.
+        # UserError makes it one printable line without secrets.
         print_error(UserError(" ".join(str(error).split()) or type(error).__name__))
-        messages.print("minidisc: set MINIDISC_TRACEBACK=1 to see where", soft_wrap=True)
+        messages.print("minidisc: set MINIDISC_TRACEBACK=1 for the traceback", soft_wrap=True)
         sys.exit(1)
     sys.exit(0)

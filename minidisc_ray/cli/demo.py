@@ -1,4 +1,4 @@
-"""The main job in two minutes: one student made four ways on the built-in task, and what was found."""
+"""The demo: one student trained in four ways on the built-in task, in two minutes, and a comparison."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,6 +7,7 @@ from rich.console import Console
 
 from minidisc_ray import api
 from minidisc_ray.cli.display import watching_trials
+from minidisc_ray.cli.options import print_line
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.run import RunConfig
@@ -20,7 +21,7 @@ from minidisc_ray.reports.tables import show
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.study.answers import FinishedRun
 
-# A word after a "but" counts twice, and the student keeps two attention heads of 32: the task hardly fits.
+# Words after a "but" count twice, and the student keeps two of 32 heads: the task is hard for it, so the ways differ.
 _RECIPE: dict[str, Any] = {
     "task": "builtin",
     "data": {"but_weight": 2, "train_rows": 3000, "validation_rows": 3800, "selection_fraction": 0.2},
@@ -28,8 +29,8 @@ _RECIPE: dict[str, Any] = {
     "finetune": {"num_epochs": 7, "learning_rate": 1e-3},
     "distil": {"num_epochs": 2, "learning_rate": 1e-3, "early_stop_epochs": None},
 }
-# The folder in which the demo says that it is at work, and Ray Tune keeps its files.
-_HOME = "demo"
+# The folder for the driver's file and Ray Tune's files.
+_DRIVER_FOLDER = "demo"
 _SCHEDULES: Mapping[str, dict[str, Any]] = {
     "conventional": {"kind": "conventional"},
     "assistant": {"kind": "assistant", "assistant_percent": 40},
@@ -37,8 +38,8 @@ _SCHEDULES: Mapping[str, dict[str, Any]] = {
     "maxidisc": {"kind": "maxidisc", "scales": {"kind": "list", "values": [60, 40, 20]}},
 }
 _NEXT = (
-    "Next: minidisc init --task sst2 --model MODEL writes a GLUE task's recipe, docs/guide/recipes.md says how your "
-    "own data goes in; minidisc plan RECIPE checks it, minidisc run RECIPE runs it."
+    "Next: minidisc init --task sst2 --model MODEL writes a GLUE task's recipe, docs/guide/recipes.md says how to use "
+    "your own data; minidisc plan RECIPE checks it, minidisc run RECIPE runs it."
 )
 
 
@@ -49,35 +50,39 @@ def demo_recipes(storage: str, address: str | None = None, seed: int = 0) -> dic
 
 
 def demo_summary(runs: Sequence[PreparedRun], results: Sequence[RunResult]) -> Summary:
-    """What the demo's runs came to.
+    """Summarise the demo's runs: scores with intervals, costs, and a sentence.
 
     Raises:
-        UserError: if what their models answered was not kept.
+        UserError: if their predictions are missing.
     """
-    finished = []
-    for run, result in zip(runs, results, strict=True):
-        config = run.config
-        cell = Cell(None, result.task, result.method, result.student.scale_percent, config.seed, config)
-        finished.append(FinishedRun(cell, run, result))
-    return summarise(finished)
+    return summarise(
+        [
+            FinishedRun(
+                Cell(None, result.task, result.method, result.student.scale_percent, run.config.seed, run.config),
+                run,
+                result,
+            )
+            for run, result in zip(runs, results, strict=True)
+        ]
+    )
 
 
 def run_demo(storage: str, address: str | None, console: Console, seed: int = 0) -> list[RunResult]:
-    """Conventional, TA, MiniDisc's race and MaxiDisc as trials of one experiment; prints one table and a sentence."""
+    """Run conventional, TA, MiniDisc's race and MaxiDisc as one experiment; print a table and a sentence."""
     runs = [api.plan(recipe) for recipe in demo_recipes(storage, address, seed).values()]
     console.print(f"{len(runs)} ways to one student on the built-in task, in {runs[0].storage.root}:", soft_wrap=True)
     for run in runs:
-        console.print(f"  {run.config.schedule.label}: {run.name}", soft_wrap=True, markup=False, highlight=False)
+        print_line(console, f"  {run.config.schedule.label}: {run.name}")
     with watching_trials(console) as watch:
-        results = api.run_together(runs, runs[0].storage.root / _HOME, watch)
+        results = api.run_together(runs, runs[0].storage.root / _DRIVER_FOLDER, watch)
     report = write_report(runs[-1].storage, runs[-1].run_folder, results[-1], results[:-1])
     try:
         summary = demo_summary(runs, results)
         show(console, [summary_table(summary)])
-        console.print(summary.finding, soft_wrap=True, markup=False, highlight=False)
+        print_line(console, summary.finding)
     except UserError as error:
-        logger.warning("no intervals and no sentence of what was found: %s", error)
+        logger.warning("intervals and the comparison in words are left out: %s", error)
         console.print(render(api.compare(results), "table", console.width), end="", markup=False, highlight=False)
-    console.print(_NEXT, soft_wrap=True, highlight=False)
-    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+    print_line(console, _NEXT)
+    print_line(console, f"report: {report}")
     return results

@@ -1,4 +1,4 @@
-"""Commands over finished models: labelling a file, scoring, measuring."""
+"""Commands that use finished models: predict, evaluate, profile."""
 
 import sys
 from pathlib import Path
@@ -21,15 +21,15 @@ def predict(
     ] = None,
     quoting: Annotated[
         Literal["csv", "none"] | None,
-        typer.Option("--quoting", help="In CSV and TSV: csv, quotation marks enclose cells; none, they are text."),
+        typer.Option("--quoting", help="Quotation marks in CSV and TSV: csv, they enclose cells; none, they are text."),
     ] = None,
 ) -> None:
-    """Label a file."""
+    """Label the rows of a file."""
     from minidisc_ray import api
 
     if output is not None and is_uri(output):
         raise UserError(
-            f"--output: {output.name} is written on this machine alone; give a path, and copy it from there"
+            f"--output: {output.name} would be in a bucket; give a path on this machine, and copy the file from there"
         )
     if output is not None and output.exists():
         raise UserError(f"--output: {output} exists; choose another name")
@@ -67,7 +67,7 @@ def profile(
     from minidisc_ray.reports.run.profile import render_profile
 
     if messages.is_terminal:
-        # A line and no moving bar, whose thread would be measured along.
+        # A line and not a progress bar, whose thread would disturb the timing.
         messages.print(f"measuring; larger models take minutes with {repeats} repeats", soft_wrap=True)
     frame = api.profile(folder, threads, repeats, length)
     print(render_profile(frame, format_), end="")  # noqa: T201 - csv and json must not be wrapped

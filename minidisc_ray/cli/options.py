@@ -1,4 +1,4 @@
-"""What the commands share: where they print, options that several of them take, and what is said after Ctrl-C."""
+"""Shared by the commands: consoles, options that several of them take, and how they stop."""
 
 import importlib
 import json
@@ -16,8 +16,7 @@ import typer
 from rich.console import Console
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.printable import printable
-from minidisc_ray.reports.tables import PIPE_COLUMNS
+from minidisc_ray.reports.tables import PIPE_COLUMNS, text_cell
 
 console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 messages = Console(stderr=True)
@@ -27,93 +26,98 @@ Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", hel
 Storage = Annotated[str | None, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
 Name = Annotated[str | None, typer.Option("--name", help="The run's name; by default derived from the config.")]
 STOPPED = 130
-# Slurm and Kubernetes kill after 30 s.
-SECONDS_TO_LEAVE = 20.0
-GOES_ON = "the same command again goes on where this one stopped"
+# Less than the 30 s after which Slurm and Kubernetes kill.
+MAX_SECONDS_TO_STOP = 20.0
+RESUMES = "run the same command again to resume"
 
 
 class Stopped(SystemExit):
-    """Ctrl-C, or a job's stop.
+    """Exit after Ctrl-C, a signal, or ``minidisc stop``.
 
     Attributes:
-        leaves: what holds after it, in words.
-        asked_by: who asked for it from elsewhere; empty for Ctrl-C.
+        hint: what is left, or how to go on, for the message.
+        requested_by: who ran ``minidisc stop``; empty for Ctrl-C and signals.
     """
 
-    def __init__(self, leaves: str, asked_by: str = "") -> None:
+    def __init__(self, hint: str, requested_by: str = "") -> None:
         super().__init__(STOPPED)
-        self.leaves = leaves
-        self.asked_by = asked_by
+        self.hint = hint
+        self.requested_by = requested_by
 
 
-# What the command that runs now leaves behind, for who has to say it in its place.
-_left_behind: list[str] = []
+# Hints of the open when_stopped contexts, for the thread that ends a command that hangs.
+_hints: list[str] = []
 _is_stopping = threading.Event()
 
 
 @contextmanager
-def when_stopped(leaves: str) -> Iterator[None]:
-    """Have a Ctrl-C in the context say what it leaves behind: most commands keep nothing to go on from."""
-    _left_behind.append(leaves)
+def when_stopped(hint: str) -> Iterator[None]:
+    """Turn a Ctrl-C in the context into ``Stopped`` with this hint."""
+    _hints.append(hint)
     try:
         yield
     except KeyboardInterrupt as stop:
-        raise Stopped(leaves, str(stop)) from None
+        raise Stopped(hint, str(stop)) from None
     finally:
-        _left_behind.pop()
+        _hints.pop()
 
 
-def print_stopped(leaves: str = "", asked_by: str = "") -> None:
-    """Say that the command was stopped, by whom if it was from elsewhere, and what holds after it."""
-    who = f" by {asked_by}" if asked_by else ""
-    after = f"; {leaves}" if leaves else ""
-    messages.print(printable(f"minidisc: stopped{who}{after}"), soft_wrap=True, markup=False, highlight=False)
+def print_stopped(hint: str = "", requested_by: str = "") -> None:
+    """Print that the command was stopped, by whom if by ``minidisc stop``, and a hint."""
+    who = f" by {requested_by}" if requested_by else ""
+    after = f"; {hint}" if hint else ""
+    print_line(messages, f"minidisc: stopped{who}{after}")
 
 
 def stop_by_signal(number: int, frame: Any) -> None:  # noqa: ARG001
-    """End as by Ctrl-C, and if that hangs, without it.
+    """Interrupt the command as Ctrl-C does, and exit after some seconds if it hangs.
 
-    Who ends a job tends to send SIGTERM to all of its processes (``timeout``, Slurm, systemd). A local Ray is then gone
-    before the driver can take its leave of it, and Ray waits a minute for itself.
+    ``timeout``, Slurm and systemd send SIGTERM to all processes of a job. A local Ray may then end before the driver
+    has disconnected, and Ray's shutdown in the driver waits a minute for it.
     """
     if _is_stopping.is_set():
-        # A terminal, or timeout, often signals twice: the second one must not interrupt what the first one began.
+        # Terminals and timeout often send two signals: the second must not interrupt the shutdown.
         return
     _is_stopping.set()
-    threading.Thread(target=_leave_late, args=(_left_behind[-1] if _left_behind else "",), daemon=True).start()
+    threading.Thread(target=_exit_if_hung, args=(_hints[-1] if _hints else "",), daemon=True).start()
     raise KeyboardInterrupt
 
 
 def stop_on_signals() -> None:
-    """End this command as by Ctrl-C at the first SIGINT or SIGTERM; a shell's background job ignores SIGINT still."""
+    """Interrupt this command at the first SIGINT or SIGTERM; background jobs of a shell still ignore SIGINT."""
     _is_stopping.clear()
-    # A job's stop, and a scheduler's, is SIGTERM.
+    # ray job stop and cluster schedulers send SIGTERM.
     signal.signal(signal.SIGTERM, stop_by_signal)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, stop_by_signal)
 
 
-def _leave_late(leaves: str) -> None:
-    time.sleep(SECONDS_TO_LEAVE)
-    print_stopped(leaves)
+def _exit_if_hung(hint: str) -> None:
+    time.sleep(MAX_SECONDS_TO_STOP)
+    print_stopped(hint)
     os._exit(STOPPED)
 
 
 def overrides_of(set_: list[str] | None, storage: str | None, name: str | None, address: str | None) -> list[str]:
-    """What options of the command line override in a recipe, as after ``--set``."""
+    """All overrides of a command as ``--set`` takes them: those of ``--set``, then the other options'."""
     named = {"storage": storage, "name": name, "compute.address": address}
     quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in named.items() if value is not None}
     return [*(set_ or []), *(f"{key}={value}" for key, value in quoted.items())]
 
 
+def print_line(on: Console, line: str) -> None:
+    """Print one line, with markup and control characters in it shown as text."""
+    on.print(text_cell(line), soft_wrap=True)
+
+
 def print_error(error: UserError) -> None:
-    """A user's mistake, or what was left out, on the error stream."""
-    messages.print(f"minidisc: {error}", soft_wrap=True, markup=False, highlight=False)
+    """Print an error, or a warning, to stderr."""
+    print_line(messages, f"minidisc: {error}")
 
 
 @contextmanager
 def early_cluster(address: str | None) -> Iterator[None]:
-    """A Ray for the length of a command: it starts while a thread imports what the command needs next."""
+    """Start Ray for a command while a thread imports the modules that the command needs next."""
     from minidisc_ray.ray_backend.cluster import cluster
 
     threading.Thread(target=_import_in_advance, name="minidisc-import", daemon=True).start()

@@ -8,7 +8,7 @@ import yaml
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.task import GlueTask
 
-# What a small laptop needs more than the papers' defaults: larger rates, since a 22M model has few updates to learn.
+# Learning rates are larger than the papers': on a laptop a 22M model trains for few steps.
 _TEMPLATE = """\
 # {title}, compressed to 10% by MiniDisc. Needs: {needs}.
 #   minidisc plan {file}
@@ -38,7 +38,7 @@ student:
 schedule:
   kind: minidisc             # conventional, assistant (one at schedule.assistant_percent), minidisc, maxidisc
   scales: {{kind: step, step_percent: 5}}     # candidates 95, 90, ..., 15
-  # search: race             # candidates that cannot win leave, one is chosen early: about a third of the cost
+  # search: race             # drops candidates that cannot win, and chooses early: about a third of the cost
   # num_sampled: 6           # candidates trained at each step; in a race 3
   selection: {{kind: lambda, lam: 0.2}}       # or {{kind: negative_derivative}}
 
@@ -67,14 +67,14 @@ storage: minidisc-runs
 
 
 def render_recipe(task: str, model: str, data: str | None, file: str, cpus: int) -> str:
-    """The text of a recipe for a GLUE task.
+    """Make the text of a recipe for a GLUE task.
 
     Raises:
-        UserError: if the task is not one of them.
+        UserError: if the task is not a GLUE task, or the model is empty.
     """
     tasks = get_args(GlueTask)
     if task not in tasks:
-        raise UserError(f"--task: {task} is not a task; use one of {', '.join(tasks)}, or write a recipe for your own")
+        raise UserError(f"--task: {task} is not a GLUE task; use one of {', '.join(tasks)}, or write your own recipe")
     if not model.strip():
         raise UserError("--model: empty; give a model's folder or a name on the hub")
     folder = data or f"${{MINIDISC_DATA}}/{task}"
@@ -90,7 +90,7 @@ def render_recipe(task: str, model: str, data: str | None, file: str, cpus: int)
 
 
 def _quoted(text: str) -> str:
-    """As YAML reads it back: quoted wherever a bare word would be read as something else."""
+    """Quote a text for YAML where it would be read as something else than text."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

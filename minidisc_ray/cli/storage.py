@@ -1,4 +1,4 @@
-"""Commands over a storage root: what is there, where it stands, stopping it, and making room."""
+"""Commands for the runs of a storage: compare, status, ls, stop, clean."""
 
 import time
 from collections.abc import Sequence
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from minidisc_ray.cli.options import console, print_error, when_stopped
+from minidisc_ray.cli.options import console, print_error, print_line, when_stopped
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.storage import SHARED_FOLDER
 from minidisc_ray.files.places import place_of
 from minidisc_ray.reports.tables import Format
@@ -23,7 +22,7 @@ StorageFolder = Annotated[Path, typer.Option("--storage", metavar="DIR", help="W
 _DEFAULT_STORAGE = Path("minidisc-runs")
 _STILL_RUNNING = 1
 _WATCH_SECONDS = 2
-_MOST_NAMES = 5
+_MAX_NAMES = 5
 
 
 def compare(
@@ -33,7 +32,7 @@ def compare(
         bool, typer.Option("--scan", help="Also print each MiniDisc run's choice for other lambdas.")
     ] = False,
 ) -> None:
-    """Print finished runs as one table, costs beside conventional's."""
+    """Compare finished runs in one table, with costs relative to conventional."""
     from minidisc_ray import api
     from minidisc_ray.reports.comparison.render import render
     from minidisc_ray.reports.run.candidates import lambda_scan_line
@@ -50,12 +49,12 @@ def compare(
             print_error(UserError(f"{error}; left out"))
             num_damaged += 1
     if not results:
-        raise UserError("none of these results can be read, so there is nothing to compare")
+        raise UserError("none of these results can be read")
     print(render(api.compare(results), format_), end="")  # noqa: T201 - csv and json must not be wrapped
     if scan:
         scanned = [result for result in results if result.choice_by_lambda]
         for result in scanned:
-            console.print(printable(f"{result.name}: {lambda_scan_line(result)}"), soft_wrap=True, markup=False)
+            print_line(console, f"{result.name}: {lambda_scan_line(result)}")
         if not scanned and format_ == "table":
             console.print("none of these runs chose by λ once all candidates were trained", soft_wrap=True)
     if num_damaged:
@@ -80,25 +79,25 @@ def ls(
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
     watch: Watch = False,
 ) -> None:
-    """List every run and study of a storage folder, the last changed first: state, score, cost, size, who drives it."""
+    """List runs and studies of a storage folder, last changed first: state, score, cost, size, driver."""
     from minidisc_ray.reports.storage.views import BY_RUN
 
     _show(BY_RUN, place or storage, format_, watch)
 
 
 def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
-    """What a view finds in a storage or a run, once or until Ctrl-C."""
+    """Print a view of a storage or a run, once or repeatedly until Ctrl-C."""
     from minidisc_ray.reports.tables import rich_table, show
     from minidisc_ray.run_files.fetching import fetch_summaries
 
     def find() -> Sequence[Any]:
-        # Before its first run a project has no such folder; one that is named should be there.
+        # The default folder is missing before the first run; any other one has to exist.
         is_fresh = place == _DEFAULT_STORAGE and not place.exists()
         return [] if is_fresh else view.find(fetch_summaries(place))
 
     if watch:
         if format_ != "table":
-            raise UserError(f"--watch: repeats a table, and no {format_}; leave --format or --watch out")
+            raise UserError(f"--watch: needs --format table, not {format_}; leave one of them out")
         from rich.live import Live
 
         with Live(console=console, auto_refresh=False) as live:
@@ -111,57 +110,57 @@ def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
     elif found:
         show(console, [view.table(found)])
     else:
-        console.print(printable(f"no runs in {place}"), soft_wrap=True, markup=False, highlight=False)
+        print_line(console, f"no runs in {place}")
 
 
 def stop(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A run's name, or a study's.")],
     storage: StorageFolder = _DEFAULT_STORAGE,
     wait_seconds: Annotated[
-        float, typer.Option("--wait-seconds", min=0.0, max=86_400.0, help="How long to wait for its end.")
+        float, typer.Option("--wait-seconds", min=0.0, max=86_400.0, help="How long to wait until it has stopped.")
     ] = 60.0,
 ) -> None:
-    """Stop a run or a study, wherever it is driven from, as Ctrl-C there would; its own command goes on with it."""
+    """Stop a run or a study on whatever machine it was started, as Ctrl-C does there; its command resumes it."""
     from minidisc_ray.driver.stopping import stop as stop_driver
     from minidisc_ray.run_files.fetching import fetch_summaries, open_storage
 
     fetch_summaries(storage)
-    with when_stopped("the request stays, and the run ends as soon as its driver sees it"):
+    with when_stopped("the request to stop stays, and the run stops as soon as its driver sees it"):
         stopped = stop_driver(open_storage(storage), name, wait_seconds)
     who = f": {stopped.driver.title}" if stopped.driver is not None else ""
-    said = {
-        "stopped": f"stopped{who}; its own command again goes on where it stopped",
+    message = {
+        "stopped": f"stopped{who}; run its own command again to resume",
         "finished": f"finished before it could be stopped{who}",
         "not running": "not running",
         "still running": f"still running after {wait_seconds:g} s{who}; it stops as soon as it sees the request",
     }[stopped.outcome]
     if not stopped.seemed_alive:
-        said += ", but it gave no sign of life meanwhile, and may be gone"
-    console.print(printable(f"{stopped.folder.name}: {said}"), soft_wrap=True, highlight=False, markup=False)
+        message += ", but its driver has not responded, and may be gone"
+    print_line(console, f"{stopped.folder.name}: {message}")
     if stopped.outcome == "still running":
         raise typer.Exit(_STILL_RUNNING)
 
 
 def clean(
     storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    family: Annotated[bool, typer.Option("--family", help="Also free nested families, which extract needs.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
+    family: Annotated[bool, typer.Option("--family", help="Also delete nested families, which extract needs.")] = False,
 ) -> None:
-    """Free what no result needs: finished runs' stages, encodings, leftovers, artifacts that no run uses."""
+    """Delete what no result needs: stages of finished runs, encodings, leftovers, artifacts that no run uses."""
     from minidisc_ray.run_files.clean import clean as clean_storage
 
-    with when_stopped("the same command again frees what is left" if not dry_run else "nothing was freed"):
+    with when_stopped("the same command again deletes the rest" if not dry_run else "nothing was deleted"):
         freed = clean_storage(storage, dry_run, family)
     for path in freed.paths:
-        console.print(printable(str(path)), soft_wrap=True, highlight=False, markup=False)
+        print_line(console, str(path))
     verb = "would free" if dry_run else "freed"
     console.print(f"{verb} {freed.bytes / 2**20:.1f} MiB in {len(freed.paths)} places")
 
 
 def _finished_runs(folders: Sequence[Path]) -> list[Path]:
-    """Runs as they are; in place of a storage folder its finished runs; of several, unfinished ones are left out."""
+    """Replace each storage folder by its finished runs; of several runs, leave out those that are not finished."""
     found: list[Path] = []
-    # The shell gives it too for STORAGE/*: it is no run, but what runs share.
+    # STORAGE/* includes the folder of shared artifacts, which is not a run.
     named = [folder for folder in folders if folder.name != SHARED_FOLDER]
     for folder in named or folders:
         if (folder / "identity.json").is_file() and not (folder / "result.json").is_file() and len(named) > 1:
@@ -171,8 +170,8 @@ def _finished_runs(folders: Sequence[Path]) -> list[Path]:
         else:
             inside = sorted(path.parent for path in folder.glob("*/result.json"))
             unfinished = sorted({path.parent for path in folder.glob("*/identity.json")} - set(inside))
-            names = ", ".join(path.name for path in unfinished[:_MOST_NAMES])
-            more = f" and {len(unfinished) - _MOST_NAMES} more" if len(unfinished) > _MOST_NAMES else ""
+            names = ", ".join(path.name for path in unfinished[:_MAX_NAMES])
+            more = f" and {len(unfinished) - _MAX_NAMES} more" if len(unfinished) > _MAX_NAMES else ""
             if unfinished and not inside:
                 raise UserError(f"{place_of(folder)}: none of its runs is finished ({names}{more})")
             if unfinished:

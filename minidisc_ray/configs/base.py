@@ -1,4 +1,4 @@
-"""The base of every config: frozen, closed to unknown keys, values that are finite."""
+"""The base class of every config (frozen, no unknown keys, finite numbers), and the error for a user's mistake."""
 
 import types
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
@@ -9,32 +9,32 @@ from pydantic_core import PydanticCustomError
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.redact import redact
 
-TRUTH_FOR_NUMBER = "truth_for_number"
-_LONGEST_SENTENCE = 2000
+BOOL_FOR_NUMBER = "bool_for_number"
+_MAX_CHARACTERS = 2000
 
 
 class Config(BaseModel):
-    """A part of a recipe; unknown keys are errors, so that a typo is never a silent default."""
+    """A section of a recipe; an unknown key is an error, so that a typo never leaves a default in place."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
-    # Keys that came after runs had names: at their defaults they are no part of a name, so that names stay.
+    # Keys added after the first runs: a run's identity leaves them out at their default, so older runs keep their name.
     keys_added: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
-    def _no_truth_for_numbers(cls, given: Any) -> Any:
-        """``yes`` and ``true`` would pass as 1 where a number belongs."""
+    def _no_bool_for_numbers(cls, given: Any) -> Any:
+        """Refuse ``yes`` and ``true`` for a number: pydantic would read them as 1."""
         for name, value in given.items() if isinstance(given, dict) else ():
             field = cls.model_fields.get(name)
             if isinstance(value, bool) and field is not None and _is_numeric(field.annotation):
-                raise PydanticCustomError(TRUTH_FOR_NUMBER, f"{name}: {str(value).lower()} is not a number")
+                raise PydanticCustomError(BOOL_FOR_NUMBER, f"{name}: {str(value).lower()} is not a number")
         return given
 
 
 class UserError(ValueError):
     """A user's mistake in one sentence: the key, the value, what is allowed, the next step.
 
-    Whatever it quotes, it is one printable line of a length that can be read, and has no secret in it.
+    The message is one printable line of about 2,000 characters at most; secrets in it are masked.
 
     Example:
         >>> plan({"task": "builtin", "sead": 1})
@@ -48,8 +48,8 @@ class UserError(ValueError):
 
 
 def _one_line(text: str) -> str:
-    if len(text) > _LONGEST_SENTENCE:
-        half = _LONGEST_SENTENCE // 2
+    if len(text) > _MAX_CHARACTERS:
+        half = _MAX_CHARACTERS // 2
         text = f"{text[:half]} ... {text[-half:]}"
     if text.isprintable():
         return text
@@ -57,7 +57,7 @@ def _one_line(text: str) -> str:
 
 
 def _is_numeric(annotation: Any) -> bool:
-    """Whether a field holds a number and no truth value."""
+    """Whether a field takes a number, and no bool."""
     if get_origin(annotation) is Annotated:
         return _is_numeric(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
@@ -67,6 +67,6 @@ def _is_numeric(annotation: Any) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first, or its kind where it says nothing."""
+    """The first line of an error's message, at most 200 characters; its type's name if the message is empty."""
     text = str(error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__

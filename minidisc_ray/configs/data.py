@@ -1,4 +1,4 @@
-"""Where rows come from, and which of them train, select and score."""
+"""Where rows come from, and which of them are for training, selection and validation."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -15,7 +15,7 @@ class _DataConfig(Config):
     selection_seed: int = Field(0, ge=0, lt=2**31, description="Draws the selection rows; the same for every run seed.")
     max_train_rows: int | None = Field(None, ge=8, description="Use a seeded sample of train of this size.")
     max_validation_rows: int | None = Field(None, ge=2, description="Use a seeded sample of validation of this size.")
-    license: str | None = Field(None, description="Of the rows, for the student's card; it is never guessed.")
+    license: str | None = Field(None, description="Licence of the rows, for the student's model card; never guessed.")
 
 
 class BuiltinDataConfig(_DataConfig):
@@ -29,7 +29,7 @@ class BuiltinDataConfig(_DataConfig):
     test_rows: int = Field(600, ge=32, le=1_000_000)
     generation_seed: int = Field(0, ge=0, lt=2**31)
     but_weight: int = Field(
-        1, ge=1, le=9, description="How often what follows a but counts; from 2 on every review has several clauses."
+        1, ge=1, le=9, description="Weight of the words after a 'but'; from 2 on every review has several clauses."
     )
 
 
@@ -38,14 +38,16 @@ class FilesDataConfig(_DataConfig):
 
     kind: Literal["files"] = "files"
     folder: str | None = Field(None, description="A folder with train.* and validation.* (or validation_matched.*).")
-    train: str | None = Field(None, description="The training file, in place of folder's.")
-    validation: str | None = Field(None, description="The file that the reported score is computed on.")
-    selection: str | None = Field(None, description="A file for early stopping and choices, in place of a tenth.")
+    train: str | None = Field(None, description="The training file, in place of the one in folder.")
+    validation: str | None = Field(None, description="The file whose rows give the reported score.")
+    selection: str | None = Field(
+        None, description="A file for early stopping and choices, in place of a share of train."
+    )
     columns: dict[str, str] = Field(default_factory=dict, description="Task column -> column in the files.")
     quoting: Literal["csv", "none"] | None = Field(
         None,
-        description="What quotation marks are in CSV and TSV. csv: they enclose cells; none: they are text. By default "
-        "csv in CSV, none in TSV.",
+        description="Quotation marks in CSV and TSV files. csv: they enclose cells; none: they are text. By default "
+        "csv for CSV, none for TSV.",
     )
 
     @model_validator(mode="after")
@@ -56,11 +58,11 @@ class FilesDataConfig(_DataConfig):
 
 
 class HubDataConfig(_DataConfig):
-    """A data set of the Hugging Face hub, read through ``datasets``."""
+    """A data set on the Hugging Face hub, read by ``datasets``."""
 
     kind: Literal["hub"] = "hub"
     path: str = Field("nyu-mll/glue", description="The data set's name on the hub.")
-    name: str | None = Field(None, description="The configuration's name; by default the GLUE task's.")
+    name: str | None = Field(None, description="Which configuration of the data set; by default the GLUE task's name.")
     revision: str | None = None
     train_split: str = "train"
     validation_split: str | None = Field(None, description="By default the task's own validation sets.")

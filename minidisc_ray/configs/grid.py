@@ -1,4 +1,4 @@
-"""Grids: the scales that may stand between teacher and student."""
+"""Grids of candidate scales between teacher and student."""
 
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ class StepGridConfig(Config):
 
 
 class ListGridConfig(Config):
-    """The scales themselves."""
+    """Candidate scales as listed."""
 
     kind: Literal["list"] = "list"
     values: Annotated[tuple[int, ...], Field(min_length=1)]
@@ -31,7 +31,7 @@ class ListGridConfig(Config):
 
 
 class SlicesGridConfig(Config):
-    """Borders of n equal slices, where they are whole percents (the papers' n)."""
+    """The borders of n equal slices from student to teacher, which have to be whole percents (the papers' n)."""
 
     kind: Literal["slices"] = "slices"
     count: int = Field(ge=2, le=99)
@@ -41,13 +41,15 @@ class SlicesGridConfig(Config):
         return grid_by_slices(student_percent, self.count)
 
 
-def _list_is_short(value: Any) -> Any:
-    """``scales: [60, 40, 20]`` is short for a grid of kind list."""
+def _grid_from_list(value: Any) -> Any:
+    """Read ``scales: [60, 40, 20]`` as a grid of kind list."""
     if isinstance(value, int | float | str):
-        raise ValueError(f"{value} is no grid; write a list such as [60, 40, 20], or {{kind: step, step_percent: 5}}")
+        raise ValueError(
+            f"{value} is not a grid; write a list such as [60, 40, 20], or {{kind: step, step_percent: 5}}"
+        )
     return {"kind": "list", "values": value} if isinstance(value, list) else value
 
 
 GridConfig = Annotated[
-    StepGridConfig | ListGridConfig | SlicesGridConfig, Field(discriminator="kind"), BeforeValidator(_list_is_short)
+    StepGridConfig | ListGridConfig | SlicesGridConfig, Field(discriminator="kind"), BeforeValidator(_grid_from_list)
 ]

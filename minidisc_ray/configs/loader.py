@@ -1,4 +1,4 @@
-"""From a YAML file and ``--set`` overrides to a checked config; every mistake is one sentence."""
+"""Read a YAML recipe, apply ``--set`` overrides and check the result; every mistake is one sentence."""
 
 import errno
 import os
@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.messages import message_of, quoted
 from minidisc_ray.configs.redact import is_secret_name
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.sentences import sentence, short
 from minidisc_ray.configs.unions import kinds_of, union_at
 from minidisc_ray.configs.yaml_text import load_yaml
 from minidisc_ray.files.reading import NotAFileError, read_regular
@@ -20,10 +20,10 @@ from minidisc_ray.files.reading import NotAFileError, read_regular
 TOO_DEEP = "nested too deeply: a recipe's keys are a handful of levels deep"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAX_RECIPE_BYTES = 100_000  # parsed within a second or two
-_TOO_LARGE = 10**400  # and what has over 4,300 digits Python does not print at all
-# A key that two kinds share by name, though one of them works it out, or means another thing by it: what was written
-# for the other says nothing. MiniDisc's trade-off would make of MaxiDisc an ablation between the two.
-_WORKED_OUT = {
+_TOO_LARGE = 10**400  # Python refuses to print an integer of more than 4,300 digits
+# Keys that two kinds share by name only: this kind computes the value, or gives it another meaning, so the value
+# written for the other kind is dropped. MiniDisc's selection, for one, would turn MaxiDisc into an ablation.
+_NOT_CARRIED_OVER = {
     "layers": {"scale_percent"},
     "checkpoint": {"scale_percent"},
     "law": {"assistant_percent"},
@@ -32,7 +32,7 @@ _WORKED_OUT = {
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a recipe, apply ``key.sub=value`` overrides and check the whole.
+    """Read a recipe, apply ``key.sub=value`` overrides and check the result.
 
     Raises:
         UserError: if the file cannot be read, or a key or value is not allowed.
@@ -50,23 +50,28 @@ def resolve(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
         UserError: naming the key, the value and what is allowed.
     """
     try:
-        check_sizes(raw)
+        check_integers(raw)
         merged = deep_copy(raw)
         for override in overrides:
             apply_override(merged, override)
         _fill_kinds(merged)
         return RunConfig.model_validate(expand(merged, ""))
     except ValidationError as error:
-        raise UserError(sentence(error, RunConfig)) from error
+        raise UserError(message_of(error, RunConfig)) from error
     except RecursionError as error:
         raise UserError(TOO_DEEP) from error
 
 
 def read_yaml(path: Path, what: str, keys: str) -> dict[str, Any]:
-    """A file's mapping; ``what`` it should be, and ``keys`` that such a one has, are for the sentence of a mistake.
+    """Read a YAML file that holds a mapping.
+
+    Args:
+        path: of the file.
+        what: the file should be, ``recipe`` or ``study``, for messages.
+        keys: that such a file has, for messages.
 
     Raises:
-        UserError: if it cannot be read, is not safe YAML without aliases, repeats a key, or is no mapping.
+        UserError: if it cannot be read, is not safe YAML without aliases, repeats a key, or is not a mapping.
     """
     try:
         text = read_regular(path, _MAX_RECIPE_BYTES, follow_link=True).decode()
@@ -75,7 +80,8 @@ def read_yaml(path: Path, what: str, keys: str) -> dict[str, Any]:
             raise UserError(f"{path}: larger than {_MAX_RECIPE_BYTES:,} bytes, which no {what} is") from error
         raise UserError(f"{path}: cannot be read as a {what} (a pipe or a device); give a file") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a {what} ({_reason(error)})") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: cannot be read as a {what} ({reason})") from error
     try:
         raw = load_yaml(text)
     except ValueError as error:
@@ -90,12 +96,12 @@ def apply_override(
     override: str,
     in_recipe: Callable[[Sequence[str]], Sequence[str]] = lambda parts: parts,
 ) -> None:
-    """Set ``key.sub=value`` in a raw recipe, or in something that holds recipes' keys further down.
+    """Set ``key.sub=value`` in a raw recipe, or in a raw study, whose sections hold a recipe's keys.
 
     Args:
-        raw: what is changed in place.
+        raw: the mapping, changed in place.
         override: as after ``--set``.
-        in_recipe: from the parts of a key to those that it has within a recipe.
+        in_recipe: maps the parts of a key in ``raw`` to those of the key in a recipe.
 
     Raises:
         UserError: if it is not ``key.sub=value``, the value is not YAML, or the key leads through a value.
@@ -118,7 +124,7 @@ def apply_override(
         if child is not None and not isinstance(child, Mapping):
             above = key[: key.index(part) + len(part)]
             raise UserError(
-                f"--set {key}: {above} is {short(child)} in the recipe, not a mapping whose keys can be set; set "
+                f"--set {key}: {above} is {quoted(child)} in the recipe, not a mapping whose keys can be set; set "
                 f"{above} as a whole"
             )
         node[part] = dict(child or {})
@@ -129,22 +135,22 @@ def apply_override(
 
 
 def keep_shared_keys(node: dict[str, Any], path: Sequence[str], kind: Any) -> None:
-    """With another ``kind``, drop the keys that only other kinds have: they would mean nothing.
+    """Drop from a section the keys that mean nothing with a new ``kind``, since only other kinds have them.
 
-    So one recipe serves every schedule; keys that no kind has stay, and are refused as unknown.
+    This lets one recipe serve every schedule. Keys that no kind has stay, and validation refuses them.
     """
     members = {name: set(member.model_fields) for member in union_at(RunConfig, path) for name in kinds_of(member)}
     if not isinstance(kind, str) or kind not in members:
         return
     foreign = set().union(*members.values()) - members[kind]
     if node.get("kind") != kind:
-        foreign |= _WORKED_OUT.get(kind, set())
-    for key in [key for key in node if key in foreign or _is_of_another(node[key], (*path, key), kind)]:
+        foreign |= _NOT_CARRIED_OVER.get(kind, set())
+    for key in [key for key in node if key in foreign or _has_foreign_kind(node[key], (*path, key), kind)]:
         del node[key]
 
 
-def _is_of_another(value: Any, path: Sequence[str], kind: str) -> bool:
-    """Whether a nested section has a kind that only other kinds of the section above it have."""
+def _has_foreign_kind(value: Any, path: Sequence[str], kind: str) -> bool:
+    """Whether a nested section's kind is allowed only under other kinds of the section above."""
     given = value.get("kind") if isinstance(value, Mapping) else None
     if not isinstance(given, str):
         return False
@@ -155,7 +161,7 @@ def _is_of_another(value: Any, path: Sequence[str], kind: str) -> bool:
 
 
 def _fill_kinds(raw: dict[str, Any]) -> None:
-    """A section that leaves out its ``kind`` is of the default one, as if it had been left out itself."""
+    """Fill in the default ``kind`` of each section that leaves it out."""
     defaults = RunConfig.model_construct()
     for section in ("task", "data", "teacher", "student", "schedule", "objective", "track"):
         given = raw.get(section)
@@ -171,7 +177,7 @@ def _fill_kinds(raw: dict[str, Any]) -> None:
 
 
 def expand(value: Any, path: str) -> Any:
-    """Expand ``${NAME}`` in strings; YAML's ``1e-4`` (a string in YAML 1.1) becomes a number.
+    """Expand ``${NAME}`` in strings, and read ``1e-4``, a string in YAML 1.1, as a number.
 
     Raises:
         UserError: naming the key below ``path`` and the variable that is not set.
@@ -187,8 +193,8 @@ def expand(value: Any, path: str) -> Any:
         name = match.group(1)
         if is_secret_name(name):
             raise UserError(
-                f"{path}: the variable {name} has the name of a secret, and a recipe is written down with its run; "
-                "leave it in the environment, where the libraries that need it look for it"
+                f"{path}: the name of the variable {name} says that it is a secret, and a recipe is saved with its "
+                "run; leave the secret in the environment, where libraries read it"
             )
         if not os.environ.get(name):
             raise UserError(f"{path}: {value} needs the environment variable {name}, which is not set; export it")
@@ -197,19 +203,19 @@ def expand(value: Any, path: str) -> Any:
     return _number(_VARIABLE.sub(variable, value))
 
 
-def check_sizes(value: Any, path: str = "") -> None:
-    """Refuse integers that cannot be printed, before anything that prints its input sees them.
+def check_integers(value: Any, path: str = "") -> None:
+    """Refuse integers that Python cannot print, before any code prints its input.
 
     Raises:
         UserError: naming the key below ``path``.
     """
     if isinstance(value, Mapping):
         for key, item in value.items():
-            check_sizes(key, f"{path}: a key" if path else "a key")
-            check_sizes(item, f"{path}.{key}" if path else str(key))
+            check_integers(key, f"{path}: a key" if path else "a key")
+            check_integers(item, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list | tuple):
         for item in value:
-            check_sizes(item, path)
+            check_integers(item, path)
     elif isinstance(value, int) and abs(value) >= _TOO_LARGE:
         raise UserError(f"{path}: an integer of over 400 digits; no key takes a number so large")
 
@@ -219,11 +225,7 @@ def _number(text: str) -> Any:
 
 
 def deep_copy(value: Any) -> Any:
-    """Copies of mappings and lists, so that a change of one never shows in the other."""
+    """Copy mappings and lists, nested ones too, as plain dicts and lists; other values are shared."""
     if isinstance(value, Mapping):
         return {key: deep_copy(item) for key, item in value.items()}
     return [deep_copy(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

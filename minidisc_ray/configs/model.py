@@ -1,4 +1,4 @@
-"""The teacher, the student, and how structures are cut."""
+"""Configs of the teacher, the student and pruning."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -8,7 +8,7 @@ from minidisc_ray.configs.base import Config
 from minidisc_ray.core.depth import Take
 
 _ALLOW_AT_CHANCE = Field(
-    False, description="Go on with a teacher that is no better on the selection split than its commonest class."
+    False, description="Go on with a teacher that scores no better on the selection split than its most common class."
 )
 
 
@@ -24,7 +24,7 @@ class BuiltinTeacherConfig(Config):
 
 
 class PretrainedTeacherConfig(Config):
-    """A model folder or hub name; fine-tuned first unless it comes with a trained classification head."""
+    """A model's folder or hub name; fine-tuned first unless it has a trained classification head."""
 
     section: ClassVar[str] = "teacher"
     kind: Literal["pretrained"] = "pretrained"
@@ -34,7 +34,7 @@ class PretrainedTeacherConfig(Config):
         "auto", description="auto: as it is if its checkpoint is a sequence classifier, else fine-tuned first."
     )
     num_layers: int | None = Field(None, ge=1, description="Keep only the first layers, for small experiments.")
-    license: str | None = Field(None, description="Of the model, for the student's card; it is never guessed.")
+    license: str | None = Field(None, description="Licence of the model, for the student's model card; never guessed.")
     trust_remote_code: bool = Field(False, description="Run code that comes with the model; off unless you say so.")
     allow_at_chance: bool = _ALLOW_AT_CHANCE
 
@@ -43,26 +43,29 @@ TeacherConfig = Annotated[BuiltinTeacherConfig | PretrainedTeacherConfig, Field(
 
 
 class PrunedStudentConfig(Config):
-    """The student: the model above it pruned to a scale, all layers kept."""
+    """A student with all layers of its teacher or assistant, their heads and neurons pruned to a scale."""
 
     kind: Literal["pruned"] = "pruned"
     scale_percent: int = Field(10, ge=1, le=99, description="Share kept of attention heads and of neurons.")
 
 
 class LayersStudentConfig(Config):
-    """The student: some layers of the model above it, each as wide as it was or pruned."""
+    """A student with some layers of its teacher or assistant, at full width or pruned."""
 
     kind: Literal["layers"] = "layers"
     num_layers: int = Field(ge=1, description="Layers of the student.")
-    take: Take = Field("uniform", description="Which layers it is made of: evenly spread with the topmost, or an end.")
+    take: Take = Field(
+        "uniform",
+        description="Which layers: uniform, evenly spread with the topmost; first or last, those at that end.",
+    )
     width_percent: int = Field(100, ge=1, le=100, description="Share kept of the taken layers' heads and neurons.")
     scale_percent: int | None = Field(
-        None, ge=1, le=99, description="Share kept of the teacher's heads and neurons: filled in, not chosen."
+        None, ge=1, le=99, description="Share kept of the teacher's heads and neurons: computed, not chosen."
     )
 
 
 class CheckpointStudentConfig(Config):
-    """The student: a smaller pretrained encoder with the teacher's vocabulary, not cut from the model above it."""
+    """A student that is a smaller pretrained encoder with the teacher's vocabulary, not cut from another model."""
 
     section: ClassVar[str] = "student"
     kind: Literal["checkpoint"] = "checkpoint"
@@ -74,7 +77,7 @@ class CheckpointStudentConfig(Config):
     num_layers: int | None = Field(None, ge=1, description="Keep only the first layers.")
     trust_remote_code: bool = Field(False, description="Run code that comes with the model; off unless you say so.")
     scale_percent: int | None = Field(
-        None, ge=1, le=99, description="Its encoder's parameters as a share of the teacher's: filled in, not chosen."
+        None, ge=1, le=99, description="Its encoder's parameters as a share of the teacher's: computed, not chosen."
     )
 
 
@@ -82,7 +85,7 @@ StudentConfig = Annotated[
     PrunedStudentConfig | LayersStudentConfig | CheckpointStudentConfig, Field(discriminator="kind")
 ]
 
-# A model that is read from a folder or from the hub, whatever it is used for.
+# A model that is read from a folder or from the hub, as teacher or student.
 Checkpoint = PretrainedTeacherConfig | CheckpointStudentConfig
 
 
@@ -93,16 +96,20 @@ def _rows_or_auto(value: Any) -> Any:
 
 
 class PruningConfig(Config):
-    """How importance becomes structures (MiniDisc, appendix A)."""
+    """How the importance of heads and neurons is measured, and which ones stay (MiniDisc, appendix A)."""
 
     keys_added: ClassVar[frozenset[str]] = frozenset({"importance"})
 
     importance: Literal["gradient", "magnitude"] = Field(
         "gradient",
-        description="gradient: of the loss on training rows; magnitude: of the weights alone, which needs no row.",
+        description="gradient: of the loss on training rows; magnitude: of the weights alone, without rows.",
     )
-    ranking: Literal["global", "local"] = Field("global", description="Rank over all layers, or in each layer.")
-    neuron_multiple: int = Field(8, ge=1, le=256, description="Neurons of a layer are rounded to this; 1 is exact.")
+    ranking: Literal["global", "local"] = Field(
+        "global", description="global: rank over all layers; local: rank in each layer."
+    )
+    neuron_multiple: int = Field(
+        8, ge=1, le=256, description="Neurons of a layer are rounded to a multiple of this; 1 is exact."
+    )
     importance_rows: Annotated[int | Literal["auto"] | None, BeforeValidator(_rows_or_auto)] = Field(
         None, description="Training rows used for importance, all by default; auto: a sample whose ranking is stable."
     )

@@ -1,7 +1,7 @@
-"""What is matched between teacher and student.
+"""Objectives: what the student matches of its teacher.
 
-Weights are of terms that are means over rows or real tokens. Layers count from 1; mappings are those of
-``core/layer_map.py``.
+A weight multiplies a term that is a mean over rows, or over tokens that are not padding. Layers count from 1;
+``core/layer_map.py`` defines the mappings.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,7 +13,7 @@ from minidisc_ray.configs.objective_base import ExtraAttention, ObjectiveBase, O
 
 
 class LabelsConfig(ObjectiveBase):
-    """Labels alone, without a teacher: FT."""
+    """FT: labels alone, without a teacher."""
 
     kind: Literal["labels"] = "labels"
 
@@ -27,7 +27,7 @@ class LTSDConfig(ObjectiveBase):
     logits_weight: Weight = 1.0
     hidden_weight: Weight = 1.0
     hidden_layers: Literal["last", "every_second"] = Field(
-        "last", description="Whose hidden states: the last layer's, or the embeddings' and those of every second layer."
+        "last", description="Hidden states matched: the last layer's; or the embeddings' and every second layer's."
     )
 
     @model_validator(mode="after")
@@ -38,7 +38,7 @@ class LTSDConfig(ObjectiveBase):
 
     @property
     def label(self) -> str:
-        """With its layers where they are not equation 2's."""
+        """The name in tables, with the layers unless they are equation 2's."""
         return "LTSD" if self.hidden_layers == "last" else "LTSD (every second layer)"
 
 
@@ -51,7 +51,7 @@ class LTADConfig(ObjectiveBase):
 
 
 class KDConfig(ObjectiveBase):
-    """KD: the teacher's predictions, and labels."""
+    """KD: the teacher's predictions and the labels."""
 
     kind: Literal["kd"] = "kd"
     temperature: Temperature = 1.0
@@ -60,13 +60,13 @@ class KDConfig(ObjectiveBase):
 
 
 class PKDConfig(ObjectiveBase):
-    """Patient KD: KD, and the direction of selected layers' hidden states."""
+    """Patient KD: KD and the direction of hidden states of selected layers."""
 
     kind: Literal["pkd"] = "pkd"
     temperature: Temperature = 1.0
     mapping: OneToOne = "skip"
     tokens: Literal["first", "all"] = Field(
-        "first", description="Whose hidden states: each row's first token's, or all."
+        "first", description="Hidden states matched: of each row's first token, or of all tokens."
     )
     logits_weight: Weight = 1.0
     labels_weight: Weight = 1.0
@@ -74,29 +74,31 @@ class PKDConfig(ObjectiveBase):
 
     @property
     def label(self) -> str:
-        """With its mapping and tokens where they are not the defaults."""
+        """The name in tables, with mapping and tokens unless they are the defaults."""
         return "PKD" if (self.mapping, self.tokens) == ("skip", "first") else f"PKD ({self.mapping}, {self.tokens})"
 
 
 class CKDConfig(ObjectiveBase):
-    """Contextual KD: relations between tokens and relations between layers, and predictions."""
+    """Contextual KD: relations between tokens, relations between layers, and predictions."""
 
     kind: Literal["ckd"] = "ckd"
     temperature: Temperature = 1.0
     mapping: OneToOne = "uniform"
-    window: int = Field(4, ge=1, le=64, description="Angles are of tokens at most so far apart.")
+    window: int = Field(4, ge=1, le=64, description="Largest distance in tokens between which angles are taken.")
     logits_weight: Weight = 1.0
     words_weight: Weight = 1.0
     layers_weight: Weight = 1.0
 
 
 class TinyBERTConfig(ObjectiveBase):
-    """TinyBERT: embeddings, attention scores and hidden states first, predictions after them."""
+    """TinyBERT: first embeddings, attention scores and hidden states, then predictions."""
 
     kind: Literal["tinybert"] = "tinybert"
     temperature: Temperature = 1.0
     mapping: OneToOne = "uniform"
-    feature_fraction: float = Field(0.5, ge=0.0, le=1.0, description="Share of steps before predictions take over.")
+    feature_fraction: float = Field(
+        0.5, ge=0.0, le=1.0, description="Share of steps on features, before those on predictions."
+    )
     embeddings_weight: Weight = 1.0
     attention_weight: Weight = 1.0
     hidden_weight: Weight = 1.0
@@ -111,23 +113,25 @@ class MiniLMConfig(ObjectiveBase):
 
 
 class ODConfig(ObjectiveBase):
-    """Output distribution transfer (task-agnostic comparison, equation 5)."""
+    """OD: output distribution transfer (task-agnostic comparison, equation 5)."""
 
     kind: Literal["od"] = "od"
     temperature: Temperature = 1.0
 
 
 class HSConfig(ObjectiveBase):
-    """Hidden state transfer (task-agnostic comparison, equation 6)."""
+    """HS: hidden state transfer (task-agnostic comparison, equation 6)."""
 
     kind: Literal["hs"] = "hs"
     mapping: Literal["single", "last", "uniform", "uniform_consecutive", "uniform_last"] = "uniform_last"
     measure: Literal["mse", "cosine"] = "mse"
-    linear_map: bool = Field(True, description="Equation 6's W; without it student and teacher are equally wide.")
+    linear_map: bool = Field(
+        True, description="Learn equation 6's W; without it, teacher and student must be equally wide."
+    )
 
     @property
     def label(self) -> str:
-        """With its mapping, and its measure where it is not equation 6's."""
+        """The name in tables, with the mapping, and the measure unless it is equation 6's."""
         mapping = {"uniform_consecutive": "uniform-consecutive", "uniform_last": "uniform + last"}.get(self.mapping)
         return f"HS ({mapping or self.mapping}{', cosine' if self.measure == 'cosine' else ''})"
 
@@ -142,7 +146,7 @@ class MiniLMv2Config(ObjectiveBase):
 
     @property
     def label(self) -> str:
-        """With its layer."""
+        """The name in tables, with the teacher's layer."""
         return f"MiniLMv2 (layer {self.teacher_layer})"
 
 
@@ -150,13 +154,15 @@ class DirectMiniLMConfig(ObjectiveBase):
     """DirectMiniLM: queries, keys and values themselves, linearly mapped (task-agnostic comparison, equation 10)."""
 
     kind: Literal["directminilm"] = "directminilm"
-    num_relation_heads: int | None = Field(None, ge=1, le=4096, description="By default the teacher's heads.")
+    num_relation_heads: int | None = Field(
+        None, ge=1, le=4096, description="By default as many as the teacher has heads."
+    )
     teacher_layer: int = Field(-1, description="From 1 up, or from the last down: -1 is the last, -2 the one before.")
     extra_attention: ExtraAttention = "auto"
 
     @property
     def label(self) -> str:
-        """With its layer."""
+        """The name in tables, with the teacher's layer."""
         return f"DirectMiniLM (layer {self.teacher_layer})"
 
 
@@ -170,7 +176,7 @@ class MeasureConfig(Config):
 
 
 class MIAlphaConfig(Config):
-    """MI-alpha: a lower bound of mutual information, to be raised (Distiller, equation 6)."""
+    """MI-alpha: a lower bound of mutual information, which training raises (Distiller, equation 6)."""
 
     kind: Literal["mi_alpha"] = "mi_alpha"
     alpha: float = Field(0.9, ge=0.0, le=1.0)
@@ -180,8 +186,8 @@ class MIAlphaConfig(Config):
 IntermediateConfig = Annotated[MeasureConfig | MIAlphaConfig, Field(discriminator="kind")]
 
 
-def _kind_is_short(value: Any) -> Any:
-    """``intermediate: mse`` is short for ``{kind: mse}``."""
+def _measure_from_name(value: Any) -> Any:
+    """Read ``intermediate: mse`` as ``{kind: mse}``."""
     return {"kind": value} if isinstance(value, str) else value
 
 
@@ -189,18 +195,18 @@ class DistillerConfig(ObjectiveBase):
     """Distiller's pipeline: intermediate layers, predictions and labels (Distiller, equation 1)."""
 
     kind: Literal["distiller"] = "distiller"
-    intermediate: Annotated[IntermediateConfig, BeforeValidator(_kind_is_short)] = MIAlphaConfig()
+    intermediate: Annotated[IntermediateConfig, BeforeValidator(_measure_from_name)] = MIAlphaConfig()
     mapping: Literal["skip", "last", "emd"] = "skip"
     prediction: Literal["ce", "mse"] = "ce"
-    beta1: Weight = Field(1.0, description="Of the teacher's predictions on the task's own rows.")
-    beta2: Weight = Field(0.0, description="The same on augmented rows.")
-    gamma1: Weight = Field(0.0, description="Of labels on the task's own rows.")
-    gamma2: Weight = Field(0.0, description="The same on augmented rows.")
-    intermediate_weight: Weight = Field(1.0, description="Of intermediate layers; equation 1 has 1.")
+    beta1: Weight = Field(1.0, description="Weight of the teacher's predictions on the task's own rows.")
+    beta2: Weight = Field(0.0, description="Weight of the teacher's predictions on augmented rows.")
+    gamma1: Weight = Field(0.0, description="Weight of labels on the task's own rows.")
+    gamma2: Weight = Field(0.0, description="Weight of labels on augmented rows.")
+    intermediate_weight: Weight = Field(1.0, description="Weight of intermediate layers; 1 in equation 1.")
 
     @property
     def label(self) -> str:
-        """Its three components."""
+        """The name in tables, with the three components."""
         inter = self.intermediate
         name = (
             f"MI-{inter.alpha:g} {inter.critic}"
@@ -210,7 +216,7 @@ class DistillerConfig(ObjectiveBase):
         return f"Distiller ({name}, {self.mapping}, {self.prediction})"
 
     def weights(self) -> dict[str, float]:
-        """Those that rows of the task itself have."""
+        """The weights of terms on the task's own rows, by key."""
         return {key: getattr(self, key) for key in ("intermediate_weight", "beta1", "gamma1")}
 
 
@@ -229,7 +235,7 @@ class SumConfig(ObjectiveBase):
 
     @property
     def label(self) -> str:
-        """Its parts, with weights that are not 1."""
+        """The parts, with weights that are not 1."""
         return " + ".join(
             (f"{part.weight:g} " if part.weight != 1 else "") + part.objective.label for part in self.parts
         )
@@ -238,19 +244,19 @@ class SumConfig(ObjectiveBase):
 class PhaseConfig(Config):
     """One objective of a sequence."""
 
-    share: float = Field(1.0, ge=1e-6, le=1e6, description="Of the steps, relative to the other phases'.")
+    share: float = Field(1.0, ge=1e-6, le=1e6, description="Share of the steps, relative to the other phases'.")
     objective: "ObjectiveConfig"
 
 
 class SequenceConfig(ObjectiveBase):
-    """One objective after another, in one training: OD after HS, labels after relations."""
+    """One objective after another in one training, for instance HS, then OD."""
 
     kind: Literal["sequence"] = "sequence"
     phases: tuple[PhaseConfig, ...] = Field(min_length=1, max_length=16)
 
     @property
     def label(self) -> str:
-        """Its phases in order, with shares where they differ."""
+        """The phases in order, with their shares where these differ."""
         is_even = len({phase.share for phase in self.phases}) == 1
         return ", then ".join(
             phase.objective.label if is_even else f"{phase.share:g} {phase.objective.label}" for phase in self.phases

@@ -1,4 +1,4 @@
-"""What all objectives' configs have, and the values that several share."""
+"""The base class of the objectives' configs, and field types that several of them share."""
 
 from typing import Annotated, Literal
 
@@ -7,42 +7,42 @@ from pydantic import AfterValidator, Field, model_validator
 from minidisc_ray.configs.base import Config
 
 
-def _weighs_something(value: float) -> float:
+def _zero_or_not_tiny(value: float) -> float:
     if 0 < value < 1e-6:
         raise ValueError(f"{value:g} is too small to matter; use 0, or a value from 1e-6 to 1e6")
     return value
 
 
-Weight = Annotated[float, Field(ge=0.0, le=1e6), AfterValidator(_weighs_something)]
+Weight = Annotated[float, Field(ge=0.0, le=1e6), AfterValidator(_zero_or_not_tiny)]
 Temperature = Annotated[
     float, Field(ge=0.01, le=1e3, description="Divides logits; the loss is multiplied by its square.")
 ]
 OneToOne = Literal["last", "uniform", "skip"]
 ExtraAttention = Annotated[
     Literal["auto", "always", "never"],
-    Field(description="A further self-attention module as last layer; auto: on a side whose heads may be pruned."),
+    Field(description="Add a self-attention module as last layer; auto: to a model whose heads may be pruned."),
 ]
 
 
-# As the papers' tables spell them, where that is not the kind in capitals.
+# Names in the papers' tables that are not the kind in capitals.
 _LABELS = {"labels": "FT", "tinybert": "TinyBERT", "minilm": "MiniLM"}
 
 
 class ObjectiveBase(Config):
-    """What all objectives' configs have."""
+    """The base class of the objectives' configs."""
 
     @property
     def label(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         kind: str = self.kind  # type: ignore[attr-defined]
         return _LABELS.get(kind, kind.upper())
 
     def weights(self) -> dict[str, float]:
-        """Its weights by key."""
+        """The weights of its terms, by key."""
         return {key: value for key, value in self if key.endswith("_weight")}
 
     @model_validator(mode="after")
-    def _matches_something(self) -> "ObjectiveBase":
+    def _some_weight_is_positive(self) -> "ObjectiveBase":
         weights = self.weights()
         if weights and not any(weights.values()):
             raise ValueError(f"{_listed(list(weights))} 0; at least one must be positive")

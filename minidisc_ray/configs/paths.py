@@ -1,4 +1,4 @@
-"""Paths of a recipe, made absolute: workers run in folders of their own."""
+"""Make a recipe's paths absolute, since workers run in other folders."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     """The recipe with every path to a local file or folder made absolute.
 
     Raises:
-        UserError: if one is not a path.
+        UserError: if a value is not a path.
     """
     changed: dict[str, Any] = {}
     if "://" not in config.storage:

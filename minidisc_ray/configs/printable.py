@@ -1,8 +1,8 @@
-"""Texts from files and names of folders made safe to show: none moves a cursor, turns a line or ends a listing.
+"""Make texts from files and folder names safe to print.
 
-What is not printable is written as its escape: control characters (ESC and BEL among them), those that change a line's
-direction, and halves of surrogate pairs, as which JSON and names that are not UTF-8 bring bytes that cannot be encoded.
-What is stored stays as it is.
+Characters that are not printable are shown as escapes: control characters such as ESC and BEL, marks that change the
+direction of text, and lone surrogates, which stand for bytes in JSON and in file names that are not UTF-8. Stored
+values are not changed.
 """
 
 import json
@@ -12,11 +12,11 @@ _LINES = "\n\t"
 
 
 def printable(text: str, kept: str = _LINES) -> str:
-    r"""The text with ``\x1b`` and the like in place of every character that is not printable.
+    r"""Replace every character that is not printable by an escape such as ``\x1b``.
 
     Args:
         text: to be shown on a terminal, in a document or in a table.
-        kept: left as they are all the same.
+        kept: characters that are not escaped.
     """
     if text.isprintable():
         return text
@@ -24,10 +24,10 @@ def printable(text: str, kept: str = _LINES) -> str:
 
 
 def printable_json(text: str) -> str:
-    r"""JSON of the same values, with ``\u001b`` and the like for what is not printable within its texts."""
+    r"""Replace every character of a JSON text that is not printable by its JSON escape, such as ``\u001b``."""
     if text.replace("\n", "").isprintable():
         return text
-    return "".join(letter if letter.isprintable() or letter == "\n" else _json_escape(letter) for letter in text)
+    return "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
 
 
 def json_text(value: Any) -> str:
@@ -36,12 +36,5 @@ def json_text(value: Any) -> str:
 
 
 def encodable(text: str) -> str:
-    r"""The text with ``\ud800`` and the like in place of halves of surrogate pairs alone, which no data frame holds."""
+    r"""Replace lone surrogates by escapes such as ``\ud800``, since a data frame cannot hold them."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _json_escape(letter: str) -> str:
-    # Above the first 65,536 as a pair.
-    code = ord(letter)
-    codes = (code,) if code < 0x10000 else (0xD800 + ((code - 0x10000) >> 10), 0xDC00 + (code & 0x3FF))
-    return "".join(f"\\u{one:04x}" for one in codes)

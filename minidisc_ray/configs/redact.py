@@ -1,7 +1,7 @@
-"""Secrets kept out of what is written and shown: each becomes ``***``.
+"""Mask secrets as ``***`` in everything that is written or shown.
 
-What counts as one: passwords and tokens in addresses, keys that are known by their look (Hugging Face, OpenAI, GitHub,
-GitLab, Slack, Google, AWS, signed tokens, private keys), and values of environment variables whose names say so.
+Secrets are passwords and tokens in URLs, keys of a known format (Hugging Face, OpenAI, GitHub, GitLab, Slack, Google,
+AWS, signed tokens, private keys), and values of environment variables whose names say that they are secret.
 """
 
 import logging
@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import Any
 
 MASK = "***"
-_SHORTEST = 8  # of an environment's value: a shorter one would stand in innocent words
+_MIN_CHARACTERS = 8  # of a variable's value; a shorter one may be part of ordinary words
 _NAMED_SECRET = re.compile(r"(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|KEY)S?$")
 _PLACES = frozenset({"DIR", "DIRECTORY", "FILE", "FOLDER", "HOME", "PATH"})
-# A value such as "disabled" or "held_out" is no secret, and would be cut out of everything that is written.
+# A value such as "disabled" or "held_out" is not a secret, and masking it would spoil other text.
 _PLAIN_WORD = re.compile(r"[a-z_-]{1,19}")
 
 _ADDRESS = re.compile(
@@ -44,21 +44,21 @@ _PRIVATE_KEY = re.compile(
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Whether an environment variable's name says that its value is a secret, and not where one lies."""
+    """Whether an environment variable's name says that its value is a secret, rather than the path of one."""
     parts = name.upper().split("_")
     return parts[-1] not in _PLACES and any(part == "PASS" or _NAMED_SECRET.search(part) for part in parts)
 
 
 def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """The text with ``***`` in place of every secret.
+    """Replace every secret in a text by ``***``.
 
     Args:
-        text: anything that is to be written or shown.
-        environment: whose secrets are not to stand there; by default the process's own.
+        text: to be written or shown.
+        environment: variables whose secrets are masked; by default the process's own.
     """
-    if len(text) < _SHORTEST:
+    if len(text) < _MIN_CHARACTERS:
         return text
-    for value in _values(os.environ if environment is None else environment):
+    for value in _secret_values(os.environ if environment is None else environment):
         text = text.replace(value, MASK)
     text = _PRIVATE_KEY.sub(MASK, text)
     text = _ADDRESS.sub(rf"\1{MASK}@", text)
@@ -68,7 +68,7 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 def redacted(value: Any) -> Any:
-    """The same for every text within mappings and lists, keys too; all else stays as it is."""
+    """Redact every text in nested mappings and lists, keys too; other values stay as they are."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
@@ -77,13 +77,11 @@ def redacted(value: Any) -> Any:
 
 
 def is_redacted_form(written: Any, value: Any) -> bool:
-    """Whether ``written`` is ``value``, but for secrets that were taken out of it when it was written."""
+    """Whether ``written`` equals ``value`` except for secrets that were masked when it was written."""
     if isinstance(written, Mapping) and isinstance(value, Mapping):
-        # Keys are the recipe's own and sorted alike; one that held a secret stands in the same place.
-        pairs = zip(sorted(written.items(), key=_by_key), sorted(value.items(), key=_by_key), strict=False)
-        return len(written) == len(value) and all(
-            is_redacted_form(one[0], other[0]) and is_redacted_form(one[1], other[1]) for one, other in pairs
-        )
+        # A key that was masked is expected at the same place in the sorted order.
+        pairs = (sorted(items.items(), key=lambda item: str(item[0])) for items in (written, value))
+        return is_redacted_form(*pairs)
     if isinstance(written, list | tuple) and isinstance(value, list | tuple):
         return len(written) == len(value) and all(map(is_redacted_form, written, value))
     if isinstance(written, str) and isinstance(value, str) and MASK in written:
@@ -92,9 +90,9 @@ def is_redacted_form(written: Any, value: Any) -> bool:
 
 
 def _has_in_order(text: str, parts: Sequence[str]) -> bool:
-    """Whether a text is those parts, the first at its beginning and the last at its end, with anything in between.
+    """Whether a text starts with the first part, ends with the last, and has the others in order between them.
 
-    The earliest place of each part leaves most for the others, so one pass is enough.
+    Taking the earliest match of each part leaves the most text for the next ones, so one pass is enough.
     """
     first, *middle, last = parts
     if len(first) + len(last) > len(text) or not text.startswith(first) or not text.endswith(last):
@@ -109,26 +107,22 @@ def _has_in_order(text: str, parts: Sequence[str]) -> bool:
 
 
 class SecretsFilter(logging.Filter):
-    """Takes secrets out of log records, their arguments and tracebacks included."""
+    """Masks secrets in log records, in arguments and tracebacks too."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record in place; all of them pass."""
+        """Mask the record in place, and let it pass."""
         record.msg, record.args = redact(record.getMessage()), ()
         if record.exc_info:
             record.exc_text = redact(record.exc_text or logging.Formatter().formatException(record.exc_info))
         return True
 
 
-# Every process that has read a config logs through it, and nothing runs without one.
+# Set here because every process that logs has imported the configs.
 logging.getLogger("minidisc_ray").addFilter(SecretsFilter())
 
 
-def _by_key(item: tuple[Any, Any]) -> str:
-    return str(item[0])
-
-
-def _values(environment: Mapping[str, str]) -> list[str]:
-    """The environment's secrets, longest first, so that none leaves the rest of a longer one."""
+def _secret_values(environment: Mapping[str, str]) -> list[str]:
+    """The environment's secrets, longest first, so that one that is part of another leaves no rest of it."""
     found = {value.strip() for name, value in environment.items() if is_secret_name(name)}
-    secrets = [value for value in found if len(value) >= _SHORTEST and not _PLAIN_WORD.fullmatch(value)]
+    secrets = [value for value in found if len(value) >= _MIN_CHARACTERS and not _PLAIN_WORD.fullmatch(value)]
     return sorted(secrets, key=len, reverse=True)

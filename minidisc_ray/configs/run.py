@@ -1,4 +1,4 @@
-"""A whole recipe."""
+"""The config of a whole recipe."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from minidisc_ray.configs.base import Config, UserError
 from minidisc_ray.configs.data import BuiltinDataConfig, DataConfig
+from minidisc_ray.configs.messages import message_of
 from minidisc_ray.configs.model import (
     BuiltinTeacherConfig,
     PrunedStudentConfig,
@@ -23,24 +24,23 @@ from minidisc_ray.configs.schedule import (
     ScheduleConfig,
     SparseTeacherConfig,
 )
-from minidisc_ray.configs.sentences import sentence
 from minidisc_ray.configs.storage import Storage
 from minidisc_ray.configs.task import BuiltinTaskConfig, GlueTaskConfig, TaskConfig
 from minidisc_ray.configs.tracking import NoTrackingConfig, TrackingConfig
 from minidisc_ray.configs.training import ComputeConfig, Precision, TrainingConfig
 
-_LEAST_EPOCHS_WITH_PROBES = 2
+_MIN_EPOCHS_WITH_PROBES = 2
 
 
-def _task_by_name(value: Any) -> Any:
-    """``task: mrpc`` and ``task: builtin`` are short for the mapping."""
+def _task_from_name(value: Any) -> Any:
+    """Read ``task: mrpc`` and ``task: builtin`` as mappings."""
     if isinstance(value, str):
         return {"kind": "builtin"} if value == "builtin" else {"kind": "glue", "name": value}
     return value
 
 
 class RunConfig(Config):
-    """Everything that one run needs; the key order is the order of the resolved ``config.yaml``.
+    """A recipe with all defaults filled in: everything that one run needs, in the order of its ``config.yaml``.
 
     Example:
         >>> config = plan(recipe).config
@@ -48,7 +48,7 @@ class RunConfig(Config):
         ('minidisc', 0)
     """
 
-    task: Annotated[TaskConfig, BeforeValidator(_task_by_name)] = BuiltinTaskConfig()
+    task: Annotated[TaskConfig, BeforeValidator(_task_from_name)] = BuiltinTaskConfig()
     data: DataConfig = BuiltinDataConfig()
     teacher: TeacherConfig = BuiltinTeacherConfig()
     student: StudentConfig = PrunedStudentConfig()
@@ -56,28 +56,28 @@ class RunConfig(Config):
     objective: ObjectiveConfig = LTSDConfig()
     pruning: PruningConfig = PruningConfig()
     finetune: TrainingConfig = TrainingConfig(num_epochs=3)
-    sandwich: TrainingConfig | None = Field(None, description="The sandwich's training; by default as distil.")
+    sandwich: TrainingConfig | None = Field(None, description="Training of the sandwich; by default as distil.")
     distil: TrainingConfig = TrainingConfig()
     protocol: Literal["held_out", "paper"] = Field(
-        "held_out", description="paper selects on validation, as the papers do; held_out never lets a choice see it."
+        "held_out", description="held_out: choices never use validation rows; paper: they do, as in the papers."
     )
     precision: Precision = Field("auto", description="auto: bfloat16 autocast on GPUs, float32 elsewhere.")
     seed: int = Field(0, ge=0, lt=2**31)
     compute: ComputeConfig = ComputeConfig()
     track: TrackingConfig = NoTrackingConfig()
     storage: Storage = Field(
-        "minidisc-runs", description="A folder that every worker can reach; or s3:// or gs://BUCKET/PREFIX."
+        "minidisc-runs", description="A folder that every worker can reach, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX."
     )
     name: str | None = Field(None, description="The run's name; by default derived from the config.")
 
     @property
     def sandwich_training(self) -> TrainingConfig:
-        """The sandwich's own training config, or the distillations'."""
+        """The sandwich's training config: its own, or distil's."""
         return self.sandwich or self.distil
 
     @property
     def distil_training(self) -> TrainingConfig:
-        """The distillations' training config; that of a conventional schedule may be matched to another's cost."""
+        """The training config of distillations; a schedule with matched cost replaces the number of epochs."""
         schedule = self.schedule
         if not isinstance(schedule, ConventionalConfig) or schedule.num_epochs is None:
             return self.distil
@@ -85,13 +85,13 @@ class RunConfig(Config):
 
     @property
     def student_percent(self) -> int:
-        """The student's scale; unless it is pruned, it is known once ``prepare`` has read the models' sizes."""
+        """The student's scale in percent; ``prepare`` computes it unless the student's kind is pruned."""
         percent = self.student.scale_percent
-        assert percent is not None, "the student's scale is asked for before the models' sizes are known"
+        assert percent is not None, "the student's scale is read before prepare has computed it"
         return percent
 
     def with_student_scale(self, percent: int) -> "RunConfig":
-        """The recipe with its student's scale filled in, and checked as a whole.
+        """The recipe with the student's scale set, checked as a whole.
 
         Raises:
             UserError: if the scale does not fit the rest of the recipe.
@@ -99,7 +99,7 @@ class RunConfig(Config):
         return self._changed(student=self.student.model_copy(update={"scale_percent": percent}))
 
     def with_assistant(self, percent: int) -> "RunConfig":
-        """The recipe with its schedule's assistant filled in, and checked as a whole.
+        """The recipe with the scale of its schedule's assistant set, checked as a whole.
 
         Raises:
             UserError: if the scale does not fit the rest of the recipe.
@@ -107,7 +107,7 @@ class RunConfig(Config):
         return self._changed(schedule=self.schedule.model_copy(update={"assistant_percent": percent}))
 
     def with_num_epochs(self, count: int) -> "RunConfig":
-        """The recipe with the epochs of its conventional schedule filled in."""
+        """The recipe with the number of epochs of its conventional schedule set."""
         return self._changed(schedule=self.schedule.model_copy(update={"num_epochs": count}))
 
     def with_schedule(self, schedule: ScheduleConfig) -> "RunConfig":
@@ -122,10 +122,10 @@ class RunConfig(Config):
         try:
             return RunConfig.model_validate({**dict(self), **values})
         except ValidationError as error:
-            raise UserError(sentence(error, RunConfig)) from error
+            raise UserError(message_of(error, RunConfig)) from error
 
     def candidate_scales(self) -> tuple[int, ...]:
-        """Scales that may stand between teacher and student, largest first; none for a conventional schedule."""
+        """The scales between teacher and student, largest first; none for a conventional schedule."""
         match self.schedule:
             case MiniDiscConfig() | MaxiDiscConfig():
                 return self.schedule.scales.scales(self.student_percent)
@@ -141,7 +141,7 @@ class RunConfig(Config):
     def _scales_fit(self) -> "RunConfig":
         student = self.student.scale_percent
         if student is None:
-            # The whole config is checked again with the student's scale, as soon as the models' sizes are known.
+            # with_student_scale checks the whole config again.
             return self
         for key in ("assistant_percent", "teacher_percent"):
             percent = getattr(self.schedule, key, None)
@@ -152,11 +152,15 @@ class RunConfig(Config):
                 )
         try:
             scales = self.candidate_scales()
+            # A law's grid must be valid even before its assistant is computed from it.
+            grid = self.schedule.scales.scales(student) if isinstance(self.schedule, LawConfig) else scales
         except ValueError as error:
             raise ValueError(f"schedule.scales: {error}") from error
-        if isinstance(self.schedule, LawConfig):
-            # Its own grid must fit as well, before sizes say which of it is taken.
-            self._check_law(self.schedule, student)
+        if isinstance(self.schedule, LawConfig) and not set(scales) <= set(grid):
+            raise ValueError(
+                f"schedule.assistant_percent: {self.schedule.assistant_percent} is not among schedule.scales; leave it "
+                "out, it is computed"
+            )
         has_sandwich = isinstance(self.schedule, MiniDiscConfig) or (
             isinstance(self.schedule, MaxiDiscConfig) and self.schedule.assistants == "sandwich"
         )
@@ -167,7 +171,7 @@ class RunConfig(Config):
                 "schedule.num_sampled: 2 would leave the candidates between the largest and the student's slice "
                 f"without training; use 1, or a value between 3 and {len(scales) + 1}"
             )
-        # By default a race trains three, also where one candidate makes it two.
+        # A race's default of three is allowed where one candidate and the student make two.
         if has_sandwich and num_sampled > max(len(scales) + 1, 3 if is_race else 0):
             raise ValueError(
                 f"schedule.num_sampled: {num_sampled} is more than the sandwich's {len(scales) + 1} "
@@ -179,17 +183,6 @@ class RunConfig(Config):
                 "use fewer assistants, or more scales"
             )
         return self
-
-    def _check_law(self, schedule: LawConfig, student_percent: int) -> None:
-        try:
-            scales = schedule.scales.scales(student_percent)
-        except ValueError as error:
-            raise ValueError(f"schedule.scales: {error}") from error
-        if schedule.assistant_percent is not None and schedule.assistant_percent not in scales:
-            raise ValueError(
-                f"schedule.assistant_percent: {schedule.assistant_percent} is not among schedule.scales; leave it out, "
-                "it is worked out"
-            )
 
     @model_validator(mode="after")
     def _task_and_data_agree(self) -> "RunConfig":
@@ -217,9 +210,9 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _probes_are_shorter(self) -> "RunConfig":
         is_probed = isinstance(self.schedule, MaxiDiscConfig) and self.schedule.early_end is not None
-        if is_probed and self.distil.num_epochs < _LEAST_EPOCHS_WITH_PROBES:
+        if is_probed and self.distil.num_epochs < _MIN_EPOCHS_WITH_PROBES:
             raise ValueError(
                 f"schedule.early_end: asha first tries every scale in a quarter of the epochs, but distil.num_epochs "
-                f"is {self.distil.num_epochs}; use {_LEAST_EPOCHS_WITH_PROBES} or more, or leave early_end out"
+                f"is {self.distil.num_epochs}; use {_MIN_EPOCHS_WITH_PROBES} or more, or leave early_end out"
             )
         return self

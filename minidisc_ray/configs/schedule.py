@@ -1,4 +1,4 @@
-"""Schedules: by which way the teacher reaches the student."""
+"""Schedules: how knowledge gets from the teacher to the student, directly or through assistants."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -24,12 +24,12 @@ class NegativeDerivativeSelectionConfig(Config):
 
     kind: Literal["negative_derivative"] = "negative_derivative"
     order: Literal[1, 2] = Field(
-        1, description="1: from the next larger candidate; 2: from both neighbours, which has less variance."
+        1, description="1: difference to the next larger candidate; 2: to both neighbours, with less variance."
     )
 
     @property
     def note(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         return "ND" if self.order == 1 else f"ND of order {self.order}"
 
 
@@ -37,53 +37,55 @@ SelectionConfig = Annotated[LambdaSelectionConfig | NegativeDerivativeSelectionC
 
 
 class StudentSelectionConfig(Config):
-    """Choose by the student that each assistant led to: nothing is predicted, everything is tried."""
+    """Choose the assistant whose student is best, after all students are trained."""
 
     kind: Literal["student"] = "student"
 
 
 class _ScheduleConfig(Config):
-    # As keys_added, of a run's own schedule; a schedule within it (match) always had them.
+    # Like keys_added, but not for the schedule under conventional.match, which has had these keys from the start.
     keys_added_at_top: ClassVar[frozenset[str]] = frozenset()
 
 
 class SparseTeacherConfig(_ScheduleConfig):
-    """The teacher pruned but not trained any further, then to the student (after StarK's sparse teachers)."""
+    """From the teacher, pruned without further training, to the student (after StarK's sparse teachers)."""
 
     kind: Literal["sparse_teacher"] = "sparse_teacher"
     teacher_percent: int = Field(90, ge=2, le=99)
 
     @property
     def label(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         return f"StarK ({self.teacher_percent}%)"
 
 
 class AssistantConfig(_ScheduleConfig):
-    """Teacher to one assistant at a fixed scale, then to the student (TA)."""
+    """From the teacher to one assistant at a given scale, then to the student (TA)."""
 
     kind: Literal["assistant"] = "assistant"
     assistant_percent: int = Field(40, ge=2, le=99)
 
     @property
     def label(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         return f"TA ({self.assistant_percent}%)"
 
 
 class LawConfig(_ScheduleConfig):
-    """Like TA, the assistant being the candidate whose encoder is nearest to a multiple of the student's."""
+    """TA with the candidate whose encoder is nearest in parameters to a multiple of the student's."""
 
     kind: Literal["law"] = "law"
     times_student: float = Field(
-        2.5, gt=1.0, le=100.0, description="Encoder parameters, as a multiple of the student's."
+        2.5, gt=1.0, le=100.0, description="The assistant's encoder parameters as a multiple of the student's."
     )
     scales: GridConfig = StepGridConfig()
-    assistant_percent: int | None = Field(None, ge=2, le=99, description="The scale it gives: filled in, not chosen.")
+    assistant_percent: int | None = Field(
+        None, ge=2, le=99, description="The scale of that candidate: computed, not chosen."
+    )
 
     @property
     def label(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         found = "" if self.assistant_percent is None else f", {self.assistant_percent}%"
         return f"TA ({self.times_student:g}\N{MULTIPLICATION SIGN} law{found})"
 
@@ -98,37 +100,39 @@ class MiniDiscConfig(_ScheduleConfig):
     search: Literal["paper", "race"] = Field(
         "paper",
         description="paper: every candidate is trained to the end, then one is chosen; race: candidates that cannot "
-        "win are left out as training goes, one is chosen early, and the student goes on from its own slice.",
+        "win are dropped during training, one is chosen early, and the student's training starts from its slice.",
     )
     scales: GridConfig = StepGridConfig()
     num_sampled: int = Field(
-        6, ge=1, description="Candidates trained at each step (eta), both ends among them; in a race 3 by default."
+        6,
+        ge=1,
+        description="Candidates trained at each step (eta), largest and smallest included; in a race 3 by default.",
     )
     sampling: Literal["fixed", "per_step"] = Field(
-        "fixed", description="Whether each step draws its own; a race always does."
+        "fixed", description="fixed: the same candidates at every step; per_step: drawn at each, as a race always does."
     )
     selection: SelectionConfig = LambdaSelectionConfig()
-    num_assistants: int = Field(1, ge=1, le=5, description="Assistants between teacher and student, one below another.")
+    num_assistants: int = Field(1, ge=1, le=5, description="Assistants in a chain from teacher to student.")
     chain: Literal["repeated", "joint"] = Field(
         "repeated",
-        description="repeated: the procedure again, each assistant the next one's teacher; joint: one sandwich, one "
-        "choice of them all.",
+        description="repeated: a sandwich and a choice for each assistant, which then teaches the next; joint: one "
+        "sandwich, and all assistants are chosen from it.",
     )
     residual: bool = Field(False, description="Distil the student once more, from the teacher (appendix L).")
     in_place: bool = Field(
         False,
-        description="Of a race: each step's largest network learns from the teacher, and the others from that one.",
+        description="In a race: at each step the largest network learns from the teacher, the others from the largest.",
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _race_has_defaults(cls, given: Any) -> Any:
+    def _fill_race_defaults(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("search") == "race":
             return {"num_sampled": _RACE_ETA, "sampling": "per_step", **given}
         return given
 
     @model_validator(mode="after")
-    def _race_is_alone(self) -> "MiniDiscConfig":
+    def _race_options_fit(self) -> "MiniDiscConfig":
         if self.search != "race":
             if self.in_place:
                 raise ValueError("in_place is true, but search is paper; use search race, or leave it out")
@@ -155,7 +159,7 @@ class MiniDiscConfig(_ScheduleConfig):
 
     @property
     def label(self) -> str:
-        """What tables call it: what differs from the paper's own setting stands in brackets."""
+        """The name in tables, with what differs from the paper's setting in brackets."""
         is_race = self.search == "race"
         notes = ["race"] if is_race else []
         if self.in_place:
@@ -174,10 +178,10 @@ class MiniDiscConfig(_ScheduleConfig):
 
 
 class MaxiDiscConfig(_ScheduleConfig):
-    """Every scale tried in full, each as a trial of its own; the best student is kept.
+    """Every candidate scale in a trial of its own, each with a student; the best student is kept.
 
-    Between it and MiniDisc lie the ablations of MiniDisc's table 5: one assistant chosen by its trade-off, and
-    assistants out of one sandwich.
+    ``assistants`` and ``selection`` give the ablations of MiniDisc's table 5: all assistants from one sandwich, and one
+    assistant chosen by its trade-off.
     """
 
     keys_added: ClassVar[frozenset[str]] = frozenset(
@@ -193,7 +197,7 @@ class MaxiDiscConfig(_ScheduleConfig):
         StudentSelectionConfig | LambdaSelectionConfig | NegativeDerivativeSelectionConfig,
         Field(discriminator="kind"),
     ] = StudentSelectionConfig()
-    num_sampled: int = Field(6, ge=1, description="Of a sandwich: candidates trained at each step (eta).")
+    num_sampled: int = Field(6, ge=1, description="With a sandwich: candidates trained at each step (eta).")
     sampling: Literal["fixed", "per_step"] = "fixed"
     early_end: Literal["asha"] | None = Field(
         None,
@@ -218,7 +222,7 @@ class MaxiDiscConfig(_ScheduleConfig):
 
     @property
     def label(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         if self.assistants == "sandwich":
             return "MaxiDisc with sandwich"
         match self.selection:
@@ -233,25 +237,25 @@ class MaxiDiscConfig(_ScheduleConfig):
 
 
 class ConventionalConfig(_ScheduleConfig):
-    """Teacher to student, without an assistant: the 1x of every cost ratio."""
+    """From the teacher to the student without an assistant; its cost is the 1x of cost ratios."""
 
     keys_added: ClassVar[frozenset[str]] = frozenset({"match", "num_epochs"})
 
     kind: Literal["conventional"] = "conventional"
     match: MiniDiscConfig | None = Field(
         None,
-        description="Train until it has cost what this MiniDisc would: the same FLOPs in closed form, with evaluation.",
+        description="Train for as many epochs as cost this MiniDisc's FLOPs in closed form, evaluation included.",
     )
-    num_epochs: int | None = Field(None, ge=1, description="The epochs that this takes: filled in, not chosen.")
+    num_epochs: int | None = Field(None, ge=1, description="The epochs that match takes: computed, not chosen.")
 
     @model_validator(mode="after")
     def _match_is_spelled_out(self) -> "ConventionalConfig":
         missing = {"scales", "num_sampled"} - self.match.model_fields_set if self.match is not None else set()
         if missing:
-            # A default here would be another MiniDisc than the one beside it, and that would go unseen.
+            # Defaults could silently differ from the MiniDisc run whose cost is to be matched.
             raise ValueError(
-                f"match.{min(missing)} is missing; write the scales and the num_sampled of the MiniDisc whose cost is "
-                "to be reached"
+                f"match.{min(missing)} is missing; write the scales and num_sampled of the MiniDisc run whose cost is "
+                "to be matched"
             )
         return self
 
@@ -259,14 +263,14 @@ class ConventionalConfig(_ScheduleConfig):
     def _epochs_need_a_match(self) -> "ConventionalConfig":
         if self.num_epochs is not None and self.match is None:
             raise ValueError(
-                f"num_epochs is {self.num_epochs}, but it is worked out from match, which is not there; set "
+                f"num_epochs is {self.num_epochs}, but it is computed from match, which is missing; set "
                 "distil.num_epochs to choose the epochs"
             )
         return self
 
     @property
     def label(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         return "Conventional" if self.match is None else "Conventional (compute-matched)"
 
 

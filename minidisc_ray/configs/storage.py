@@ -1,4 +1,4 @@
-"""Where runs are kept, as a recipe gives it; what is no place is refused before a folder of that name is made."""
+"""The storage of a recipe, checked before a folder of its name is made."""
 
 import re
 import unicodedata
@@ -6,19 +6,19 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-# Beside the runs in a storage folder: teachers and importance, which several of them use.
+# A folder beside the runs of a storage: teachers and importance that several runs share.
 SHARED_FOLDER = "_shared"
 
 _ALLOWED = "give a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
 
 
-def _place(storage: str) -> str:
+def _check_storage(storage: str) -> str:
     if not storage.strip():
         raise ValueError(f"empty; {_ALLOWED}")
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in storage):
-        raise ValueError(f"{storage!r} has characters that cannot be written; {_ALLOWED}")
+        raise ValueError(f"{storage!r} has control characters or invalid Unicode; {_ALLOWED}")
     scheme, _, rest = storage.partition("://")
-    # None of these is quoted: what was meant as credentials may be in them.
+    # These messages do not quote the value: it may have credentials in it.
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)", storage):
         raise ValueError(f"a URI has two slashes after its colon; {_ALLOWED}")
     if scheme in ("s3", "gs"):
@@ -26,12 +26,12 @@ def _place(storage: str) -> str:
             raise ValueError("a URI may hold no credentials, and no @; set them in the environment")
         if "#" in rest or "?" in rest:
             raise ValueError(
-                "a URI may hold neither # nor ?; give a bucket and a prefix alone, AWS_ENDPOINT_URL and AWS_REGION say "
-                "the rest"
+                "a URI may hold neither # nor ?; give a bucket and a prefix, and set AWS_ENDPOINT_URL and AWS_REGION "
+                "for the rest"
             )
     if scheme == "file" and rest in ("", "localhost"):
         raise ValueError("file:// names no folder; give file:///FOLDER, or the folder itself")
     return storage
 
 
-Storage = Annotated[str, AfterValidator(_place)]
+Storage = Annotated[str, AfterValidator(_check_storage)]

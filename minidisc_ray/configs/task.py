@@ -1,4 +1,4 @@
-"""What is predicted from which columns, and how it is scored."""
+"""Tasks: the columns of text and label, and the metrics."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -12,16 +12,16 @@ REGRESSION_METRICS = ("spearman", "pearson")
 GlueTask = Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"]
 
 
-def _one_is_a_list(value: Any) -> Any:
-    """``selection_metric: f1`` is short for a list of one."""
+def _metrics_from_name(value: Any) -> Any:
+    """Read ``selection_metric: f1`` as a list of one metric."""
     return (value,) if isinstance(value, str) else value
 
 
 class _TaskConfig(Config):
-    selection_metric: Annotated[tuple[str, ...] | None, BeforeValidator(_one_is_a_list)] = Field(
+    selection_metric: Annotated[tuple[str, ...] | None, BeforeValidator(_metrics_from_name)] = Field(
         None,
-        description="What early stopping and choices use on the selection split: a metric, or the mean of several. By "
-        "default the task's primary metric.",
+        description="The metric of early stopping and choices on the selection split, or several, of which the mean is "
+        "used; by default the task's primary metric.",
     )
 
     @property
@@ -29,7 +29,7 @@ class _TaskConfig(Config):
         return False
 
     @model_validator(mode="after")
-    def _selection_metrics_are_the_tasks(self) -> Self:
+    def _task_has_selection_metrics(self) -> Self:
         names = self.selection_metric
         allowed = REGRESSION_METRICS if self._is_regression else CLASSIFICATION_METRICS
         if names is not None and (not names or len(set(names)) != len(names) or not set(names) <= set(allowed)):
@@ -50,15 +50,15 @@ class GlueTaskConfig(_TaskConfig):
         return self.name == "stsb"
 
 
-def _numbers_are_names(value: Any) -> Any:
-    """``label_names: [1, 2, 3]`` needs no quotation marks."""
+def _names_from_numbers(value: Any) -> Any:
+    """Read ``label_names: [1, 2, 3]`` as text, so that numbers need no quotation marks."""
     if not isinstance(value, list | tuple):
         return value
     return [str(one) if isinstance(one, int | float) and not isinstance(one, bool) else one for one in value]
 
 
 def _name_or_number(name: str) -> object:
-    # Case tells names apart; 1 and 1.0 are one number.
+    # 1 and 1.0 are the same label; A and a are not.
     found = as_number(name)
     return name if found is None else found
 
@@ -69,8 +69,8 @@ class ClassificationTaskConfig(_TaskConfig):
     kind: Literal["classification"] = "classification"
     text: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] = ("text",)
     label: str = "label"
-    label_names: Annotated[tuple[str, ...] | None, BeforeValidator(_numbers_are_names)] = Field(
-        None, description="Names in the order of the model's outputs."
+    label_names: Annotated[tuple[str, ...] | None, BeforeValidator(_names_from_numbers)] = Field(
+        None, description="Names of the labels, in the order of the model's outputs."
     )
     metric: Literal["accuracy", "f1", "matthews"] = "accuracy"
 
@@ -83,7 +83,7 @@ class ClassificationTaskConfig(_TaskConfig):
 
 
 class RegressionTaskConfig(_TaskConfig):
-    """A user's own regression from one text or a pair to a number."""
+    """A user's own regression: one text or a pair, and a number."""
 
     kind: Literal["regression"] = "regression"
     text: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] = ("text",)
@@ -96,7 +96,7 @@ class RegressionTaskConfig(_TaskConfig):
 
 
 class BuiltinTaskConfig(_TaskConfig):
-    """The task that the package generates itself: is a short review good or bad."""
+    """The task that the package generates: whether a short review is good or bad."""
 
     kind: Literal["builtin"] = "builtin"
 

@@ -1,4 +1,4 @@
-"""Where a run's numbers go besides its own folder and TensorBoard."""
+"""Where a run's numbers go, besides its own folder and TensorBoard."""
 
 import re
 from typing import Annotated, Literal
@@ -10,21 +10,20 @@ from minidisc_ray.configs.base import Config
 
 _HIDDEN = "***"
 _SECRET_IN_QUERY = re.compile(r"([?&][^=&]*(?:password|passwd|pwd|token|secret|key)[^=&]*=)[^&]*", re.IGNORECASE)
-# A config is written down and read again on its way through the pipeline, without its passwords: what they were is
-# known to this process alone.
-_with_password: dict[str, str] = {}
+# A config is saved without passwords and read again in the pipeline; this process keeps the full URI by the saved one.
+_full_uris: dict[str, str] = {}
 
 
 class NoTrackingConfig(Config):
-    """Nowhere else."""
+    """No other place."""
 
     kind: Literal["none"] = "none"
 
 
 class MLflowTrackingConfig(Config):
-    """To MLflow: one run there for each run here, with params, metrics by epoch, costs and the result.
+    """MLflow: one run there for each run here, with params, metrics by epoch, costs and the result.
 
-    A password in the URI is never written down. The driver alone talks to MLflow.
+    A password in the URI is never saved. Only the driver connects to MLflow.
     """
 
     kind: Literal["mlflow"] = "mlflow"
@@ -32,9 +31,14 @@ class MLflowTrackingConfig(Config):
         None,
         min_length=1,
         repr=False,
-        description="Of a server, a folder or a database; by default MLFLOW_TRACKING_URI.",
+        description="URI of a server, a folder or a database; by default MLFLOW_TRACKING_URI.",
     )
-    experiment: str = Field("minidisc", min_length=1, max_length=250, description="Made if it is not there.")
+    experiment: str = Field(
+        "minidisc",
+        min_length=1,
+        max_length=250,
+        description="Name of the MLflow experiment, which is created if missing.",
+    )
 
     @field_validator("uri")
     @classmethod
@@ -42,12 +46,12 @@ class MLflowTrackingConfig(Config):
         if uri is None:
             return None
         try:
-            urlsplit(uri).port  # noqa: B018 - a port that is no number raises here
+            urlsplit(uri).port  # noqa: B018 - raises if the port is not a number
         except ValueError:
             # Without the value: it may hold a password.
             raise ValueError("not a URI; give a folder, file:///FOLDER, sqlite:///FILE or http://HOST:PORT") from None
-        known = _with_password.get(uri, uri)
-        _with_password[without_password(known)] = known
+        known = _full_uris.get(uri, uri)
+        _full_uris[without_password(known)] = known
         return known
 
     @field_serializer("uri")
@@ -59,9 +63,9 @@ TrackingConfig = Annotated[NoTrackingConfig | MLflowTrackingConfig, Field(discri
 
 
 def without_password(uri: str) -> str:
-    """A URI as it may be read by anybody: without what follows its user's colon, and without secrets in its query."""
+    """A URI with its password, and the secrets in its query, masked as ``***``."""
     scheme, separator, rest = uri.partition("://")
-    # The last @: a password may hold another one, or a slash, though it should be quoted there.
+    # Split at the last @: a password may have an @ or a slash in it, although a URI should quote them.
     user, at, place = rest.rpartition("@")
     name, colon, _ = user.partition(":")
     shown = f"{scheme}://{name}:{_HIDDEN}@{place}" if separator and at and colon else uri

@@ -1,4 +1,4 @@
-"""How a stage trains, and on what."""
+"""Configs of a training stage and of compute resources."""
 
 import unicodedata
 from typing import Literal
@@ -7,26 +7,32 @@ from pydantic import Field, field_validator, model_validator
 
 from minidisc_ray.configs.base import Config
 
-# The clock that watches for stalls counts up to some three hundred of these.
+# Far below the largest timeout that the stall timer can take, which is about 300 years.
 _A_YEAR = 366 * 86_400.0
-_IN_NAMES = " ._-"  # of currencies, beside letters, digits and signs such as €
-_SMALLEST_PRICE, _LARGEST_PRICE = 1e-6, 1e9
+_CURRENCY_PUNCTUATION = " ._-"  # allowed beside letters, digits and signs such as €
+_MIN_PRICE, _MAX_PRICE = 1e-6, 1e9
 
 
 class TrainingConfig(Config):
     """One training stage: AdamW, linear warmup then linear decay, clipping, early stopping."""
 
     num_epochs: int = Field(10, ge=1, le=10_000)
-    batch_size: int = Field(32, ge=1, description="Rows of one optimiser step, over all workers and parts.")
-    accumulation_steps: int = Field(1, ge=1, description="Parts that a worker splits its rows into, to save memory.")
+    batch_size: int = Field(32, ge=1, description="Rows of one optimiser step, over all workers and micro-batches.")
+    accumulation_steps: int = Field(
+        1, ge=1, description="Micro-batches that a worker splits its rows of a step into, to save memory."
+    )
     learning_rate: float = Field(3e-5, gt=0.0, lt=1.0)
-    warmup_fraction: float = Field(0.1, ge=0.0, le=1.0, description="Share of all steps with a rising rate.")
+    warmup_fraction: float = Field(
+        0.1, ge=0.0, le=1.0, description="Share of all steps in which the learning rate rises."
+    )
     weight_decay: float = Field(0.01, ge=0.0, le=10.0)
     max_gradient_norm: float = Field(1.0, gt=0.0, le=1e12)
-    early_stop_epochs: int | None = Field(5, ge=1, description="Epochs without a better metric; null trains them all.")
-    dropout: float | None = Field(None, ge=0.0, lt=1.0, description="By default the model's own.")
+    early_stop_epochs: int | None = Field(
+        5, ge=1, description="Stop after so many epochs without a better metric; null: never."
+    )
+    dropout: float | None = Field(None, ge=0.0, lt=1.0, description="By default as in the model's config.")
     checkpoint_steps: int | None = Field(
-        None, ge=1, description="Steps from one checkpoint to the next within epochs; null writes them between epochs."
+        None, ge=1, description="Write a checkpoint every so many steps of an epoch; null: only between epochs."
     )
 
     @model_validator(mode="after")
@@ -39,66 +45,71 @@ class TrainingConfig(Config):
 
 
 class ComputeConfig(Config):
-    """Resources; none of this is part of a run's identity."""
+    """Resources; they are not part of a run's identity."""
 
     num_workers: int = Field(1, ge=1, le=1024, description="Data-parallel workers of one trial.")
     cpus_per_worker: int = Field(1, ge=1, le=1024, description="Cores, and torch threads, of a worker.")
-    gpus_per_worker: float = Field(0.0, ge=0.0, le=1.0, description="1, or a fraction shared between trials.")
+    gpus_per_worker: float = Field(0.0, ge=0.0, le=1.0, description="0, 1, or a fraction, so that trials share a GPU.")
     max_concurrent_trials: int | None = Field(None, ge=1, description="By default as many as the cluster holds.")
     max_cpus: float | None = Field(
-        None, gt=0.0, le=1e6, description="CPUs that the run's trials never exceed together."
+        None, gt=0.0, le=1e6, description="Most CPUs that the run's trials use at the same time."
     )
-    max_gpus: float | None = Field(None, ge=0.0, le=1e6, description="GPUs, the same way.")
+    max_gpus: float | None = Field(
+        None, ge=0.0, le=1e6, description="Most GPUs that the run's trials use at the same time."
+    )
     priority: int = Field(
-        0, ge=-100, le=100, description="Below that of another run that waits for room, this one starts no trial."
+        0, ge=-100, le=100, description="This run starts no trial while one of higher priority waits for resources."
     )
     autoscaling: bool = Field(
-        False, description="Nodes come when they are asked for: max_concurrent_trials alone says how many trials ask."
+        False,
+        description="The cluster adds nodes on demand: max_concurrent_trials alone limits how many trials are started.",
     )
-    max_failures: int = Field(3, ge=0, le=100, description="Times that a trial whose process died is tried again.")
+    max_failures: int = Field(3, ge=0, le=100, description="How often a trial whose process died is retried.")
     retry_wait_seconds: float = Field(
-        5.0, ge=0.0, le=300.0, description="Before the first retry; each further one waits twice as long."
+        5.0, ge=0.0, le=300.0, description="Wait before the first retry; it doubles with each further one."
     )
     stall_seconds: float | None = Field(
         1800.0,
         ge=5.0,
         le=_A_YEAR,
-        description="A trial without progress for so long is stopped and tried again; null: never.",
+        description="Stop and retry a trial that makes no progress for so long; null: never.",
     )
     teacher_cache_gib: float | None = Field(
         None,
         ge=0.0,
         le=100_000.0,
-        description="Teacher outputs up to this size stay in memory; null: a quarter of what is free as it begins.",
+        description="Keep teacher outputs up to this size in memory; null: a quarter of the memory free at the start.",
     )
     storage_patience_seconds: float = Field(
-        180.0, ge=0.0, le=86_400.0, description="How long a storage that is away or full is waited for."
+        180.0, ge=0.0, le=86_400.0, description="How long to wait for a storage that is unreachable or full."
     )
     address: str | None = Field(None, description="A Ray cluster's address; by default RAY_ADDRESS, else a local Ray.")
     price_per_device_hour: float | None = Field(
         None,
         ge=0.0,
-        le=_LARGEST_PRICE,
-        description="Of a core, or of a GPU where there are any; results then tell what was paid.",
+        le=_MAX_PRICE,
+        description="Price of a core, or of a GPU if trials use GPUs; results then have a price.",
     )
-    currency: str = Field("USD", min_length=1, max_length=12, description="Of that price.")
+    currency: str = Field("USD", min_length=1, max_length=12, description="Currency of the price.")
     measure_energy: bool = Field(
-        False, description="Sum the energy that GPUs use, as NVML counts it; needs minidisc_ray[energy]."
+        False, description="Add up the energy that GPUs use, read from NVML; needs minidisc_ray[energy]."
     )
 
     @field_validator("price_per_device_hour")
     @classmethod
     def _price_can_be_written(cls, price: float | None) -> float | None:
-        if price is not None and 0 < price < _SMALLEST_PRICE:
-            raise ValueError(f"{price:g} is next to nothing; use 0, or a value from {_SMALLEST_PRICE:f} on")
+        if price is not None and 0 < price < _MIN_PRICE:
+            raise ValueError(f"{price:g} is too small; use 0, or a value from {_MIN_PRICE:f} on")
         return price
 
     @field_validator("currency")
     @classmethod
-    def _currency_is_one(cls, currency: str) -> str:
-        is_name = all(one.isalnum() or one in _IN_NAMES or unicodedata.category(one) == "Sc" for one in currency)
-        if not is_name or currency[0] in _IN_NAMES:
-            raise ValueError(f"{currency!r} is no currency; use its code or its sign, for instance EUR")
+    def _currency_is_valid(cls, currency: str) -> str:
+        is_name = all(
+            one.isalnum() or one in _CURRENCY_PUNCTUATION or unicodedata.category(one) == "Sc" for one in currency
+        )
+        if not is_name or currency[0] in _CURRENCY_PUNCTUATION:
+            raise ValueError(f"{currency!r} is not a currency; use its code or its sign, for instance EUR")
         return currency
 
     @model_validator(mode="after")
@@ -116,7 +127,7 @@ class ComputeConfig(Config):
                 )
         if self.autoscaling and self.max_concurrent_trials is None:
             raise ValueError(
-                "autoscaling is true, and max_concurrent_trials is missing; say how many trials may ask for nodes"
+                "autoscaling is true, but max_concurrent_trials is missing; set how many trials may run at once"
             )
         return self
 

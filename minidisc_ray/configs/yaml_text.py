@@ -1,36 +1,36 @@
-"""YAML as recipes use it: safe, without aliases, each key once, numbers of a length that numbers have."""
+"""YAML as recipes use it: safe, without aliases, repeated keys or overlong numbers."""
 
 from collections.abc import Callable
 from typing import Any
 
 import yaml
 
-_LONGEST_NUMBER = 100  # characters; a long one in base 16 or 60 costs more than any recipe is worth
-_LONGEST_REASON = 200
+_MAX_NUMBER_CHARACTERS = 100  # reading a very long number in base 16 or 60 takes too much time
+_MAX_REASON_CHARACTERS = 200
 
 
 def load_yaml(text: str) -> Any:
-    """The one value of a text.
+    """Read a text with one YAML value.
 
     Raises:
-        ValueError: if it is not such YAML, or nested too deeply; one line that says why.
+        ValueError: in one line, if the text is not such YAML or is nested too deeply.
     """
     try:
         return _RecipeLoader(text).get_single_data()
     except Exception as error:
-        # Everything, as constructors of tagged scalars (!!int, !!bool, !!timestamp) raise what their code happens to.
-        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        # Any exception: constructors of tagged scalars (!!int, !!bool, !!timestamp) raise what their code happens to.
+        reason = " ".join(str(error).split())[:_MAX_REASON_CHARACTERS]
         known = isinstance(error, yaml.YAMLError | ValueError | RecursionError)
         raise ValueError(reason if known and reason else "a value does not fit its tag") from error
 
 
 class _RecipeLoader(yaml.SafeLoader):
-    """Safe YAML without aliases, in which a key that stands twice is a mistake, not the last one's victory."""
+    """Safe YAML that refuses aliases, and repeated keys, of which YAML would keep the last one."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        # A few lines of aliases can stand for billions of values, or for themselves.
+        # A few lines of aliases can expand to billions of values, or refer to themselves.
         if self.check_event(yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not used here; write the value out")
+            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed; write the value out")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -39,14 +39,14 @@ class _RecipeLoader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 continue
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is set twice", node.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def _bounded(construct: Callable[[Any, yaml.ScalarNode], Any]) -> Callable[[Any, yaml.ScalarNode], Any]:
     def constructed(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
-        if len(node.value) > _LONGEST_NUMBER:
+        if len(node.value) > _MAX_NUMBER_CHARACTERS:
             raise yaml.constructor.ConstructorError(None, None, f"a number of {len(node.value):,} characters")
         return construct(loader, node)
 

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.identity import digest, setting_of
+from minidisc_ray.configs.identity import comparable_setting, digest
 from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.configs.redact import redacted
 from minidisc_ray.configs.schedule import (
@@ -147,7 +147,7 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
         protocol=config.protocol,
         selection_split=prepared.splits.selection_description,
         data_digest=prepared.splits.digest,
-        setting_digest=digest(setting_of(prepared.identity)),
+        setting_digest=digest(comparable_setting(prepared.identity)),
         step_digest=digest({k: v for k, v in prepared.identity.items() if k not in ("seed", "objective")}),
         method_digest=digest({k: v for k, v in prepared.identity.items() if k != "seed"}),
         majority_metrics=merge_scores(

@@ -61,7 +61,7 @@ def test_init_replaces_a_file_only_when_asked_to(minidisc, tmp_path):
     assert path.read_text() == "mine"
     minidisc.well(*arguments, "--force")
     assert load_recipe(path).data.folder == "/data/rte"
-    assert "tusk is not a task; use one of cola" in minidisc("init", "--task", "tusk", "--model", "m").sentence
+    assert "tusk is not a GLUE task; use one of cola" in minidisc("init", "--task", "tusk", "--model", "m").sentence
     assert "cannot be written" in minidisc(*arguments[:-1], tmp_path / "no" / "where.yaml").sentence
 
 
@@ -166,7 +166,7 @@ def test_compare_names_what_it_leaves_out(minidisc, runs, tmp_path):
     (other / "result.json").write_text("{}")
     done = minidisc("compare", tmp_path / "root")
     assert (done.code, done.out) == (2, "")
-    assert done.err.endswith("nothing to compare\n")
+    assert done.err.endswith("none of these results can be read\n")
     (other / "result.json").write_text(whole)
     (one / "result.json").unlink()
     done = minidisc("compare", tmp_path / "root", "--format", "csv")

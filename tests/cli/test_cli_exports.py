@@ -37,7 +37,7 @@ def test_push_to_a_folder(minidisc, run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--to", "openvino", "--int8"), "--int8: openvino has no int8 copy here"),
+        (("--to", "openvino", "--int8"), "--int8: only onnx has an int8 copy, not openvino"),
         (("--max-drop", "-1"), "--max-drop: -1 is not a number of points from 0"),
         (("--max-drop", "nan"), "--max-drop: nan is not a number of points from 0"),
         (("--repeats", "-2"), "--repeats: -2 is below 0"),

@@ -173,7 +173,7 @@ def test_a_failure_of_ours_is_exit_code_1_and_says_how_to_see_more(minidisc, rec
     assert done.code == 1
     assert done.err.splitlines() == [
         "minidisc: a wheel came off",
-        "minidisc: set MINIDISC_TRACEBACK=1 to see where",
+        "minidisc: set MINIDISC_TRACEBACK=1 for the traceback",
     ]
 
 

@@ -14,7 +14,7 @@ import minidisc_ray.driver.stopping
 import minidisc_ray.ray_backend.run
 import minidisc_ray.run_files.clean
 
-GOES_ON = "minidisc: stopped; the same command again goes on where this one stopped\n"
+RESUMES = "minidisc: stopped; run the same command again to resume\n"
 NOTHING = "minidisc: stopped\n"
 
 
@@ -36,13 +36,13 @@ def recipe(tmp_path):
     ("where", "name", "command", "message"),
     [
         (minidisc_ray.api, "describe_plan", ("plan",), NOTHING),
-        (minidisc_ray.api, "plan", ("run",), GOES_ON),
-        (minidisc_ray.ray_backend.run, "run_many", ("run",), GOES_ON),
+        (minidisc_ray.api, "plan", ("run",), RESUMES),
+        (minidisc_ray.ray_backend.run, "run_many", ("run",), RESUMES),
         (
             minidisc_ray.api,
             "estimate",
             ("plan", "--estimate"),
-            "minidisc: stopped; an estimate keeps nothing, so the same command begins again\n",
+            "minidisc: stopped; no timing was saved; the same command starts from the beginning\n",
         ),
     ],
 )
@@ -57,7 +57,7 @@ def test_who_asked_for_a_stop_from_elsewhere_is_named(minidisc, recipe, monkeypa
         raise KeyboardInterrupt("anna on [red]laptop\x1b[0m")
 
     monkeypatch.setattr(minidisc_ray.ray_backend.run, "run_many", asked)
-    assert minidisc("run", recipe).err == GOES_ON.replace("stopped;", "stopped by anna on [red]laptop\\x1b[0m;")
+    assert minidisc("run", recipe).err == RESUMES.replace("stopped;", "stopped by anna on [red]laptop\\x1b[0m;")
 
 
 HANGS = """
@@ -73,7 +73,7 @@ def hang(*_):
     finally:
         threading.Event().wait(60)
 
-cli_options.SECONDS_TO_LEAVE = 0.2
+cli_options.MAX_SECONDS_TO_STOP = 0.2
 cleaning.clean = hang
 main(["clean", "."])
 """
@@ -87,7 +87,7 @@ def test_a_stop_that_hangs_is_not_waited_for():
         assert process.stdout.readline() == "begun\n"
         process.terminate()
         _, errors = process.communicate(timeout=30)
-    message = "minidisc: stopped; the same command again frees what is left\n"
+    message = "minidisc: stopped; the same command again deletes the rest\n"
     assert (process.returncode, errors) == (130, message)
 
 
@@ -95,11 +95,11 @@ def test_ctrl_c_in_a_study(minidisc, tmp_path, monkeypatch):
     file = write_study(tmp_path, raw_study())
     arguments = ("study", file, "--storage", tmp_path / "runs")
     interrupt(monkeypatch, minidisc_ray.api.studies, "run_study")
-    assert (minidisc(*arguments).code, minidisc(*arguments).err) == (130, GOES_ON)
+    assert (minidisc(*arguments).code, minidisc(*arguments).err) == (130, RESUMES)
     message = minidisc(*arguments, "--retry-failed").err
     assert message == (
-        "minidisc: stopped; without --retry-failed the command goes on with what it had begun, and with it tries the "
-        "rest\n"
+        "minidisc: stopped; with --retry-failed the command retries the rest, without it resumes runs that had "
+        "started\n"
     )
     interrupt(monkeypatch, minidisc_ray.api.studies, "prepare_study")
     done = minidisc(*arguments, "--dry-run")
@@ -108,15 +108,15 @@ def test_ctrl_c_in_a_study(minidisc, tmp_path, monkeypatch):
 
 def test_ctrl_c_elsewhere(minidisc, tmp_path, monkeypatch):
     for where, name, command, message in (
-        (minidisc_ray.cli.demo, "run_demo", ("demo",), GOES_ON),
+        (minidisc_ray.cli.demo, "run_demo", ("demo",), RESUMES),
         (
             minidisc_ray.driver.stopping,
             "stop",
             ("stop", "me", "--storage", tmp_path),
-            "; the request stays, and the ",
+            "; the request to stop stays, and the ",
         ),
-        (minidisc_ray.run_files.clean, "clean", ("clean", tmp_path), "; the same command again frees what is"),
-        (minidisc_ray.run_files.clean, "clean", ("clean", tmp_path, "--dry-run"), "; nothing was freed\n"),
+        (minidisc_ray.run_files.clean, "clean", ("clean", tmp_path), "; the same command again deletes the rest"),
+        (minidisc_ray.run_files.clean, "clean", ("clean", tmp_path, "--dry-run"), "; nothing was deleted\n"),
         (minidisc_ray.api, "profile", ("profile", tmp_path), NOTHING),
         (minidisc_ray.api, "predict", ("predict", tmp_path, tmp_path / "f.csv"), NOTHING),
     ):

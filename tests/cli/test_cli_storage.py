@@ -72,7 +72,7 @@ def test_ls_of_nothing(minidisc, tmp_path, monkeypatch):
     assert minidisc.well("ls") == "no runs in minidisc-runs\n"
     assert "ftp:// is not supported" in minidisc("ls", "--storage", "ftp://host/runs").sentence
     assert minidisc("ls", "--storage", tmp_path, "--format", "xml").code == 2
-    assert "--watch: repeats a table, and no csv" in minidisc("ls", tmp_path, "--watch", "--format", "csv").sentence
+    assert "--watch: needs --format table, not csv" in minidisc("ls", tmp_path, "--watch", "--format", "csv").sentence
 
 
 def test_stop(minidisc, storage):
@@ -95,7 +95,7 @@ def test_stop(minidisc, storage):
     message = minidisc.well("stop", "waits", "--storage", storage)
     thread.join()
     assert message.startswith("waits: stopped: ")
-    assert message.endswith("; its own command again goes on where it stopped\n")
+    assert message.endswith("; run its own command again to resume\n")
     with leased(LOCAL, storage / "waits"):
         done = minidisc("stop", "waits", "--storage", storage, "--wait-seconds", "0.3")
         assert (done.code, done.err) == (1, "")
@@ -117,7 +117,7 @@ def test_a_run_that_somebody_drives_is_refused_in_one_sentence(minidisc, storage
     [
         ("compute={cpus_per_worker: 4, max_cpus: 3}", "max_cpus is 3, less than the 4 CPUs of one trial; raise it"),
         ("compute={gpus_per_worker: 0.5, num_workers: 4, max_gpus: 1}", "max_gpus is 1, less than the 2 GPUs of one"),
-        ("compute.autoscaling=true", "max_concurrent_trials is missing; say how many trials may ask for nodes"),
+        ("compute.autoscaling=true", "max_concurrent_trials is missing; set how many trials may run at once"),
         ("compute.priority=101", "compute.priority: 101 is not allowed; input should be less than or equal to 100"),
         ("compute.max_cpus=0", "compute.max_cpus: 0 is not allowed"),
     ],

@@ -26,7 +26,7 @@ def in_the_way(storage, name, kind):
 def test_what_stands_in_the_way_of_a_studys_files_is_reported_first(tmp_path, name, kind):
     file = write_study(tmp_path, raw_study())
     in_the_way(tmp_path / "runs", name, kind)
-    with pytest.raises(UserError, match=rf"^storage: .*{name} is a {kind}, and a \w+ of the study belongs there"):
+    with pytest.raises(UserError, match=rf"^storage: .*{name} is a {kind}, but has to be a \w+ of the study"):
         prepare_study(file, storage=str(tmp_path / "runs"))
 
 

@@ -66,7 +66,7 @@ def test_what_predict_reads_and_writes_is_on_this_machine(minidisc, tmp_path):
         "file: new.jsonl is read from this machine alone; copy it here, and give its path"
     )
     assert minidisc("predict", tmp_path, rows, "--output", "s3://bucket/out.jsonl").sentence == (
-        "--output: out.jsonl is written on this machine alone; give a path, and copy it from there"
+        "--output: out.jsonl would be in a bucket; give a path on this machine, and copy the file from there"
     )
 
 

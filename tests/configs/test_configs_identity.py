@@ -1,7 +1,7 @@
 import pytest
 
 from minidisc_ray.configs import UserError, resolve
-from minidisc_ray.configs.identity import digest, run_identity, run_name, setting_of
+from minidisc_ray.configs.identity import comparable_setting, digest, run_identity, run_name
 from minidisc_ray.preparation.student_scale import layers_percent
 
 CONTENTS = {"data": "d1", "teacher": "t1"}
@@ -179,7 +179,7 @@ def test_a_digest_does_not_depend_on_the_order_of_keys():
 
 
 def setting_with(*overrides):
-    return digest(setting_of(run_identity(resolve(FILES, overrides), CONTENTS)))
+    return digest(comparable_setting(run_identity(resolve(FILES, overrides), CONTENTS)))
 
 
 @pytest.mark.parametrize(

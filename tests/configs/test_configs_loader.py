@@ -195,7 +195,7 @@ def test_any_text_is_a_recipe_or_a_users_mistake(tmp_path_factory, text):
 def test_a_key_that_stands_twice_is_a_mistake(tmp_path):
     path = tmp_path / "twice.yaml"
     path.write_text("task: builtin\nseed: 1\nseed: 2\n", encoding="utf-8")
-    with pytest.raises(UserError, match="'seed' stands twice"):
+    with pytest.raises(UserError, match="'seed' is set twice"):
         load_recipe(path)
 
 

@@ -162,7 +162,7 @@ def test_overrides_that_cannot_be_are_a_users_mistake(override):
     ("override", "sentence"),
     [
         ("schedule.selection.kind=tusk", "use 'lambda', 'negative_derivative'"),
-        ("schedule.scales=60", "60 is no grid; write a list such as"),
+        ("schedule.scales=60", "60 is not a grid; write a list such as"),
         (
             "teacher={kind: pretrained, path: x, fine_tuned: perhaps}",
             "'perhaps' is not allowed; use 'auto', true or false",
@@ -183,7 +183,7 @@ def test_a_sentence_names_what_is_allowed_once(override, sentence):
         ("", "empty"),
         (" \n", "empty"),
         ("file://", "file:///FOLDER"),
-        ("runs\x1b[31m", "cannot be written"),
+        ("runs\x1b[31m", "control characters"),
         ("s3:/AKSECRET:word@bucket/runs", "two slashes"),
         ("s3://bucket/AKSECRET:word@runs", "no credentials"),
         ("gs://bucket/runs#AKSECRET", "neither # nor ?"),

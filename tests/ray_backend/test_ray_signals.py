@@ -69,7 +69,7 @@ def test_a_stopped_run_ends_soon_and_cleanly_and_goes_on_to_the_same_numbers(tmp
             process.communicate()
     assert process.returncode == 130, errors
     assert took < 30
-    assert errors.splitlines() == ["minidisc: stopped; the same command again goes on where this one stopped"]
+    assert errors.splitlines() == ["minidisc: stopped; run the same command again to resume"]
     assert output.startswith(prepared.name)
     wait_until(lambda: not still_there(below), 30, f"the end of {still_there(below)}")
 

@@ -45,7 +45,7 @@ def test_a_study_runs_shows_its_failures_and_tries_them_again(capsys, tmp_path, 
     code, out, err = call(capsys, *once)
     assert code == 1
     assert f"minidisc: {bad.name} failed: " in err
-    assert "--retry-failed runs those alone" in err
+    assert "--retry-failed runs only these" in err
     assert "failed (a)" in next(line for line in out.splitlines() if line.startswith("TA10%"))
     assert f": {bad.name}." in " ".join(out.split()), "the note of (a) names the run"
     assert "1 of 2 runs are finished, 1 failed" in " ".join(out.split())

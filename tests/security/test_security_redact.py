@@ -102,7 +102,7 @@ def test_a_secret_of_the_environment_is_not_expanded(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "Geheim-123456")
     with pytest.raises(UserError) as caught:
         resolve({"task": "mrpc", "data": {"kind": "files", "folder": "/x/${HF_TOKEN}"}})
-    assert str(caught.value).startswith("data.folder: the variable HF_TOKEN has the name of a secret")
+    assert str(caught.value).startswith("data.folder: the name of the variable HF_TOKEN says that it is a secret")
 
 
 def test_log_lines_and_their_tracebacks(caplog):

@@ -1,1 +1,1 @@
-"""Studies as files: methods x tasks x scales x seeds, and the recipe of each run."""
+"""Study files: methods x tasks x scales x seeds, and the recipe of each run."""

@@ -1,4 +1,4 @@
-"""What a study is: the axes that its runs are the product of, and what a paper printed for them."""
+"""The config of a study: the axes whose product its runs are, and figures that a paper printed for them."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -8,12 +8,14 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from minidisc_ray.configs.base import Config
 from minidisc_ray.configs.storage import Storage
 
+# Sections whose entries have names, each with changes to the recipe.
+AXES = ("teachers", "tasks", "methods")
 TEACHER_ROW, MAJORITY_ROW = "Teacher", "Majority class"
-# Columns of a paper's table that are no task's.
+# Columns of a paper's table that do not belong to a task.
 AVERAGE, FLOPS, COST = "average", "flops_g", "cost"
 _GLUE_COLUMNS = ("sst2", "mrpc", "stsb", "qqp", "mnli_m", "mnli_mm", "mnli", "qnli", "rte", "cola")
 
-# Columns of a study's csv and json that are no task's.
+# Columns of a study's csv and json that do not belong to a task.
 TABLE_COLUMNS = (
     "study", "budget", "teacher", "group", "label", "method", "student_scale_percent", "encoder_parameters",
     "total_parameters", "macs_at_128", "device_hours_ratio", "training_flops_ratio",
@@ -23,13 +25,13 @@ TABLE_COLUMNS = (
 STUDY_NAME = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9])?$")
 
 
-def _nothing_is_no_change(value: Any) -> Any:
-    """``rte:`` with nothing behind it is a task without changes."""
+def _empty_from_null(value: Any) -> Any:
+    """Read ``rte:`` without a value as a task without changes."""
     return {} if value is None else value
 
 
-def _no_truth(value: Any) -> Any:
-    """``yes`` and ``true`` would pass as 1 within a list or mapping of numbers."""
+def _no_bool(value: Any) -> Any:
+    """Refuse ``yes`` and ``true`` in a list or mapping of numbers: pydantic would read them as 1."""
     if isinstance(value, bool):
         raise ValueError(f"{str(value).lower()} is not a number")
     return value
@@ -38,28 +40,28 @@ def _no_truth(value: Any) -> Any:
 def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     for value in values:
         if values.count(value) > 1:
-            raise ValueError(f"{value} stands twice; every value counts once")
+            raise ValueError(f"{value} is listed twice; list each value once")
     return values
 
 
-Scale = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=99)]
-Seed = Annotated[int, BeforeValidator(_no_truth), Field(ge=0, lt=2**31)]
+Scale = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=99)]
+Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, lt=2**31)]
 AxisName = Annotated[str, Field(min_length=1, max_length=80)]
 
 
 class Changes(Config):
-    """Changes to the recipe that all runs share: any of a recipe's keys, checked once the whole recipe is known."""
+    """Changes to the shared recipe, by any of its keys; they are checked with the whole recipe of each run."""
 
     model_config = ConfigDict(extra="allow")
 
     @property
     def changes(self) -> dict[str, Any]:
-        """The recipe's keys."""
+        """The changed keys of the recipe."""
         return dict(self.model_extra or {})
 
 
 class OnlyConfig(Config):
-    """Where a method stands, if not everywhere."""
+    """The teachers, tasks and scales of a method that does not run with all of them."""
 
     teachers: tuple[str, ...] | None = Field(None, min_length=1)
     tasks: tuple[str, ...] | None = Field(None, min_length=1)
@@ -67,29 +69,29 @@ class OnlyConfig(Config):
 
 
 class MethodConfig(Changes):
-    """A row of the table: changes to the recipe, and where the row stands."""
+    """A row of the table: changes to the recipe, and which cells and part of the table the row has."""
 
     only: OnlyConfig = OnlyConfig()
     group: Literal["conventional", "assistant"] | None = Field(
-        None, description="The part of the table that the row belongs to; by default by whether its schedule has one."
+        None, description="The part of the table that the row is in; by default assistant if its schedule has one."
     )
 
 
-_Entry = Annotated[Changes, BeforeValidator(_nothing_is_no_change)]
-_MethodEntry = Annotated[MethodConfig, BeforeValidator(_nothing_is_no_change)]
+_Entry = Annotated[Changes, BeforeValidator(_empty_from_null)]
+_MethodEntry = Annotated[MethodConfig, BeforeValidator(_empty_from_null)]
 
-PrintedRows = dict[str, dict[int | str, dict[str, Annotated[float, BeforeValidator(_no_truth)]]]]
+PrintedRows = dict[str, dict[int | str, dict[str, Annotated[float, BeforeValidator(_no_bool)]]]]
 
 
 class PaperTeacherConfig(Config):
-    """The size by which a paper's teacher is known again."""
+    """The size of a paper's teacher, by which the study's teacher is matched to it."""
 
     num_layers: int = Field(ge=1)
     hidden_size: int = Field(ge=1)
 
 
 class PaperTableConfig(Config):
-    """What a paper printed for one teacher: method, scale, column, figure; metrics are in percent."""
+    """Figures that a paper printed for one teacher, by method, scale and column; metrics are in percent."""
 
     teacher: PaperTeacherConfig
     rows: PrintedRows = Field(min_length=1)
@@ -97,7 +99,7 @@ class PaperTableConfig(Config):
 
 
 class PaperConfig(Config):
-    """What a paper printed: for one teacher, or for several of them by name."""
+    """Figures that a paper printed: for one teacher, or for several by name."""
 
     teacher: PaperTeacherConfig | None = None
     rows: PrintedRows = Field(default_factory=dict)
@@ -105,7 +107,7 @@ class PaperConfig(Config):
     teachers: dict[str, PaperTableConfig] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _one_way(self) -> "PaperConfig":
+    def _one_teacher_or_several(self) -> "PaperConfig":
         has_one = self.teacher is not None and bool(self.rows)
         if has_one == bool(self.teachers) or (self.teacher is None) != (not self.rows):
             raise ValueError("give teacher and rows, or teachers, each with a teacher and rows of its own")
@@ -113,45 +115,46 @@ class PaperConfig(Config):
 
     @property
     def tables(self) -> dict[str, PaperTableConfig]:
-        """What was printed for each teacher."""
+        """The printed figures of each teacher."""
         if self.teacher is None:
             return self.teachers
         return {TEACHER_ROW: PaperTableConfig(teacher=self.teacher, rows=self.rows, average_of=self.average_of)}
 
 
 class StudyConfig(Config):
-    """A study with one of its budgets taken in: methods x tasks x scales x seeds, for each teacher."""
+    """A study after one of its budgets was applied: methods x tasks x scales x seeds, for each teacher."""
 
-    name: str = Field(pattern=STUDY_NAME.pattern, description="Of its folder in the storage.")
+    name: str = Field(pattern=STUDY_NAME.pattern, description="Name of the study's folder in the storage.")
     title: str = Field("", max_length=200)
-    recipe: dict[str, Any] = Field(description="What all runs share.")
+    recipe: dict[str, Any] = Field(description="The recipe that all runs share.")
     teachers: dict[AxisName, _Entry] | None = Field(None, min_length=1)
     tasks: dict[AxisName, _Entry] = Field(min_length=1)
     scales: Annotated[tuple[Scale, ...], Field(min_length=1), AfterValidator(_distinct)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
     methods: dict[AxisName, _MethodEntry] = Field(min_length=1)
-    conventional: str | None = Field(None, description="The method that costs 1x.")
-    budget: str | None = Field(None, description="The budget that was taken in.")
+    conventional: str | None = Field(None, description="The method whose cost is 1x.")
+    budget: str | None = Field(None, description="The budget that was applied.")
     storage: Storage = "minidisc-runs"
     paper: PaperConfig | None = None
 
     @property
     def teacher_names(self) -> tuple[str | None, ...]:
-        """The teachers' names; None stands for the recipe's own where there is no such axis."""
+        """The teachers' names; None, for the recipe's own teacher, if the study has no teachers."""
         return (None,) if self.teachers is None else tuple(self.teachers)
 
     @model_validator(mode="after")
     def _names_exist(self) -> "StudyConfig":
         if self.conventional is not None and self.conventional not in self.methods:
             raise ValueError(
-                f"conventional: {self.conventional!r} is no method of this study; use one of {', '.join(self.methods)}"
+                f"conventional: {self.conventional!r} is not a method of this study; use one of "
+                f"{', '.join(self.methods)}"
             )
         for name, method in self.methods.items():
             axes = {"teachers": self.teachers or {}, "tasks": self.tasks, "scales": self.scales}
             for axis, values in axes.items():
                 for value in getattr(method.only, axis) or ():
                     if value not in values:
-                        listed = ", ".join(str(one) for one in values) or "there are none"
+                        listed = ", ".join(str(one) for one in values) or "it has none"
                         raise ValueError(f"methods.{name}.only.{axis}: {value} is not among the study's ({listed})")
         return self
 
@@ -162,18 +165,18 @@ class StudyConfig(Config):
             for column in table.average_of or ():
                 if column not in columns - {AVERAGE, FLOPS, COST}:
                     raise ValueError(
-                        f"paper.average_of: {column!r} is no task's column; use a task's name, mnli_m or mnli_mm"
+                        f"paper.average_of: {column!r} is not a task's column; use a task's name, mnli_m or mnli_mm"
                     )
             for method, by_scale in table.rows.items():
                 if method not in self.methods and method != TEACHER_ROW:
                     raise ValueError(
-                        f"paper.rows: {method!r} is no method of this study; use {TEACHER_ROW} or one of "
+                        f"paper.rows: {method!r} is not a method of this study; use {TEACHER_ROW} or one of "
                         f"{', '.join(self.methods)}"
                     )
                 for scale, figures in by_scale.items():
                     if unknown := [column for column in figures if column not in columns]:
                         raise ValueError(
-                            f"paper.rows.{method}.{scale}: {unknown[0]!r} is no column; use a task's name, mnli_m, "
+                            f"paper.rows.{method}.{scale}: {unknown[0]!r} is not a column; use a task's name, mnli_m, "
                             f"mnli_mm, {AVERAGE}, {FLOPS} or {COST}"
                         )
                     for column, figure in figures.items():

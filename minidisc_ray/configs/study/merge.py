@@ -1,23 +1,22 @@
-"""Changes laid over a recipe, and over a study whose keys hold recipes' keys further down."""
+"""Merge changes into a recipe, or into a study, whose sections hold a recipe's keys."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import apply_override, deep_copy, keep_shared_keys
-
-_AXES = ("teachers", "tasks", "methods")
+from minidisc_ray.configs.study.base import AXES
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any], path: Sequence[str] = ()) -> dict[str, Any]:
-    """A recipe's section with changes: mappings merge, everything else is replaced.
+    """Apply changes to a copy of a recipe's section: mappings are merged, other values replaced.
 
-    Another ``kind`` takes the keys with it that only other kinds have, as ``--set schedule.kind=`` does.
+    A new ``kind`` drops the keys that only other kinds have, as ``--set schedule.kind=`` does.
 
     Args:
-        base: the section as it is.
-        changes: what it is to become, as far as it changes.
-        path: of the section within a recipe.
+        base: the section.
+        changes: the changed keys.
+        path: of the section in the recipe.
     """
     result: dict[str, Any] = deep_copy(base)
     if "kind" in changes:
@@ -32,11 +31,11 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any], path: Sequence[s
 
 
 def with_budget(study: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A raw study with a budget's changes: the recipe and the entries of each axis merge, lists are replaced."""
+    """Apply a budget's changes to a copy of a raw study: recipe and entries of axes merge, lists are replaced."""
     result: dict[str, Any] = deep_copy(study)
     for key, value in changes.items():
         below = result.get(key)
-        if key in _AXES and isinstance(value, Mapping) and isinstance(below, Mapping):
+        if key in AXES and isinstance(value, Mapping) and isinstance(below, Mapping):
             known = dict(_mappings(key, {name: below.get(name) for name in value}))
             entries = {name: merged(known[name] or {}, entry or {}) for name, entry in _mappings(key, value)}
             result[key] = {**deep_copy(below), **entries}
@@ -60,12 +59,12 @@ def override_study(study: dict[str, Any], override: str) -> None:
 
 
 def _in_recipe(parts: Sequence[str]) -> Sequence[str]:
-    above = 1 if parts and parts[0] == "recipe" else 2
-    return parts[above:]
+    # Below recipe.KEY or AXIS.NAME.KEY.
+    return parts[1 if parts and parts[0] == "recipe" else 2 :]
 
 
 def _mappings(axis: str, entries: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] | None]]:
     for name, entry in entries.items():
         if entry is not None and not isinstance(entry, Mapping):
-            raise UserError(f"{axis}.{name}: {entry!r} is not a mapping of changes to the recipe")
+            raise UserError(f"{axis}.{name}: {entry!r} is not a mapping; write the recipe's keys that it changes")
     return list(entries.items())

@@ -1,4 +1,4 @@
-"""What names a study may give: a line of text each, and none that its table has for something else."""
+"""Check a study's names: each is a line of text, and does not clash with a row or column of the table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.study.base import (
     AVERAGE,
+    AXES,
     MAJORITY_ROW,
     STUDY_NAME,
     TABLE_COLUMNS,
@@ -15,12 +16,11 @@ from minidisc_ray.configs.study.base import (
     StudyConfig,
 )
 
-_LONGEST_NAME = 80
-_AXES = ("teachers", "tasks", "methods")
+_MAX_CHARACTERS = 80
 
 
 def check_names(raw: Mapping[str, Any]) -> None:
-    """Refuse names that are no line of text, in a study that is not checked yet.
+    """Refuse names that are not a line of text, in a study as read from its file.
 
     Raises:
         UserError: naming the axis and the name.
@@ -28,25 +28,25 @@ def check_names(raw: Mapping[str, Any]) -> None:
     name = raw.get("name")
     if isinstance(name, str) and not STUDY_NAME.fullmatch(name):
         raise UserError(
-            f"name: {name!r} names no folder; write up to {_LONGEST_NAME} letters, digits, dots, dashes and "
+            f"name: {name!r} is not a folder's name; write up to {_MAX_CHARACTERS} letters, digits, dots, dashes and "
             "underscores, a letter or digit first and last"
         )
-    for axis in _AXES:
+    for axis in AXES:
         entries = raw.get(axis)
         for key in entries if isinstance(entries, Mapping) else ():
             if not isinstance(key, str):
-                raise UserError(f"{axis}: {key!r} is no text, which a name is; put it into quotes")
-            if not key or key != key.strip() or not key.isprintable() or len(key) > _LONGEST_NAME:
+                raise UserError(f"{axis}: {key!r} is not text; a name is, so put it into quotes")
+            if not key or key != key.strip() or not key.isprintable() or len(key) > _MAX_CHARACTERS:
                 raise UserError(
-                    f"{axis}: {key[:_LONGEST_NAME]!r} is no name; write one line of up to {_LONGEST_NAME} characters, "
-                    "a space neither first nor last"
+                    f"{axis}: {key[:_MAX_CHARACTERS]!r} is not a name; write one line of up to {_MAX_CHARACTERS} "
+                    "characters, without a space first or last"
                 )
             if axis == "methods" and key in (TEACHER_ROW, MAJORITY_ROW):
-                raise UserError(f"methods: {key!r} is a row that every table has of its own; choose another name")
+                raise UserError(f"methods: {key!r} is the name of a row that every table has; choose another name")
 
 
 def check_columns(study: StudyConfig) -> None:
-    """Refuse tasks whose scores would stand in another column of the table's csv and json.
+    """Refuse tasks whose columns in the csv and json would have the name of another column.
 
     Raises:
         UserError: naming the task and the column.
@@ -62,14 +62,14 @@ def check_columns(study: StudyConfig) -> None:
         taken |= dict.fromkeys(columns, f"that of {name!r}")
 
 
-def check_known(where: str, changes: Mapping[str, Any], refused: Mapping[str, str], is_method: bool) -> None:
-    """Refuse keys that no recipe has, and list those that may stand here.
+def check_keys(where: str, changes: Mapping[str, Any], refused: Mapping[str, str], is_method: bool) -> None:
+    """Refuse keys that no recipe has, in a message that lists the allowed ones.
 
     Args:
-        where: the section, for the sentence.
+        where: the section's path, for the message.
         changes: the section.
-        refused: keys of a recipe that must not stand here.
-        is_method: whether keys of a method may stand here too.
+        refused: keys of a recipe that are not allowed in this section.
+        is_method: whether the section is a method, which has keys of its own too.
 
     Raises:
         UserError: naming the key.

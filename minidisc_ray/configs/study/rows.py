@@ -1,4 +1,4 @@
-"""What rows a study may have: none that is another one's twice, and printed figures only where a row is."""
+"""Check a study's rows: no two are the same runs, and printed figures are at scales that the study has."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ Recipes = Mapping[tuple[str, str | None, str, int | None], str]
 
 
 def check_distinct(recipes: Recipes) -> None:
-    """Refuse two methods, or two teachers, that have the same recipe wherever both stand.
+    """Refuse two methods, or two teachers, whose recipes are equal in every cell that both have.
 
     Raises:
         UserError: naming the two.
@@ -26,18 +26,18 @@ def check_distinct(recipes: Recipes) -> None:
                 common = by_name[first].keys() & by_name[second].keys()
                 if common and all(by_name[first][where] == by_name[second][where] for where in common):
                     raise UserError(
-                        f"{axis}: {first!r} and {second!r} have the same recipe everywhere, so they would be one run "
-                        "in two rows; take one of them out, or change what they differ in"
+                        f"{axis}: {first!r} and {second!r} have the same recipe everywhere, so two rows would show "
+                        "the same runs; remove one of them, or make their recipes differ"
                     )
 
 
 def check_printed(study: StudyConfig, methods_with_scales: Iterable[str], scales: Iterable[int]) -> None:
-    """Refuse printed figures at a scale that no budget of the study has.
+    """Refuse figures printed at a scale that no budget of the study has.
 
     Args:
-        study: with what a paper printed.
-        methods_with_scales: those whose students have the study's scales.
-        scales: of the study and all its budgets.
+        study: the study, with the printed figures.
+        methods_with_scales: methods whose students have the study's scales.
+        scales: those of the study and of all its budgets.
 
     Raises:
         UserError: naming method and scale.

@@ -1,4 +1,4 @@
-"""From a study's YAML file to the recipe of each of its runs; every mistake is one sentence."""
+"""Read a study's YAML file and make the recipe of each of its runs; every mistake is one sentence."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Any, NamedTuple, get_args
 from pydantic import ValidationError
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.loader import TOO_DEEP, check_sizes, deep_copy, expand, read_yaml, resolve
+from minidisc_ray.configs.loader import TOO_DEEP, check_integers, deep_copy, expand, read_yaml, resolve
+from minidisc_ray.configs.messages import message_of
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
-from minidisc_ray.configs.sentences import sentence
-from minidisc_ray.configs.study.base import MethodConfig, StudyConfig
+from minidisc_ray.configs.study.base import AXES, MethodConfig, StudyConfig
 from minidisc_ray.configs.study.merge import merged, override_study, with_budget
-from minidisc_ray.configs.study.names import check_columns, check_known, check_names
+from minidisc_ray.configs.study.names import check_columns, check_keys, check_names
 from minidisc_ray.configs.study.rows import check_distinct, check_printed
 from minidisc_ray.configs.task import GlueTask
 
@@ -27,13 +27,13 @@ _WHY = {
     "name": "runs are named by their config",
     "seed": "write the study's seeds",
     "task": "write the study's tasks",
-    "compute": "what runs of one table are computed on is theirs together; put it into recipe",
+    "compute": "all runs of a table use the same resources; put it into recipe",
 }
 _OF_THE_TEACHER = dict.fromkeys(
     ("data", "teacher", "finetune", "protocol", "precision"),
-    "rows and teacher are those of all methods in a table; put it into recipe, or under tasks or teachers",
+    "all methods of a table share rows and teacher; put it into recipe, or under tasks or teachers",
 )
-# What must not stand where, and why.
+# The keys that each section refuses, with the reason.
 _REFUSED = {
     "recipe": {key: _WHY[key] for key in ("storage", "name", "seed", "task")},
     "teachers": _WHY,
@@ -43,15 +43,15 @@ _REFUSED = {
 
 
 class Cell(NamedTuple):
-    """One run of a study: its place on each axis, and its whole recipe.
+    """One run of a study: its value on each axis, and its whole recipe.
 
     Attributes:
-        teacher: a name on the axis of teachers; None where there is no such axis.
+        teacher: its name in the study; None if the study has no teachers.
         task: its name in the study.
         method: its name in the study.
-        scale_percent: the student's scale; None for one that has a scale of its own, which stands once.
-        seed: the run's.
-        config: the whole recipe. Two cells of an equal one are the same run.
+        scale_percent: the student's scale; None if it is computed, so that the method has one row whatever the scales.
+        seed: of the run.
+        config: the whole recipe. Cells with equal recipes are the same run.
     """
 
     teacher: str | None
@@ -63,7 +63,7 @@ class Cell(NamedTuple):
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = (), budget: str | None = None) -> StudyConfig:
-    """Read a study, take in one of its budgets, apply ``key.sub=value`` overrides and check every run's recipe.
+    """Read a study, apply one of its budgets, apply ``key.sub=value`` overrides and check every run's recipe.
 
     Raises:
         UserError: if the file cannot be read, or a key or value is not allowed; a recipe's mistake names the method.
@@ -75,34 +75,34 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), budget: str | No
 
 
 def resolve_study(raw: Mapping[str, Any], overrides: Sequence[str] = (), budget: str | None = None) -> StudyConfig:
-    """The same from a mapping.
+    """Check a study given as a mapping, as :func:`load_study` does.
 
     Raises:
         UserError: naming the key, the value and what is allowed.
     """
     try:
-        check_sizes(raw)
+        check_integers(raw)
         return _resolved(raw, overrides, budget)
     except RecursionError as error:
         raise UserError(TOO_DEEP) from error
 
 
 def _resolved(raw: Mapping[str, Any], overrides: Sequence[str], budget: str | None) -> StudyConfig:
-    merged_study = _take_budget(raw, budget)
+    merged_study = _apply_budget(raw, budget)
     for override in overrides:
         override_study(merged_study, override)
     check_names(merged_study)
     try:
         study = StudyConfig.model_validate(expand(merged_study, ""))
     except ValidationError as error:
-        raise UserError(sentence(error, StudyConfig)) from error
+        raise UserError(message_of(error, StudyConfig)) from error
     _check_keys(study)
     check_columns(study)
     count = sum(1 for _ in _points(study)) * len(study.seeds)
     if count > MAX_RUNS:
         raise UserError(f"the study has {count:,} runs, more than {MAX_RUNS:,}; take fewer tasks, scales or seeds")
     if count == 0:
-        raise UserError("methods: not one of them stands anywhere; loosen what they have under only")
+        raise UserError("methods: none of them has a run; allow more under only")
     first_seed = study.model_copy(update={"seeds": study.seeds[:1]})
     runs = list(study_runs(first_seed))
     check_distinct(
@@ -120,10 +120,10 @@ def _resolved(raw: Mapping[str, Any], overrides: Sequence[str], budget: str | No
 
 
 def study_runs(study: StudyConfig, storage: str | None = None) -> Iterator[Cell]:
-    """Every run: teacher by teacher, task by task, seed by seed, methods in their order, scales from the largest down.
+    """Yield every run, ordered by teacher, task, seed, method and scale (largest first).
 
     Args:
-        study: a study as :func:`load_study` gives it.
+        study: from :func:`load_study`.
         storage: where runs are kept; by default the study's own.
 
     Raises:
@@ -145,21 +145,21 @@ class _Point(NamedTuple):
     scale_percent: int | None
 
 
-def _take_budget(raw: Mapping[str, Any], wanted: str | None) -> dict[str, Any]:
+def _apply_budget(raw: Mapping[str, Any], wanted: str | None) -> dict[str, Any]:
     study: dict[str, Any] = deep_copy({key: value for key, value in raw.items() if key != "budgets"})
     budgets = raw.get("budgets") or {}
     if not isinstance(budgets, Mapping):
-        raise UserError("budgets: write a mapping, each budget's name with the study's keys that it changes")
+        raise UserError("budgets: write a mapping from each budget's name to the study's keys that it changes")
     name = raw.get("budget") if wanted is None else wanted
     if name is None:
         if budgets:
             raise UserError(f"budget: missing; name the default one of {', '.join(map(str, budgets))}")
         return study
     if not isinstance(name, str | int | float):
-        raise UserError(f"budget: {name!r} is no name; write one of {', '.join(map(str, budgets)) or 'none'}")
+        raise UserError(f"budget: {name!r} is not a name; write one of {', '.join(map(str, budgets)) or 'none'}")
     if name not in budgets:
         listed = f"use one of {', '.join(map(str, budgets))}" if budgets else "the study has none"
-        raise UserError(f"budget: {name!r} is no budget of this study; {listed}")
+        raise UserError(f"budget: {name!r} is not a budget of this study; {listed}")
     changes = budgets[name] or {}
     if not isinstance(changes, Mapping):
         raise UserError(f"budgets.{name}: write a mapping of the study's keys that it changes")
@@ -171,20 +171,20 @@ def _take_budget(raw: Mapping[str, Any], wanted: str | None) -> dict[str, Any]:
 
 
 def _all_scales(raw: Mapping[str, Any], study: StudyConfig) -> set[int]:
-    """The study's scales, and those that it has with other budgets: a paper's rows are the same for all."""
+    """The scales of the study and of all its budgets, since a paper's rows stay the same."""
     budgets = [budget for budget in (raw.get("budgets") or {}).values() if isinstance(budget, Mapping)]
     lists = [found for one in (raw, *budgets) if isinstance(found := one.get("scales"), list | tuple)]
     return {*study.scales, *(scale for found in lists for scale in found if isinstance(scale, int))}
 
 
 def _check_keys(study: StudyConfig) -> None:
-    """Refuse what would change under the table's hands, or be overwritten without a word."""
+    """Refuse keys that no recipe has, that the study itself sets, or that all rows of a table share."""
     found: list[tuple[str, str, Mapping[str, Any]]] = [("recipe", "recipe", study.recipe)]
-    for axis in ("teachers", "tasks", "methods"):
+    for axis in AXES:
         entries = getattr(study, axis) or {}
         found += [(axis, f"{axis}.{name}", entry.changes) for name, entry in entries.items()]
     for kind, where, changes in found:
-        check_known(where, changes, _REFUSED[kind], kind == "methods")
+        check_keys(where, changes, _REFUSED[kind], kind == "methods")
         for key, why in _REFUSED[kind].items():
             if key in changes:
                 raise UserError(f"{where}.{key}: not allowed here; {why}")
@@ -194,7 +194,7 @@ def _check_keys(study: StudyConfig) -> None:
 
 
 def _points(study: StudyConfig) -> Iterator[_Point]:
-    """Every row's place, seeds apart."""
+    """Every combination of teacher, task, method and scale that the study has."""
     scales = sorted(study.scales, reverse=True)
     for teacher in study.teacher_names:
         for task in study.tasks:
@@ -211,12 +211,12 @@ def _points(study: StudyConfig) -> Iterator[_Point]:
 
 
 def _has_own_scale(study: StudyConfig, teacher: str | None, task: str, method: MethodConfig) -> bool:
-    """Whether the student's scale is worked out, and not one of the study's."""
-    student = _raw(study, teacher, task, method).get("student")
+    """Whether the student's scale is computed, and not one of the study's."""
+    student = _merged_recipe(study, teacher, task, method).get("student")
     return isinstance(student, Mapping) and student.get("kind", _PRUNED) != _PRUNED
 
 
-def _raw(study: StudyConfig, teacher: str | None, task: str, method: MethodConfig) -> dict[str, Any]:
+def _merged_recipe(study: StudyConfig, teacher: str | None, task: str, method: MethodConfig) -> dict[str, Any]:
     raw = dict(study.recipe)
     if teacher is not None and study.teachers is not None:
         raw = merged(raw, study.teachers[teacher].changes)
@@ -224,33 +224,33 @@ def _raw(study: StudyConfig, teacher: str | None, task: str, method: MethodConfi
 
 
 def _config(point: _Point, study: StudyConfig, seed: int, storage: str) -> RunConfig:
-    raw = _raw(study, point.teacher, point.task, study.methods[point.method])
+    raw = _merged_recipe(study, point.teacher, point.task, study.methods[point.method])
     if "task" not in raw:
         if point.task not in _TASK_NAMES:
             raise UserError(
                 f"tasks.{point.task}.task: missing; {point.task!r} is neither builtin nor a GLUE task "
-                f"({', '.join(get_args(GlueTask))}), so say what it is"
+                f"({', '.join(get_args(GlueTask))}), so write its task"
             )
         raw["task"] = point.task
     if point.scale_percent is not None:
         student = raw.get("student") or {}
         if not isinstance(student, Mapping):
-            raise UserError(f"{_place(point)}: student: {student!r} is not allowed; write a mapping")
+            raise UserError(f"{_title(point)}: student: {student!r} is not allowed; write a mapping")
         raw["student"] = {**student, "scale_percent": point.scale_percent}
     try:
         return resolve({**raw, "seed": seed, "storage": storage})
     except UserError as error:
-        raise UserError(f"{_place(point)}: {error}") from error
+        raise UserError(f"{_title(point)}: {error}") from error
 
 
-def _place(point: _Point) -> str:
+def _title(point: _Point) -> str:
     scale = "" if point.scale_percent is None else f" at {point.scale_percent} percent"
     teacher = "" if point.teacher is None else f" from {point.teacher}"
     return f"methods.{point.method} on {point.task}{scale}{teacher}"
 
 
 def _conventional(study: StudyConfig, configs: Mapping[str, RunConfig]) -> str | None:
-    """The first method without an assistant whose student has the study's scales, at its own cost."""
+    """The first method without an assistant whose student has the study's scales and whose cost is not matched."""
     for name in study.methods:
         config = configs.get(name)
         if config is None or config.student.kind != _PRUNED:

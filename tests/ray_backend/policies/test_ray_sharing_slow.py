@@ -67,7 +67,7 @@ def test_a_run_that_is_stopped_from_elsewhere_ends_as_by_ctrl_c(tmp_path):
             process.kill()
             process.communicate()
     assert process.returncode == 130, errors
-    assert errors.splitlines() == ["minidisc: stopped; the same command again goes on where this one stopped"]
+    assert errors.splitlines() == ["minidisc: stopped; run the same command again to resume"]
     wait_until(lambda: not still_there(below), 30, f"the end of {still_there(below)}")
     assert not [path.name for path in prepared.run_folder.iterdir() if path.name.startswith(".")]
 
