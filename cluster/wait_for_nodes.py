@@ -2,9 +2,9 @@
 
 python cluster/wait_for_nodes.py --nodes 4 --gpus 1 --cpus 4 -- python jobs/study.py studies/table-05.yaml
 
-A run plans with the nodes that exist when it starts, and an idle autoscaled cluster has none. A placement group asks the
-autoscaler for them and is removed just before the command starts; idle nodes are kept for minutes, so they are still
-there.
+A run plans with the nodes that exist when it starts, and an idle autoscaled cluster has none. A placement group asks
+the autoscaler for them and is removed just before the command starts; idle nodes are kept for minutes, so they are
+still there.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 
 
 def wait_for_nodes(count: int, cpus: float, gpus: float, minutes: float) -> bool:
-    """Request ``count`` bundles, spread over nodes if possible; returns whether they were granted within ``minutes``."""
+    """Ask for ``count`` bundles, spread over nodes if possible; returns whether Ray granted them within ``minutes``."""
     bundle = {name: amount for name, amount in (("CPU", cpus), ("GPU", gpus)) if amount > 0}
     group = placement_group([dict(bundle) for _ in range(count)], strategy="SPREAD")
     try:
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str]) -> None:
         parser.error("needs --nodes of 1 or more, --cpus or --gpus above 0, and a command after --")
     wanted = f"{options.nodes} x {options.cpus:g} CPUs and {options.gpus:g} GPUs"
     print(f"waiting for {wanted}", flush=True)
-    # Ray deletes a job's working directory when a driver that uses it ends. This driver ends before the command does, so
-    # it connects without that setting; address and token come from the environment all the same.
+    # Ray deletes a job's working directory when a driver that uses it ends. This driver ends before the command does,
+    # so it connects without that setting; address and token still come from the environment.
     job_config = os.environ.pop(RAY_JOB_CONFIG_JSON_ENV_VAR, None)
     ray.init(address="auto", log_to_driver=False)
     try:
