@@ -1,4 +1,4 @@
-# `make demo` runs the main job on the built-in task; `make test` runs the tests. Both set up .venv first.
+# `make demo` compares four methods on the built-in task; `make test` runs the tests. Both set up .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -1,4 +1,4 @@
-"""The comparison table as a Ray job.
+"""Print the comparison table of finished runs, as a Ray job.
 
 ray job submit --address http://127.0.0.1:8265 --working-dir . -- python jobs/compare.py RUN...
 """

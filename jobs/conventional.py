@@ -1,4 +1,4 @@
-"""Conventional distillation as a Ray job.
+"""Run conventional distillation as a Ray job.
 
 ray job submit --address http://127.0.0.1:8265 --working-dir . -- python jobs/conventional.py RECIPE
 """

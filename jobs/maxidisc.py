@@ -1,4 +1,4 @@
-"""A MaxiDisc sweep as a Ray job.
+"""Run a MaxiDisc sweep as a Ray job.
 
 ray job submit --address http://127.0.0.1:8265 --working-dir . -- python jobs/maxidisc.py RECIPE
 """

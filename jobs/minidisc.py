@@ -1,4 +1,4 @@
-"""One MiniDisc trial as a Ray job.
+"""Run one MiniDisc trial as a Ray job.
 
 ray job submit --address http://127.0.0.1:8265 --working-dir . -- python jobs/minidisc.py RECIPE
 """

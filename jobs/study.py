@@ -1,4 +1,7 @@
-"""A study as a Ray job:  ray job submit --working-dir . -- python jobs/study.py studies/table-05.yaml --storage DIR"""
+"""Run a study as a Ray job.
+
+ray job submit --address http://127.0.0.1:8265 --working-dir . -- python jobs/study.py STUDY --storage DIR
+"""
 
 import sys
 
