@@ -148,7 +148,7 @@ def push(
             raise UserError(f"--set: {override[:100]} is not a licence; only {' and '.join(_LICENSES)} can be set")
     if repeats < 0:
         raise UserError(f"--repeats: {repeats} is below 0; use 20, or 0 to measure nothing")
-    folder = fetch_models(run).expanduser()
+    folder = fetch_models(run)
     result = load_result(folder)
     config = load_recipe(folder / "config.yaml", overrides)
     student = load_model(folder / "student")

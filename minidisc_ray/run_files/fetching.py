@@ -94,7 +94,7 @@ def fetch_model_folder(place: str | Path) -> Path:
         UserError: if the URI is not supported, or cannot be read.
     """
     if not is_uri(place):
-        return Path(place)
+        return Path(place).expanduser()
     storage = _open(place)
     with _as_user_errors():
         storage.fetch_sealed(storage.root)
@@ -122,7 +122,7 @@ def fetch_models(place: str | Path) -> Path:
         UserError: if the URI is not supported, or cannot be read.
     """
     if not is_uri(place):
-        return Path(place)
+        return Path(place).expanduser()
     storage = _open(place)
     folder = storage.root
     with _as_user_errors():
