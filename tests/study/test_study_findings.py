@@ -277,8 +277,8 @@ def test_the_same_predictions_are_no_certainty(findings):
     message = Findings(differences=(same,))
     (cells,) = section(message, "Methods with assistants beside conventional ones")["Interval"]
     assert cells == "the same predictions"
-    assert any("no certainty about methods" in note for note in finding_notes(message, 2))
-    assert not any("no certainty about methods" in note for note in finding_notes(Findings((found,)), 2))
+    assert any("does not show that the methods" in note for note in finding_notes(message, 2))
+    assert not any("does not show that the methods" in note for note in finding_notes(Findings((found,)), 2))
 
 
 def test_rules_say_what_they_need_and_whether_they_looked(findings):
@@ -294,9 +294,9 @@ def test_rules_say_what_they_need_and_whether_they_looked(findings):
     assert {found.smallest_candidate for found in findings.rules} == {20}
     rule = next(found for found in findings.rules if found.what.startswith("λ"))
     blind, law = replace(rule, picks=(20, 20)), replace(rule, what="2.5x law", picks=(20, 20))
-    note = "λ-tradeoff, λ = 0.2 picked the smallest candidate, 20%, on every task and seed: here the same as taking it"
+    note = "λ-tradeoff, λ = 0.2 picked the smallest candidate, 20%, on every task and seed: here its metrics"
     message = [each for each in finding_notes(Findings(rules=(blind, law)), 2) if "picked the smallest" in each]
-    assert message == [f"{note} without looking."]
+    assert message == [f"{note} made no difference."]
     looked = finding_notes(Findings(rules=(blind, replace(rule, picks=(20, 40)))), 2)
     assert not any("picked the smallest" in each for each in looked)
 

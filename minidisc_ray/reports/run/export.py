@@ -1,4 +1,4 @@
-"""What an export found: sentences, and the table of its copies."""
+"""Report of an export: sentences, and a table of the exported copies with size, score and speed."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,12 +11,12 @@ from minidisc_ray.reports.tables import Column, Format, Row, Table, records_of, 
 from minidisc_ray.reports.words import metric_title, number_text, ratio_text
 
 _MEBIBYTE = 2**20
-# Less than this is within the noise of a machine.
-_NOTABLE = 1.05
+# Smaller ratios are within a machine's noise.
+_NOTABLE_RATIO = 1.05
 
 
 def export_sentences(report: ExportReport) -> list[str]:
-    """What was written and how it compares, a sentence each."""
+    """Sentences on what was written, how its answers compare with PyTorch's, and whether int8 is worth using."""
     check = report.check
     answers = "values" if report.metric in ("spearman", "pearson") else "labels"
     sentences = [
@@ -32,11 +32,11 @@ def export_sentences(report: ExportReport) -> list[str]:
             f"{drop.bound:.2f}; {beside}"
         )
     if report.speed:
-        sentences.append(advice(report))
+        sentences.append(_int8_advice(report))
     return sentences
 
 
-def advice(report: ExportReport) -> str:
+def _int8_advice(report: ExportReport) -> str:
     """Where int8 is faster than float32 in the same runtime by more than noise, and where PyTorch is faster still."""
     found = {str(row.precision): row for row in report.speed if (row.runtime, row.status) == (ONNX_RUNTIME, MEASURED)}
     whole, small = found.get("float32"), found.get(f"int8 {report.int8.kind}" if report.int8 is not None else "")
@@ -46,26 +46,34 @@ def advice(report: ExportReport) -> str:
         "1 row": (whole.p50_ms_1_row or 0) / (small.p50_ms_1_row or 1),
         f"{BATCH_ROWS} rows": (whole.p50_ms_32_rows or 0) / (small.p50_ms_32_rows or 1),
     }
-    said = ", ".join(f"{ratio_text(ratio)} as fast as float32 at {batch}" for batch, ratio in ratios.items())
-    wins = [batch for batch, ratio in ratios.items() if ratio >= _NOTABLE]
+    speed = ", ".join(f"{ratio_text(ratio)} as fast as float32 at {batch}" for batch, ratio in ratios.items())
+    wins = [batch for batch, ratio in ratios.items() if ratio >= _NOTABLE_RATIO]
     size = f"{100 * (small.bytes or 0) / (whole.bytes or 1):.0f}% of its bytes"
     advised = f"recommended at {' and '.join(wins)}" if wins else "for its size, not for speed"
-    return f"int8 is {said}, with {size}: {advised} on this machine{_torch_is_faster(report, whole, small)}"
+    return f"int8 is {speed}, with {size}: {advised} on this machine{_torch_is_faster(report, whole, small)}"
 
 
 def _torch_is_faster(report: ExportReport, whole: SpeedRow, small: SpeedRow) -> str:
-    """Where a copy in PyTorch beats both of ONNX Runtime's."""
+    """Clauses on the batches at which a copy in PyTorch is faster than both of ONNX Runtime's."""
     torch_rows = [row for row in report.speed if row.runtime == "torch" and row.status == MEASURED]
-    said = []
+    clauses = []
     for batch, key in (("1 row", "p50_ms_1_row"), (f"{BATCH_ROWS} rows", "p50_ms_32_rows")):
         fastest = min(torch_rows, key=lambda row: getattr(row, key), default=None)
-        if fastest is not None and _NOTABLE * getattr(fastest, key) < min(getattr(whole, key), getattr(small, key)):
-            said.append(f"{fastest.precision} in PyTorch is faster at {batch}")
-    return "".join(f"; {sentence}" for sentence in said)
+        if fastest is not None and _NOTABLE_RATIO * getattr(fastest, key) < min(
+            getattr(whole, key), getattr(small, key)
+        ):
+            clauses.append(f"; {fastest.precision} in PyTorch is faster at {batch}")
+    return "".join(clauses)
 
 
 def render_speed(report: ExportReport, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
-    """The table of copies in one of the formats, with how it was measured."""
+    """Write the table of copies, with notes on how they were measured.
+
+    Args:
+        report: of the export.
+        format: of the text.
+        width: in characters, for ``table``; the terminal's by default.
+    """
     rows = records_of(pd.DataFrame([asdict(row) for row in report.speed]))
     columns = (
         Column("Runtime", "runtime", is_number=False),
