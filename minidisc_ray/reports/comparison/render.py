@@ -67,8 +67,8 @@ def majority_notes(found: Sequence[tuple[str, str, str]]) -> list[str]:
     Args:
         found: task, metric and ``majority_of`` of each result: the rows whose commonest class it is.
     """
-    own = [(task, metric) for task, metric, whose in found if whose != "train"]
-    older = ", ".join(dict.fromkeys(task for task, _, whose in found if whose == "train"))
+    own = [(task, metric) for task, metric, rows in found if rows != "train"]
+    older = ", ".join(dict.fromkeys(task for task, _, rows in found if rows == "train"))
     is_regression = [metric in ("spearman", "pearson") for _, metric in own]
     notes = []
     if not all(is_regression):

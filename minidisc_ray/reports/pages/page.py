@@ -62,7 +62,7 @@ def environment() -> Environment:
     )
     script = found.get_template(_SCRIPT).render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    found.globals.update(page_script=Markup(script), page_script_digest=digest)  # noqa: S704 our own, as it stands
+    found.globals.update(page_script=Markup(script), page_script_digest=digest)  # noqa: S704 our own file
     return found
 
 

@@ -16,7 +16,7 @@ def lambda_scan_line(result: RunResult) -> str:
         return ""
     epochs = result.epoch_by_lambda
     choices = [f"{lam} → {scale}%" + (f" (epoch {epochs[lam]})" if lam in epochs else "") for lam, scale in by_value]
-    same = "" if epochs else "; all at the epoch that the run's own value kept"
+    same = "" if epochs else "; all at the epoch that was kept for the run's own λ"
     return printable(f"λ {', '.join(choices)}{same}", kept="")
 
 

@@ -103,10 +103,10 @@ def _notes(estimate: Estimate) -> Iterator[str]:
         "to 90th percentile of a step's time per multiply-add, relative to the mean."
     )
     if over.at_once > 1:
-        beside = f", which made a step {over.slowdown:.2f} times as long" if over.slowdown > 1 else ""
-        yield f"{over.at_once} trials of a sweep run beside each other{beside}."
+        slower = f", which made a step {over.slowdown:.2f} times as long" if over.slowdown > 1 else ""
+        yield f"{over.at_once} trials of a sweep run at the same time{slower}."
     if estimate.num_workers > 1:
-        yield f"Timed on {estimate.num_workers} workers together, their communication in it."
+        yield f"Timed on {estimate.num_workers} workers together, communication included."
     for kind, reason in estimate.left_out.items():
         yield f"{kind} is left out: {reason}."
 

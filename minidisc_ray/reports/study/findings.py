@@ -28,7 +28,7 @@ def finding_tables(findings: Findings, num_seeds: int) -> list[Table]:
     method = Column("Method", "what", is_number=False)
     tables = (
         Table(
-            "Methods with assistants beside conventional ones",
+            "Methods with assistants against conventional ones",
             (
                 method,
                 Column("Minus", "against", is_number=False),

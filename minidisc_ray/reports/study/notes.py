@@ -79,9 +79,9 @@ def _matched(study: StudyConfig, outcomes: Sequence[Outcome]) -> list[str]:
     methods = [method for method in study.methods if method in found]
     if not methods:
         return []
-    verb, whose = ("is", "its") if len(methods) == 1 else ("are", "their")
+    verb, possessive = ("is", "its") if len(methods) == 1 else ("are", "their")
     return [
-        f"{' and '.join(methods)} {verb} matched in FLOPs, in closed form, so {whose} hours may differ from "
+        f"{' and '.join(methods)} {verb} matched in FLOPs, in closed form, so {possessive} hours may differ from "
         "those of the method matched."
     ]
 

@@ -48,9 +48,9 @@ def printed_for(paper: PaperConfig | None, teacher: ModelRecord | None) -> Paper
 def other_teacher_note(paper: PaperConfig, teacher: ModelRecord) -> str:
     """Why the paper's figures are not shown."""
     sizes = [f"{_layers(one.teacher.num_layers)} of {one.teacher.hidden_size}" for one in paper.tables.values()]
-    whose = "teacher has" if len(sizes) == 1 else "teachers have"
+    papers = "teacher has" if len(sizes) == 1 else "teachers have"
     return (
-        f"The paper's figures are not shown: the paper's {whose} {' and '.join(sizes)}; this one {size_text(teacher)}."
+        f"The paper's figures are not shown: the paper's {papers} {' and '.join(sizes)}; this one {size_text(teacher)}."
     )
 
 

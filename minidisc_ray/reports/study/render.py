@@ -9,7 +9,7 @@ from minidisc_ray.configs.study.base import AVERAGE, COST, FLOPS
 from minidisc_ray.reports.study.paper import size_text
 from minidisc_ray.reports.study.table import Block, StudyRow, StudyTable
 from minidisc_ray.reports.tables import Column, Format, Table, records_of, write
-from minidisc_ray.reports.words import count_text, parameters_text, ratio_text
+from minidisc_ray.reports.words import count_text, parameters_text, ratio_text, seeds_text
 
 _HEADINGS = {"conventional": "Conventional distillation", "assistant": "Teacher assistant-based distillation"}
 # A heading, a row, or the paper's figures for the row above.
@@ -59,7 +59,7 @@ def _table(table: StudyTable, block: Block) -> Table:
         block.name,
         f"teacher of {size_text(block.teacher)}" if block.teacher is not None else None,
         f"budget {table.budget}" if table.budget is not None else None,
-        f"{table.num_seeds} seed{'s' if table.num_seeds != 1 else ''}",
+        seeds_text(table.num_seeds),
     ]
     columns = [
         Column("Method", _label, is_number=False),
