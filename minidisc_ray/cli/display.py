@@ -14,7 +14,7 @@ from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
-from minidisc_ray.reports.run.race import race_line, race_table, went_without
+from minidisc_ray.reports.run.race import chose_no_assistant, race_line, race_table
 from minidisc_ray.reports.tables import Column, Table, rich_table, show
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
 from minidisc_ray.run_files.family import FAMILY
@@ -86,7 +86,7 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
     elif result.candidates:
         show(console, [candidate_table(result), *([race_table(result)] if result.race else [])])
     chosen = ", ".join(f"{model.scale_percent}%" for model in result.assistants)
-    if went_without(result):
+    if chose_no_assistant(result):
         print_line(console, "assistant: none, the student learned from the teacher")
     elif chosen:
         between = "sparse teacher" if result.method == "sparse_teacher" else "assistant"

@@ -1,1 +1,1 @@
-"""From results to tables and the HTML page."""
+"""Tables, figures and HTML pages made from results."""

@@ -1,6 +1,6 @@
-"""One table, and its writers: for a terminal, a document, a spreadsheet and another program; pages show it too.
+"""One table model, and its writers: terminal, Markdown, CSV and JSON; HTML pages render the same model.
 
-Nothing in a text is obeyed as markup, control character or formula.
+Text from recipes and data never acts as markup, control characters or a formula.
 """
 
 import csv
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 Format = Literal["table", "md", "csv", "json"]
 Row = dict[str, Any]
 
-# Wide enough for every column of the comparison: what is no terminal does not wrap.
+# Width where the output is not a terminal: enough for every column of the comparison.
 PIPE_COLUMNS = 160
-# In spreadsheets; a tab and a carriage return are passed over before them.
+# Spreadsheets run text with such a start as a formula; they skip a tab or carriage return before it.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Cell(NamedTuple):
-    """A value, by which a page sorts, and its text for people."""
+    """A value, by which pages sort, and its text."""
 
     value: Any
     text: str
@@ -39,17 +39,17 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """How people read one value of each row.
+    """One column: which value of a row it shows, and how.
 
     Attributes:
-        heading: above the column.
-        value: its name in a row, or a function of the row.
-        text: of a value; a missing one is empty.
-        unit: behind every text.
-        is_number: numbers stand to the right.
-        priority: where there is no room columns of the largest go first, those of 0 never.
-        can_wrap: whether a text may be broken.
-        styles: on a terminal, by value.
+        heading: its title.
+        value: a key or an attribute of the row, or a function of the row.
+        text: formats a value; None becomes an empty text.
+        unit: appended to every text that is not empty.
+        is_number: numbers are aligned right.
+        priority: on a narrow terminal columns with the largest priority are dropped first, those with 0 never.
+        can_wrap: whether its texts may wrap.
+        styles: on a terminal, the Rich style of each value.
     """
 
     heading: str
@@ -73,14 +73,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as people read them.
+    """Rows, the columns that show them, and notes.
 
     Attributes:
         title: a line above the headings; empty for none.
-        columns: none where the title says everything.
-        rows: mappings or objects that have what the columns name.
-        notes: what a reader must know; they stand below the last one of several tables.
-        is_marked: whether a row stands out.
+        columns: empty for a title or notes alone.
+        rows: mappings, or objects with the attributes that columns name.
+        notes: printed below; the notes of several tables follow the last table.
+        is_marked: whether a row is highlighted.
     """
 
     title: str = ""
@@ -93,7 +93,7 @@ class Table:
     def of_texts(
         cls, headings: Sequence[str], rows: Sequence[Sequence[str]], num_names: int, title: str = ""
     ) -> "Table":
-        """Of texts as they are; the first ``num_names`` columns are names, the others numbers."""
+        """A table of ready texts; the first ``num_names`` columns are names, the others numbers."""
         columns = (
             Column(heading, itemgetter(place), is_number=place >= num_names) for place, heading in enumerate(headings)
         )
@@ -101,7 +101,7 @@ class Table:
 
     @property
     def cells(self) -> list[list[Cell]]:
-        """Row by row."""
+        """The cells of each row."""
         return [[column.cell(row) for column in self.columns] for row in self.rows]
 
 
@@ -113,15 +113,15 @@ def write(
     document: Any = None,
     names: Sequence[str] = (),
 ) -> str:
-    """The tables for people, or what they are made of for machines.
+    """Write tables as text, or the records behind them as CSV or JSON.
 
     Args:
-        format: ``table`` and ``md`` are rounded and have notes, ``csv`` and ``json`` full precision.
-        tables: for people.
-        records: for machines, by name.
-        width: columns of the terminal, for ``table`` alone; by default the terminal's own.
-        document: what ``json`` holds in place of the records.
-        names: of the columns of ``csv`` where there is no record.
+        format: ``table`` and ``md`` write the tables, rounded, with notes; ``csv`` and ``json`` the records, in full.
+        tables: for ``table`` and ``md``.
+        records: for ``csv`` and ``json``, values by column name.
+        width: in characters, for ``table``; the terminal's by default.
+        document: written as ``json`` in place of the records.
+        names: the header of ``csv`` when there are no records.
     """
     match format:
         case "csv":
@@ -140,10 +140,9 @@ def records_of(frame: "pd.DataFrame") -> list[Row]:
 
 
 def csv_text(records: Sequence[Row], names: Sequence[str] = ()) -> str:
-    """Records as CSV; a text that a spreadsheet would take for a formula stands behind an apostrophe.
+    """Records as CSV, with an apostrophe before text that a spreadsheet would run as a formula.
 
-    So a program that opens the file shows it, and does not run it. Numbers stay as they are, negative ones too; json
-    has every text as it was given.
+    Numbers are unchanged, negative ones too. JSON has every text unchanged.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -153,7 +152,7 @@ def csv_text(records: Sequence[Row], names: Sequence[str] = ()) -> str:
 
 
 def markdown_text(tables: Sequence[Table]) -> str:
-    """Tables for a document, their notes as a list."""
+    """Tables as Markdown, with all notes in a list at the end."""
     lines: list[str] = []
     for table in tables:
         lines += [f"**{_escaped(table.title)}**", ""] if table.title else []
@@ -169,13 +168,13 @@ def terminal_text(tables: Sequence[Table], width: int | None = None) -> str:
     """Tables as ``show`` prints them, without colours, as wide as the terminal unless a width is given."""
     stream = io.StringIO()
     width = width or shutil.get_terminal_size((PIPE_COLUMNS, 24)).columns
-    # A pipe must not receive colours, whatever the environment asks for.
+    # The text may go into a pipe: no colours, even where FORCE_COLOR is set.
     show(Console(file=stream, width=width, force_terminal=False, color_system=None), tables)
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
 def show(console: Console, tables: Sequence[Table]) -> None:
-    """Print tables with their notes below them; columns that do not fit are left out by their priority, and named."""
+    """Print tables, then their notes; columns that do not fit are dropped by priority and named at the end."""
     left_out: list[str] = []
     for table in tables:
         if table.title:
@@ -194,42 +193,43 @@ def show(console: Console, tables: Sequence[Table]) -> None:
 
 
 def rich_table(table: Table) -> RichTable:
-    """Headings and rows for a terminal."""
-    found = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    """The table for a terminal, without its title and notes."""
+    rich = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for column in table.columns:
-        # Headings of two words stand on two lines, so that numbers set the width.
+        # Break a heading after its first word, so that numbers set the column's width.
         heading = Text(printable(column.heading).replace("-hours", "-\nhours").replace(" ", "\n", 1))
         justify: Literal["left", "right"] = "right" if column.is_number else "left"
-        found.add_column(heading, justify=justify, overflow="fold", no_wrap=not column.can_wrap)
+        rich.add_column(heading, justify=justify, overflow="fold", no_wrap=not column.can_wrap)
     for row, cells in zip(table.rows, table.cells, strict=True):
         styles = [(column.styles or {}).get(cell.value, "") for column, cell in zip(table.columns, cells, strict=True)]
         texts = [text_cell(cell.text, style) for cell, style in zip(cells, styles, strict=True)]
-        found.add_row(*texts, style="bold" if table.is_marked(row) else None)
-    return found
+        rich.add_row(*texts, style="bold" if table.is_marked(row) else None)
+    return rich
 
 
 def text_cell(text: str, style: str = "") -> Text:
-    """A text for a terminal as it is, in one line: no markup, and no character that a terminal obeys."""
+    """Text for one line of a terminal: markup is not interpreted, and control characters are escaped."""
     return Text(printable(text, kept=""), style=style)
 
 
 def _fitted(table: Table, width: int) -> Table:
-    measuring = Console(file=io.StringIO(), width=10_000)
-    while measuring.measure(rich_table(table)).maximum > width:
-        last = max(column.priority for column in table.columns)
-        if last == 0:
+    """The table without the columns that do not fit the width."""
+    console = Console(file=io.StringIO(), width=10_000)
+    while console.measure(rich_table(table)).maximum > width:
+        largest = max(column.priority for column in table.columns)
+        if largest == 0:
             break
-        # Of equals the rightmost goes first.
-        gone = max(index for index, column in enumerate(table.columns) if column.priority == last)
-        table = replace(table, columns=(*table.columns[:gone], *table.columns[gone + 1 :]))
+        # The rightmost of those with the same priority.
+        dropped = max(index for index, column in enumerate(table.columns) if column.priority == largest)
+        table = replace(table, columns=(*table.columns[:dropped], *table.columns[dropped + 1 :]))
     return table
 
 
 def _csv_cell(cell: Any) -> Any:
-    """A cell as CSV may hold it: a text that no spreadsheet runs and no terminal obeys; all else as it is."""
+    """Text made safe for spreadsheets and terminals; any other value unchanged."""
     if not isinstance(cell, str):
         return cell
-    # A line's end that is not quoted would let a cell begin within another one.
+    # The csv module does not quote a lone carriage return, and readers would end the row there.
     lines = cell.replace("\r\n", "\n").replace("\r", "\n")
     return printable(f"'{lines}" if cell.startswith(_FORMULA_STARTS) else lines)
 

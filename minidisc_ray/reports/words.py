@@ -1,4 +1,4 @@
-"""Numbers and methods as people read them; every table and page spells them the same way."""
+"""Text of numbers, units and method names, the same in every table and page."""
 
 import math
 
@@ -15,15 +15,15 @@ _METHODS = {
     "minidisc": "MiniDisc",
     "maxidisc": "MaxiDisc",
 }
-# Beyond these a number's zeros say nothing.
+# Outside this range a number is written with an exponent, not with rows of zeros.
 _EXPONENT_BELOW, _EXPONENT_ABOVE = 1e-9, 1e18
-# Those whose model between teacher and student is given by the recipe.
+# Methods that do not search for the scale between teacher and student; the scale is part of their name.
 FIXED_METHODS = ("sparse_teacher", "assistant", "law")
 _METRICS = {"f1": "F1", "matthews": "Matthews", "accuracy": "Accuracy", "spearman": "Spearman", "pearson": "Pearson"}
 
 
 def method_name(result: RunResult) -> str:
-    """What tables call the run's method; what was fixed carries its scale, so that two scales are two methods."""
+    """The method as tables call it; a fixed scale of the assistant is part of the name, so each scale has a row."""
     if result.label:
         return result.label
     # Results of the first release have no label.
@@ -34,12 +34,12 @@ def method_name(result: RunResult) -> str:
 
 
 def scales_text(scales: list[int], unit: str = "") -> str:
-    """The scales of one chain's assistants in order, in percent; empty where there is none."""
+    """The scales of a chain of assistants, joined by arrows; empty without assistants."""
     return " → ".join(f"{scale}{unit}" for scale in scales)
 
 
 def metric_title(name: str) -> str:
-    """A metric's name as a heading; ``accuracy@validation_mismatched`` keeps its set."""
+    """A metric's name as a heading: ``Accuracy (validation_mismatched)`` for ``accuracy@validation_mismatched``."""
     metric, _, split = name.partition("@")
     title = _METRICS.get(metric, metric)
     return f"{title} ({split})" if split else title
@@ -50,7 +50,7 @@ def count_text(value: float | None, billions: str = "G") -> str:
 
     Args:
         value: parameters, multiply-adds or FLOPs.
-        billions: the letter for 10^9; parameters say B.
+        billions: the letter for 10^9; ``B`` for parameters.
     """
     if value is None:
         return ""
@@ -75,17 +75,17 @@ def percent_text(mean: float | None, std: float | None = None) -> str:
 
 
 def share_text(share: float | None) -> str:
-    """A share kept, in percent with one decimal and its sign."""
+    """A share in percent with one decimal: 12.5%."""
     return "" if share is None else f"{100 * share:.1f}%"
 
 
 def number_text(value: float) -> str:
-    """Three significant digits, all whole digits above that."""
+    """A number in three significant digits; from 100 up rounded to a whole number."""
     return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def ratio_text(ratio: float | None) -> str:
-    """How many times the conventional cost: 4.1×."""
+    """A ratio with one decimal, none from 100 up, two significant digits below 1: 4.1×."""
     if ratio is None:
         return ""
     if ratio >= 100:
@@ -94,12 +94,12 @@ def ratio_text(ratio: float | None) -> str:
 
 
 def hours_text(hours: float | None) -> str:
-    """Hours in three significant digits, all whole digits above that."""
+    """Hours in three significant digits; from 100 up rounded to whole hours."""
     return "" if hours is None else _three_digits(hours)
 
 
 def price_text(price: float | None) -> str:
-    """A price in cents, in three significant digits where it is less than a unit."""
+    """A price with two decimals; in three significant digits below 1."""
     if price is None:
         return ""
     if price >= _EXPONENT_ABOVE:
@@ -109,13 +109,23 @@ def price_text(price: float | None) -> str:
 
 
 def compute_text(compute: ComputeConfig) -> str:
-    """What one trial holds: 1 x 4 CPUs and 1 GPUs."""
+    """The CPUs and GPUs that one trial reserves: 1 x 4 CPUs and 1 GPUs."""
     gpus = f" and {compute.gpus_per_worker:g} GPUs" if compute.gpus_per_worker else ""
     return f"{compute.num_workers} x {compute.cpus_per_worker} CPUs{gpus}"
 
 
+def seeds_text(count: int) -> str:
+    """A number of seeds: 1 seed, 3 seeds."""
+    return f"{count} seed{'s' if count != 1 else ''}"
+
+
+def sentence_case(text: str) -> str:
+    """The text with its first letter in upper case; other letters stay: ``GPU-hours``, ``Core-hours``."""
+    return text[0].upper() + text[1:]
+
+
 def age_text(seconds: float) -> str:
-    """How long ago, in the largest unit that says it."""
+    """A time span in its largest unit of days, hours, minutes and seconds: 3 h."""
     for size, letter in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {letter}"
@@ -131,8 +141,3 @@ def _three_digits(value: float) -> str:
         return f"{value:.3g}"
     decimals = max(0, 2 - math.floor(math.log10(rounded)))
     return f"{value:,.{decimals}f}"
-
-
-def trained_text(trained: bool) -> str:
-    """Whether a candidate's own slice was trained or only evaluated from the shared parameters."""
-    return "trained" if trained else "evaluated"

@@ -207,7 +207,7 @@ def test_hours_start_up_duration_and_price_add_up(planned):
         "MiniDisc (η = 2), this recipe",
         "Teacher",
         "early stopping",
-        "2 trials of a sweep run beside each other",
+        "2 trials of a sweep run at the same time",
     ):
         assert words in table
     assert "Price" not in table

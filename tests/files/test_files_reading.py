@@ -89,7 +89,7 @@ def test_a_ledger_that_is_no_file_hides_nothing(tmp_path, kind):
 def test_a_driver_that_cannot_be_read_is_reported(tmp_path):
     write_json(tmp_path / "run" / "identity.json", {})
     (tmp_path / "run" / DRIVER_FILE).symlink_to(DRIVER_FILE)
-    assert listing(tmp_path)[0].note.startswith("who drives it cannot be read (")
+    assert listing(tmp_path)[0].note.startswith("its driver cannot be read (")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -66,7 +66,7 @@ def test_a_race_leaves_its_checks_its_choice_and_every_candidate(storage, raced)
 
 
 def test_candidates_that_left_without_a_look_are_named(raced):
-    assert "never looked at" not in race_line(raced), "a grid of four is looked at as a whole"
+    assert "never evaluated" not in race_line(raced), "a grid of four is evaluated as a whole"
     first, *others = raced.race
     doctored = (first.model_copy(update={"ruled_out": (95, 80, 90)}), *others)
     line = race_line(raced.model_copy(update={"race": doctored}))

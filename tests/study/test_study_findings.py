@@ -236,12 +236,12 @@ def test_a_sweep_with_a_damaged_trial_is_left_out_and_a_damaged_teacher_costs_on
 def test_sections_say_what_is_shown_and_what_is_not(findings):
     sections = {section.title: section for section in finding_tables(findings, num_seeds=2)}
     assert list(sections) == [
-        "Methods with assistants beside conventional ones",
+        "Methods with assistants against conventional ones",
         "Regret of one trial",
         "Rules judged on MaxiDisc's students",
         "Do the method's assumptions hold?",
     ]
-    shown = section(findings, "Methods with assistants beside conventional ones")["Shown"]
+    shown = section(findings, "Methods with assistants against conventional ones")["Shown"]
     for verdict, found in zip(shown, findings.differences, strict=True):
         interval = found.interval
         assert verdict == ("no" if interval.low <= 0 <= interval.high else "better" if interval.mean > 0 else "worse")
@@ -257,7 +257,7 @@ def section(findings, title, num_seeds=2):
 
 
 def test_rows_on_fewer_seeds_than_the_study_has_name_them(runs, findings):
-    title = "Methods with assistants beside conventional ones"
+    title = "Methods with assistants against conventional ones"
     assert {found.seeds for found in findings.differences} == {(0, 1)}
     assert "Seeds" not in section(findings, title)
     assert set(section(findings, title, num_seeds=3)["Seeds"]) == {"0, 1"}, "the study has a third one"
@@ -275,10 +275,10 @@ def test_the_same_predictions_are_no_certainty(findings):
     found = findings.differences[0]
     same = replace(found, interval=replace(found.interval, mean=0.0, low=0.0, high=0.0, excludes_zero=False))
     message = Findings(differences=(same,))
-    (cells,) = section(message, "Methods with assistants beside conventional ones")["Interval"]
+    (cells,) = section(message, "Methods with assistants against conventional ones")["Interval"]
     assert cells == "the same predictions"
-    assert any("no certainty about methods" in note for note in finding_notes(message, 2))
-    assert not any("no certainty about methods" in note for note in finding_notes(Findings((found,)), 2))
+    assert any("does not show that the methods" in note for note in finding_notes(message, 2))
+    assert not any("does not show that the methods" in note for note in finding_notes(Findings((found,)), 2))
 
 
 def test_rules_say_what_they_need_and_whether_they_looked(findings):
@@ -294,9 +294,9 @@ def test_rules_say_what_they_need_and_whether_they_looked(findings):
     assert {found.smallest_candidate for found in findings.rules} == {20}
     rule = next(found for found in findings.rules if found.what.startswith("λ"))
     blind, law = replace(rule, picks=(20, 20)), replace(rule, what="2.5x law", picks=(20, 20))
-    note = "λ-tradeoff, λ = 0.2 picked the smallest candidate, 20%, on every task and seed: here the same as taking it"
+    note = "λ-tradeoff, λ = 0.2 picked the smallest candidate, 20%, on every task and seed: here its metrics"
     message = [each for each in finding_notes(Findings(rules=(blind, law)), 2) if "picked the smallest" in each]
-    assert message == [f"{note} without looking."]
+    assert message == [f"{note} made no difference."]
     looked = finding_notes(Findings(rules=(blind, replace(rule, picks=(20, 40)))), 2)
     assert not any("picked the smallest" in each for each in looked)
 

@@ -1,1 +1,1 @@
-"""Finished runs beside each other, as one table."""
+"""Comparison of finished runs in one table."""

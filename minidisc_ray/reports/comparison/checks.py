@@ -1,4 +1,4 @@
-"""What may stand in one table: runs that chose and scored on the same rows, each of them once."""
+"""Checks that runs can be compared in one table: same data and selection split, and each run once."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
@@ -11,7 +11,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def distinct_runs(results: Sequence[RunResult]) -> list[RunResult]:
-    """The runs without repetitions of the very same result, in the order given.
+    """The runs in the order given, without duplicates of the same result.
 
     Raises:
         UserError: if two different runs have the same recipe and seed.
@@ -36,11 +36,11 @@ def distinct_runs(results: Sequence[RunResult]) -> list[RunResult]:
 
 
 def check_comparable(results: Sequence[RunResult]) -> None:
-    """Refuse runs whose scores or costs cannot stand side by side.
+    """Refuse runs whose scores or costs cannot be compared.
 
     Raises:
-        UserError: if there is no run, or runs differ in protocol or selection split, or within one task in data,
-            metric or teacher's size, or within one row in the unit of device-hours.
+        UserError: if there are no runs; if runs differ in protocol or selection split; if runs of a task differ in
+            data, metric or teacher size; if runs of a row differ in the unit of device-hours.
     """
     if not results:
         raise UserError("there is no run to compare; give the folders of finished runs")
@@ -56,7 +56,7 @@ def check_comparable(results: Sequence[RunResult]) -> None:
 
 
 def grouped(results: Sequence[RunResult], key: Callable[[RunResult], Key]) -> list[list[RunResult]]:
-    """The runs of each key together, keys in the order of their first run."""
+    """Runs grouped by key; groups, and runs in them, in the order given."""
     groups: dict[Key, list[RunResult]] = {}
     for result in results:
         groups.setdefault(key(result), []).append(result)
@@ -67,12 +67,12 @@ def check_same(results: Sequence[RunResult], value: Callable[[RunResult], str], 
     """Refuse runs that differ in a value.
 
     Raises:
-        UserError: naming the two runs, what they differ in and how.
+        UserError: that names two such runs, both values, and ``what`` the value is.
     """
     first = results[0]
     for other in results[1:]:
         if value(other) != value(first):
             raise UserError(
                 f"{first.name} and {other.name} differ in {what} ({value(first)}; {value(other)}); compare them in "
-                "tables of their own"
+                "separate tables"
             )

@@ -1,4 +1,4 @@
-"""A comparison as tables: one for each task, in whose title stands what all its rows share."""
+"""A comparison as tables, one for each task; what all rows of a table share is in its title."""
 
 from collections.abc import Callable
 
@@ -14,13 +14,19 @@ from minidisc_ray.reports.words import (
     percent_text,
     price_text,
     ratio_text,
+    seeds_text,
+    sentence_case,
 )
 
 _STEP_RATIOS = {"Step time": "step_seconds_ratio", "Step memory": "step_memory_ratio"}
 
 
 def comparison_tables(frame: pd.DataFrame) -> list[Table]:
-    """The comparison of each task."""
+    """A table for each task.
+
+    Args:
+        frame: from ``compare``.
+    """
     return [_table(rows) for rows in by_task(records_of(frame))]
 
 
@@ -30,7 +36,7 @@ def by_task(rows: list[Row]) -> list[list[Row]]:
 
 
 def step_ratios(rows: list[Row]) -> dict[str, str]:
-    """Headings and keys of what one task's rows tell of a step, beside LTSD's; empty without another objective."""
+    """Headings and keys of ratios to LTSD's training step, for one task; empty unless LTSD and others are in it."""
     objectives = {row["objective"] for row in rows} - {""}
     if LTSD not in objectives or len(objectives) == 1:
         return {}
@@ -45,7 +51,7 @@ def _table(rows: list[Row]) -> Table:
     title = [str(rows[0]["task"])]
     title += [f"student at {scale}%" for scale in scales if len(scales) == 1]
     title += [objective for objective in objectives if len(objectives) == 1]
-    title += [f"{count} seed{'s' if count != 1 else ''}" for count in seeds if len(seeds) == 1]
+    title += [seeds_text(count) for count in seeds if len(seeds) == 1]
     unit = next(iter(units)) if len(units) == 1 else "device-hours"
     currencies = {row["currency"] for row in rows} - {None}
     currency = next(iter(currencies)) if len(currencies) == 1 else None
@@ -61,7 +67,7 @@ def _table(rows: list[Row]) -> Table:
         Column("MACs", "macs_at_128", count_text, priority=1),
         Column(metric_title(rows[0]["metric_name"]), _score("metric")),
         *(Column(metric_title(name), _score(name), priority=5) for name in others if any(map(_score(name), rows))),
-        Column(unit[0].upper() + unit[1:], _hours("device_hours", units)),
+        Column(sentence_case(unit), _hours("device_hours", units)),
         Column("Hours ratio", "device_hours_ratio", ratio_text),
         Column("FLOPs ratio", "flops_ratio", ratio_text, priority=1),
         *(Column(heading, name, ratio_text) for heading, name in step_ratios(rows).items()),

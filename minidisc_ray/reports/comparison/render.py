@@ -1,4 +1,4 @@
-"""A comparison in one of the formats, and what a reader must know to read it rightly."""
+"""Writes a comparison, with the footnotes that explain it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,25 +10,25 @@ from minidisc_ray.reports.tables import Format, Row, Table, records_of, write
 
 
 def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
-    """Write what ``compare`` found: csv and json in full precision, table and md rounded and with footnotes.
+    """Write a comparison: csv and json in full precision, table and md rounded and with footnotes.
 
     Args:
-        frame: the comparison.
-        format: what to write.
-        width: columns of the terminal, for ``table`` alone; by default the terminal's own.
+        frame: from ``compare``.
+        format: of the text.
+        width: in characters, for ``table``; the terminal's by default.
     """
     return write(format, [*comparison_tables(frame), Table(notes=footnotes(frame))], records_of(frame), width)
 
 
 def footnotes(frame: pd.DataFrame) -> list[str]:
-    """What a reader must know to read the table rightly; a warning comes last."""
+    """Notes that explain the table's numbers; warnings come last."""
     rows = records_of(frame)
     first = rows[0]
     notes = [
         selection_note(first["selection_split"], first["protocol"], bool(frame["metric_std"].notna().any())),
-        "Device-hours leave out teacher fine-tuning and start-up: columns of their own, outside the ratio. Ratios are "
-        "to the Conventional run of the same recipe and seed, and empty where there is none. FLOPs ratios are of "
-        "training and evaluation together.",
+        "Device-hours exclude teacher fine-tuning and start-up, which have their own columns and are in no ratio. "
+        "Ratios are to the Conventional run of the same recipe and seed, and empty where there is none. FLOPs ratios "
+        "include training and evaluation.",
         "MACs: multiply-adds of one row of 128 tokens. Encoder parameters are what the scale prunes; total adds the "
         "embeddings and the rest.",
     ]
@@ -39,18 +39,18 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     notes += _fewer_seeds(rows)
     if any(row["lost_device_hours"] for row in rows):
         notes.append(
-            "Lost hours: what attempts that failed or were killed did after their last checkpoint, and others did "
-            "again. They are in the device-hours and in their ratio."
+            "Lost hours: work after the last checkpoint of attempts that failed or were killed, which later attempts "
+            "repeated. Device-hours and their ratio include them."
         )
     if any(row["price"] is not None for row in rows):
         notes.append(
-            "Price: of all that was held, lost hours and start-up with it; teacher fine-tuning is left out of it too."
+            "Price: of all device-hours held; it includes lost hours and start-up, and excludes teacher fine-tuning."
         )
     if any(step_ratios(of_task) for of_task in by_task(rows)):
         notes.append(
-            "Step time and step memory: the median step of the student's distillation, and what its largest step adds "
-            "at the peak, relative to LTSD with the same method, student and seed. The teacher's forward pass is in "
-            "them only where its outputs are not cached: compute.teacher_cache_gib=0 puts it into every step."
+            "Step time and step memory: the median step of the student's distillation, and the peak memory that its "
+            "largest step adds, relative to LTSD with the same method, student and seed. They include the teacher's "
+            "forward pass only where its outputs are not cached; with compute.teacher_cache_gib=0 in every step."
         )
     warned = [row for row in rows if row["teacher_warning"]]
     for row in warned:
@@ -62,21 +62,21 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
 
 
 def majority_notes(found: Sequence[tuple[str, str, str]]) -> list[str]:
-    """What the majority row is.
+    """Notes that explain the majority row.
 
     Args:
-        found: each task with its metric, and whose commonest class it is.
+        found: task, metric and ``majority_of`` of each result: the rows whose commonest class it is.
     """
-    own = [(task, metric) for task, metric, whose in found if whose != "train"]
-    older = ", ".join(dict.fromkeys(task for task, _, whose in found if whose == "train"))
-    kinds = [metric in ("spearman", "pearson") for _, metric in own]
+    own = [(task, metric) for task, metric, rows in found if rows != "train"]
+    older = ", ".join(dict.fromkeys(task for task, _, rows in found if rows == "train"))
+    is_regression = [metric in ("spearman", "pearson") for _, metric in own]
     notes = []
-    if not all(kinds):
-        notes.append("Majority class: always giving the commonest class of the rows that the score is on.")
-    if any(kinds):
-        notes.append("Majority of a regression: always giving train's mean value.")
+    if not all(is_regression):
+        notes.append("Majority class: always answering the most common class of the rows that are scored.")
+    if any(is_regression):
+        notes.append("Majority of a regression: always answering the mean value of train.")
     if older:
-        notes.append(f"Majority class of {older}: train's commonest class, as older results have it.")
+        notes.append(f"Majority class of {older}: the most common class of train, as in older results.")
     return notes
 
 
@@ -87,13 +87,13 @@ def _uncounted(rows: list[Row]) -> list[str]:
     if not methods:
         return []
     return [
-        f"Evaluation was not counted in older results ({', '.join(dict.fromkeys(methods))}): a FLOPs ratio with one of "
-        "them is of training alone."
+        f"Older results ({', '.join(dict.fromkeys(methods))}) did not count evaluation: FLOPs ratios with them are of "
+        "training alone."
     ]
 
 
 def _fewer_seeds(rows: list[Row]) -> Iterator[str]:
-    """Which ratios rest on fewer seeds than the means beside them: means divided would contradict those."""
+    """Notes on ratios that average fewer seeds than the means beside them: dividing those means gives other ratios."""
     for of_task in by_task(rows):
         of_seeds: dict[str, list[str]] = {}
         for row in of_task:
@@ -104,22 +104,22 @@ def _fewer_seeds(rows: list[Row]) -> Iterator[str]:
             those = f"seeds {seeds}, which" if "," in seeds else f"seed {seeds}, the only one that"
             yield (
                 f"On {of_task[0]['task']} ratios of {', '.join(names)} are over {those} both rows have; hours and "
-                "FLOPs beside them are means over each row's own seeds, so that their quotients are others."
+                "FLOPs beside them are means over each row's own seeds, and dividing them gives other ratios."
             )
 
 
 def selection_note(split: str, protocol: str, has_deviations: bool) -> str:
-    """Which rows selected, which score, and what a score is a mean of."""
+    """A note on the rows that select, the rows that score, and what scores average."""
     note = f"Selected on: {split}. Scores are of the validation rows, in percent"
     note += ", mean ± sample standard deviation over seeds." if has_deviations else "."
     if protocol == "paper":
-        note += " The rows that selected are the rows that score, as in the papers: scores are optimistic."
+        note += " Selection used the rows that are scored, as in the papers: scores are optimistic."
     return note
 
 
 def seen_warning(tasks: list[str]) -> str:
-    """The warning that a teacher may have been trained on the rows that selected."""
+    """The warning that a teacher may have been trained on the selection rows."""
     return (
-        f"Warning: on {', '.join(dict.fromkeys(tasks))} the teacher may have seen the rows that selected while it was "
-        "trained, so what was chosen on them may be flattered."
+        f"Warning: on {', '.join(dict.fromkeys(tasks))} the teacher may have been trained on the selection rows, so "
+        "selection scores may be too high and choices made by them worse."
     )

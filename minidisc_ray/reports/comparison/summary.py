@@ -1,4 +1,4 @@
-"""Methods on one task and seed, on one screen: scores with intervals, prices, and what was found in a sentence."""
+"""A summary of methods on one task and seed: scores with intervals, FLOPs, and a sentence with the verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class SummaryRow:
     """One model.
 
     Attributes:
-        method: that made it.
-        assistant: scales of what stood between teacher and student.
+        method: its name.
+        assistant: scales of the assistants between teacher and student.
         score: on the validation rows, a share, with its bootstrap interval.
         price: FLOPs, of training and evaluation, as a multiple of the conventional student's; None of the teacher.
     """
@@ -35,14 +35,14 @@ class SummaryRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """What some methods came to.
+    """The methods of one task and seed, compared.
 
     Attributes:
         title: task, student's scale, rows.
         metric: the score's name.
         rows: the teacher's first.
-        finding: a sentence.
-        verdicts: what it says of our method beside each of the others, in the order of the rows.
+        finding: MiniDisc against each other method, in a sentence.
+        verdicts: the same in a word each, in the order of the rows.
     """
 
     title: str
@@ -56,7 +56,7 @@ def summarise(runs: Sequence[FinishedRun]) -> Summary:
     """Compare runs of one task, student scale and seed: a conventional one, a MiniDisc, and others.
 
     Raises:
-        UserError: if what a model answered row by row was not kept.
+        UserError: if a run lacks its predictions, or the runs are of several tasks or student scales.
     """
     groups, reasons = groups_of(runs)
     if reasons or len(groups) != 1:
@@ -85,7 +85,7 @@ def summarise(runs: Sequence[FinishedRun]) -> Summary:
 
 
 def summary_table(summary: Summary) -> Table:
-    """The rows in percent; FLOPs in multiples of the conventional student's."""
+    """The summary as a table: scores in percent, FLOPs in multiples of the conventional student's."""
     level = summary.rows[0].score.level
     columns = (
         Column("Method", "method", is_number=False),
@@ -118,16 +118,16 @@ def _verdict(difference: Interval) -> Verdict:
 def _finding(
     ours: str, results: dict[str, RunResult], differences: dict[str, Interval], prices: dict[str, float | None]
 ) -> str:
-    """Our method beside each of the others: who is better by how much, and what the others cost beside it."""
+    """A sentence on MiniDisc against each other method: verdict, difference, interval and relative FLOPs."""
     parts = []
     for name, found in differences.items():
         ends = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
-        times = _times_as_much(prices[ours], prices[name])
-        parts.append(f"{_verdict(found)} {method_name(results[name])} ({100 * found.mean:+.1f} points, {ends}){times}")
+        flops = _relative_flops(prices[ours], prices[name])
+        parts.append(f"{_verdict(found)} {method_name(results[name])} ({100 * found.mean:+.1f} points, {ends}){flops}")
     return f"{method_name(results[ours])} {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}."
 
 
-def _times_as_much(ours: float | None, theirs: float | None) -> str:
+def _relative_flops(ours: float | None, theirs: float | None) -> str:
     if not ours or not theirs:
         return ""
     return f" at {ratio_text(ours / theirs)} its FLOPs"

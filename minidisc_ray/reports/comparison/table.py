@@ -1,8 +1,8 @@
-"""Many runs as one table: a row for each method, objective, student scale and task, averaged over seeds."""
+"""Comparison of runs: a row for each task, method, objective and student scale, averaged over seeds."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, get_args
+from typing import get_args
 
 import pandas as pd
 
@@ -10,6 +10,7 @@ from minidisc_ray.configs.printable import encodable
 from minidisc_ray.reports.comparison.checks import check_comparable, distinct_runs
 from minidisc_ray.reports.comparison.table_columns import HEAD, NUMBERS, SIZES, TAIL, WHOLE
 from minidisc_ray.reports.comparison.teachers import teachers_of
+from minidisc_ray.reports.tables import Row
 from minidisc_ray.reports.words import FIXED_METHODS, method_name, scales_text
 from minidisc_ray.run_files.result import Method, RunResult
 from minidisc_ray.run_files.result_costs import CostRecord
@@ -19,19 +20,17 @@ MAJORITY = "Majority class"
 LTSD = "LTSD"
 
 _METHOD_ORDER = get_args(Method)
-Row = dict[str, Any]
 
 
 def compare(results: Sequence[RunResult]) -> pd.DataFrame:
-    """One row per task, method, objective and student scale, after the teacher's and before the majority's.
+    """A row for each task, method, objective and student scale; a task begins with its teacher, ends with the majority.
 
-    Rows are means over seeds. Metrics are shares, hours are in ``device_unit``, ratios of costs are to the conventional
-    row of the same recipe, those of a step to LTSD with the same method and student, both averaged over the seeds that
-    the two rows have: ``ratio_seeds`` names those of costs where one of the rows has more. Empty cells are missing
-    values.
+    Rows are means over seeds, and missing values are empty. Metrics are shares, hours are in ``device_unit``. Cost
+    ratios are to the conventional row of the same recipe, step ratios to LTSD with the same method and student. Ratios
+    average the seeds that both rows have; ``ratio_seeds`` names those of cost ratios if one row has more.
 
     Raises:
-        UserError: if the runs cannot stand in one table.
+        UserError: if the runs cannot be compared.
     """
     check_comparable(results)
     runs = distinct_runs(results)
@@ -61,9 +60,9 @@ def compare(results: Sequence[RunResult]) -> pd.DataFrame:
 
 
 def _method_groups(runs: list[RunResult]) -> list[list[RunResult]]:
-    """Runs of one row together, by seed; rows from the largest student down, then by method, then by objective.
+    """The runs of each row, by seed; rows from the largest student down, then by method, then by objective.
 
-    Runs of one row have the same recipe but for the seed: others would be averaged without anybody seeing it.
+    Runs of a row differ only in their seed: a mean over different recipes would hide their difference.
     """
     groups: dict[tuple[int, int, tuple[int, ...], str, tuple[bool, str], str], list[RunResult]] = {}
     for run in runs:
@@ -97,26 +96,26 @@ def _method_row(runs: list[RunResult], of_task: list[RunResult]) -> Row:
         "device_unit": first.cost.device_unit,
         "training_flops": mean(run.cost.training_flops for run in runs),
         "evaluation_flops": _mean_of_all(run.cost.evaluation_flops for run in runs),
-        "device_hours_ratio": _mean_ratio(same_unit, lambda run: run.cost.device_hours),
+        "device_hours_ratio": mean_ratio(same_unit, lambda run: run.cost.device_hours),
         "flops_ratio": flops_ratio(pairs),
-        "training_flops_ratio": _mean_ratio(pairs, lambda run: run.cost.training_flops),
-        "ratio_seeds": _fewer_seeds([run.seed for run, _ in pairs], [run.seed for run in runs], list(conventional)),
+        "training_flops_ratio": mean_ratio(pairs, lambda run: run.cost.training_flops),
+        "ratio_seeds": _ratio_seeds([run.seed for run, _ in pairs], [run.seed for run in runs], list(conventional)),
         "step_seconds": _mean_of_all(run.student_step_seconds for run in runs),
-        "step_seconds_ratio": _mean_ratio(steps, lambda run: run.student_step_seconds),
+        "step_seconds_ratio": mean_ratio(steps, lambda run: run.student_step_seconds),
         "step_memory_bytes": _mean_of_all(run.student_step_memory_bytes for run in runs),
-        "step_memory_ratio": _mean_ratio(steps, lambda run: run.student_step_memory_bytes),
+        "step_memory_ratio": mean_ratio(steps, lambda run: run.student_step_memory_bytes),
         "closed_form_training_flops": mean(run.closed_form_training_flops for run in runs),
         "closed_form_evaluation_flops": _mean_of_all(run.closed_form_evaluation_flops for run in runs),
         "teacher_device_hours": mean(run.cost.teacher_device_hours for run in runs),
         "startup_device_hours": mean(run.cost.startup_device_hours for run in runs),
-        **_true_costs([run.cost for run in runs]),
+        **_cost_details([run.cost for run in runs]),
         "assistant": _assistants(runs),
         "runs": " ".join(run.name for run in runs),
     }
 
 
-def _true_costs(costs: list[CostRecord]) -> Row:
-    """What device-hours came to; a price only where every seed has one, in one currency."""
+def _cost_details(costs: list[CostRecord]) -> Row:
+    """Mean useful, lost and idle hours, attempts, energy and price; a price only if all seeds have one currency."""
     currencies = {cost.currency for cost in costs}
     has_price = len(currencies) == 1
     return {
@@ -131,38 +130,37 @@ def _true_costs(costs: list[CostRecord]) -> Row:
 
 
 def flops_ratio(pairs: Sequence[tuple[RunResult, RunResult]]) -> float | None:
-    """The mean ratio of FLOPs over pairs of runs, evaluation included; of training alone where it was not counted.
+    """The mean FLOPs ratio over pairs of runs; of training alone if a run did not count evaluation.
 
-    None where there is no pair whose second run took any.
+    None if no second run of a pair has FLOPs.
     """
     if all(run.cost.flops is not None for pair in pairs for run in pair):
-        return _mean_ratio(pairs, lambda run: run.cost.flops)
-    return _mean_ratio(pairs, lambda run: run.cost.training_flops)
+        return mean_ratio(pairs, lambda run: run.cost.flops)
+    return mean_ratio(pairs, lambda run: run.cost.training_flops)
 
 
-def _fewer_seeds(shared: list[int], own: list[int], conventional: list[int]) -> str:
-    """The seeds that a ratio rests on where they are not all of both rows; empty where they are, or there is none."""
+def _ratio_seeds(shared: list[int], own: list[int], conventional: list[int]) -> str:
+    """The seeds that a ratio averages; empty if they are all seeds of both rows, or there is no ratio."""
     if not shared or set(shared) == set(own) == set(conventional):
         return ""
     return ", ".join(map(str, sorted(shared)))
 
 
 def _ltsd_run(run: RunResult, of_task: list[RunResult]) -> RunResult | None:
-    """The run that a step is measured against: LTSD with the same method, student, seed and devices."""
+    """The LTSD run to compare a step with: same method, student, seed and devices; None if it is not unique."""
 
-    def likeness(one: RunResult) -> tuple[object, ...]:
+    def setup(one: RunResult) -> tuple[object, ...]:
         student = one.student
         return method_name(one), student.scale_percent, len(student.heads), one.seed, one.devices, one.step_digest
 
     if run.objective == LTSD:
         return run
-    found = [other for other in of_task if other.objective == LTSD and likeness(other) == likeness(run)]
-    # Of several recipes it is unknown which one is meant.
+    found = [other for other in of_task if other.objective == LTSD and setup(other) == setup(run)]
     return found[0] if len(found) == 1 else None
 
 
 def _row_name(run: RunResult, of_task: list[RunResult]) -> str:
-    """The method's name; where two recipes of one method stand in a table, the recipe's digest tells them apart."""
+    """The method's name, with the recipe's digest if the table has several recipes of the same name."""
     digests = {
         other.method_digest
         for other in of_task
@@ -174,7 +172,7 @@ def _row_name(run: RunResult, of_task: list[RunResult]) -> str:
 
 
 def _teacher_row(runs: list[RunResult], is_one_of_several: bool) -> Row:
-    # Methods of one seed share their teacher: it counts once, whatever the number of methods.
+    # Methods with the same seed share a teacher, so it counts once.
     per_seed = list({run.seed: run for run in reversed(runs)}.values())
     first = runs[0]
     units = {run.cost.device_unit for run in per_seed}
@@ -202,7 +200,7 @@ def _teacher_row(runs: list[RunResult], is_one_of_several: bool) -> Row:
 
 
 def _majority_row(runs: list[RunResult]) -> Row:
-    # The data alone decide it, no seed does: neither a count of seeds nor a deviation.
+    # It depends on the data alone, so it has neither a number of seeds nor a deviation.
     first = runs[0]
     return {
         **_shared(runs),
@@ -243,21 +241,19 @@ def _assistants(runs: list[RunResult]) -> str:
 
 
 def mean(values: Iterable[float]) -> float | None:
-    """The mean; None of nothing."""
+    """The mean of the values; None if there are none."""
     listed = list(values)
     return statistics.fmean(listed) if listed else None
 
 
 def _mean_of_all(values: Iterable[float | None]) -> float | None:
-    """The mean where nothing is missing: one over only some of a row's seeds would be read as one over all of them."""
+    """The mean; None if a value is missing, as a mean over some of a row's seeds would be read as one over all."""
     listed = list(values)
     found = [value for value in listed if value is not None]
     return mean(found) if len(found) == len(listed) else None
 
 
-def _mean_ratio(
-    pairs: Sequence[tuple[RunResult, RunResult]], cost: Callable[[RunResult], float | None]
-) -> float | None:
-    """The mean over pairs in which both have a cost, and the second one is not free."""
+def mean_ratio(pairs: Sequence[tuple[RunResult, RunResult]], cost: Callable[[RunResult], float | None]) -> float | None:
+    """The mean ratio of costs over pairs in which both runs have a cost and the second one's is not zero."""
     costs = [(cost(run), cost(base)) for run, base in pairs]
     return mean(of_run / of_base for of_run, of_base in costs if of_run is not None and of_base)

@@ -1,4 +1,4 @@
-"""Columns of a comparison as csv and json have them, in their order, and which of them are numbers."""
+"""Column names of a comparison in csv and json, in order, and which columns hold numbers."""
 
 STEP = ("step_seconds", "step_seconds_ratio", "step_memory_bytes", "step_memory_ratio")
 COSTS = (

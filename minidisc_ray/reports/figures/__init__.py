@@ -1,7 +1,7 @@
-"""Pictures of runs: what assistants trade off, what each layer keeps, what methods cost and what that buys.
+"""Figures of runs: trade-off of assistants, structure of each layer, cost by stage, score against cost.
 
-Each file draws one figure, from plain data that it takes out of results. Nothing here opens a window or touches
-matplotlib's global figures.
+Each file draws one kind of figure, from plain data that it reads from results. No window is opened, and pyplot's
+global figures are not used.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ __all__ = ["Drawing", "data_uri", "drawings_of", "write_figures"]
 
 
 def drawings_of(results: Sequence[RunResult], structures_of: Sequence[RunResult] | None = None) -> list[Drawing]:
-    """Every figure that runs have data for, by a name that is fit to be a file's, with its caption.
+    """Draw every figure that the runs have data for, each with a unique file name.
 
-    Figures are of one task and one student scale each, and of runs whose scores may stand side by side.
+    A figure shows one task and one student scale, and only runs whose scores can be compared.
 
     Args:
-        results: the runs; the same one counts once.
-        structures_of: the runs whose kept heads and neurons are drawn; all of them by default.
+        results: the runs; duplicates are dropped.
+        structures_of: the runs whose kept heads and neurons are drawn; all by default.
     """
     runs = [run for place, run in enumerate(results) if run not in results[:place]]
     drawings = [
@@ -43,6 +43,5 @@ def drawings_of(results: Sequence[RunResult], structures_of: Sequence[RunResult]
             number += 1
             name = f"{drawing.name}-{number}"
         taken.add(name)
-        if name != drawing.name:
-            drawings[place] = replace(drawing, name=name)
+        drawings[place] = replace(drawing, name=name)
     return drawings

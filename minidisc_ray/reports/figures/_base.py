@@ -1,4 +1,4 @@
-"""What figures share: runs that may stand in one picture, their methods, and numbers over seeds."""
+"""What figures share: which runs can be compared in one figure, their names, and spreads over seeds."""
 
 import statistics
 from collections.abc import Hashable, Iterable, Sequence
@@ -8,8 +8,8 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from minidisc_ray.reports.comparison.checks import grouped
-from minidisc_ray.reports.figures._words import plain, seeds_text, slug
-from minidisc_ray.reports.words import FIXED_METHODS, method_name
+from minidisc_ray.reports.figures._words import plain, slug
+from minidisc_ray.reports.words import FIXED_METHODS, method_name, seeds_text
 from minidisc_ray.run_files.result import RunResult
 
 Kind = Literal["tradeoff", "assistants", "structure", "cost", "accuracy"]
@@ -19,11 +19,11 @@ _METHOD_ORDER = ("conventional", "sparse_teacher", "assistant", "minidisc", "max
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure and what a page says of it.
+    """A figure with its name and texts.
 
     Attributes:
         kind: which of the figures it is.
-        name: unique among those drawn together; fit to be a file's name.
+        name: its file name without the ending, unique among figures drawn together.
         title: what it shows, in a few words.
         caption: how to read it, and over how many seeds.
     """
@@ -37,7 +37,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Spread:
-    """A number over seeds."""
+    """Mean, smallest, largest and number of a value's seeds."""
 
     mean: float
     low: float
@@ -54,21 +54,21 @@ class Variant:
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
-    """Mean, smallest, largest and number of the values that are there; None if none is."""
+    """Mean, smallest, largest and number of the values that are not None; None if all are."""
     found = [value for value in values if value is not None]
     return Spread(statistics.fmean(found), min(found), max(found), len(found)) if found else None
 
 
 def validation_metric(run: RunResult) -> float | None:
-    """The student's primary metric on the validation rows, the one that is reported."""
+    """The student's primary metric on the validation rows; None if the run lacks it."""
     return run.student.validation_metrics.get(run.primary_metric)
 
 
-def comparable(run: RunResult) -> tuple[Hashable, ...]:
-    """What runs share whose scores may stand in one picture."""
-    student = (run.task, run.student.scale_percent)
+def comparison_key(run: RunResult) -> tuple[Hashable, ...]:
+    """The key of runs whose scores can be compared in one figure."""
     return (
-        *student,
+        run.task,
+        run.student.scale_percent,
         run.data_digest,
         run.primary_metric,
         run.protocol,
@@ -83,7 +83,7 @@ def scope_of(run: RunResult) -> str:
 
 
 def subject_of(runs: Sequence[RunResult]) -> str:
-    """What the runs of one figure are about: task, objective where it is one, and student."""
+    """The subject of a figure: task, objective if all runs have the same, and student scale."""
     first = runs[0]
     objectives = {run.objective for run in runs}
     parts = [plain(first.task), *([plain(first.objective)] if len(objectives) == 1 else [])]
@@ -91,10 +91,10 @@ def subject_of(runs: Sequence[RunResult]) -> str:
 
 
 def variants(results: Sequence[RunResult]) -> list[Variant]:
-    """Runs that differ only in their seed together, in the order of the comparison's rows.
+    """Runs grouped by recipe, so that those of a group differ only in their seed; in the order of table rows.
 
-    A variant is called by its label or its method; its objective, and the digest of its recipe, stand beside that
-    only where they are needed to tell two variants apart.
+    A variant has the name of its method. Objective, number of assistants and recipe digest are added only where
+    names would be equal without them.
     """
     groups = grouped(
         results,
@@ -102,25 +102,24 @@ def variants(results: Sequence[RunResult]) -> list[Variant]:
     )
     groups.sort(key=lambda runs: _order(runs[0]))
     firsts = [runs[0] for runs in groups]
-    several_methods = len({run.label or method_name(run) for run in firsts}) > 1
+    several_methods = len({method_name(run) for run in firsts}) > 1
     several_objectives = len({run.objective for run in firsts}) > 1
 
     def name(run: RunResult) -> str:
-        called = run.label or method_name(run)
         if not several_objectives:
-            return called
-        return f"{called} · {run.objective}" if several_methods else run.objective
+            return method_name(run)
+        return f"{method_name(run)} · {run.objective}" if several_methods else run.objective
 
-    names = _told_apart([name(run) for run in firsts], [_assistants_text(run) for run in firsts])
-    names = _told_apart(names, [f" [{run.method_digest[:6]}]" for run in firsts])
+    names = _made_unique([name(run) for run in firsts], [_assistants_text(run) for run in firsts])
+    names = _made_unique(names, [f" [{run.method_digest[:6]}]" for run in firsts])
     return [
-        Variant(called, tuple(sorted(runs, key=lambda run: run.seed)))
-        for called, runs in zip(names, groups, strict=True)
+        Variant(unique, tuple(sorted(runs, key=lambda run: run.seed)))
+        for unique, runs in zip(names, groups, strict=True)
     ]
 
 
 def seeds_of(found: Iterable[Variant]) -> str:
-    """The number of seeds in words; where variants differ, which seeds and whose."""
+    """The number of seeds in words; if variants have different seeds, the seeds of each variant."""
     variants_of: dict[tuple[int, ...], list[str]] = {}
     for variant in found:
         variants_of.setdefault(tuple(run.seed for run in variant.runs), []).append(plain(variant.name))
@@ -131,13 +130,13 @@ def seeds_of(found: Iterable[Variant]) -> str:
     )
 
 
-def _told_apart(names: list[str], marks: list[str]) -> list[str]:
-    """The names, with their marks where a name stands more than once and its marks differ."""
-    found: list[str] = []
-    for name, mark in zip(names, marks, strict=True):
-        of_name = {other for one, other in zip(names, marks, strict=True) if one == name}
-        found.append(f"{name}{mark}" if len(of_name) > 1 else name)
-    return found
+def _made_unique(names: list[str], suffixes: list[str]) -> list[str]:
+    """The names, each with its suffix if the name occurs with different suffixes."""
+    pairs = list(zip(names, suffixes, strict=True))
+    return [
+        f"{name}{suffix}" if any(one == name and other != suffix for one, other in pairs) else name
+        for name, suffix in pairs
+    ]
 
 
 def _assistants_text(run: RunResult) -> str:

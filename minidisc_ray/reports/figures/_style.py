@@ -1,16 +1,16 @@
-"""How every figure looks: one size of text, colours that colour-blind readers and grey printers tell apart."""
+"""The style of every figure: one text size, and colours that stay distinct for colour-blind readers and in grey."""
 
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's eight colours, of which yellow is left to areas: on white its lines vanish.
+# The palette of Okabe and Ito. Yellow is for areas only: yellow lines vanish on white.
 BLACK: Final = "#000000"
 ORANGE: Final = "#E69F00"
 SKY: Final = "#56B4E9"
@@ -23,7 +23,7 @@ NAVY: Final = "#003A63"
 GREY: Final = "#9AA0A6"
 PALE: Final = "#ECEFF2"
 
-# Narrow on purpose: at a phone's width text of nine points still has nine pixels, and two figures share a page's width.
+# Narrow, so that nine-point text stays readable at a phone's width and two figures fit side by side on a page.
 WIDTH_INCHES: Final = 4.8
 
 _SETTINGS: Final[dict[Any, Any]] = {
@@ -35,7 +35,7 @@ _SETTINGS: Final[dict[Any, Any]] = {
     "axes.spines.top": False,
     "figure.facecolor": "white",
     "font.family": ["sans-serif"],
-    # The one that matplotlib ships: the same layout on every machine. A reader without it gets their own sans-serif.
+    # matplotlib ships this font, so the layout is the same on every machine.
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.5,
     "grid.color": "#D9DEE5",
@@ -57,7 +57,7 @@ _SETTINGS: Final[dict[Any, Any]] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw and write with our settings alone, whatever a user's own matplotlibrc says."""
+    """A context in which matplotlib has these settings and ignores the user's matplotlibrc."""
     with mpl.rc_context(), warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box in the PNG, and by the reader's own fonts in the SVG.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
@@ -67,24 +67,24 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(height_inches: float) -> Figure:
-    """An empty figure of the common width; it belongs to no window and no global state."""
+    """An empty figure of the common width, outside pyplot's global state."""
     return Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
 
 
-def new_axes(figure: Figure, grid: str = "y") -> Axes:
-    """The one pair of axes of a simple figure, with grid lines along an axis."""
+def new_axes(figure: Figure, grid: Literal["x", "y", "both"] = "y") -> Axes:
+    """The only axes of a figure, with grid lines at the ticks of ``grid``."""
     axes = figure.subplots()
-    axes.grid(visible=True, axis="both" if grid == "both" else "x" if grid == "x" else "y")
+    axes.grid(visible=True, axis=grid)
     return axes
 
 
 def round_ticks(count: int) -> MaxNLocator:
-    """At most so many intervals between ticks, at numbers that a reader can halve."""
+    """A locator with at most ``count`` intervals between ticks, at round numbers."""
     return MaxNLocator(count, steps=[1, 2, 2.5, 5, 10])
 
 
 def legend_below(figure: Figure, columns: int, *axes: Axes, order: Sequence[str] = ()) -> None:
-    """One legend for all the axes, under them, where it hides nothing; labels in ``order`` come in that order."""
+    """Add one legend of all axes below the figure; labels in ``order`` come last, in that order."""
     found = [one.get_legend_handles_labels() for one in axes]
     entries = [entry for handles, labels in found for entry in zip(labels, handles, strict=True)]
     entries.sort(key=lambda entry: order.index(entry[0]) if entry[0] in order else -1)

@@ -1,4 +1,4 @@
-"""Figures as files and for a page; the same data gives the same bytes."""
+"""Figures as SVG and PNG; the same data gives the same bytes."""
 
 import base64
 import io
@@ -16,8 +16,8 @@ PNG_DOTS_PER_INCH: Final = 150
 _METADATA: Final[dict[str, dict[str, Any]]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 
 
-def finish(figure: Figure) -> Figure:
-    """Fix a figure's layout, so that it is the same however often and in whatever order it is written."""
+def freeze_layout(figure: Figure) -> Figure:
+    """Compute a figure's layout once, so that every file written of it has the same; returns the figure."""
     with styled():
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -25,7 +25,7 @@ def finish(figure: Figure) -> Figure:
 
 
 def data_uri(figure: Figure) -> str:
-    """A figure as SVG in the address of an image: it has a page's size, and its text stays text."""
+    """A figure as the data URI of an SVG image, which scales with the page and keeps its text as text."""
     return f"data:image/svg+xml;base64,{base64.b64encode(_content(figure, 'svg')).decode()}"
 
 

@@ -1,4 +1,4 @@
-"""Text from data, made fit to be drawn."""
+"""Text from data, cleaned and cut to fit a figure."""
 
 import re
 import textwrap
@@ -9,21 +9,16 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\
 
 
 def plain(text: str, width: int = 48) -> str:
-    """Text on one line, without characters that no picture can hold, cut to a number of characters."""
+    """Text on one line, without secrets and unprintable characters, cut to ``width`` characters."""
     found = " ".join(_UNPRINTABLE.sub(" ", redact(text)).split())
     return found if len(found) <= width else f"{found[: width - 1].rstrip()}…"
 
 
 def wrapped(text: str, width: int, lines: int = 2) -> str:
-    """Text broken into lines at most so wide, and so many of them."""
+    """Text in at most ``lines`` lines of ``width`` characters."""
     return "\n".join(textwrap.wrap(plain(text, width * lines), width, max_lines=lines, placeholder="…"))
 
 
 def slug(text: str) -> str:
-    """Text as part of a file's name: small letters, digits and hyphens."""
+    """Text as part of a file's name: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "x"
-
-
-def seeds_text(count: int) -> str:
-    """How many seeds, in words."""
-    return f"{count} seed{'s' if count != 1 else ''}"

@@ -1,4 +1,4 @@
-"""What a student scores against what it cost, and which methods no other one beats in both."""
+"""Score against device-hours of each method, with the Pareto front."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from minidisc_ray.reports.comparison.checks import grouped
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
-    comparable,
+    comparison_key,
     scope_of,
     seeds_of,
     spread,
@@ -21,20 +21,21 @@ from minidisc_ray.reports.figures._base import (
     validation_metric,
     variants,
 )
-from minidisc_ray.reports.figures._svg import finish
+from minidisc_ray.reports.figures._svg import freeze_layout
 from minidisc_ray.reports.figures._words import plain, slug
-from minidisc_ray.reports.words import metric_title
+from minidisc_ray.reports.words import metric_title, sentence_case
 from minidisc_ray.run_files.result import RunResult
 
+# The hours' axis is logarithmic if the largest is more than this many times the smallest.
 _LOG_FROM: Final = 10.0
 _MARKERS: Final = "osD^vP*X<>"
 _COLORS: Final = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE, style.SKY, style.BLACK)
-_MOST_NAMED: Final = 10
+_MAX_NAMED: Final = 10
 
 
 @dataclass(frozen=True)
 class MethodPoint:
-    """One method: its mean (device-hours, share), and the same of each seed."""
+    """One method: mean device-hours and mean metric, a share; ``seeds`` has both for each seed."""
 
     name: str
     hours: float
@@ -44,7 +45,7 @@ class MethodPoint:
 
 @dataclass(frozen=True)
 class AccuracyData:
-    """Methods in the order of the comparison's rows; ``front`` are the places of those that nothing dominates."""
+    """Methods in the order of the comparison's rows; ``front`` has the indices of the Pareto front."""
 
     metric_name: str
     unit: str
@@ -53,7 +54,7 @@ class AccuracyData:
 
 
 def accuracy_data(results: Sequence[RunResult]) -> AccuracyData | None:
-    """Score and cost of methods that count device-hours in one unit; None of fewer than two methods."""
+    """Score and cost of methods with one unit of device-hours; None with fewer than two methods."""
     points: list[MethodPoint] = []
     for variant in variants(results):
         seeds = [
@@ -69,7 +70,7 @@ def accuracy_data(results: Sequence[RunResult]) -> AccuracyData | None:
 
 
 def pareto_front(points: Sequence[MethodPoint]) -> tuple[int, ...]:
-    """Places of the points that no other one beats in score without costing more, cheapest first."""
+    """Indices of the Pareto front of cost and score, cheapest first."""
     order = sorted(range(len(points)), key=lambda place: (points[place].hours, -points[place].metric))
     front: list[int] = []
     for place in order:
@@ -79,7 +80,7 @@ def pareto_front(points: Sequence[MethodPoint]) -> tuple[int, ...]:
 
 
 def accuracy_figure(data: AccuracyData) -> Figure:
-    """Means as large marks, filled where no method beats them; seeds as small dots; the Pareto front as a stair."""
+    """Draw means as large marks, filled on the Pareto front, seeds as small dots, and the front as steps."""
     with style.styled():
         named = _named(data)
         long_names = any(len(data.points[place].name) > 24 for place in named)
@@ -93,8 +94,8 @@ def accuracy_figure(data: AccuracyData) -> Figure:
             if len(point.seeds) > 1:
                 hours, metrics = zip(*point.seeds, strict=True)
                 for cost, metric in point.seeds:
-                    spoke = [cost, point.hours], [100 * metric, 100 * point.metric]
-                    axes.plot(*spoke, color=color, linewidth=0.7, alpha=0.6)
+                    line = [cost, point.hours], [100 * metric, 100 * point.metric]
+                    axes.plot(*line, color=color, linewidth=0.7, alpha=0.6)
                 axes.plot(hours, [100 * metric for metric in metrics], ".", color=color, markersize=4.5)
             axes.plot(
                 [point.hours], [100 * point.metric], marker, color=color, markersize=8.5, markeredgewidth=1.5,
@@ -108,10 +109,10 @@ def accuracy_figure(data: AccuracyData) -> Figure:
         axes.margins(y=0.14)
         axes.yaxis.set_major_locator(style.round_ticks(6))
         axes.set_ylabel(f"Student's {plain(data.metric_name, 32)}, percent")
-        axes.set_xlabel(f"{data.unit[0].upper()}{data.unit[1:]}, without teacher fine-tuning")
+        axes.set_xlabel(f"{sentence_case(data.unit)}, without teacher fine-tuning")
         style.legend_below(figure, columns, axes)
         figure.draw_without_rendering()
-        _name_front(axes, data)
+        _label_front(axes, data)
         return figure
 
 
@@ -119,7 +120,7 @@ def accuracy_drawings(results: Sequence[RunResult]) -> list[Drawing]:
     """One figure for each task, student scale and unit of device-hours with at least two methods."""
     drawings: list[Drawing] = []
     units = {run.cost.device_unit for run in results}
-    for group in grouped(results, lambda run: (comparable(run), run.cost.device_unit)):
+    for group in grouped(results, lambda run: (comparison_key(run), run.cost.device_unit)):
         data = accuracy_data(group)
         if data is None:
             continue
@@ -128,20 +129,20 @@ def accuracy_drawings(results: Sequence[RunResult]) -> list[Drawing]:
         front = ", ".join(plain(data.points[place].name) for place in data.front)
         caption = (
             f"{title}; {seeds_of(variants(group))}. Large marks are means on the validation rows, small dots seeds. No "
-            f"method scores more for less than those on the Pareto front (filled): {front}."
+            f"method has a higher score at no higher cost than one on the Pareto front (filled): {front}."
         )
         name = "-".join(["accuracy", scope_of(first), *([slug(data.unit)] if len(units) > 1 else [])])
-        drawings.append(Drawing("accuracy", name, title, caption, finish(accuracy_figure(data))))
+        drawings.append(Drawing("accuracy", name, title, caption, freeze_layout(accuracy_figure(data))))
     return drawings
 
 
 def _named(data: AccuracyData) -> list[int]:
-    """Places of the methods in the legend: all, or the front and the best of the others."""
-    if len(data.points) <= _MOST_NAMED:
+    """Indices of the methods in the legend: all, or the front and the best of the others."""
+    if len(data.points) <= _MAX_NAMED:
         return list(range(len(data.points)))
     others = [place for place in range(len(data.points)) if place not in data.front]
     others.sort(key=lambda place: -data.points[place].metric)
-    return sorted([*data.front, *others][:_MOST_NAMED])
+    return sorted([*data.front, *others][:_MAX_NAMED])
 
 
 def _draw_front(axes: Axes, data: AccuracyData) -> None:
@@ -172,8 +173,8 @@ def _scale_hours(axes: Axes, data: AccuracyData) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _name_front(axes: Axes, data: AccuracyData) -> None:
-    """Write the names of the front beside its marks, each where it hides nothing; else the legend alone has it."""
+def _label_front(axes: Axes, data: AccuracyData) -> None:
+    """Write the names of the front beside its marks; a name that would cover something is in the legend only."""
     taken = [_box_around(axes, point.hours, point.metric, 7) for point in data.points]
     taken += [_box_around(axes, *seed, 3) for point in data.points for seed in point.seeds]
     lines = [box for point in data.points for seed in point.seeds for box in _boxes_along(axes, point, seed)]
@@ -195,7 +196,7 @@ def _name_front(axes: Axes, data: AccuracyData) -> None:
 
 
 def _boxes_along(axes: Axes, point: MethodPoint, seed: tuple[float, float]) -> list[Bbox]:
-    """What the line from a method's mark to one of its seeds covers, outside the mark."""
+    """Boxes along the line from a method's mark to one of its seeds, without the line's ends."""
     ends = [(point.hours, 100 * point.metric), (seed[0], 100 * seed[1])]
     (x, y), (to_x, to_y) = axes.transData.transform(ends)
     steps = int(max(abs(to_x - x), abs(to_y - y)) // 4)

@@ -1,4 +1,4 @@
-"""What one, two or three assistants are worth (MiniDisc, figure 3 right)."""
+"""Students by number of assistants (MiniDisc, figure 3 right)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
     Spread,
-    comparable,
+    comparison_key,
     scope_of,
     seeds_of,
     spread,
@@ -18,9 +18,9 @@ from minidisc_ray.reports.figures._base import (
     validation_metric,
     variants,
 )
-from minidisc_ray.reports.figures._svg import finish
+from minidisc_ray.reports.figures._svg import freeze_layout
 from minidisc_ray.reports.figures._words import plain, slug, wrapped
-from minidisc_ray.reports.words import method_name, metric_title
+from minidisc_ray.reports.words import metric_title, sentence_case
 from minidisc_ray.run_files.result import RunResult
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
@@ -33,7 +33,7 @@ class AssistantsBar:
 
     Attributes:
         num_assistants: between teacher and student.
-        name: tells recipes of equally many assistants apart; empty where there is only one of them.
+        name: of the recipe, if several have the same number of assistants; else its label, which may be empty.
         student: validation metric, a share.
         seeds: the same of each seed.
     """
@@ -46,7 +46,7 @@ class AssistantsBar:
 
 @dataclass(frozen=True)
 class AssistantsData:
-    """Bars by number of assistants, fewest first, on the score of always answering the majority class."""
+    """Bars by number of assistants, fewest first; ``majority`` is the majority class's score, where bars begin."""
 
     metric_name: str
     majority: float
@@ -54,7 +54,7 @@ class AssistantsData:
 
 
 def assistants_data(results: Sequence[RunResult]) -> AssistantsData | None:
-    """The bars of the MiniDisc runs; None where all of them have equally many assistants."""
+    """The bars of the MiniDisc runs; None if all have the same number of assistants."""
     runs = [run for run in results if run.method == "minidisc" and validation_metric(run) is not None]
     bars: list[AssistantsBar] = []
     for of_number in grouped(sorted(runs, key=lambda run: len(run.assistants)), lambda run: len(run.assistants)):
@@ -63,7 +63,7 @@ def assistants_data(results: Sequence[RunResult]) -> AssistantsData | None:
             values = [value for run in variant.runs if (value := validation_metric(run)) is not None]
             student = spread(values)
             if student is not None:
-                name = variant.name if len(found) > 1 else _special_name(variant.runs[0])
+                name = variant.name if len(found) > 1 else variant.runs[0].label
                 bars.append(AssistantsBar(len(variant.runs[0].assistants), name, student, tuple(values)))
     if len({bar.num_assistants for bar in bars}) < 2:
         return None
@@ -74,7 +74,7 @@ def assistants_data(results: Sequence[RunResult]) -> AssistantsData | None:
 
 
 def assistants_figure(data: AssistantsData) -> Figure:
-    """Bars from the majority class's score, so that their lengths can be compared; whiskers span the seeds."""
+    """Draw bars from the majority class's score, so that their lengths can be compared; whiskers span the seeds."""
     with style.styled():
         figure = style.new_figure(3.1)
         axes = style.new_axes(figure)
@@ -105,7 +105,7 @@ def assistants_figure(data: AssistantsData) -> Figure:
 def assistants_drawings(results: Sequence[RunResult]) -> list[Drawing]:
     """One figure for each task, student scale and setting that has MiniDisc runs of several numbers of assistants."""
     drawings: list[Drawing] = []
-    for group in grouped(results, lambda run: (comparable(run), run.objective, run.setting_digest)):
+    for group in grouped(results, lambda run: (comparison_key(run), run.objective, run.setting_digest)):
         data = assistants_data(group)
         if data is None:
             continue
@@ -114,18 +114,13 @@ def assistants_drawings(results: Sequence[RunResult]) -> list[Drawing]:
         title = f"MiniDisc with several assistants: {subject_of(group)}"
         counts = seeds_of(variants([run for run in group if run.method == "minidisc"]))
         caption = (
-            f"{title}. Bars are the student's {data.metric_name} on the validation rows and stand on the score of the "
-            f"majority class ({100 * data.majority:.1f}). {counts[0].upper()}{counts[1:]} each"
+            f"{title}. Bars are the student's {data.metric_name} on the validation rows and begin at the score of the "
+            f"majority class ({100 * data.majority:.1f}). {sentence_case(counts)} each"
         )
         caption += "; whiskers span the seeds." if any(len(bar.seeds) > 1 for bar in data.bars) else "."
         name = "-".join(["assistants", scope_of(first), *([slug(objective)] if objective else [])])
-        drawings.append(Drawing("assistants", name, title, caption, finish(assistants_figure(data))))
+        drawings.append(Drawing("assistants", name, title, caption, freeze_layout(assistants_figure(data))))
     return drawings
-
-
-def _special_name(run: RunResult) -> str:
-    """A name that says more than the method's own."""
-    return run.label or ("" if method_name(run) == "MiniDisc" else method_name(run))
 
 
 def _tick(bar: AssistantsBar, num_bars: int) -> str:

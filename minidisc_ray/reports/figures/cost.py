@@ -1,4 +1,4 @@
-"""Where each method's device-hours went."""
+"""Device-hours of each method by stage."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
     Variant,
-    comparable,
+    comparison_key,
     scope_of,
     seeds_of,
     subject_of,
     variants,
 )
-from minidisc_ray.reports.figures._svg import finish
+from minidisc_ray.reports.figures._svg import freeze_layout
 from minidisc_ray.reports.figures._words import plain, slug
-from minidisc_ray.reports.words import hours_text
+from minidisc_ray.reports.words import hours_text, sentence_case
 from minidisc_ray.run_files.result import RunResult
 
 _COLORS = {
@@ -32,16 +32,14 @@ _COLORS = {
     "distil": style.NAVY,
 }
 _OTHER_COLORS = (style.SKY, style.RED, style.PURPLE, style.PALE, style.YELLOW, style.ORANGE, style.GREEN)
-
-
-# From here on rows stand closer, so that the picture still fits a printed page.
+# With more rows than this they are drawn closer, so that the figure fits a printed page.
 _MANY_ROWS = 12
 _OUTSIDE = "teacher fine-tuning, outside the ratio"
 
 
 @dataclass(frozen=True)
 class CostBar:
-    """One method's device-hours by stage, means over its seeds; a stage that it lacks is absent."""
+    """One method's mean device-hours by stage; ``outside`` is teacher fine-tuning, which no ratio includes."""
 
     name: str
     hours: dict[str, float]
@@ -50,7 +48,7 @@ class CostBar:
 
     @property
     def total(self) -> float:
-        """What the ratios are made of: without teacher fine-tuning."""
+        """The device-hours that ratios use: without teacher fine-tuning."""
         return sum(self.hours.values())
 
 
@@ -64,17 +62,17 @@ class CostData:
 
 
 def cost_data(results: Sequence[RunResult]) -> CostData | None:
-    """Device-hours of runs that count them in one unit; None where no stage held anything."""
+    """Device-hours of runs with one unit of them; None if no stage has any."""
     found = variants(results)
     bars = tuple(_bar(variant) for variant in found)
     if not any(bar.total > 0 for bar in bars):
         return None
-    stages = _in_order([stage.stage for stage in run.cost.stages if stage.in_ratio] for run in results)
+    stages = _merged_order([stage.stage for stage in run.cost.stages if stage.in_ratio] for run in results)
     return CostData(results[0].cost.device_unit, tuple(stages), bars)
 
 
 def cost_figure(data: CostData) -> Figure:
-    """A bar for each method, its stages from zero to the right; teacher fine-tuning, outside the ratio, to the left."""
+    """Draw a bar for each method: stages to the right of zero, teacher fine-tuning, outside the ratio, to the left."""
     with style.styled():
         outside = max(bar.outside for bar in data.bars)
         rows = len(data.bars)
@@ -85,7 +83,7 @@ def cost_figure(data: CostData) -> Figure:
             if bar.outside:
                 axes.barh(
                     place, -bar.outside, height=0.42, color="white", edgecolor=style.GREY, hatch="////", linewidth=0.8,
-                    label=_OUTSIDE if place == _first_outside(data) else None,
+                    label=_OUTSIDE if place == _first_with_outside(data) else None,
                 )  # fmt: skip
             left = 0.0
             for stage in data.stages:
@@ -93,7 +91,7 @@ def cost_figure(data: CostData) -> Figure:
                 if hours > 0:
                     axes.barh(
                         place, hours, left=left, height=0.42, color=_color(stage, data.stages), edgecolor="white",
-                        linewidth=0.5, label=_called(stage) if place == _first(data, stage) else None,
+                        linewidth=0.5, label=_stage_title(stage) if place == _first_with(data, stage) else None,
                     )  # fmt: skip
                 left += hours
             axes.plot([0, 0], [place - 0.26, place + 0.26], color=style.BLACK, linewidth=1.2)
@@ -108,8 +106,8 @@ def cost_figure(data: CostData) -> Figure:
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(style.round_ticks(5))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
-        axes.set_xlabel(f"{data.unit[0].upper()}{data.unit[1:]}")
-        style.legend_below(figure, 2, axes, order=[_OUTSIDE, *map(_called, data.stages)])
+        axes.set_xlabel(sentence_case(data.unit))
+        style.legend_below(figure, 2, axes, order=[_OUTSIDE, *map(_stage_title, data.stages)])
         return figure
 
 
@@ -117,23 +115,23 @@ def cost_drawings(results: Sequence[RunResult]) -> list[Drawing]:
     """One figure for each task, student scale and unit of device-hours."""
     drawings: list[Drawing] = []
     units = {run.cost.device_unit for run in results}
-    for group in grouped(results, lambda run: (comparable(run), run.cost.device_unit)):
+    for group in grouped(results, lambda run: (comparison_key(run), run.cost.device_unit)):
         data = cost_data(group)
         if data is None:
             continue
         first = group[0]
-        title = f"{data.unit[0].upper()}{data.unit[1:]} by stage: {subject_of(group)}"
+        title = f"{sentence_case(data.unit)} by stage: {subject_of(group)}"
         counts = seeds_of(variants(group))
         means = f"means over {counts}" if any(bar.num_seeds > 1 for bar in data.bars) else counts
         caption = (
             f"{title}; {means}. Stages in the order of execution, those of a sweep's trials added up. The number is "
-            "what ratios are made of"
+            "the device-hours that ratios use"
         )
         caption += (
-            "; teacher fine-tuning, left of zero, is outside it." if any(bar.outside for bar in data.bars) else "."
+            "; teacher fine-tuning, left of zero, is not in it." if any(bar.outside for bar in data.bars) else "."
         )
         name = "-".join(["cost", scope_of(first), *([slug(data.unit)] if len(units) > 1 else [])])
-        drawings.append(Drawing("cost", name, title, caption, finish(cost_figure(data))))
+        drawings.append(Drawing("cost", name, title, caption, freeze_layout(cost_figure(data))))
     return drawings
 
 
@@ -149,8 +147,8 @@ def _bar(variant: Variant) -> CostBar:
     return CostBar(variant.name, hours, outside, count)
 
 
-def _in_order(sequences: Iterable[list[str]]) -> list[str]:
-    """One order for the stages of all runs: each new one right behind the stage that it followed in its run."""
+def _merged_order(sequences: Iterable[list[str]]) -> list[str]:
+    """One order for the stages of all runs: a new stage goes right after the one before it in its run."""
     order: list[str] = []
     for sequence in sequences:
         place = 0
@@ -170,13 +168,13 @@ def _color(stage: str, stages: Sequence[str]) -> str:
     return _OTHER_COLORS[others.index(stage) % len(_OTHER_COLORS)]
 
 
-def _called(stage: str) -> str:
+def _stage_title(stage: str) -> str:
     return plain(stage.replace("_", " "), 32)
 
 
-def _first(data: CostData, stage: str) -> int:
+def _first_with(data: CostData, stage: str) -> int:
     return next(place for place, bar in enumerate(data.bars) if bar.hours.get(stage, 0.0) > 0)
 
 
-def _first_outside(data: CostData) -> int:
+def _first_with_outside(data: CostData) -> int:
     return next(place for place, bar in enumerate(data.bars) if bar.outside)

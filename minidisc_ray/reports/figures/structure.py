@@ -1,4 +1,4 @@
-"""Which share of its heads and neurons each layer keeps at each scale (MiniDisc, figure 4)."""
+"""The share of heads and neurons that each layer keeps, by scale (MiniDisc, figure 4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 
 from minidisc_ray.reports.comparison.checks import grouped
 from minidisc_ray.reports.figures import _style as style
-from minidisc_ray.reports.figures._base import Drawing, comparable, scope_of, subject_of, variants
-from minidisc_ray.reports.figures._svg import finish
+from minidisc_ray.reports.figures._base import Drawing, comparison_key, scope_of, subject_of, variants
+from minidisc_ray.reports.figures._svg import freeze_layout
 from minidisc_ray.reports.figures._words import plain, slug
 from minidisc_ray.reports.words import method_name
 from minidisc_ray.run_files.result import ModelRecord, RunResult
 
-_MOST_COLUMNS_WITH_NUMBERS = 8
-_MOST_LAYERS_WITH_NUMBERS = 16
+_MAX_COLUMNS_WITH_NUMBERS = 8
+_MAX_LAYERS_WITH_NUMBERS = 16
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ModelColumn:
 
 @dataclass(frozen=True)
 class StructureData:
-    """Models from the teacher down to the student; counts and, for shares, the teacher's own counts per layer."""
+    """Models from teacher to student; ``whole_heads`` and ``whole_neurons`` are the teacher's counts per layer."""
 
     whole_heads: tuple[int, ...]
     whole_neurons: tuple[int, ...]
@@ -41,10 +41,10 @@ class StructureData:
 
 
 def structure_data(run: RunResult) -> StructureData | None:
-    """The models of one run, largest first: teacher, candidates, assistants that were no candidates, student.
+    """The models of one run, largest first: teacher, candidates, assistants that were not candidates, student.
 
-    A student with a checkpoint of its own keeps none of the teacher's units and is left out. None where the teacher's
-    structure is not known, or nothing was cut from it.
+    A student with its own checkpoint has none of the teacher's units and is left out. None if the teacher's structure
+    is not known, or no model was pruned from it.
     """
     whole = run.teacher
     if not whole.heads or len(whole.heads) != len(whole.neurons):
@@ -62,7 +62,7 @@ def structure_data(run: RunResult) -> StructureData | None:
 
 
 def structure_figure(data: StructureData) -> Figure:
-    """Two maps, layer over model: the darker a cell, the larger the share of the layer's heads, or neurons, kept."""
+    """Draw two heat maps, layers by models: the share of each layer's heads, and of its neurons, that is kept."""
     layers = len(data.whole_heads)
     with style.styled():
         figure = style.new_figure(1.3 + 2 * min(layers * 0.2, 3.0) + 0.2)
@@ -70,8 +70,8 @@ def structure_figure(data: StructureData) -> Figure:
         colors = mpl.colormaps["Blues"].resampled(10)
         norm = BoundaryNorm(np.linspace(0, 1, 11), 10)
         heads = [column.heads for column in data.columns]
-        _map(upper, heads, data.whole_heads, colors, norm)
-        _map(lower, [column.neurons for column in data.columns], data.whole_neurons, colors, norm)
+        _draw_heat_map(upper, heads, data.whole_heads, colors, norm)
+        _draw_heat_map(lower, [column.neurons for column in data.columns], data.whole_neurons, colors, norm)
         upper.set_title("Attention heads", fontsize=9, loc="left")
         lower.set_title("Feed-forward neurons", fontsize=9, loc="left")
         headings = [column.heading for column in data.columns]
@@ -86,9 +86,9 @@ def structure_figure(data: StructureData) -> Figure:
 
 
 def structure_drawings(results: Sequence[RunResult]) -> list[Drawing]:
-    """One figure for each way of pruning: of runs whose pictures are the same, or part of another's, the fullest."""
+    """One figure for each way of pruning; a run whose models are all in another run's figure gets none."""
     drawings: list[Drawing] = []
-    for group in grouped(results, comparable):
+    for group in grouped(results, comparison_key):
         firsts = [(variant.name, variant.runs[0]) for variant in variants(group)]
         found = [(name, run, data) for name, run in firsts if (data := structure_data(run)) is not None]
         kept: list[tuple[str, RunResult, StructureData]] = []
@@ -102,8 +102,8 @@ def structure_drawings(results: Sequence[RunResult]) -> list[Drawing]:
 
 
 def _drawing(data: StructureData, run: RunResult, extra: str) -> Drawing:
-    called = plain(extra or run.label or method_name(run))
-    title = f"Heads and neurons kept in each layer ({called}): {subject_of([run])}"
+    name = plain(extra or method_name(run))
+    title = f"Heads and neurons kept in each layer ({name}): {subject_of([run])}"
     has_student = run.student_source is None
     models = len(data.columns) - 1 - has_student
     count = f"{models} model{'s' if models != 1 else ''}"
@@ -116,8 +116,8 @@ def _drawing(data: StructureData, run: RunResult, extra: str) -> Drawing:
     )
     if any(count is None for column in data.columns for count in column.heads):
         caption += " Crossed out: a layer that the model does not have."
-    name = "-".join(["structure", scope_of(run), *([slug(extra)] if extra else [])])
-    return Drawing("structure", name, title, caption, finish(structure_figure(data)))
+    file_name = "-".join(["structure", scope_of(run), *([slug(extra)] if extra else [])])
+    return Drawing("structure", file_name, title, caption, freeze_layout(structure_figure(data)))
 
 
 def _column(heading: str, model: ModelRecord, whole: ModelRecord) -> ModelColumn:
@@ -128,13 +128,13 @@ def _column(heading: str, model: ModelRecord, whole: ModelRecord) -> ModelColumn
 
 
 def _of_all_layers(counts: Sequence[int], source_layers: Sequence[int], whole: ModelRecord) -> tuple[int | None, ...]:
-    """Counts by the teacher's layers, of which a model may have only some."""
+    """A model's counts for each of the teacher's layers; None for a layer that it lacks."""
     places = source_layers or range(len(counts))
     by_layer = dict(zip(places, counts, strict=False))
     return tuple(by_layer.get(layer) for layer in range(len(whole.heads)))
 
 
-def _map(
+def _draw_heat_map(
     axes: Axes, columns: Sequence[tuple[int | None, ...]], whole: Sequence[int], colors: mpl.colors.Colormap,
     norm: BoundaryNorm,
 ) -> None:  # fmt: skip
@@ -146,7 +146,7 @@ def _map(
                 shares[y, x] = min(1.0, count / whole[y])
     cells = np.ma.masked_invalid(shares)
     axes.pcolormesh(cells, cmap=colors, norm=norm, edgecolors="white", linewidth=0.6)
-    with_numbers = len(columns) <= _MOST_COLUMNS_WITH_NUMBERS and layers <= _MOST_LAYERS_WITH_NUMBERS
+    with_numbers = len(columns) <= _MAX_COLUMNS_WITH_NUMBERS and layers <= _MAX_LAYERS_WITH_NUMBERS
     for x, counts in enumerate(columns):
         for y, count in enumerate(counts):
             if count is None:

@@ -14,19 +14,19 @@ from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import (
     Drawing,
     Spread,
-    comparable,
+    comparison_key,
     scope_of,
     spread,
     subject_of,
     validation_metric,
     variants,
 )
-from minidisc_ray.reports.figures._svg import finish
-from minidisc_ray.reports.figures._words import plain, seeds_text, slug
-from minidisc_ray.reports.words import metric_title
+from minidisc_ray.reports.figures._svg import freeze_layout
+from minidisc_ray.reports.figures._words import plain, slug
+from minidisc_ray.reports.words import metric_title, seeds_text
 from minidisc_ray.run_files.result import RunResult
 
-NEGATIVE_DERIVATIVE: Final = "negative derivative"
+_NEGATIVE_DERIVATIVE: Final = "negative derivative"
 Curve = Mapping[int, Spread]  # scale percent -> the value there, over seeds
 
 
@@ -37,13 +37,13 @@ class TradeoffData:
     Metrics are shares; those of assistants are of the selection rows, those of students of the validation rows.
 
     Attributes:
-        candidates: assistants as slices of MiniDisc's one sandwich.
+        candidates: slices of MiniDisc's sandwich.
         trial_assistants: assistants of MaxiDisc's trials.
-        trial_students: the students that those led to.
-        tradeoffs: the value that a choice maximises: MiniDisc's, without one the sweep's.
-        tradeoff_name: what that value is.
-        chosen: how many seeds chose each scale: MiniDisc's choice, without one the trial that the sweep kept.
-        minidisc_student: MiniDisc's own student.
+        trial_students: the students distilled from them.
+        tradeoffs: the value that selection maximises, of MiniDisc, or of the sweep alone.
+        tradeoff_name: the name of that value.
+        chosen: number of seeds that chose each scale in MiniDisc, or kept its trial in the sweep alone.
+        minidisc_student: the student of MiniDisc's runs.
     """
 
     metric_name: str
@@ -60,14 +60,14 @@ class TradeoffData:
 
 
 def tradeoff_data(results: Sequence[RunResult]) -> TradeoffData | None:
-    """What there is to draw of one MiniDisc recipe's runs and one MaxiDisc recipe's; None without either."""
+    """The data of the runs of one MiniDisc recipe and one MaxiDisc recipe; None if there is nothing to draw."""
     minidisc = [run for run in results if run.method == "minidisc" and run.candidates]
-    # A sweep whose trials were ended has students of a few scales alone.
+    # A sweep with trials ended early has students at a few scales only.
     maxidisc = [run for run in results if run.method == "maxidisc" and run.trials and run.early_end is None]
     choosing = minidisc or maxidisc
     if not choosing:
         return None
-    by_derivative = choosing[0].selection_rule == NEGATIVE_DERIVATIVE
+    by_derivative = choosing[0].selection_rule == _NEGATIVE_DERIVATIVE
     value = "negative_derivative" if by_derivative else "lambda_tradeoff"
     candidates = _curve((found.scale_percent, found.metric) for run in minidisc for found in run.candidates)
     trials = [trial for run in maxidisc for trial in run.trials if trial.status == "finished"]
@@ -89,7 +89,7 @@ def tradeoff_data(results: Sequence[RunResult]) -> TradeoffData | None:
 
 
 def tradeoff_figure(data: TradeoffData) -> Figure:
-    """Metrics over the assistant's scale on the left axis, the trade-off on the right one; bands span the seeds."""
+    """Draw metrics (left axis) and trade-off (right axis) over the assistant's scale; bands span the seeds."""
     with style.styled():
         figure = style.new_figure(3.7)
         axes = style.new_axes(figure)
@@ -117,10 +117,10 @@ def tradeoff_figure(data: TradeoffData) -> Figure:
 
 
 def tradeoff_drawings(results: Sequence[RunResult]) -> list[Drawing]:
-    """One figure for each MiniDisc recipe, beside the sweep of the same setting; sweeps without one by themselves."""
+    """One figure for each MiniDisc recipe, with the first sweep of the same setting; other sweeps have their own."""
     drawings: list[Drawing] = []
     runs = [run for run in results if run.method in ("minidisc", "maxidisc")]
-    for group in grouped(runs, lambda run: (comparable(run), run.objective, run.setting_digest)):
+    for group in grouped(runs, lambda run: (comparison_key(run), run.objective, run.setting_digest)):
         for members, extra in _figures_of_setting(group):
             data = tradeoff_data(members)
             if data is not None:
@@ -129,7 +129,7 @@ def tradeoff_drawings(results: Sequence[RunResult]) -> list[Drawing]:
 
 
 def _figures_of_setting(runs: list[RunResult]) -> list[tuple[list[RunResult], str]]:
-    """Runs of one figure each, and what its name needs to tell it from the others."""
+    """The runs of each figure, with the variant's name if the setting has several."""
     minidisc = variants([run for run in runs if run.method == "minidisc" and run.candidates])
     sweeps = variants([run for run in runs if run.method == "maxidisc"])
     sweep = list(sweeps[0].runs) if sweeps else []
@@ -141,8 +141,8 @@ def _figures_of_setting(runs: list[RunResult]) -> list[tuple[list[RunResult], st
 def _drawing(data: TradeoffData, first: RunResult, extra: str) -> Drawing:
     objective = "" if first.objective == "LTSD" else first.objective
     parts = ["tradeoff", scope_of(first), *(slug(text) for text in (objective, extra) if text)]
-    called = plain(extra or first.label)
-    title = f"Trade-off of assistants{f' ({called})' if called else ''}: {subject_of([first])}"
+    variant = plain(extra or first.label)
+    title = f"Trade-off of assistants{f' ({variant})' if variant else ''}: {subject_of([first])}"
     seeds = [
         f"{method}: {seeds_text(count)}"
         for method, count in (("MiniDisc", data.minidisc_seeds), ("MaxiDisc", data.maxidisc_seeds))
@@ -150,13 +150,12 @@ def _drawing(data: TradeoffData, first: RunResult, extra: str) -> Drawing:
     ]
     choice = "MiniDisc's choice" if data.minidisc_seeds else "the trial that the sweep kept"
     caption = (
-        f"{title}. Assistants are scored on the rows that selected, students on the validation rows; the vertical "
+        f"{title}. Assistants are scored on the selection rows, students on the validation rows; the vertical "
         f"line is {choice}. {'; '.join(seeds)}"
     )
     several = max(data.minidisc_seeds, data.maxidisc_seeds) > 1
     caption += "; lines are means, bands span the seeds." if several else "."
-    name = "-".join(parts)
-    return Drawing("tradeoff", name, title, caption, finish(tradeoff_figure(data)))
+    return Drawing("tradeoff", "-".join(parts), title, caption, freeze_layout(tradeoff_figure(data)))
 
 
 def _curve(values: Iterable[tuple[int, float | None]]) -> dict[int, Spread]:
@@ -182,12 +181,12 @@ def _line(
 
 
 def _mark_choice(axes: Axes, data: TradeoffData) -> None:
-    whose = "MiniDisc's choice" if data.minidisc_seeds else "Kept by the sweep"
+    legend = "MiniDisc's choice" if data.minidisc_seeds else "Kept by the sweep"
     unanimous = set(data.chosen.values()) == {data.minidisc_seeds or data.maxidisc_seeds}
     for index, scale in enumerate(sorted(data.chosen)):
-        label = whose if index == 0 else None
+        label = legend if index == 0 else None
         axes.axvline(scale, color=style.BLACK, linestyle=":", linewidth=1.3, label=label)
-        # Two choices may lie close by: their labels stand in two rows.
+        # Labels alternate between two rows, so that those of close choices do not overlap.
         row = 11 * (index % 2)
         count = f" ({data.chosen[scale]}\N{MULTIPLICATION SIGN})" if not unanimous else ""
         axes.annotate(

@@ -1,4 +1,4 @@
-"""What every HTML page shares: templates, how numbers are written and sorted, and whole files."""
+"""What every HTML page shares: the template environment, sort values and figures."""
 
 import base64
 import hashlib
@@ -12,9 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from minidisc_ray.configs.redact import redact
-from minidisc_ray.files.storage import Storage
 from minidisc_ray.reports import words
-from minidisc_ray.reports.words import trained_text
 
 if TYPE_CHECKING:
     from minidisc_ray.reports.figures import Drawing
@@ -26,11 +24,11 @@ _NUMBER = re.compile(r"(-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)([KMGBTPE]\b)?")
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A figure as the macro ``figures`` takes it.
+    """A figure for the macro ``figures``.
 
     Attributes:
-        source: the image itself, in its address.
-        alternative: what it shows, in a sentence.
+        source: the image as a data URI.
+        alternative: the alt text, a sentence.
         caption: how to read it.
     """
 
@@ -40,45 +38,43 @@ class PageFigure:
 
 
 def environment() -> Environment:
-    """Templates of this folder; whatever comes from a recipe or a data set is escaped, and its secrets taken out.
+    """The Jinja environment of this folder's templates, in which every value is redacted and escaped.
 
-    A page extends ``page.html.jinja``, which brings the style and the script, and imports ``page.macros.jinja``. No
-    script but that one may run, known by its digest, and nothing may be fetched.
+    A page extends ``page.html.jinja``, which has the style and the script, and imports ``page.macros.jinja``. The
+    page's content security policy allows this script alone, by its digest, and no requests.
     """
     found = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
-        finalize=_without_secrets,
+        finalize=_redacted,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     found.filters.update(
-        parameters=lambda value: words.count_text(value, "B"),
+        parameters=words.parameters_text,
         count=words.count_text,
         hours=words.hours_text,
-        metric=words.metric_title,
         percent=words.percent_text,
         price=words.price_text,
-        share=words.share_text,
+        sentence_case=words.sentence_case,
         sort_value=sort_value,
-        trained=trained_text,
     )
     script = found.get_template(_SCRIPT).render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    found.globals.update(page_script=Markup(script), page_script_digest=digest)  # noqa: S704 our own, as it stands
+    found.globals.update(page_script=Markup(script), page_script_digest=digest)  # noqa: S704 our own file
     return found
 
 
-def _without_secrets(value: object) -> object:
-    """Every expression of a template passes here before it is escaped; markup is escaped already."""
+def _redacted(value: object) -> object:
+    """The value of a template's expression without secrets, before Jinja escapes it; markup is escaped already."""
     return redact(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def sort_value(cell: object) -> str:
-    """The number that a cell sorts by, in full; empty where it holds none.
+    """The number that a cell sorts by, in full; empty if the cell has none.
 
-    Text is read back as tables write it: 10.6M, 77.5 ± 2.4, 9.8 times, 25/40%.
+    A text's first number is parsed as tables write it: 10.6M, 77.5 ± 2.4, 9.8 times, 25/40%.
     """
     if isinstance(cell, bool) or cell is None:
         return ""
@@ -89,21 +85,15 @@ def sort_value(cell: object) -> str:
 
 
 def page_figures(drawings: Iterable["Drawing"], *kinds: str) -> list[PageFigure]:
-    """The drawings of some kinds as elements of a page, in the order of the kinds."""
-    # Here and not above: nothing but a page should pay for importing matplotlib.
+    """The drawings of the given kinds for a page, in the order of the kinds."""
+    # Imported here, so that only what writes a page loads matplotlib.
     from minidisc_ray.reports.figures import data_uri
 
     listed = list(drawings)
     chosen = [drawing for kind in kinds for drawing in listed if drawing.kind == kind]
-    # Letters of base64, in which nothing is to be escaped or taken out.
+    # Base64 has nothing to escape or redact.
     sources = [Markup(data_uri(drawing.figure)) for drawing in chosen]  # noqa: S704
     return [
         PageFigure(source, f"Chart: {drawing.title}.", drawing.caption)
         for source, drawing in zip(sources, chosen, strict=True)
     ]
-
-
-def write_page(storage: Storage, path: Path, page: str) -> Path:
-    """Write a page whole or not at all, and return its path."""
-    storage.write_text(path, page)
-    return path

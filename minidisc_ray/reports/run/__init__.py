@@ -1,1 +1,1 @@
-"""What one run shows: its plan, its estimate, its page."""
+"""Reports of one run: plan, estimate, tables and page."""

@@ -1,8 +1,8 @@
-"""One run's assistant candidates, what other values of lambda would choose, and a sweep's trials."""
+"""Tables of a run's candidates and trials, and the line of what other values of lambda would choose."""
 
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.reports.tables import Column, Table
-from minidisc_ray.reports.words import hours_text, metric_title, percent_text, share_text, trained_text
+from minidisc_ray.reports.words import hours_text, metric_title, percent_text, sentence_case, share_text
 from minidisc_ray.run_files.result import CandidateRecord, RunResult, TrialRecord
 
 _CHOSEN = "◀ chosen"
@@ -16,12 +16,12 @@ def lambda_scan_line(result: RunResult) -> str:
         return ""
     epochs = result.epoch_by_lambda
     choices = [f"{lam} → {scale}%" + (f" (epoch {epochs[lam]})" if lam in epochs else "") for lam, scale in by_value]
-    same = "" if epochs else "; all at the epoch that the run's own value kept"
+    same = "" if epochs else "; all at the epoch that was kept for the run's own λ"
     return printable(f"λ {', '.join(choices)}{same}", kept="")
 
 
 def selection_title(result: RunResult) -> str:
-    """What choices use, as a heading."""
+    """The heading of the metric that choices use: the primary metric, or the run's own selection metric."""
     own = result.selection_metric
     return metric_title(result.primary_metric) if own in (None, result.primary_metric) else str(own)
 
@@ -39,7 +39,8 @@ def candidate_table(result: RunResult) -> Table:
         Column(metric, "metric", percent_text),
         Column("λ-tradeoff", "lambda_tradeoff", "{:.4f}".format),
         Column("Negative derivative", "negative_derivative", "{:.3f}".format),
-        Column("Trained", lambda candidate: trained_text(candidate.trained), is_number=False),
+        # Not trained: only evaluated, as a slice of the shared parameters.
+        Column("Trained", "trained", lambda trained: "trained" if trained else "evaluated", is_number=False),
         Column("Heads kept", lambda candidate: candidate.kept_share.get("heads"), share_text),
         Column("Neurons kept", lambda candidate: candidate.kept_share.get("neurons"), share_text),
         Column("", lambda candidate: _CHOSEN if is_chosen(candidate) else "", is_number=False),
@@ -50,9 +51,8 @@ def candidate_table(result: RunResult) -> Table:
 
 
 def trial_table(result: RunResult) -> Table:
-    """A sweep's trials as they were planned, that of the student that was kept marked; metrics in percent."""
+    """A sweep's trials in planned order, the trial of the final student marked; metrics in percent."""
     kept = {model.scale_percent for model in result.assistants}
-    unit = result.cost.device_unit
 
     def is_best(trial: TrialRecord) -> bool:
         return trial.status == "finished" and trial.assistant_percent in kept
@@ -63,7 +63,7 @@ def trial_table(result: RunResult) -> Table:
         Column("Assistant selection", "assistant_selection", percent_text),
         Column("Student selection", "student_selection", percent_text),
         Column("Student validation", "student_validation", percent_text),
-        Column(unit[0].upper() + unit[1:], "device_hours", hours_text),
+        Column(sentence_case(result.cost.device_unit), "device_hours", hours_text),
         Column("", lambda trial: _BEST if is_best(trial) else trial.reason, is_number=False),
     )
     title = f"Trials, {metric_title(result.primary_metric)} in percent; selected on: {result.selection_split}"
@@ -71,6 +71,7 @@ def trial_table(result: RunResult) -> Table:
 
 
 def _number(text: str) -> float:
+    """The number, or infinity for other text, which so sorts last."""
     try:
         return float(text)
     except ValueError:

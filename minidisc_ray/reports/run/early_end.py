@@ -6,7 +6,7 @@ from minidisc_ray.run_files.result import RunResult
 
 
 def early_end_line(result: RunResult) -> str:
-    """Empty where no trial was ended."""
+    """A sentence on the FLOPs saved and the scores of ended and kept probes; empty if no trial ended early."""
     found = result.early_end
     if found is None:
         return ""
@@ -14,7 +14,7 @@ def early_end_line(result: RunResult) -> str:
     error = "" if found.standard_error is None else f"; one standard error is {percent_text(found.standard_error)}"
     return (
         f"{found.num_ended} of {found.num_trials} trials ended with their probes: {share:.0%} {more} FLOPs than with "
-        f"all in full, in closed form with every epoch trained. Of students of probes, the best that ended has "
+        f"all in full, in closed form with every epoch trained. Of the probes' students, the best that ended has "
         f"{selection_title(result)} {percent_text(found.best_ended_probe)} and the worst that went on "
         f"{percent_text(found.worst_kept_probe)}{error}"
     )

@@ -1,4 +1,4 @@
-"""An estimate for the terminal, or for another program."""
+"""An estimate as a table or as JSON."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from minidisc_ray.configs.printable import printable_json
 from minidisc_ray.estimate.records import Estimate, PredictedMethod, PredictedTeacher, Timed
 from minidisc_ray.reports.tables import Column, Table, terminal_text
-from minidisc_ray.reports.words import hours_text, ratio_text
+from minidisc_ray.reports.words import hours_text, ratio_text, sentence_case
 
 
 def render_estimate(estimate: Estimate, format: Literal["table", "json"], width: int | None = None) -> str:  # noqa: A002 the option's name
@@ -14,8 +14,8 @@ def render_estimate(estimate: Estimate, format: Literal["table", "json"], width:
 
     Args:
         estimate: what was predicted.
-        format: what to write.
-        width: columns of the terminal, for ``table`` alone; by default the terminal's own.
+        format: of the text.
+        width: in characters, for ``table``; the terminal's by default.
     """
     if format == "json":
         return printable_json(estimate.model_dump_json(indent=2)) + "\n"
@@ -23,7 +23,7 @@ def render_estimate(estimate: Estimate, format: Literal["table", "json"], width:
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds in the unit that a person would say."""
+    """A duration in seconds, minutes or hours: 90 s, 45 min, 2.5 h."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 2 * 3600:
@@ -35,7 +35,7 @@ def _methods(estimate: Estimate) -> Table:
     unit, teacher = estimate.device_unit, estimate.teacher
     columns = [
         Column("Method", _method, is_number=False),
-        Column(unit[0].upper() + unit[1:], "device_hours", hours_text),
+        Column(sentence_case(unit), "device_hours", hours_text),
         Column("Hours ratio", _of_method("ratio_to_conventional"), ratio_text),
         Column("Start-up hours", _of_method("startup_device_hours"), hours_text),
         Column("Duration", _duration),
@@ -86,27 +86,27 @@ def _spread(found: Timed) -> str:
 def _notes(estimate: Estimate) -> Iterator[str]:
     over = estimate.overheads
     yield (
-        "Predicted with every epoch trained: early stopping, which ends a stage sooner, is not foreseen"
-        + (", and this recipe has it." if estimate.stops_early else "; this recipe has none.")
+        "Predicted with every epoch trained, without early stopping, which "
+        + ("this recipe has: stages may end sooner." if estimate.stops_early else "this recipe does not have.")
     )
     load = "" if estimate.load_average is None else f" (load average {estimate.load_average:.1f} when it began)"
-    yield f"Other work on the machines is in it as it was while timing{load}, and not as it will be."
+    yield f"Other work on the machines slowed the timed steps{load}; during the run it may be more or less."
     yield (
         "Device-hours leave out the teacher and start-up, as in compare. Duration is from the command to the result: "
-        + ("the storage has the teacher already." if estimate.teacher.is_there else "the teacher is made in it.")
+        + ("the storage has the teacher already." if estimate.teacher.is_there else "it includes training the teacher.")
     )
     if estimate.teacher.price is not None:
-        yield "Price: device-hours and start-up, times compute.price_per_device_hour; the teacher's stands apart."
+        yield "Price: device-hours and start-up, times compute.price_per_device_hour; the teacher has its own row."
     yield (
         f"Timed in {estimate.timing_seconds:.0f} s: each stage in miniature on the recipe's own rows, one epoch, first "
-        "steps left out of the mean; assistants' other scales lie on a line through those timed. Spread: 10th to 90th "
-        "percentile of a step's time, batches of different sizes made alike."
+        "steps left out of the mean; other scales of assistants follow a line fitted to the timed ones. Spread: 10th "
+        "to 90th percentile of a step's time per multiply-add, relative to the mean."
     )
     if over.at_once > 1:
-        beside = f", which made a step {over.slowdown:.2f} times as long" if over.slowdown > 1 else ""
-        yield f"{over.at_once} trials of a sweep run beside each other{beside}."
+        slower = f", which made a step {over.slowdown:.2f} times as long" if over.slowdown > 1 else ""
+        yield f"{over.at_once} trials of a sweep run at the same time{slower}."
     if estimate.num_workers > 1:
-        yield f"Timed on {estimate.num_workers} workers together, their communication in it."
+        yield f"Timed on {estimate.num_workers} workers together, communication included."
     for kind, reason in estimate.left_out.items():
         yield f"{kind} is left out: {reason}."
 

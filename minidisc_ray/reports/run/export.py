@@ -1,4 +1,4 @@
-"""What an export found: sentences, and the table of its copies."""
+"""Report of an export: sentences, and a table of the exported copies with size, score and speed."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,12 +11,12 @@ from minidisc_ray.reports.tables import Column, Format, Row, Table, records_of, 
 from minidisc_ray.reports.words import metric_title, number_text, ratio_text
 
 _MEBIBYTE = 2**20
-# Less than this is within the noise of a machine.
-_NOTABLE = 1.05
+# Smaller ratios are within a machine's noise.
+_NOTABLE_RATIO = 1.05
 
 
 def export_sentences(report: ExportReport) -> list[str]:
-    """What was written and how it compares, a sentence each."""
+    """Sentences on what was written, how its answers compare with PyTorch's, and whether int8 is worth using."""
     check = report.check
     answers = "values" if report.metric in ("spearman", "pearson") else "labels"
     sentences = [
@@ -26,46 +26,54 @@ def export_sentences(report: ExportReport) -> list[str]:
     if report.int8 is not None:
         drop, other = report.int8.drop, report.int8.other_drop
         way = "dynamic" if report.int8.kind == "static" else "static"
-        beside = f"{way} does not work here" if other is None else f"{way} {_loses(other.points)} it"
+        compared = f"{way} does not work here" if other is None else f"{way} {_loses(other.points)} it"
         sentences.append(
             f"int8: {report.int8.kind}, {_loses(drop.points)} {report.metric}, and with 95% probability loses at most "
-            f"{drop.bound:.2f}; {beside}"
+            f"{drop.bound:.2f}; {compared}"
         )
     if report.speed:
-        sentences.append(advice(report))
+        sentences.append(_int8_advice(report))
     return sentences
 
 
-def advice(report: ExportReport) -> str:
+def _int8_advice(report: ExportReport) -> str:
     """Where int8 is faster than float32 in the same runtime by more than noise, and where PyTorch is faster still."""
     found = {str(row.precision): row for row in report.speed if (row.runtime, row.status) == (ONNX_RUNTIME, MEASURED)}
-    whole, small = found.get("float32"), found.get(f"int8 {report.int8.kind}" if report.int8 is not None else "")
-    if whole is None or small is None:
+    float32, int8 = found.get("float32"), found.get(f"int8 {report.int8.kind}" if report.int8 is not None else "")
+    if float32 is None or int8 is None:
         return "int8: not measured, so nothing is recommended"
     ratios = {
-        "1 row": (whole.p50_ms_1_row or 0) / (small.p50_ms_1_row or 1),
-        f"{BATCH_ROWS} rows": (whole.p50_ms_32_rows or 0) / (small.p50_ms_32_rows or 1),
+        "1 row": (float32.p50_ms_1_row or 0) / (int8.p50_ms_1_row or 1),
+        f"{BATCH_ROWS} rows": (float32.p50_ms_32_rows or 0) / (int8.p50_ms_32_rows or 1),
     }
-    said = ", ".join(f"{ratio_text(ratio)} as fast as float32 at {batch}" for batch, ratio in ratios.items())
-    wins = [batch for batch, ratio in ratios.items() if ratio >= _NOTABLE]
-    size = f"{100 * (small.bytes or 0) / (whole.bytes or 1):.0f}% of its bytes"
+    speed = ", ".join(f"{ratio_text(ratio)} as fast as float32 at {batch}" for batch, ratio in ratios.items())
+    wins = [batch for batch, ratio in ratios.items() if ratio >= _NOTABLE_RATIO]
+    size = f"{100 * (int8.bytes or 0) / (float32.bytes or 1):.0f}% of its bytes"
     advised = f"recommended at {' and '.join(wins)}" if wins else "for its size, not for speed"
-    return f"int8 is {said}, with {size}: {advised} on this machine{_torch_is_faster(report, whole, small)}"
+    return f"int8 is {speed}, with {size}: {advised} on this machine{_torch_is_faster(report, float32, int8)}"
 
 
-def _torch_is_faster(report: ExportReport, whole: SpeedRow, small: SpeedRow) -> str:
-    """Where a copy in PyTorch beats both of ONNX Runtime's."""
+def _torch_is_faster(report: ExportReport, float32: SpeedRow, int8: SpeedRow) -> str:
+    """Clauses on the batches at which a copy in PyTorch is faster than both of ONNX Runtime's."""
     torch_rows = [row for row in report.speed if row.runtime == "torch" and row.status == MEASURED]
-    said = []
+    clauses = []
     for batch, key in (("1 row", "p50_ms_1_row"), (f"{BATCH_ROWS} rows", "p50_ms_32_rows")):
         fastest = min(torch_rows, key=lambda row: getattr(row, key), default=None)
-        if fastest is not None and _NOTABLE * getattr(fastest, key) < min(getattr(whole, key), getattr(small, key)):
-            said.append(f"{fastest.precision} in PyTorch is faster at {batch}")
-    return "".join(f"; {sentence}" for sentence in said)
+        if fastest is not None and _NOTABLE_RATIO * getattr(fastest, key) < min(
+            getattr(float32, key), getattr(int8, key)
+        ):
+            clauses.append(f"; {fastest.precision} in PyTorch is faster at {batch}")
+    return "".join(clauses)
 
 
 def render_speed(report: ExportReport, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
-    """The table of copies in one of the formats, with how it was measured."""
+    """Write the table of copies, with notes on how they were measured.
+
+    Args:
+        report: of the export.
+        format: of the text.
+        width: in characters, for ``table``; the terminal's by default.
+    """
     rows = records_of(pd.DataFrame([asdict(row) for row in report.speed]))
     columns = (
         Column("Runtime", "runtime", is_number=False),

@@ -1,4 +1,4 @@
-"""``report.html``: one self-contained page that tells a run to someone who was not there."""
+"""``report.html``: one self-contained page that describes a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +9,10 @@ from minidisc_ray.reports import words
 from minidisc_ray.reports.comparison.columns import comparison_tables
 from minidisc_ray.reports.comparison.render import footnotes, seen_warning
 from minidisc_ray.reports.comparison.table import compare
-from minidisc_ray.reports.pages.page import environment, page_figures, write_page
+from minidisc_ray.reports.pages.page import environment, page_figures
 from minidisc_ray.reports.run.candidates import candidate_table, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
-from minidisc_ray.reports.run.race import race_table, went_without
+from minidisc_ray.reports.run.race import chose_no_assistant, race_table
 from minidisc_ray.run_files.result import ModelRecord, RunResult
 from minidisc_ray.run_files.result_costs import AttemptCost, StageCost
 
@@ -26,26 +26,28 @@ def write_report(storage: Storage, folder: Path, result: RunResult, others: Sequ
     """Write ``report.html``, and its figures to ``figures/``, into a run directory; returns the page's path.
 
     Args:
-        storage: that the run is kept in.
-        folder: the run directory; its ``config.yaml`` stands at the foot of the page.
-        result: the run that the page tells.
+        storage: that holds the run.
+        folder: the run directory; the page ends with its ``config.yaml``.
+        result: of the run.
         others: runs to compare it with.
 
     Raises:
-        UserError: if the others cannot stand in one table with the run.
+        UserError: if the others cannot be compared with the run.
     """
-    # Here and not above: only what writes a page should pay for importing matplotlib.
+    # Imported here, so that only what writes a page loads matplotlib.
     from minidisc_ray.reports.figures import drawings_of, write_figures
 
     drawings = drawings_of([result, *others], structures_of=[result])
     context = _context(result, others) | _figures(result, drawings) | {"config_text": _config_text(folder)}
     page = environment().get_template(_TEMPLATE).render(context)
     write_figures(storage, folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
-    return write_page(storage, folder / "report.html", page)
+    path = folder / "report.html"
+    storage.write_text(path, page)
+    return path
 
 
 def _figures(result: RunResult, drawings: Sequence["Drawing"]) -> dict[str, Any]:
-    """Figures under the headings that they belong to; what only other runs have stands with those."""
+    """The figures of each section; trade-offs that only other runs have go to the section on other runs."""
     of_candidates = ("tradeoff",) if result.candidates or result.trials else ()
     of_others = ("accuracy", "assistants") if of_candidates else ("accuracy", "assistants", "tradeoff")
     kinds = {
@@ -58,7 +60,7 @@ def _figures(result: RunResult, drawings: Sequence["Drawing"]) -> dict[str, Any]
 
 
 def _config_text(folder: Path) -> str:
-    """The resolved config as it was written; empty where there is none."""
+    """The text of the resolved config; empty if it cannot be read."""
     try:
         return (folder / "config.yaml").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -79,7 +81,7 @@ def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:
         "warning": seen_warning([result.task]) if result.teacher_may_have_seen_selection else "",
         "candidates": candidate_table(result),
         "race": race_table(result),
-        "went_without": went_without(result),
+        "chose_no_assistant": chose_no_assistant(result),
         "choices": sorted(result.choice_by_lambda.items()),
         "trials": trial_table(result),
         "early_end": early_end_line(result),
@@ -96,9 +98,9 @@ def _models(result: RunResult) -> list[tuple[str, ModelRecord]]:
 
 
 def _kept(result: RunResult) -> list[list[tuple[int | None, int | None, float | None]]]:
-    """For each layer every model's heads, neurons and share of the teacher's neurons; None where it has none.
+    """For each layer every model's heads, neurons and share of the teacher's neurons; None if it lacks the layer.
 
-    Layers are the teacher's. A student that is not cut from it has its own beside them, which are shares of nothing.
+    Layers are the teacher's. A student with its own checkpoint has its own layers, without shares.
     """
     models = [model for _, model in _models(result)]
     is_own = [model is result.student and result.student_source is not None for model in models]
@@ -128,18 +130,18 @@ def _scores(result: RunResult) -> dict[str, float | None]:
 
 
 def _note(stage: StageCost) -> str:
-    notes = ["reused: run before, charged all the same"] if stage.reused else []
+    notes = ["reused: executed earlier, charged in full"] if stage.reused else []
     return "; ".join(notes if stage.in_ratio else [*notes, "outside the sums and ratios"])
 
 
 def _attempts(result: RunResult) -> tuple[AttemptCost, ...]:
-    """Every attempt where they say more than the stages do: where one did not finish."""
+    """All attempts if one did not finish; else none, as the stages then say the same."""
     attempts = result.cost.attempts
     return attempts if any(attempt.status != "finished" for attempt in attempts) else ()
 
 
 def _exact(result: RunResult) -> list[tuple[str, str]]:
-    """Every number of the page that was rounded above, unrounded."""
+    """Every number that the page rounds, in full; without those that were not measured."""
     found: list[tuple[str, object]] = []
     for name, model in _models(result):
         found += [
@@ -166,5 +168,4 @@ def _exact(result: RunResult) -> list[tuple[str, str]]:
         ("Lost device-hours", result.cost.lost_device_hours),
         *((f"Candidate at {one.scale_percent}%, metric", one.metric) for one in candidate_table(result).rows),
     ]
-    # Nothing stands there for what was not counted.
     return [(name, repr(value)) for name, value in found if value is not None]

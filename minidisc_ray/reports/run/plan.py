@@ -21,7 +21,7 @@ _FEW_ROWS = 50
 
 
 def plan_report(prepared: PreparedRun) -> PlanReport:
-    """A line of facts, a table of sizes, a table of steps with training FLOPs, and where the run will be."""
+    """The report of a checked recipe: data, sizes, steps with their FLOPs, what these assume, and the run's folder."""
     return PlanReport(name=prepared.name, identity=prepared.identity, parts=tuple(_parts(prepared)))
 
 
@@ -80,7 +80,7 @@ def _sizes(prepared: PreparedRun) -> PlanTable:
 
 
 def _origin(prepared: PreparedRun, student: Structure) -> str:
-    """Where a student comes from that is not the teacher pruned."""
+    """The student's own checkpoint, or the layers that it keeps; empty if it is pruned in all layers."""
     if prepared.checkpoint_student is not None:
         return f" ({prepared.checkpoint_student.source})"
     layers = ", ".join(str(layer + 1) for layer in prepared.kept_layers)
@@ -88,7 +88,7 @@ def _origin(prepared: PreparedRun, student: Structure) -> str:
 
 
 def _student(prepared: PreparedRun) -> Structure:
-    """Of the student; where several sources could make it narrower or wider, that from the middle of the grid."""
+    """The student's structure; if it depends on the assistant, that of the trial in the middle of the grid."""
     ends = prepared.plan.ends
     trial = ends[len(ends) // 2]
     last = trial.steps[-1]
@@ -101,7 +101,7 @@ def _steps(prepared: PreparedRun) -> PlanTable:
     rows = [
         (
             stage.trial,
-            stage.stage + ("" if stage.in_ratio else " (a column of its own)"),
+            stage.stage + ("" if stage.in_ratio else " (not in the sum)"),
             *_tera(stage.training_flops, stage.evaluation_flops),
         )
         for stage in stages
@@ -121,7 +121,7 @@ def _tera(*flops: float) -> tuple[str, ...]:
 
 
 def _few_rows(prepared: PreparedRun) -> Iterator[str]:
-    """A warning where so few rows choose that neighbouring candidates differ by luck."""
+    """A warning if so few rows choose that neighbouring candidates differ by chance."""
     rows = len(prepared.splits.selection)
     chooses = prepared.plan.is_sweep or any(isinstance(step, ChooseStep) for _, step in prepared.plan.own_steps())
     if chooses and rows < _FEW_ROWS:
@@ -132,7 +132,7 @@ def _few_rows(prepared: PreparedRun) -> Iterator[str]:
 
 
 def _assumed(prepared: PreparedRun) -> Iterator[str]:
-    """What steps do and are counted with that their names do not say."""
+    """Lines on what each step trains, and on what its FLOPs assume."""
     plan = prepared.plan
     for trial, step in plan.own_steps():
         if isinstance(step, RaceStep):
@@ -150,8 +150,8 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
             if step.sandwich is not None and isinstance(trial.step(step.sandwich), RaceStep):
                 continue
             places = [expected_scale(plan, trial, Place(step.name, place)) for place in range(step.num_chosen)]
-            where = "the middle of the grid" if len(places) == 1 and not step.num_below else "parting the grid evenly"
-            yield f"{step.name} is assumed to fall on {_percents(places)}, {where}; later steps are counted from there"
+            where = "the middle of the grid" if len(places) == 1 and not step.num_below else "dividing the grid evenly"
+            yield f"{step.name} is assumed to pick {_percents(places)}, {where}; FLOPs of later steps follow from it"
     if plan.probes:
         yield _probes_assumed(prepared)
     schedule = prepared.config.schedule
@@ -188,7 +188,7 @@ def _race_assumed(prepared: PreparedRun, race: RaceStep) -> Iterator[str]:
     if events:
         yield (
             f"{race.name} is assumed to be left with {_percents(events[0].alive)} after {events[0].step:,} steps, and "
-            f"to choose {_percents(chosen.alive)} after {chosen.step:,}; a result is counted along its own way"
+            f"to choose {_percents(chosen.alive)} after {chosen.step:,}; a result counts what its own race trained"
         )
 
 
@@ -196,9 +196,9 @@ def _trained_at_each_step(race: RaceStep) -> str:
     if race.num_sampled == 1:
         return f"at each step one of the candidates that are left or {_SLICE}"
     more = min(race.num_sampled - 2, len(race.candidates) - 1)
-    fillings = f", {more} more" if more > 0 else ""
+    others = f", {more} more" if more > 0 else ""
     teaches = "; the largest one teaches the others" if race.in_place else ""
-    return f"at each step the largest candidate that is left{fillings} and {_SLICE}{teaches}"
+    return f"at each step the largest candidate that is left{others} and {_SLICE}{teaches}"
 
 
 def _percents(scales: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ from minidisc_ray.reports.tables import Table, show
 
 
 class PlanTable(Config):
-    """A table; its first ``num_names`` columns are names, the others numbers."""
+    """A table of texts; its first ``num_names`` columns are names, the others numbers."""
 
     title: str
     columns: tuple[str, ...]
@@ -33,7 +33,7 @@ class PlanReport(Config):
     parts: tuple[str | PlanTable, ...]
 
     def show(self, console: Console) -> None:
-        """Print the parts: nothing in them is obeyed as markup, and no secret is left."""
+        """Print the parts, with secrets redacted and without interpreting markup."""
         for part in self.parts:
             if isinstance(part, str):
                 console.print(printable(redact(part)), soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""Measured inference as a table, or for another program."""
+"""Measured inference as a table, CSV or JSON."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -10,30 +10,30 @@ from minidisc_ray.inference.profile import BATCH_ROWS, MEASURED, ProfileRow
 from minidisc_ray.reports.tables import Column, Format, Row, Table, records_of, write
 from minidisc_ray.reports.words import count_text, number_text, parameters_text, ratio_text
 
-# Both count the same matrix products, so they differ only where one of them is wrong.
-MACS_TOLERANCE = 1e-3
+# Closed form and counter count the same matrix products: a larger difference means that one of them is wrong.
+_MACS_TOLERANCE = 1e-3
 
 
 def profile_frame(rows: Sequence[ProfileRow]) -> pd.DataFrame:
-    """One row a model and device."""
+    """A row for each model and device."""
     return pd.DataFrame([asdict(row) for row in rows])
 
 
 def render_profile(frame: pd.DataFrame, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
-    """Write what was measured: csv and json in full precision, table and md rounded and with footnotes.
+    """Write a profile: csv and json in full precision, table and md rounded and with footnotes.
 
     Args:
         frame: from ``profile_frame``.
-        format: what to write.
-        width: columns of the terminal, for ``table`` alone; by default the terminal's own.
+        format: of the text.
+        width: in characters, for ``table``; the terminal's by default.
     """
     rows = records_of(frame)
     devices = dict.fromkeys(row["device"] for row in rows)
     tables = [_table([row for row in rows if row["device"] == device]) for device in devices]
-    return write(format, [*tables, Table(notes=profile_footnotes(rows))], rows, width)
+    return write(format, [*tables, Table(notes=_footnotes(rows))], rows, width)
 
 
-def profile_footnotes(rows: list[Row]) -> list[str]:
+def _footnotes(rows: list[Row]) -> list[str]:
     """How it was measured and what the columns hold; a warning comes last."""
     first = rows[0]
     load = "" if first["load_average"] is None else f"; load average {first['load_average']:.2f} when it began"
@@ -53,10 +53,10 @@ def profile_footnotes(rows: list[Row]) -> list[str]:
     if "teacher" in chain and chain <= {"teacher", "student"}:
         notes.append("No assistant: the run has none, or minidisc clean has freed it.")
     difference = max(abs(row["counted_macs"] / row["closed_form_macs"] - 1) for row in rows)
-    if difference > MACS_TOLERANCE:
+    if difference > _MACS_TOLERANCE:
         notes.append(f"Warning: closed form and counter differ by up to {100 * difference:.1f}%.")
     else:
-        notes[3] += f" They agree within {100 * MACS_TOLERANCE:g}%."
+        notes[3] += f" They agree within {100 * _MACS_TOLERANCE:g}%."
     return notes
 
 

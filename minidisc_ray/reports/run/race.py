@@ -1,4 +1,4 @@
-"""How a race went: its evaluations, who was left after each, and what was chosen when."""
+"""A race's evaluations, the candidates left after each, and the choice, as a table and a sentence."""
 
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.reports.tables import Column, Table
@@ -7,7 +7,7 @@ from minidisc_ray.training.race_check import RaceCheck, race_choice
 
 
 def race_table(result: RunResult) -> Table:
-    """A row for each look; trade-offs are in [0, 1], that of no assistant is the teacher's own metric."""
+    """A row for each evaluation; trade-offs are in [0, 1], that of no assistant is the teacher's own metric."""
     columns = (
         Column("Step", "step", "{:,}".format),
         Column("Rows", "num_rows", "{:,}".format),
@@ -26,20 +26,19 @@ def race_line(result: RunResult) -> str:
         return ""
     last = result.race[-1]
     when = "before any training" if last.step == 0 else f"after {last.step:,} steps"
-    looks = len(result.race)
-    times = "the first look" if looks == 1 else f"{looks} looks"
+    times = "one evaluation" if len(result.race) == 1 else f"{len(result.race)} evaluations"
     kept = "" if last.choice in (None, TEACHER_PERCENT) else "; the candidates' table is of the epoch kept after that"
-    return f"race: {race_choice(last)}, {when} and {times} at the candidates{kept}{_never_seen(result)}"
+    return f"race: {race_choice(last)}, {when} and {times} of the candidates{kept}{_never_evaluated(result)}"
 
 
-def _never_seen(result: RunResult) -> str:
-    """Why some candidates stand in no table: early looks take a few, and bounds take out others with them."""
-    seen = {scale for check in result.race for scale in check.metrics}
-    unseen = [scale for check in result.race for scale in check.ruled_out if scale not in seen]
-    if not unseen:
+def _never_evaluated(result: RunResult) -> str:
+    """A clause on candidates in no table: bounds ruled them out, since early evaluations take only a few."""
+    evaluated = {scale for check in result.race for scale in check.metrics}
+    missing = [scale for check in result.race for scale in check.ruled_out if scale not in evaluated]
+    if not missing:
         return ""
-    named = ", ".join(f"{scale}%" for scale in sorted(unseen, reverse=True))
-    return f"; never looked at, since not even the teacher's metric would have made them the best: {named}"
+    scales = ", ".join(f"{scale}%" for scale in sorted(missing, reverse=True))
+    return f"; never evaluated, since not even the teacher's metric would have made them the best: {scales}"
 
 
 def _favourite(check: RaceCheck) -> str:
@@ -64,6 +63,6 @@ def _decision(check: RaceCheck) -> str:
     return "" if check.has_learned else "too little learned for a choice"
 
 
-def went_without(result: RunResult) -> bool:
+def chose_no_assistant(result: RunResult) -> bool:
     """Whether a race ended without an assistant."""
     return bool(result.race) and result.race[-1].choice == TEACHER_PERCENT

@@ -1,6 +1,7 @@
-"""Where the runs under a storage folder stand: live ones by their progress files, finished ones by their results."""
+"""Status of the runs in a storage: of live runs from their progress files, of finished runs from their results."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,10 @@ _STALE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Where one trial of a run stands; a finished run is one entry, whatever the number of its trials.
+    """Status of one trial; a finished run has one entry for all its trials.
 
-    A run without any progress waits for its turn; one whose progress is no longer written is stale.
-
-    The metric is on the selection rows while the run is live and on the validation rows once it has finished.
+    A run without progress files is waiting; one whose progress files are no longer updated is stale. The metric is on
+    the selection rows while the run is live, and on the validation rows once it is finished.
     """
 
     run: str
@@ -40,7 +40,7 @@ class RunStatus:
 
 
 def status(place: Path) -> list[RunStatus]:
-    """Every trial of a run, or of all runs under a storage folder, by name; unreadable files never hide the others.
+    """The status of each trial of a run, or of all runs in a storage by name; unreadable runs do not hide others.
 
     Raises:
         UserError: if there is no such folder.
@@ -49,7 +49,7 @@ def status(place: Path) -> list[RunStatus]:
 
 
 def run_folders(place: Path) -> list[Path]:
-    """A run's own folder, or every one in a storage but those that runs share, by name.
+    """The run's folder itself, or the folders of a storage by name, without those that runs share.
 
     Raises:
         UserError: if there is no such folder.
@@ -65,7 +65,7 @@ def run_folders(place: Path) -> list[Path]:
 
 
 def _unreadable(storage: Path) -> UserError:
-    """One sentence on a storage that runs cannot be read from."""
+    """The error for a storage that cannot be read."""
     if is_uri(place := place_of(storage)):
         return UserError(f"storage: there is nothing in {place}; give the bucket and prefix that runs were written to")
     return UserError(f"storage: {place} is not a folder that can be read; give the folder that runs were written to")
@@ -75,10 +75,10 @@ def _statuses(folder: Path) -> list[RunStatus]:
     if folder.is_symlink():
         return [_without_progress(folder.name, "failed", "is a link", time.time())]
     try:
-        return look_at(folder)[0] if _is_run(folder) else []
+        return read_status(folder)[0] if _is_run(folder) else []
     except OSError as error:
         reason = f"cannot be read ({error.strerror})"
-        return [_without_progress(folder.name, "stale", reason, written_at(folder) or time.time())]
+        return [_without_progress(folder.name, "stale", reason, modified_at(folder) or time.time())]
 
 
 def _is_run(folder: Path) -> bool:
@@ -87,27 +87,27 @@ def _is_run(folder: Path) -> bool:
     return (folder / "config.yaml").exists() or (folder / "progress").is_dir()
 
 
-def look_at(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
-    """Where one run stands, trial by trial, and the result of a finished one; damaged files are named as such."""
-    live = _readable(read_progress, folder) or []
-    finished_at = written_at(folder / "result.json")
+def read_status(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
+    """The status of a run's trials, and its result if it is finished; ``stage`` says which files are damaged."""
+    live = _read_or_none(read_progress, folder) or []
+    finished_at = modified_at(folder / "result.json")
     if finished_at is not None:
-        result = _readable(load_result, folder)
+        result = _read_or_none(load_result, folder)
         # A run that was started again over an older result is live.
-        started_anew = any(entry.status == "running" and entry.updated_at > finished_at for entry in live)
-        if result is not None and not started_anew:
+        was_restarted = any(entry.status == "running" and entry.updated_at > finished_at for entry in live)
+        if result is not None and not was_restarted:
             return [_finished(folder.name, result, finished_at)], result
         if result is None and not live:
             return [_without_progress(folder.name, "failed", "result.json cannot be read", finished_at)], None
     if live:
         return [_live(folder.name, entry) for entry in live], None
-    changed_at = written_at(folder / "config.yaml") or written_at(folder) or time.time()
+    changed_at = modified_at(folder / "config.yaml") or modified_at(folder) or time.time()
     if (reason := read_failure(folder, MAIN_TRIAL)) is not None:
         return [_without_progress(folder.name, "failed", reason, changed_at)], None
     progress = folder / "progress"
     if progress.is_file() or any(progress.glob("*.json")):
         return [_without_progress(folder.name, "stale", "its progress cannot be read", changed_at)], None
-    # It may be long in a queue: only what has begun and gives no sign of life any more is stale.
+    # It may wait in a queue for hours: only a run that has started and stopped updating is stale.
     return [_without_progress(folder.name, "waiting", "not begun", changed_at)], None
 
 
@@ -115,7 +115,7 @@ def _finished(run: str, result: RunResult, finished_at: float) -> RunStatus:
     trials = f"{len(result.trials)} trials" if len(result.trials) > 1 else "main"
     return RunStatus(
         run=run,
-        trial=", ".join([trials, *trials_not_finished(result)]),
+        trial=", ".join([trials, *unfinished_trials_text(result)]),
         status="finished",
         stage="",
         step="",
@@ -127,10 +127,10 @@ def _finished(run: str, result: RunResult, finished_at: float) -> RunStatus:
     )
 
 
-def trials_not_finished(result: RunResult) -> list[str]:
-    """How many trials failed and how many ended early, in words; those that none did are left out."""
-    counts = {words: sum(trial.status == words for trial in result.trials) for words in ("failed", "ended early")}
-    return [f"{count} {words}" for words, count in counts.items() if count]
+def unfinished_trials_text(result: RunResult) -> list[str]:
+    """Numbers of trials that failed and that ended early: ``2 failed``; a status that no trial has is left out."""
+    counts = Counter(trial.status for trial in result.trials)
+    return [f"{counts[ending]} {ending}" for ending in ("failed", "ended early") if counts[ending]]
 
 
 def _live(run: str, progress: Progress) -> RunStatus:
@@ -152,15 +152,15 @@ def _without_progress(run: str, state: Literal["waiting", "failed", "stale"], st
     return RunStatus(run, "main", state, stage, "", None, None, "selection", None, _age(at))
 
 
-def _readable(read: Callable[[Path], T], folder: Path) -> T | None:
+def _read_or_none(read: Callable[[Path], T], folder: Path) -> T | None:
     try:
         return read(folder)
     except (OSError, ValueError, RecursionError):
         return None
 
 
-def written_at(path: Path) -> float | None:
-    """When a file or folder was last changed; None where that cannot be seen."""
+def modified_at(path: Path) -> float | None:
+    """When a file or folder was last changed; None if it cannot be read."""
     try:
         return path.stat().st_mtime
     except OSError:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from minidisc_ray.reports.storage.listing import Listed, listing
+from minidisc_ray.reports.storage.listing import StorageEntry, listing
 from minidisc_ray.reports.storage.status import RunStatus, status
 from minidisc_ray.reports.tables import Column, Format, Row, Table, write
 from minidisc_ray.reports.words import age_text, hours_text, metric_title, percent_text
@@ -22,18 +22,18 @@ _STYLES = {
     "not begun": "dim",
     "damaged": "red",
 }
-# Of the year 9999.
+# The end of the year 9999, the last that datetime can hold.
 _LAST_SECOND = 253402300799.0
 
 
 @dataclass(frozen=True)
 class View:
-    """How entries of a storage are found, and what is shown of each.
+    """One way to list a storage: how entries are read, and which columns show them.
 
     Attributes:
         find: the entries of a storage's folder, or of a run's.
         entry: their class, whose fields are the columns of csv and json.
-        columns: for people; metrics in percent, those on selection rows of a listing in brackets.
+        columns: of tables; metrics in percent, in a listing in brackets if on the selection rows.
     """
 
     find: Callable[[Path], Sequence[Any]]
@@ -41,11 +41,11 @@ class View:
     columns: tuple[Column, ...]
 
     def table(self, entries: Sequence[Any]) -> Table:
-        """For a terminal or a document."""
+        """The entries as a table."""
         return Table(columns=self.columns, rows=entries)
 
     def text(self, entries: Sequence[Any], format: Format) -> str:  # noqa: A002 the option's name
-        """For another program, every value in full and times in UTC; or for a document."""
+        """The entries as csv or json, with full values and times in UTC, or as a table."""
         names = [field.name for field in fields(self.entry)]
         return write(format, [self.table(entries)], [_record(asdict(entry)) for entry in entries], names=names)
 
@@ -53,16 +53,16 @@ class View:
 def _record(record: Row) -> Row:
     if "changed_at" not in record:
         return record
-    # A file may say that it is of any year.
+    # A file's time may be any number.
     changed_at = datetime.fromtimestamp(min(max(record["changed_at"], 0.0), _LAST_SECOND), UTC)
     return record | {"changed_at": changed_at.isoformat(timespec="seconds")}
 
 
-def _metric(entry: Listed | RunStatus) -> str | None:
+def _metric(entry: StorageEntry | RunStatus) -> str | None:
     if entry.metric is None:
         return None
     text = f"{metric_title(entry.metric_name or '')} {percent_text(entry.metric)}"
-    return f"({text})" if isinstance(entry, Listed) and entry.metric_split == "selection" else text
+    return f"({text})" if isinstance(entry, StorageEntry) and entry.metric_split == "selection" else text
 
 
 def _size_text(size: int) -> str:
@@ -72,36 +72,36 @@ def _size_text(size: int) -> str:
     return f"{size} B"
 
 
-def _words(heading: str, value: str | Callable[[Any], Any], styles: Mapping[str, str] | None = None) -> Column:
+def _text_column(heading: str, value: str | Callable[[Any], Any], styles: Mapping[str, str] | None = None) -> Column:
     return Column(heading, value, is_number=False, styles=styles)
 
 
 BY_RUN = View(
     listing,
-    Listed,
+    StorageEntry,
     (
-        # One word, to be copied.
+        # Not wrapped, so that it can be copied.
         Column("Name", "name", is_number=False, can_wrap=False),
-        _words("State", "state", _STYLES),
-        _words("Method", lambda entry: "study" if entry.kind == "study" else entry.method),
-        _words("Task", "task"),
+        _text_column("State", "state", _STYLES),
+        _text_column("Method", lambda entry: "study" if entry.kind == "study" else entry.method),
+        _text_column("Task", "task"),
         Column("Scale", "scale_percent", unit="%"),
         Column("Seed", "seed"),
         Column("Metric", _metric),
         Column("Device-hours", "device_hours", hours_text),
         Column("Changed", "changed_at", lambda at: age_text(max(0.0, time.time() - at)), unit=" ago"),
         Column("Size", "size_bytes", _size_text),
-        _words("Driver, or why", lambda entry: entry.driver or entry.note),
+        _text_column("Driver or note", lambda entry: entry.driver or entry.note),
     ),
 )
 BY_TRIAL = View(
     status,
     RunStatus,
     (
-        _words("Run", "run"),
-        _words("Trial", "trial"),
-        _words("Status", "status", _STYLES),
-        _words("Stage", "stage"),
+        _text_column("Run", "run"),
+        _text_column("Trial", "trial"),
+        _text_column("Status", "status", _STYLES),
+        _text_column("Stage", "stage"),
         Column("Step", "step"),
         Column("Metric", _metric),
         Column("Device-hours", "device_hours", hours_text),

@@ -1,1 +1,1 @@
-"""What a study shows: its table, its findings, its page."""
+"""Reports of a study: table, findings and page."""

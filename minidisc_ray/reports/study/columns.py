@@ -20,10 +20,10 @@ class ScoreColumn:
     """One column of scores.
 
     Attributes:
-        key: names it in data, and in a paper's figures: ``mrpc``, ``mnli_m``.
+        key: its name in data, and in a paper's figures: ``mrpc``, ``mnli_m``.
         title: its heading.
         task: the task's name in the study.
-        split: a further validation set; None is the task's own.
+        split: an additional validation set; None for the task's own.
         metric: the metric's name; None before a run is finished.
     """
 
@@ -35,17 +35,17 @@ class ScoreColumn:
 
     def of_student(self, run: RunResult) -> float | None:
         """The student's score; None where the run has none for this column."""
-        return self._of(run, run.student.validation_metrics)
+        return self._metric(run, run.student.validation_metrics)
 
     def of_teacher(self, run: RunResult) -> float | None:
-        """The teacher's."""
-        return self._of(run, run.teacher.validation_metrics)
+        """The teacher's score; None where the run has none for this column."""
+        return self._metric(run, run.teacher.validation_metrics)
 
     def of_majority(self, run: RunResult) -> float | None:
-        """That of always answering the majority."""
-        return self._of(run, run.majority_metrics)
+        """The score of always answering the majority class; None where the run has none for this column."""
+        return self._metric(run, run.majority_metrics)
 
-    def _of(self, run: RunResult, metrics: Mapping[str, float]) -> float | None:
+    def _metric(self, run: RunResult, metrics: Mapping[str, float]) -> float | None:
         return metrics.get(run.primary_metric if self.split is None else f"{run.primary_metric}@{self.split}")
 
 
@@ -53,12 +53,12 @@ def columns_of(study: StudyConfig, outcomes: Sequence[Outcome]) -> tuple[ScoreCo
     """The columns of one teacher's outcomes, in the order of the study's tasks."""
     columns: list[ScoreColumn] = []
     for name in study.tasks:
-        here = [outcome for outcome in outcomes if outcome.cell.task == name]
-        if not here:
+        of_task = [outcome for outcome in outcomes if outcome.cell.task == name]
+        if not of_task:
             continue
-        results = [outcome.result for outcome in here if outcome.result is not None]
+        results = [outcome.result for outcome in of_task if outcome.result is not None]
         metric = results[0].primary_metric if results else None
-        task = here[0].cell.config.task
+        task = of_task[0].cell.config.task
         glue = task.name if isinstance(task, GlueTaskConfig) else None
         title = _TITLES[glue] if glue == name else name
         if glue == "mnli" and _has_mismatched(results):
@@ -70,6 +70,6 @@ def columns_of(study: StudyConfig, outcomes: Sequence[Outcome]) -> tuple[ScoreCo
 
 
 def _has_mismatched(results: Sequence[RunResult]) -> bool:
-    """Whether runs score both of MNLI's validation sets, as they do until one of them says otherwise."""
+    """Whether runs score both of MNLI's validation sets; True before any run is finished."""
     keys = [f"{result.primary_metric}@{_MISMATCHED}" in result.student.validation_metrics for result in results]
     return not keys or any(keys)

@@ -1,4 +1,4 @@
-"""What a reader must know to read a study's findings rightly."""
+"""Notes that explain a study's findings."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,33 +8,33 @@ from minidisc_ray.reports.study.findings import (
     is_same,
     lacks_seeds,
     needs_of,
-    ordered_agreements,
-    place_of,
+    shown_agreements,
+    task_key,
 )
 from minidisc_ray.study.findings import Finding, Findings, TaskAgreement
 
 _DIFFERENCES = (
-    "Differences are of percent points, of the students on validation. Shown: whether the interval, by a bootstrap "
+    "Differences are between students on validation, in percentage points. Shown: whether the interval, by a bootstrap "
     "over seeds and examples, excludes zero; where it does not, no benefit and no harm is claimed."
 )
 _SEEDS = "Seeds: those that both sides have finished; for every task those of the task that has the fewest."
 _SAME = (
-    "The same predictions: both sides score alike on every draw, as models do that give the same answers; that is no "
-    "certainty about methods."
+    "The same predictions: both sides score the same on every bootstrap draw, as models with the same answers do; this "
+    "does not show that the methods are the same."
 )
 _FEW_SEEDS = (
-    "With two to five seeds an interval shows too little of what seeds do where most of the spread is theirs: read it "
-    "as the least that is unknown."
+    "With two to five seeds an interval is too narrow where most of the spread is between seeds: read it as a lower "
+    "bound of the uncertainty."
 )
 _REGRETS = (
-    "Regret: MaxiDisc's student, its assistant chosen on the selection split, less MiniDisc's; above zero the one "
-    "trial lost. Hindsight: the best of MaxiDisc's students on validation itself, which no method can choose, less "
-    "MiniDisc's: a ceiling."
+    "Regret: the score of MaxiDisc's student, its assistant chosen on the selection split, minus MiniDisc's; above "
+    "zero the one trial is worse. Hindsight: the score of the best of MaxiDisc's students on validation itself, which "
+    "no method can choose, minus MiniDisc's: an upper bound."
 )
 _RULES = (
-    "Rules pick among MaxiDisc's own students by what they look at on the selection split; regret is MaxiDisc's pick "
-    "less the rule's. Needs: what must be trained before the rule can pick; one sandwich run gives every assistant's "
-    "metric."
+    "Rules pick among MaxiDisc's own students by numbers of the selection split; regret is the score of MaxiDisc's "
+    "pick minus the rule's. Needs: what must be trained before the rule can pick; one sandwich run gives every "
+    "assistant's metric."
 )
 _AGREEMENTS = (
     "Rank correlation over scales with the student's validation metric; undefined where one side is the same at all "
@@ -44,12 +44,12 @@ _AGREEMENTS = (
 _ASSUMPTIONS = (
     "One maximum: the share of runs whose λ-tradeoff over the candidates has a single maximum. Falling pairs: the "
     "share of neighbouring candidates of which the larger scores less on the selection split, against property 2. In "
-    "brackets 95% intervals (Wilson), which take cases for independent; pairs of one run are not quite."
+    "brackets 95% intervals (Wilson), which assume independent cases; pairs of one run are not quite independent."
 )
 
 
 def finding_notes(findings: Findings, num_seeds: int) -> list[str]:
-    """The notes below the sections.
+    """The notes below the tables of findings.
 
     Args:
         findings: of a study.
@@ -58,13 +58,13 @@ def finding_notes(findings: Findings, num_seeds: int) -> list[str]:
     notes = [_DIFFERENCES] if findings.differences else []
     notes += [_REGRETS] if findings.regrets else []
     notes += [_RULES, *_blind_rules(findings.rules)] if findings.rules else []
-    ordered = ordered_agreements(findings.agreements)
-    notes += [_AGREEMENTS] if ordered else []
+    agreements = shown_agreements(findings.agreements)
+    notes += [_AGREEMENTS] if agreements else []
     notes += _left_out(findings.agreements)
     notes += [_ASSUMPTIONS] if findings.assumptions else []
     numbers = (*findings.differences, *findings.regrets, *findings.hindsights, *findings.rules)
     notes += [_SAME] if any(is_same(finding.interval) for finding in numbers) else []
-    shown: list[Finding | TaskAgreement] = [*numbers, *ordered]
+    shown: list[Finding | TaskAgreement] = [*numbers, *agreements]
     notes += [_SEEDS] if any(lacks_seeds(each, num_seeds) for each in shown) else []
     counts = {finding.interval.num_seeds for finding in (*findings.differences, *findings.regrets)}
     if 1 in counts:
@@ -75,7 +75,7 @@ def finding_notes(findings: Findings, num_seeds: int) -> list[str]:
 
 
 def _blind_rules(found: Sequence[Finding]) -> Iterator[str]:
-    """Rules that look at metrics and might as well not have: all their picks are the smallest that they could take."""
+    """A note for each rule that needs metrics and yet picked the smallest candidate every time."""
     for rule in dict.fromkeys(finding.what for finding in found):
         judged = [finding for finding in found if finding.what == rule and finding.picks]
         smallest = dict.fromkeys(finding.smallest_candidate for finding in judged)
@@ -83,15 +83,15 @@ def _blind_rules(found: Sequence[Finding]) -> Iterator[str]:
         if judged and always and needs_of(rule) != NEEDS_NOTHING:
             scales = " or ".join(f"{scale}%" for scale in smallest)
             yield (
-                f"{rule} picked the smallest candidate, {scales}, on every task and seed: here the same as taking it "
-                "without looking."
+                f"{rule} picked the smallest candidate, {scales}, on every task and seed: here its metrics "
+                "made no difference."
             )
 
 
 def _left_out(found: Sequence[TaskAgreement]) -> Iterator[str]:
-    """Why places have no rank correlation."""
-    shown = {place_of(each) for each in ordered_agreements(found)}
-    missing = [each for each in found if place_of(each) not in shown]
+    """Notes on tasks without rank correlations, with the reason."""
+    shown = {task_key(each) for each in shown_agreements(found)}
+    missing = [each for each in found if task_key(each) not in shown]
     few = _named([each for each in missing if each.agreement.num_scales < FEWEST_SCALES], found)
     same = _named([each for each in missing if each.agreement.num_scales >= FEWEST_SCALES], found)
     if few:
@@ -101,10 +101,10 @@ def _left_out(found: Sequence[TaskAgreement]) -> Iterator[str]:
 
 
 def _named(chosen: Sequence[TaskAgreement], found: Sequence[TaskAgreement]) -> str:
-    """Tasks, with teacher and student scale where there are several."""
+    """Names of tasks, with teacher and student scale where there are several."""
     teachers, scales = {each.teacher for each in found}, {each.scale_percent for each in found}
     names = []
-    for teacher, scale, task in dict.fromkeys(map(place_of, chosen)):
+    for teacher, scale, task in dict.fromkeys(map(task_key, chosen)):
         at_scale = f" at {scale}%" if len(scales) > 1 else ""
         names.append(task + at_scale + (f" with {teacher}" if len(teachers) > 1 else ""))
     return ", ".join(names)

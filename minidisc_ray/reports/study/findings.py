@@ -1,4 +1,4 @@
-"""What a study found beyond its table, as text: differences, regret, what rules would pick, rank correlations."""
+"""Tables of a study's findings: differences, regret, what rules would pick, rank correlations."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,6 +13,7 @@ NEEDS_NOTHING = "nothing"
 # Over fewer scales a rank correlation can take so few values that any order of students gives a large one.
 FEWEST_SCALES = 4
 _COEFFICIENTS = {"spearman": "Spearman", "kendall_tau_b": "Kendall"}
+# The last word of the rule's label, which the ratio does not change.
 _LAW = ParameterRatioRule({}, 1).label.split()[-1]
 
 
@@ -21,18 +22,18 @@ def finding_tables(findings: Findings, num_seeds: int) -> list[Table]:
 
     Args:
         findings: of a study.
-        num_seeds: of the study; where every row has all of them, no column names them.
+        num_seeds: of the study; there is a column of seeds only if a row has fewer.
     """
-    ceilings = {(place_of(found), found.what): found.interval for found in findings.hindsights}
+    hindsights = {(task_key(found), found.what): found.interval for found in findings.hindsights}
     method = Column("Method", "what", is_number=False)
     tables = (
         Table(
-            "Methods with assistants beside conventional ones",
+            "Methods with assistants against conventional ones",
             (
                 method,
-                Column("Less", "against", is_number=False),
-                *_places(findings.differences, num_seeds),
-                *_with_interval("Difference", _own),
+                Column("Minus", "against", is_number=False),
+                *_task_columns(findings.differences, num_seeds),
+                *_with_interval("Difference", _own_interval),
                 Column("Shown", lambda found: _verdict(found.interval), is_number=False),
             ),
             findings.differences,
@@ -41,9 +42,9 @@ def finding_tables(findings: Findings, num_seeds: int) -> list[Table]:
             "Regret of one trial",
             (
                 method,
-                *_places(findings.regrets, num_seeds),
-                *_with_interval("Regret", _own),
-                *_with_interval("Hindsight", lambda found: ceilings[place_of(found), found.what], ", hindsight"),
+                *_task_columns(findings.regrets, num_seeds),
+                *_with_interval("Regret", _own_interval),
+                *_with_interval("Hindsight", lambda found: hindsights[task_key(found), found.what], ", hindsight"),
             ),
             findings.regrets,
         ),
@@ -52,13 +53,13 @@ def finding_tables(findings: Findings, num_seeds: int) -> list[Table]:
             (
                 Column("Rule", "what", is_number=False),
                 Column("Needs", "what", needs_of, is_number=False),
-                *_places(findings.rules, num_seeds),
+                *_task_columns(findings.rules, num_seeds),
                 Column("Picks", "picks", lambda picks: ", ".join(map(_pick, picks)), is_number=False),
-                *_with_interval("Regret", _own),
+                *_with_interval("Regret", _own_interval),
             ),
             findings.rules,
         ),
-        _agreements(ordered_agreements(findings.agreements), num_seeds),
+        _agreements(shown_agreements(findings.agreements), num_seeds),
         Table(
             "Do the method's assumptions hold?",
             (
@@ -75,28 +76,28 @@ def finding_tables(findings: Findings, num_seeds: int) -> list[Table]:
 
 
 def is_same(interval: Interval) -> bool:
-    """Whether two sides score alike on every draw, as models do that give the same answers."""
+    """Whether both sides score the same on every bootstrap draw, as models with the same answers do."""
     return max(abs(interval.low), abs(interval.high), abs(interval.mean)) < 1e-12
 
 
-def ordered_agreements(found: Sequence[TaskAgreement]) -> list[TaskAgreement]:
-    """Those of tasks where there is a rank correlation to be read: over enough scales, and not all undefined."""
-    defined = {place_of(each) for each in found if each.agreement.mean is not None}
-    return [each for each in found if each.agreement.num_scales >= FEWEST_SCALES and place_of(each) in defined]
+def shown_agreements(found: Sequence[TaskAgreement]) -> list[TaskAgreement]:
+    """Rank correlations of tasks with enough scales and at least one correlation that is defined."""
+    defined = {task_key(each) for each in found if each.agreement.mean is not None}
+    return [each for each in found if each.agreement.num_scales >= FEWEST_SCALES and task_key(each) in defined]
 
 
-def place_of(found: Finding | TaskAgreement) -> tuple[str | None, int | None, str]:
+def task_key(found: Finding | TaskAgreement) -> tuple[str | None, int | None, str]:
     """Teacher, student scale and task."""
     return found.teacher, found.scale_percent, found.task
 
 
 def lacks_seeds(found: Finding | TaskAgreement, num_seeds: int) -> bool:
-    """Whether a row stands on fewer seeds than the study has."""
+    """Whether a finding averages fewer seeds than the study has."""
     return len(_seeds(found)) < num_seeds
 
 
 def needs_of(rule: str) -> str:
-    """What must have been trained before a rule, by its label, can pick."""
+    """What must be trained before the rule with this label can pick."""
     if rule == NoAssistantRule().label or rule.endswith(f" {_LAW}"):
         return NEEDS_NOTHING
     return "every student" if rule == BestStudentRule().label else "every assistant's metric"
@@ -107,7 +108,7 @@ def _agreements(found: Sequence[TaskAgreement], num_seeds: int) -> Table:
         "Does the trade-off order the students?",
         (
             Column("By", lambda one: one.agreement.predictor, is_number=False),
-            *_places(found, num_seeds),
+            *_task_columns(found, num_seeds),
             Column("Coefficient", lambda one: _COEFFICIENTS[one.agreement.coefficient], is_number=False),
             Column("Mean", lambda one: _value(one.agreement.mean)),
             Column("Interval", lambda one: _ends(one.agreement.low, one.agreement.high)),
@@ -118,8 +119,8 @@ def _agreements(found: Sequence[TaskAgreement], num_seeds: int) -> Table:
     )
 
 
-def _places(found: Sequence[Finding | TaskAgreement], num_seeds: int) -> list[Column]:
-    """Teacher, scale and seeds only where they differ from row to row or from the study, and the task."""
+def _task_columns(found: Sequence[Finding | TaskAgreement], num_seeds: int) -> list[Column]:
+    """The task's column, and those of teacher, scale and seeds where rows differ in them."""
     teachers, scales = {each.teacher for each in found}, {each.scale_percent for each in found}
     columns = [Column("Teacher", "teacher", is_number=False)] if len(teachers) > 1 else []
     columns += [Column("Scale", "scale_percent", unit="%")] if len(scales) > 1 else []
@@ -130,14 +131,14 @@ def _places(found: Sequence[Finding | TaskAgreement], num_seeds: int) -> list[Co
 
 
 def _with_interval(heading: str, interval: Callable[[Finding], Interval], of: str = "") -> tuple[Column, Column]:
-    """A mean in points, and the ends of its interval."""
+    """Two columns: a mean in percentage points, and the ends of its interval."""
     return (
         Column(heading, lambda found: _signed(interval(found).mean)),
         Column(f"Interval{of}", lambda found: _interval(interval(found))),
     )
 
 
-def _own(found: Finding) -> Interval:
+def _own_interval(found: Finding) -> Interval:
     return found.interval
 
 

@@ -1,7 +1,8 @@
-"""Where a study's models have learned nothing: no better than always answering the majority class."""
+"""Warnings on a study's models that have learned nothing: they score no better than the majority class."""
 
 from collections.abc import Iterator, Sequence
 
+from minidisc_ray.reports.words import sentence_case
 from minidisc_ray.run_files.result import ModelRecord, RunResult
 from minidisc_ray.study.cells import Outcome
 
@@ -33,11 +34,11 @@ def _warnings(where: str, results: Sequence[RunResult]) -> Iterator[str]:
     who += [_teacher(seeds, len(teachers))] if seeds else []
     subject = ", and ".join(who)
     is_one = len(who) == 1 and (count == 1 or not count)
-    text = f"{subject[0].upper()}{subject[1:]}{',' if len(who) > 1 else ''} {'is' if is_one else 'are'} no better on "
+    text = f"{sentence_case(subject)}{',' if len(who) > 1 else ''} {'is' if is_one else 'are'} no better on "
     text += f"{where} than always answering the majority class: "
-    # A teacher that knows nothing has nothing to teach; a few students that failed leave the others to be read.
-    is_lost = len(seeds) == len(teachers) or count == len(results)
-    yield text + ("nothing about methods can be read there." if is_lost else "what they score shows no method's worth.")
+    # Without a teacher that has learned, no student's score counts; where a few students fail, the others' do.
+    is_useless = len(seeds) == len(teachers) or count == len(results)
+    yield text + ("methods cannot be compared there." if is_useless else "their scores say nothing about methods.")
 
 
 def _teacher(seeds: Sequence[int], num_seeds: int) -> str:

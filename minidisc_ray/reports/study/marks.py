@@ -1,4 +1,4 @@
-"""Footnote letters of a study's table: one for each thing that went wrong, with the runs that it went wrong in."""
+"""Footnote letters of a study's table: one for each problem, with the runs that have it."""
 
 import string
 from dataclasses import dataclass, field
@@ -8,24 +8,24 @@ _SHOWN_NAMES = 8
 
 @dataclass
 class Marks:
-    """Letters by what they say, in the order in which the table needs them first."""
+    """Footnotes, with letters in the order of first use."""
 
     _runs: dict[str, list[str]] = field(default_factory=dict)
 
     def mark(self, text: str, run: str) -> str:
-        """The letter for what happened to a run."""
+        """Add a run to the footnote with this text, and return the footnote's letter."""
         names = self._runs.setdefault(text, [])
         if run not in names:
             names.append(run)
         return _letter(list(self._runs).index(text))
 
     def notes(self) -> list[str]:
-        """What each letter says, and of which runs."""
+        """Each footnote as a line: its letter, its text and its runs."""
         return [f"({_letter(index)}) {text}: {listed(runs)}." for index, (text, runs) in enumerate(self._runs.items())]
 
 
 def listed(names: list[str]) -> str:
-    """Names, as many as a reader wants to see."""
+    """The first names, and how many more there are."""
     more = len(names) - _SHOWN_NAMES
     return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 

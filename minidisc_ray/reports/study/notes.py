@@ -1,4 +1,4 @@
-"""What a reader must know to read a study's table rightly."""
+"""Notes that explain a study's table."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,12 @@ Shown = Sequence[tuple[ModelRecord | None, Sequence[ScoreColumn]]]
 
 
 def notes_of(study: StudyConfig, outcomes: Sequence[Outcome], marks: Marks, blocks: Shown) -> list[str]:
-    """The notes below the table: what went wrong, how far it is, what the numbers are, and a warning last.
+    """The notes below the table: problems, progress, what the numbers mean; warnings come last.
 
     Args:
-        study: whose table it is.
+        study: of the table.
         outcomes: of its cells.
-        marks: the letters that the table's cells have.
+        marks: footnotes of the table's cells.
         blocks: each teacher with its columns.
     """
     results = list({one.name: one.result for one in outcomes if one.result is not None}.values())
@@ -79,10 +79,10 @@ def _matched(study: StudyConfig, outcomes: Sequence[Outcome]) -> list[str]:
     methods = [method for method in study.methods if method in found]
     if not methods:
         return []
-    verb, whose = ("is", "its") if len(methods) == 1 else ("are", "their")
+    verb, possessive = ("is", "its") if len(methods) == 1 else ("are", "their")
     return [
-        f"{' and '.join(methods)} {verb} matched in FLOPs, in closed form, so {whose} hours may differ from "
-        "those of what is matched."
+        f"{' and '.join(methods)} {verb} matched in FLOPs, in closed form, so {possessive} hours may differ from "
+        "those of the method matched."
     ]
 
 

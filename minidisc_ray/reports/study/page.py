@@ -1,4 +1,4 @@
-"""A study's own files: its table, what it found, its figures, and one page of them all."""
+"""A study's files: its table, its findings, its figures, and one page with all of them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -11,7 +11,7 @@ from minidisc_ray.configs.printable import json_text
 from minidisc_ray.configs.redact import redact, redacted
 from minidisc_ray.configs.study.base import StudyConfig
 from minidisc_ray.files.storage import Storage
-from minidisc_ray.reports.pages.page import environment, page_figures, write_page
+from minidisc_ray.reports.pages.page import environment, page_figures
 from minidisc_ray.reports.study.finding_notes import finding_notes
 from minidisc_ray.reports.study.findings import finding_tables
 from minidisc_ray.reports.study.render import render_study, study_document, study_tables
@@ -27,13 +27,13 @@ _KINDS = ("tradeoff", "assistants", "cost", "accuracy", "structure")
 
 
 def render_whole_study(table: StudyTable, findings: Findings, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
-    """The table, then what was found, without secrets; csv is the table alone, json has both in full precision.
+    """Write the table and the findings, with secrets redacted; csv has the table alone, json both in full precision.
 
     Args:
         table: of the study.
         findings: of its runs.
-        format: what to write.
-        width: columns of the terminal, for ``table`` alone.
+        format: of the text.
+        width: in characters, for ``table``; the terminal's by default.
     """
     if format == "csv":
         return redact(render_study(table, format))
@@ -58,7 +58,7 @@ def write_study(
     Returns:
         The page's path.
     """
-    # Here and not above: nothing but a page should pay for importing matplotlib.
+    # Imported here, so that only what writes a page loads matplotlib.
     from minidisc_ray.reports.figures import drawings_of, write_figures
 
     config_text = yaml.safe_dump(redacted(study.model_dump(mode="json")), sort_keys=False, allow_unicode=True)
@@ -86,16 +86,18 @@ def write_study(
             versions=sorted(results[0].versions.items()) if results else [],
         )
     )
-    return write_page(storage, folder / "report.html", page)
+    path = folder / "report.html"
+    storage.write_text(path, page)
+    return path
 
 
 def _scores_first(table: Table) -> Table:
-    """A page scrolls sideways where a terminal leaves columns out: what would be left out first stands last."""
+    """The table with its columns by priority: a page scrolls where a terminal drops columns, so these come last."""
     return replace(table, columns=tuple(sorted(table.columns, key=lambda column: column.priority)))
 
 
 def _one_of_each_task(results: Sequence[RunResult]) -> list[RunResult]:
-    """Kept structures are drawn for one MiniDisc run of each task and scale: those of its other seeds look alike."""
+    """One MiniDisc run of each task and scale: structures of other seeds are not drawn, since they look the same."""
     found: dict[tuple[str, int], RunResult] = {}
     for result in results:
         if result.method == "minidisc":

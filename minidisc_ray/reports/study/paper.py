@@ -1,4 +1,4 @@
-"""What a paper printed, beside what was measured: only where the teacher is the paper's."""
+"""Figures printed in a paper, for a study's table; they are shown only if the teacher has the paper's size."""
 
 from collections.abc import Mapping, Sequence
 from math import isqrt
@@ -10,8 +10,9 @@ _NO_METRICS = {AVERAGE, COST, FLOPS}
 
 
 def hidden_size(teacher: ModelRecord) -> int | None:
-    """The hidden size that an unpruned encoder's parameters follow from; None where its heads are not as wide together.
+    """The hidden size, solved from an unpruned encoder's number of parameters; None if no whole number solves it.
 
+    This holds where heads together are as wide as the hidden size.
     ``core/flops.py`` counts, for each layer, ``H (4H + 3)`` parameters of attention, ``f (2H + 1)`` of the feed-forward
     network with ``f`` neurons, and ``6H`` of output biases and norms: a quadratic in ``H``.
     """
@@ -34,7 +35,7 @@ def size_text(teacher: ModelRecord) -> str:
 
 
 def printed_for(paper: PaperConfig | None, teacher: ModelRecord | None) -> PaperTableConfig | None:
-    """What was printed for a teacher of this size; None if nothing was."""
+    """The paper's table for a teacher of this size; None if there is none."""
     if paper is None or teacher is None:
         return None
     found = (len(teacher.heads), hidden_size(teacher))
@@ -47,29 +48,29 @@ def printed_for(paper: PaperConfig | None, teacher: ModelRecord | None) -> Paper
 def other_teacher_note(paper: PaperConfig, teacher: ModelRecord) -> str:
     """Why the paper's figures are not shown."""
     sizes = [f"{_layers(one.teacher.num_layers)} of {one.teacher.hidden_size}" for one in paper.tables.values()]
-    whose = "teacher has" if len(sizes) == 1 else "teachers have"
+    papers = "teacher has" if len(sizes) == 1 else "teachers have"
     return (
-        f"The paper's figures are not shown: the paper's {whose} {' and '.join(sizes)}; this one {size_text(teacher)}."
+        f"The paper's figures are not shown: the paper's {papers} {' and '.join(sizes)}; this one {size_text(teacher)}."
     )
 
 
 def printed_row(
     table: PaperTableConfig | None, method: str, scale_percent: int | None, columns: Sequence[str]
 ) -> dict[str, float]:
-    """A row's printed figures by our own columns; metrics in percent. Empty where nothing was printed.
+    """A row's printed figures by the study's columns, metrics in percent; empty if the paper has none.
 
     Args:
-        table: what was printed for the teacher.
+        table: the paper's table for the teacher.
         method: its name in the study.
-        scale_percent: the student's; None for the teacher and for students of some layers, which stand once.
-        columns: the metric columns that we have.
+        scale_percent: the student's; None for the teacher and for students of some layers, which have one row.
+        columns: keys of the study's score columns.
     """
     rows: Mapping[int | str, Mapping[str, float]] = table.rows.get(method, {}) if table is not None else {}
     if scale_percent is None:
         figures = next(iter(rows.values()), {})
     else:
         figures = rows.get(scale_percent, rows.get(str(scale_percent), {}))
-    # MNLI without its mismatched rows is the paper's matched column.
+    # A study's MNLI without the mismatched set is the paper's matched column.
     found = {column: figures.get(column, figures.get(f"{column}_m")) for column in columns}
     found |= {key: figures.get(key) for key in (COST, FLOPS)}
     if table is not None and set(average_of(table)) == set(columns):
@@ -78,7 +79,7 @@ def printed_row(
 
 
 def average_of(table: PaperTableConfig) -> tuple[str, ...]:
-    """The columns that a printed average is of: those given, else those printed."""
+    """The columns that the printed average covers: those of the recipe, else all that are printed."""
     if table.average_of is not None:
         return table.average_of
     figures = [figures for by_scale in table.rows.values() for figures in by_scale.values()]

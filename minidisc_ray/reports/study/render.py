@@ -1,4 +1,4 @@
-"""A study's table for the terminal, for a document or for another program."""
+"""A study's table as text, Markdown, CSV and JSON."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,10 +9,10 @@ from minidisc_ray.configs.study.base import AVERAGE, COST, FLOPS
 from minidisc_ray.reports.study.paper import size_text
 from minidisc_ray.reports.study.table import Block, StudyRow, StudyTable
 from minidisc_ray.reports.tables import Column, Format, Table, records_of, write
-from minidisc_ray.reports.words import count_text, parameters_text, ratio_text
+from minidisc_ray.reports.words import count_text, parameters_text, ratio_text, seeds_text
 
 _HEADINGS = {"conventional": "Conventional distillation", "assistant": "Teacher assistant-based distillation"}
-# A heading, a row, or what the paper printed for the row above.
+# A heading, a row, or the paper's figures for the row above.
 Line = str | StudyRow | dict[str, float]
 
 
@@ -21,15 +21,15 @@ def render_study(table: StudyTable, format: Format, width: int | None = None) ->
 
     Args:
         table: of a study.
-        format: what to write.
-        width: columns of the terminal, for ``table`` alone; by default the terminal's own.
+        format: of the text.
+        width: in characters, for ``table``; the terminal's by default.
     """
     tables = [*study_tables(table), Table(notes=table.notes)]
     return write(format, tables, records_of(study_frame(table)), width, study_document(table))
 
 
 def study_document(table: StudyTable) -> dict[str, Any]:
-    """A study's table for another program, in full precision."""
+    """A study's table as a JSON object, in full precision."""
     return {
         "study": table.name,
         "title": table.title,
@@ -42,7 +42,7 @@ def study_document(table: StudyTable) -> dict[str, Any]:
 
 
 def study_frame(table: StudyTable) -> pd.DataFrame:
-    """A row for each row of the table; scores are shares, the paper's figures percents as printed."""
+    """A frame with a row for each row of the table; scores are shares, the paper's figures percents as printed."""
     frame = pd.DataFrame([_record(table, block, row) for block in table.blocks for row in block.rows])
     whole = [name for name in frame.columns if name == "student_scale_percent" or name.endswith("_seeds")]
     return frame.astype(dict.fromkeys(whole, "Int64"))
@@ -59,7 +59,7 @@ def _table(table: StudyTable, block: Block) -> Table:
         block.name,
         f"teacher of {size_text(block.teacher)}" if block.teacher is not None else None,
         f"budget {table.budget}" if table.budget is not None else None,
-        f"{table.num_seeds} seed{'s' if table.num_seeds != 1 else ''}",
+        seeds_text(table.num_seeds),
     ]
     columns = [
         Column("Method", _label, is_number=False),
@@ -77,7 +77,7 @@ def _table(table: StudyTable, block: Block) -> Table:
 def _of(
     ours: Callable[[StudyRow], str], key: str = "", printed: Callable[[float], str] = lambda figure: f"{figure:.1f}"
 ) -> Callable[[Line], str]:
-    """A row's text, and below it the paper's figure of that key."""
+    """A column's text of each line: ``ours`` of a row, below it the paper's figure of ``key``, of headings none."""
 
     def text(line: Line) -> str:
         match line:
@@ -99,7 +99,7 @@ def _label(line: Line) -> str:
 
 
 def _lines(block: Block) -> Iterator[Line]:
-    """Headings, rows, and below a row what the paper printed for it."""
+    """Headings and rows, each row followed by the paper's figures for it."""
     groups = {row.group for row in block.rows}
     heading: str | None = None
     for row in block.rows:

@@ -7,7 +7,7 @@ from typing import Literal
 from minidisc_ray.configs.study.base import TEACHER_ROW, StudyConfig
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.reports.comparison.checks import check_comparable, check_same
-from minidisc_ray.reports.comparison.table import MAJORITY, flops_ratio, mean
+from minidisc_ray.reports.comparison.table import MAJORITY, flops_ratio, mean, mean_ratio
 from minidisc_ray.reports.study.columns import ScoreColumn, columns_of
 from minidisc_ray.reports.study.learning import learning_warnings
 from minidisc_ray.reports.study.marks import Marks
@@ -27,7 +27,7 @@ class StudyRow:
     """One line of the table; sizes and ratios are means over tasks and seeds.
 
     Attributes:
-        group: which part of the table it stands in.
+        group: its part of the table.
         label: as it is printed.
         method: its name in the study; None for teacher and majority.
         scale_percent: the student's; None for teacher, majority, and students of some layers.
@@ -36,8 +36,8 @@ class StudyRow:
         macs_at_128: multiply-adds of one row of 128 tokens, what the papers print as FLOPs.
         device_hours_ratio: to the conventional run of the same teacher, task, scale and seed.
         training_flops_ratio: the same of training FLOPs.
-        printed: the paper's figures by column, metrics in percent; empty where they are not shown.
-        runs: the names of those that are finished.
+        printed: the paper's figures by column, metrics in percent; empty if they are not shown.
+        runs: the names of its finished runs.
     """
 
     group: Group
@@ -62,8 +62,8 @@ class Block:
     """One teacher's part of the table.
 
     Attributes:
-        name: the teacher's; None where the study has one.
-        teacher: as a finished run has recorded it; None before there is one.
+        name: the teacher's; None if the study has one teacher.
+        teacher: as recorded by a finished run; None before there is one.
     """
 
     name: str | None
@@ -77,8 +77,8 @@ class StudyTable:
     """A study's whole table, as data.
 
     Attributes:
-        notes: what a reader must know: the warnings, then failed and unfinished runs, then the rest.
-        warnings: where models have learned nothing.
+        notes: below the table: the warnings, then failed and unfinished runs, then the rest.
+        warnings: on models that score no better than the majority class.
         failed: names of failed runs with their reasons.
         unfinished: names of runs that have neither a result nor failed.
     """
@@ -98,7 +98,7 @@ def study_table(study: StudyConfig, outcomes: Sequence[Outcome]) -> StudyTable:
     """The table of a study's outcomes, finished or not.
 
     Raises:
-        UserError: if runs that would stand side by side differ in protocol, rows, metric, teacher or unit of hours.
+        UserError: if runs that the table compares differ in protocol, rows, metric, teacher or unit of hours.
     """
     _check(outcomes)
     marks = Marks()
@@ -123,9 +123,9 @@ def study_table(study: StudyConfig, outcomes: Sequence[Outcome]) -> StudyTable:
 
 
 def row_label(method: str, scale_percent: int | None) -> str:
-    """A row's name as the papers print it: the scale follows the name, ``MiniDisc10% (η=1)``.
+    """A row's name with its scale, as the papers print it: ``MiniDisc10% (η=1)``.
 
-    Where the name has several words, it follows the last: ``every second layer, 10%``.
+    After a name of several words the scale comes last: ``every second layer, 10%``.
     """
     if scale_percent is None:
         return method
@@ -203,12 +203,8 @@ def _method_row(
         encoder_parameters=mean(student.encoder_parameters for student in students),
         total_parameters=mean(student.total_parameters for student in students),
         macs_at_128=mean(student.macs_at_128 for student in students),
-        device_hours_ratio=mean(
-            run.cost.device_hours / base.cost.device_hours for run, base in pairs if base.cost.device_hours
-        ),
-        training_flops_ratio=mean(
-            run.cost.training_flops / base.cost.training_flops for run, base in pairs if base.cost.training_flops
-        ),
+        device_hours_ratio=mean_ratio(pairs, lambda run: run.cost.device_hours),
+        training_flops_ratio=mean_ratio(pairs, lambda run: run.cost.training_flops),
         flops_ratio=flops_ratio(pairs),
         evaluation_flops=mean(
             result.cost.evaluation_flops for result in results if result.cost.evaluation_flops is not None
@@ -221,7 +217,7 @@ def _method_row(
 def _pairs(
     runs: Sequence[Outcome], outcomes: Sequence[Outcome], conventional: str | None
 ) -> list[tuple[RunResult, RunResult]]:
-    """Each finished run with the conventional one of the same task, scale and seed, where there is one."""
+    """Pairs of a finished run and the conventional run of the same task, scale and seed; without one no pair."""
     bases = {
         (one.cell.task, one.cell.scale_percent, one.cell.seed): one.result
         for one in outcomes
@@ -230,7 +226,7 @@ def _pairs(
     pairs = []
     for run in runs:
         if run.result is not None:
-            # A student of some layers has the scale that it turned out to be.
+            # The scale of a student of some layers is known from its result only.
             scale = run.cell.scale_percent or run.result.student.scale_percent
             base = bases.get((run.cell.task, scale, run.cell.seed))
             pairs += [(run.result, base)] if base is not None else []
@@ -265,7 +261,7 @@ def _teacher_row(
 def _majority_row(columns: Sequence[ScoreColumn], outcomes: Sequence[Outcome]) -> StudyRow:
     scores = {}
     for column in columns:
-        # The data alone decide it, no seed does: one run tells it.
+        # It depends on the data alone, so one run is enough.
         found = [run for run in outcomes if run.cell.task == column.task and run.result is not None]
         scores[column.key] = score_of(found[:1], column.of_majority)
     return StudyRow("majority", MAJORITY, scores, average_of_row(list(scores.values())))

@@ -46,8 +46,8 @@ def test_what_was_lost_and_paid_has_columns_and_notes(format_):
     assert "0.250" in text
     assert "(EUR)" in text
     assert "5.03" in text
-    assert "after their last checkpoint" in text
-    assert "Price: of all that was held" in text
+    assert "work after the last checkpoint of attempts that failed" in text
+    assert "Price: of all device-hours held" in text
 
 
 def test_csv_and_json_carry_all_of_it():

@@ -97,7 +97,7 @@ def test_steps_are_shown_beside_ltsd_alone():
 def test_warnings_stand_under_the_table(format_name):
     runs = several_seeds(teacher_may_have_seen_selection=True, protocol="paper")
     text = " ".join(render(compare(runs), format_name, width=100).split())
-    assert "Warning: on mrpc the teacher may have seen the rows that selected" in text
+    assert "Warning: on mrpc the teacher may have been trained on the selection rows" in text
     assert "scores are optimistic" in text
 
 

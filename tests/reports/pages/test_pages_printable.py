@@ -17,7 +17,7 @@ from minidisc_ray.configs.printable import printable, printable_json
 from minidisc_ray.files.writing import write_json
 from minidisc_ray.reports.comparison.render import render
 from minidisc_ray.reports.comparison.table import compare
-from minidisc_ray.reports.storage.listing import Listed, listing
+from minidisc_ray.reports.storage.listing import StorageEntry, listing
 from minidisc_ray.reports.storage.views import BY_RUN
 from minidisc_ray.reports.tables import terminal_text
 from minidisc_ray.run_files.result import RunResult, load_result
@@ -84,7 +84,10 @@ def test_a_listing_of_hostile_files_is_safe_and_no_formula(tmp_path):
     os.utime(tmp_path / "done" / "result.json", (2**40, 2**40))
     found = listing(tmp_path)
     assert load_result(tmp_path / "done").task == EVIL
-    found += [Listed("driven", "run", "running", driver="=cmd|x@h 1"), Listed("noted", "run", "failed", note=EVIL)]
+    found += [
+        StorageEntry("driven", "run", "running", driver="=cmd|x@h 1"),
+        StorageEntry("noted", "run", "failed", note=EVIL),
+    ]
     names = [entry.name for entry in found]
     assert len(names) == 6
     table, lines, values = (

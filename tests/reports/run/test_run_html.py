@@ -57,7 +57,7 @@ def test_headline_says_what_happened(tmp_path):
     assert "It cost 2.00 core-hours." in page
     assert "Selected on: a tenth of train, held out." in page
     assert "took no part in any choice" in page
-    assert "reused: run before, charged all the same" in page
+    assert "reused: executed earlier, charged in full" in page
     assert "evaluated" in page
     assert "3301" in page
     assert "109483010" in page
@@ -73,7 +73,7 @@ def test_doubts_are_said():
         student=model(10, 0.812),
     )
     page = report_page(result)
-    assert "the teacher may have seen the rows that selected" in page
+    assert "the teacher may have been trained on the selection rows" in page
     assert "so the scores are optimistic" in page
     assert "no better than the majority class" in page
 

@@ -106,9 +106,9 @@ def with_scores(outcomes, student, teacher, task="mrpc"):
 @pytest.mark.parametrize(
     ("student", "teacher", "sentence"),
     [
-        (0.4, 0.4, f"12 of 12 students, and the teacher, are no better on mrpc {LEARNED}nothing about methods can be"),
-        (0.3, 0.9, f"12 of 12 students are no better on mrpc {LEARNED}nothing about methods can be read there."),
-        (0.8, 0.4, f"The teacher is no better on mrpc {LEARNED}nothing about methods can be read there."),
+        (0.4, 0.4, f"12 of 12 students, and the teacher, are no better on mrpc {LEARNED}methods cannot be compared"),
+        (0.3, 0.9, f"12 of 12 students are no better on mrpc {LEARNED}methods cannot be compared there."),
+        (0.8, 0.4, f"The teacher is no better on mrpc {LEARNED}methods cannot be compared there."),
     ],
 )
 def test_a_dead_task_is_reported_before_anything_else(study, tmp_path, student, teacher, sentence):
@@ -125,10 +125,10 @@ def test_some_students_that_learned_nothing_are_counted(study, tmp_path):
     outcomes = outcomes_of(study, tmp_path)
     table = study_table(study, with_scores(outcomes, student, lambda one: 0.9))
     assert table.warnings == (
-        f"2 of 12 students are no better on mrpc {LEARNED}what they score shows no method's worth.",
+        f"2 of 12 students are no better on mrpc {LEARNED}their scores say nothing about methods.",
     )
     table = study_table(study, with_scores(outcomes, lambda one: 0.8, lambda one: 0.4 if one.cell.seed else 0.9))
-    assert table.warnings[0].startswith(f"The teacher of seed 1 is no better on mrpc {LEARNED}what")
+    assert table.warnings[0].startswith(f"The teacher of seed 1 is no better on mrpc {LEARNED}their scores")
     assert study_table(study, outcomes).warnings == ()
 
 

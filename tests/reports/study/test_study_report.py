@@ -188,4 +188,4 @@ def test_macs_and_flops_are_set_apart(tmp_path):
     assert "MACs: multiply-adds of one row of 128 tokens, what the papers print as FLOPs." in notes
     assert "LTSD <long> is matched in FLOPs, in closed form, so its hours may differ" in notes
     assert "Ratios of device-hours, and of FLOPs of training and evaluation, are to LTSD of the same teacher," in notes
-    assert "Majority class: always giving the commonest class of the rows that the score is on." in notes
+    assert "Majority class: always answering the most common class of the rows that are scored." in notes
