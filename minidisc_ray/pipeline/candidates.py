@@ -77,8 +77,6 @@ def choices_by_lambda(prepared: PreparedRun, records: dict[str, list[StageRecord
     if not isinstance(schedule, MiniDiscConfig) or schedule.search == "race":
         return {}
     record = next(record for record in records[MAIN_TRIAL] if record.stage == "sandwich")
-    trial = prepared.plan.trial(MAIN_TRIAL)
-    assert trial is not None
-    step = trial.step("sandwich")
+    step = prepared.plan.trials[0].step("sandwich")
     assert isinstance(step, SandwichStep)
     return scan_lambda(step, record.history, prepared.task.selection_score)

@@ -95,7 +95,7 @@ def cost_record(prepared: PreparedRun, records: Records) -> CostRecord:
         teacher_evaluation_flops=teacher.evaluation_flops,
         startup_device_hours=idle,
         device_unit="core-hours" if teacher.device_type == "cpu-core" else "GPU-hours",
-        attempts=attempt_costs(attempts),
+        attempts=_attempt_costs(attempts),
         energy_joules=functools.reduce(add_known, (stage.energy_joules for stage in charged), None),
         price_per_device_hour=price,
         price=None if price is None else price * (worked + idle),
@@ -103,7 +103,7 @@ def cost_record(prepared: PreparedRun, records: Records) -> CostRecord:
     )
 
 
-def attempt_costs(attempts: Sequence[Attempt]) -> tuple[AttemptCost, ...]:
+def _attempt_costs(attempts: Sequence[Attempt]) -> tuple[AttemptCost, ...]:
     """Useful, lost and idle device-hours of each attempt in a ledger."""
     return tuple(
         AttemptCost(

@@ -21,7 +21,7 @@ def verdicts(prepared: PreparedRun, pending: Collection[str] | None = None) -> d
         prepared: the checked recipe.
         pending: names of the probes that will still run; by default all that neither finished nor failed.
     """
-    plan, scores = prepared.plan, probe_scores(prepared)
+    plan, scores = prepared.plan, _probe_scores(prepared)
     if not plan.probes:
         return {}
     without_score = [probe.name for probe in plan.probes if probe.assistant_percent not in scores]
@@ -42,7 +42,7 @@ def verdicts(prepared: PreparedRun, pending: Collection[str] | None = None) -> d
     return found
 
 
-def probe_scores(prepared: PreparedRun) -> dict[int, float]:
+def _probe_scores(prepared: PreparedRun) -> dict[int, float]:
     """The selection score of each finished probe's student, by its assistant's scale."""
     scores = {}
     for probe in prepared.plan.probes:
@@ -54,7 +54,7 @@ def probe_scores(prepared: PreparedRun) -> dict[int, float]:
 
 def early_end_record(prepared: PreparedRun, found: Mapping[str, Verdict]) -> EarlyEnd | None:
     """What ending trials early saved and risked; None if no trial was ended."""
-    scores = probe_scores(prepared)
+    scores = _probe_scores(prepared)
     scale_of = {trial.name: trial.assistant_percent or 0 for trial in prepared.plan.trials}
     promoted = {name for name, verdict in found.items() if verdict == "goes on"}
     ended = [scores[scale_of[name]] for name, verdict in found.items() if verdict == "ends"]

@@ -86,7 +86,7 @@ class StageObserver:
         # TensorBoard tags and Ray's metrics take no spaces.
         primary = "-".join(task.chosen_by)
         values = {scale: task.selection_score(metrics) for scale, metrics in record.metrics.items()}
-        self.metric = values[max(values)] if len(values) == 1 else max(values.values())
+        self.metric = max(values.values())
         if self._writer is not None:
             # If the attempt is lost, only its work after this step counts as lost.
             self.context.checkpoint(self.step)

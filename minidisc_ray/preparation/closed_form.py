@@ -258,6 +258,6 @@ def weights_of_scales(step: SandwichStep) -> dict[int, float]:
     scales = step.scales
     if step.num_trained == 1:
         return {scales[0]: 1.0}
-    filling = scales[1:-1]
-    share = (step.num_trained - 2) / len(filling) if filling else 0.0
-    return {scales[0]: 1.0, scales[-1]: 1.0, **dict.fromkeys(filling, share)}
+    between = scales[1:-1]
+    share = (step.num_trained - 2) / len(between) if between else 0.0
+    return {scales[0]: 1.0, scales[-1]: 1.0, **dict.fromkeys(between, share)}

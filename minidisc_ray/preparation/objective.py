@@ -131,10 +131,10 @@ def untrained_head_note(prepared: PreparedRun) -> str | None:
 
 
 def _untrained_head(prepared: PreparedRun) -> str:
-    own = prepared.checkpoint_student
-    if own is None:
+    student = prepared.checkpoint_student
+    if student is None:
         return "the teacher's classifier as it is"
-    return "its own classifier as it is" if own.has_trained_head else "a new classifier that nothing trains"
+    return "its own classifier as it is" if student.has_trained_head else "a new classifier that nothing trains"
 
 
 def _side(name: str, shape: EncoderShape, structure: Structure, was_distilled: bool) -> Side:

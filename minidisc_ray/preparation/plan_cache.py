@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,11 @@ def write_plan(key: str, plan: dict[str, Any]) -> None:
     """Cache a plan under a key and remove the oldest ones; a plan that contains a secret is not cached."""
     if redacted(plan) != plan:
         return
-    try:
+    with suppress(OSError):
         write_json(_path(key), plan)
         kept = sorted(_path(key).parent.glob("*.json"), key=lambda path: path.stat().st_mtime)
         for path in kept[:-_MAX_PLANS]:
             remove(path)
-    except OSError:
-        return
 
 
 def _path(key: str) -> Path:

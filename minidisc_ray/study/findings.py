@@ -155,8 +155,7 @@ def _seeds(estimate: Estimate) -> tuple[int, ...]:
 
 def _smallest_candidate(group: RunGroup) -> int | None:
     """The smallest assistant scale of the sweep that rules pick from."""
-    (runs, *_) = (runs for runs in group.of("maxidisc").values() if is_exhaustive(runs))
-    trials = next(iter(runs.values())).prepared.plan.trials
+    trials = _exhaustive_run(group).prepared.plan.trials
     return min((trial.assistant_percent for trial in trials if trial.assistant_percent is not None), default=None)
 
 
@@ -217,8 +216,7 @@ def _lambdas(group: RunGroup) -> Iterator[float]:
 
 
 def _law(group: RunGroup) -> ParameterRatioRule:
-    (runs, *_) = (runs for runs in group.of("maxidisc").values() if is_exhaustive(runs))
-    run = next(iter(runs.values()))
+    run = _exhaustive_run(group)
     sizes = {
         candidate.scale_percent: encoder_parameters(
             run.prepared.shape, Structure(candidate.scale_percent, candidate.heads, candidate.neurons)
@@ -226,6 +224,11 @@ def _law(group: RunGroup) -> ParameterRatioRule:
         for candidate in run.result.candidates
     }
     return ParameterRatioRule(sizes, run.result.student.encoder_parameters)
+
+
+def _exhaustive_run(group: RunGroup) -> FinishedRun:
+    """A run of the first method that tries every scale in full."""
+    return next(next(iter(runs.values())) for runs in group.of("maxidisc").values() if is_exhaustive(runs))
 
 
 def _assumptions_of(runs: Sequence[FinishedRun]) -> tuple[Assumptions, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from minidisc_ray.configs.model import CheckpointStudentConfig, LayersStudentConfig
+from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.models.checkpoint import load_stored_model, note_inputs, save_model
 from minidisc_ray.models.loading import load_teacher
@@ -25,33 +26,21 @@ from minidisc_ray.schedules.plan import TEACHER, ChosenScale, DistilStep, PruneS
 
 
 def extract_candidate(context: Context, sandwich: Path, scale: int, folder: Path) -> PreTrainedModel:
-    """Cut a candidate out of a sandwich's kept state, save it as a stage's model and return it.
+    """Cut a candidate out of a sandwich's kept state, save it as a stage's model and return it; at 100% the teacher.
 
     Args:
         context: the trial's.
-        sandwich: the folder of the stage that trained the candidate.
+        sandwich: the folder of the stage that trained the candidate, and the objective parts to copy along.
         scale: the candidate's, in percent.
         folder: the folder of the stage that saves it.
     """
     if context.workers.is_first:
-        structure = structures_of(context.prepared, (scale,))[scale]
-        candidate = cut(load_stored_model(context.storage, sandwich / "model"), structure)
+        if scale == TEACHER_PERCENT:
+            candidate = load_sorted_teacher(context.prepared)
+        else:
+            structure = structures_of(context.prepared, (scale,))[scale]
+            candidate = cut(load_stored_model(context.storage, sandwich / "model"), structure)
         save_model(context.storage, candidate, context.prepared.tokenizer, folder / "model")
-        copy_objective_parts(context.storage, sandwich, folder)
-    context.workers.wait()
-    return load_stored_model(context.storage, folder / "model")
-
-
-def save_teacher_as_assistant(context: Context, sandwich: Path, folder: Path) -> PreTrainedModel:
-    """Save the teacher, its units sorted by importance, as a stage's model in place of an assistant, and return it.
-
-    Args:
-        context: the trial's.
-        sandwich: the folder of the stage whose objective parts are copied along.
-        folder: the folder of the stage that saves it.
-    """
-    if context.workers.is_first:
-        save_model(context.storage, load_sorted_teacher(context.prepared), context.prepared.tokenizer, folder / "model")
         copy_objective_parts(context.storage, sandwich, folder)
     context.workers.wait()
     return load_stored_model(context.storage, folder / "model")

@@ -80,7 +80,7 @@ def teacher_warning(prepared: PreparedRun, logits: np.ndarray) -> str | None:
     """A warning if a teacher's logits, (N, C), on the selection split may be no better than chance; else None."""
     lead = _lead(prepared, logits)
     if lead.is_none:
-        return f"{_learned_nothing(prepared, lead)}: distilling from it shows nothing"
+        return f"{_learned_nothing(prepared, lead)}; distilling from it shows nothing"
     if lead.is_significant:
         return None
     return (

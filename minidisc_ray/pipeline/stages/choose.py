@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.log import logger
 from minidisc_ray.pipeline.choice import choose
 from minidisc_ray.pipeline.context import Context, StageAttempt
-from minidisc_ray.pipeline.stages._build import copy_stage_model, extract_candidate, save_teacher_as_assistant
+from minidisc_ray.pipeline.stages._build import copy_stage_model, extract_candidate
 from minidisc_ray.pipeline.stages._scores import metric_above, score_and_record
 from minidisc_ray.run_files.failures import trial_folder
 from minidisc_ray.run_files.records import StageRecord, read_record
@@ -57,10 +56,7 @@ def _save_race_choice(context: Context, step: ChooseStep, attempt: StageAttempt,
     chosen = last.choice
     assert chosen is not None
     folder = context.folder / "stages" / race.stage
-    if chosen == TEACHER_PERCENT:
-        assistant = save_teacher_as_assistant(context, folder, attempt.folder)
-    else:
-        assistant = extract_candidate(context, folder, chosen, attempt.folder)
+    assistant = extract_candidate(context, folder, chosen, attempt.folder)
     made = score_and_record(context, step.name, chosen, assistant)
     return made.model_copy(update={"chosen_percent": chosen, "chosen_chain": (chosen,), "tradeoffs": last.tradeoffs})
 

@@ -1,9 +1,6 @@
 """Trains a sandwich as a race: candidates that cannot win are dropped, and one is chosen during training."""
 
-import math
-
 from minidisc_ray.core.grid import TEACHER_PERCENT
-from minidisc_ray.core.race import CheckTimes
 from minidisc_ray.evaluation import majority_scores
 from minidisc_ray.models.surgery import cut
 from minidisc_ray.pipeline.context import Context, StageAttempt
@@ -11,6 +8,7 @@ from minidisc_ray.pipeline.stages._build import teacher_and_source
 from minidisc_ray.pipeline.stages._scores import scoring_flops, selection_logits
 from minidisc_ray.pipeline.stages._train import training_stage
 from minidisc_ray.pipeline.structures import structures_of
+from minidisc_ray.preparation.race_costs import race_times
 from minidisc_ray.run_files.records import StageRecord
 from minidisc_ray.schedules.plan import RaceStep
 from minidisc_ray.training.distil import NestedModels
@@ -38,7 +36,7 @@ def train_race(context: Context, step: RaceStep, attempt: StageAttempt) -> Stage
             num_networks=step.num_sampled,
             lam=step.lam,
             seed=config.seed,
-            times=CheckTimes(math.ceil(len(prepared.train) / training.batch_size), training.num_epochs),
+            times=race_times(prepared),
             task=task,
             labels=labels,
             teacher_logits=selection_logits(context, teacher),
