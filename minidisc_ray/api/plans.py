@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from minidisc_ray.api.recipes import Recipe, config_of
-from minidisc_ray.preparation.plan_cache import keep_plan, plan_key, read_plan
+from minidisc_ray.preparation.plan_cache import plan_key, read_plan, write_plan
 from minidisc_ray.preparation.storage_check import check_storage
 from minidisc_ray.reports.run.plan_report import PlanReport
 from minidisc_ray.run_files.fetching import open_storage
@@ -32,7 +32,7 @@ def describe_plan(recipe: Recipe, overrides: Sequence[str] = ()) -> PlanReport:
 
         report = plan_report(plan(config))
         if key is not None and key == plan_key(config):
-            keep_plan(key, report.model_dump(mode="json"))
+            write_plan(key, report.model_dump(mode="json"))
         return report
     # The cache does not cover storage and tracking, which may have changed since.
     check_storage(open_storage(config.storage), config.storage, report.name, report.identity)

@@ -16,7 +16,7 @@ from minidisc_ray.estimate.timings import Overheads, TimedStage, Timings
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.records import read_record
-from minidisc_ray.schedules.expected import expected_going_on, expected_scale, expected_steps
+from minidisc_ray.schedules.expected import expected_promoted, expected_scale, expected_steps
 from minidisc_ray.schedules.plan import SHARED_TRIAL, DistilStep, TeacherStep, Trial
 
 COMPARED = ("conventional", "minidisc", "maxidisc")
@@ -196,7 +196,7 @@ def _beyond_stages(run: PreparedRun, stages: Sequence[PredictedStage], overheads
     each = job if is_job else overheads.trial_seconds
     between = overheads.job_seconds if is_job else 0.0
     total += overheads.sweep_seconds
-    for trials in (plan.probes, expected_going_on(plan)):
+    for trials in (plan.probes, expected_promoted(plan)):
         held += each * len(trials)
         total += makespan([between + each + by_trial[trial.name] for trial in trials], overheads.at_once)
     if plan.after is not None:

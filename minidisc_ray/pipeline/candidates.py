@@ -1,4 +1,4 @@
-"""A run's assistant candidates as its result has them, and what other values of lambda would have chosen."""
+"""A run's assistant candidates for its result, and the choices that other values of lambda would have made."""
 
 from minidisc_ray.configs.schedule import (
     LambdaSelectionConfig,
@@ -16,8 +16,6 @@ from minidisc_ray.run_files.records import StageRecord
 from minidisc_ray.run_files.result import CandidateRecord
 from minidisc_ray.schedules.plan import MAIN_TRIAL, DistilStep, SandwichStep
 
-_LAMBDA = 0.2
-
 
 def candidate_records(
     prepared: PreparedRun,
@@ -25,13 +23,13 @@ def candidate_records(
     structures: dict[int, Structure],
     teacher: StageRecord,
 ) -> list[CandidateRecord]:
-    """The assistant candidates of a run that chooses among some, largest first.
+    """The run's assistant candidates, largest first; empty if its schedule has none.
 
     Args:
         prepared: the checked recipe.
-        records: of each trial's stages.
-        structures: by scale.
-        teacher: its stage's record.
+        records: the records of each trial's stages, by trial name.
+        structures: each candidate's structure, by scale percent.
+        teacher: the record of the teacher's stage.
     """
     score = prepared.task.selection_score
     student = prepared.plan.student_percent
@@ -40,25 +38,23 @@ def candidate_records(
     for trial in prepared.plan.all_trials():
         if trial in prepared.plan.probes:
             continue
-        # Of several sandwiches the first one is that of the whole grid.
+        # Only the first of several sandwiches trains the whole grid; the later ones have other names.
         for record in records[trial.name]:
             if record.stage in ("sandwich", "assistant"):
                 metrics |= {s: score(m) for s, m in record.selection_metrics.items() if s != student}
             if record.stage == "sandwich":
                 trained |= set(record.trained_scales or ())
-                # A candidate that left a race has the metric of its last evaluation there.
-                last_seen = {s: m for check in record.race for s, m in check.metrics.items() if s != student}
-                metrics = last_seen | metrics
+                # A candidate dropped from a race keeps the metric of its last evaluation.
+                in_race = {s: m for check in record.race for s, m in check.metrics.items() if s != student}
+                metrics = in_race | metrics
         for step in trial.steps:
-            if isinstance(step, SandwichStep):
-                continue
             if isinstance(step, DistilStep) and isinstance(step.scale, int):
                 trained.add(step.scale)
     schedule = prepared.config.schedule
     rule = schedule.selection if isinstance(schedule, MiniDiscConfig | MaxiDiscConfig) else None
-    lam = rule.lam if isinstance(rule, LambdaSelectionConfig) else _LAMBDA
+    lambda_rule = rule if isinstance(rule, LambdaSelectionConfig) else LambdaSelectionConfig()
     order = rule.order if isinstance(rule, NegativeDerivativeSelectionConfig) else 1
-    by_lambda = lambda_tradeoff(metrics, lam)
+    by_lambda = lambda_tradeoff(metrics, lambda_rule.lam)
     by_derivative = negative_derivative(metrics, score(teacher.selection_metrics[TEACHER_PERCENT]), order=order)
     return [
         CandidateRecord(
@@ -75,14 +71,12 @@ def candidate_records(
     ]
 
 
-def scan_of(prepared: PreparedRun, records: dict[str, list[StageRecord]]) -> dict[float, tuple[int, int]]:
-    """What each value of lambda would keep and choose, of a run that chooses out of a sandwich."""
+def choices_by_lambda(prepared: PreparedRun, records: dict[str, list[StageRecord]]) -> dict[float, tuple[int, int]]:
+    """For each value of lambda the epoch kept and the scale chosen; empty if the run chooses from no plain sandwich."""
     schedule = prepared.config.schedule
     if not isinstance(schedule, MiniDiscConfig) or schedule.search == "race":
         return {}
     record = next(record for record in records[MAIN_TRIAL] if record.stage == "sandwich")
-    trial = prepared.plan.trial(MAIN_TRIAL)
-    assert trial is not None
-    step = trial.step("sandwich")
+    step = prepared.plan.trials[0].step("sandwich")
     assert isinstance(step, SandwichStep)
     return scan_lambda(step, record.history, prepared.task.selection_score)

@@ -1,4 +1,4 @@
-"""Which assistants a trial chooses: the rule of a recipe, applied to candidates' metrics."""
+"""Chooses a trial's assistants: applies the recipe's selection rule to the candidates' metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Choice:
 
     Attributes:
         chain: their scales in percent.
-        value: the sum of their trade-offs.
-        tradeoffs: of every candidate, under the teacher.
+        value: the sum of their trade-offs, each measured against the model above it.
+        tradeoffs: each candidate's trade-off against the teacher, by scale percent.
     """
 
     chain: tuple[int, ...]
@@ -27,15 +27,15 @@ class Choice:
 
 
 def epoch_value(rule: SelectionConfig, metrics: Mapping[int, float], choice: Choice) -> float:
-    """What an epoch of a sandwich is judged by: the trade-off of its choice, or the candidates' mean metric.
+    """The value that decides which epoch of a sandwich is kept: its choice's trade-off, or the candidates' mean metric.
 
-    The negative derivative only chooses, once an epoch is kept. It is large where neighbours disagree, so that by it
-    the noisiest epoch would be the best one.
+    The negative derivative chooses a candidate, never an epoch: it is large where neighbours disagree, so it would keep
+    the noisiest epoch.
 
     Args:
-        rule: of the recipe.
+        rule: the recipe's selection rule.
         metrics: the selection score by scale percent, in [-1, 1].
-        choice: what the rule chooses among them.
+        choice: the rule's choice among them.
     """
     return choice.value if isinstance(rule, LambdaSelectionConfig) else sum(metrics.values()) / len(metrics)
 
@@ -48,30 +48,30 @@ def choose(
     num_chosen: int = 1,
     num_below: int = 0,
 ) -> Choice:
-    """The best chain of assistants by a rule; its second and later ones are measured under the one above them.
+    """The best chain of assistants by a rule; each one after the first is measured against the one above it.
 
     Args:
-        rule: of the recipe.
+        rule: the recipe's selection rule.
         metrics: the primary selection metric by scale percent.
-        teacher_metric: that of the model above: the teacher, or an assistant that was chosen before.
-        teacher_percent: its scale.
+        teacher_metric: the metric of the model above: the teacher, or an assistant chosen earlier.
+        teacher_percent: the scale of the model above.
         num_chosen: assistants in the chain.
-        num_below: candidates that must be left under it, for assistants that are chosen later.
+        num_below: candidates that must remain below the chain, for assistants chosen later.
     """
     if isinstance(rule, LambdaSelectionConfig):
         tradeoffs = lambda_tradeoff(metrics, rule.lam, teacher_percent)
 
-        def below(above: int, scale: int) -> float:
+        def tradeoff_under(above: int, scale: int) -> float:
             return lambda_tradeoff({scale: metrics[scale]}, rule.lam, above)[scale]
 
     else:
         tradeoffs = negative_derivative(metrics, teacher_metric, teacher_percent, rule.order)
 
-        def below(above: int, scale: int) -> float:  # noqa: ARG001 - the grid's own derivative, whatever stands above
+        def tradeoff_under(above: int, scale: int) -> float:  # noqa: ARG001 - the derivative needs only the grid
             return tradeoffs[scale]
 
-    chain = best_chain(tradeoffs, num_chosen, num_below, below)
-    rest = sum(below(above, scale) for above, scale in pairwise(chain))
+    chain = best_chain(tradeoffs, num_chosen, num_below, tradeoff_under)
+    rest = sum(tradeoff_under(above, scale) for above, scale in pairwise(chain))
     return Choice(chain, tradeoffs[chain[0]] + rest, tradeoffs)
 
 
@@ -80,13 +80,13 @@ def scan_lambda(
 ) -> dict[float, tuple[int, int]]:
     """For each value of lambda the epoch of a sandwich that it keeps, and the scale that it chooses there (table 7).
 
-    It needs no training, as every epoch's metrics are recorded. Which epochs there are is up to the run: with early
-    stopping another value might have trained for longer, or not as long.
+    Nothing is trained: every epoch's metrics are recorded. The epochs are those of this run; with early stopping
+    another lambda might have trained for more or fewer.
 
     Args:
         step: the sandwich.
         history: its epochs.
-        score: from a model's metrics to what choices use.
+        score: turns a model's metrics into its selection score.
     """
     found = {}
     for lam in LAMBDA_SCAN:
@@ -100,7 +100,7 @@ def scan_lambda(
             )
             for record in history
         }
-        judged = [record.model_copy(update={"selection_score": choices[record.epoch].value}) for record in history]
-        kept = best_epoch(judged)
+        rescored = [record.model_copy(update={"selection_score": choices[record.epoch].value}) for record in history]
+        kept = best_epoch(rescored)
         found[lam] = kept, choices[kept].chain[0]
     return found

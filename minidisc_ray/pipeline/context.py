@@ -1,4 +1,4 @@
-"""What executing a step needs, in whatever process it runs."""
+"""What a step needs to execute, in this process or in a Ray worker."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,10 +28,10 @@ class StageAttempt:
     """One attempt at a trial's own step.
 
     Attributes:
-        trial: that the step belongs to.
+        trial: the step's trial.
         earlier: records of the trial's steps before it.
         folder: where the step keeps its checkpoints, its record and its model.
-        beat: says that the attempt still runs.
+        beat: writes to the ledgers that the attempt still runs.
     """
 
     trial: Trial
@@ -42,16 +42,18 @@ class StageAttempt:
 
 @dataclass
 class Context:
-    """One trial's execution: the prepared run, this worker, and where things go.
+    """One trial's execution: the prepared run, this worker, and its progress, ledgers and folder.
 
     Attributes:
         prepared: the checked recipe.
         workers: this worker among the trial's.
-        trial: its name; ``main`` for schedules of one trial, ``shared`` for what a sweep's trials share.
-        num_stages: for display.
-        report: called after each epoch, Ray Train's hook among others.
-        node: what the ledger calls the place where this runs; by default the machine's name.
-        on_step: called after each optimiser step, on every worker; what times steps listens here.
+        trial: the trial's name; ``main`` for schedules of one trial, ``shared`` for what a sweep's trials share.
+        num_stages: stages of the trial, shared ones included; for display.
+        report: called after each epoch; under Ray Train it reports to Ray.
+        node: the node's name in the ledger; by default the machine's name.
+        stage_index: the running stage's number, from 1; for display.
+        started_at: when this process started the trial, in seconds since the epoch.
+        on_step: called after each optimiser step, on every worker; used to time steps.
     """
 
     prepared: PreparedRun
@@ -70,13 +72,13 @@ class Context:
 
     @property
     def folder(self) -> Path:
-        """The trial's folder: the run's own, or one under ``trials`` in a sweep."""
+        """The trial's folder: the run's folder, or one under ``trials`` in a sweep."""
         run = self.prepared.run_folder
         return run if self.trial in ("main", "shared") else run / "trials" / self.trial
 
     @property
     def storage(self) -> Storage:
-        """Where the run is kept."""
+        """The run's storage."""
         return self.prepared.storage
 
     @property
@@ -99,11 +101,11 @@ class Context:
 
     @contextmanager
     def attempt(self, stage: str, ledgers: tuple[Ledger, ...] = ()) -> Iterator[Callable[[], None]]:
-        """Meter one attempt at a stage; yields a function that says that it still runs.
+        """Meter one attempt at a stage; yields a function that writes to the ledgers that the attempt still runs.
 
         Args:
-            stage: its name.
-            ledgers: further ledgers to write to, that of a shared artifact for instance.
+            stage: the stage's name.
+            ledgers: ledgers to write to besides the run's, such as a shared artifact's.
 
         Raises:
             Preempted: if a worker was asked to stop before the stage began.
@@ -143,7 +145,7 @@ class Context:
                 self.progress(stage, "failed" if status == "failed" else "interrupted")
 
     def checkpoint(self, step: int) -> None:
-        """Write to the ledgers that the stage's work up to a step is safe; what comes after it may still be lost."""
+        """Write to the ledgers that the stage's work up to a step is saved; work after it may still be lost."""
         if self._meter is not None:
             self._meter.checkpoint(step)
 
@@ -165,7 +167,7 @@ class Context:
         epoch: int = 0,
         metric: float | None = None,
     ) -> None:
-        """Write where the trial stands, on the first worker."""
+        """Write the trial's progress file, on the first worker only."""
         if not self.workers.is_first:
             return
         now = time.time()

@@ -1,4 +1,4 @@
-"""What a run's trials and stages came to: from records and ledgers to rows of its result."""
+"""Costs of a run's trials and stages for its result, from their records and ledgers."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ Records = Mapping[str, Sequence[StageRecord]]
 
 
 def trial_records(prepared: PreparedRun, records: Records, verdicts: Mapping[str, str]) -> tuple[TrialRecord, ...]:
-    """A sweep's trials, in the order in which they were planned; what a trial's probe cost is counted with it."""
+    """A sweep's trials in the plan's order; the cost of a trial's probe counts as the trial's."""
     task, plan = prepared.task, prepared.plan
     attempts = prepared.ledger.attempts()
     probe_of = {probe.assistant_percent: probe.name for probe in plan.probes}
@@ -58,22 +58,20 @@ def trial_records(prepared: PreparedRun, records: Records, verdicts: Mapping[str
 
 
 def cost_record(prepared: PreparedRun, records: Records) -> CostRecord:
-    """What every stage held and computed, shared ones too, whichever run made them."""
+    """Device-hours, FLOPs and price of every stage; shared stages count even if another run executed them."""
     ledger = prepared.ledger
     attempts = ledger.attempts()
-    made = held_by_stage(attempts)
+    held_here = held_by_stage(attempts)
     stages: list[StageCost] = []
     folders = {"teacher": prepared.teacher_folder, "importance": prepared.importance_folder}
     for name, folder in ((step.name, folders[step.name]) for step in prepared.plan.shared):
         held = held_by_stage(read_attempts(folder / "ledger.jsonl"))[name]
-        if name in made:
-            # The artifact's own ledger knows nothing of what was held around it.
-            held = replace(held, idle_device_hours=made[name].idle_device_hours)
-        stages.append(
-            _stage_cost(
-                "shared", name, held, read_record(prepared.storage, folder), name not in made, name != "teacher"
-            )
-        )
+        reused = name not in held_here
+        if not reused:
+            # The artifact's ledger has no idle time: devices are held per process, in the run's ledger.
+            held = replace(held, idle_device_hours=held_here[name].idle_device_hours)
+        record = read_record(prepared.storage, folder)
+        stages.append(_stage_cost("shared", name, held, record, reused, in_ratio=name != "teacher"))
     for trial in prepared.plan.all_trials():
         by_stage = {record.stage: record for record in records[trial.name]}
         for name, held in held_by_stage(attempts, trial.name).items():
@@ -97,7 +95,7 @@ def cost_record(prepared: PreparedRun, records: Records) -> CostRecord:
         teacher_evaluation_flops=teacher.evaluation_flops,
         startup_device_hours=idle,
         device_unit="core-hours" if teacher.device_type == "cpu-core" else "GPU-hours",
-        attempts=attempt_costs(attempts),
+        attempts=_attempt_costs(attempts),
         energy_joules=functools.reduce(sum_known, (stage.energy_joules for stage in charged), None),
         price_per_device_hour=price,
         price=None if price is None else price * (worked + idle),
@@ -105,8 +103,8 @@ def cost_record(prepared: PreparedRun, records: Records) -> CostRecord:
     )
 
 
-def attempt_costs(attempts: Sequence[Attempt]) -> tuple[AttemptCost, ...]:
-    """What became of what each attempt of a ledger held."""
+def _attempt_costs(attempts: Sequence[Attempt]) -> tuple[AttemptCost, ...]:
+    """Useful, lost and idle device-hours of each attempt in a ledger."""
     return tuple(
         AttemptCost(
             stage=share.attempt.name,

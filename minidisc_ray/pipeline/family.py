@@ -1,4 +1,4 @@
-"""Keeps a sandwich's state as the run's nested family, so that any of its sizes can be had later without training."""
+"""Keeps a sandwich's weights as the run's nested family, from which each size can be cut later without training."""
 
 from collections.abc import Sequence
 
@@ -29,10 +29,10 @@ or `minidisc_ray.open_family(RUN)[PERCENT]`. Loaded as it is, this folder is the
 
 
 def keep_family(prepared: PreparedRun, records: Sequence[StageRecord]) -> None:
-    """Write the run's ``family/`` from the state that its first sandwich kept; nothing where it has no sandwich.
+    """Write the run's ``family/`` from the state that its first sandwich kept; does nothing if it has no sandwich.
 
-    A size is in the family if the kept state was scored at it: after a race these are the assistant and the student's
-    slice, else all candidates. A family whose sandwich was freed stays as it is.
+    The family has every size at which the kept state was scored: after a race the assistant and the student's slice,
+    otherwise all candidates. If the sandwich's model was freed, an existing family stays as it is.
     """
     steps = (step for trial in prepared.plan.all_trials() for step in trial.steps)
     names = [step.name for step in steps if isinstance(step, SandwichStep | RaceStep)]

@@ -1,4 +1,4 @@
-"""From the records that stages left to ``result.json``, the student and the report's facts."""
+"""Writes a finished run's ``result.json``, ``student/`` and ``family/`` from its stages' records."""
 
 import platform
 from contextlib import suppress
@@ -25,7 +25,7 @@ from minidisc_ray.core.race import RaceEvent
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.log import logger
-from minidisc_ray.pipeline.candidates import candidate_records, scan_of
+from minidisc_ray.pipeline.candidates import candidate_records, choices_by_lambda
 from minidisc_ray.pipeline.costs import cost_record, trial_records
 from minidisc_ray.pipeline.early_end import early_end_record, verdicts
 from minidisc_ray.pipeline.family import keep_family
@@ -45,7 +45,12 @@ from minidisc_ray.training.loop import TrainingError
 
 
 def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
-    """Write ``result.json`` and ``student/`` from a run whose trials are over."""
+    """Write ``result.json``, ``student/`` and ``family/`` once a run's trials are over.
+
+    Raises:
+        TrainingError: if no trial finished, or the teacher's record is gone.
+        UserError: if the student is damaged and the model that it was copied from was freed.
+    """
     folder, storage = prepared.run_folder, prepared.storage
     fetch_run(storage, folder)
     fetch_records(storage, prepared.teacher_folder, prepared.importance_folder)
@@ -58,7 +63,7 @@ def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
     elif (flaw := _student_flaw(prepared)) is not None:
         raise UserError(
             f"{folder / 'student'}: the student {flaw}, and the model in {source.parent} was freed; remove that folder "
-            "and run again, which makes it once more"
+            "and run again, which trains the student again"
         )
     keep_family(prepared, [record for trial in prepared.plan.all_trials() for record in _records(prepared, trial)])
     labels = {f"{VALIDATION}/{name}": rows.labels.numpy() for name, rows in prepared.validation.items()}
@@ -70,16 +75,17 @@ def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
 
 
 def is_trial_finished(prepared: PreparedRun, trial: Trial) -> bool:
-    """Whether every step of a trial left its record, and nothing that they left is damaged; the last one first."""
+    """Whether every step of a trial left its record, undamaged."""
     folder = trial_folder(prepared.run_folder, trial.name)
     fetch_records(prepared.storage, folder / "stages")
+    # Without its last record a trial is unfinished, whatever the others say: that one is read first.
     return all(read_record(prepared.storage, stage_folder(folder, step)) is not None for step in reversed(trial.steps))
 
 
 def is_finished(prepared: PreparedRun) -> bool:
-    """Whether the run has its result, all its trials finished.
+    """Whether the run has its result and no trial failed.
 
-    A damaged result, or a student that is damaged or gone, does not count, and is made once more.
+    False also if the result is damaged, or the student is damaged or gone: the run makes them again.
     """
     try:
         result = load_result(prepared.run_folder)
@@ -100,10 +106,10 @@ def _student_flaw(prepared: PreparedRun) -> str | None:
 
 
 def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]:
-    config, task, own = prepared.config, prepared.task, prepared.checkpoint_student
+    config, task, checkpoint_student = prepared.config, prepared.task, prepared.checkpoint_student
     teacher_record = read_record(prepared.storage, prepared.teacher_folder)
     if teacher_record is None:
-        raise TrainingError("the record of a stage that it shares is missing; run it again")
+        raise TrainingError(f"the teacher's record in {prepared.teacher_folder} is missing; run again")
     plan = prepared.plan
     records = {trial.name: _records(prepared, trial) for trial in plan.all_trials()}
     finished = [trial for trial in plan.ends if is_trial_finished(prepared, trial)]
@@ -113,25 +119,25 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
 
     def student_metric(trial: Trial) -> tuple[float, int]:
         last = records[trial.name][-1]
-        # Of equal students the one through the smaller assistant, which was cheaper.
+        # Among equal students the one with the smaller assistant wins: it was cheaper.
         return task.selection_score(last.selection_metrics[last.percent]), -(trial.assistant_percent or 0)
 
     winner = max(finished, key=student_metric)
     student_record = records[winner.name][-1]
     student_percent = prepared.plan.student_percent
-    wanted = {record.scale_percent for found in records.values() for record in found} - {None}
-    scales = {*config.candidate_scales(), *(s for s in wanted if s)} - {student_percent}
+    recorded = {record.scale_percent for found in records.values() for record in found if record.scale_percent}
+    scales = {*config.candidate_scales(), *recorded} - {student_percent}
     structures = structures_of(prepared, tuple(sorted(scales, reverse=True)))
     cost = cost_record(prepared, records)
     candidates = candidate_records(prepared, records, structures, teacher_record)
-    scanned = scan_of(prepared, records)
+    by_lambda = choices_by_lambda(prepared, records)
     checks = next((record.race for found in records.values() for record in found if record.race), ())
     events = [RaceEvent(check.step, check.alive, check.num_rows) for check in checks]
     importance = read_record(prepared.storage, prepared.importance_folder)
     num_rows = importance.num_rows if importance is not None else None
-    ends_of_trials = verdicts(prepared)
-    going_on = {name for name, verdict in ends_of_trials.items() if verdict == "goes on"}
-    estimator = Estimator(prepared, race=events, importance_rows=num_rows, going_on=going_on or None)
+    trial_verdicts = verdicts(prepared)
+    promoted = {name for name, verdict in trial_verdicts.items() if verdict == "goes on"}
+    estimator = Estimator(prepared, race=events, importance_rows=num_rows, promoted=promoted or None)
     estimates = [stage for stage in estimator.stages() if stage.in_ratio]
     assistants = [r for r in records[winner.name] if r.scale_percent not in (None, student_percent)]
     now = datetime.now(UTC)
@@ -164,21 +170,21 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
         teacher_warning=teacher_record.warning,
         assistants=tuple(_model(prepared, structures[r.percent], r) for r in assistants),
         candidates=tuple(candidates),
-        choice_by_lambda={f"{lam:.1f}": scale for lam, (_, scale) in scanned.items()},
-        epoch_by_lambda={f"{lam:.1f}": epoch for lam, (epoch, _) in scanned.items()},
-        selection_rule=_rule(prepared),
+        choice_by_lambda={f"{lam:.1f}": scale for lam, (_, scale) in by_lambda.items()},
+        epoch_by_lambda={f"{lam:.1f}": epoch for lam, (epoch, _) in by_lambda.items()},
+        selection_rule=_selection_rule(prepared),
         race=checks,
         student=_model(
             prepared,
             final_structure(prepared, winner, records[winner.name]),
             student_record,
-            prepared.checkpoint_student,
+            checkpoint_student,
         ),
-        student_source=own.source if own is not None else None,
+        student_source=checkpoint_student.source if checkpoint_student is not None else None,
         student_step_seconds=student_record.step_seconds,
         student_step_memory_bytes=student_record.step_memory_bytes,
-        trials=trial_records(prepared, records, ends_of_trials) if prepared.plan.is_sweep else (),
-        early_end=early_end_record(prepared, ends_of_trials),
+        trials=trial_records(prepared, records, trial_verdicts) if prepared.plan.is_sweep else (),
+        early_end=early_end_record(prepared, trial_verdicts),
         cost=cost,
         splits=_splits(prepared),
         closed_form_training_flops=sum(stage.training_flops for stage in estimates),
@@ -199,26 +205,30 @@ def _records(prepared: PreparedRun, trial: Trial) -> list[StageRecord]:
 
 
 def _model(
-    prepared: PreparedRun, structure: Structure, record: StageRecord, own: CheckpointStudent | None = None
+    prepared: PreparedRun,
+    structure: Structure,
+    record: StageRecord,
+    checkpoint_student: CheckpointStudent | None = None,
 ) -> ModelRecord:
-    shape = prepared.shape if own is None else own.shape
+    is_cut = checkpoint_student is None
+    shape = prepared.shape if checkpoint_student is None else checkpoint_student.shape
     return ModelRecord(
         scale_percent=structure.scale_percent,
         encoder_parameters=encoder_parameters(shape, structure),
         total_parameters=total_parameters(shape, structure),
         macs_at_128=forward_macs(shape, structure, rows=1, length=128),
-        # Of the teacher's units; a model that is not cut from it keeps none of them.
-        kept_share=kept_share(shape, structure) if own is None else {},
+        # A share of the teacher's units, so empty for a model that is not cut from the teacher.
+        kept_share=kept_share(shape, structure) if is_cut else {},
         heads=structure.heads,
         neurons=structure.neurons,
-        source_layers=prepared.kept_layers if own is None and len(structure.heads) < shape.num_layers else (),
+        source_layers=prepared.kept_layers if is_cut and len(structure.heads) < shape.num_layers else (),
         selection_metrics=record.selection_metrics.get(structure.scale_percent, {}),
         validation_metrics=record.validation_metrics,
     )
 
 
 def _versions() -> dict[str, str]:
-    """Of Python and of the packages that numbers come from, as far as they are installed: Ray may not be."""
+    """Versions of Python and of the packages that affect the numbers, except any not installed, as Ray may be."""
     found = {}
     for name in ("minidisc-ray", "ray", "torch", "transformers", "datasets"):
         with suppress(PackageNotFoundError):
@@ -231,7 +241,7 @@ def _splits(prepared: PreparedRun) -> dict[str, SplitRecord]:
     return {name: SplitRecord(rows=len(rows), truncated_rows=rows.truncated_rows) for name, rows in encoded.items()}
 
 
-def _rule(prepared: PreparedRun) -> str | None:
+def _selection_rule(prepared: PreparedRun) -> str | None:
     schedule = prepared.config.schedule
     if isinstance(schedule, LawConfig):
         return f"the encoder nearest to {schedule.times_student:g} times the student's"

@@ -6,7 +6,7 @@ import torch
 
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.pipeline.context import Context
-from minidisc_ray.pipeline.early_end import is_run
+from minidisc_ray.pipeline.early_end import should_run
 from minidisc_ray.pipeline.finish import finish_run, is_finished, is_trial_finished
 from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run
 from minidisc_ray.pipeline.trial import run_shared, run_trial
@@ -20,11 +20,11 @@ from minidisc_ray.training.workers import Workers
 
 
 def run_in_process(prepared: PreparedRun, device: str = "cpu") -> RunResult:
-    """Execute every trial, one after another, resuming what is there.
+    """Execute the run's trials one after another, resuming any that an earlier attempt began.
 
     Raises:
-        UserError: if another driver is at work on the run.
-        Preempted: after a SIGTERM, where this is the main thread: the run stops at its next step with a checkpoint.
+        UserError: if another driver executes the run.
+        Preempted: after a SIGTERM in the main thread; the run saves a checkpoint at its next step and stops.
     """
     storage, folder = prepared.storage, prepared.run_folder
     probe_bucket(storage)
@@ -35,7 +35,7 @@ def run_in_process(prepared: PreparedRun, device: str = "cpu") -> RunResult:
     check_storage(storage, prepared.config.storage, prepared.name, prepared.identity)
     with leased(storage, folder):
         fetch_run(storage, folder, is_exclusive=True)
-        # Another driver may have finished it until now.
+        # Another driver may have finished it while this one waited for the lease.
         return load_result(folder) if is_finished(prepared) else _run(prepared, device)
 
 
@@ -47,7 +47,7 @@ def _run(prepared: PreparedRun, device: str) -> RunResult:
     workers = Workers(device=torch.device(device))
     with stopping_on_sigterm():
         for trial in prepared.plan.all_trials():
-            if not is_trial_finished(prepared, trial) and is_run(prepared, trial):
+            if not is_trial_finished(prepared, trial) and should_run(prepared, trial):
                 num_stages = len(prepared.plan.shared) + len(trial.steps)
                 _run_trial(Context(prepared, workers, trial.name, num_stages), trial)
     return finish_run(prepared, started_at)

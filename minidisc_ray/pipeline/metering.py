@@ -1,4 +1,4 @@
-"""One attempt at a stage as a worker meters it: seconds, what is safe, and where it is asked for the energy."""
+"""Meters one attempt at a stage: its time, its newest checkpoint and, if the recipe asks for it, its energy."""
 
 import functools
 import time
@@ -15,21 +15,21 @@ from minidisc_ray.configs.training import ComputeConfig
 from minidisc_ray.log import logger
 from minidisc_ray.training.workers import Workers
 
-_SECONDS_BETWEEN_ENERGIES = 10.0
+_SECONDS_BETWEEN_READINGS = 10.0
 
 
 class StageMeter:
-    """An attempt that is open in some ledgers; the first worker writes it, every one adds its own energy.
+    """One attempt at a stage, open in one or more ledgers; the first worker writes it, each worker adds its energy.
 
     Args:
-        ledgers: the run's, and that of a shared artifact; the same on every worker.
-        stage: its name.
-        trial: the trial's.
-        devices: held by all workers together.
-        device_type: their unit.
-        node: where the first worker runs; None for this machine's name.
-        workers: this one among them.
-        compute: the recipe's.
+        ledgers: the run's ledger, then a shared artifact's if there is one; the same on every worker.
+        stage: the stage's name.
+        trial: the trial's name.
+        devices: devices held by all workers together.
+        device_type: cpu-core, or the GPU's name.
+        node: the first worker's node; None for this machine's name.
+        workers: this worker among the trial's.
+        compute: the recipe's ``compute``.
     """
 
     def __init__(
@@ -44,41 +44,41 @@ class StageMeter:
         compute: ComputeConfig,
     ) -> None:
         self._is_first, self._rank = workers.is_first, workers.rank
-        names: tuple[str, ...] = ()
+        attempt_ids: tuple[str, ...] = ()
         if workers.is_first:
             model = device_model(workers.device)
-            names = tuple(
+            attempt_ids = tuple(
                 ledger.start("stage", stage, trial, devices, device_type, node=node, device_model=model)
                 for ledger in ledgers
             )
         if compute.measure_energy:
-            # Every worker writes down what its own card used, and so must know whose energy that is.
-            names = workers.agree_on_names(names)
-        self._attempts = tuple(zip(ledgers, names, strict=False))
+            # Each worker records the energy of its own device, and needs the attempt's id for that.
+            attempt_ids = workers.agree_on_names(attempt_ids)
+        self._attempts = tuple(zip(ledgers, attempt_ids, strict=False))
         for ledger, attempt_id in self._attempts if workers.is_first else ():
             ledger.beat_while_open(attempt_id)
         self._read = _reader(workers, compute) if compute.measure_energy else None
-        self._energy_at = time.monotonic()
+        self._last_reading = time.monotonic()
         if self._read is not None:
-            call_periodically(self._energy_key, self._note_energy_now_and_then)
+            call_periodically(self._energy_key, self._record_energy_if_due)
 
     def beat(self) -> None:
-        """Say that it still runs; a storage that refuses is no reason to stop."""
+        """Write to the ledgers that the attempt still runs; a storage that fails does not stop it."""
         for ledger, attempt_id in self._attempts if self._is_first else ():
             with suppress(OSError):
                 ledger.beat(attempt_id)
 
     def checkpoint(self, step: int) -> None:
-        """Say that all work up to a step is safe."""
+        """Write to the ledgers that all work up to a step is saved; a storage that fails does not stop the attempt."""
         for ledger, attempt_id in self._attempts if self._is_first else ():
             with suppress(OSError):
                 ledger.checkpoint(attempt_id, step)
 
     def end(self, status: str) -> None:
-        """Close the attempt; where the storage refuses to the last, its beats stand for its end."""
+        """Close the attempt in the ledgers; if the storage still fails, its last beat counts as its end."""
         if self._read is not None:
             stop_calls(self._energy_key)
-            self._note_energy()
+            self._record_energy()
         for ledger, attempt_id in self._attempts if self._is_first else ():
             stop_calls(attempt_id)
             try:
@@ -90,12 +90,12 @@ class StageMeter:
     def _energy_key(self) -> str:
         return f"energy-{self._rank}-{self._attempts[0][1]}"
 
-    def _note_energy_now_and_then(self) -> None:
-        if time.monotonic() - self._energy_at >= _SECONDS_BETWEEN_ENERGIES:
-            self._energy_at = time.monotonic()
-            self._note_energy()
+    def _record_energy_if_due(self) -> None:
+        if time.monotonic() - self._last_reading >= _SECONDS_BETWEEN_READINGS:
+            self._last_reading = time.monotonic()
+            self._record_energy()
 
-    def _note_energy(self) -> None:
+    def _record_energy(self) -> None:
         assert self._read is not None
         joules = self._read()
         for ledger, attempt_id in self._attempts:
@@ -104,7 +104,7 @@ class StageMeter:
 
 
 def device_model(device: torch.device) -> str:
-    """What exactly a worker computes on: a GPU's name, or the processor's."""
+    """The model of a worker's device: the GPU's name, or the processor's."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
 
 

@@ -1,4 +1,4 @@
-"""Watches a training stage: progress file, log lines, TensorBoard, what the ledger calls safe, Ray's report."""
+"""Reports a training stage's progress: progress file, log, TensorBoard, the ledger's checkpoints, Ray's report."""
 
 import math
 import time
@@ -25,7 +25,7 @@ _SECONDS_BETWEEN_COSTS = 10.0
 
 
 class StageObserver:
-    """Reports stage progress; TensorBoard events lie under ``tensorboard/`` in the run's folder."""
+    """Reports one stage's progress; its TensorBoard events lie under ``tensorboard/`` in the run's folder."""
 
     def __init__(self, context: Context, stage: str, num_epochs: int, beat: Callable[[], None]) -> None:
         self.context = context
@@ -57,7 +57,7 @@ class StageObserver:
             self.beat()
 
     def on_check(self, check: RaceCheck) -> None:
-        """Log what an evaluation of a race decided: who is in, how probably each is the best, and the choice."""
+        """Log what a race's evaluation decided: candidates left, probabilities of being best, and the choice."""
         if self._writer is None:
             return
         self._writer.add_scalar("race/candidates", len(check.alive), check.step)
@@ -71,7 +71,7 @@ class StageObserver:
         else:
             verdict = f"{check.favourite}% is best with probability {check.probabilities[check.favourite]:.2f}"
         logger.info(
-            "[%s] %s step %d: %d candidates in (%s); %s",
+            "[%s] %s step %d: %d candidates left (%s); %s",
             self.context.trial,
             self.stage,
             check.step,
@@ -83,12 +83,12 @@ class StageObserver:
     def on_epoch(self, record: EpochRecord, checkpoint: Path) -> None:
         """Log the epoch, and report it with its checkpoint."""
         task = self.context.prepared.task
-        # A name without blanks, for files of events and Ray's own reports.
+        # TensorBoard tags and Ray's metrics take no spaces.
         primary = "-".join(task.chosen_by)
         values = {scale: task.selection_score(metrics) for scale, metrics in record.metrics.items()}
-        self.metric = values[max(values)] if len(values) == 1 else max(values.values())
+        self.metric = max(values.values())
         if self._writer is not None:
-            # What an attempt loses, if it is lost, begins after this step.
+            # If the attempt is lost, only its work after this step counts as lost.
             self.context.checkpoint(self.step)
             for name, value in record.losses.items():
                 self._writer.add_scalar(f"epoch_loss/{name}", value, self.step)
@@ -123,13 +123,13 @@ class StageObserver:
             self.context.report({name: v for name, v in metrics.items() if math.isfinite(v)}, checkpoint)
 
     def close(self) -> None:
-        """Write what the stage has cost, and close the TensorBoard file."""
+        """Write the stage's cost, and close the TensorBoard file."""
         if self._writer is not None:
             self._write_costs(0.0)
             self._writer.close()
 
     def _write_costs(self, seconds_between: float) -> None:
-        """The trial's device-hours at this stage, all attempts together: this one has lost nothing yet."""
+        """Write the trial's device-hours at this stage over all attempts; the running attempt counts as useful."""
         now = time.monotonic()
         if self._writer is None or now - self._costs_at < seconds_between:
             return

@@ -1,4 +1,4 @@
-"""Run directories: checking that one can be written, and opening it."""
+"""Checks that a run directory can be written, and opens it."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,28 +18,28 @@ ENCODINGS = "encodings"
 
 
 def configure_storage_retries(runs: Sequence[PreparedRun]) -> None:
-    """Have what goes on wait for a storage that is away or full, as it does later; what begins is refused at once."""
+    """Let runs that resume wait for an unreachable or full storage; a first start fails at once instead."""
     has_any_begun = any(has_begun(run.run_folder) for run in runs)
     for run in runs:
         if has_any_begun:
             run.wait_for_storage()
         else:
-            # Until there is something in the root, an empty one is new and not away.
+            # Before the first run an empty storage root is new, not an unmounted one to wait for.
             run.storage.wait_up_to(0.0, has_files=False)
 
 
 def open_run(prepared: PreparedRun) -> Path:
-    """Make the run directory, or take up one that the same config made, which is this process's alone from now on.
+    """Create the run directory, or reopen one that the same config made, and return it; the caller holds its lease.
 
     Raises:
-        UserError: if it cannot be written, or another config made it.
+        UserError: if the directory cannot be written, or another config made it.
     """
     check_storage(prepared.storage, prepared.config.storage, prepared.name, prepared.identity)
     folder, storage = prepared.run_folder, prepared.storage
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (prepared.shared_folder / ENCODINGS).mkdir(parents=True, exist_ok=True)
-        # Nothing reads a config back, and an identity is compared but for its secrets: neither has to hold any.
+        # config.yaml is never read back and identities are compared without secrets, so neither file needs them.
         storage.write_json(folder / "identity.json", redacted(prepared.identity))
         resolved = redacted(prepared.config.model_dump(mode="json"))
         storage.write_text(folder / "config.yaml", yaml.safe_dump(resolved, sort_keys=False))
@@ -53,10 +53,10 @@ def open_run(prepared: PreparedRun) -> Path:
 
 
 def probe_storage(prepared: PreparedRun) -> None:
-    """Write and remove a file under the storage root, before a cluster is started for nothing.
+    """Write and remove a file under the storage root, so that a bad storage fails before a cluster is started.
 
     Raises:
-        UserError: if that fails.
+        UserError: if the file cannot be written or removed.
     """
     storage, root = prepared.storage, prepared.storage.root
     probe_bucket(storage)
@@ -65,7 +65,7 @@ def probe_storage(prepared: PreparedRun) -> None:
 
     def attempt() -> None:
         root.mkdir(parents=True, exist_ok=True)
-        # A disk that is full still takes names.
+        # A full disk still creates empty files; only writing a byte shows that it is full.
         try:
             with probe.open("xb") as file:
                 file.write(b"\0")

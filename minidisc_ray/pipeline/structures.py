@@ -1,4 +1,4 @@
-"""The teacher before training and as it was saved, and the nested structures that its measured importance gives."""
+"""Loads the teacher, before training or as saved, and the nested structures given by its measured importance."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ IMPORTANCE = "importance.safetensors"
 
 
 def new_teacher(prepared: PreparedRun) -> PreTrainedModel:
-    """The teacher before any training here: built in, or from its checkpoint."""
+    """The teacher before any training in this run: the built-in model, or its checkpoint."""
     teacher, task, seed = prepared.config.teacher, prepared.task, prepared.config.seed
     if isinstance(teacher, BuiltinTeacherConfig):
         return build_teacher(teacher, task, len(builtin_vocabulary()), seed)
@@ -36,12 +36,12 @@ def new_teacher(prepared: PreparedRun) -> PreTrainedModel:
 
 
 def load_shared_teacher(prepared: PreparedRun) -> PreTrainedModel:
-    """The teacher, its heads and neurons in their original order."""
+    """The teacher as saved by its stage, with heads and neurons in their original order."""
     return load_stored_model(prepared.storage, prepared.teacher_folder / "model")
 
 
-def teacher_in_order(prepared: PreparedRun) -> PreTrainedModel:
-    """The teacher, its heads and neurons from the most important down: smaller models are cut from this one."""
+def load_sorted_teacher(prepared: PreparedRun) -> PreTrainedModel:
+    """The teacher with heads and neurons sorted by importance, most important first; smaller models are cut from it."""
     model = load_shared_teacher(prepared)
     reorder_(model, *load_rankings(prepared))
     return model
@@ -51,7 +51,7 @@ def load_rankings(prepared: PreparedRun) -> tuple[UnitRanking, UnitRanking]:
     """Rankings of heads and neurons from the measured importance.
 
     Raises:
-        UserError: if it is damaged.
+        UserError: if the importance file is damaged.
     """
     folder = prepared.importance_folder
     fetch_records(prepared.storage, folder)
@@ -66,7 +66,7 @@ def load_rankings(prepared: PreparedRun) -> tuple[UnitRanking, UnitRanking]:
 
 
 def structures_of(prepared: PreparedRun, scales: tuple[int, ...]) -> dict[int, Structure]:
-    """The nested structures at some scales."""
+    """The nested structures at the given scales, by scale percent."""
     if not scales:
         return {}
     heads, neurons = load_rankings(prepared)
@@ -75,13 +75,13 @@ def structures_of(prepared: PreparedRun, scales: tuple[int, ...]) -> dict[int, S
 
 
 def student_structure(prepared: PreparedRun, source: Structure) -> Structure:
-    """The student's structure where it is made from a model of some structure.
+    """The student's structure when it is made from a model with the structure ``source``.
 
-    A pruned student's does not depend on it, nor does that of a student with its own checkpoint. A student of some
-    layers keeps in each the smaller of its own width and what the source kept there.
+    Only a student made of some layers depends on the source: it keeps in each layer the smaller of its own width and
+    the source's. A pruned student and one with its own checkpoint have the same structure for every source.
 
     Raises:
-        UserError: if no head is left, as may be where the source lost all of them in the layers taken.
+        UserError: if no head is left, since the source has none in the layers taken.
     """
     student, scale = prepared.config.student, prepared.plan.student_percent
     if prepared.checkpoint_student is not None:
@@ -100,7 +100,7 @@ def student_structure(prepared: PreparedRun, source: Structure) -> Structure:
 
 
 def final_structure(prepared: PreparedRun, trial: Trial, records: Sequence[StageRecord]) -> Structure:
-    """The structure of the student that a finished trial made."""
+    """The structure of a finished trial's student."""
     step = trial.steps[-1]
     assert isinstance(step, DistilStep)
     if step.continues is not None:

@@ -1,10 +1,10 @@
-"""Executes one trial: its shared steps, then its own, each skipped where it is finished already."""
+"""Executes one trial: the shared steps, then its own; finished steps are skipped."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from minidisc_ray.pipeline.context import Context, StageAttempt
-from minidisc_ray.pipeline.stages.candidate import take_assistant
+from minidisc_ray.pipeline.stages.candidate import extract_assistant
 from minidisc_ray.pipeline.stages.choose import choose_assistant
 from minidisc_ray.pipeline.stages.distil import distil_student
 from minidisc_ray.pipeline.stages.importance import ensure_importance
@@ -29,7 +29,7 @@ from minidisc_ray.training.checkpoints import drop_checkpoints
 
 
 def run_shared(context: Context, steps: Sequence[Step]) -> None:
-    """Make what several runs share; what is there already is used."""
+    """Execute the steps that several runs share, unless another run left their results already."""
     for step in steps:
         match step:
             case TeacherStep():
@@ -41,7 +41,7 @@ def run_shared(context: Context, steps: Sequence[Step]) -> None:
 
 
 def run_trial(context: Context, trial: Trial) -> list[StageRecord]:
-    """Execute a trial's own steps in order; a step that left its record is not executed again."""
+    """Execute a trial's own steps in order and return their records; a step that left its record is not repeated."""
     records: list[StageRecord] = []
     for step in trial.steps:
         folder = stage_folder(context.folder, step)
@@ -57,7 +57,7 @@ def run_trial(context: Context, trial: Trial) -> list[StageRecord]:
                     case SandwichStep():
                         record = train_sandwich(context, step, attempt)
                     case CandidateStep():
-                        record = take_assistant(context, step, attempt)
+                        record = extract_assistant(context, step, attempt)
                     case ChooseStep():
                         record = choose_assistant(context, step, attempt)
                     case DistilStep():
@@ -71,12 +71,12 @@ def run_trial(context: Context, trial: Trial) -> list[StageRecord]:
 
 
 def stage_folder(trial_folder: Path, step: Step) -> Path:
-    """Where a step of a trial keeps its checkpoints, its record and its model."""
+    """The folder of a trial's step, with its checkpoints, its record and its model."""
     return trial_folder / "stages" / step.name
 
 
 def _finished_record(context: Context, folder: Path) -> StageRecord | None:
-    """The record of a finished step, the same on every worker; what a damaged one left is removed."""
+    """A finished step's record, the same on every worker; if it is damaged, remove it and return None."""
     workers = context.workers
     if workers.agree(float(workers.is_first and find_finished(context.storage, folder) is not None)):
         context.stage_index += 1

@@ -1,4 +1,4 @@
-"""A student with a checkpoint of its own: not cut from the model above it, only trained by it."""
+"""A student with its own checkpoint: it is trained by the model above it, not cut from it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,14 +24,14 @@ from minidisc_ray.schedules.plan import DistilStep, ImportanceStep
 
 @dataclass(frozen=True)
 class CheckpointStudent:
-    """What is known of a student with its own checkpoint before its weights are read.
+    """A student with its own checkpoint, as known before its weights are read.
 
     Attributes:
-        shape: its own sizes.
-        structure: its own heads and neurons, under the scale that it has beside the teacher.
-        has_trained_head: whether its checkpoint came with the task's head.
-        source: what it started from, in words.
-        digest: of the checkpoint's files.
+        shape: the student's sizes.
+        structure: the student's heads and neurons; its scale is the student's size relative to the teacher's.
+        has_trained_head: whether the checkpoint has a trained head for the task.
+        source: the checkpoint's name, the layers taken and the head, in words.
+        digest: a hash of the checkpoint's files.
     """
 
     shape: EncoderShape
@@ -42,20 +42,20 @@ class CheckpointStudent:
 
     @property
     def encoder_parameters(self) -> int:
-        """Of its encoder's layers."""
+        """Parameters of the student's encoder layers."""
         return encoder_parameters(self.shape, self.structure)
 
 
 def with_checkpoint_student(
     config: RunConfig, task: Task, tokenizer: PreTrainedTokenizerBase, teacher: EncoderShape
 ) -> tuple[RunConfig, CheckpointStudent | None]:
-    """The recipe with its student's scale filled in, and the student; unchanged and None for students of other kinds.
+    """The recipe with its student's scale filled in, and the student; the recipe unchanged and None for other kinds.
 
     Args:
         config: the recipe.
         task: the resolved task.
-        tokenizer: the teacher's, which the student reads with too.
-        teacher: sizes of the teacher.
+        tokenizer: the teacher's; the student reads the same encoded rows.
+        teacher: the teacher's sizes.
 
     Raises:
         UserError: if the checkpoint cannot be the student of this teacher on this task.
@@ -76,19 +76,19 @@ def with_checkpoint_student(
         shape=shape,
         structure=Structure(percent, kept.heads, kept.neurons),
         has_trained_head=has_trained_head,
-        source=_in_words(student, has_trained_head),
+        source=_describe(student, has_trained_head),
         digest=digest,
     )
 
 
-def plan_for(config: RunConfig, own: CheckpointStudent | None) -> Plan:
-    """The plan of a recipe, without importance where nothing is pruned: neither the student nor any model between.
+def plan_for(config: RunConfig, checkpoint_student: CheckpointStudent | None) -> Plan:
+    """The plan of a recipe, without the importance step if no model of it is pruned.
 
-    So the conventional schedule, which costs are measured against, is charged what it takes and nothing else.
+    Cost ratios compare with the conventional schedule, which must not be charged for a step that it does not need.
     """
     plan = build_plan(config)
     is_unpruned = all(isinstance(step, DistilStep) and step.makes_student for _, step in plan.own_steps())
-    if own is None or not is_unpruned:
+    if checkpoint_student is None or not is_unpruned:
         return plan
     return replace(plan, shared=tuple(step for step in plan.shared if not isinstance(step, ImportanceStep)))
 
@@ -96,7 +96,7 @@ def plan_for(config: RunConfig, own: CheckpointStudent | None) -> Plan:
 def _check_vocabulary(
     student: CheckpointStudentConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    """Both models read the same encoded rows, so every token must have the same id."""
+    """Refuse another vocabulary than the teacher's: both models read the same encoded rows."""
     ours, theirs = load_tokenizer(student).get_vocab(), tokenizer.get_vocab()
     different = [token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token)]
     if different:
@@ -120,11 +120,11 @@ def _check_inputs(config: RunConfig, model: PreTrainedModel, task: Task, tokeniz
     marks_two = len(task.text_columns) > 1 and gives_token_types(tokenizer)
     if marks_two and family_of(model.config.model_type).has_token_types and num_token_types(model.config) < 2:
         raise UserError(
-            f"student.path: the teacher's tokenizer marks which of {task.name}'s two texts a token is of, but the "
-            "checkpoint embeds one mark only; use another checkpoint"
+            f"student.path: the teacher's tokenizer gives the two texts of {task.name} different token types, but the "
+            "checkpoint embeds only one type; use another checkpoint"
         )
 
 
-def _in_words(student: CheckpointStudentConfig, has_trained_head: bool) -> str:
+def _describe(student: CheckpointStudentConfig, has_trained_head: bool) -> str:
     layers = "" if student.num_layers is None else f", its first {student.num_layers} layers"
     return f"{Path(student.path).name}{layers}, {'its own head' if has_trained_head else 'a new head'}"

@@ -1,4 +1,4 @@
-"""The closed form of a plan's FLOPs, of training and of evaluation, for the epochs that the recipe asks for."""
+"""Computes a plan's FLOPs in closed form, for training and evaluation over all epochs of the recipe."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE
 from minidisc_ray.training.score import pass_flops
 from minidisc_ray.training.teacher_outputs import cache_limit_bytes, cached_bytes
 
-# Of a sample that grows until its ranking is stable: what that took on GLUE's tasks.
+# importance_rows: auto adds rows until the ranking is stable; on GLUE's tasks this many were enough.
 _AUTO_ROWS = 256
 
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """FLOPs of one step of a plan."""
+    """FLOPs of one step of a plan; ``in_ratio`` says whether cost ratios count it, as they do all but the teacher."""
 
     trial: str
     stage: str
@@ -50,19 +50,19 @@ class StageEstimate:
 
     @property
     def flops(self) -> float:
-        """What ratios compare."""
+        """Training and evaluation together, as cost ratios compare them."""
         return self.training_flops + self.evaluation_flops
 
 
 class Estimator:
-    """Counts steps of a plan over the padded sizes of the splits' own batches.
+    """Computes the FLOPs of a plan's steps from the padded sizes of the run's batches.
 
     Args:
         prepared: the checked recipe.
-        cache_bytes: up to which the teacher's outputs are kept; by default as a run here would keep them.
-        race: the evaluations of the plan's race, if that is over; by default those that are expected.
-        importance_rows: that importance was measured on; by default those that are expected.
-        going_on: names of the trials that go on after their probes; by default as many as will, spread over the grid.
+        cache_bytes: how much of the teacher's outputs is cached; by default a run's limit on this machine.
+        race: the evaluations of the plan's race, once it is over; by default the expected ones.
+        importance_rows: rows that importance was measured on; by default the expected number.
+        promoted: names of the trials that go on after their probes; by default the expected ones.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class Estimator:
         cache_bytes: float | None = None,
         race: Sequence[RaceEvent] | None = None,
         importance_rows: int | None = None,
-        going_on: Collection[str] | None = None,
+        promoted: Collection[str] | None = None,
     ) -> None:
         self.prepared = prepared
-        self.race, self.importance_rows, self.going_on = race, importance_rows, going_on
+        self.race, self.importance_rows, self.promoted = race, importance_rows, promoted
         compute = prepared.config.compute
         self.cache_bytes = cache_limit_bytes(compute, compute.num_workers) if cache_bytes is None else cache_bytes
         rows, config = prepared.train, prepared.config
-        self.once = sizes_of(rows, evaluation_batches(rows.lengths, EVALUATION_BATCH_SIZE))
+        self.one_pass = sizes_of(rows, evaluation_batches(rows.lengths, EVALUATION_BATCH_SIZE))
         self.importance = sizes_of(rows, evaluation_batches(rows.lengths, IMPORTANCE_BATCH_SIZE))
         trainings = {
             "finetune": config.finetune,
@@ -97,21 +97,22 @@ class Estimator:
             StageEstimate(
                 trial.name,
                 step.name,
-                self._flops(trial, step),
-                self._evaluation(trial, step),
-                not isinstance(step, TeacherStep),
+                self._training_flops(trial, step),
+                self._evaluation_flops(trial, step),
+                in_ratio=not isinstance(step, TeacherStep),
             )
-            for trial, step in expected_steps(self.prepared.plan, self.going_on)
+            for trial, step in expected_steps(self.prepared.plan, self.promoted)
         ]
 
-    def _flops(self, trial: Trial, step: Step) -> float:
+    def _training_flops(self, trial: Trial, step: Step) -> float:
+        """FLOPs of a step's training, the teacher's forward passes included."""
         plan = self.prepared.plan
         full = self.prepared.shape.full()
         match step:
             case TeacherStep():
                 if self.prepared.teacher_is_fine_tuned:
                     return 0.0
-                return self._training("finetune", full)
+                return self._learner_flops("finetune", full)
             case ImportanceStep():
                 prepared = self.prepared
                 if prepared.config.pruning.importance == "magnitude":
@@ -122,29 +123,29 @@ class Estimator:
                 return 4 * macs_of(prepared.shape, full, self.importance) * rows / len(prepared.train)
             case RaceStep():
                 times = race_times(self.prepared)
-                trained = race_training_flops(step, times, self._events(step), self._race_epoch)
-                return trained + self._teacher("sandwich", trial, step)
+                trained = race_training_flops(step, times, self._events(step), self._race_epoch_flops)
+                return trained + self._teacher_flops("sandwich", trial, step)
             case SandwichStep():
                 trained = sum(
-                    weight * self._training("sandwich", self.prepared.structure(scale))
+                    weight * self._learner_flops("sandwich", self.prepared.structure(scale))
                     for scale, weight in weights_of_scales(expected_sandwich(plan, trial, step)).items()
                 )
-                return trained + self._teacher("sandwich", trial, step)
+                return trained + self._teacher_flops("sandwich", trial, step)
             case DistilStep():
                 made = self.prepared.expected_structure(trial, step)
                 epochs = training_of(self.prepared.config, step).num_epochs
-                trained = self._training("distil", made, self.prepared.expected_shape(step.name), epochs)
-                return trained + self._teacher("distil", trial, step, epochs)
+                trained = self._learner_flops("distil", made, self.prepared.expected_shape(step.name), epochs)
+                return trained + self._teacher_flops("distil", trial, step, epochs)
             case ChooseStep() | PruneStep() | CandidateStep():
                 return 0.0
 
-    def _evaluation(self, trial: Trial, step: Step) -> float:
-        """Of every epoch's evaluation, and of scoring what comes out."""
+    def _evaluation_flops(self, trial: Trial, step: Step) -> float:
+        """FLOPs of evaluating after each epoch, and of scoring the step's models at its end."""
         plan, prepared = self.prepared.plan, self.prepared
         match step:
             case TeacherStep():
                 epochs = 0 if prepared.teacher_is_fine_tuned else self.epochs["finetune"]
-                return self._scored(prepared.shape.full(), epochs)
+                return self._scoring_flops(prepared.shape.full(), epochs)
             case ImportanceStep():
                 return 0.0
             case RaceStep():
@@ -163,67 +164,69 @@ class Estimator:
             case DistilStep():
                 made = prepared.expected_structure(trial, step)
                 epochs = training_of(prepared.config, step).num_epochs
-                return self._scored(made, epochs, prepared.expected_shape(step.name))
+                return self._scoring_flops(made, epochs, prepared.expected_shape(step.name))
             case ChooseStep():
-                return self._scored(prepared.structure(self._percent(trial, step.name)))
+                return self._scoring_flops(prepared.structure(self._source_percent(trial, step.name)))
             case PruneStep(scale_percent=percent) | CandidateStep(scale_percent=percent):
-                return self._scored(prepared.structure(percent))
+                return self._scoring_flops(prepared.structure(percent))
 
-    def _scored(self, structure: Structure, epochs: int = 0, shape: EncoderShape | None = None) -> float:
-        """Each epoch the selection split, and in the end that and every validation set."""
+    def _scoring_flops(self, structure: Structure, epochs: int = 0, shape: EncoderShape | None = None) -> float:
+        """FLOPs of scoring on the selection split after each epoch, and on it and every validation set at the end."""
         prepared, shape = self.prepared, shape or self.prepared.shape
         selection = pass_flops(shape, structure, prepared.selection)
         validation = sum(pass_flops(shape, structure, rows) for rows in prepared.validation.values())
         return float((epochs + 1) * selection + validation)
 
-    def _training(
+    def _learner_flops(
         self, stage: str, structure: Structure, shape: EncoderShape | None = None, epochs: int | None = None
     ) -> float:
         macs = macs_of(shape or self.prepared.shape, structure, self.sizes[stage])
         return 6 * macs * (epochs or self.epochs[stage])
 
-    def _race_epoch(self, scale: int) -> float:
+    def _race_epoch_flops(self, scale: int) -> float:
         return 6 * macs_of(self.prepared.shape, self.prepared.structure(scale), self.sizes["sandwich"])
 
     def _events(self, step: RaceStep) -> Sequence[RaceEvent]:
         return self.race or expected_events(step, race_times(self.prepared), len(self.prepared.selection))
 
-    def _percent(self, trial: Trial, source: str) -> int:
-        """The scale of the model that a step leaves; what a race chose, once it is over."""
+    def _source_percent(self, trial: Trial, source: str) -> int:
+        """The scale of the model that a step leaves: the race's choice once it is known, else the expected one."""
         if self.race and source != TEACHER and isinstance(trial.step(source), ChooseStep):
             alive = self.race[-1].alive
             return alive[0] if alive else TEACHER_PERCENT
         return expected_percent(self.prepared.plan, trial, source)
 
-    def _teacher(self, stage: str, trial: Trial, step: SandwichStep | DistilStep, epochs: int | None = None) -> float:
+    def _teacher_flops(
+        self, stage: str, trial: Trial, step: SandwichStep | DistilStep, epochs: int | None = None
+    ) -> float:
         prepared = self.prepared
-        structure = prepared.structure(self._percent(trial, step.source))
+        structure = prepared.structure(self._source_percent(trial, step.source))
         wanted = planned_objective(prepared, trial, step).needs().teacher
         if not wanted:
             return 0.0
         size = cached_bytes(prepared.train, prepared.task.num_labels, wanted, prepared.shape, structure)
         if size <= self.cache_bytes:
-            return 2 * macs_of(prepared.shape, structure, self.once)
+            return 2 * macs_of(prepared.shape, structure, self.one_pass)
         return 2 * macs_of(prepared.shape, structure, self.sizes[stage]) * (epochs or self.epochs[stage])
 
 
-def share_of_all_in_full(prepared: PreparedRun, going_on: Collection[str] | None = None) -> float:
-    """FLOPs of a sweep whose trials end early over those of all its trials in full, without probes; closed form.
+def early_end_cost_share(prepared: PreparedRun, promoted: Collection[str] | None = None) -> float:
+    """FLOPs of a sweep that ends trials early, as a share of those of running all trials in full without probes.
 
     Args:
         prepared: a recipe whose plan has probes.
-        going_on: names of the trials that run in full; by default as :class:`Estimator` expects.
+        promoted: names of the trials that run in full; by default the expected ones.
     """
     plan = prepared.plan
     probes = {probe.name for probe in plan.probes}
-    spent = [stage for stage in Estimator(prepared, going_on=going_on).stages() if stage.in_ratio]
-    every = Estimator(prepared, going_on={trial.name for trial in plan.trials}).stages()
+    spent = [stage for stage in Estimator(prepared, promoted=promoted).stages() if stage.in_ratio]
+    every = Estimator(prepared, promoted={trial.name for trial in plan.trials}).stages()
     in_full = [stage for stage in every if stage.in_ratio and stage.trial not in probes]
     return sum(stage.flops for stage in spent) / sum(stage.flops for stage in in_full)
 
 
 def importance_rows(prepared: PreparedRun) -> int:
-    """Training rows that importance is expected to be measured on."""
+    """The number of training rows that importance is expected to be measured on."""
     if prepared.config.pruning.importance == "magnitude":
         return 0
     count, limit = len(prepared.train), prepared.config.pruning.importance_rows
@@ -231,7 +234,7 @@ def importance_rows(prepared: PreparedRun) -> int:
 
 
 def _sample_sizes(prepared: PreparedRun, num_rows: int) -> Iterator[tuple[int, int]]:
-    """Of the batches of a sample: its parts are batched one by one, so there is more padding than over all rows."""
+    """Batch sizes of a growing sample: its parts are batched one by one, which pads more than batching all rows."""
     order, lengths = shuffled_rows(len(prepared.train), prepared.config.data.selection_seed), prepared.train.lengths
     done = 0
     for parts in sample_parts(order):
@@ -244,17 +247,17 @@ def _sample_sizes(prepared: PreparedRun, num_rows: int) -> Iterator[tuple[int, i
 
 
 def sizes_of(rows: EncodedRows, batches: Iterable[Tensor]) -> Sizes:
-    """Rows and padded tokens of each batch."""
+    """Rows and padded length of each batch."""
     return tuple((len(indices), int(rows.lengths[indices].max())) for indices in batches)
 
 
 def weights_of_scales(step: SandwichStep) -> dict[int, float]:
-    """How often a step trains each scale."""
+    """How often, on average, one optimiser step trains each scale."""
     if step.trained is not None:
         return dict.fromkeys(step.trained, 1.0)
     scales = step.scales
     if step.num_trained == 1:
         return {scales[0]: 1.0}
-    filling = scales[1:-1]
-    share = (step.num_trained - 2) / len(filling) if filling else 0.0
-    return {scales[0]: 1.0, scales[-1]: 1.0, **dict.fromkeys(filling, share)}
+    between = scales[1:-1]
+    share = (step.num_trained - 2) / len(between) if between else 0.0
+    return {scales[0]: 1.0, scales[-1]: 1.0, **dict.fromkeys(between, share)}

@@ -1,4 +1,4 @@
-"""The objective of each step of a plan, known from sizes alone: whether it can be met, and what it asks for."""
+"""Builds the objective of each step of a plan from model sizes alone, and checks that its needs can be met."""
 
 from collections.abc import Iterable
 
@@ -27,14 +27,14 @@ def stage_objective(
     was_distilled: bool,
     below_shape: EncoderShape | None = None,
 ) -> Objective:
-    """The recipe's objective between two models; its own parts start the same in every process.
+    """The recipe's objective between two models; its own parts are initialised the same in every process.
 
     Args:
         config: the recipe.
         shape: the unpruned teacher's sizes.
         task: what both models predict.
         above: the structure of the model that teaches.
-        below: those of the models that learn, several in a sandwich.
+        below: the structures of the models that learn, several in a sandwich.
         was_distilled: whether the model that teaches was made by a stage with this objective.
         below_shape: the unpruned sizes of the models that learn; by default the teacher's.
 
@@ -56,7 +56,7 @@ def planned_objective(prepared: PreparedRun, trial: Trial, step: SandwichStep | 
     """The objective of a trial's step.
 
     Raises:
-        UserError: if the step's models or the task cannot give what it needs.
+        UserError: if the step's models or the task cannot give what the objective needs.
     """
     above = prepared.structure(expected_percent(prepared.plan, trial, step.source))
     if isinstance(step, SandwichStep):
@@ -69,10 +69,10 @@ def planned_objective(prepared: PreparedRun, trial: Trial, step: SandwichStep | 
 
 
 def check_objective(prepared: PreparedRun) -> None:
-    """Refuse an objective that some step's models, their task or the batches cannot give what it needs.
+    """Refuse an objective whose needs a step's models, its task or its batches cannot meet.
 
     Raises:
-        UserError: saying which.
+        UserError: naming the key and the need.
     """
     config = prepared.config
     for trial, step in prepared.plan.own_steps():
@@ -91,7 +91,7 @@ def check_objective(prepared: PreparedRun) -> None:
                 f"objective.kind: {config.objective.kind} has a last phase that begins after all of {key}'s "
                 f"{num_steps} steps; give it a larger share, or train longer"
             )
-        # Rows that stand alone need no other: a worker without any just waits.
+        # An objective that takes each row alone works with any number, even if some workers get no rows.
         if needed > 1 and rows < needed:
             raise UserError(
                 f"{key}.batch_size: {batch} rows give each of {config.compute.num_workers} workers "
@@ -106,35 +106,35 @@ def _check_in_place(config: RunConfig, step: SandwichStep | DistilStep, objectiv
     wanted = objective.needs().teacher
     if not wanted:
         raise UserError(
-            f"schedule.in_place: true, but objective.kind {config.objective.kind} asks nothing of any teacher; leave "
-            "it out"
+            f"schedule.in_place: true, but objective.kind {config.objective.kind} needs no teacher; leave "
+            "schedule.in_place out"
         )
     if wanted.queries | wanted.keys | wanted.values:
         raise UserError(
             f"schedule.in_place: true, but the objective, {config.objective.label}, compares attention, of which "
-            "smaller networks have other heads; use one of logits and hidden states such as ltsd, or leave it out"
+            "smaller networks have other heads; use one on logits or hidden states such as ltsd, or leave in_place out"
         )
 
 
 def untrained_head_note(prepared: PreparedRun) -> str | None:
-    """What to know of an objective that never looks at predictions; None for the others."""
+    """A warning if the objective never uses the student's predictions; else None."""
     trial = prepared.plan.ends[0]
     step = trial.steps[-1]
     assert isinstance(step, DistilStep)
     if planned_objective(prepared, trial, step).needs().reads_predictions:
         return None
     return (
-        f"{prepared.config.objective.label} never looks at predictions: the student answers through "
-        f"{_untrained_head(prepared)}, and that one's metric picks the kept epoch; put labels, kd or od beside it "
+        f"{prepared.config.objective.label} never uses predictions: the student predicts with "
+        f"{_untrained_head(prepared)}, whose metric picks the kept epoch; add labels, kd or od beside it "
         "(kind: sum) or after it (kind: sequence)"
     )
 
 
 def _untrained_head(prepared: PreparedRun) -> str:
-    own = prepared.checkpoint_student
-    if own is None:
+    student = prepared.checkpoint_student
+    if student is None:
         return "the teacher's classifier as it is"
-    return "its own classifier as it is" if own.has_trained_head else "a new classifier that nothing trains"
+    return "its own classifier as it is" if student.has_trained_head else "a new classifier that nothing trains"
 
 
 def _side(name: str, shape: EncoderShape, structure: Structure, was_distilled: bool) -> Side:

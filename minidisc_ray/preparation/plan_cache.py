@@ -1,13 +1,14 @@
-"""Plans of recipes whose inputs are local files, kept in the user's cache: the second look at a large task is quick.
+"""Caches plans of recipes whose inputs are local files, so that planning a large task a second time is quick.
 
-A plan is used again if the recipe, this package, the libraries that read its inputs, and every input file (its size,
-its inode and the times of its last changes) are what they were. Recipes with inputs on a hub are planned each time.
+A cached plan is used if the recipe, this package, the libraries that read its inputs, and every input file (by size,
+inode, mtime and ctime) are unchanged. Recipes with inputs on a hub are planned each time.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,19 @@ from minidisc_ray.files.cache import cache_folder
 from minidisc_ray.files.writing import read_json, remove, write_json
 
 _LIBRARIES = ("datasets", "pyarrow", "tokenizers", "torch", "transformers")
-_MOST_FILES, _MOST_PLANS = 1000, 100
-# A file that changes within the resolution of its times would look unchanged.
-_SECONDS_OF_DOUBT = 2.0
+_MAX_FILES, _MAX_PLANS = 1000, 100
+# File times can be this coarse: a file changed so recently may change again with the same times.
+_SECONDS_OF_RESOLUTION = 2.0
 
 
 def plan_key(config: RunConfig) -> str | None:
-    """Names a plan by all that it depends on; None where that cannot be known from local files."""
+    """A hash of all that a plan depends on; None if local files do not show that, or changed too recently."""
     try:
         stamps = [_stamp(path) for root in _inputs(config) for path in _files(root)]
     except (OSError, ValueError):
         return None
     youngest = max((max(stamp[3:]) for stamp in stamps), default=0)
-    if len(stamps) > _MOST_FILES or time.time() - youngest / 1e9 < _SECONDS_OF_DOUBT:
+    if len(stamps) > _MAX_FILES or time.time() - youngest / 1e9 < _SECONDS_OF_RESOLUTION:
         return None
     known = {
         "config": config.model_dump(mode="json"),
@@ -45,21 +46,19 @@ def plan_key(config: RunConfig) -> str | None:
 
 
 def read_plan(key: str) -> Any | None:
-    """What was kept under a key, as JSON; None if nothing was."""
+    """The plan cached under a key, as JSON; None if there is none."""
     return read_json(_path(key))
 
 
-def keep_plan(key: str, plan: dict[str, Any]) -> None:
-    """Keep a plan, and forget the oldest ones; one with a secret in it is not kept."""
+def write_plan(key: str, plan: dict[str, Any]) -> None:
+    """Cache a plan under a key and remove the oldest ones; a plan that contains a secret is not cached."""
     if redacted(plan) != plan:
         return
-    try:
+    with suppress(OSError):
         write_json(_path(key), plan)
         kept = sorted(_path(key).parent.glob("*.json"), key=lambda path: path.stat().st_mtime)
-        for path in kept[:-_MOST_PLANS]:
+        for path in kept[:-_MAX_PLANS]:
             remove(path)
-    except OSError:
-        return
 
 
 def _path(key: str) -> Path:

@@ -1,4 +1,4 @@
-"""Everything that is checked and known before anything starts."""
+"""Checks a recipe and works out everything that is known before a run starts."""
 
 import math
 from dataclasses import replace
@@ -28,11 +28,11 @@ from minidisc_ray.run_files.fetching import open_storage
 
 
 def prepare(config: RunConfig, splits: Splits | None = None) -> PreparedRun:
-    """Check a recipe against its data, model and storage; starts nothing.
+    """Check a recipe against its data, models and storage, and return it prepared; starts nothing.
 
     Args:
         config: the recipe.
-        splits: its rows, where they were loaded before.
+        splits: the recipe's rows, if they are loaded already.
 
     Raises:
         UserError: for the first mistake found.
@@ -57,25 +57,25 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> PreparedRun:
     shape = shape_of(model)
     if isinstance(config.student, LayersStudentConfig):
         config = config.with_student_scale(layers_percent(config.student, shape.num_layers))
-    config, own = with_checkpoint_student(config, splits.task, tokenizer, shape)
-    config = with_law_scale(config, shape, None if own is None else own.encoder_parameters)
+    config, student = with_checkpoint_student(config, splits.task, tokenizer, shape)
+    config = with_law_scale(config, shape, None if student is None else student.encoder_parameters)
     check_structures(config, shape)
     prepared = PreparedRun(
         config=config,
         storage=open_storage(config.storage),
         splits=splits,
         tokenizer=tokenizer,
-        plan=plan_for(config, own),
+        plan=plan_for(config, student),
         shape=shape,
         identity={},
         name="",
         teacher_is_fine_tuned=fine_tuned,
-        checkpoint_student=own,
+        checkpoint_student=student,
     )
     prepared = _with_matched_epochs(prepared)
     contents = {"data": splits.digest, "teacher": teacher_digest, "tokenizer": tokenizer_digest(tokenizer)}
-    if own is not None:
-        contents["student"] = own.digest
+    if student is not None:
+        contents["student"] = student.digest
     identity = run_identity(prepared.config, contents)
     prepared = replace(prepared, identity=identity, name=run_name(prepared.config, identity))
     check_objective(prepared)
@@ -84,12 +84,12 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> PreparedRun:
 
 
 def _with_matched_epochs(prepared: PreparedRun) -> PreparedRun:
-    """The same run with the epochs of a compute-matched schedule filled in; unchanged for every other one.
+    """The run with the epochs of a compute-matched schedule filled in; unchanged for every other schedule.
 
-    They are the fewest whose FLOPs, in closed form and evaluation included, reach those of the schedule to be matched.
+    The epochs are the fewest whose closed-form FLOPs, evaluation included, reach those of the matched schedule.
 
     Raises:
-        UserError: if that schedule does not fit the recipe, or the recipe names other epochs.
+        UserError: if the matched schedule does not fit the recipe, or the recipe gives other epochs.
     """
     schedule = prepared.config.schedule
     if not isinstance(schedule, ConventionalConfig) or schedule.match is None:
@@ -105,14 +105,14 @@ def _with_matched_epochs(prepared: PreparedRun) -> PreparedRun:
     needed = max(1, 1 + math.ceil((target - one) / (two - one)))
     if schedule.num_epochs not in (None, needed):
         raise UserError(
-            f"schedule.num_epochs: {schedule.num_epochs} is not what reaches the cost of schedule.match; leave it out, "
-            f"or write {needed}"
+            f"schedule.num_epochs: {schedule.num_epochs} epochs do not match the cost of schedule.match; leave "
+            f"it out, or write {needed}"
         )
     config = config.with_num_epochs(needed)
     return replace(prepared, config=config, plan=plan_for(config, prepared.checkpoint_student))
 
 
 def _flops(prepared: PreparedRun, config: RunConfig) -> float:
-    # As if there were memory for the teacher's outputs: the epochs are part of what the run is, resources are not.
+    # Counted as if all teacher outputs fit in the cache: the epochs are part of the run's identity, its memory is not.
     planned = replace(prepared, config=config, plan=plan_for(config, prepared.checkpoint_student))
     return sum(stage.flops for stage in Estimator(planned, cache_bytes=math.inf).stages() if stage.in_ratio)

@@ -1,4 +1,4 @@
-"""A checked recipe with everything that is known before anything starts."""
+"""A checked recipe with everything that is known before the run starts."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,20 +23,20 @@ from minidisc_ray.schedules.plan import FIRST_STUDENT, STUDENT, DistilStep, Tria
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A checked recipe with its rows, names and places.
+    """A checked recipe with its rows, plan, identity and folders.
 
     Attributes:
         config: the resolved recipe.
-        storage: where it says that runs are kept; each process that it is sent to opens its own.
-        splits: rows to train, to select and to score on.
+        storage: the recipe's storage; a process that receives the run opens its own.
+        splits: rows for training, selection and validation.
         tokenizer: the teacher's.
         plan: the schedule's steps.
-        shape: sizes of the teacher.
+        shape: the teacher's sizes.
         identity: everything that can change the numbers.
-        name: of the run.
+        name: the run's name, which is its folder's.
         teacher_is_fine_tuned: whether the teacher came with a trained head.
-        checkpoint_student: the student where it has a checkpoint of its own; None where it is cut from another model.
-        encoded: rows that were asked for, encoded once.
+        checkpoint_student: the student if it has its own checkpoint; None if it is cut from another model.
+        encoded: splits encoded so far, by name.
     """
 
     config: RunConfig
@@ -58,21 +58,21 @@ class PreparedRun:
 
     @property
     def run_folder(self) -> Path:
-        """Where this run's files go; in a bucket this node's copy of them."""
+        """The run's folder; for a bucket, this node's copy of it."""
         return self.storage.root / self.name
 
     @property
     def shared_folder(self) -> Path:
-        """Where artifacts lie that several runs use."""
+        """The folder of artifacts that runs share."""
         return self.storage.root / SHARED_FOLDER
 
     @property
     def ledger(self) -> Ledger:
-        """What was held for this run."""
+        """The ledger of devices held for this run."""
         return Ledger(self.storage, self.run_folder / "ledger.jsonl")
 
     def wait_for_storage(self) -> None:
-        """From here on wait for the storage, for as long as the recipe says; it holds this run already."""
+        """From now on wait for an unreachable storage, for as long as the recipe says."""
         self.storage.wait_up_to(self.config.compute.storage_patience_seconds)
 
     @property
@@ -82,69 +82,69 @@ class PreparedRun:
 
     @property
     def teacher_key(self) -> str:
-        """Names the teacher: everything that can change it."""
+        """A hash of everything that can change the teacher."""
         parts = ("numerics", "contents", "task", "data", "teacher", "finetune", "protocol", "precision", "seed")
         return digest(without_student({part: self.identity[part] for part in parts}))
 
     @property
     def importance_key(self) -> str:
-        """Names the importance scores; how they are ranked comes after."""
+        """A hash of everything that can change the importance scores."""
         pruning = self.config.pruning
         if pruning.importance == "magnitude":
             return digest([self.teacher_key, "magnitude"])
         if pruning.importance_rows != "auto":
             return digest([self.teacher_key, pruning.importance_rows])
-        # How many rows that takes depends on what is kept of the ranking.
+        # The number of rows sampled depends on which units the ranking keeps for the student.
         return digest([self.teacher_key, "auto", pruning.ranking, self.plan.student_percent])
 
     @property
     def teacher_folder(self) -> Path:
-        """Where the teacher lies once it is made."""
+        """The folder of the teacher and its record."""
         return self.shared_folder / f"teacher-{self.teacher_key}"
 
     @property
     def importance_folder(self) -> Path:
-        """Where the importance scores lie once they are measured."""
+        """The folder of the importance scores and their record."""
         return self.shared_folder / f"importance-{self.importance_key}"
 
     @property
     def train(self) -> EncodedRows:
         """The encoded training split."""
-        return self._once("train", self.splits.train)
+        return self._encode_once("train", self.splits.train)
 
     @property
     def selection(self) -> EncodedRows:
         """The encoded selection split."""
-        return self._once("selection", self.splits.selection)
+        return self._encode_once("selection", self.splits.selection)
 
     @property
     def validation(self) -> dict[str, EncodedRows]:
         """The encoded validation sets."""
-        return {name: self._once(f"validation/{name}", rows) for name, rows in self.splits.validation.items()}
+        return {name: self._encode_once(f"validation/{name}", rows) for name, rows in self.splits.validation.items()}
 
-    def _once(self, name: str, rows: Rows) -> EncodedRows:
+    def _encode_once(self, name: str, rows: Rows) -> EncodedRows:
         if name not in self.encoded:
             self.encoded[name] = self.encode(rows)
         return self.encoded[name]
 
     def encode(self, rows: Rows) -> EncodedRows:
-        """Encode rows; encodings are cached under the storage root once a run has made it."""
+        """Encode rows; encodings are cached in the shared folder if a run has created it."""
         cache = self.shared_folder / "encodings" if self.shared_folder.is_dir() else None
         if cache is not None:
             self.storage.refuse_links(cache)
         return encode(rows, self.tokenizer, self.config.data.max_length, cache)
 
     def structure(self, scale_percent: int) -> Structure:
-        """A structure of the right size for counting, before importance says which layers lose what."""
+        """A structure of the right size for counting, before importance decides what each layer loses."""
         return planned_structure(self.config, self.shape, scale_percent)
 
     @property
     def student_shape(self) -> EncoderShape:
-        """Sizes of the student before any pruning: the teacher's, unless it has a checkpoint of its own."""
+        """Unpruned sizes of the student: the teacher's, unless the student has its own checkpoint."""
         return self.shape if self.checkpoint_student is None else self.checkpoint_student.shape
 
     def expected_shape(self, stage: str) -> EncoderShape:
-        """The same of the models that a stage trains."""
+        """Unpruned sizes of the models that a stage trains."""
         return self.student_shape if stage in (STUDENT, FIRST_STUDENT) else self.shape
 
     @property
@@ -153,7 +153,7 @@ class PreparedRun:
         return kept_layers(self.config, self.shape)
 
     def expected_structure(self, trial: Trial, step: DistilStep) -> Structure:
-        """Of the model that a step of a trial makes, of the right size for counting."""
+        """A structure of the right size for counting, for the model that a step of a trial makes."""
         if step.makes_student and self.checkpoint_student is not None:
             return self.checkpoint_student.structure
         if step.continues is not None:

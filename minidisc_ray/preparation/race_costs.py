@@ -1,4 +1,4 @@
-"""The closed form of a race's FLOPs, along the path that it took or is expected to take."""
+"""Computes a race's FLOPs in closed form, from the evaluations that it made or is expected to make."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -15,7 +15,7 @@ from minidisc_ray.training.score import pass_flops
 
 
 def race_times(prepared: PreparedRun) -> CheckTimes:
-    """When a run's race is checked."""
+    """The steps at which a run's race is evaluated."""
     training = prepared.config.sandwich_training
     return CheckTimes(-(-len(prepared.train) // training.batch_size), training.num_epochs)
 
@@ -23,13 +23,13 @@ def race_times(prepared: PreparedRun) -> CheckTimes:
 def race_training_flops(
     step: RaceStep, times: CheckTimes, events: Sequence[RaceEvent], epoch_flops: Callable[[int], float]
 ) -> float:
-    """Of all steps: the largest candidate that is in, the slice, and each filling as often as any other.
+    """FLOPs of a race's training: each step trains the largest candidate left, the slice, and a draw of those between.
 
     Args:
         step: the race.
-        times: of its evaluations.
-        events: its evaluations in order; the first one is at step 0.
-        epoch_flops: of an epoch's steps at a scale in percent.
+        times: the steps of its evaluations.
+        events: its evaluations in order, the first one at step 0.
+        epoch_flops: the FLOPs of training a scale, in percent, for one epoch.
     """
     ends = [*events[1:], RaceEvent(times.num_steps, (), 0)]
     total = 0.0
@@ -42,31 +42,31 @@ def race_training_flops(
 def race_evaluation_flops(
     prepared: PreparedRun, step: RaceStep, times: CheckTimes, events: Sequence[RaceEvent]
 ) -> float:
-    """Of the teacher's answers, of every check, and of every epoch's end."""
+    """FLOPs of scoring the teacher once, and of a race's evaluations during and after its epochs."""
     every_row = prepared.selection
 
-    def of(scales: Sequence[int], rows: EncodedRows) -> float:
-        # The student's slice is looked at with any.
-        found = [prepared.structure(scale) for scale in (*scales, step.student_percent)]
-        return float(sum(pass_flops(prepared.shape, structure, rows) for structure in found))
+    def scoring_flops(scales: Sequence[int], rows: EncodedRows) -> float:
+        # Every evaluation scores the student's slice too.
+        scored = [prepared.structure(scale) for scale in (*scales, step.student_percent)]
+        return float(sum(pass_flops(prepared.shape, structure, rows) for structure in scored))
 
     total = float(pass_flops(prepared.shape, prepared.shape.full(), every_row))
-    before = [RaceEvent(0, step.candidates, 0), *events]
-    for earlier, event in pairwise(before):
-        looked_at = rows_looked_at(len(every_row), event.num_rows, prepared.config.seed)
-        total += of(times.scored(event.step, earlier.alive), take_rows(every_row, torch.from_numpy(looked_at)))
+    for earlier, event in pairwise([RaceEvent(0, step.candidates, 0), *events]):
+        indices = rows_looked_at(len(every_row), event.num_rows, prepared.config.seed)
+        rows = take_rows(every_row, torch.from_numpy(indices))
+        total += scoring_flops(times.scored(event.step, earlier.alive), rows)
     for end in range(times.steps_per_epoch, times.num_steps + 1, times.steps_per_epoch):
-        # The slice, and once it is chosen the assistant.
-        total += of(events[-1].alive if events[-1].step <= end else (), every_row)
+        # An epoch's end scores the slice, and the assistant once it is chosen.
+        total += scoring_flops(events[-1].alive if events[-1].step <= end else (), every_row)
     return total
 
 
 def _weights(step: RaceStep, alive: Sequence[int]) -> dict[int, float]:
-    """How often a step trains each scale."""
+    """How often, on average, one optimiser step trains each scale."""
     if not alive:
         return {step.student_percent: 1.0}
     if step.num_sampled == 1:
         return dict.fromkeys((*alive, step.student_percent), 1 / (1 + len(alive)))
-    largest, *fillings = alive
-    share = min(1.0, (step.num_sampled - 2) / len(fillings)) if fillings else 0.0
-    return {**dict.fromkeys(fillings, share), largest: 1.0, step.student_percent: 1.0}
+    largest, *between = alive
+    share = min(1.0, (step.num_sampled - 2) / len(between)) if between else 0.0
+    return {**dict.fromkeys(between, share), largest: 1.0, step.student_percent: 1.0}

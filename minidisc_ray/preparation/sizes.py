@@ -1,4 +1,4 @@
-"""Structures of the right size for counting, before importance says which layers lose what."""
+"""Structures of the right size for counting, before importance decides what each layer loses."""
 
 from collections.abc import Callable
 
@@ -32,10 +32,10 @@ def planned_structure(config: RunConfig, shape: EncoderShape, scale_percent: int
 
 
 def planned_student(config: RunConfig, shape: EncoderShape, source_percent: int) -> Structure:
-    """The student's structure, as if all units were equally important, where it is made from a model at a scale.
+    """The student's structure if cut from a model at ``source_percent``, as if all units were equally important.
 
     Raises:
-        ValueError: if it leaves no head.
+        ValueError: if the student keeps no head.
     """
     student = config.student
     if not isinstance(student, LayersStudentConfig):
@@ -50,20 +50,20 @@ def planned_student(config: RunConfig, shape: EncoderShape, source_percent: int)
 
 
 def check_structures(config: RunConfig, shape: EncoderShape) -> None:
-    """Refuse scales and widths that leave no head.
+    """Refuse scales and widths that leave a model without heads.
 
     Raises:
         UserError: naming the key.
     """
     schedule, student = config.schedule, config.student
-    between = config.candidate_scales()
+    assistants = config.candidate_scales()
     key = {"assistant": "assistant_percent", "sparse_teacher": "teacher_percent"}.get(schedule.kind, "scales")
     needed: list[tuple[str, Callable[[RunConfig, EncoderShape, int], Structure], int]]
-    needed = [(f"schedule.{key}", planned_structure, scale) for scale in between]
+    needed = [(f"schedule.{key}", planned_structure, scale) for scale in assistants]
     if isinstance(student, LayersStudentConfig):
         needed.append(("student.width_percent", planned_student, TEACHER_PERCENT))
-        needed += [(f"schedule.{key}", planned_student, scale) for scale in between]
-    # The sandwich's lower end is pruned to the student's scale, whatever the student is.
+        needed += [(f"schedule.{key}", planned_student, scale) for scale in assistants]
+    # The sandwich's smallest slice is pruned to the student's scale, whatever kind the student is.
     has_sandwich = isinstance(schedule, MiniDiscConfig) or (
         isinstance(schedule, MaxiDiscConfig) and schedule.assistants == "sandwich"
     )
@@ -81,11 +81,11 @@ def with_law_scale(config: RunConfig, shape: EncoderShape, own_parameters: int |
 
     Args:
         config: the recipe.
-        shape: sizes of the teacher.
-        own_parameters: of the encoder of a student that is not cut from the teacher.
+        shape: the teacher's sizes.
+        own_parameters: encoder parameters of a student with its own checkpoint; None for any other student.
 
     Raises:
-        UserError: if a candidate leaves no head, or the recipe names another scale.
+        UserError: if a candidate leaves no head, or the recipe gives another scale.
     """
     schedule = config.schedule
     if not isinstance(schedule, LawConfig):
@@ -99,12 +99,12 @@ def with_law_scale(config: RunConfig, shape: EncoderShape, own_parameters: int |
         }
     except ValueError as error:
         raise UserError(f"schedule.scales: {error}") from error
-    # Of equally near ones the smaller, which costs less.
+    # Of two equally near scales the smaller one is taken: it costs less.
     percent = min(sizes, key=lambda scale: (abs(sizes[scale] - wanted), scale))
     if schedule.assistant_percent not in (None, percent):
         raise UserError(
-            f"schedule.assistant_percent: {schedule.assistant_percent} is not what {schedule.times_student:g} times "
-            f"the student's encoder are; leave it out, or write {percent}"
+            f"schedule.assistant_percent: {schedule.assistant_percent} is not the scale whose encoder is nearest "
+            f"to {schedule.times_student:g} times the student's; leave it out, or write {percent}"
         )
     return config.with_assistant(percent)
 

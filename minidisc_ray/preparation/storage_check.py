@@ -1,4 +1,4 @@
-"""Whether a run may be written where the recipe says: the storage root, and the run's own folder."""
+"""Checks that a run can be written to the recipe's storage root and to the run's own folder."""
 
 import json
 import os
@@ -15,21 +15,21 @@ from minidisc_ray.files.waiting import StorageError
 
 
 def has_begun(run_folder: Path) -> bool:
-    """Whether there is a run in a folder already, which the same recipe goes on with."""
+    """Whether a folder holds a run already, which the same recipe would resume."""
     return (run_folder / "identity.json").is_file()
 
 
 def check_storage(storage: Storage, given: str, name: str, identity: Mapping[str, object]) -> None:
-    """Refuse a storage that cannot be written and a run directory that another config made.
+    """Refuse a storage that cannot be written, and a run directory that another config made.
 
     Args:
-        storage: what a run would be kept in.
-        given: the same as the recipe names it.
-        name: of the run.
-        identity: of the run.
+        storage: the run's storage.
+        given: the storage as the recipe gives it, for messages.
+        name: the run's name.
+        identity: the run's identity.
 
     Raises:
-        UserError: saying which.
+        UserError: naming the key, the path and what is wrong.
     """
     root, folder = storage.root, storage.root / name
     try:
@@ -38,12 +38,12 @@ def check_storage(storage: Storage, given: str, name: str, identity: Mapping[str
         raise UserError(f"storage: {error}") from error
     existing = _existing_part(root, given)
     is_writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
-    # What goes on waits for its storage where it writes.
+    # A run that resumes waits for its storage when it writes, so it is not refused here.
     if not is_writable and not has_begun(folder):
         raise UserError(f"storage: {given} cannot be written ({existing} is not a writable folder)")
     shared = root / SHARED_FOLDER
     if (link := next((path for path in (folder, shared, *shared.glob("*")) if path.is_symlink()), None)) is not None:
-        raise UserError(f"storage: {link} is a link, and a folder of the run's own belongs there; remove it")
+        raise UserError(f"storage: {link} is a link, where a run needs a real folder; remove it")
     if folder.resolve().parent != root:
         raise UserError(f"name: {name!r} leaves the storage root {root}; choose another name")
     marker = folder / "identity.json"
@@ -54,13 +54,13 @@ def check_storage(storage: Storage, given: str, name: str, identity: Mapping[str
     if not folder.exists():
         return
     if (link := next(links_below(folder), None)) is not None:
-        raise UserError(f"storage: {link} is a link, and a run's folder holds none; remove it")
+        raise UserError(f"storage: {link} is a link, and a run's folder must not contain links; remove it")
     try:
         found = json.loads(storage.retry(lambda: read_regular(marker), marker).decode("utf-8"))
     except StorageError as error:
         raise UserError(f"storage: {error}") from error
     except FileNotFoundError:
-        # A driver marks the folder as its own before it makes the run; what is hidden are such marks, and leftovers.
+        # A driver puts hidden files, such as its lease, into the folder before it creates the run.
         if any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(f"name: {folder} exists and is not a run's folder; choose another name") from None
         return
@@ -72,18 +72,18 @@ def check_storage(storage: Storage, given: str, name: str, identity: Mapping[str
     if not is_redacted_form(found, wanted):
         if found.get("numerics", wanted["numerics"]) != wanted["numerics"]:
             raise UserError(
-                f"name: {folder} was made by another release, whose numbers this one does not give; its result can "
-                "still be read; choose another name for this run"
+                f"name: {folder} was made by another release, which computes other numbers; its result can still be "
+                "read; choose another name for this run"
             )
         changed = sorted(key for key in wanted if not is_redacted_form(found.get(key), wanted[key]))
         raise UserError(
             f"name: {folder} was made by another config (different: {', '.join(changed) or 'keys'}); choose another "
-            "name or remove it"
+            "name, or remove the folder"
         )
 
 
 def _existing_part(storage: Path, given: str) -> Path:
-    """The longest part of a path that is there."""
+    """The nearest folder above a path that exists, or the path itself."""
     try:
         while not storage.exists() and storage != storage.parent:
             storage = storage.parent

@@ -1,4 +1,4 @@
-"""A student's scale where the recipe does not give it: worked out from the models' sizes."""
+"""Works out a student's scale from the models' sizes, for students that are not pruned to a given scale."""
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import CheckpointStudentConfig, LayersStudentConfig
@@ -9,7 +9,7 @@ def layers_percent(student: LayersStudentConfig, teacher_layers: int) -> int:
     """The scale, in percent, of a student that is some of the teacher's layers.
 
     Raises:
-        UserError: if it is not smaller than the teacher, or the recipe names another scale.
+        UserError: if the student is not smaller than the teacher, or the recipe gives another scale.
     """
     count, width = student.num_layers, student.width_percent
     if count > teacher_layers:
@@ -19,7 +19,7 @@ def layers_percent(student: LayersStudentConfig, teacher_layers: int) -> int:
             f"student.num_layers: {count} are all of the teacher's layers, and width_percent is 100; keep fewer "
             "layers, or less of their width"
         )
-    # Nearest, halves up, in integers.
+    # Rounded to the nearest integer, halves up.
     percent = (2 * width * count + teacher_layers) // (2 * teacher_layers)
     if not 1 <= percent <= 99:
         raise UserError(
@@ -28,22 +28,22 @@ def layers_percent(student: LayersStudentConfig, teacher_layers: int) -> int:
         )
     if student.scale_percent not in (None, percent):
         raise UserError(
-            f"student.scale_percent: {student.scale_percent} is not what {count} of {teacher_layers} layers at {width} "
-            f"percent of their width are; leave it out, or write {percent}"
+            f"student.scale_percent: {student.scale_percent} is not the scale of {count} of {teacher_layers} layers at "
+            f"{width} percent of their width; leave it out, or write {percent}"
         )
     return percent
 
 
 def checkpoint_percent(student: CheckpointStudentConfig, student_parameters: int, teacher_parameters: int) -> int:
-    """The scale, in percent, of a student with a checkpoint of its own.
+    """The scale, in percent, of a student with its own checkpoint.
 
     Args:
-        student: as the recipe describes it.
-        student_parameters: of its encoder's layers.
-        teacher_parameters: of the teacher's encoder's layers.
+        student: the recipe's ``student``.
+        student_parameters: parameters of the student's encoder layers.
+        teacher_parameters: parameters of the teacher's encoder layers.
 
     Raises:
-        UserError: if it is not smaller than the teacher, or the recipe names another scale.
+        UserError: if the student is not smaller than the teacher, or the recipe gives another scale.
     """
     sizes = f"the encoder of {student.path} has {student_parameters:,} parameters"
     if student_parameters >= teacher_parameters:
@@ -59,7 +59,7 @@ def checkpoint_percent(student: CheckpointStudentConfig, student_parameters: int
         )
     if student.scale_percent not in (None, percent):
         raise UserError(
-            f"student.scale_percent: {student.scale_percent} is not right, since {sizes} and the teacher's "
+            f"student.scale_percent: {student.scale_percent} is wrong: {sizes} and the teacher's "
             f"{teacher_parameters:,}; leave it out, or write {percent}"
         )
     return percent

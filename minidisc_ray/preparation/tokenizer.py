@@ -1,4 +1,4 @@
-"""Whether the teacher can read the rows: its tokenizer beside its embeddings, and beside the texts."""
+"""Checks that the teacher can read the rows: its tokenizer against its embeddings, and against the texts."""
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -8,14 +8,14 @@ from minidisc_ray.data.tokenizer import drops_merges, largest_id, largest_token_
 from minidisc_ray.models.families import num_token_types
 from minidisc_ray.preparation.prepared_run import PreparedRun
 
-_MUCH_UNKNOWN = 0.05
+_MAX_UNKNOWN_SHARE = 0.05
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
-    """Refuse a tokenizer that the teacher cannot read with.
+    """Refuse a tokenizer that does not fit the teacher, or that this package cannot use.
 
     Raises:
-        UserError: if it is not a fast one, cannot pad, or gives ids or types of tokens that have no embedding.
+        UserError: if it is not a fast one, cannot pad, is random, or gives token ids or types without an embedding.
     """
     if tokenizer.pad_token_id is None:
         raise UserError("teacher.path: the tokenizer has no padding token; use a teacher whose tokenizer has one")
@@ -23,8 +23,8 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) 
         raise UserError("teacher.path: the tokenizer has no fast (tokenizer.json) version; use a teacher that has one")
     if drops_merges(tokenizer):
         raise UserError(
-            "teacher.path: the tokenizer has a dropout, so that it encodes a text differently each time; set it to "
-            "null in tokenizer.json"
+            "teacher.path: the tokenizer has BPE dropout, so it encodes a text differently each time; set dropout "
+            "to null in tokenizer.json"
         )
     own_limit(tokenizer)
     embeddings = int(model.config.vocab_size)
@@ -33,20 +33,20 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) 
             f"teacher.path: the tokenizer's largest token id is {largest}, but the model embeds {embeddings} tokens, "
             "from 0; use the tokenizer that belongs to the model"
         )
-    types, marks = num_token_types(model.config), largest_token_type(tokenizer) + 1
-    if 1 < types < marks:
+    embedded, given = num_token_types(model.config), largest_token_type(tokenizer) + 1
+    if 1 < embedded < given:
         raise UserError(
-            f"teacher.path: the tokenizer tells {marks} types of tokens apart, but the model embeds {types}; use the "
+            f"teacher.path: the tokenizer gives {given} token types, but the model embeds {embedded}; use the "
             "tokenizer that belongs to the model"
         )
 
 
 def unknown_token_warnings(prepared: PreparedRun) -> list[str]:
-    """A sentence for each split of which the tokenizer does not know much: wrong casing, or another language."""
+    """A warning for each split with many unknown tokens, as from wrong casing or another language."""
     splits = {"train": prepared.train, "selection": prepared.selection, **prepared.validation}
     shares = {name: unknown_share(encoded, prepared.tokenizer) for name, encoded in splits.items()}
     return [
         f"{share:.1%} of the tokens of {name} are unknown to the teacher's tokenizer; check its casing and language"
         for name, share in shares.items()
-        if share > _MUCH_UNKNOWN
+        if share > _MAX_UNKNOWN_SHARE
     ]

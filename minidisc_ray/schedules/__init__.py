@@ -1,4 +1,4 @@
-"""From a config to a plan of steps; no tensors, no files."""
+"""Turns a recipe's schedule into a plan of steps; no tensors, no files."""
 
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import (
@@ -36,7 +36,7 @@ def build_plan(config: RunConfig) -> Plan:
             return Plan(trials=(Trial(MAIN_TRIAL, (pruning, DistilStep(pruning.name, student, STUDENT))),))
         case AssistantConfig() | LawConfig():
             percent = config.schedule.assistant_percent
-            assert percent is not None, "the law's scale is asked for before the sizes of the models are known"
+            assert percent is not None, "the law's scale must be filled in before the plan is built"
             return Plan(trials=(through_assistant(MAIN_TRIAL, percent, student),))
         case MiniDiscConfig():
             return plan_minidisc(config.schedule, student, config.student.kind == "pruned")

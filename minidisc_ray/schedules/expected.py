@@ -1,16 +1,16 @@
-"""Scales that only the run itself will know, as they are expected before it: for sizes and closed forms."""
+"""What a plan leaves open until the run chooses, as expected before it: used for sizes and closed-form FLOPs."""
 
 from collections.abc import Collection, Iterator
 
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.race import FIRST_ROWS, CheckTimes, RaceEvent
-from minidisc_ray.schedules.early_end import num_that_go_on
+from minidisc_ray.schedules.early_end import num_promoted
 from minidisc_ray.schedules.plan import (
     TEACHER,
     CandidateStep,
     ChooseStep,
+    ChosenScale,
     DistilStep,
-    Place,
     Plan,
     PruneStep,
     RaceStep,
@@ -19,37 +19,37 @@ from minidisc_ray.schedules.plan import (
     Trial,
 )
 
-_TIMES_STUDENT = 2.5
-_MOST_PERCENT = 50
+_WINNER_TIMES_STUDENT = 2.5
+_MAX_EARLY_PERCENT = 50
 
 
-def expected_steps(plan: Plan, going_on: Collection[str] | None = None) -> Iterator[tuple[Trial, Step]]:
-    """Every step that a run needs, without trials that end after their probes.
+def expected_steps(plan: Plan, promoted: Collection[str] | None = None) -> Iterator[tuple[Trial, Step]]:
+    """Every step that a run executes, without the trials that end after their probes.
 
     Args:
-        plan: of the run.
-        going_on: names of the trials that do not; by default those of :func:`expected_going_on`.
+        plan: the run's plan.
+        promoted: names of the trials that go on after their probes; by default those of :func:`expected_promoted`.
     """
-    kept = {trial.name for trial in expected_going_on(plan)} if going_on is None else going_on
-    ended = {trial.name for trial in plan.trials if plan.probes} - set(kept)
+    promoted = {trial.name for trial in expected_promoted(plan)} if promoted is None else promoted
+    ended = {trial.name for trial in plan.trials if plan.probes} - set(promoted)
     yield from ((trial, step) for trial, step in plan.every_step() if trial.name not in ended)
 
 
-def expected_going_on(plan: Plan) -> tuple[Trial, ...]:
-    """As many trials as go on after their probes, spread evenly over the grid; all where none has a probe."""
+def expected_promoted(plan: Plan) -> tuple[Trial, ...]:
+    """The trials expected to run in full: as many as are promoted, spread evenly over the grid; all without probes."""
     if not plan.probes:
         return plan.trials
-    count = num_that_go_on(len(plan.trials))
+    count = num_promoted(len(plan.trials))
     return tuple(plan.trials[len(plan.trials) * (2 * place + 1) // (2 * count)] for place in range(count))
 
 
 def expected_percent(plan: Plan, trial: Trial, source: str) -> int:
-    """The scale of the model that a step of a trial will leave; the teacher's is 100."""
+    """The expected scale, in percent, of the model that the step ``source`` of a trial leaves; 100 for the teacher."""
     if source == TEACHER:
         return TEACHER_PERCENT
     match trial.step(source):
         case ChooseStep(name=name):
-            return _of_place(plan, trial, Place(name, 0))
+            return _expected_choice(plan, trial, ChosenScale(name, 0))
         case DistilStep(scale=scale):
             return expected_scale(plan, trial, scale)
         case PruneStep(scale_percent=percent) | CandidateStep(scale_percent=percent):
@@ -57,30 +57,30 @@ def expected_percent(plan: Plan, trial: Trial, source: str) -> int:
     raise AssertionError(f"{source} leaves no single model")
 
 
-def expected_scale(plan: Plan, trial: Trial, scale: int | Place) -> int:
-    """A scale that is given, or the one that a choice is expected to fall on."""
-    return scale if isinstance(scale, int) else _of_place(plan, trial, scale)
+def expected_scale(plan: Plan, trial: Trial, scale: int | ChosenScale) -> int:
+    """A step's scale: a fixed one, or the expected result of a choice."""
+    return scale if isinstance(scale, int) else _expected_choice(plan, trial, scale)
 
 
 def expected_sandwich(plan: Plan, trial: Trial, step: SandwichStep) -> SandwichStep:
-    """A sandwich with the candidates that are expected to be left to it."""
+    """A sandwich with only the candidates below its source's expected scale."""
     return step if step.source == TEACHER else step.below(expected_percent(plan, trial, step.source))
 
 
 def expected_winner(race: RaceStep) -> int:
     """The candidate that a race is expected to choose: the one nearest to 2.5 times the student's scale."""
-    return min(race.candidates, key=lambda scale: (abs(scale - _TIMES_STUDENT * race.student_percent), scale))
+    return min(race.candidates, key=lambda scale: (abs(scale - _WINNER_TIMES_STUDENT * race.student_percent), scale))
 
 
 def expected_events(race: RaceStep, times: CheckTimes, num_rows: int) -> tuple[RaceEvent, ...]:
-    """What a race is expected to do: leave out what is above 50% early on, and choose at 3/4 of the latest moment.
+    """A race's expected evaluations: it drops scales above 50% after the first, and chooses at 3/4 of its latest step.
 
     Args:
-        race: the step.
-        times: of its evaluations.
-        num_rows: selection rows.
+        race: the race.
+        times: the steps of its evaluations.
+        num_rows: the number of selection rows.
     """
-    small = tuple(scale for scale in race.candidates if scale <= _MOST_PERCENT) or race.candidates
+    small = tuple(scale for scale in race.candidates if scale <= _MAX_EARLY_PERCENT) or race.candidates
     last = next(step for step in times.steps if 4 * step >= 3 * times.latest_step)
     events = [RaceEvent(0, race.candidates, min(num_rows, FIRST_ROWS))]
     for step in times.steps[1:]:
@@ -91,21 +91,21 @@ def expected_events(race: RaceStep, times: CheckTimes, num_rows: int) -> tuple[R
     raise AssertionError(times)
 
 
-def _of_place(plan: Plan, trial: Trial, place: Place) -> int:
-    """Choices are expected to part the grid evenly: one falls on its middle; a race's on what is usual there."""
+def _expected_choice(plan: Plan, trial: Trial, scale: ChosenScale) -> int:
+    """The expected scale of a choice: choices divide the grid evenly, and a race has an expected winner."""
     choices = [step for step in trial.steps if isinstance(step, ChooseStep)]
-    index = next(number for number, step in enumerate(choices) if step.name == place.choose)
-    choice = choices[index]
+    number = next(number for number, step in enumerate(choices) if step.name == scale.choice)
+    choice = choices[number]
     if choice.sandwich is not None and isinstance(race := trial.step(choice.sandwich), RaceStep):
         return expected_winner(race)
-    earlier = sum(step.num_chosen for step in choices[:index])
+    earlier = sum(step.num_chosen for step in choices[:number])
     total = earlier + choice.num_chosen + choice.num_below
     candidates = _candidates(plan, trial, choice)
-    return candidates[len(candidates) * (earlier + place.place + 1) // (total + 1)]
+    return candidates[len(candidates) * (earlier + scale.index + 1) // (total + 1)]
 
 
 def _candidates(plan: Plan, trial: Trial, choice: ChooseStep) -> tuple[int, ...]:
-    """The whole grid that a choice is made from."""
+    """The scales that a choice is made from."""
     if choice.sandwich is None:
         return tuple(trial.assistant_percent for trial in plan.trials if trial.assistant_percent is not None)
     step = trial.step(choice.sandwich)

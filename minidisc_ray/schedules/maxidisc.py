@@ -1,4 +1,4 @@
-"""MaxiDisc: every scale in full, one trial each; and its ablations on the way to MiniDisc (table 5)."""
+"""Plans MaxiDisc, one full trial for each scale, and its ablations on the way to MiniDisc (table 5)."""
 
 from minidisc_ray.configs.schedule import LambdaSelectionConfig, MaxiDiscConfig, StudentSelectionConfig
 from minidisc_ray.schedules.early_end import probe_of
@@ -18,16 +18,16 @@ _LAST_TRIAL = "chosen"
 
 
 def plan_maxidisc(schedule: MaxiDiscConfig, student_percent: int) -> Plan:
-    """As many trials T -> A -> S as there are candidates, or the parts of them that an ablation leaves."""
+    """One trial T -> A -> S for each candidate scale, or the parts of it that an ablation keeps."""
     scales = schedule.scales.scales(student_percent)
     if schedule.assistants == "sandwich":
         return _with_sandwich(schedule, scales, student_percent)
     if isinstance(schedule.selection, StudentSelectionConfig):
         trials = tuple(through_assistant(_name(scale), scale, student_percent) for scale in scales)
-        # With one scale there is nothing to end.
+        # A single trial cannot be ended in favour of another.
         is_probed = schedule.early_end is not None and len(scales) > 1
         return Plan(trials, probes=tuple(map(probe_of, trials)) if is_probed else ())
-    # Every assistant is trained by itself, but only the one with the best trade-off is distilled to a student.
+    # Each assistant is distilled separately; only the one with the best trade-off is distilled to a student.
     choice = ChooseStep(schedule.selection, sandwich=None)
     return Plan(
         trials=tuple(Trial(_name(scale), (to_assistant(scale),), scale) for scale in scales),
@@ -36,13 +36,13 @@ def plan_maxidisc(schedule: MaxiDiscConfig, student_percent: int) -> Plan:
 
 
 def _with_sandwich(schedule: MaxiDiscConfig, scales: tuple[int, ...], student_percent: int) -> Plan:
-    """One sandwich for all assistants, then a student from each of them."""
+    """One sandwich trains all assistants; then one trial for each distils it to a student."""
     sandwich = SandwichStep(
         candidates=scales,
         student_percent=student_percent,
         num_sampled=schedule.num_sampled,
         sampling=schedule.sampling,
-        # No assistant is chosen: the kept state is the one that would have led to the best choice.
+        # No assistant is chosen, but the rule still decides which epoch of the sandwich is kept.
         rule=LambdaSelectionConfig(),
     )
     trials = []

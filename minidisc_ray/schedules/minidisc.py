@@ -1,4 +1,4 @@
-"""MiniDisc: one trial (section 3.3), with one assistant or several (section 1: "recursively applying")."""
+"""Plans MiniDisc: one trial (section 3.3), with one assistant or several (section 1: "recursively applying")."""
 
 from minidisc_ray.configs.schedule import MiniDiscConfig
 from minidisc_ray.schedules.plan import (
@@ -7,9 +7,9 @@ from minidisc_ray.schedules.plan import (
     STUDENT,
     TEACHER,
     ChooseStep,
+    ChosenScale,
     DistilStep,
     OwnStep,
-    Place,
     Plan,
     RaceStep,
     SandwichStep,
@@ -18,13 +18,13 @@ from minidisc_ray.schedules.plan import (
 
 
 def plan_minidisc(schedule: MiniDiscConfig, student_percent: int, is_pruned: bool = True) -> Plan:
-    """Sandwich, choice, distillation; then once more from the teacher, if distillation is residual (appendix L).
+    """Sandwich, choice, distillation; then a second distillation, from the teacher, if it is residual (appendix L).
 
     Args:
-        schedule: of the recipe.
+        schedule: the recipe's schedule.
         student_percent: the student's scale.
-        is_pruned: whether the student is cut from the teacher as the sandwich's slices are, so that it may go on from
-            its own.
+        is_pruned: whether the student is pruned from the teacher like the sandwich's slices; only then can it start
+            from a race's slice.
     """
     if schedule.search == "race":
         return _plan_race(schedule, student_percent, is_pruned)
@@ -42,7 +42,7 @@ def plan_minidisc(schedule: MiniDiscConfig, student_percent: int, is_pruned: boo
 
 
 def _plan_race(schedule: MiniDiscConfig, student_percent: int, is_pruned: bool) -> Plan:
-    """The race makes the choice; the student goes on from its slice, under the assistant."""
+    """The race chooses the assistant; the student starts from the race's slice and learns from that assistant."""
     race = RaceStep(
         candidates=schedule.scales.scales(student_percent),
         student_percent=student_percent,
@@ -58,7 +58,7 @@ def _plan_race(schedule: MiniDiscConfig, student_percent: int, is_pruned: bool) 
 
 
 def _repeated_chain(schedule: MiniDiscConfig, student_percent: int) -> list[OwnStep]:
-    """Sandwich and choice, again and again: each chosen assistant teaches the next sandwich."""
+    """A sandwich and a choice for each assistant; each chosen assistant teaches the next sandwich."""
     steps: list[OwnStep] = []
     source, count = TEACHER, schedule.num_assistants
     for number in range(1, count + 1):
@@ -71,13 +71,13 @@ def _repeated_chain(schedule: MiniDiscConfig, student_percent: int) -> list[OwnS
 
 
 def _joint_chain(schedule: MiniDiscConfig, student_percent: int) -> list[OwnStep]:
-    """One sandwich, one choice of all assistants; those after the first are then distilled one from another."""
+    """One sandwich and one choice of all assistants; each after the first is distilled from the one before."""
     count = schedule.num_assistants
     sandwich = _sandwich(schedule, student_percent, TEACHER, count, 0, "sandwich")
     choice = ChooseStep(schedule.selection, sandwich.name, num_chosen=count)
     steps: list[OwnStep] = [sandwich, choice]
-    for place in range(1, count):
-        steps.append(DistilStep(steps[-1].name, Place(choice.name, place), f"assistant-{place + 1}"))
+    for index in range(1, count):
+        steps.append(DistilStep(steps[-1].name, ChosenScale(choice.name, index), f"assistant-{index + 1}"))
     return steps
 
 

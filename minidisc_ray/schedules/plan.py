@@ -1,6 +1,6 @@
-"""A schedule as data: the steps of one or more trials, to be executed by something else.
+"""A schedule as data: the steps of one or more trials; ``pipeline/`` executes them.
 
-A step that starts from a model names it: the teacher, or an earlier step of the same trial that left one.
+A step's ``source`` is the name of the model it starts from: the teacher, or an earlier step of the same trial.
 """
 
 from collections.abc import Iterator
@@ -19,21 +19,21 @@ SHARED_TRIAL = "shared"
 
 @dataclass(frozen=True)
 class TeacherStep:
-    """Fine-tune the teacher, or take it as it is; shared by every run that needs the same one."""
+    """Fine-tune the teacher, or use it as it is; shared by all runs with the same teacher."""
 
     name: str = "teacher"
 
 
 @dataclass(frozen=True)
 class ImportanceStep:
-    """Importance of heads and neurons; shared between runs too."""
+    """Measure the importance of heads and neurons; shared by runs like the teacher."""
 
     name: str = "importance"
 
 
 @dataclass(frozen=True)
 class PruneStep:
-    """Prune the teacher to a scale, without training it any further."""
+    """Prune the teacher to a scale, without training it."""
 
     scale_percent: int
     name: str = "sparse_teacher"
@@ -45,14 +45,14 @@ class SandwichStep:
 
     Attributes:
         candidates: assistant candidates, largest first.
-        student_percent: the lower end, trained along: a slice pruned to the student's scale, also where the student
-            itself is to have fewer layers.
-        num_sampled: candidates trained at each step, all of them where there are fewer.
-        sampling: whether the same subset is trained throughout or each step draws its own.
-        rule: the trade-off whose best value picks the kept state.
-        source: the model that teaches; a chosen assistant leaves only the candidates below it.
-        num_chosen: how many assistants will be chosen out of it together.
-        num_below: how many more a later sandwich will choose below those.
+        student_percent: the scale of the smallest slice, which is trained with them: pruned to the student's scale,
+            even if the student itself is made of fewer layers.
+        num_sampled: scales trained at each optimiser step, or all if there are fewer.
+        sampling: whether all steps train the same subset, or each one draws its own.
+        rule: the selection rule, which also decides which epoch is kept.
+        source: the model that teaches; if it is a chosen assistant, only the candidates below it are trained.
+        num_chosen: how many assistants are chosen from this sandwich together.
+        num_below: how many more assistants later sandwiches choose, below those.
     """
 
     candidates: tuple[int, ...]
@@ -67,37 +67,37 @@ class SandwichStep:
 
     @property
     def scales(self) -> tuple[int, ...]:
-        """Every scale that lives in the shared weights, largest first."""
+        """Every scale in the shared weights, the student's slice included, largest first."""
         return (*self.candidates, self.student_percent)
 
     @property
     def num_trained(self) -> int:
-        """Candidates that a step really trains."""
+        """The number of scales that one optimiser step trains."""
         return min(self.num_sampled, len(self.scales))
 
     @property
     def trained(self) -> tuple[int, ...] | None:
-        """The fixed subset, or None if each step draws its own."""
+        """The fixed subset of scales to train, or None if each step draws its own."""
         return sample_evenly(self.scales, self.num_trained) if self.sampling == "fixed" else None
 
     def below(self, scale_percent: int) -> "SandwichStep":
-        """The same step with the candidates under a scale alone."""
+        """The same step with only the candidates below a scale."""
         return replace(self, candidates=tuple(scale for scale in self.candidates if scale < scale_percent))
 
 
 @dataclass(frozen=True)
 class RaceStep(SandwichStep):
-    """A sandwich that loses candidates as it is trained, and from its choice on holds {assistant, student's slice}.
+    """A sandwich that drops candidates during training; once one is chosen, only it and the student's slice remain.
 
     Attributes:
-        in_place: whether a step's largest network teaches the others in the teacher's stead.
+        in_place: whether each step's largest network teaches the others instead of the teacher.
     """
 
     in_place: bool = False
 
     @property
     def lam(self) -> float:
-        """Of the trade-off that it chooses by."""
+        """The lambda of the trade-off that the race chooses by."""
         assert isinstance(self.rule, LambdaSelectionConfig)
         return self.rule.lam
 
@@ -108,7 +108,7 @@ class RaceStep(SandwichStep):
 
 @dataclass(frozen=True)
 class CandidateStep:
-    """Take one candidate out of the run's sandwich, as a model of its own; needs no training."""
+    """Extract one candidate from the run's sandwich as a model of its own; nothing is trained."""
 
     scale_percent: int
     name: str = "assistant"
@@ -116,13 +116,13 @@ class CandidateStep:
 
 @dataclass(frozen=True)
 class ChooseStep:
-    """Choose one assistant, or a chain of several, among candidates; needs no training.
+    """Choose one assistant, or a chain of several, among candidates; nothing is trained.
 
     Attributes:
-        rule: the trade-off.
-        sandwich: the step whose candidates these are; None for those that the run's trials trained one by one.
-        num_chosen: of the chain.
-        num_below: assistants that are to be chosen later, for which as many smaller candidates must be left.
+        rule: the selection rule.
+        sandwich: the step that trained the candidates; None if the run's trials trained one each.
+        num_chosen: the length of the chain.
+        num_below: how many assistants later steps choose; as many candidates must remain below the chain.
     """
 
     rule: SelectionConfig
@@ -133,30 +133,30 @@ class ChooseStep:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A scale that is known once a choice has been made: that of the chain's place-th model, counted from 0."""
+class ChosenScale:
+    """The scale that a choice will give: that of model ``index``, from 0, in the chain of the step ``choice``."""
 
-    choose: str
-    place: int
+    choice: str
+    index: int
 
 
 @dataclass(frozen=True)
 class DistilStep:
     """Distil to a scale; the smaller model is cut from the model it is distilled from.
 
-    Steps named after students make what the recipe's ``student`` describes, every other one a pruned model.
+    Steps named ``student`` or ``first_student`` make the recipe's ``student``, all others a pruned model.
 
     Attributes:
         source: the model that teaches.
-        scale: of the model to be made.
-        continues: the step whose model is trained further, in place of one cut from the source.
-        slice_of: the race whose slice of the student's scale is trained further, for half the epochs, and kept where
-            that makes it no better.
-        epoch_share: of the recipe's epochs.
+        scale: the scale of the model to make, in percent.
+        continues: a step whose model is trained further instead of one cut from the source.
+        slice_of: a race whose slice at the student's scale is trained further, for half the epochs; the slice itself is
+            kept if that does not improve it.
+        epoch_share: the share of the recipe's epochs to train for.
     """
 
     source: str
-    scale: int | Place
+    scale: int | ChosenScale
     name: str
     continues: str | None = None
     slice_of: str | None = None
@@ -164,7 +164,7 @@ class DistilStep:
 
     @property
     def makes_student(self) -> bool:
-        """Whether the recipe's ``student`` says what comes out."""
+        """Whether the step makes the recipe's ``student``."""
         return self.name in (STUDENT, FIRST_STUDENT)
 
 
@@ -174,14 +174,14 @@ Step = TeacherStep | ImportanceStep | OwnStep
 
 @dataclass(frozen=True)
 class Trial:
-    """One full way from teacher to student, or what several of them share."""
+    """A sequence of steps from teacher to student, or the steps that several trials share."""
 
     name: str
     steps: tuple[OwnStep, ...]
     assistant_percent: int | None = None
 
     def step(self, name: str) -> OwnStep:
-        """The step of a name."""
+        """The step with a name."""
         return next(step for step in self.steps if step.name == name)
 
 
@@ -190,11 +190,12 @@ class Plan:
     """Steps that all trials share, then the trials.
 
     Attributes:
-        trials: of several the best student is kept.
-        probes: short forms of the trials, in their order; only those trials run whose probes did best.
-        shared: what other runs use as well.
-        before: what this run's trials share.
-        after: what goes on from all trials, once they are over, and ends with the student.
+        trials: the run's trials; the best student of all is kept.
+        probes: a short form of each trial, in the same order; only the trials of the best probes run. Empty without
+            early ending.
+        shared: steps whose results other runs use too.
+        before: steps that this run's trials share.
+        after: a trial that runs once all others are over, starts from their models and makes the student.
     """
 
     trials: tuple[Trial, ...]
@@ -205,12 +206,12 @@ class Plan:
 
     @property
     def is_sweep(self) -> bool:
-        """Whether the schedule tries several ways."""
+        """Whether the schedule has trials for several scales."""
         return any(trial.name != MAIN_TRIAL for trial in self.trials)
 
     @property
     def ends(self) -> tuple[Trial, ...]:
-        """The trials that end with a student."""
+        """The trials whose last step makes the student."""
         return self.trials if self.after is None else (self.after,)
 
     @property
@@ -222,7 +223,7 @@ class Plan:
         return last.scale
 
     def all_trials(self) -> Iterator[Trial]:
-        """Everything that is this run's own, in the order of execution."""
+        """Every trial of this run in the order of execution; the steps in ``before`` form one."""
         if self.before:
             yield Trial(SHARED_TRIAL, self.before)
         yield from self.probes
@@ -231,23 +232,23 @@ class Plan:
             yield self.after
 
     def own_steps(self) -> Iterator[tuple[Trial, OwnStep]]:
-        """Every step that is this run's own, with the trial that it belongs to."""
+        """Every step that this run does not share with others, with its trial."""
         for trial in self.all_trials():
             yield from ((trial, step) for step in trial.steps)
 
     def every_step(self) -> Iterator[tuple[Trial, Step]]:
-        """Every step that this run needs: the ones that other runs use as well, then its own."""
+        """Every step that this run needs, with its trial: first those shared with other runs."""
         shared = Trial(SHARED_TRIAL, ())
         yield from ((shared, step) for step in self.shared)
         yield from self.own_steps()
 
     def trial(self, name: str) -> Trial | None:
-        """The trial of a name, or None where nothing of this run's own goes by it."""
+        """The trial with a name, or None if there is none."""
         return next((trial for trial in self.all_trials() if trial.name == name), None)
 
 
 def through_assistant(name: str, assistant_percent: int, student_percent: int, epoch_share: float = 1.0) -> Trial:
-    """The trial T -> A -> S, in a share of the recipe's epochs."""
+    """The trial T -> A -> S, each step for a share of the recipe's epochs."""
     assistant = replace(to_assistant(assistant_percent), epoch_share=epoch_share)
     student = DistilStep(assistant.name, student_percent, STUDENT, epoch_share=epoch_share)
     return Trial(name, (assistant, student), assistant_percent)

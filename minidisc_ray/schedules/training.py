@@ -1,4 +1,4 @@
-"""How each step of a plan trains."""
+"""The training config of each step of a plan."""
 
 import math
 
@@ -6,14 +6,14 @@ from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.training import TrainingConfig
 from minidisc_ray.schedules.plan import DistilStep, SandwichStep
 
-# A slice has been trained already: what does not help at once is not waited for.
+# A slice is trained already, so early stopping need not wait long for an improvement.
 _SLICE_PATIENCE_EPOCHS = 2
 
 
 def training_of(config: RunConfig, step: SandwichStep | DistilStep) -> TrainingConfig:
     """The training config of a sandwich or a distillation.
 
-    A student that goes on from a slice has half the epochs, a probe its share of them, rounded up.
+    A student that starts from a slice gets half the epochs; a probe gets its share of them, rounded up.
     """
     if isinstance(step, SandwichStep):
         return config.sandwich_training

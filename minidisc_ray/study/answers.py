@@ -1,4 +1,4 @@
-"""A study's finished runs by teacher, task and scale, with what their models answered row by row."""
+"""Groups a study's finished runs by teacher, task and scale, with their models' answers row by row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from minidisc_ray.run_files.predictions import (
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.plan import MAIN_TRIAL
 
-_NO_ANSWERS = "no answers were kept row by row, by an older release, or they were removed; only a new run has them"
+_NO_ANSWERS = "no answers were kept row by row (an older release, or they were removed); run it again to have them"
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one run's models answered, as far as it was kept; checked against the rows.
+    """The answers of one run's models, checked against the rows.
 
     Attributes:
-        student: that the run kept.
-        trials: of a run that tried every scale in full: the assistant's scale percent -> its trial; else empty.
-        teacher: what the teacher answered, where that was kept.
+        student: the answers of the student that the run kept.
+        trials: each trial's answers by assistant scale percent, for a run that tried every scale in full; else empty.
+        teacher: the teacher's answers, if they were kept and are needed.
     """
 
     student: Predictions
@@ -60,31 +60,31 @@ class RunGroup:
     answers: dict[str, dict[int, Answers]]
 
     def of(self, *kinds: str) -> dict[str, dict[int, FinishedRun]]:
-        """The methods whose results are of some kinds."""
+        """The runs of the methods whose results have one of ``kinds``, by method and seed."""
         return {name: runs for name, runs in self.runs.items() if next(iter(runs.values())).result.method in kinds}
 
     def students(self, method: str) -> dict[int, Predictions]:
-        """What a method's students answered, by seed."""
+        """The answers of a method's students, by seed."""
         return {seed: found.student for seed, found in self.answers[method].items()}
 
     def paired(self, first: str, second: str) -> tuple[dict[int, Predictions], dict[int, Predictions]]:
-        """Both methods' students for the seeds that both have."""
+        """The answers of two methods' students, for the seeds that both have."""
         ours, theirs = self.students(first), self.students(second)
         common = sorted(ours.keys() & theirs.keys())
         return {seed: ours[seed] for seed in common}, {seed: theirs[seed] for seed in common}
 
 
 def groups_of(runs: Sequence[FinishedRun]) -> tuple[list[RunGroup], tuple[str, ...]]:
-    """Runs with the answers that they kept, in the order given, and in a sentence each why others are left out."""
-    places: dict[tuple[str | None, int | None, str], list[FinishedRun]] = {}
+    """Runs grouped with their answers, in the order given, and a sentence for each reason why runs are left out."""
+    by_group: dict[tuple[str | None, int | None, str], list[FinishedRun]] = {}
     for run in runs:
-        places.setdefault((run.cell.teacher, run.cell.scale_percent, run.cell.task), []).append(run)
+        by_group.setdefault((run.cell.teacher, run.cell.scale_percent, run.cell.task), []).append(run)
     groups, reasons, notes = [], dict[str, list[str]](), dict[str, None]()
-    for (teacher, scale, task), here in places.items():
+    for (teacher, scale, task), members in by_group.items():
         rows: LabelledRows | None = None
         kept: dict[str, dict[int, FinishedRun]] = {}
         answers: dict[str, dict[int, Answers]] = {}
-        for run in here:
+        for run in members:
             try:
                 its_rows = _rows(run)
                 found, missing = _answers(run, its_rows)
@@ -98,15 +98,15 @@ def groups_of(runs: Sequence[FinishedRun]) -> tuple[list[RunGroup], tuple[str, .
             answers.setdefault(run.cell.method, {})[run.cell.seed] = found
         if rows is not None:
             groups.append(RunGroup(teacher, scale, task, rows, kept, answers))
-    left_out = (f"Left out of what is shown here: {', '.join(names)} ({why})." for why, names in reasons.items())
+    left_out = (f"Not included here: {', '.join(names)} ({why})." for why, names in reasons.items())
     return groups, (*left_out, *notes)
 
 
 def teacher_answers(run: FinishedRun, rows: LabelledRows) -> Predictions:
-    """What the run's teacher answered on the rows that are scored.
+    """The answers of the run's teacher on the scored rows.
 
     Raises:
-        UserError: if its answers were not kept, or are not of these rows.
+        UserError: if the answers were removed, or do not fit these rows.
     """
     folder = run.prepared.teacher_folder
     try:
@@ -121,7 +121,7 @@ def teacher_answers(run: FinishedRun, rows: LabelledRows) -> Predictions:
 
 
 def _rows(run: FinishedRun) -> LabelledRows:
-    """The rows that a run's models answered; its own file of labels must be of them."""
+    """The rows that a run's models answered; refuses a run whose file of labels does not match its rows."""
     folder, splits, task = run.prepared.run_folder, run.prepared.splits, run.prepared.task
     kept = read_predictions(predictions_path(folder))
     if kept is None:
@@ -134,14 +134,14 @@ def _rows(run: FinishedRun) -> LabelledRows:
             raise UserError(f"{predictions_path(folder)}: labels of {name} {what}; remove the run and run it again")
     by_split = _by_split(labels)
     if run.result.protocol == "paper":
-        # The rows that select are those that score.
+        # In the paper's protocol the validation rows also select.
         del by_split[SELECTION]
         return LabelledRows(task, by_split, selection_split=task.validation_splits[0])
     return LabelledRows(task, by_split)
 
 
 def _answers(run: FinishedRun, rows: LabelledRows) -> tuple[Answers, list[str]]:
-    """A run's answers, and notes on what is missing although the run can stand."""
+    """A run's answers, and notes on any that are missing but not required."""
     folder, plan = run.prepared.run_folder, run.prepared.plan
     student = _read(rows, folder, _winner(run), "student", rows.scored_splits)
     if student is None:
@@ -162,10 +162,10 @@ def _answers(run: FinishedRun, rows: LabelledRows) -> tuple[Answers, list[str]]:
 
 
 def _read(rows: LabelledRows, folder: Path, trial: str, stage: str, needed: Sequence[str]) -> Predictions | None:
-    """A stage's answers; None where none were kept.
+    """A stage's answers; None if none were kept.
 
     Raises:
-        UserError: if the file cannot be read, lacks a split that is needed, or does not fit the rows.
+        UserError: if the file cannot be read, lacks a needed split, or does not fit the rows.
     """
     path = predictions_path(folder, trial, stage)
     found = read_predictions(path)
@@ -182,7 +182,7 @@ def _read(rows: LabelledRows, folder: Path, trial: str, stage: str, needed: Sequ
 
 
 def _by_split(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """``selection/40`` and ``selection`` become selection, ``validation/SET`` becomes SET."""
+    """Arrays by split name: ``selection/40`` and ``selection`` become selection, ``validation/SET`` becomes SET."""
     return {
         SELECTION if name.split("/")[0] == SELECTION else name.removeprefix(f"{VALIDATION}/"): array
         for name, array in arrays.items()
@@ -190,7 +190,7 @@ def _by_split(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _winner(run: FinishedRun) -> str:
-    """The trial whose student the run kept."""
+    """The name of the trial whose student the run kept."""
     plan = run.prepared.plan
     if plan.after is not None:
         return plan.after.name
@@ -199,17 +199,17 @@ def _winner(run: FinishedRun) -> str:
     scales = {trial.assistant_percent: trial.name for trial in plan.trials}
     kept = run.result.assistants[0].scale_percent if run.result.assistants else None
     if kept not in scales:
-        raise UserError(f"its result says that the assistant at {kept} percent was best, and no trial has that scale")
+        raise UserError(f"its result names an assistant at {kept} percent, but no trial has that scale")
     return scales[kept]
 
 
 def sweeps_of(group: RunGroup) -> dict[int, Sweep]:
-    """The runs that tried every scale in full, by seed; of several such methods the first."""
+    """The sweep of each seed, from the first method that tries every scale in full; empty if none does."""
     full = [name for name, runs in group.of("maxidisc").items() if is_exhaustive(runs)]
     if not full:
         return {}
-    plain = next(iter(group.of("conventional")), None)
-    conventional = group.students(plain) if plain is not None else {}
+    method = next(iter(group.of("conventional")), None)
+    conventional = group.students(method) if method is not None else {}
     return {
         seed: Sweep(found.trials, found.teacher, conventional.get(seed))
         for seed, found in group.answers[full[0]].items()
@@ -218,7 +218,7 @@ def sweeps_of(group: RunGroup) -> dict[int, Sweep]:
 
 
 def is_exhaustive(runs: Mapping[int, FinishedRun]) -> bool:
-    """Whether a method tries every scale in full: an assistant of its own and a student each."""
+    """Whether a method tries every scale in full: a separate assistant and a student for each."""
     return _tries_in_full(next(iter(runs.values())))
 
 

@@ -1,4 +1,4 @@
-"""A study's runs in its storage: which there are, and what has become of each."""
+"""A study's runs in its storage, and the outcome of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from minidisc_ray.run_files.result import RunResult, load_result
 
 @dataclass(frozen=True)
 class Outcome:
-    """What has become of a cell's run: a result, a failure's reason, or neither where it is not finished.
+    """The outcome of a cell's run: its result, why it failed, or neither if it is not finished.
 
     Attributes:
-        cell: its place.
-        name: the run's, which is its folder's.
-        result: of a finished run.
-        failure: why it failed.
+        cell: the cell of the study.
+        name: the run's name, which is its folder's.
+        result: the result of a finished run.
+        failure: why the run failed.
     """
 
     cell: Cell
@@ -33,10 +33,10 @@ class Outcome:
 
 
 def study_folder(storage: str | Path, study: StudyConfig) -> Path:
-    """Where the study's own files go; its runs lie beside that folder, as all runs of the storage.
+    """The folder of the study's own files; its runs lie beside it, like all runs of the storage.
 
     Raises:
-        UserError: if the storage is no path.
+        UserError: if the storage is not a path.
     """
     try:
         return open_storage(storage).root / f"study-{study.name}"
@@ -45,13 +45,13 @@ def study_folder(storage: str | Path, study: StudyConfig) -> Path:
 
 
 def read_outcomes(cells: Sequence[Cell], names: Sequence[str]) -> list[Outcome]:
-    """What the storage says of each cell's run; reads result.json or failure.json and starts nothing.
+    """The outcome of each cell's run, from its result.json or failure.json; starts nothing.
 
-    A result that cannot be read, or is another run's, counts as a failure.
+    A result that cannot be read, or belongs to another run, counts as a failure.
 
     Args:
-        cells: of a study.
-        names: of their runs, in the same order.
+        cells: cells of a study.
+        names: the names of their runs, in the same order.
     """
     found: dict[Path, tuple[RunResult | None, str | None]] = {}
     outcomes = []
@@ -64,21 +64,22 @@ def read_outcomes(cells: Sequence[Cell], names: Sequence[str]) -> list[Outcome]:
 
 
 def _read(folder: Path, config: RunConfig, name: str) -> tuple[RunResult | None, str | None]:
-    # A result that a later attempt left says more than the failure before it.
+    # A failure.json beside a result is from an earlier attempt.
     if (folder / "result.json").exists():
         try:
             result = load_result(folder)
         except UserError as error:
             return None, str(error)
-        return (None, foreign) if (foreign := _not_its_own(folder, config, name, result)) else (result, None)
+        mismatch = _mismatch(folder, config, name, result)
+        return (result, None) if mismatch is None else (None, mismatch)
     failure = read_json(folder / "failure.json")
     if not isinstance(failure, dict):
         return None, None
     return None, " ".join(str(failure.get("reason") or "it does not say why").split())
 
 
-def _not_its_own(folder: Path, config: RunConfig, name: str, result: RunResult) -> str | None:
-    """Why a result cannot be that of the run in whose folder it lies; None if it can."""
+def _mismatch(folder: Path, config: RunConfig, name: str, result: RunResult) -> str | None:
+    """How a result differs from the run in whose folder it lies, in a sentence; None if it is that run's."""
     task, schedule = config.task, config.schedule
     is_matched = isinstance(schedule, ConventionalConfig) and schedule.match is not None
     wanted = {

@@ -1,6 +1,6 @@
-"""What a study's runs say beyond their table: intervals of differences, regret, hindsight, rank correlation.
+"""Findings of a study beyond its table: intervals of differences, regret, hindsight and rank correlations.
 
-Read from what models answered, row by row; nothing is trained or run again.
+They are computed from the models' answers row by row; nothing is trained.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,17 +27,17 @@ from minidisc_ray.study.answers import FinishedRun, RunGroup, groups_of, is_exha
 
 EVERY_TASK = "every task"
 _SWEEP = "MaxiDisc"
-_FEWEST_CANDIDATES = 3  # two have one maximum whatever they are
+_MIN_CANDIDATES = 3  # of two values one is always the only maximum
 
 
 @dataclass(frozen=True)
 class Assumptions:
-    """Of one method's runs, over all tasks, scales and seeds.
+    """How often the paper's assumptions held in one method's runs, over all tasks, scales and seeds.
 
     Attributes:
-        method: its name in the study.
-        one_maximum: runs whose λ-tradeoff has one maximum over the candidates (MiniDisc, section 3.2).
-        falling_pairs: neighbouring candidates of which the larger one scores less (they break property 2).
+        method: the method's name in the study.
+        one_maximum: the share of runs whose λ-tradeoff has one maximum over the candidates (MiniDisc, section 3.2).
+        falling_pairs: the share of neighbouring candidates where the larger one scores less (they break property 2).
     """
 
     method: str
@@ -50,15 +50,15 @@ class Finding:
     """One number of a study with its interval.
 
     Attributes:
-        teacher: its name in the study; None where it has one.
-        scale_percent: the student's; None for a student of some layers.
-        task: its name in the study, or "every task" for the mean over all.
-        what: the method, or the rule, that the number is of.
-        against: the method that it is measured against.
-        interval: of a difference between metrics.
-        picks: for a rule the scale that it takes for each seed; None where it takes no assistant.
-        seeds: that both sides have; of several tasks those of the task that has the fewest.
-        smallest_candidate: for a rule the smallest scale that it could take; None where tasks are averaged.
+        teacher: the teacher's name in the study; None if the study has only one.
+        scale_percent: the student's scale; None for a student made of some layers.
+        task: the task's name in the study, or "every task" for the mean over all.
+        what: the method or rule that is measured.
+        against: the method that it is compared with.
+        interval: the interval of a difference between metrics.
+        picks: for a rule, the scale that it picks for each seed; None for no assistant.
+        seeds: the seeds that both sides have; for a mean over tasks, those of the task with the fewest.
+        smallest_candidate: for a rule, the smallest scale that it could pick; None for a mean over tasks.
     """
 
     teacher: str | None
@@ -74,7 +74,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class TaskAgreement:
-    """How well a trade-off, an assistant's metric or its scale orders MaxiDisc's students, on one task."""
+    """How well a trade-off, an assistant's metric or its scale ranks MaxiDisc's students, on one task."""
 
     teacher: str | None
     scale_percent: int | None
@@ -84,16 +84,16 @@ class TaskAgreement:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything found; a part is empty where the study has no methods for it.
+    """All findings of a study; a field is empty if the study has no methods for it.
 
     Attributes:
-        differences: each method with assistants less each conventional one.
-        regrets: MaxiDisc's student, chosen on the selection split, less MiniDisc's.
-        hindsights: the best of MaxiDisc's students on validation itself, less MiniDisc's.
-        rules: MaxiDisc's pick less what a rule would have picked among the same students.
+        differences: each method with assistants minus each conventional one.
+        regrets: MaxiDisc's student, chosen on the selection split, minus MiniDisc's.
+        hindsights: the best of MaxiDisc's students on validation itself, minus MiniDisc's.
+        rules: MaxiDisc's pick minus a rule's pick among the same students.
         agreements: rank correlations over scales.
-        assumptions: how often what the method takes for granted held.
-        left_out: a sentence for each run that has no part in this, which names the run, the file and what is wrong.
+        assumptions: how often the paper's assumptions held.
+        left_out: a sentence for each reason why runs are left out; it names the runs, the file and what is wrong.
     """
 
     differences: tuple[Finding, ...] = ()
@@ -106,13 +106,13 @@ class Findings:
 
 
 def findings_of(runs: Sequence[FinishedRun], resampling: Resampling | None = None) -> Findings:
-    """All that the finished runs of a study allow to say.
+    """All findings that a study's finished runs support.
 
-    Runs that kept no answers, or damaged ones, are left out, and named.
+    Runs without answers, or with damaged ones, are left out and named in ``left_out``.
 
     Args:
-        runs: in the order of the study.
-        resampling: of the bootstrap.
+        runs: the finished runs, in the order of the study.
+        resampling: settings of the bootstrap; by default :class:`Resampling`'s own.
     """
     drawn = resampling or Resampling()
     groups, left_out = groups_of(runs)
@@ -132,31 +132,30 @@ _Found = dict[_Key, tuple[Estimate, tuple[int | None, ...]]]
 
 
 def _averaged(groups: Sequence[RunGroup], find: Callable[[RunGroup], _Found]) -> Iterator[Finding]:
-    """Each task's findings, and their mean over the tasks where there are several and all have them."""
+    """Each task's findings, then their mean over tasks if there are several and all have the finding."""
     found = [(group, find(group)) for group in groups]
     for place in dict.fromkeys((group.teacher, group.scale_percent) for group in groups):
-        here = [(group, each) for group, each in found if (group.teacher, group.scale_percent) == place]
-        for key in dict.fromkeys(key for _, each in here for key in each):
-            of_tasks = [(group, *each[key]) for group, each in here if key in each]
+        of_place = [(group, each) for group, each in found if (group.teacher, group.scale_percent) == place]
+        for key in dict.fromkeys(key for _, each in of_place for key in each):
+            of_tasks = [(group, *each[key]) for group, each in of_place if key in each]
             for group, estimate, picks in of_tasks:
                 smallest = _smallest_candidate(group) if picks else None
                 yield Finding(*place, group.task, *key, estimate.interval(), picks, _seeds(estimate), smallest)
-            if len(of_tasks) == len(here) > 1:
+            if len(of_tasks) == len(of_place) > 1:
                 mean = average([estimate for _, estimate, _ in of_tasks])
                 fewest = min((_seeds(estimate) for _, estimate, _ in of_tasks), key=len)
                 yield Finding(*place, EVERY_TASK, *key, mean.interval(), seeds=fewest)
 
 
 def _seeds(estimate: Estimate) -> tuple[int, ...]:
-    """Of one task's estimate: the rows' fingerprint and the seeds say what was drawn from."""
+    """The seeds of one task's estimate, which was drawn from one set of rows."""
     ((_, *seeds),) = estimate.drawn_from
     return tuple(seeds)
 
 
 def _smallest_candidate(group: RunGroup) -> int | None:
-    """Of the sweep that rules pick from."""
-    (runs, *_) = (runs for runs in group.of("maxidisc").values() if is_exhaustive(runs))
-    trials = next(iter(runs.values())).prepared.plan.trials
+    """The smallest assistant scale of the sweep that rules pick from."""
+    trials = _exhaustive_run(group).prepared.plan.trials
     return min((trial.assistant_percent for trial in trials if trial.assistant_percent is not None), default=None)
 
 
@@ -217,8 +216,7 @@ def _lambdas(group: RunGroup) -> Iterator[float]:
 
 
 def _law(group: RunGroup) -> ParameterRatioRule:
-    (runs, *_) = (runs for runs in group.of("maxidisc").values() if is_exhaustive(runs))
-    run = next(iter(runs.values()))
+    run = _exhaustive_run(group)
     sizes = {
         candidate.scale_percent: encoder_parameters(
             run.prepared.shape, Structure(candidate.scale_percent, candidate.heads, candidate.neurons)
@@ -228,11 +226,16 @@ def _law(group: RunGroup) -> ParameterRatioRule:
     return ParameterRatioRule(sizes, run.result.student.encoder_parameters)
 
 
+def _exhaustive_run(group: RunGroup) -> FinishedRun:
+    """A run of the first method that tries every scale in full."""
+    return next(next(iter(runs.values())) for runs in group.of("maxidisc").values() if is_exhaustive(runs))
+
+
 def _assumptions_of(runs: Sequence[FinishedRun]) -> tuple[Assumptions, ...]:
-    """One entry for each method that tried enough candidates, in the order of the runs; each run counts once."""
+    """An entry for each method that tried enough candidates, in the order of the runs; each run counts once."""
     by_method: dict[str, dict[str, FinishedRun]] = {}
     for run in runs:
-        if len(run.result.candidates) >= _FEWEST_CANDIDATES and run.result.early_end is None:
+        if len(run.result.candidates) >= _MIN_CANDIDATES and run.result.early_end is None:
             by_method.setdefault(run.cell.method, {})[run.result.name] = run
     found = []
     for method, named in by_method.items():

@@ -1,1 +1,1 @@
-"""Reports results to other trackers; never stops a run."""
+"""Sends epochs and results to TensorBoard and MLflow; never stops a run."""

@@ -1,4 +1,4 @@
-"""MLflow, an optional extra: whether it is there, and with which settings it is imported."""
+"""Imports MLflow, an optional extra, with this package's settings, and checks that it is installed."""
 
 import importlib
 import os
@@ -9,19 +9,19 @@ from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.tracking import MLflowTrackingConfig
 
 _ENVIRONMENT = {
-    # Neither Git's revision nor usage statistics are this package's to send.
+    # A run must not send the Git revision or usage statistics.
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # Who names a folder means a folder, though MLflow would rather have a database.
+    # MLflow refuses a folder as its store by default, but a recipe may name one.
     "MLFLOW_ALLOW_FILE_STORE": "true",
-    # By default a server that is away would hold up a finished run for many minutes.
+    # With MLflow's defaults an unreachable server would delay the end of a run by many minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 
 
 def check_tracking(config: RunConfig) -> None:
-    """Refuse a recipe that asks for MLflow where there is none, before anything starts.
+    """Refuse a recipe that asks for MLflow if it is not installed, before anything starts.
 
     Raises:
         UserError: if the package is not installed.
@@ -31,7 +31,7 @@ def check_tracking(config: RunConfig) -> None:
 
 
 def import_mlflow() -> Any:
-    """The module.
+    """The ``mlflow`` module, imported with this package's settings in the environment.
 
     Raises:
         UserError: if the package is not installed.
@@ -42,5 +42,5 @@ def import_mlflow() -> Any:
         return importlib.import_module("mlflow")
     except ImportError as error:
         raise UserError(
-            "track.kind: mlflow needs the package of that name, which is not installed; install minidisc_ray[mlflow]"
+            "track.kind: mlflow needs the mlflow package, which is not installed; install minidisc_ray[mlflow]"
         ) from error

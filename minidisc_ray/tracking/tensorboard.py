@@ -1,4 +1,4 @@
-"""TensorBoard events on a storage that may be away: they wait in memory, and no training waits for them."""
+"""Writes TensorBoard events to a storage that may be unreachable: they stay in memory, and training does not wait."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ _SCHEME = "minidisc"
 
 
 def summary_writer(folder: Path) -> "SummaryWriter":
-    """A writer of events into a folder, which is made as soon as the storage lets it."""
+    """A writer of events into a folder, which is created once the storage allows it."""
     from tensorboardX import SummaryWriter
     from tensorboardX.record_writer import register_writer_factory
 
@@ -20,7 +20,7 @@ def summary_writer(folder: Path) -> "SummaryWriter":
 
 
 class EventFile:
-    """A file of events that is written by flushing; what the storage does not take is tried again the next time."""
+    """An events file that is written when flushed; if the storage fails, the next flush writes the same bytes again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,16 +28,16 @@ class EventFile:
         self._written = 0
 
     def write(self, data: bytes) -> None:
-        """Add bytes to what the next flush writes."""
+        """Add bytes for the next flush."""
         self._pending += data
 
     def flush(self) -> None:
-        """Write what is pending, behind what was written whole."""
+        """Append the pending bytes to those written before; keep them if the storage fails."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # A link that somebody put there would have another file cut.
+            # Following a link here would truncate a file outside the run.
             with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+b") as file:
-                # Half of an event, left where a disk was full, would hide all that follow it.
+                # A partial event, left by a full disk, would make all later events unreadable.
                 file.truncate(self._written)
                 file.seek(self._written)
                 file.write(self._pending)
@@ -52,10 +52,10 @@ class EventFile:
 
 
 class _EventFiles:
-    """How tensorboardX comes by its files where a path begins with our scheme."""
+    """Opens event files for tensorboardX, for paths that begin with this package's scheme."""
 
     def directory_check(self, path: str) -> None:
-        """Nothing: flushing makes the folder."""
+        """Do nothing: flushing creates the folder."""
 
     def open(self, path: str) -> EventFile:
         return EventFile(Path(path.removeprefix(f"{_SCHEME}:")))

@@ -1,7 +1,7 @@
-"""A finished run as MLflow sees it: params, metrics by epoch, costs, and the result. MLflow is an optional extra.
+"""Sends a finished run to MLflow, an optional extra: parameters, metrics by epoch, costs, and the result.
 
-The driver alone talks to MLflow, so that workers need neither its address nor its password. What goes wrong there is
-one line in the log: a run is not lost because a server was.
+Only the driver connects to MLflow, so workers need neither its address nor its password. An error there is one line in
+the log and never fails the run.
 """
 
 import math
@@ -22,18 +22,18 @@ _FILE = "mlflow.json"
 
 
 def track_result(prepared: PreparedRun, result: RunResult) -> None:
-    """Send a finished run to MLflow, where the recipe asks for it; a run that is sent again replaces the first one.
+    """Send a finished run to MLflow if the recipe asks for it; sending a run again replaces the earlier one.
 
     Args:
-        prepared: the checked recipe, whose run folder holds the epochs.
-        result: what came of it.
+        prepared: the checked recipe; its run folder has the epochs' metrics.
+        result: the run's result.
     """
     track = prepared.config.track
     if not isinstance(track, MLflowTrackingConfig):
         return
     try:
         _send_run(track, prepared, result)
-    except Exception as error:  # noqa: BLE001 - MLflow's stores raise what they like, and none of it may end a run
+    except Exception as error:  # noqa: BLE001 - MLflow's stores raise errors of any type, and none may end a run
         reason = " ".join(str(error).split())[:300]
         if track.uri is not None:
             reason = reason.replace(track.uri, without_password(track.uri))
@@ -42,7 +42,7 @@ def track_result(prepared: PreparedRun, result: RunResult) -> None:
 
 def _send_run(track: MLflowTrackingConfig, prepared: PreparedRun, result: RunResult) -> None:
     mlflow = import_mlflow()
-    # MLflow keeps a store that was set there.
+    # set_tracking_uri overwrites this variable.
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(track.uri or before)
     try:
@@ -51,12 +51,12 @@ def _send_run(track: MLflowTrackingConfig, prepared: PreparedRun, result: RunRes
         _delete_earlier(mlflow, prepared)
         _log_run(mlflow, experiment_id, prepared, result)
     finally:
-        # The caller may log runs of their own: neither their store nor their active run or experiment changes.
+        # The caller may log other runs to MLflow, to its own store.
         mlflow.set_tracking_uri(before)
 
 
 def _log_run(mlflow: Any, experiment_id: str, prepared: PreparedRun, result: RunResult) -> None:
-    """One run of MLflow's; every call names it, so that runs that end at once are never mixed."""
+    """Log a run to MLflow; every call passes its run id, so that runs ending at the same time are not mixed up."""
     history = read_history(prepared.run_folder)
     times = [int(1000 * note.at) for note in history]
     client = mlflow.MlflowClient()
@@ -76,12 +76,12 @@ def _log_run(mlflow: Any, experiment_id: str, prepared: PreparedRun, result: Run
 
 
 def _delete_earlier(mlflow: Any, prepared: PreparedRun) -> None:
-    """Delete what this very run folder logged before; another user's run may have the same name."""
+    """Delete the MLflow run that this run folder logged before; others with the same name stay."""
     known = read_json(prepared.run_folder / _FILE)
     if not isinstance(known, dict) or not {"run_id", "experiment_id"} <= known.keys():
         return
-    which = f"attributes.run_id = '{known['run_id']}'"
-    found = mlflow.search_runs([str(known["experiment_id"])], which, output_format="list")
+    query = f"attributes.run_id = '{known['run_id']}'"
+    found = mlflow.search_runs([str(known["experiment_id"])], query, output_format="list")
     if any(one.info.run_name == prepared.name for one in found):
         mlflow.delete_run(str(known["run_id"]))
 
@@ -91,7 +91,7 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def result_metrics(result: RunResult) -> dict[str, float]:
-    """A result's numbers by MLflow's names: the students', the sizes, and the costs."""
+    """A result's metrics, sizes and costs, by the names that MLflow shows."""
     found = {f"student/validation/{_name(name)}": value for name, value in result.student.validation_metrics.items()}
     found |= {f"student/selection/{_name(name)}": value for name, value in result.student.selection_metrics.items()}
     found |= {f"teacher/validation/{_name(name)}": value for name, value in result.teacher.validation_metrics.items()}
@@ -137,5 +137,5 @@ def _flat(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
 
 
 def _name(text: str) -> str:
-    """Of a metric: MLflow takes letters, digits, dots, dashes, underscores, spaces and slashes."""
+    """A part of a metric's name: MLflow allows only letters, digits, dots, dashes, underscores, spaces and slashes."""
     return "".join(letter if letter.isalnum() or letter in "_-. " else "_" for letter in text)

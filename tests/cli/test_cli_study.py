@@ -54,7 +54,7 @@ def test_one_damaged_run_costs_its_own_cell_and_not_the_page(tmp_path):
     assert "its seed is 7, not 0" in report.table.failed[broken.name]
     page = report.page.read_text(encoding="utf-8")
     assert "its seed is 7, not 0" in page
-    assert f"Left out of what is shown here: {cut.name} (" in page
+    assert f"Not included here: {cut.name} (" in page
     assert {found.what for found in report.findings.differences} == {"MiniDisc"}
 
 

@@ -18,7 +18,7 @@ from minidisc_ray.ray_backend.policies.queue import ItemQueue
 from minidisc_ray.reports.run.early_end import early_end_line
 from minidisc_ray.run_files.failures import write_failure
 from minidisc_ray.run_files.result import RunResult
-from minidisc_ray.schedules.early_end import scales_that_go_on
+from minidisc_ray.schedules.early_end import promoted_scales
 from minidisc_ray.training.loop import TrainingError
 
 GRID = {"kind": "list", "values": [80, 60, 40, 20]}
@@ -116,8 +116,8 @@ def test_an_interruption_changes_nothing(result, storage, overrides, tmp_path, i
     copied = tmp_path / "copy" / prepared.name
     shutil.rmtree(copied / "student")
     (copied / "result.json").unlink()
-    going_on = [trial for trial in prepared.plan.trials if verdicts(prepared)[trial.name] == "goes on"]
-    lost = [prepared.plan.probes[-1], *going_on] if is_lost == "a probe" else going_on[-1:]
+    promoted = [trial for trial in prepared.plan.trials if verdicts(prepared)[trial.name] == "goes on"]
+    lost = [prepared.plan.probes[-1], *promoted] if is_lost == "a probe" else promoted[-1:]
     for trial in lost:
         shutil.rmtree(copied / "trials" / trial.name)
     assert numbers(run(tmp_path / "copy", "ended_early", overrides)) == numbers(result)
@@ -137,7 +137,7 @@ def test_with_one_scale_nothing_is_probed(storage, overrides):
     ],
 )
 def test_a_quarter_goes_on_and_of_equals_the_smaller(scores, expected):
-    assert scales_that_go_on(scores) == expected
+    assert promoted_scales(scores) == expected
 
 
 def test_probes_that_failed_are_waited_for_where_they_run_again(tmp_path, overrides):

@@ -197,4 +197,4 @@ def test_an_objective_without_predictions_is_reported(tmp_path):
         assert untrained_head_note(prepared_run(tmp_path, "minidisc", (OBJECTIVES[name],))) is None
     note = untrained_head_note(prepared_run(tmp_path, "conventional", (RELATIONS,)))
     assert note is not None
-    assert note.startswith("LTAD never looks at predictions")
+    assert note.startswith("LTAD never uses predictions")

@@ -187,7 +187,7 @@ def test_in_place_the_largest_of_a_step_teaches_the_others(tmp_path, teacher, mo
 
 
 def test_in_place_needs_an_objective_whose_outputs_all_networks_have(tmp_path, teacher):
-    for objective, reason in (("minilm", "compares attention"), ("labels", "asks nothing of any teacher")):
+    for objective, reason in (("minilm", "compares attention"), ("labels", "needs no teacher")):
         with pytest.raises(UserError, match=f"schedule.in_place: true, but .*{reason}"):
             prepared_run(
                 tmp_path, "minidisc", (*teacher, *RACE, "schedule.in_place=true", f"objective={{kind: {objective}}}")

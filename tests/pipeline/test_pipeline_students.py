@@ -249,7 +249,7 @@ MISTAKES = {
     "the teacher itself": (("student.num_layers=4",), r"student\.num_layers: 4 are all of the teacher's layers"),
     "another scale": (
         ("student.num_layers=2", "student.scale_percent=40"),
-        r"student\.scale_percent: 40 is not what 2 of 4 layers .* write 50$",
+        r"student\.scale_percent: 40 is not the scale of 2 of 4 layers .* write 50$",
     ),
     "a width without heads": (
         ("student.num_layers=2", "student.width_percent=10"),

@@ -34,17 +34,19 @@ def answers(right: int, rows: int = 100) -> tuple[np.ndarray, np.ndarray]:
 
 
 class TestLead:
-    @pytest.mark.parametrize(("right", "is_none", "is_sure"), [(55, True, False), (60, True, False), (95, False, True)])
-    def test_accuracy(self, right, is_none, is_sure):
+    @pytest.mark.parametrize(
+        ("right", "is_none", "is_significant"), [(55, True, False), (60, True, False), (95, False, True)]
+    )
+    def test_accuracy(self, right, is_none, is_significant):
         lead = lead_of(TWO, *answers(right), np.zeros(10, dtype=int))
         assert lead.majority == 0.6
         assert lead.is_none == is_none
-        assert lead.is_sure == is_sure
+        assert lead.is_significant == is_significant
 
     def test_a_small_lead_may_be_chance(self):
         lead = lead_of(TWO, *answers(63), np.zeros(10, dtype=int))
         assert not lead.is_none
-        assert not lead.is_sure
+        assert not lead.is_significant
 
     @pytest.mark.parametrize("kind", ["inverted", "always the rare class", "coin flips"])
     def test_f1_of_a_rare_class_hides_no_teacher_at_chance(self, kind):
@@ -60,10 +62,10 @@ class TestLead:
         }[kind]
         lead = lead_of(task, np.eye(2)[given], labels, labels)
         assert lead.majority == 0.0
-        assert not lead.is_sure
+        assert not lead.is_significant
         assert lead.is_none or kind == "coin flips"
         known = lead_of(task, np.eye(2)[np.where(right, labels, 1 - labels)], labels, labels)
-        assert known.is_sure
+        assert known.is_significant
 
     def test_macro_f1_of_random_answers(self):
         task = Task("three", ("text",), "label", ("a", "b", "c"), ("f1",))
@@ -71,7 +73,7 @@ class TestLead:
         labels, given = generator.integers(3, size=(2, 900))
         lead = lead_of(task, np.eye(3)[given], labels, labels)
         assert lead.model > lead.majority
-        assert not lead.is_sure
+        assert not lead.is_significant
 
     def test_the_majority_is_that_of_the_selection_rows(self):
         """Train's commonest class is another one here: by it a teacher at chance would pass."""
@@ -105,8 +107,8 @@ class TestRuns:
         message = str(caught.value)
         assert message.startswith("teacher: the teacher has learned nothing: its accuracy on the 13 selection rows is ")
         assert message.endswith(
-            "; train it longer, or at another learning rate (finetune), or go on all the same with "
-            "teacher.allow_at_chance: true"
+            "; train it longer, or at another learning rate (finetune); "
+            "or run anyway with teacher.allow_at_chance: true"
         )
         assert [attempt.name for attempt in stages_of(prepared)] == ["teacher"]
         assert not (prepared.run_folder / "stages").exists() or not list((prepared.run_folder / "stages").iterdir())
@@ -179,7 +181,7 @@ class TestHeadsInAnotherOrder:
             selection=EncodedRows(torch.zeros(400), torch.arange(401), None, torch.from_numpy(labels), 0),
             splits=SimpleNamespace(train=SimpleNamespace(labels=labels)),
         )
-        assert lead_of(task, logits, labels, labels).is_sure
+        assert lead_of(task, logits, labels, labels).is_significant
         assert "its head fits with its outputs in the order b, a, c, d (" in refusal_of(prepared, logits)
         assert refusal_of(prepared, np.eye(4)[given]) is None, "the order as it is"
         by_luck = refusal_of(prepared, np.eye(4)[generator.integers(4, size=400)])

@@ -119,7 +119,7 @@ def test_one_mark_for_two_texts_is_refused(tmp_path):
         (tmp_path / f"{split}.csv").write_text("one,two,label\n" + f"good {word},bad,a\nbad {word},good,b\n" * 10)
     pairs = "task={kind: classification, text: [one, two], label: label, metric: accuracy}"
     files = f"data={{kind: files, train: {tmp_path}/train.csv, validation: {tmp_path}/dev.csv}}"
-    with pytest.raises(UserError, match=r"^student\.path: .* marks which of .*'s two texts a token is of, but"):
+    with pytest.raises(UserError, match=r"^student\.path: .* gives the two texts of .* different token types, but"):
         prepared_student(tmp_path / "storage", "conventional", folder, pairs, files)
     single = pairs.replace("[one, two]", "[one]")
     prepared_student(tmp_path / "storage", "conventional", folder, single, files)

@@ -30,7 +30,7 @@ def teacher(tmp_path_factory):
 
 @pytest.fixture
 def recipe(tmp_path, teacher, monkeypatch):
-    monkeypatch.setattr(plan_cache, "_SECONDS_OF_DOUBT", -1e9)
+    monkeypatch.setattr(plan_cache, "_SECONDS_OF_RESOLUTION", -1e9)
     for name, count in (("train", 64), ("validation", 32)):
         texts = (f"the {name} of film {number} was {'good' if number % 2 else 'bad'}" for number in range(count))
         rows = [{"text": text, "label": number % 2} for number, text in enumerate(texts)]
@@ -100,7 +100,7 @@ def test_what_is_young_or_on_a_hub_is_not_kept(recipe, monkeypatch):
     assert plan_key(config) is not None
     assert plan_key(config_of(recipe, ["teacher.path=bert-base-uncased"])) is None
     assert plan_key(config_of({"task": "mrpc", "data": {"kind": "hub"}, "teacher": TINY_TEACHER}, ())) is None
-    monkeypatch.setattr(plan_cache, "_SECONDS_OF_DOUBT", 1e9)
+    monkeypatch.setattr(plan_cache, "_SECONDS_OF_RESOLUTION", 1e9)
     assert plan_key(config) is None
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_or_forged_plan_is_made_again(recipe, planned):
 
 
 def test_only_the_newest_plans_are_kept(recipe, monkeypatch):
-    monkeypatch.setattr(plan_cache, "_MOST_PLANS", 3)
+    monkeypatch.setattr(plan_cache, "_MAX_PLANS", 3)
     for seed in range(6):
         plans.describe_plan(recipe, [f"seed={seed}"])
     assert len(list(plan_cache._path("x").parent.glob("*.json"))) == 3

@@ -117,9 +117,7 @@ def test_more_types_of_tokens_than_the_model_embeds(tmp_path):
     overrides = save(tmp_path / "model")
     three = {"pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 2}}]}
     edit(tmp_path / "model" / "tokenizer.json", lambda found: found["post_processor"].update(three))
-    with pytest.raises(
-        UserError, match=r"teacher.path: the tokenizer tells 3 types of tokens apart, but the model emb"
-    ):
+    with pytest.raises(UserError, match=r"teacher.path: the tokenizer gives 3 token types, but the model emb"):
         prepared_run(tmp_path / "runs", "conventional", overrides)
 
 

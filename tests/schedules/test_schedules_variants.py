@@ -7,7 +7,7 @@ from minidisc_ray.configs.loader import resolve
 from minidisc_ray.configs.schedule import LambdaSelectionConfig, NegativeDerivativeSelectionConfig
 from minidisc_ray.schedules import Plan, build_plan
 from minidisc_ray.schedules.expected import expected_percent, expected_sandwich, expected_scale
-from minidisc_ray.schedules.plan import TEACHER, CandidateStep, ChooseStep, DistilStep, Place, SandwichStep
+from minidisc_ray.schedules.plan import TEACHER, CandidateStep, ChooseStep, ChosenScale, DistilStep, SandwichStep
 
 GRID = {"kind": "list", "values": [80, 60, 40, 20]}
 RULE = LambdaSelectionConfig()
@@ -46,8 +46,8 @@ def test_three_assistants_as_one_choice_are_distilled_one_from_another():
     sandwich, choice, second, third, student = trial.steps
     assert isinstance(sandwich, SandwichStep)
     assert choice == ChooseStep(RULE, "sandwich", num_chosen=3)
-    assert second == DistilStep("choose", Place("choose", 1), "assistant-2")
-    assert third == DistilStep("assistant-2", Place("choose", 2), "assistant-3")
+    assert second == DistilStep("choose", ChosenScale("choose", 1), "assistant-2")
+    assert third == DistilStep("assistant-2", ChosenScale("choose", 2), "assistant-3")
     assert student == DistilStep("assistant-3", 10, "student")
 
 

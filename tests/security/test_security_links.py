@@ -76,7 +76,9 @@ def test_a_run_with_a_link_in_it_is_refused(tmp_path, outside, name):
         shutil.rmtree(link)
     link.unlink(missing_ok=True)
     link.symlink_to(outside)
-    with pytest.raises(UserError, match=f"^storage: {link} is a link, and a run's folder holds none; remove it$"):
+    with pytest.raises(
+        UserError, match=f"^storage: {link} is a link, and a run's folder must not contain links; remove it$"
+    ):
         run_in_process(prepared)
     assert [path.name for path in sorted(outside.rglob("*"))] == ["file", "precious"]
 
@@ -87,7 +89,7 @@ def test_a_folder_of_the_runs_own_that_is_a_link_is_refused(tmp_path, outside, n
     folder = prepared.run_folder if name == "run" else prepared.shared_folder
     folder.parent.mkdir()
     folder.symlink_to(outside)
-    with pytest.raises(UserError, match=f"^storage: {folder} is a link, and a folder of the run's own belongs there"):
+    with pytest.raises(UserError, match=f"^storage: {folder} is a link, where a run needs a real folder"):
         prepared_run(tmp_path / "runs", "conventional")
     with pytest.raises(UserError, match="is a link"):
         run_in_process(prepared)

@@ -86,7 +86,7 @@ def test_a_link_in_a_runs_place_is_refused(tmp_path):
     outside.mkdir()
     storage.mkdir()
     (storage / "mine").symlink_to(outside)
-    with pytest.raises(UserError, match="is a link, and a folder of the run"):
+    with pytest.raises(UserError, match="is a link, where a run needs a real folder"):
         prepare(resolve({**TINY, "storage": str(storage), "name": "mine"}))
     (storage / "study-small").symlink_to(outside)
     with pytest.raises(UserError, match="is a link"):

@@ -1,1 +1,1 @@
-"""One kind of step a file; files that begin with an underscore hold what several of them share."""
+"""One file for each kind of step; files that begin with an underscore hold what several of them share."""

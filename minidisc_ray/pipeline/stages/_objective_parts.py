@@ -1,4 +1,4 @@
-"""An objective's own trained parts lie beside the model that they were trained with, never in it."""
+"""Keeps an objective's own trained parts, such as projections, in a file beside the model trained with them."""
 
 import shutil
 from pathlib import Path
@@ -14,22 +14,22 @@ PARTS = "objective.safetensors"
 
 
 def save_objective_parts(storage: Storage, objective: Objective, folder: Path) -> None:
-    """Keep the objective's trained parts beside the stage's model, never in it."""
+    """Save an objective's trained parts in a stage's folder; writes no file if it has none."""
     parts = {name: part.detach().cpu() for name, part in objective.named_parameters() if part.requires_grad}
     if parts:
         storage.write_file(folder / PARTS, lambda temporary: save_file(parts, temporary))
 
 
 def load_objective_parts(storage: Storage, folder: Path, objective: Objective) -> None:
-    """Give an objective the parts that were trained with the model that now teaches.
+    """Load into an objective the parts that were trained with the model that now teaches.
 
     Args:
-        storage: that the stages are kept in.
-        folder: of the finished stage that made that model.
-        objective: of the next stage.
+        storage: the run's.
+        folder: the folder of the finished stage that trained that model.
+        objective: the next stage's.
 
     Raises:
-        UserError: if its file is damaged, or lacks what the objective needs.
+        UserError: if the file is damaged, or lacks parts that the objective needs.
     """
     path = folder / PARTS
     storage.fetch_file(path)
@@ -44,6 +44,6 @@ def load_objective_parts(storage: Storage, folder: Path, objective: Objective) -
 
 
 def copy_objective_parts(storage: Storage, stage: Path, folder: Path) -> None:
-    """The objective's own parts go where the model goes that they were trained with."""
+    """Copy a stage's objective parts, if it has any, into the folder that its model is copied to."""
     if (stage / PARTS).exists():
         storage.write_file(folder / PARTS, lambda temporary: shutil.copyfile(stage / PARTS, temporary))

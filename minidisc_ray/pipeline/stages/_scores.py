@@ -1,4 +1,4 @@
-"""What is written down of a model as it is: its metrics, and its answers row by row."""
+"""Scores a stage's model, and keeps its metrics and its logits row by row."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,15 +17,12 @@ from minidisc_ray.run_files.records import StageRecord, read_record
 from minidisc_ray.training.score import pass_flops, score_model
 
 
-def record_of(context: Context, stage: str, scale: int, model: PreTrainedModel) -> StageRecord:
-    """The record of a model as it is: scored on selection and validation rows, its answers kept."""
+def score_and_record(context: Context, stage: str, scale: int, model: PreTrainedModel) -> StageRecord:
+    """Score a model on selection and validation rows, keep its logits, and return its record."""
     selection = selection_logits(context, model)
     validation = validation_logits(context, model)
-    write_answers(
-        context,
-        stage,
-        {f"{SELECTION}/{scale}": selection, **{f"{VALIDATION}/{name}": found for name, found in validation.items()}},
-    )
+    by_validation = {f"{VALIDATION}/{name}": logits for name, logits in validation.items()}
+    write_logits(context, stage, {f"{SELECTION}/{scale}": selection, **by_validation})
     return StageRecord(
         stage=stage,
         trial=context.trial,
@@ -36,14 +33,14 @@ def record_of(context: Context, stage: str, scale: int, model: PreTrainedModel) 
     )
 
 
-def write_answers(context: Context, stage: str, logits: Mapping[str, np.ndarray]) -> None:
+def write_logits(context: Context, stage: str, logits: Mapping[str, np.ndarray]) -> None:
     """Keep a stage's logits in the run directory, on the first worker."""
     if context.workers.is_first:
         write_predictions(context.storage, predictions_path(context.prepared.run_folder, context.trial, stage), logits)
 
 
-def teacher_metric_of(context: Context, before: Sequence[StageRecord]) -> tuple[float, int]:
-    """Selection score and scale of the model above a sandwich or a choice: the newest chosen, else the teacher."""
+def metric_above(context: Context, before: Sequence[StageRecord]) -> tuple[float, int]:
+    """Score and scale of the model above a sandwich or a choice: the last chosen assistant, or the teacher."""
     score = context.prepared.task.selection_score
     chosen = [record for record in before if record.chosen_percent is not None]
     if chosen:
@@ -56,22 +53,22 @@ def teacher_metric_of(context: Context, before: Sequence[StageRecord]) -> tuple[
 
 
 def selection_logits(context: Context, model: PreTrainedModel) -> np.ndarray:
-    """A model's answers on the selection split, (N, C)."""
+    """A model's logits on the selection split, (N, C)."""
     return _logits(context, model, context.prepared.selection)
 
 
 def validation_logits(context: Context, model: PreTrainedModel) -> dict[str, np.ndarray]:
-    """A model's answers on every validation set, (N, C) each."""
+    """A model's logits on every validation set, (N, C) each."""
     return {name: _logits(context, model, rows) for name, rows in context.prepared.validation.items()}
 
 
 def selection_metrics(prepared: PreparedRun, logits: np.ndarray) -> dict[str, float]:
-    """Metrics of answers, (N, C), on the selection split."""
+    """Metrics of logits, (N, C), on the selection split."""
     return score(prepared.task, logits, prepared.selection.labels.numpy())
 
 
 def validation_metrics(prepared: PreparedRun, logits: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Metrics of answers, (N, C) by validation set, over all of them."""
+    """Metrics of logits, (N, C) for each validation set, merged over all sets."""
     by_split = {
         name: score(prepared.task, found, prepared.validation[name].labels.numpy()) for name, found in logits.items()
     }
@@ -79,7 +76,7 @@ def validation_metrics(prepared: PreparedRun, logits: Mapping[str, np.ndarray]) 
 
 
 def scoring_flops(model: PreTrainedModel, splits: Iterable[EncodedRows]) -> int:
-    """FLOPs of a model's answers on some splits."""
+    """FLOPs of one forward pass of a model over some splits."""
     shape, structure = shape_of(model), structure_of(model.config)
     return sum(pass_flops(shape, structure, rows) for rows in splits)
 

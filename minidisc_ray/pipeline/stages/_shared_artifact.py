@@ -1,4 +1,4 @@
-"""Artifacts that several runs share are made once for a storage root."""
+"""Makes each artifact that runs share, the teacher and the importance scores, once for a storage root."""
 
 import shutil
 from collections.abc import Callable
@@ -22,14 +22,16 @@ def ensure_shared(
     left: str,
     make: Callable[[Context, Path, Callable[[], None]], StageRecord],
 ) -> StageRecord:
-    """Make a shared artifact in this run's own folder, then publish it whole; the first whole one published stays.
+    """The record of a shared artifact; if no run made it yet, make it in this run's folder, then move it to ``folder``.
+
+    Of several runs that make it at once, the first to move it there wins, and the others drop theirs.
 
     Args:
-        context: of the trial that needs it.
-        name: the stage's.
-        folder: where it is published.
-        left: the file or folder in it that others use.
-        make: makes it in the folder that it is given.
+        context: the context of the trial that needs the artifact.
+        name: the stage's name.
+        folder: the artifact's shared folder.
+        left: the file or folder in it that later stages read.
+        make: makes the artifact in the folder it is given; its last argument says that the attempt still runs.
     """
     workers, storage = context.workers, context.storage
     if workers.agree(float(workers.is_first and find_finished(storage, folder, left) is not None)):
@@ -41,7 +43,7 @@ def ensure_shared(
         return record
     work = context.folder / "stages" / name
     if workers.is_first:
-        _carry_ledger(storage, folder, work)
+        _copy_ledger(storage, folder, work)
     with context.attempt(name, (Ledger(storage, work / _LEDGER),)) as beat:
         record = make(context, work, beat)
         if workers.is_first:
@@ -55,8 +57,8 @@ def ensure_shared(
     return record
 
 
-def _carry_ledger(storage: Storage, folder: Path, work: Path) -> None:
-    """What was held for an artifact that is damaged now was held all the same."""
+def _copy_ledger(storage: Storage, folder: Path, work: Path) -> None:
+    """Start from the ledger of a damaged artifact: the device-hours spent on it still count."""
     if storage.is_bucket:
         if not read_attempts(work / _LEDGER):
             Ledger(storage, folder / _LEDGER).copy_to(work / _LEDGER)
@@ -69,10 +71,10 @@ def _publish(storage: Storage, work: Path, incoming: Path, folder: Path, left: s
     if find_finished(storage, folder, left) is not None:
         storage.remove(work)
         return
-    # A try before this one may have come as far as here.
+    # An earlier try may have moved it to `incoming` already.
     if work.exists():
         storage.remove(incoming)
         shutil.move(work, incoming)
     storage.move(incoming, folder)
-    # Its own files went up as they were written; here they have moved.
+    # Its files were uploaded under `work` as they were written, and no longer belong there.
     storage.delete_upload(work)

@@ -1,4 +1,4 @@
-"""Whether a teacher has anything to teach: its answers on the selection split beside answers that look at no text."""
+"""Checks that a teacher can teach: compares its answers on the selection split with answers that ignore the text."""
 
 import itertools
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from minidisc_ray.evaluation.weighted import weighted_scores
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.predictions import SELECTION
 
-_MOST_CLASSES = 6  # whose orders are tried: 720 of them
+_MAX_CLASSES = 6  # every order of the classes is tried: 720 of them
 _LEVEL = 0.95
 _SHUFFLES = 400
 _ROUNDING = 1e-9
@@ -21,87 +21,87 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Lead:
-    """How far a model is above answers that look at no text, in its task's primary metric.
+    """How far a model's score is above scores that need no text, in the task's primary metric.
 
     Attributes:
         model: the model's score.
-        majority: that of always giving the rows' commonest class, or train's mean value.
-        blind: the mean score of the model's own answers given to rows at random. Where F1 counts a rare class, always
-            giving the commonest one scores 0, and any guess would be above it.
+        majority: the score of always giving the rows' commonest class, or train's mean value.
+        shuffled: the mean score of the model's own answers in random order. It is needed for F1 of a rare class, where
+            always giving the commonest class scores 0 and any guess scores more.
         low: the lower end of the one-sided 95% interval of the difference to the majority, over rows.
-        chance: the share of random orders of its answers that score no less than the model.
+        p_value: the share of random orders of its answers that score no less than the model (permutation test).
     """
 
     model: float
     majority: float
-    blind: float
+    shuffled: float
     low: float
-    chance: float
+    p_value: float
 
     @property
     def is_none(self) -> bool:
-        """Whether there is no lead at all."""
-        return self.model <= max(self.majority, self.blind) + _ROUNDING
+        """Whether the model scores no more than either of the two."""
+        return self.model <= max(self.majority, self.shuffled) + _ROUNDING
 
     @property
-    def is_sure(self) -> bool:
-        """Whether chance would not give it, one-sided and at 95%."""
-        return not self.is_none and self.low > 0 and self.chance <= 1 - _LEVEL
+    def is_significant(self) -> bool:
+        """Whether both tests, one-sided at 95%, find the lead too large for chance."""
+        return not self.is_none and self.low > 0 and self.p_value <= 1 - _LEVEL
 
 
 def lead_of(
     task: Task,
     logits: np.ndarray,  # (N, C)
     labels: np.ndarray,  # (N,)
-    train_labels: np.ndarray,
+    train_labels: np.ndarray,  # (M,)
 ) -> Lead:
-    """The lead of a model's answers on some rows, by the paired bootstrap over rows and by random orders of answers."""
+    """A model's lead on some rows, tested by a paired bootstrap over rows and by permuting its answers."""
     constant = majority_logits(task, train_labels, labels)
     rows = LabelledRows(task, {SELECTION: labels}, scored_splits=[SELECTION])
     ours, theirs = ({0: rows.predictions({SELECTION: each})} for each in (logits, constant))
     drawn = difference_estimate(rows, ours, theirs).replicates
     generator = np.random.default_rng(0)
-    shuffled = [rows.predictions({SELECTION: generator.permutation(logits)}) for _ in range(_SHUFFLES)]
+    permuted = [rows.predictions({SELECTION: generator.permutation(logits)}) for _ in range(_SHUFFLES)]
     once = np.ones((1, len(labels)))
-    blind = weighted_scores(rows, SELECTION, shuffled, once)[0]
+    shuffled = weighted_scores(rows, SELECTION, permuted, once)[0]
     primary = task.primary_metric
     found = score(task, logits, labels)[primary]
     return Lead(
         model=found,
         majority=score(task, constant, labels)[primary],
-        # In a regression it is the constant's 0, but for the luck of the draw.
-        blind=0.0 if task.is_regression else float(blind.mean()),
+        # Correlations of permuted answers average 0, apart from sampling noise.
+        shuffled=0.0 if task.is_regression else float(shuffled.mean()),
         low=float(np.quantile(drawn, 1 - _LEVEL)),
-        chance=float(np.mean(blind >= found - _ROUNDING)),
+        p_value=float(np.mean(shuffled >= found - _ROUNDING)),
     )
 
 
 def teacher_warning(prepared: PreparedRun, logits: np.ndarray) -> str | None:
-    """Why little can be learned from a teacher with such logits, (N, C), on the selection split; None if it can."""
+    """A warning if a teacher's logits, (N, C), on the selection split may be no better than chance; else None."""
     lead = _lead(prepared, logits)
     if lead.is_none:
-        return f"{_learned_nothing(prepared, lead)}: whatever is distilled from it shows nothing"
-    if lead.is_sure:
+        return f"{_learned_nothing(prepared, lead)}; distilling from it shows nothing"
+    if lead.is_significant:
         return None
     return (
         f"the teacher's {prepared.task.primary_metric} of {_points(lead.model)} on {_rows(prepared)} may be chance: "
-        f"{_without_reading(prepared, lead)}, which is within the one-sided 95% interval over rows"
+        f"{_score_without_text(prepared, lead)}, which is within the one-sided 95% interval over rows"
     )
 
 
 def refusal_of(prepared: PreparedRun, logits: np.ndarray) -> str | None:
-    """Why nothing should be paid for what a teacher would teach, in a sentence; None if the run may go on.
+    """Why the run must not distil from its teacher, in a sentence; None if it may.
 
     Args:
         prepared: the checked recipe.
-        logits: the teacher's, (N, C), on the selection split.
+        logits: the teacher's logits on the selection split, (N, C).
     """
     teacher = prepared.config.teacher
     if teacher.allow_at_chance:
         return None
     lead = _lead(prepared, logits)
-    # Of a head used as it is: one whose classes stand in another order is wrong, even where a metric looks well.
-    order = _order_that_fits(prepared, logits) if prepared.teacher_is_fine_tuned else None
+    # A head used as it is may have its classes in another order, which a good score need not show.
+    order = _better_class_order(prepared, logits) if prepared.teacher_is_fine_tuned else None
     if not lead.is_none and order is None:
         return None
     key = "teacher.path" if isinstance(teacher, PretrainedTeacherConfig) else "teacher"
@@ -115,25 +115,25 @@ def refusal_of(prepared: PreparedRun, logits: np.ndarray) -> str | None:
         )
     else:
         hint = "train it longer, or at another learning rate (finetune)"
-    return f"{key}: {found}; {hint}, or go on all the same with teacher.allow_at_chance: true"
+    return f"{key}: {found}; {hint}; or run anyway with teacher.allow_at_chance: true"
 
 
-def _order_that_fits(prepared: PreparedRun, logits: np.ndarray) -> str | None:
-    """Another order of a head's classes in which it fits the task far better, in words; None if none does."""
+def _better_class_order(prepared: PreparedRun, logits: np.ndarray) -> str | None:
+    """A sentence naming an order of the head's classes that fits the labels far better; None if there is none."""
     task, labels = prepared.task, prepared.selection.labels.numpy()
-    if task.is_regression or task.num_labels > _MOST_CLASSES:
+    if task.is_regression or task.num_labels > _MAX_CLASSES:
         return None
-    # How often output i is the largest where the class is j.
+    # counts[i, j]: rows of class j whose largest output is i.
     counts = np.zeros((task.num_labels, task.num_labels), dtype=np.int64)
     np.add.at(counts, (logits.argmax(axis=1), labels), 1)
     orders = list(itertools.permutations(range(task.num_labels)))
     order = max(orders, key=lambda order: sum(counts[output, given] for given, output in enumerate(order)))
     lead = lead_of(task, logits[:, list(order)], labels, prepared.splits.train.labels)
-    # The best of many orders fits by luck, too: its rows right must exceed those of the order as it is beyond that.
+    # The best of many orders gains some rows by luck: a sign test, corrected for their number, must rule that out.
     gained = (logits.argmax(axis=1) == np.array(order)[labels]).astype(int) - (logits.argmax(axis=1) == labels)
     wins, losses = int((gained > 0).sum()), int((gained < 0).sum())
     is_luck = wins + losses == 0 or binomtest(wins, wins + losses, alternative="greater").pvalue > 0.05 / len(orders)
-    if not lead.is_sure or is_luck:
+    if not lead.is_significant or is_luck:
         return None
     names = [task.label_names[order.index(output)] for output in range(task.num_labels)]
     return (
@@ -149,14 +149,14 @@ def _lead(prepared: PreparedRun, logits: np.ndarray) -> Lead:
 def _learned_nothing(prepared: PreparedRun, lead: Lead) -> str:
     return (
         f"the teacher has learned nothing: its {prepared.task.primary_metric} on {_rows(prepared)} is "
-        f"{_points(lead.model)}, and {_without_reading(prepared, lead)}"
+        f"{_points(lead.model)}, and {_score_without_text(prepared, lead)}"
     )
 
 
-def _without_reading(prepared: PreparedRun, lead: Lead) -> str:
-    """The better of the scores that take no text."""
-    if lead.blind > lead.majority:
-        return f"its own answers given to rows at random score {_points(lead.blind)}"
+def _score_without_text(prepared: PreparedRun, lead: Lead) -> str:
+    """The better of the two scores that need no text, in words."""
+    if lead.shuffled > lead.majority:
+        return f"its own answers given to rows at random score {_points(lead.shuffled)}"
     constant = "train's mean" if prepared.task.is_regression else "their commonest class"
     return f"always giving {constant} scores {_points(lead.majority)}"
 

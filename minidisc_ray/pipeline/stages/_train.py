@@ -1,4 +1,4 @@
-"""What a stage needs to train one or several nested models against a teacher, and to save the kept state."""
+"""Sets up a stage that trains one or several nested models against a teacher, and saves the kept state after it."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,7 +21,7 @@ from minidisc_ray.training.teacher_outputs import cache_limit_bytes
 
 
 @contextmanager
-def learning_from(
+def training_stage(
     context: Context,
     step: SandwichStep | DistilStep,
     attempt: StageAttempt,
@@ -29,15 +29,15 @@ def learning_from(
     models: NestedModels,
     teacher: PreTrainedModel,
 ) -> Iterator[tuple[Learner, StageObserver]]:
-    """What learns the recipe's objective, and what reports its progress; the state kept at the end is saved.
+    """Yield a learner of the recipe's objective and an observer for the loop; on leaving, save the model and its parts.
 
     Args:
-        context: of the trial.
-        step: of its plan.
-        attempt: in whose folder the model goes.
-        training: the stage's config.
-        models: what is trained.
-        teacher: what they are trained to match.
+        context: the trial's.
+        step: the step of the trial's plan.
+        attempt: the attempt, whose folder the model is saved in.
+        training: the stage's training config.
+        models: the models to train.
+        teacher: the model that they learn from.
     """
     prepared = context.prepared
     teacher_stage = teacher_stage_folder(context, attempt.trial, step)

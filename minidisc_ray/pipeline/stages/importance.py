@@ -1,4 +1,4 @@
-"""The importance of the teacher's heads and neurons."""
+"""Measures the importance of the teacher's heads and neurons."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,13 +24,12 @@ from minidisc_ray.training.importance import (
 
 
 def ensure_importance(context: Context) -> StageRecord:
-    """Importance scores of the teacher; measured now unless another run did."""
+    """The record of the teacher's importance scores, measured now unless another run measured them."""
     return ensure_shared(context, "importance", context.prepared.importance_folder, IMPORTANCE, _make_importance)
 
 
 def _make_importance(context: Context, work: Path, beat: Callable[[], None]) -> StageRecord:
     prepared = context.prepared
-
     teacher, pruning = load_shared_teacher(prepared), prepared.config.pruning
 
     def on_batch(done: int, count: int) -> None:

@@ -1,16 +1,14 @@
-"""A sandwich whose candidates race: those that cannot win are left out, and one is chosen while it is trained."""
-
-import math
+"""Trains a sandwich as a race: candidates that cannot win are dropped, and one is chosen during training."""
 
 from minidisc_ray.core.grid import TEACHER_PERCENT
-from minidisc_ray.core.race import CheckTimes
 from minidisc_ray.evaluation import majority_scores
 from minidisc_ray.models.surgery import cut
 from minidisc_ray.pipeline.context import Context, StageAttempt
 from minidisc_ray.pipeline.stages._build import teacher_and_source
 from minidisc_ray.pipeline.stages._scores import scoring_flops, selection_logits
-from minidisc_ray.pipeline.stages._train import learning_from
+from minidisc_ray.pipeline.stages._train import training_stage
 from minidisc_ray.pipeline.structures import structures_of
+from minidisc_ray.preparation.race_costs import race_times
 from minidisc_ray.run_files.records import StageRecord
 from minidisc_ray.schedules.plan import RaceStep
 from minidisc_ray.training.distil import NestedModels
@@ -20,10 +18,10 @@ from minidisc_ray.training.race import Race, RaceSetting
 
 
 def train_race(context: Context, step: RaceStep, attempt: StageAttempt) -> StageRecord:
-    """Train the candidates that are in, choose one, and train it with the student's slice to the end.
+    """Train the candidates left in the race until one is chosen, then that one and the student's slice to the end.
 
-    The kept state is that of the best epoch after the choice, by the mean metric of assistant and slice: the student
-    goes on from both.
+    The kept state is the best epoch after the choice, by the mean metric of assistant and slice: the student is trained
+    from the slice, with the assistant as its teacher.
     """
     prepared = context.prepared
     config, task = prepared.config, prepared.task
@@ -38,7 +36,7 @@ def train_race(context: Context, step: RaceStep, attempt: StageAttempt) -> Stage
             num_networks=step.num_sampled,
             lam=step.lam,
             seed=config.seed,
-            times=CheckTimes(math.ceil(len(prepared.train) / training.batch_size), training.num_epochs),
+            times=race_times(prepared),
             task=task,
             labels=labels,
             teacher_logits=selection_logits(context, teacher),
@@ -52,9 +50,9 @@ def train_race(context: Context, step: RaceStep, attempt: StageAttempt) -> Stage
     models = NestedModels(
         cut(source, structures[step.scales[0]]), structures, race.scales_of_step, selection_score, race, step.in_place
     )
-    with learning_from(context, step, attempt, training, models, teacher) as (learner, observer):
+    with training_stage(context, step, attempt, training, models, teacher) as (learner, observer):
         state = train(learner, prepared.train, training, config.seed, context.storage, attempt.folder, observer)
-    # And with it what is kept of the teacher's outputs.
+    # This also frees its cache of the teacher's outputs.
     del learner
     assert state.best is not None
     choice = race.choice

@@ -1,4 +1,4 @@
-"""The sandwich: candidates of several scales trained together as one parameter-shared model."""
+"""Trains the sandwich: candidates of several scales that share one model's parameters."""
 
 import math
 
@@ -8,8 +8,8 @@ from minidisc_ray.models.surgery import cut
 from minidisc_ray.pipeline.choice import choose, epoch_value
 from minidisc_ray.pipeline.context import Context, StageAttempt
 from minidisc_ray.pipeline.stages._build import teacher_and_source
-from minidisc_ray.pipeline.stages._scores import scoring_flops, selection_logits, teacher_metric_of, write_answers
-from minidisc_ray.pipeline.stages._train import learning_from
+from minidisc_ray.pipeline.stages._scores import metric_above, scoring_flops, selection_logits, write_logits
+from minidisc_ray.pipeline.stages._train import training_stage
 from minidisc_ray.pipeline.structures import structures_of
 from minidisc_ray.run_files.predictions import SELECTION
 from minidisc_ray.run_files.records import StageRecord
@@ -20,10 +20,10 @@ from minidisc_ray.training.loop import train
 
 
 def train_sandwich(context: Context, step: SandwichStep, attempt: StageAttempt) -> StageRecord:
-    """Train the candidates that are left, jointly; the kept state has the best choice to make."""
+    """Train the candidates below the last chosen assistant jointly; keep the best epoch by :func:`epoch_value`."""
     prepared = context.prepared
     config = prepared.config
-    teacher_metric, teacher_percent = teacher_metric_of(context, attempt.earlier)
+    teacher_metric, teacher_percent = metric_above(context, attempt.earlier)
     if step.source != TEACHER:
         step = step.below(teacher_percent)
     structures = structures_of(prepared, step.scales)
@@ -41,9 +41,9 @@ def train_sandwich(context: Context, step: SandwichStep, attempt: StageAttempt) 
 
     models = NestedModels(cut(source, structures[step.scales[0]]), structures, scales_of_step, selection_score)
     training = config.sandwich_training
-    with learning_from(context, step, attempt, training, models, teacher) as (learner, observer):
+    with training_stage(context, step, attempt, training, models, teacher) as (learner, observer):
         state = train(learner, prepared.train, training, config.seed, context.storage, attempt.folder, observer)
-    # And with it what is kept of the teacher's outputs.
+    # This also frees its cache of the teacher's outputs.
     del learner
     assert state.best is not None
     shared = load_stored_model(context.storage, attempt.folder / "model")
@@ -51,7 +51,7 @@ def train_sandwich(context: Context, step: SandwichStep, attempt: StageAttempt) 
     logits = {scale: selection_logits(context, candidate) for scale, candidate in candidates.items()}
     scored = sum(scoring_flops(candidate, [prepared.selection]) for candidate in candidates.values())
     steps = math.ceil(len(prepared.train) / training.batch_size) * state.best_epoch
-    write_answers(context, step.name, {f"{SELECTION}/{scale}": values for scale, values in logits.items()})
+    write_logits(context, step.name, {f"{SELECTION}/{scale}": values for scale, values in logits.items()})
     return StageRecord(
         stage=step.name,
         trial=context.trial,

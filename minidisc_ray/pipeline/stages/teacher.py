@@ -1,4 +1,4 @@
-"""The teacher: fine-tuned where it has no head of the task, scored, and refused where it has learned nothing."""
+"""Makes the teacher: fine-tunes it unless it has a trained head, scores it, and refuses one that learned nothing."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -36,17 +36,17 @@ from minidisc_ray.training.state import TrainingState
 
 
 def ensure_teacher(context: Context) -> StageRecord:
-    """The fine-tuned, scored teacher; made now unless another run made the same one.
+    """The record of the fine-tuned and scored teacher, made now unless another run made the same one.
 
     Raises:
-        UserError: if it has learned nothing, which ends the run before anything else is paid.
+        UserError: if the teacher has learned nothing; the run then ends before any distillation.
     """
     prepared = context.prepared
     record = ensure_shared(context, "teacher", prepared.teacher_folder, MODEL, _make_teacher)
     kept = predictions_path(prepared.teacher_folder, MAIN_TRIAL, "teacher")
     answers = read_predictions(kept) if context.workers.is_first else None
     refusal = refusal_of(prepared, answers[f"{SELECTION}/{TEACHER_PERCENT}"]) if answers is not None else None
-    # All workers stop, or none: one that went on alone would wait for the others.
+    # All workers must stop together: one that went on would wait for the others forever.
     (refusal,) = context.workers.agree_on_names((refusal or "",))
     if refusal:
         raise UserError(refusal)

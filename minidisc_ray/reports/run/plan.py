@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 from minidisc_ray.configs.schedule import ConventionalConfig, SparseTeacherConfig
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, total_parameters
 from minidisc_ray.core.structure import Structure
-from minidisc_ray.preparation.closed_form import Estimator, share_of_all_in_full
+from minidisc_ray.preparation.closed_form import Estimator, early_end_cost_share
 from minidisc_ray.preparation.objective import untrained_head_note
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.race_costs import race_times
 from minidisc_ray.preparation.tokenizer import unknown_token_warnings
 from minidisc_ray.reports.run.plan_report import PlanReport, PlanTable
 from minidisc_ray.reports.words import compute_text, count_text
-from minidisc_ray.schedules.expected import expected_events, expected_going_on, expected_sandwich, expected_scale
-from minidisc_ray.schedules.plan import ChooseStep, DistilStep, Place, RaceStep, SandwichStep
+from minidisc_ray.schedules.expected import expected_events, expected_promoted, expected_sandwich, expected_scale
+from minidisc_ray.schedules.plan import ChooseStep, ChosenScale, DistilStep, RaceStep, SandwichStep
 from minidisc_ray.schedules.training import training_of
 
 _SLICE = "a slice of the student's scale"
@@ -43,7 +43,7 @@ def _parts(prepared: PreparedRun) -> Iterator[str | PlanTable]:
     yield _sizes(prepared)
     yield _steps(prepared)
     yield from _assumed(prepared)
-    probes, trials = len(prepared.plan.probes), len(expected_going_on(prepared.plan))
+    probes, trials = len(prepared.plan.probes), len(expected_promoted(prepared.plan))
     first = f"{probes} probes and " if probes else ""
     yield f"{first}{trials} trial{'s' if trials > 1 else ''}, each on {compute_text(prepared.config.compute)}"
     yield f"run: {prepared.run_folder}"
@@ -149,9 +149,9 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
         elif isinstance(step, ChooseStep):
             if step.sandwich is not None and isinstance(trial.step(step.sandwich), RaceStep):
                 continue
-            places = [expected_scale(plan, trial, Place(step.name, place)) for place in range(step.num_chosen)]
-            where = "the middle of the grid" if len(places) == 1 and not step.num_below else "dividing the grid evenly"
-            yield f"{step.name} is assumed to pick {_percents(places)}, {where}; FLOPs of later steps follow from it"
+            chosen = [expected_scale(plan, trial, ChosenScale(step.name, index)) for index in range(step.num_chosen)]
+            where = "the middle of the grid" if len(chosen) == 1 and not step.num_below else "dividing the grid evenly"
+            yield f"{step.name} is assumed to pick {_percents(chosen)}, {where}; FLOPs of later steps follow from it"
     if plan.probes:
         yield _probes_assumed(prepared)
     schedule = prepared.config.schedule
@@ -165,9 +165,9 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
 
 def _probes_assumed(prepared: PreparedRun) -> str:
     plan = prepared.plan
-    kept = [trial.assistant_percent or 0 for trial in expected_going_on(plan)]
+    kept = [trial.assistant_percent or 0 for trial in expected_promoted(plan)]
     epochs = training_of(prepared.config, plan.probes[0].steps[-1]).num_epochs  # type: ignore[arg-type]
-    share = share_of_all_in_full(prepared)
+    share = early_end_cost_share(prepared)
     return (
         f"probes train for {epochs} of {prepared.config.distil_training.num_epochs} epochs; {len(kept)} of "
         f"{len(plan.trials)} trials then run in full and from their beginning, assumed to be {_percents(kept)}, spread "
