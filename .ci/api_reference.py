@@ -1,7 +1,7 @@
-"""Writes docs/reference/api.md: what the package offers to Python, from signatures and docstrings.
+"""Writes docs/reference/api.md: the public Python API, from signatures and docstrings.
 
-python .ci/api_reference.py          # write it
-python .ci/api_reference.py --check  # fail where it is not current
+python .ci/api_reference.py          # write the page
+python .ci/api_reference.py --check  # fail if the page is not current
 """
 
 import ast
@@ -20,7 +20,7 @@ import minidisc_ray
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "api.md"
-# Every example may use these names, and finds the run that the example of ``run`` leaves.
+# Examples use these names, and the run that the example of ``run`` creates.
 SETUP = """\
 from minidisc_ray import RunConfig, RunResult, UserError, compare, evaluate, open_family, plan, predict, run
 from minidisc_ray.api import export, extract, profile, push
@@ -48,7 +48,7 @@ function that is called with the progress of a run's trials. Folders of runs and
 `s3://` or `gs://` URIs.
 
 """
-# In the order in which they are used.
+# In the order of use.
 FRONT = ("plan", "run", "compare", "predict", "evaluate", "open_family", "RunConfig", "RunResult", "UserError")
 FURTHER = ("export", "extract", "push", "profile")
 _SECTION = re.compile(r"^(Args|Attributes|Example|Raises|Returns):$", re.MULTILINE)
@@ -57,7 +57,7 @@ _WIDTH = 110
 
 
 def page() -> str:
-    """The whole document."""
+    """The text of docs/reference/api.md."""
     parts = [HEAD.format(setup=_code(SETUP.rstrip())).rstrip()]
     for home, names in (("minidisc_ray", FRONT), ("minidisc_ray.api", FURTHER)):
         parts.append(f"## `{home}`")
@@ -67,7 +67,7 @@ def page() -> str:
 
 
 def documented() -> dict[str, Any]:
-    """What the page describes, by name."""
+    """The objects that the page describes, by name."""
     front = {name: getattr(minidisc_ray, name) for name in FRONT}
     return front | {name: getattr(importlib.import_module("minidisc_ray.api"), name) for name in FURTHER}
 
@@ -89,7 +89,7 @@ def _entry(name: str, offered: Any) -> Iterator[str]:
 
 
 def signature_of(function: Any) -> str:
-    """A function's signature as its source spells it, over several lines where one would be too long."""
+    """A function's signature as in its source, on several lines if it is too long for one."""
     (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     assert isinstance(node, ast.FunctionDef)
     assert node.returns is not None
@@ -107,7 +107,7 @@ def _arguments(node: ast.arguments) -> Iterator[str]:
 
 
 def sections_of(offered: Any) -> dict[str, str]:
-    """A docstring's sections by title; what stands before the first one has none.
+    """The sections of a docstring by title; the text before the first one has the title "".
 
     Raises:
         ValueError: if there is no example.
@@ -139,7 +139,7 @@ def _one_line(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check; the exit code."""
+    """Write or check the page; returns the exit code."""
     text = page()
     if "--check" in arguments:
         if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:

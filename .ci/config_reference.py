@@ -1,7 +1,7 @@
 """Writes docs/reference/config.md: every key of a recipe and a study, from the pydantic models that read them.
 
-python .ci/config_reference.py          # write it
-python .ci/config_reference.py --check  # fail where it is not current
+python .ci/config_reference.py          # write the page
+python .ci/config_reference.py --check  # fail if the page is not current
 """
 
 import json
@@ -33,7 +33,7 @@ current. A key that is not listed is an error. Where a section has a `kind`, tha
 
 
 def page() -> str:
-    """The whole document."""
+    """The text of docs/reference/config.md."""
     parts = [HEAD.rstrip()]
     for title, model in (("A recipe", RunConfig), ("A study", StudyConfig)):
         parts += [f"## {title}", *_sections(model)]
@@ -41,7 +41,7 @@ def page() -> str:
 
 
 def _sections(root: type[BaseModel]) -> Iterator[str]:
-    """A table of each model's keys, those nearest to the root first; a model that stood before does not stand again."""
+    """A table of keys for each model, breadth first from the root; each model once."""
     yield _table(root)
     waiting, done = [("", root)], {root}
     while waiting:
@@ -71,7 +71,7 @@ def _table(model: type[BaseModel]) -> str:
 
 
 def _takes(field: FieldInfo) -> str:
-    """What a key takes, in words: its type, and its limits."""
+    """The type of a key in words, with its limits."""
     limits = [f"{sign} {value:,}" for sign, value in _limits(field.metadata)]
     return _type(field.annotation) + (f", {' and '.join(limits)}" if limits else "")
 
@@ -125,7 +125,7 @@ def _cell(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check; the exit code."""
+    """Write or check the page; returns the exit code."""
     text = page()
     if "--check" in arguments:
         if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:

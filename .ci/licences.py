@@ -1,7 +1,7 @@
 """Writes docs/licences.md: every package that a run needs, and its licence; refuses copyleft.
 
-python .ci/licences.py          # write it
-python .ci/licences.py --check  # fail where it is not current, or a licence is not allowed
+python .ci/licences.py          # write the page
+python .ci/licences.py --check  # fail if the page is not current, or a licence is not allowed
 """
 
 import re
@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "licences.md"
-# What a name of a licence says, and how it is written here; the first that fits counts.
+# Pattern in the name of a licence -> its SPDX-like short name.
 KNOWN = (
     (r"MPL[- ]?2|Mozilla Public License 2", "MPL-2.0"),
     (r"Apache", "Apache-2.0"),
@@ -30,7 +30,7 @@ KNOWN = (
     (r"PSF|Python Software Foundation|Python-2", "PSF-2.0"),
     (r"\bZlib\b", "Zlib"),
 )
-# GPL, LGPL and AGPL bind what is built on them; the Mozilla licence binds its own files alone.
+# GPL, LGPL and AGPL bind programs that use them; the Mozilla licence binds only its own files.
 COPYLEFT = re.compile(
     r"\b[AL]?GPL|General Public License|EUPL|CC[- ]BY[- ](?:SA|NC)|SSPL|Commons Clause", re.IGNORECASE
 )
@@ -46,7 +46,7 @@ the build listed here has none.
 
 
 class Package(NamedTuple):
-    """One package; ``wanted`` is the range in pyproject.toml, or the version that was found."""
+    """One package; ``wanted`` is its range in pyproject.toml, or the installed version of an indirect dependency."""
 
     name: str
     wanted: str
@@ -55,7 +55,7 @@ class Package(NamedTuple):
 
 
 def packages() -> list[Package]:
-    """Direct dependencies, then what they need, by name."""
+    """Direct dependencies, then their own ones, each sorted by name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     direct = {canonicalize_name(one.name): one for one in map(Requirement, project["dependencies"])}
     found = {
@@ -72,10 +72,10 @@ def packages() -> list[Package]:
         for needed in _needs(name, extras):
             key = canonicalize_name(needed.name)
             try:
-                there = distribution(key)
+                installed = distribution(key)
             except PackageNotFoundError:
                 continue
-            found.setdefault(key, Package(there.metadata["Name"], there.version, licence_of(there), name))
+            found.setdefault(key, Package(installed.metadata["Name"], installed.version, licence_of(installed), name))
             waiting.append((needed.name, needed.extras))
     return sorted(found.values(), key=lambda one: (bool(one.through), canonicalize_name(one.name)))
 
@@ -88,7 +88,7 @@ def _needs(name: str, extras: set[str]) -> Iterator[Requirement]:
 
 
 def licence_of(found: Distribution) -> str:
-    """The licence that a package's metadata names, in short; raw where it is not known."""
+    """The short name of the licence in a package's metadata; the full text of it if it is not in ``KNOWN``."""
     metadata = found.metadata
     classifiers = [
         text.rpartition("::")[2].strip() for text in metadata.get_all("Classifier") or () if "License ::" in text
@@ -108,7 +108,7 @@ def licence_of(found: Distribution) -> str:
 
 
 def refused(found: list[Package]) -> list[str]:
-    """Packages whose licence is copyleft without a choice, or not known."""
+    """Packages whose licence is unknown, or copyleft without an alternative."""
     allowed = {short for _, short in KNOWN}
     bad = []
     for one in found:
@@ -119,21 +119,21 @@ def refused(found: list[Package]) -> list[str]:
 
 
 def page(found: list[Package]) -> str:
-    """The whole document."""
+    """The text of docs/licences.md."""
     lines = [HEAD.rstrip(), "", "| package | version | licence | needed by |", "|---|---|---|---|"]
     lines += [f"| {one.name} | `{one.wanted}` | {one.licence} | {one.through or 'this package'} |" for one in found]
     return "\n".join(lines) + "\n"
 
 
 def not_current(found: list[Package], text: str) -> list[str]:
-    """Direct dependencies that the document lacks, or has otherwise; what they need changes with every release."""
+    """Table rows of direct dependencies that differ from the page; indirect ones change too often to compare."""
     wanted = {f"| {one.name} | `{one.wanted}` | {one.licence} | this package |" for one in found if not one.through}
     written = {line for line in text.splitlines() if line.endswith("| this package |")}
     return sorted(wanted ^ written)
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check; the exit code."""
+    """Write or check the page; returns the exit code."""
     found = packages()
     if bad := refused(found):
         sys.stderr.write("licences that are not allowed: " + "; ".join(bad) + "\n")

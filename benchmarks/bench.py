@@ -1,8 +1,8 @@
-"""Every target of speed and price beside what this machine measures; exits with 1 where one is missed.
+"""Measures every target of speed and price on this machine; exits with 1 if one is missed.
 
     python benchmarks/bench.py            # make bench; some minutes on an idle machine
 
-Step and price need MINIDISC_DATA and MINIDISC_MODELS. What only a GPU can measure is in benchmarks/gpu.sh.
+Steps and prices need MINIDISC_DATA and MINIDISC_MODELS. benchmarks/gpu.sh measures the target of a GPU.
 """
 
 import math
@@ -34,14 +34,14 @@ _SCHEDULES = {
 
 @dataclass(frozen=True)
 class Target:
-    """A bound, and what was measured.
+    """A target with its measurement.
 
     Attributes:
         name: what is measured.
-        bound: that it is to keep.
-        is_floor: whether more is better.
-        measured: None where this machine cannot.
-        note: why it cannot, or on what it was measured.
+        bound: the largest or smallest allowed value.
+        is_floor: whether the bound is the smallest allowed value.
+        measured: None if this machine cannot measure it.
+        note: the reason, or details of the measurement.
     """
 
     name: str
@@ -52,14 +52,14 @@ class Target:
 
     @property
     def is_missed(self) -> bool:
-        """Whether it was measured and is not kept."""
+        """Whether the measured value violates the bound."""
         if self.measured is None:
             return False
         return self.measured < self.bound if self.is_floor else self.measured > self.bound
 
 
 def main() -> int:
-    """Print the targets as they are measured."""
+    """Print each target when it is measured; returns the exit code."""
     missed = 0
     print(f"{'':60}{'target':>10}{'measured':>10}")
     for target in targets():
@@ -72,30 +72,30 @@ def main() -> int:
 
 
 def targets() -> Iterator[Target]:
-    """Measure one after another."""
+    """Measure all targets, one after another."""
     has_data = all(Path(os.environ.get(name, "/nowhere")).is_dir() for name in ("MINIDISC_DATA", "MINIDISC_MODELS"))
     lacks = "" if has_data else "(MINIDISC_DATA and MINIDISC_MODELS are not set to folders)"
     yield from step_targets(lacks)
     yield from price_targets(lacks)
     best = _TRIALS / _SLOTS * makespan.TRIAL_SECONDS
-    took = makespan.measure(_TRIALS, _SLOTS)
+    seconds = makespan.measure(_TRIALS, _SLOTS)
     yield Target(
         f"{_TRIALS} equal trials on {_SLOTS} slots, over the best possible",
         (1.05 * best + _START_SECONDS) / best,
         is_floor=False,
-        measured=took / best,
-        note=f"({took:.1f} of {best:.0f} s)",
+        measured=seconds / best,
+        note=f"({seconds:.1f} of {best:.0f} s)",
     )
     yield Target("sandwich step, share of a GPU's bf16 speed", 0.45, True, None, "(benchmarks/gpu.sh, on a GPU)")
 
 
 def step_targets(lacks: str) -> Iterator[Target]:
-    """The sandwich step against the textbook way and the machine's own speed."""
+    """Targets of the sandwich step: speed over the textbook way and over matrix products, and memory."""
     textbook = matmul = None
     if not lacks:
         found = sandwich_step.measure(15, os.cpu_count() or 1)
         textbook, matmul = (statistics.median(found.ratios(way)) for way in ("textbook", "matmul"))
-    memory, lacks_memory = None, lacks or ("" if Path("/proc/self/clear_refs").exists() else "(Linux alone counts it)")
+    memory, lacks_memory = None, lacks or ("" if Path("/proc/self/clear_refs").exists() else "(only Linux reports it)")
     if not lacks_memory:
         every, largest = sandwich_memory.measure()
         memory = every / largest
@@ -105,7 +105,7 @@ def step_targets(lacks: str) -> Iterator[Target]:
 
 
 def price_targets(lacks: str) -> Iterator[Target]:
-    """A race's FLOPs, importance from a sample, beside other schedules' with all rows: closed form, all of SST-2."""
+    """Closed-form FLOPs of a race (importance from a sample) against other schedules (from all rows), on SST-2."""
     flops = dict.fromkeys(_SCHEDULES, math.nan)
     if not lacks:
         for name, overrides in _SCHEDULES.items():

@@ -3,8 +3,8 @@
 python benchmarks/first_step.py --storage NEW_FOLDER -- demo
 python benchmarks/first_step.py --storage NEW_FOLDER --stop -- run recipe.yaml      # stop at the first step
 
-The storage must be new: what is finished is not run again. Times come from the progress files, read every 20 ms and
-written about once a second.
+The storage must be new, as finished runs are not run again. Times are from the progress files, which are written about
+once a second and read every 20 ms.
 """
 
 import argparse
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from minidisc_ray.run_files.progress import read_progress
 
-_SECONDS_BETWEEN_LOOKS = 0.02
+_POLL_SECONDS = 0.02
 
 
 def main() -> None:
     """Run the command, and print when each of its runs took its first step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--storage", type=Path, required=True, help="a folder that is not there yet")
+    parser.add_argument("--storage", type=Path, required=True, help="a folder that does not exist yet")
     parser.add_argument("--stop", action="store_true", help="stop the command at its first step")
     parser.add_argument("command", nargs="+", help="of minidisc, without --storage")
     arguments = parser.parse_args()
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def watch(process: subprocess.Popen[bytes], storage: Path, stop: bool) -> tuple[dict[str, float], dict[str, float]]:
-    """When each run took its first step and when it had its result, in seconds since the epoch."""
+    """Seconds since the epoch at which each run took its first step, and at which it had its result."""
     first_steps: dict[str, float] = {}
     results: dict[str, float] = {}
     while process.poll() is None:
@@ -56,7 +56,7 @@ def watch(process: subprocess.Popen[bytes], storage: Path, stop: bool) -> tuple[
         if stop and first_steps:
             process.terminate()
             process.wait()
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        time.sleep(_POLL_SECONDS)
     return first_steps, results
 
 

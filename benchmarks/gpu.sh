@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Checks and times the package on a GPU: at most 8 minutes, one process, no Ray, no network; gpu.json has all numbers.
-# What to take along, in folders that git ignores (52 MB; without gpu-carry the MRPC run takes the built-in task):
+# Copy these to the GPU machine, in folders that git ignores (52 MB; without gpu-carry the built-in task replaces MRPC):
 #   mkdir -p gpu-carry wheels && cp -rL $MINIDISC_DATA/mrpc $MINIDISC_MODELS/minilm-l6 gpu-carry/
 #   pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux2014_x86_64 -d wheels \
 #     pydantic==2.14.3 pydantic-core==2.50.4 annotated-types typing-inspection typing-extensions tenacity tensorboardX
-# Carry gpu-carry and wheels. Without tensorboardX the MRPC run goes through the training loop instead of the pipeline;
-# without POT (33 MB more) two objectives are left out. Where git does not go along: MINIDISC_COMMIT=$(git rev-parse HEAD)
+# Without tensorboardX the MRPC run uses the training loop instead of the pipeline; without POT (33 MB more) two
+# objectives are left out. Without a git checkout there, set MINIDISC_COMMIT to the output of `git rev-parse HEAD` here.
 #   benchmarks/gpu.sh                          # on a GPU; writes $OUT/gpu.json, or ./gpu.json
 #   benchmarks/gpu.sh --device cpu --small     # all of it in tiny sizes, under a minute on 2 cores
 set -euo pipefail

@@ -1,7 +1,7 @@
-"""Runs the sections of the GPU check, each apart from the others; benchmarks/gpu.sh says how, and what it needs.
+"""Runs the sections of the GPU check independently; benchmarks/gpu.sh describes how to run it, and what it needs.
 
-The exit status is 1 if a section failed: its numbers are wrong, it broke off, or it took longer than its budget. A
-target that was missed fails nothing; the table and gpu.json say so.
+The exit status is 1 if a section failed: its numbers are wrong, it raised an error, or it exceeded its budget. A missed
+target is no failure; the table and gpu.json list it.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-# Module and function, by name; and the seconds that it may take: 7.5 minutes in all.
+# Name -> module, function and budget in seconds; 7.5 minutes in all.
 SECTIONS = {
     "objectives": ("gpu_numerics", "objectives", 70),
     "sandwich": ("gpu_speed", "sandwich", 100),
@@ -42,9 +42,9 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=list(SECTIONS), help="sections to run; by default all of them")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("there is no GPU here; --device cpu --small rehearses the check")
+        raise SystemExit("there is no GPU here; use --device cpu --small to try the check")
     if arguments.device == "cpu":
-        torch.set_num_threads(1)  # tiny products gain nothing from more
+        torch.set_num_threads(1)  # more threads do not speed up tiny products
     sections: dict[str, Any] = {}
     report = {"machine": _machine(arguments), "versions": _versions(), "commit": _commit(), "sections": sections}
     path = Path(os.environ.get("OUT") or ".") / "gpu.json"
@@ -53,24 +53,24 @@ def main() -> int:
         print(f"{name} ...", flush=True)
         sections[name] = _run(name, arguments)
         report["seconds"] = time.perf_counter() - started_at
-        # After each section: what was found stays, whatever happens to the next one.
+        # After each section, so that its results are kept if the next one crashes.
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     _print_table(report, path)
     return int(any(section["status"] == "failed" for section in sections.values()))
 
 
 class _OverBudgetError(BaseException):
-    """Passes through code that catches every Exception."""
+    """A BaseException, so that code that catches every Exception lets it through."""
 
 
 def _run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One section's outcome; whatever it raises is in it."""
+    """Run one section; an error of it becomes part of the outcome."""
     module, function, budget = SECTIONS[name]
     outcome: dict[str, Any] = {"status": "failed", "budget_seconds": budget, "numbers": {}, "targets": {}}
     started_at = time.perf_counter()
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        raise _OverBudgetError(f"it took longer than its {budget} seconds")
+        raise _OverBudgetError(f"the section took longer than its {budget} seconds")
 
     signal.signal(signal.SIGALRM, stop)
     signal.alarm(budget)
@@ -132,7 +132,7 @@ def _print_table(report: dict[str, Any], path: Path) -> None:
           f"commit {report['commit']}, {report['seconds']:.0f} s")  # fmt: skip
     for name, section in report["sections"].items():
         print(f"\n{name:<12} {section['status']:<7} {section['seconds']:5.1f} s")
-        if name == "objectives":  # targets tell the worst of them
+        if name == "objectives":  # targets have the worst of them
             print(f"  {'objectives that agree':<34} {_agreeing(section)}")
         else:
             for key, value in section["numbers"].items():

@@ -1,4 +1,4 @@
-"""What the sections of the GPU check share: sizes, goals, clocks, and a sandwich of random weights."""
+"""Shared by the sections of the GPU check: sizes, results, timers, and a sandwich of random weights."""
 
 import importlib
 import statistics
@@ -32,7 +32,7 @@ TASK = Task("random", ("text",), "label", ("no", "yes"), ("accuracy",))
 
 @dataclass(frozen=True)
 class Sizes:
-    """What differs between the check on a GPU and its rehearsal on a CPU."""
+    """Sizes of the check on a GPU; ``SMALL`` has those for a CPU."""
 
     layers: int = 12
     hidden: int = 768
@@ -57,7 +57,7 @@ SMALL = Sizes(2, 80, 20, 64, 200, 4, 16, 128, 1, 3, 16, 4, 5, 0.3, 64, 1)
 
 @dataclass(frozen=True)
 class Bench:
-    """Where the check runs: the device, the sizes, and folders of data and models where there are any."""
+    """The setting of the check: device, sizes, and the folders of MRPC and of a model, if they are given."""
 
     device: torch.device
     sizes: Sizes
@@ -72,12 +72,12 @@ class Bench:
 
 @dataclass
 class Found:
-    """What a section found.
+    """The results of a section.
 
     Attributes:
-        numbers: by name.
-        targets: by name, the value, what was aimed at, and whether it was reached.
-        flaws: what is wrong; a section with any has failed.
+        numbers: name -> measurement.
+        targets: name -> value, target and result (passed, missed or not measured).
+        flaws: errors; a section with any has failed.
         notes: what was left out, and why.
     """
 
@@ -87,7 +87,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
     def aim(self, name: str, value: float | None, target: str, is_met: Callable[[float], bool]) -> None:
-        """Note a target, and whether a value meets it; None was not measured."""
+        """Record a target and whether ``value`` meets it; None means not measured."""
         result = "not measured" if value is None else "passed" if is_met(value) else "missed"
         self.targets[name] = {"value": value, "target": target, "result": result}
 
@@ -102,13 +102,13 @@ def is_installed(module: str) -> bool:
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until the device has done all it was given."""
+    """Wait until the device has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def milliseconds(action: Callable[[], object], device: torch.device, repeats: int, warm_up: int) -> list[float]:
-    """What each call takes: by events on a GPU, which is not waited for in between, else by the clock."""
+    """Milliseconds of each call: on a GPU by events, without waiting between calls, else by the clock."""
     for _ in range(warm_up):
         action()
     wait_for(device)
@@ -128,7 +128,7 @@ def milliseconds(action: Callable[[], object], device: torch.device, repeats: in
 
 
 def matmul_rate(bench: Bench) -> float:
-    """FLOP/s of a square product in bfloat16 on random data."""
+    """FLOP/s of a square bfloat16 matrix product on random data."""
     size = bench.sizes.matmul
     left, right = (torch.randn(size, size, device=bench.device, dtype=torch.bfloat16) for _ in range(2))
     out = torch.empty_like(left)
@@ -137,7 +137,7 @@ def matmul_rate(bench: Bench) -> float:
 
 
 def random_rows(sizes: Sizes, count: int, shortest: int | None = None) -> EncodedRows:
-    """Rows of random tokens, each as long as a batch, or from ``shortest`` up; the first of a batch is the longest."""
+    """Rows of random tokens of full length, or from ``shortest`` up with the first of each batch in full length."""
     generator = torch.Generator().manual_seed(0)
     lengths = torch.full((count,), sizes.length)
     if shortest is not None:
@@ -149,7 +149,7 @@ def random_rows(sizes: Sizes, count: int, shortest: int | None = None) -> Encode
 
 
 def random_model(sizes: Sizes, seed: int = 0) -> PreTrainedModel:
-    """A BERT of random weights: BERT-base in full size."""
+    """A BERT with random weights; BERT-base for the default sizes."""
     torch.manual_seed(seed)
     return BertForSequenceClassification(
         BertConfig(
@@ -163,7 +163,7 @@ def random_model(sizes: Sizes, seed: int = 0) -> PreTrainedModel:
 
 
 def random_structures(model: PreTrainedModel, scales: Sequence[int]) -> dict[int, Structure]:
-    """Nested structures of a random ranking."""
+    """Nested structures from a random ranking of units."""
     shape, generator = shape_of(model), torch.Generator().manual_seed(0)
     heads, neurons = (
         rank_units([torch.rand(units, generator=generator) for _ in range(shape.num_layers)], "global")
@@ -173,7 +173,7 @@ def random_structures(model: PreTrainedModel, scales: Sequence[int]) -> dict[int
 
 
 class SandwichStep:
-    """A step as the training loop takes it: the teacher, every candidate, clipping and AdamW."""
+    """The training loop's step: the teacher, every candidate, clipping and AdamW."""
 
     def __init__(self, bench: Bench, scales: Sequence[int] = SCALES, shortest: int | None = None) -> None:
         sizes = bench.sizes
@@ -205,7 +205,7 @@ class SandwichStep:
         self.step += 1
 
     def flops(self) -> int:
-        """The step's FLOPs in closed form; every batch is as long as its longest row."""
+        """The step's FLOPs in closed form, for batches padded to the longest row."""
         rows, length = self.training.batch_size, int(self.rows.lengths.max())
         candidates = sum(training_flops(self.shape, one, rows, length) for one in self.structures.values())
         return candidates + inference_flops(self.shape, self.shape.full(), rows, length)

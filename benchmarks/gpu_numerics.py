@@ -1,4 +1,4 @@
-"""The GPU check's numbers: every objective against float32 on the CPU, and a short run of a task."""
+"""The GPU check's numerics: every objective against float32 on the CPU, and a short run of a task."""
 
 import sys
 import tempfile
@@ -32,13 +32,13 @@ from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-# Losses may differ by bfloat16's three digits, added up over layers; gradients have to point the same way.
+# bfloat16 has about three digits, and its errors add up over layers; gradients must have nearly the same direction.
 LARGEST_DIFFERENCE, SMALLEST_COSINE = 0.05, 0.99
 SCALE = 10
 
 
 def objectives(bench: Bench) -> Found:
-    """Every objective between tiny models: its loss and gradients under bfloat16 against float32 on the CPU."""
+    """Compare loss and gradients of every objective in bfloat16 with float32 on the CPU, on tiny models."""
     from objective_kit import OBJECTIVES, pairing
 
     found = Found()
@@ -62,7 +62,7 @@ def objectives(bench: Bench) -> Found:
 
 
 def _loss_and_gradient(pair: Any, device: torch.device, precision: Any) -> tuple[float, Tensor]:
-    """Of the start of training; objectives of several phases have the last one's added."""
+    """Loss and gradients at the start of training, with those of the final phase added if the objective has one."""
     from tiny_models import batch_of, random_rows, totals_of
 
     given = batch_of(random_rows(8), pair.student)
@@ -84,14 +84,14 @@ def _loss_and_gradient(pair: Any, device: torch.device, precision: Any) -> tuple
 
 
 def mrpc(bench: Bench) -> Found:
-    """A teacher fine-tuned on a few rows and distilled to 10%: losses and metrics."""
+    """Fine-tune a teacher on a few rows and distil it to 10%; report losses and metrics."""
     found, started_at = Found(), time.perf_counter()
     with tempfile.TemporaryDirectory() as storage:
         prepared = prepare(_recipe(bench, storage))
         if is_installed("tensorboardX"):
             losses, metrics = _run_whole(prepared, bench)
         else:
-            found.notes.append("by the training loop alone: tensorboardX is not installed")
+            found.notes.append("only the training loop was run: tensorboardX is not installed")
             losses, metrics = _run_by_loop(prepared, bench, Path(storage))
     found.numbers = {"task": prepared.task.name, "rows": len(prepared.train), "losses": losses, **metrics}
     found.numbers["seconds"] = time.perf_counter() - started_at
@@ -101,14 +101,14 @@ def mrpc(bench: Bench) -> Found:
 
 
 def _recipe(bench: Bench, storage: str) -> Any:
-    sizes, is_whole = bench.sizes, bench.mrpc is not None and bench.model is not None
+    sizes = bench.sizes
     stage = {"num_epochs": sizes.mrpc_epochs, "batch_size": 32, "learning_rate": 1e-4, "early_stop_epochs": None}
     raw: dict[str, Any] = {
         "task": "mrpc",
         "data": {"kind": "files", "folder": bench.mrpc, "max_train_rows": sizes.mrpc_rows},
         "teacher": {"kind": "pretrained", "path": bench.model, "allow_at_chance": True},
     }
-    if not is_whole:
+    if bench.mrpc is None or bench.model is None:
         rows = {"train_rows": sizes.mrpc_rows, "validation_rows": 64, "test_rows": 32}
         raw = {"data": {"kind": "builtin", **rows}, "teacher": {"kind": "builtin", "allow_at_chance": True}}
     return resolve(
@@ -125,29 +125,29 @@ def _recipe(bench: Bench, storage: str) -> Any:
 
 
 def _run_whole(prepared: PreparedRun, bench: Bench) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The pipeline in this process; what each training gave is noted on its way."""
+    """Run the pipeline in this process, and record the losses of each training."""
     losses: dict[str, Any] = {}
 
-    def noting(learner: Any, rows: Any, training: Any, seed: int, storage: Storage, folder: Path, observer: Any) -> Any:
+    def record(learner: Any, rows: Any, training: Any, seed: int, storage: Storage, folder: Path, observer: Any) -> Any:
         state = train(learner, rows, training, seed, storage, folder, observer)
         losses[folder.name] = [dict(epoch.losses) for epoch in state.history]
         return state
 
     for stage in (teacher, distil):
-        stage.train = noting  # type: ignore[attr-defined]
+        stage.train = record  # type: ignore[attr-defined]
     result = run_in_process(prepared, str(bench.device))
     named = {"teacher": result.teacher, "student": result.student}
     return losses, {name: dict(model.validation_metrics) for name, model in named.items()}
 
 
 def _run_by_loop(prepared: PreparedRun, bench: Bench, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The same stages from the training loop up."""
+    """The same stages by the training loop, without the pipeline."""
     config, task, pad, workers = prepared.config, prepared.task, prepared.pad_token_id, Workers(device=bench.device)
     model = new_teacher(prepared).to(bench.device)
     learner = fine_tuning_learner(model, prepared.selection, task, config.finetune, "auto", pad, workers)
     tuned = train(learner, prepared.train, config.finetune, 0, Storage("/"), folder / "teacher", _Quiet())
-    every = torch.arange(len(prepared.train))
-    found = measure_importance(model, prepared.train, every, task, pad, workers, lambda *_: None)
+    positions = torch.arange(len(prepared.train))
+    found = measure_importance(model, prepared.train, positions, task, pad, workers, lambda *_: None)
     heads, neurons = (rank_units(scores, "global") for scores in (found.heads, found.neurons))
     reorder_(model, heads, neurons)
     structure = structure_at(heads, neurons, SCALE)
@@ -170,7 +170,7 @@ def _run_by_loop(prepared: PreparedRun, bench: Bench, folder: Path) -> tuple[dic
 
 
 class _Quiet:
-    """Sees training go by, and says nothing."""
+    """An observer that does nothing."""
 
     def on_step(self, *_: object) -> None:
         """After an optimiser step."""

@@ -1,4 +1,4 @@
-"""The GPU check's timings: the sandwich step, the teacher's cache, latency, and two processes on one card."""
+"""The GPU check's timings: the sandwich step, the teacher's cache, latency, and two processes on one GPU."""
 
 import gc
 import statistics
@@ -40,7 +40,7 @@ _ANY_SIZE = 2**62
 
 
 def sandwich(bench: Bench) -> Found:
-    """The step in milliseconds and as a share of the card's matmul rate; its memory; how often the host waits."""
+    """Time a sandwich step, also as a share of the GPU's matmul rate; measure its memory and the host's waits."""
     found, sizes = Found(), bench.sizes
     peak, step = _peak_bytes(bench, SCALES)
     taken = milliseconds(step, bench.device, sizes.repeats, sizes.warm_up)
@@ -88,7 +88,7 @@ def sandwich(bench: Bench) -> Found:
 
 
 def _peak_bytes(bench: Bench, scales: Sequence[int]) -> tuple[int | None, SandwichStep]:
-    """Peak of live tensors from nothing to some steps of a sandwich; None on a CPU, where nothing counts them."""
+    """Peak bytes of tensors from building a sandwich to its third step (None on a CPU), and the sandwich."""
     gc.collect()
     if not bench.is_gpu:
         return None, SandwichStep(bench, scales)
@@ -103,7 +103,7 @@ def _peak_bytes(bench: Bench, scales: Sequence[int]) -> tuple[int | None, Sandwi
 
 
 def _waits(step: SandwichStep) -> Counter[str]:
-    """Where a step has the host wait for the GPU, as PyTorch warns of it, and how often."""
+    """How often each line of a step makes the host wait for the GPU, from PyTorch's warnings."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -118,7 +118,7 @@ def _waits(step: SandwichStep) -> Counter[str]:
 
 
 def cache(bench: Bench) -> Found:
-    """Filling the teacher's cache, and a batch from it against the teacher's own forward pass."""
+    """Time filling the teacher's cache, and reading a batch from it against the teacher's forward pass."""
     found, sizes = Found(), bench.sizes
     teacher = random_model(sizes)
     wanted = Wanted(logits=True, hidden=frozenset({sizes.layers}))
@@ -157,7 +157,7 @@ def cache(bench: Bench) -> Found:
 
 @torch.inference_mode()
 def latency(bench: Bench) -> Found:
-    """Forward passes of the teacher and of dense students at 10 and 5%, in float32 and in bfloat16."""
+    """Time forward passes of the teacher and of dense students at 10 and 5%, in float32 and bfloat16."""
     found, sizes = Found(), bench.sizes
     teacher = random_model(sizes)
     models = {"teacher": teacher} | {
@@ -168,9 +168,9 @@ def latency(bench: Bench) -> Found:
     for dtype in (torch.float32, torch.bfloat16):
         medians: dict[str, float] = {}
         for name, model in models.items():
-            there = model.to(bench.device, dtype)
+            placed = model.to(bench.device, dtype)
             taken = milliseconds(
-                lambda there=there: there(**inputs), bench.device, sizes.latency_repeats, sizes.warm_up
+                lambda placed=placed: placed(**inputs), bench.device, sizes.latency_repeats, sizes.warm_up
             )
             medians[name] = statistics.median(taken)
             found.numbers[f"{name} {str(dtype).removeprefix('torch.')}"] = {
@@ -182,13 +182,13 @@ def latency(bench: Bench) -> Found:
 
 
 def sharing(bench: Bench) -> Found:
-    """Steps per second of this process while it has the card, and of it and another one that share it."""
+    """Measure steps per second of this process alone on the GPU, and together with another process."""
     seconds, step = bench.sizes.sharing_seconds, SandwichStep(bench)
     small = ["--small"] if bench.sizes == SMALL else []
     command = [sys.executable, __file__, "--device", str(bench.device), *small]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         try:
-            _steps_per_second(step, bench, seconds / 3)  # warms up, while the other one starts
+            _steps_per_second(step, bench, seconds / 3)  # warms up while the other one starts
             _answer(other)
             alone = _steps_per_second(step, bench, seconds)
             assert other.stdin is not None
@@ -219,12 +219,12 @@ def _answer(worker: subprocess.Popen[str]) -> float:
     assert worker.stdout is not None
     line = worker.stdout.readline()
     if not line:
-        raise RuntimeError(f"the process that shares the card ended with status {worker.wait()}")
+        raise RuntimeError(f"the process that shares the GPU ended with status {worker.wait()}")
     return float(line)
 
 
 def _share(device: str, is_small: bool) -> None:
-    """Be the other process: a line says for how many seconds to take steps, and gets the steps per second."""
+    """Be the other process: read seconds from stdin, step for that long, and print the steps per second."""
     bench = Bench(torch.device(device), SMALL if is_small else Sizes())
     if not bench.is_gpu:
         torch.set_num_threads(1)

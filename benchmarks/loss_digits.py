@@ -1,12 +1,12 @@
-"""Every recipe's losses to the last digit, at a small budget: run it before and after a change, and compare the files.
+"""Prints the losses of recipes to the last digit, at a small budget; compare the output before and after a change.
 
     python benchmarks/loss_digits.py recipes/*.yaml > before.txt
     # change the code
     python benchmarks/loss_digits.py recipes/*.yaml > after.txt
     diff before.txt after.txt
 
-Each line is one epoch of one stage: its mean loss terms and the selection metrics, as ``repr`` writes them. A change
-that is not meant to change numbers leaves the two files equal. One thread, fixed seed, no teacher cache.
+Each line is one epoch of one stage, with the ``repr`` of its mean loss terms and selection metrics. The two files are
+equal unless the change is meant to change numbers. One thread, fixed seed, no teacher cache.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.stages import distil, sandwich, teacher
 from minidisc_ray.preparation.prepare import prepare
 
-# Two rows a step: some 220 steps an epoch, more than the batches that are sorted by length together.
+# Two rows a step give about 220 steps an epoch, more than the 50 batches of a length pool.
 SMALL = (
     "data.max_train_rows=500",
     "data.max_validation_rows=100",
@@ -39,7 +39,7 @@ SMALL = (
 
 
 def main() -> None:
-    """Print the digits of the recipes named."""
+    """Print the losses of the given recipes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="+", type=Path)
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="a.b=c")
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def print_digits(recipe: Path, overrides: tuple[str, ...]) -> None:
-    """Run a recipe in a storage of its own, and print each stage's epochs as they end."""
+    """Run a recipe in a temporary storage, and print the losses and metrics of each stage and model."""
     for module in (distil, sandwich, teacher):
         module.train = _printing(module.train, recipe.stem)  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as storage:

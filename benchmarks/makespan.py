@@ -1,9 +1,9 @@
-"""How long a sweep of equal trials takes on a few slots.
+"""The makespan of a sweep of equal trials on a few slots.
 
     python benchmarks/makespan.py --trials 12 --slots 2
 
-Trials do nothing but wait for some seconds; everything else is real: the queue, Ray Tune, actors that are used again.
-The best that is possible is trials / slots times a trial's seconds.
+Trials only sleep; all else is real: the queue, Ray Tune and reused actors. The best possible makespan is
+trials / slots times a trial's seconds.
 """
 
 import argparse
@@ -30,17 +30,17 @@ TRIAL_SECONDS = 5.0
 
 
 class WaitingTrial(TrialActor):  # type: ignore[misc]
-    """A trial of known length."""
+    """A trial of known duration."""
 
     def _trainable_func(self, config: dict[str, Any]) -> None:  # noqa: ARG002
         time.sleep(TRIAL_SECONDS)
         report_end(None)
-        # As Ray's own function actor ends.
+        # Ray's own function actor ends in this way.
         tune.report({RESULT_DUPLICATE: True})
 
 
 def measure(num_trials: int, num_slots: int) -> float:
-    """Seconds from the first trial's being handed out to the last one's end, on a Ray that is up."""
+    """Seconds from the start of the first trial to the end of the last, without the start of Ray."""
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     ray.init(address="local", num_cpus=num_slots, log_to_driver=False, logging_level=logging.ERROR)
     try:
@@ -50,17 +50,17 @@ def measure(num_trials: int, num_slots: int) -> float:
             queue = ItemQueue(items, RetryPolicy.of(prepared.config.compute))
             folder = open_run(prepared)
             with sharing_cluster(prepared.name, 0) as turn:
-                begun = time.monotonic()
+                started_at = time.monotonic()
                 fit_items(queue, num_slots, folder / "ray", turn, WaitingTrial)
-                took = time.monotonic() - begun
+                seconds = time.monotonic() - started_at
             assert len(queue.succeeded) == num_trials, queue.failed
-            return took
+            return seconds
     finally:
         ray.shutdown()
 
 
 def main() -> None:
-    """Print the seconds beside the best possible."""
+    """Print the makespan and the best possible one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--slots", type=int, default=2)

@@ -1,10 +1,9 @@
-"""What a sweep of many short trials costs its driver: memory, and seconds a trial at the start and at the end.
+"""The cost of many short trials for the driver: memory, and seconds a trial at the start and at the end of a sweep.
 
     python benchmarks/many_trials.py --trials 1000
 
-Trials do next to nothing, but are handed out, held, written down, watched and shown as all trials are: the real queue,
-searcher, actors that are used again, ledger, progress files and display, on a local Ray. The first trials, in which
-actors and Tune come up, are left out of both.
+Trials end at once, but all else is real: queue, searcher, reused actors, ledger, progress files and display, on a local
+Ray. Both numbers leave out the first trials, during which actors and Tune start.
 """
 
 import argparse
@@ -41,15 +40,15 @@ from minidisc_ray.ray_backend.supervision.watching import in_thread
 from minidisc_ray.ray_backend.trial_actor import TrialActor, report_end
 from minidisc_ray.run_files.progress import Progress, write_progress
 
-_LEFT_OUT = 20
-_SHARE = 0.1
+_WARM_UP_TRIALS = 20
+_SHARE = 0.1  # of the trials, at the start and at the end, for seconds a trial
 
 
 class ShortTrial(TrialActor):  # type: ignore[misc]
     """A trial whose stage ends at once."""
 
     def _trainable_func(self, config: dict[str, Any]) -> None:
-        # By its module: a script's own globals are copied to the actor, empty as they are here.
+        # Through the module: an imported name would be pickled with the class, with the driver's empty value.
         folder, trial = trial_actor._runs[config["run"]].run_folder, config["trial"]
         now = time.time()
         with Ledger(Storage("/"), folder / "ledger.jsonl").attempt("stage", "nothing", trial, 1, "cpu-core"):
@@ -60,12 +59,12 @@ class ShortTrial(TrialActor):  # type: ignore[misc]
                 )  # fmt: skip
                 write_progress(Storage("/"), folder, progress)
         report_end(None)
-        # As Ray's own function actor ends.
+        # Ray's own function actor ends in this way.
         tune.report({RESULT_DUPLICATE: True})
 
 
 def measure(num_trials: int, num_cpus: int, storage: Path) -> dict[str, float]:
-    """Run the trials and see what becomes of the driver meanwhile."""
+    """Run the trials, and sample the driver's memory and the number of finished trials."""
     prepared = prepare(resolve({"storage": str(storage), "name": "many-trials"}))
     items = [Item(prepared, name, name) for name in (f"trial-{number:05d}" for number in range(num_trials))]
     queue = ItemQueue(items, RetryPolicy.of(prepared.config.compute))
@@ -85,34 +84,34 @@ def measure(num_trials: int, num_cpus: int, storage: Path) -> dict[str, float]:
             monitor = RunMonitor([prepared], queue, lease, None, watch)
             sampler = threading.Thread(target=sample)
             sampler.start()
-            begun = time.monotonic()
+            started_at = time.monotonic()
             try:
                 with in_thread(fit_items, queue, num_cpus, folder / "ray", turn, ShortTrial) as is_running:
                     while is_running():
                         monitor.check()
             finally:
-                took = time.monotonic() - begun
+                seconds = time.monotonic() - started_at
                 is_over.set()
                 sampler.join()
     assert len(queue.succeeded) == num_trials, queue.failed
     attempts = Ledger(Storage("/"), folder / "ledger.jsonl").attempts()
-    # A trial whose actor is long in coming is given another one's, and both were held for it.
+    # A trial may have two holds, if its actor starts so slowly that it gets another one.
     assert len({attempt.trial for attempt in attempts if attempt.kind == "hold"}) == num_trials
     assert sum(attempt.kind == "stage" for attempt in attempts) == num_trials
     part = round(_SHARE * num_trials)
-    first = _seconds(samples, _LEFT_OUT, _LEFT_OUT + part) / part
+    first = _seconds(samples, _WARM_UP_TRIALS, _WARM_UP_TRIALS + part) / part
     last = _seconds(samples, num_trials - part, num_trials) / part
-    warm = next(rss for _, done, rss in samples if done >= _LEFT_OUT)
+    warm = next(rss for _, done, rss in samples if done >= _WARM_UP_TRIALS)
     return {
         "trials": num_trials,
-        "seconds": took,
+        "seconds": seconds,
         "seconds_per_trial_first": first,
         "seconds_per_trial_last": last,
         "last_over_first": last / first,
         "rss_mib_warm": warm / 2**20,
         "rss_mib_most": max(rss for _, _, rss in samples) / 2**20,
         "growth_mb": (max(rss for _, _, rss in samples) - warm) / 1e6,
-        "seconds_after_the_last_trial": begun + took - _when(samples, num_trials),
+        "seconds_after_the_last_trial": started_at + seconds - _when(samples, num_trials),
     }
 
 
@@ -128,8 +127,8 @@ def main() -> None:
     """Print the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--cpus", type=int, default=os.cpu_count() or 1, help="as many trials run at once")
-    parser.add_argument("--json", action="store_true", help="one line for a program")
+    parser.add_argument("--cpus", type=int, default=os.cpu_count() or 1, help="number of trials that run at once")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
     arguments = parser.parse_args()
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     ray.init(address="local", num_cpus=arguments.cpus, log_to_driver=False, logging_level=logging.ERROR)

@@ -1,10 +1,10 @@
-"""What a training step costs with each objective, relative to L_TSD at the same structure.
+"""Time and memory of a training step with each objective, relative to L_TSD at the same structure.
 
     MINIDISC_DATA=... MINIDISC_MODELS=... python benchmarks/objective_step.py --steps 20
 
-MRPC rows, a 10% student of the 6-layer MiniLM and its teacher, whose forward pass is in every step. Objectives take
-turns on the same batches, so that whatever else the machine does falls on all of them. Memory is the peak that a step
-adds, each objective in a process of its own.
+MRPC rows, a 10% student of the 6-layer MiniLM and its teacher, whose forward pass is part of every step. Objectives
+are timed in turns on the same batches, so that other load on the machine affects all. Memory is the peak that a step
+adds, measured for each objective in a process of its own.
 """
 
 import argparse
@@ -68,7 +68,7 @@ OBJECTIVES = {
 
 
 class Stepper:
-    """A student, its teacher and one objective, ready to step."""
+    """Training steps of a student with one objective."""
 
     def __init__(self, objective: str, batch_size: int) -> None:
         root, models = os.environ["MINIDISC_DATA"], os.environ["MINIDISC_MODELS"]
@@ -130,12 +130,12 @@ class Stepper:
 
 
 def main() -> None:
-    """Time every objective in turn, measure memory apart, and print ratios to L_TSD."""
+    """Time the objectives in turns, measure memory in separate processes, and print ratios to L_TSD."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20, help="batches that are timed")
+    parser.add_argument("--steps", type=int, default=20, help="number of timed batches")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", nargs="*", help="names to measure beside L_TSD")
+    parser.add_argument("--only", nargs="*", help="objectives to measure in addition to L_TSD")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -152,7 +152,7 @@ def main() -> None:
             step(indices)
             if place >= WARM_UP_STEPS:
                 seconds[name].append(time.perf_counter() - start)
-    memory = {name: _memory_apart(name, arguments) for name in names}
+    memory = {name: _memory_in_process(name, arguments) for name in names}
     _print(seconds, memory, arguments)
 
 
@@ -166,7 +166,7 @@ def _memory(name: str, batch_size: int, steps: int) -> int | None:
     return meter.memory_bytes
 
 
-def _memory_apart(name: str, arguments: argparse.Namespace) -> int | None:
+def _memory_in_process(name: str, arguments: argparse.Namespace) -> int | None:
     command = [sys.executable, __file__, "--memory-of", name, "--steps", "8", "--threads", str(arguments.threads)]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     measured: int | None = json.loads(found.stdout.strip().splitlines()[-1])

@@ -1,9 +1,9 @@
-"""Peak memory of sandwich steps beside steps of the largest candidate alone:  python benchmarks/sandwich_memory.py .
+"""Peak memory of sandwich steps over that of the largest candidate alone:  python benchmarks/sandwich_memory.py .
 
-Each is measured in a process of its own: resident pages at their peak over eight steps, above what lay there before
-the weights that are trained were made. So it holds weights, gradients, AdamW's moments and activations, but neither
-the teacher nor libraries. The C library gives back at once what is freed, so that this is memory in use; by default it
-keeps some for later (--kept counts that too). Linux alone counts this. Needs MINIDISC_DATA and MINIDISC_MODELS.
+Each is measured in a process of its own: peak resident memory over eight steps, less that before the trained weights
+are created. So it counts weights, gradients, AdamW's moments and activations, but neither the teacher nor libraries.
+The C library is set to return freed memory at once; by default it keeps some (--kept counts that too). Linux only.
+Needs MINIDISC_DATA and MINIDISC_MODELS.
 """
 
 import argparse
@@ -21,9 +21,9 @@ _STATUS = Path("/proc/self/status")
 
 
 def main() -> None:
-    """Print both and their ratio."""
+    """Print both peaks and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kept", action="store_true", help="count what the C library keeps of freed memory")
+    parser.add_argument("--kept", action="store_true", help="count freed memory that the C library keeps")
     parser.add_argument("--scales", type=int, nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.scales:
@@ -34,14 +34,14 @@ def main() -> None:
 
 
 def measure(with_kept: bool = False) -> tuple[int, int]:
-    """Bytes of the sandwich and of its largest candidate alone."""
-    # Of glibc (mallopt(3)): what is larger has pages of its own, which are gone when it is freed.
+    """Peak bytes of the sandwich, and of its largest candidate alone."""
+    # For glibc (mallopt(3)): larger blocks get pages of their own, which are returned when freed.
     allocator = {} if with_kept else {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
-    every, largest = (_apart(scales, allocator) for scales in (sandwich_step.SCALES, sandwich_step.SCALES[:1]))
-    return every, largest
+    scales = sandwich_step.SCALES
+    return _peak_in_process(scales, allocator), _peak_in_process(scales[:1], allocator)
 
 
-def _apart(scales: tuple[int, ...], allocator: dict[str, str]) -> int:
+def _peak_in_process(scales: tuple[int, ...], allocator: dict[str, str]) -> int:
     command = [sys.executable, __file__, "--scales", *map(str, scales)]
     environment = {**os.environ, **allocator, "OMP_NUM_THREADS": "1"}
     found = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
@@ -51,9 +51,9 @@ def _apart(scales: tuple[int, ...], allocator: dict[str, str]) -> int:
 def _peak_bytes(scales: list[int]) -> int:
     setting = sandwich_step.prepare()
     batches = epoch_batches(setting.rows.lengths, sandwich_step.BATCH_SIZE, seed=0, epoch=0)
-    # The longest rows last: peaks are of the same batches in both.
+    # Both measure the batches with the longest rows.
     longest = sorted(batches, key=lambda indices: int(setting.rows.lengths[indices].max()))[-_STEPS:]
-    Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): the peak starts again from here
+    Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): resets VmHWM, the peak
     before = _kib("VmRSS")
     step = sandwich_step.SandwichStep(setting, scales)
     for indices in longest:

@@ -1,16 +1,18 @@
-"""One sandwich step against the textbook way and the machine's own speed:  python benchmarks/sandwich_step.py .
+"""Speed of a sandwich step against a textbook step and matrix products:  python benchmarks/sandwich_step.py .
 
-A step is the teacher's forward pass and forward and backward passes of seven candidates (50, 40, 30, 20, 15, 10 and
-5%), dropout, clipping and AdamW included, on real MRPC batches of 16 rows. Two ratios are printed:
+A step has the teacher's forward pass, forward and backward passes of seven candidates (50, 40, 30, 20, 15, 10 and 5%),
+dropout, clipping and AdamW, on MRPC batches of 16 rows. Two ratios are printed:
 
-(a) against the textbook way: gates as masks on the full model, rows padded to 128, PyTorch's own dropout and AdamW;
-(b) against the machine's own float32 matrix products: the step's FLOPs, at that speed, over the step's time.
+(a) seconds of a textbook step (gates as masks on the full model, rows padded to 128, PyTorch's dropout and AdamW) over
+    seconds of the step;
+(b) seconds of float32 matrix products with the step's FLOPs over seconds of the step.
 
-The three are timed in turn, batch by batch, so that a machine whose speed drifts does not favour any.
+The three are timed in turns on each batch, so that a drift of the machine's speed affects all.
 Needs MINIDISC_DATA and MINIDISC_MODELS.
 """
 
 import argparse
+import copy
 import os
 import statistics
 import time
@@ -53,7 +55,7 @@ MATMUL_SIZE = 1024
 
 @dataclass
 class Setting:
-    """The teacher, rows and structures that every way has in common."""
+    """The teacher, rows and structures that both kinds of step use."""
 
     teacher: PreTrainedModel
     rows: EncodedRows
@@ -66,20 +68,20 @@ class Setting:
 
 @dataclass
 class Measured:
-    """Seconds of each batch by the way it was trained, and what was timed."""
+    """Seconds of each batch for "ours", "textbook" and "matmul", and the longest row of each batch."""
 
     times: dict[str, list[float]]
     lengths: list[int]
 
     def ratios(self, way: str) -> list[float]:
-        """Another way's seconds over ours, batch by batch."""
+        """Seconds of ``way`` over ours, for each batch."""
         return [theirs / ours for theirs, ours in zip(self.times[way], self.times["ours"], strict=True)]
 
 
 def main() -> None:
-    """Time the three in turn and print medians and ratios."""
+    """Time the three in turns, and print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=15, help="batches that are timed")
+    parser.add_argument("--steps", type=int, default=15, help="number of timed batches")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     found = measure(arguments.steps, arguments.threads)
@@ -96,7 +98,7 @@ def main() -> None:
 
 
 def measure(num_steps: int, num_threads: int) -> Measured:
-    """Time so many batches; needs MINIDISC_DATA and MINIDISC_MODELS."""
+    """Time ``num_steps`` batches; needs MINIDISC_DATA and MINIDISC_MODELS."""
     torch.set_num_threads(num_threads)
     setting = prepare()
     ours, textbook, matmul = SandwichStep(setting), TextbookStep(setting), matrix_product()
@@ -115,7 +117,7 @@ def measure(num_steps: int, num_threads: int) -> Measured:
 
 
 def prepare() -> Setting:
-    """Real rows, a real pretrained model, structures from measured importance."""
+    """MRPC rows, a pretrained teacher, and structures from its measured importance."""
     config = resolve(
         {
             "task": "mrpc",
@@ -139,11 +141,11 @@ def prepare() -> Setting:
 
 
 class SandwichStep:
-    """The step as the package takes it, with the teacher's forward pass in it."""
+    """The package's step, including the teacher's forward pass."""
 
     def __init__(self, setting: Setting, scales: Sequence[int] = SCALES) -> None:
         self.setting, self.scales = setting, scales
-        ordered = _copy(setting.teacher)
+        ordered = copy.deepcopy(setting.teacher)
         reorder_(ordered, setting.heads, setting.neurons)
         shared = cut(ordered, setting.structures[scales[0]]).train()
         use_fast_dropout(shared)
@@ -205,22 +207,23 @@ def _masks(ranking: UnitRanking, counts: tuple[int, ...]) -> list[Tensor]:
 
 
 def _padded(batch: Batch, pad_token_id: int) -> Batch:
-    """The same rows padded to the textbook's length."""
-    more = (0, TEXTBOOK_LENGTH - batch.length)
+    """The same rows padded to ``TEXTBOOK_LENGTH``."""
+    missing = (0, TEXTBOOK_LENGTH - batch.length)
     return replace(
         batch,
-        input_ids=pad(batch.input_ids, more, value=pad_token_id),
-        mask=pad(batch.mask, more),
-        token_types=None if batch.token_types is None else pad(batch.token_types, more),
+        input_ids=pad(batch.input_ids, missing, value=pad_token_id),
+        mask=pad(batch.mask, missing),
+        token_types=None if batch.token_types is None else pad(batch.token_types, missing),
     )
 
 
 class TextbookStep:
-    """Gates as masks on the full model, padding to 128, library defaults."""
+    """A step with gates as masks on the full model, rows padded to 128, and PyTorch's dropout and AdamW."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        self.model = _copy(setting.teacher).train()
+        # Another step froze the teacher, so that its copy is frozen too.
+        self.model = copy.deepcopy(setting.teacher).requires_grad_().train()
         self.gates: Sequence[Gates] = [
             gates_of(structure, setting.heads, setting.neurons) for structure in setting.structures.values()
         ]
@@ -244,7 +247,7 @@ class TextbookStep:
 
 
 def matrix_product() -> Callable[[], None]:
-    """A square float32 product, as fast as this machine multiplies."""
+    """A square float32 matrix product, for the speed of this machine."""
     left, right = torch.randn(MATMUL_SIZE, MATMUL_SIZE), torch.randn(MATMUL_SIZE, MATMUL_SIZE)
     out = torch.empty(MATMUL_SIZE, MATMUL_SIZE)
 
@@ -255,7 +258,7 @@ def matrix_product() -> Callable[[], None]:
 
 
 def timed(action: Callable[[], None]) -> float:
-    """Seconds; quick actions are repeated for at least a tenth of a second and averaged."""
+    """Mean seconds of an action, repeated for at least 0.1 s."""
     count, start = 0, time.perf_counter()
     while count == 0 or time.perf_counter() - start < 0.1:
         action()
@@ -264,17 +267,11 @@ def timed(action: Callable[[], None]) -> float:
 
 
 def _ignore(done: int, count: int) -> None:
-    """Progress of a preparation that is not watched."""
+    """Ignore progress."""
 
 
 def _totals(batch: Batch) -> Totals:
     return Totals(rows=batch.rows, tokens=int(batch.mask.sum()))
-
-
-def _copy(model: PreTrainedModel) -> PreTrainedModel:
-    duplicate = type(model)(model.config)
-    duplicate.load_state_dict(model.state_dict())
-    return duplicate.eval()
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ import time
 
 import torch
 
-from minidisc_ray.estimate.passing_storage import moved_to, storage_beside
 from minidisc_ray.estimate.predict import alternatives, load_average, predict_costs
 from minidisc_ray.estimate.records import Estimate
 from minidisc_ray.estimate.stage_timer import StageTimer
+from minidisc_ray.estimate.temporary_storage import moved_to, temporary_storage
 from minidisc_ray.estimate.timings import Overheads
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
@@ -19,7 +19,7 @@ def estimate_in_process(prepared: PreparedRun, budget_seconds: float, device: st
     load = load_average()
     found = alternatives(prepared)
     torch.set_num_threads(prepared.config.compute.cpus_per_worker)
-    with storage_beside(prepared) as storage:
+    with temporary_storage(prepared) as storage:
         here = moved_to(found.timed, storage)
         started_at = time.perf_counter()
         prepare(here.config, here.splits)

@@ -11,7 +11,7 @@ from minidisc_ray.core.trace import Batch
 from minidisc_ray.data.encoding import EncodedRows
 
 _POOL_BATCHES = 50
-_FEWEST_POOLS = 4
+_MIN_POOLS = 4
 
 
 def epoch_batches(
@@ -20,18 +20,18 @@ def epoch_batches(
     seed: int,
     epoch: int,
 ) -> list[Tensor]:  # of (B,) int64 row positions
-    """Batches of one epoch: rows of like length together, every row once, the same for the same seed and epoch.
+    """Batches of one epoch: rows of similar length together, every row once; seed and epoch determine them.
 
-    Rows are shuffled and sorted by length only within pools of 50 batches, and of a quarter of the epoch where that is
-    less, so that little padding is needed and batches still differ from epoch to epoch: one pool of all rows would be
-    sorted into the same groups every time. The last batch has the rows that are left over, if any.
+    Rows are shuffled, then sorted by length within pools of 50 batches (a quarter of the epoch if that is smaller), so
+    that little padding is needed and batches still differ between epochs. A single pool would be sorted into the same
+    groups every epoch. The last batch has the rows that are left over, if any.
     """
     generator = np.random.default_rng((seed, epoch))
     order = generator.permutation(len(lengths))
     sizes = lengths.numpy()
     full = len(order) - len(order) % batch_size
     batches: list[np.ndarray] = []
-    pool_rows = batch_size * min(_POOL_BATCHES, max(1, full // batch_size // _FEWEST_POOLS))
+    pool_rows = batch_size * min(_POOL_BATCHES, max(1, full // batch_size // _MIN_POOLS))
     for start in range(0, full, pool_rows):
         pool = order[start : min(start + pool_rows, full)]
         pool = pool[np.argsort(sizes[pool], kind="stable")]
@@ -43,7 +43,7 @@ def epoch_batches(
 
 
 def evaluation_batches(lengths: Tensor, batch_size: int) -> list[Tensor]:
-    """All rows once, shortest first; ``lengths`` (N,) tokens, each batch (B,) int64 row positions."""
+    """Batches of all rows, shortest first; ``lengths`` (N,) tokens, each batch (B,) int64 row positions."""
     order = torch.argsort(lengths, stable=True)
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
@@ -52,7 +52,7 @@ def take_rows(
     rows: EncodedRows,
     positions: Tensor,  # (M,) int64
 ) -> EncodedRows:
-    """The rows at some positions, in that order."""
+    """The rows at ``positions``, in that order."""
     token_types = rows.token_types
     spans = [slice(int(rows.offsets[place]), int(rows.offsets[place + 1])) for place in positions.tolist()]
     lengths = rows.lengths[positions]
@@ -71,7 +71,7 @@ def collate(encoded: EncodedRows, indices: Tensor, pad_token_id: int) -> Batch:
     lengths = encoded.offsets[indices + 1] - starts  # (B,)
     steps = torch.arange(int(lengths.max()))
     real = steps < lengths[:, None]  # (B, L)
-    # Places beyond a row's end are read from its start and overwritten, so that none lies outside the flat ids.
+    # Positions past a row's end read its first token, which padding then replaces, so that no index is out of range.
     places = starts[:, None] + torch.where(real, steps, 0)
     input_ids = torch.where(real, encoded.input_ids[places].long(), pad_token_id)
     token_types = None
@@ -83,7 +83,7 @@ def collate(encoded: EncodedRows, indices: Tensor, pad_token_id: int) -> Batch:
 def shard(indices: Tensor, rank: int, world_size: int, parts: int) -> list[Tensor]:
     """One worker's rows of a batch, cut into at most ``parts`` micro-batches, none of them empty.
 
-    Worker ``rank`` has rows ``rank``, ``rank + world_size``, ...: as a batch is sorted by length, all workers get
-    short and long rows alike. All workers together have every row once.
+    Worker ``rank`` gets rows ``rank``, ``rank + world_size``, ...: a batch is sorted by length, so each worker gets
+    short and long rows. Every row goes to exactly one worker.
     """
     return [part for part in indices[rank::world_size].tensor_split(parts) if len(part)]

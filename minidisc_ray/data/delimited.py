@@ -1,8 +1,8 @@
-"""Rows of CSV and TSV, which differ in what a quotation mark is.
+"""Rows of CSV and TSV files.
 
-In CSV a cell may stand in quotation marks, and may then hold separators and line ends (RFC 4180). In TSV a quotation
-mark is text like any other, as in all files of GLUE; a recipe may say otherwise (``data.quoting``). The two readings of
-one file are never mixed: where the one asked for does not give rows of equal width, the file is refused.
+In CSV, quotation marks may enclose a cell, which may then contain separators and line ends (RFC 4180). In TSV a
+quotation mark is text, as in all files of GLUE. A recipe can override both (``data.quoting``). A file is read in one of
+these ways, never in a mixture: if that does not give rows of equal width, the file is refused.
 """
 
 import csv
@@ -21,20 +21,20 @@ from minidisc_ray.data.unpacking import opened
 Quoting = Literal["csv", "none"]
 _OTHER: dict[Quoting, Quoting] = {"csv": "none", "none": "csv"}
 _MAX_COLUMNS = 10_000
-# So many rows of the right width inside a cell are no accident.
+# If one cell contains this many rows of the right width, it is no coincidence.
 _MANY_ROWS = 3
 _MEANING: dict[Quoting, str] = {"csv": "quotation marks enclose cells", "none": "quotation marks are text"}
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """A file read in one way.
+    """A file parsed with one meaning of quotation marks.
 
     Attributes:
-        quoting: what a quotation mark is.
+        quoting: that meaning.
         header: the names of the columns.
-        rows: the cells of each row, as far as they were read.
-        flaw: what is wrong with the row after those, in words; None if all rows are of the header's width.
+        rows: the cells of each row, up to the first faulty row.
+        flaw: what is wrong with the faulty row; None if all rows have the header's width.
     """
 
     quoting: Quoting
@@ -46,19 +46,19 @@ class _Reading:
 def read_delimited(
     path: Path, key: str, wanted: Mapping[str, str], separator: str, quoting: Quoting | None, quoting_key: str
 ) -> tuple[dict[str, list[Any]], str | None]:
-    """The wanted columns (task column -> file column), and what may be amiss with them; empty cells are None.
+    """The wanted columns, and a note on cells that may be misread, or None; empty cells are None.
 
     Args:
-        path: of the file, possibly packed.
+        path: of the file, possibly compressed (``.gz``).
         key: of the recipe, for messages.
-        wanted: which columns.
+        wanted: task column -> file column.
         separator: between cells.
-        quoting: csv: quotation marks enclose cells; none: they are text; None: as is usual with the separator.
-        quoting_key: where the user says so, for messages.
+        quoting: csv: quotation marks enclose cells; none: they are text; None: csv for commas, none for tabs.
+        quoting_key: the key or option that sets ``quoting``, for messages.
 
     Raises:
-        UserError: if a column is missing or stands twice, rows are not of equal width, or a quotation mark that is
-            text may have swallowed rows.
+        UserError: if a column is missing or repeated, rows differ in width, or rows may have been lost inside a
+            quoted cell.
     """
     style = quoting or ("csv" if separator == "," else "none")
     with opened(path, key) as binary:
@@ -78,7 +78,7 @@ def read_delimited(
             f"{_setting(quoting_key, 'csv')} if they enclose cells"
         )
     require_columns(wanted, found.header, key, name)
-    if quoting is None and style == "csv" and (row := _swallowing_row(text, separator, found, key, name)) is not None:
+    if quoting is None and style == "csv" and (row := _suspicious_row(text, separator, found, key, name)) is not None:
         raise UserError(
             f"{key}: row {row} of {name} runs over several lines that could be rows of their own; set "
             f"{_setting(quoting_key, 'none')} if quotation marks are text, csv if they enclose cells"
@@ -89,8 +89,8 @@ def read_delimited(
     }
     if quoting is None and style == "none" and (enclosed := _enclosed_cells(columns)):
         note = (
-            f"{key}: {enclosed:,} cells of {name} stand in quotation marks, and none has others: they are read as "
-            f"text, marks and all; set {_setting(quoting_key, 'csv')} if they enclose cells"
+            f"{key}: {enclosed:,} cells of {name} are enclosed in quotation marks, which are read as text; "
+            f"set {_setting(quoting_key, 'csv')} to remove them"
         )
         return columns, note
     return columns, None
@@ -102,15 +102,16 @@ def _read(text: str, separator: str, quoting: Quoting, key: str, name: str) -> _
     rows: list[list[str]] = []
     try:
         for row in cells:
-            # In a file of one column a line of blanks is a text, and a quoted empty cell a missing one.
+            # Blank lines are skipped, except in a file of one column: a line of spaces is a text there, and "" a
+            # missing one.
             if not row or (len(header) != 1 and len(row) == 1 and not row[0].strip()):
                 continue
             if not header:
                 header = row
                 if len(header) > _MAX_COLUMNS:
                     raise UserError(
-                        f"{key}: {name} has {len(header):,} columns; take out those that the task does not read, so "
-                        f"that at most {_MAX_COLUMNS:,} are left"
+                        f"{key}: {name} has {len(header):,} columns, more than the {_MAX_COLUMNS:,} allowed; remove "
+                        "those that the task does not read"
                     )
             elif len(row) == len(header):
                 rows.append(row)
@@ -124,7 +125,7 @@ def _read(text: str, separator: str, quoting: Quoting, key: str, name: str) -> _
 
 
 def _plain_rows(text: str, separator: str) -> Iterator[list[str]]:
-    # Line feeds alone end a line: whatever else counts as a line's end elsewhere may stand in a text.
+    # Only a line feed ends a line: other characters at which str.splitlines splits may be part of a text.
     for line in text.split("\n"):
         text_of_line = line.removesuffix("\r")
         yield text_of_line.split(separator) if text_of_line else []
@@ -139,28 +140,25 @@ def _quoted_rows(text: str, separator: str) -> Iterator[list[str]]:
 
 
 def _uneven(found: _Reading, other: _Reading, key: str, name: str, quoting_key: str) -> str:
-    """The mistake of a file whose rows are not of equal width."""
+    """The message for rows of unequal width: suggests the other meaning of quotation marks if that one fits."""
     text = f"{key}: {name} has rows of unequal width where {_MEANING[found.quoting]}: {found.flaw}"
+    setting = f"{_setting(quoting_key, other.quoting)} ({_MEANING[other.quoting]})"
     if other.flaw is None and other.header:
-        setting = _setting(quoting_key, other.quoting)
-        return f"{text}; set {setting}, by which {_MEANING[other.quoting]} and all rows are equal"
-    setting = _setting(quoting_key, other.quoting)
-    return (
-        f"{text}; with {setting}, by which {_MEANING[other.quoting]}, {other.flaw}; write the file again, or use .jsonl"
-    )
+        return f"{text}; set {setting}, which gives rows of equal width"
+    return f"{text}; with {setting}, {other.flaw}; correct the file, or use .jsonl"
 
 
 def _setting(key: str, quoting: Quoting) -> str:
-    """How a user writes it: in a recipe, or as an option of the command line."""
+    """The setting as a user writes it: a key of a recipe, or a command line option."""
     return f"{key} {quoting}" if key.startswith("--") else f"{key}: {quoting}"
 
 
-def _swallowing_row(text: str, separator: str, found: _Reading, key: str, name: str) -> int | None:
-    """The first row in which a stray quotation mark may have swallowed the rows up to the next mark; from 1.
+def _suspicious_row(text: str, separator: str, found: _Reading, key: str, name: str) -> int | None:
+    """The first row (from 1) whose quoted cell spans lines that may be rows of their own; None if there is none.
 
-    A line end within quotation marks is right in CSV. What speaks against it: the file has rows of equal width, and
-    more of them, where quotation marks are text. Then either reading could be meant, unless what those further rows
-    begin and end with is nothing that the file's own rows have there.
+    A line end in a quoted cell is valid CSV, but a stray quotation mark produces one too, and loses the rows up to the
+    next mark. It is taken for stray only if reading quotation marks as text gives rows of equal width and more of them,
+    and the additional rows are many or have first or last cells as the file's other rows do.
     """
     width = len(found.header)
     broken = [place for place, row in enumerate(found.rows) if any("\n" in cell or "\r" in cell for cell in row)]
@@ -176,7 +174,7 @@ def _swallowing_row(text: str, separator: str, found: _Reading, key: str, name: 
 
 
 def _enclosed_cells(columns: Mapping[str, Sequence[Any]]) -> int:
-    """How many cells stand in quotation marks, as a CSV writer puts them; 0 if some other cell has such a mark."""
+    """How many cells a CSV writer has enclosed in quotation marks; 0 if a mark stands anywhere else."""
     marked = [cell for cells in columns.values() for cell in cells if cell is not None and '"' in cell]
     is_written = all(
         len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', "") for cell in marked

@@ -1,4 +1,4 @@
-"""Rows as token ids, kept flat, and cached by content.
+"""Rows as token ids in one flat tensor, cached by content.
 
 N rows, T tokens of all rows together.
 """
@@ -22,10 +22,10 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.data.rows import Rows
 from minidisc_ray.data.tokenizer import gives_token_types, own_limit, tokenizer_state
 
-# Several times the longest word that a tokenizer takes for one.
-_MOST_CHARACTERS_OF_A_TOKEN = 1_000
+# Far more than the characters of any token in a vocabulary.
+_MAX_CHARACTERS_PER_TOKEN = 1_000
 _CHUNK_ROWS = 4096
-_FORMAT = 2  # part of the digest: raise it when what is encoded from the same input changes
+_FORMAT = 2  # part of the digest: raise it when the encoding of an unchanged input changes
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class EncodedRows:
         offsets: (N + 1,) int64; row ``i`` is ``input_ids[offsets[i]:offsets[i + 1]]``.
         token_types: (T,) uint8, or None for models that have none.
         labels: (N,) int64 classes or float32 values.
-        truncated_rows: rows that were cut, as they were longer than the limit.
+        truncated_rows: rows that were longer than the limit.
     """
 
     input_ids: Tensor
@@ -56,13 +56,13 @@ class EncodedRows:
 
 
 def encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, cache_folder: Path | None) -> EncodedRows:
-    """Encode rows, or load them if the same rows were encoded before in the same way.
+    """Encode rows, or load their encoding from the cache.
 
     Args:
-        rows: one or two texts each; of two, the longer one is cut first.
+        rows: one or two texts each; of two, the longer one is truncated first.
         tokenizer: a fast tokenizer with a padding token.
-        max_length: tokens kept of a row, special ones included; the tokenizer's own limit counts too.
-        cache_folder: where encodings are kept, or None; a damaged one is made again.
+        max_length: tokens kept of a row, special ones included; the tokenizer's own limit applies too.
+        cache_folder: of earlier encodings, or None; a damaged file is replaced.
 
     Raises:
         UserError: if the tokenizer is not a fast one, or has no padding token.
@@ -70,7 +70,7 @@ def encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, cach
     if not tokenizer.is_fast:
         raise UserError("teacher.path: its tokenizer has no tokenizer.json; a fast tokenizer is needed")
     if tokenizer.pad_token_id is None:
-        raise UserError("teacher.path: its tokenizer has no padding token, and a pad token is needed; set pad_token")
+        raise UserError("teacher.path: its tokenizer has no padding token; set pad_token in tokenizer_config.json")
     limit = min(max_length, own_limit(tokenizer) or max_length)
     labels = torch.from_numpy(rows.labels.copy())
     if cache_folder is None:
@@ -84,7 +84,7 @@ def encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, cach
 
 
 def unknown_share(encoded: EncodedRows, tokenizer: PreTrainedTokenizerBase) -> float:
-    """The share of a split's tokens that the tokenizer does not know; special tokens are not counted."""
+    """The share of unknown tokens among a split's tokens; other special tokens are not counted."""
     unknown = tokenizer.unk_token_id
     if unknown is None:
         return 0.0
@@ -99,8 +99,8 @@ def _encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, limit: int, labels: 
     types: list[np.ndarray] = []
     lengths = np.zeros(len(rows), dtype=np.int64)
     truncated = 0
-    # What comes after so many characters is cut in any case, and a tokenizer takes seconds and gigabytes for megabytes.
-    most = limit * _MOST_CHARACTERS_OF_A_TOKEN
+    # Text after this many characters would be truncated anyway; tokenizing megabytes takes seconds and gigabytes.
+    most = limit * _MAX_CHARACTERS_PER_TOKEN
 
     def tokenize(positions: list[int], **options: Any) -> tuple[list[list[int]], list[list[int]]]:
         texts = [[column[position][:most] for position in positions] for column in rows.texts]
@@ -112,7 +112,7 @@ def _encode(rows: Rows, tokenizer: PreTrainedTokenizerBase, limit: int, labels: 
     for start in range(0, len(rows), _CHUNK_ROWS):
         positions = list(range(start, min(start + _CHUNK_ROWS, len(rows))))
         row_ids, row_types = tokenize(positions, truncation=False)
-        # Whole rows first: only so is the number of those that are cut exact.
+        # Without truncation first: only this gives the exact number of rows longer than the limit.
         long = [place for place, tokens in enumerate(row_ids) if len(tokens) > limit]
         if long:
             short_ids, short_types = tokenize(
@@ -151,7 +151,7 @@ def _digest(rows: Rows, tokenizer: PreTrainedTokenizerBase, limit: int) -> str:
 
 
 def _save(encoded: EncodedRows, path: Path) -> None:
-    """Write through a temporary file, so that no reader ever sees half of one; several writers write the same."""
+    """Write a temporary file and rename it: no reader sees half a file, and concurrent writers do no harm."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {"input_ids": encoded.input_ids, "offsets": encoded.offsets}
     if encoded.token_types is not None:

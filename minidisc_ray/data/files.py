@@ -15,7 +15,7 @@ from minidisc_ray.data.rows import Rows
 from minidisc_ray.data.table import Table, require_columns, to_rows
 from minidisc_ray.data.unpacking import opened
 
-_ADDED = ("prediction", "probability")  # columns that predictions are written to
+_PREDICTION_COLUMNS = ("prediction", "probability")  # that `minidisc predict` adds to a file
 Columns = dict[str, list[Any]]
 _FORMATS = ("jsonl", "jsonl.gz", "csv", "csv.gz", "tsv", "tsv.gz", "parquet")
 _ALLOWED = ", ".join(f".{ending}" for ending in _FORMATS)
@@ -28,19 +28,19 @@ def read_file(
     quoting: Quoting | None = None,
     quoting_key: str = "data.quoting",
 ) -> Table:
-    """Read the wanted columns (task column -> file column) of one file.
+    """Read the wanted columns of one file.
 
-    Empty cells of CSV and TSV are missing values, as is ``null`` elsewhere; words such as NA stay words.
+    Empty cells of CSV and TSV are missing values, as is ``null`` in other formats; words such as NA are text.
 
     Args:
         path: of the file.
         key: of the recipe, for messages.
-        wanted: which columns.
-        quoting: what quotation marks are in CSV and TSV; by default they enclose cells in CSV, and are text in TSV.
-        quoting_key: where the user says so, for messages.
+        wanted: task column -> file column.
+        quoting: of CSV and TSV; csv: quotation marks enclose cells, the default in CSV; none: they are text, in TSV.
+        quoting_key: the key or option that sets ``quoting``, for messages.
 
     Raises:
-        UserError: naming ``key`` and the file, if it is not there, cannot be read or lacks a column.
+        UserError: naming ``key`` and the file, if it does not exist, cannot be read or lacks a column.
     """
     ending = _ending(path)
     if ending is None:
@@ -56,7 +56,7 @@ def read_file(
     except UserError:
         raise
     except Exception as error:
-        # Everything, as gzip, zlib and Arrow raise unrelated classes for a file that is damaged, or too large.
+        # gzip, zlib and Arrow raise unrelated classes for a file that is damaged or too large.
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{key}: {cut(path.name)} cannot be read as {ending} ({reason})") from error
     return Table(key, cut(path.name), columns, note=note)
@@ -66,7 +66,7 @@ def find_file(folder: Path, split: str) -> Path | None:
     """The one file of a split in a folder, or None.
 
     Raises:
-        UserError: if the folder is not there, or there are several files of that split.
+        UserError: if the folder does not exist, or has several files of that split.
     """
     if not is_folder(folder, "data.folder"):
         raise UserError(f"data.folder: there is no folder {shown(folder)}; check the path")
@@ -78,7 +78,7 @@ def find_file(folder: Path, split: str) -> Path | None:
 
 
 def missing_split(folder: Path, split: str) -> UserError:
-    """The mistake of a folder that lacks a split's file."""
+    """The error for a folder that lacks a split's file; names the files that it has."""
     try:
         present = sorted(cut(path.name) for path in folder.iterdir() if path.is_file())[:10]
     except OSError as error:
@@ -91,35 +91,33 @@ def missing_split(folder: Path, split: str) -> UserError:
 
 
 def read_texts(path: Path, columns: Sequence[str], quoting: Quoting | None = None) -> Rows:
-    """Rows with the texts of one or two columns, their labels all zero; ``quoting`` is ``read_file``'s.
+    """Read the texts of one or two columns as rows whose labels are all 0; ``quoting`` as for ``read_file``.
 
     Raises:
-        UserError: if the file cannot be read, lacks a column, has no rows, or a row lacks a text, or if a column is
-            named twice or as those that predictions are written to.
+        UserError: if the file cannot be read, lacks a column or has no rows, a row lacks a text, or a column is named
+            twice or has the name of a column that `minidisc predict` adds.
     """
     if not 1 <= len(columns) <= 2:
         raise UserError(f"columns: {quoted(list(columns))} are {len(columns)} columns; give one or two")
     if len(set(columns)) < len(columns):
-        raise UserError(f'columns: "{cut(columns[0])}" stands twice; name different columns')
+        raise UserError(f'columns: "{cut(columns[0])}" is named twice; name different columns')
     for column in columns:
-        if column in _ADDED:
-            raise UserError(f'columns: "{column}" is a column that predictions are written to; rename it in the file')
+        if column in _PREDICTION_COLUMNS:
+            raise UserError(f'columns: "{column}" is a column that `minidisc predict` adds; rename it in the file')
     table = read_file(path, "file", {column: column for column in columns}, quoting, "--quoting")
     count = len(table.columns[columns[0]])
-    no_label = f"no label beside {' and '.join(columns)}"  # longer than any column, so none is called the same
+    no_label = f"no label beside {' and '.join(columns)}"  # longer than each column name, so equal to none
     unlabelled = Table(table.key, table.where, {**table.columns, no_label: [0.0] * count})
     task = Task("prediction", tuple(columns), no_label, label_names=(), metrics=("pearson",))
     return to_rows(unlabelled, task)
 
 
 def _ending(path: Path) -> str | None:
-    # The longest ending first, so that .csv.gz is not taken for an unknown .gz.
-    fitting = [ending for ending in _FORMATS if path.name.lower().endswith(f".{ending}")]
-    return max(fitting, key=len, default=None)
+    return next((ending for ending in _FORMATS if path.name.lower().endswith(f".{ending}")), None)
 
 
 def _read_json_lines(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
-    # Parsed line by line: pandas would turn texts that look like numbers or dates into such.
+    # By json and not pandas, which converts texts that look like numbers or dates.
     rows: list[dict[str, Any]] = []
     with opened(path, key) as binary:
         lines = io.TextIOWrapper(binary, encoding="utf-8-sig")
@@ -137,7 +135,7 @@ def _read_json_lines(path: Path, key: str, wanted: Mapping[str, str]) -> Columns
             rows.append(row)
     if not rows:
         return {column: [] for column in wanted}
-    present = list(dict.fromkeys(name for row in (rows[0], *rows[-1:]) for name in row))
+    present = list(dict.fromkeys(name for row in (rows[0], rows[-1]) for name in row))
     for source in wanted.values():
         if source not in present and any(source in row for row in rows):
             present.append(source)
@@ -146,7 +144,7 @@ def _read_json_lines(path: Path, key: str, wanted: Mapping[str, str]) -> Columns
 
 
 def _read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
-    # Arrow takes long to import, and Parquet alone needs it.
+    # Arrow is slow to import, and only Parquet needs it.
     from minidisc_ray.data.parquet import read_parquet
 
     return read_parquet(path, key, wanted)

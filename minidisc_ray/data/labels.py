@@ -11,36 +11,36 @@ from minidisc_ray.data.quoting import cut, quoted
 
 _MAX_NAMES_SHOWN = 10
 _FLOAT32_MAX = 3.4e38
-# The square of an error of this size is far from the largest number still.
+# An error of this size has a square (1e30) far below the float32 maximum.
 _LARGEST_VALUE = 1e15
-_NO_NAME = ("Cc", "Cs")  # Unicode's control characters and lone surrogates
+_FORBIDDEN_CATEGORIES = ("Cc", "Cs")  # of Unicode: control characters, lone surrogates
 _UNLABELLED = Decimal(-1)  # in GLUE
 
 
 class LabelError(ValueError):
-    """A label that is not allowed; the caller knows the file and the row."""
+    """A label that is not allowed; the caller adds the file and the row."""
 
     def __init__(self, found: str, allowed: str, row: int = 0) -> None:
         super().__init__(f"{found}; {allowed}")
         self.found = found
         self.allowed = allowed
-        self.row = row  # from 1, where a whole column was read
+        self.row = row  # from 1; 0 if a single label was checked
 
     def sentence(self, row: int, where: str) -> str:
-        """The mistake with its place."""
+        """The message with the place of the label."""
         return f"is {self.found} in row {row} of {where}; {self.allowed}"
 
 
 class ClassIndex:
-    """From labels to positions among the classes.
+    """Maps a label to the position of its class.
 
-    A label is first of all a name. Names that are numbers are compared by value, so that 1, 1.0, "1" and " 1" are one
-    class whatever kind of file they come from.
+    A label is looked up as a name first. Names that are numbers are compared by value, so that 1, 1.0, "1" and " 1" are
+    one class whatever the file format.
 
     Args:
         names: of the classes, in the order of the model's outputs.
-        allows_positions: whether a number that is no name may stand for a class's position, from 0. Right only where
-            the names were given beforehand: where they were found in the rows, a number among them is a name.
+        allows_positions: whether a number that is no name may be a class's position, from 0. Use it only with names
+            from the recipe: where names were found in the rows, a number among them is a name.
     """
 
     def __init__(self, names: Sequence[str], allows_positions: bool) -> None:
@@ -48,7 +48,7 @@ class ClassIndex:
         self._by_name = {name: position for position, name in enumerate(self.names)}
         values = [as_number(name) for name in self.names]
         self._by_value = {value: position for position, value in enumerate(values) if value is not None}
-        # Of names that are numbers themselves, a number beside them is a mistake and not a position.
+        # If names are numbers, any other number is a mistake and not a position.
         self.allows_positions = allows_positions and not self._by_value
         self.used_positions = False
 
@@ -56,12 +56,12 @@ class ClassIndex:
         """The position of a label's class.
 
         Raises:
-            LabelError: if it is missing, or none of the classes.
+            LabelError: if the label is missing, or is none of the classes.
         """
         if value is None:
             raise LabelError("missing", self._allowed())
         text = _plain(value)
-        for name in (text, text.strip(), *_truths(text)):
+        for name in (text, text.strip(), *_boolean_spellings(text)):
             if name in self._by_name:
                 return self._by_name[name]
         found = as_number(value)
@@ -79,8 +79,8 @@ class ClassIndex:
         return f"allowed: {shown}{positions}"
 
 
-def number(value: Any) -> float:
-    """A regression's label.
+def regression_value(value: Any) -> float:
+    """A regression label as a float.
 
     Raises:
         LabelError: if it is missing or not a finite number.
@@ -88,7 +88,7 @@ def number(value: Any) -> float:
     if value is None:
         raise LabelError("missing", "every row needs a finite number")
     if isinstance(value, bytes) or (isinstance(value, str) and not DECIMAL.fullmatch(value.strip())):
-        # Python would take 1_000 and the digits of other scripts too.
+        # float() also accepts 1_000 and digits of other scripts.
         raise LabelError(quoted(value), "allowed is a finite number")
     try:
         found = float(value)
@@ -97,25 +97,25 @@ def number(value: Any) -> float:
     if isinstance(value, bool) or not abs(found) <= _FLOAT32_MAX:
         raise LabelError(quoted(value), "allowed is a finite number")
     if abs(found) > _LARGEST_VALUE:
-        raise LabelError(quoted(value), f"no float32 holds its square; scale labels to at most {_LARGEST_VALUE:g}")
+        raise LabelError(quoted(value), f"its square can overflow float32; scale labels to at most {_LARGEST_VALUE:g}")
     return found
 
 
-def found_names(values: Iterable[Any]) -> tuple[str, ...]:
-    """Distinct labels in a settled order: numbers by value, names by alphabet; missing ones are left out.
+def distinct_names(values: Iterable[Any]) -> tuple[str, ...]:
+    """Distinct labels as class names: numbers sorted by value, names alphabetically; missing labels are skipped.
 
-    Blanks around a name do not belong to it, and numbers of one value are one name.
+    Spaces around a name are dropped, and numbers of equal value are one name.
 
     Raises:
-        LabelError: with its row, if a label is a broken number such as 0.5, which no class is, no label at all, -1, or
-            a number that another row writes in a way that only a name is written in (1.10 and 1.1).
+        LabelError: with its row, if a label is empty, is no whole number (0.5), is -1, has control characters, or has
+            the value of another row's label but a spelling that suggests a name (1.10 and 1.1).
     """
     seen: set[Any] = set()
     spellings: dict[str | Decimal, str] = {}
     first_rows: dict[str | Decimal, int] = {}
     texts: dict[Decimal, str] = {}
     for row, value in enumerate(values, start=1):
-        if not isinstance(value, str | int | float | Decimal | None) or _is_broken(value):
+        if not isinstance(value, str | int | float | Decimal | None) or _is_fractional(value):
             raise LabelError(
                 quoted(value), "a class is a name or a whole number; for values use task.kind: regression", row
             )
@@ -125,7 +125,7 @@ def found_names(values: Iterable[Any]) -> tuple[str, ...]:
         name = _plain(value).strip()
         if not name:
             raise LabelError("empty", "every row needs the name or number of a class", row)
-        if any(unicodedata.category(character) in _NO_NAME for character in name):
+        if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in name):
             raise LabelError(quoted(value), "the name of a class has no control characters and is valid Unicode", row)
         key = as_number(value)
         first = first_rows.setdefault(name if key is None else key, row)
@@ -137,7 +137,7 @@ def found_names(values: Iterable[Any]) -> tuple[str, ...]:
                     f"it is the number {cut(other)} of row {first}; name the classes in task.label_names",
                     row,
                 )
-        _spell(spellings, name, key)
+        _keep_spelling(spellings, name, key)
     if _UNLABELLED in first_rows:
         allowed = "-1 marks rows without a label; leave them out, or name the classes in task.label_names"
         raise LabelError("-1", allowed, first_rows[_UNLABELLED])
@@ -146,14 +146,14 @@ def found_names(values: Iterable[Any]) -> tuple[str, ...]:
     return tuple(spellings[key] for key in sorted(spellings, key=Decimal))
 
 
-def _truths(text: str) -> tuple[str, ...]:
-    """How files write a truth value: pandas in CSV as True, JSON as true."""
+def _boolean_spellings(text: str) -> tuple[str, ...]:
+    """Spellings of a boolean: pandas writes True to CSV, JSON has true."""
     plain = text.strip().lower()
     return (plain, plain.capitalize(), plain.upper()) if plain in ("true", "false") else ()
 
 
-def _spell(spellings: dict[str | Decimal, str], name: str, value: Decimal | None) -> None:
-    """Keep how a class is written: as the rows do, but a whole number plainly unless they agree on leading zeros."""
+def _keep_spelling(spellings: dict[str | Decimal, str], name: str, value: Decimal | None) -> None:
+    """Keep the spelling of a class: as in its rows, but a whole number without leading zeros unless all rows agree."""
     if value is None:
         spellings[name] = name
     elif not _is_whole(value):
@@ -165,13 +165,13 @@ def _spell(spellings: dict[str | Decimal, str], name: str, value: Decimal | None
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text is a whole number as tables write it: digits, possibly with zeros behind a point."""
+    """Whether a text is a whole number: digits, possibly with zeros after the decimal point."""
     whole, _, rest = text.lstrip("+-").partition(".")
     return whole.isdigit() and not rest.strip("0")
 
 
-def _is_broken(value: Any) -> bool:
-    """Whether a number is none of a class: not whole, or not finite."""
+def _is_fractional(value: Any) -> bool:
+    """Whether a value is a number that cannot be a class: not whole, or not finite."""
     if isinstance(value, float):
         return not value.is_integer()
     return isinstance(value, Decimal) and not (value.is_finite() and _is_whole(value))
@@ -182,7 +182,7 @@ def _is_whole(value: Decimal) -> bool:
 
 
 def _plain(value: Any) -> str:
-    """The text of a label; 1.0, which tables with gaps make of 1, is 1 again."""
+    """A label as text; 1.0 becomes "1", as tables with missing values turn whole numbers into floats."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -192,5 +192,5 @@ def _plain(value: Any) -> str:
     try:
         return str(value)
     except ValueError:
-        # Python writes out no integer of thousands of digits.
+        # Python refuses to print an integer of thousands of digits.
         return quoted(value)

@@ -1,4 +1,4 @@
-"""Columns of a Parquet file; importing this imports Arrow."""
+"""Columns of a Parquet file; a module of its own because Arrow is slow to import."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,23 +12,23 @@ from minidisc_ray.data.quoting import cut
 from minidisc_ray.data.table import refuse_repeated, require_columns
 from minidisc_ray.data.unpacking import too_large, unpacked_limit
 
-_ALWAYS_ALLOWED_ROWS = 1_000_000  # of a file, which may stand for far more than its bytes
+_ALWAYS_ALLOWED_ROWS = 1_000_000  # whatever the size of the file
 
 
 def read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> dict[str, list[Any]]:
-    """The wanted columns (task column -> file column).
+    """Read the wanted columns (task column -> file column).
 
     Raises:
-        UserError: naming ``key``, if a column is missing or stands twice, or the file blows up to more than it may.
+        UserError: naming ``key``, if a column is missing or repeated, or the file unpacks to more than allowed.
     """
     schema = pyarrow.parquet.read_schema(path)
     refuse_repeated(schema.names, key, cut(path.name))
     require_columns(wanted, schema.names, key, cut(path.name))
     sources = list(dict.fromkeys(wanted.values()))
     texts = [source for source in sources if _is_text(schema.field(source).type)]
-    # Texts stay a list of different ones and the places where they stand, until it is known what they would become.
+    # Texts stay dictionary-encoded until their full size has been checked.
     with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
-        if _is_blown_up(file.metadata, path):
+        if _is_too_large(file.metadata, path):
             raise too_large(path, key)
         table = file.read(columns=sources)
     if sum(_bytes_of_texts(table.column(source)) for source in texts) > unpacked_limit(path):
@@ -37,7 +37,7 @@ def read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> dict[str, l
 
 
 def _values(column: pyarrow.ChunkedArray) -> list[Any]:
-    """As Python's own; half floats would come as NumPy's."""
+    """A column as Python values; float16 is cast first, as Arrow gives NumPy scalars for it."""
     values: list[Any] = (column.cast("float32") if pyarrow.types.is_float16(column.type) else column).to_pylist()
     return values
 
@@ -46,16 +46,16 @@ def _is_text(kind: pyarrow.DataType) -> bool:
     return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_binary(kind))
 
 
-def _is_blown_up(metadata: pyarrow.parquet.FileMetaData, path: Path) -> bool:
-    """Whether its own list of contents says so: a few bytes can stand for billions of equal rows."""
+def _is_too_large(metadata: pyarrow.parquet.FileMetaData, path: Path) -> bool:
+    """Whether the metadata has more bytes or rows than allowed; a few bytes can encode billions of equal rows."""
     unpacked = sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
-    # Rows that differ take a byte each.
+    # Rows that differ take at least a byte each.
     rows_allowed = max(_ALWAYS_ALLOWED_ROWS, path.stat().st_size)
     return bool(unpacked > unpacked_limit(path) or metadata.num_rows > rows_allowed)
 
 
 def _bytes_of_texts(column: pyarrow.ChunkedArray) -> int:
-    """Of all rows' texts together, one by one."""
+    """Bytes of the texts of all rows, repeated ones included."""
     total = 0
     for chunk in column.chunks:
         if isinstance(chunk, pyarrow.DictionaryArray):

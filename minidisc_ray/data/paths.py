@@ -1,4 +1,4 @@
-"""Paths as recipes have them, including those that cannot be."""
+"""Paths that a recipe names, and the errors for those that cannot be used."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.data.quoting import cut
 
-_PATH_LIMIT = 255  # of a path in a message: longer than other values, as its end is what counts
+_PATH_LIMIT = 255  # characters of a path in a message: its end matters most, so more than of other values
 
 
 def given_path(text: str, key: str) -> Path:
-    """A path of a recipe, ``~`` expanded.
+    """The path that a recipe names, with ``~`` expanded.
 
     Raises:
-        UserError: naming ``key``, if it names a user's home that is not there, or no path can be so written.
+        UserError: naming ``key``, if the text is empty, has a zero byte, or names the home folder of an unknown user.
     """
     if not text.strip():
         raise UserError(f'{key}: "{cut(text)}" is empty; give a path')
@@ -23,11 +23,11 @@ def given_path(text: str, key: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         user = cut(text.split("/")[0])
-        raise UserError(f"{key}: {cut(text)} needs the home folder of {user}, which is not known here") from None
+        raise UserError(f"{key}: {cut(text)} needs the home folder of {user}, which does not exist") from None
 
 
 def is_file(path: Path, key: str) -> bool:
-    """Whether there is such a file; links are followed.
+    """Whether the path is a file; links are followed.
 
     Raises:
         UserError: naming ``key``, if the path cannot be looked up at all.
@@ -36,7 +36,7 @@ def is_file(path: Path, key: str) -> bool:
 
 
 def is_folder(path: Path, key: str) -> bool:
-    """Whether there is such a folder; links are followed.
+    """Whether the path is a folder; links are followed.
 
     Raises:
         UserError: naming ``key``, if the path cannot be looked up at all.
@@ -54,7 +54,7 @@ def _look_up(path: Path, key: str, test: Callable[[Path], bool]) -> bool:
         if test(path):
             return True
         if path.is_symlink():
-            path.stat()  # says what is wrong with the link
+            path.stat()  # raises the reason why the link leads nowhere
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as error:

@@ -20,8 +20,9 @@ class Rows:
     labels: NDArray[np.int64] | NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        if not self.texts or any(len(column) != len(self.labels) for column in self.texts):
-            raise ValueError(f"{[len(column) for column in self.texts]} texts do not go with {len(self.labels)} labels")
+        counts = [len(column) for column in self.texts]
+        if not counts or any(count != len(self) for count in counts):
+            raise ValueError(f"{counts} texts and {len(self)} labels differ in number")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -31,7 +32,7 @@ class Rows:
         sha = hashlib.sha256(f"{len(self.texts)} {len(self)} {self.labels.dtype.str}".encode())
         sha.update(np.ascontiguousarray(self.labels).tobytes())
         for column in self.texts:
-            # Lengths before contents, so that moving a word from one row to the next never goes unseen.
+            # Lengths before contents, so that moving a word to the next row changes the digest.
             sha.update(np.fromiter(map(len, column), dtype=np.int64, count=len(column)).tobytes())
             sha.update("".join(column).encode())
         return sha.hexdigest()

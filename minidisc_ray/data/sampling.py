@@ -1,25 +1,25 @@
-"""Seeded choices among rows: samples, and the rows held out for early stopping and choices."""
+"""Seeded draws of rows: samples, and the rows held out for early stopping and selection."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minidisc_ray.data.rows import Rows
 
-_SAMPLE, _SELECTION = 1, 2  # keep the two draws of one seed apart
+_SAMPLE, _SELECTION = 1, 2  # make the two draws of one seed independent
 
 
 def sample(rows: Rows, size: int | None, seed: int) -> Rows:
-    """A seeded sample of at most ``size`` rows, in their own order; all rows if there are no more."""
+    """A seeded sample of ``size`` rows in their original order; all rows if there are no more, or ``size`` is None."""
     if size is None or size >= len(rows):
         return rows
     return rows.take(np.sort(np.random.default_rng((seed, _SAMPLE)).choice(len(rows), size, replace=False)))
 
 
 def selection_indices(rows: Rows, fraction: float, seed: int, is_regression: bool) -> NDArray[np.int64]:
-    """Sorted positions (M,) of a seeded share of the rows; every class in the same share, as far as rows go.
+    """Sorted positions (M,) of a seeded share of the rows, stratified by class.
 
-    M is ``fraction`` of the rows, rounded, and at least one. Each class with two or more rows is on both sides; a
-    single row of a class stays in train.
+    M is about ``fraction`` of the rows, at least one. A class of two or more rows has at least one row in each part;
+    the only row of a class stays in train.
     """
     generator = np.random.default_rng((seed, _SELECTION))
     size = max(1, round(len(rows) * fraction))
@@ -35,7 +35,7 @@ def selection_indices(rows: Rows, fraction: float, seed: int, is_regression: boo
 
 
 def _apportion(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Largest remainders: quotas that sum to ``size`` and are each less than one from their exact share."""
+    """Rows of each class by largest remainders, then at least one and not all of them; none of a class of one row."""
     exact = counts * (size / counts.sum())
     quotas = np.floor(exact).astype(np.int64)
     missing = size - int(quotas.sum())

@@ -1,7 +1,7 @@
-"""Where the rows of a recipe come from: one `Table` for each split that it names."""
+"""Reads the splits of a recipe from files or from the hub, each as a `Table`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from minidisc_ray.data.quoting import cut
 from minidisc_ray.data.table import Table, column_map, require_columns
 from minidisc_ray.data.tasks import given_label_names, task_columns, validation_names
 
-# A builder of datasets itself; older releases unpickle with it whatever lies beside the recipe.
-_READS_PICKLES = "pandas"
+# A loader of the datasets library, not a data set: older releases of it unpickle local files.
+_PICKLE_LOADER = "pandas"
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """All splits of one source, unchecked; ``validation`` has the primary set first."""
+    """All splits of one source before their checks; ``validation`` has the primary set first."""
 
     train: Table
     validation: dict[str, Table]
@@ -43,7 +43,7 @@ def read_files(task: TaskConfig, data: FilesDataConfig) -> Tables:
     if data.train is not None:
         train = read(given_path(data.train, "data.train"), "data.train")
     else:
-        assert folder is not None, "the config demands it wherever a file is not named"
+        assert folder is not None, "the config requires a folder where a file is not named"
         path = find_file(folder, "train")
         if path is None:
             raise missing_split(folder, "train")
@@ -60,7 +60,7 @@ def read_files(task: TaskConfig, data: FilesDataConfig) -> Tables:
 def _validation_in(folder: Path, names: tuple[str, ...], read: Callable[[Path, str], Table]) -> dict[str, Table]:
     primary = find_file(folder, names[0])
     if primary is None:
-        # A user's own copy of a task with several sets may well have one only.
+        # A user's copy of a task with several validation sets may have only one.
         plain = find_file(folder, "validation")
         if plain is None:
             raise missing_split(folder, names[0])
@@ -82,27 +82,13 @@ def read_hub(task: TaskConfig, data: HubDataConfig) -> Tables:
         if value is not None and not value.strip():
             allowed = "the data set's name on the hub, or a local folder" if field == "path" else "the name of a split"
             raise UserError(f"data.{field}: is empty; give {allowed}")
-    wanted = column_map(task_columns(task), data.columns)
-    name = data.name
-    if name is None and data.path == "nyu-mll/glue" and task.kind == "glue":
-        name = task.name
-    label_column = task_columns(task)[-1]
-
-    def read(split: str, key: str) -> Table:
-        return _read_hub_split(
-            data.path, name, data.revision, split, key, wanted, label_column, given_label_names(task)
-        )
-
-    train = read(data.train_split, "data.train_split")
-    if data.validation_split is not None:
-        return Tables(train, {data.validation_split: read(data.validation_split, "data.validation_split")})
-    primary, *others = validation_names(task)
-    validation = {primary: read(primary, "data.validation_split")}
+    train = _read_hub_split(task, data, data.train_split, "data.train_split")
+    primary, *others = validation_names(task) if data.validation_split is None else (data.validation_split,)
+    validation = {primary: _read_hub_split(task, data, primary, "data.validation_split")}
     for other in others:
-        try:
-            validation[other] = read(other, "data.validation_split")
-        except _MissingSplitError:
-            continue  # only the primary set is needed
+        # Only the primary set is required.
+        with suppress(_MissingSplitError):
+            validation[other] = _read_hub_split(task, data, other, "data.validation_split")
     return Tables(train, validation)
 
 
@@ -110,38 +96,33 @@ class _MissingSplitError(UserError):
     """The data set was reached, but has no such split."""
 
 
-def _read_hub_split(
-    path: str,
-    name: str | None,
-    revision: str | None,
-    split: str,
-    key: str,
-    wanted: Mapping[str, str],
-    label_column: str,
-    label_names: Sequence[str] | None,
-) -> Table:
-    """Read the wanted columns (task column -> data set's column) of one split; code of the data set is never run.
+def _read_hub_split(task: TaskConfig, data: HubDataConfig, split: str, key: str) -> Table:
+    """Read the task's columns of one split; code of the data set is never run.
 
-    Class names that the data set has for ``label_column`` replace its numbers, if the task's ``label_names`` are the
-    same ones or are None.
+    The data set's class names replace its class numbers, unless the task has other label names.
 
     Raises:
         _MissingSplitError: if the data set has no such split.
         UserError: if the data set cannot be reached or read, or lacks a column.
     """
-    if path == _READS_PICKLES:
-        raise UserError(f"data.path: {path} is no data set but a reader of pickles, which are never loaded here")
-    import datasets  # slow to import, and needed by this source only
+    if data.path == _PICKLE_LOADER:
+        raise UserError(f"data.path: {_PICKLE_LOADER} loads pickles, which is never allowed; name a data set")
+    import datasets  # slow to import, and only needed here
 
-    where = f"{cut(path)}{f' ({cut(name)})' if name else ''}, split {cut(split)}"
+    *_, label_column = task_columns(task)
+    wanted = column_map(task_columns(task), data.columns)
+    name = task.name if task.kind == "glue" and data.name is None and data.path == "nyu-mll/glue" else data.name
+    where = f"{cut(data.path)}{f' ({cut(name)})' if name else ''}, split {cut(split)}"
     try:
         with _no_progress_bars():
-            rows = datasets.load_dataset(path, name, split=split, revision=revision)
+            rows = datasets.load_dataset(data.path, name, split=split, revision=data.revision)
     except Exception as error:
-        # Everything, as datasets and its HTTP client raise dozens of unrelated classes.
+        # datasets and its HTTP client raise dozens of unrelated classes.
         reason = " ".join(str(error).split())[:200]
         if "Unknown split" in reason:
-            raise _MissingSplitError(f'{key}: there is no split "{cut(split)}" in {cut(path)} ({reason})') from error
+            raise _MissingSplitError(
+                f'{key}: there is no split "{cut(split)}" in {cut(data.path)} ({reason})'
+            ) from error
         raise UserError(
             f"data.path: {where} cannot be loaded ({type(error).__name__}: {reason}); "
             "check the name and the connection, or use local files (data.kind: files)"
@@ -155,9 +136,10 @@ def _read_hub_split(
         raise UserError(f"{key}: {where} cannot be read ({type(error).__name__}: {reason})") from error
     columns = {column: read[source] for column, source in wanted.items()}
     class_names = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
+    label_names = given_label_names(task)
     if class_names is not None and (label_names is None or set(label_names) == set(class_names)):
-        # By name, not by number: the task may list the same names in another order. Numbers such as -1, which
-        # hidden test labels have, stay as they are, to be refused with their row.
+        # By name, not by number: the task may list the same names in another order. Other numbers stay, such as -1
+        # for the hidden labels of a test set; the error for them names the row.
         columns[label_column] = [
             class_names[label] if label is not None and 0 <= label < len(class_names) else label
             for label in columns[label_column]
@@ -167,7 +149,7 @@ def _read_hub_split(
 
 @contextmanager
 def _no_progress_bars() -> Iterator[None]:
-    """Keep the bars of ``datasets`` off the user's screen, and leave the process as it was."""
+    """Disable the progress bars of ``datasets``; enable them again if they were enabled."""
     import datasets
 
     if datasets.are_progress_bars_disabled():

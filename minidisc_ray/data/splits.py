@@ -1,4 +1,4 @@
-"""From a recipe to the rows that train, select and score."""
+"""Loads the rows of a recipe: to train on, to select with and to score on."""
 
 import dataclasses
 import hashlib
@@ -31,13 +31,13 @@ class Splits:
 
     Attributes:
         task: the resolved task; its ``validation_splits`` are the keys of ``validation``.
-        train: what models are trained on; never overlaps ``selection`` where that was drawn from train.
-        selection: what early stopping and choices see.
-        validation: what reported scores are computed on, the primary set first.
-        test: rows that nothing of a run sees, where the source has them.
+        train: what models are trained on, without the rows of ``selection`` if those were drawn from train.
+        selection: for early stopping and for choices among models.
+        validation: for the reported scores, the primary set first.
+        test: rows that no step of a run uses, if the source has them.
         digest: sha256 (hexadecimal) over the rows of all splits and the label names.
-        selection_description: where selection came from, for tables.
-        notes: what a user should know of how the rows were read, in a sentence each.
+        selection_description: the source of selection, for tables.
+        notes: warnings about how the rows were read, one sentence each.
     """
 
     task: Task
@@ -62,11 +62,11 @@ class _Loaded:
 
 
 def load_splits(config: RunConfig) -> Splits:
-    """Load, sample and split the rows of a recipe; the same recipe gives the same rows, whatever the run's seed.
+    """Load, sample and split the rows of a recipe; the run's seed does not change them.
 
     Raises:
-        UserError: if rows cannot be read, a split is empty or has a single class or value, two splits are the same
-            rows, or classes are too small for the share that is to be held out.
+        UserError: if rows cannot be read, a split is empty or has a single class or value, two splits have the same
+            rows, or there are too many small classes for the share to be held out.
     """
     loaded = _load(config)
     data = config.data
@@ -74,23 +74,21 @@ def load_splits(config: RunConfig) -> Splits:
     validation = {
         name: sample(rows, data.max_validation_rows, data.selection_seed) for name, rows in loaded.validation.items()
     }
-    _check(train, "train", loaded.task)
+    _require_usable(train, "train", loaded.task)
     for name, rows in validation.items():
-        _check(rows, name, loaded.task)
+        _require_usable(rows, name, loaded.task)
     primary = next(iter(validation))
     if config.protocol == "paper":
         selection, description = validation[primary], f"{primary} (paper protocol)"
     elif loaded.selection is not None:
-        selection, description = loaded.selection, str(loaded.selection_name)
+        selection, description = loaded.selection, loaded.selection_name
     else:
         chosen = selection_indices(train, data.selection_fraction, data.selection_seed, loaded.task.is_regression)
-        _check_share(train, len(chosen), config, loaded.task)
-        whole = train
-        selection = whole.take(chosen)
-        train = whole.take(np.setdiff1d(np.arange(len(whole)), chosen))
+        _refuse_large_selection(train, len(chosen), config, loaded.task)
+        selection, train = train.take(chosen), train.take(np.setdiff1d(np.arange(len(train)), chosen))
         description = f"a seeded {_share(data.selection_fraction)} of train"
-        _check(train, "train, less selection,", loaded.task)
-    _check(selection, "selection", loaded.task)
+        _require_usable(train, "train without selection", loaded.task)
+    _require_usable(selection, "selection", loaded.task)
     task = dataclasses.replace(loaded.task, validation_splits=tuple(validation))
     scored = {f"validation/{name}": rows for name, rows in validation.items()}
     digest = _digest(task, {"train": train, "selection": selection, **scored}, loaded.test)
@@ -114,7 +112,7 @@ def _load(config: RunConfig) -> _Loaded:
     task = resolve_task(
         config.task, label_names_in(tables.train, task_columns(config.task)[-1]) if names is None else None
     )
-    # Numbers among names that were found in train are names: as positions they would be other classes.
+    # If names were found in train, a number among them is a name; as a position it would mean another class.
     classes = ClassIndex(task.label_names, allows_positions=names is not None)
     selection, train = tables.selection, to_rows(tables.train, task, classes)
     loaded = _Loaded(
@@ -126,7 +124,7 @@ def _load(config: RunConfig) -> _Loaded:
         notes=_notes(tables, classes, config.task, train),
     )
     if config.protocol == "held_out":
-        _check_apart(tables, loaded)
+        _refuse_equal_splits(tables, loaded)
     return loaded
 
 
@@ -142,38 +140,39 @@ def _notes(tables: Tables, classes: ClassIndex, config: TaskConfig, train: Rows)
     return tuple(notes)
 
 
-def _check_apart(tables: Tables, loaded: _Loaded) -> None:
-    """Refuse splits that are the same rows as a whole; a few shared ones, as GLUE has them, are no mistake."""
-    splits: list[tuple[Table, Rows]] = [(tables.train, loaded.train)]
-    if tables.selection is not None and loaded.selection is not None:
-        splits.append((tables.selection, loaded.selection))
+def _refuse_equal_splits(tables: Tables, loaded: _Loaded) -> None:
+    """Refuse splits that have exactly the same rows; a few shared rows, as in GLUE, are no mistake."""
+    train = (tables.train, loaded.train)
     validation = [(table, loaded.validation[name]) for name, table in tables.validation.items()]
-    pairs = [*zip(splits[1:], splits[:1], strict=False), *((held, other) for held in validation for other in splits)]
+    pairs: list[tuple[tuple[Table, Rows], tuple[Table, Rows]]] = [(split, train) for split in validation]
+    if tables.selection is not None and loaded.selection is not None:
+        selection = (tables.selection, loaded.selection)
+        pairs = [(selection, train), *pairs, *((split, selection) for split in validation)]
     for (table, rows), (other, other_rows) in pairs:
         if len(rows) == len(other_rows) and rows.digest() == other_rows.digest():
             raise UserError(
-                f"{table.key}: the {len(rows)} rows of {table.where} are those of {other.where} ({other.key}), "
-                "which protocol: held_out keeps apart; name other rows"
+                f"{table.key}: {table.where} has the same {len(rows)} rows as {other.where} ({other.key}); "
+                "protocol: held_out needs different ones"
             )
 
 
-def _check_share(train: Rows, drawn: int, config: RunConfig, task: Task) -> None:
-    """Refuse a selection that has far more than its share, as every class of two rows or more has one there."""
+def _refuse_large_selection(train: Rows, drawn: int, config: RunConfig, task: Task) -> None:
+    """Refuse a selection that exceeds its share by far because each class of two or more rows has a row in it."""
     fraction = config.data.selection_fraction
-    # A single row is refused later, with a sentence of its own.
+    # A selection of one row is refused later, as one of a single class.
     if task.is_regression or drawn < 2 or drawn <= 2 * fraction * len(train) + 1e-9:
         return
     classes, counts = np.unique(train.labels, return_counts=True)
     smallest = cut(task.label_names[int(classes[counts.argmin()])])
     raise UserError(
-        f"data.selection_fraction: {fraction:g} of the {len(train)} rows of train, with at least one of each of their "
+        f"data.selection_fraction: {fraction:g} of the {len(train)} rows of train, with at least one of each of "
         f"{len(classes)} classes, would be {drawn} rows ({drawn / len(train):.0%}; {smallest} has {counts.min()} in "
         "all); merge classes, give more rows, or name a selection file (data.selection)"
     )
 
 
-def _check(rows: Rows, name: str, task: Task) -> None:
-    """Refuse what no training or metric can use."""
+def _require_usable(rows: Rows, name: str, task: Task) -> None:
+    """Refuse a split without rows, or with a single class or value."""
     if not len(rows):
         raise UserError(f"data: {name} has no rows; give more rows or a larger sample")
     labels: NDArray[np.generic] = rows.labels

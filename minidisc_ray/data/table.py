@@ -1,4 +1,4 @@
-"""Columns as a source gave them, and the checks that turn them into rows."""
+"""Columns as read from a source, and the checks that turn them into rows."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.task import Task
-from minidisc_ray.data.labels import ClassIndex, LabelError, found_names, number
+from minidisc_ray.data.labels import ClassIndex, LabelError, distinct_names, regression_value
 from minidisc_ray.data.quoting import cut, quoted
 from minidisc_ray.data.rows import Rows
 
@@ -22,10 +22,10 @@ class Table:
 
     Attributes:
         key: the recipe's key that named it, for messages.
-        where: what messages call it, such as a file's name.
-        columns: task column -> N values; None is a missing one.
+        where: the name of the source in messages, such as the file's.
+        columns: task column -> N values; None is a missing value.
         class_names: names of integer labels, where the source itself has them.
-        note: what may be amiss with it, in a sentence.
+        note: a warning about how it was read, one sentence.
     """
 
     key: str
@@ -45,7 +45,7 @@ def column_map(task_columns: Sequence[str], renamed: Mapping[str, str]) -> dict[
     if label in texts:
         raise UserError(f'task.text: column "{cut(label)}" is task.label as well; name different columns')
     if len(set(texts)) < len(texts):
-        raise UserError(f'task.text: column "{cut(texts[0])}" stands twice; name different columns')
+        raise UserError(f'task.text: column "{cut(texts[0])}" is named twice; name different columns')
     for column in renamed:
         if column not in task_columns:
             raise UserError(
@@ -64,7 +64,7 @@ def column_map(task_columns: Sequence[str], renamed: Mapping[str, str]) -> dict[
 
 
 def require_columns(wanted: Mapping[str, str], present: Sequence[str], key: str, where: str) -> None:
-    """Check that a source has the columns that are to be read.
+    """Check that a source has all wanted columns.
 
     Raises:
         UserError: naming the first missing column and all present ones.
@@ -75,15 +75,15 @@ def require_columns(wanted: Mapping[str, str], present: Sequence[str], key: str,
         alike = next((name for name in present if name.strip() == column.strip()), None)
         names = [cut(name) if alike is None else f'"{cut(name)}"' for name in present]
         listed = ", ".join(names[:_MAX_COLUMNS]) + (", ..." if len(names) > _MAX_COLUMNS else "")
-        hint = "" if alike is None else f'; "{cut(alike)}" differs by blanks only, so remove them or name it so'
+        hint = "" if alike is None else f'; "{cut(alike)}" differs only by spaces; remove them, or use this name'
         raise UserError(f'{key}: column "{cut(column)}" is not in {where}, which has: {listed or "none"}{hint}')
 
 
 def refuse_repeated(names: Sequence[str], key: str, where: str) -> None:
-    """Check that no column of a source has the name of another one.
+    """Check that the names of a source's columns are unique.
 
     Raises:
-        UserError: naming the first that has.
+        UserError: naming the first repeated column.
     """
     for name, count in Counter(names).items():
         if count > 1:
@@ -93,12 +93,12 @@ def refuse_repeated(names: Sequence[str], key: str, where: str) -> None:
 
 
 def to_rows(table: Table, task: Task, classes: ClassIndex | None = None) -> Rows:
-    """Check texts and labels, and code the labels.
+    """Turn a table into rows: check texts and labels, and convert labels to class indices or values.
 
     Args:
         table: the split as read.
-        task: what its columns are.
-        classes: from labels to classes; by default of the task's names, which then count as given.
+        task: names the text and label columns.
+        classes: from labels to class indices; by default made from the task's names, and positions are allowed.
 
     Raises:
         UserError: if there are no rows, or a text or label is missing or not allowed; names the row, from 1.
@@ -106,18 +106,18 @@ def to_rows(table: Table, task: Task, classes: ClassIndex | None = None) -> Rows
     labels = table.columns[task.label_column]
     _require_rows(table, labels)
     texts = tuple(_texts(table, column) for column in task.text_columns)
-    code = number if task.is_regression else classes or ClassIndex(task.label_names, allows_positions=True)
     if task.is_regression:
-        values = [_label(table, row, value, task, code) for row, value in enumerate(labels, start=1)]
+        values = [_label(table, row, value, task, regression_value) for row, value in enumerate(labels, start=1)]
         return Rows(texts, np.asarray(values, dtype=np.float32))
-    coded: dict[tuple[type, Any], int] = {}
+    classes = classes or ClassIndex(task.label_names, allows_positions=True)
+    converted: dict[tuple[type, Any], int] = {}
     indices = np.empty(len(labels), dtype=np.int64)
     for position, value in enumerate(labels):
-        # Labels repeat, so each distinct one is checked once; the type tells True, 1 and 1.0 apart.
-        remembered = (type(value), value) if isinstance(value, str | int | float) else (object, position)
-        if remembered not in coded:
-            coded[remembered] = int(_label(table, position + 1, value, task, code))
-        indices[position] = coded[remembered]
+        # Each distinct label is converted once. The type is part of the key, as True, 1 and 1.0 are equal in Python.
+        known = (type(value), value) if isinstance(value, str | int | float) else (object, position)
+        if known not in converted:
+            converted[known] = int(_label(table, position + 1, value, task, classes))
+        indices[position] = converted[known]
     return Rows(texts, indices)
 
 
@@ -125,7 +125,7 @@ def label_names_in(table: Table, label_column: str) -> tuple[str, ...]:
     """Names of the classes: the source's own, or those found in the labels.
 
     Raises:
-        UserError: if there are no rows, or a label is one that no class has; names the row, from 1.
+        UserError: if there are no rows, or a label cannot be the name of a class; names the row, from 1.
     """
     labels = table.columns[label_column]
     _require_rows(table, labels)
@@ -134,7 +134,7 @@ def label_names_in(table: Table, label_column: str) -> tuple[str, ...]:
     if all(label is None for label in labels):
         raise UserError(f'{table.key}: "{cut(label_column)}" is missing in every row of {table.where}')
     try:
-        return found_names(labels)
+        return distinct_names(labels)
     except LabelError as error:
         raise UserError(f'{table.key}: "{cut(label_column)}" {error.sentence(error.row, table.where)}') from None
 
@@ -168,8 +168,8 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _label(table: Table, row: int, value: Any, task: Task, code: Callable[[Any], float]) -> float:
+def _label(table: Table, row: int, value: Any, task: Task, convert: Callable[[Any], float]) -> float:
     try:
-        return code(value)
+        return convert(value)
     except LabelError as error:
         raise UserError(f'{table.key}: "{cut(task.label_column)}" {error.sentence(row, table.where)}') from None

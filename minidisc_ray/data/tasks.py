@@ -1,4 +1,4 @@
-"""From a task's config to a `Task`: GLUE's own columns, label names and metrics, or the user's."""
+"""Resolves a task's config to a `Task`, with the columns, label names and metrics of GLUE or of the user."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class _Glue(NamedTuple):
     validation_splits: tuple[str, ...] = ("validation",)
 
 
-# Columns and label order as in nyu-mll/glue; metrics as in GLUE, the one that tables show first.
+# Columns and label order as in nyu-mll/glue; metrics as in GLUE, the primary one first.
 _GLUE = {
     "cola": _Glue(("sentence",), ("unacceptable", "acceptable"), ("matthews",)),
     "sst2": _Glue(("sentence",), ("negative", "positive"), ("accuracy",)),
@@ -44,14 +44,14 @@ _GLUE = {
 
 
 def resolve_task(config: TaskConfig, label_names: Sequence[str] | None = None) -> Task:
-    """Say what a config's task reads, predicts and is scored by.
+    """Resolve a config to its columns, label names, metrics and validation sets.
 
     Args:
-        config: the task as the recipe has it.
-        label_names: names found in the training labels; used only by a classification that names none itself.
+        config: of the task.
+        label_names: names found in the training labels; used only by a classification without names of its own.
 
     Raises:
-        UserError: if a classification has neither names of its own nor at least two found ones.
+        UserError: if a classification has no names of its own, and fewer than two were found.
     """
     task = _resolve(config, label_names)
     return dataclasses.replace(task, selection_metrics=config.selection_metric or ())
@@ -78,7 +78,7 @@ def _resolve(config: TaskConfig, label_names: Sequence[str] | None) -> Task:
 
 
 def given_label_names(config: TaskConfig) -> tuple[str, ...] | None:
-    """Label names that the config itself fixes; empty for regression, None if they are to be found in the rows."""
+    """Label names of the config; empty for regression, None if they are to be found in the rows."""
     if isinstance(config, ClassificationTaskConfig) and config.label_names is None:
         return None
     return resolve_task(config).label_names
@@ -93,5 +93,5 @@ def task_columns(config: TaskConfig) -> tuple[str, ...]:
 
 
 def validation_names(config: TaskConfig) -> tuple[str, ...]:
-    """The validation sets that a task is scored on when all are there, the primary one first."""
+    """The validation sets of a task, the primary one first; only that one is required."""
     return _GLUE[config.name].validation_splits if isinstance(config, GlueTaskConfig) else ("validation",)

@@ -1,4 +1,4 @@
-"""What of a tokenizer changes what it makes of a text, and what a model must have room for."""
+"""The settings of a tokenizer that affect encodings, and the largest ids that a model must accept."""
 
 import hashlib
 import json
@@ -8,16 +8,16 @@ from transformers import PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
 
-SANE_MAX_LENGTH = 1_000_000  # tokenizers without a limit of their own say 1e30
+SANE_MAX_LENGTH = 1_000_000  # tokenizers without a limit have 1e30
 
 
 def tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """Everything that changes an encoding, as JSON: vocabulary, merges, normalizer, special and added tokens, settings.
 
-    Read from the tokenizer as it was loaded, so that it does not matter which of its files said what.
+    Read from the loaded tokenizer, so that it does not matter which of its files has a setting.
     """
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    # The last call's leavings, not the tokenizer's nature.
+    # Set by the last call, and no property of the tokenizer.
     for leftover in ("truncation", "padding"):
         backend.pop(leftover, None)
     return {
@@ -31,16 +31,16 @@ def tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Equal for tokenizers that encode every text alike."""
+    """Sha256 of the tokenizer's state, its first 16 hexadecimal digits: equal if tokenizers encode every text alike."""
     state = json.dumps(tokenizer_state(tokenizer), sort_keys=True)
     return hashlib.sha256(state.encode()).hexdigest()[:16]
 
 
 def own_limit(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The longest row, in tokens, by the tokenizer's own settings; None where they set none.
+    """The tokenizer's own limit to the tokens of a row; None if it has none.
 
     Raises:
-        UserError: if they set no number.
+        UserError: if the limit is not a number.
     """
     limit = tokenizer.model_max_length
     if not isinstance(limit, int | float):
@@ -50,23 +50,23 @@ def own_limit(tokenizer: PreTrainedTokenizerBase) -> int | None:
     return int(limit) if 0 < limit < SANE_MAX_LENGTH else None
 
 
-def drops_merges(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether it encodes one text differently each time (BPE dropout)."""
+def has_bpe_dropout(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer encodes a text differently each time."""
     return bool(json.loads(tokenizer.backend_tokenizer.to_str())["model"].get("dropout"))
 
 
 def gives_token_types(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether it marks which of two texts a token is of."""
+    """Whether the tokenizer gives token types, which say to which of two texts a token belongs."""
     return "token_type_ids" in tokenizer.model_input_names
 
 
 def largest_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The largest token id that it can give; ids may have gaps, so their number does not tell."""
+    """The largest token id in the vocabulary; ids may have gaps, so it can exceed their number."""
     return max(tokenizer.get_vocab().values(), default=-1)
 
 
 def largest_token_type(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The largest mark that it gives to a token of two texts."""
+    """The largest token type in the encoding of two texts; 0 if the tokenizer gives none."""
     if not gives_token_types(tokenizer):
         return 0
     return max(tokenizer("a", "a", return_token_type_ids=True, verbose=False)["token_type_ids"], default=0)

@@ -1,4 +1,4 @@
-"""Files opened for reading, packed ones with a limit to what they may become."""
+"""Opens files for reading; limits what a compressed one may unpack to, against decompression bombs."""
 
 import gzip
 import io
@@ -10,30 +10,30 @@ from typing import BinaryIO, cast
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.data.quoting import cut
 
-# Text shrinks to a fifth, tables of few words to a fiftieth; gzip can make a thousandth of nothing but zeros.
+# gzip shrinks text about 5 times, repetitive tables about 50 times, and a bomb of zeros 1,000 times.
 MAX_RATIO = 100
 ALWAYS_ALLOWED_BYTES = 32 * 2**20
 
 
 def unpacked_limit(path: Path) -> int:
-    """Bytes that a packed file may unpack to."""
+    """Bytes that a compressed file may unpack to."""
     return max(ALWAYS_ALLOWED_BYTES, MAX_RATIO * path.stat().st_size)
 
 
 def too_large(path: Path, key: str) -> UserError:
-    """The mistake of a file that unpacks to more than data does."""
+    """The error for a file that unpacks to more than allowed."""
     return UserError(
-        f"{key}: {cut(path.name)} unpacks to more than {MAX_RATIO} times its size, as no data set does; unpack it "
+        f"{key}: {cut(path.name)} unpacks to more than {MAX_RATIO} times its size, more than data sets do; unpack it "
         "yourself if you trust it"
     )
 
 
 @contextmanager
 def opened(path: Path, key: str) -> Iterator[BinaryIO]:
-    """The bytes of a file, unpacked where its name ends in ``.gz``.
+    """The bytes of a file, unpacked if its name ends in ``.gz``.
 
     Raises:
-        UserError: naming ``key``, as soon as it has unpacked to more than it may.
+        UserError: naming ``key``, as soon as the file has unpacked to more than allowed.
     """
     if path.suffix.lower() != ".gz":
         with path.open("rb") as plain:
@@ -44,7 +44,7 @@ def opened(path: Path, key: str) -> Iterator[BinaryIO]:
 
 
 class _Limited(io.RawIOBase):
-    """Passes bytes on until there are too many."""
+    """A raw reader that fails once it has read more bytes than allowed."""
 
     def __init__(self, source: BinaryIO, path: Path, key: str) -> None:
         self.source = source
@@ -55,7 +55,7 @@ class _Limited(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed's Buffer is nothing to slice
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed's Buffer has no slices
         found = self.source.read(len(buffer))
         self.left -= len(found)
         if self.left < 0:

@@ -1,1 +1,1 @@
-"""Cost predicted from timed steps."""
+"""Predicts the cost of whole runs from a few timed steps."""

@@ -1,4 +1,4 @@
-"""What a recipe will cost by each schedule: the seconds of timed stages put together to whole runs."""
+"""Predicts the cost of a recipe under each schedule, from the seconds of timed stages."""
 
 import heapq
 import os
@@ -24,12 +24,11 @@ COMPARED = ("conventional", "minidisc", "maxidisc")
 
 @dataclass(frozen=True)
 class Alternatives:
-    """The recipe by each schedule.
+    """The recipe under each schedule.
 
     Attributes:
-        runs: conventional, MiniDisc, MaxiDisc, and the recipe's own where it is none of them.
-        left_out: those that it does not allow, and why.
-        timed: of them the one whose stages in miniature tell of all the others'.
+        runs: conventional, MiniDisc and MaxiDisc, and the recipe's own schedule if it is none of them.
+        left_out: schedules that the recipe does not allow, and why.
     """
 
     runs: dict[str, PreparedRun]
@@ -37,12 +36,12 @@ class Alternatives:
 
     @property
     def timed(self) -> PreparedRun:
-        """A plan with a sandwich where there is one."""
+        """The run whose stages are timed for all: one with a sandwich, if there is one."""
         return next(self.runs[kind] for kind in ("minidisc", "maxidisc", "conventional") if kind in self.runs)
 
     @property
     def assistant_scales(self) -> tuple[int, ...]:
-        """At most three scales of assistants that some plan distils: the largest, the middle one and the smallest."""
+        """At most three scales of the assistants in all plans: the largest, the middle one and the smallest."""
         found = {
             expected_scale(run.plan, trial, step.scale)
             for run in self.runs.values()
@@ -55,7 +54,7 @@ class Alternatives:
 
 
 def alternatives(prepared: PreparedRun) -> Alternatives:
-    """A checked recipe by each schedule, all else the same; rows are read and encoded once."""
+    """A checked recipe under each schedule, with its other keys; rows are read and encoded once."""
     own = prepared.config.schedule
     is_plain = own.kind in COMPARED and getattr(own, "match", None) is None
     runs: dict[str, PreparedRun] = {}
@@ -79,12 +78,12 @@ def alternatives(prepared: PreparedRun) -> Alternatives:
 
 
 def predict_costs(found: Alternatives, recipe: PreparedRun, timings: Timings, overheads: Overheads) -> Estimate:
-    """Put the seconds of timed stages together to whole runs.
+    """Predict the cost of whole runs.
 
     Args:
-        found: the recipe by each schedule.
-        recipe: as it was given.
-        timings: of stages in miniature.
+        found: the recipe under each schedule.
+        recipe: the checked recipe, as the user gave it.
+        timings: of stages on a sample of the rows.
         overheads: what a run takes beyond its stages.
     """
     forecaster = Forecaster(found.timed, timings)
@@ -97,7 +96,7 @@ def predict_costs(found: Alternatives, recipe: PreparedRun, timings: Timings, ov
         draft.model_copy(
             update={
                 "ratio_to_conventional": draft.device_hours / base,
-                "price": _times(price, draft.device_hours + draft.startup_device_hours),
+                "price": _price(price, draft.device_hours + draft.startup_device_hours),
             }
         )
         for draft in drafts
@@ -113,7 +112,7 @@ def predict_costs(found: Alternatives, recipe: PreparedRun, timings: Timings, ov
         num_workers=compute.num_workers,
         teacher=PredictedTeacher(
             device_hours=teacher_hours,
-            price=_times(price, teacher_hours),
+            price=_price(price, teacher_hours),
             is_there=read_record(recipe.storage, recipe.teacher_folder) is not None,
         ),
         methods=tuple(methods),
@@ -130,32 +129,32 @@ def predict_costs(found: Alternatives, recipe: PreparedRun, timings: Timings, ov
 
 
 def load_average() -> float | None:
-    """Of the last minute; None where the system does not tell."""
+    """The load average of the last minute; None if the system has none."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def makespan(seconds: Iterable[float], at_once: int) -> float:
-    """When the last of some trials ends, each begun in order as soon as one of ``at_once`` places is free."""
-    places = [0.0] * at_once
+    """Seconds until the last trial ends, if each starts in order as soon as one of ``at_once`` slots is free."""
+    free_at = [0.0] * at_once
     for duration in seconds:
-        heapq.heapreplace(places, places[0] + duration)
-    return max(places)
+        heapq.heapreplace(free_at, free_at[0] + duration)
+    return max(free_at)
 
 
-def _times(price: float | None, device_hours: float) -> float | None:
+def _price(price: float | None, device_hours: float) -> float | None:
     return None if price is None else price * device_hours
 
 
 def _method(
     kind: str, run: PreparedRun, is_recipe: bool, forecaster: Forecaster, overheads: Overheads, devices: float
 ) -> PredictedMethod:
-    beside = overheads.slowdown if min(overheads.at_once, len(run.plan.trials)) > 1 else 1.0
+    slowdown = overheads.slowdown if min(overheads.at_once, len(run.plan.trials)) > 1 else 1.0
     swept = {trial.name for trial in (*run.plan.probes, *run.plan.trials)} if run.plan.is_sweep else set()
     stages = [
         PredictedStage(
             trial=trial.name,
             stage=step.name,
-            seconds=(seconds := forecaster.seconds(run, trial, step) * (beside if trial.name in swept else 1.0)),
+            seconds=(seconds := forecaster.seconds(run, trial, step) * (slowdown if trial.name in swept else 1.0)),
             device_hours=seconds * devices / 3600,
             in_ratio=not isinstance(step, TeacherStep),
         )
@@ -176,7 +175,7 @@ def _method(
 
 
 def _beyond_stages(run: PreparedRun, stages: Sequence[PredictedStage], overheads: Overheads) -> tuple[float, float]:
-    """Seconds that the run will hold outside its stages, and seconds that the whole of it will take."""
+    """Seconds that a run holds its workers outside stages, and its whole duration in seconds."""
     plan, job = run.plan, overheads.startup_seconds
     folders = {"teacher": run.teacher_folder, "importance": run.importance_folder}
     made_here = {step.name for step in plan.shared if read_record(run.storage, folders[step.name]) is None}
@@ -191,7 +190,7 @@ def _beyond_stages(run: PreparedRun, stages: Sequence[PredictedStage], overheads
     if made_here or plan.before:
         held += job
         total += overheads.job_seconds + job + shared + by_trial.get(SHARED_TRIAL, 0.0)
-    # Workers of their own make a job of every trial.
+    # With several workers, each trial is a Train job of its own.
     is_job = run.config.compute.num_workers > 1
     each = job if is_job else overheads.trial_seconds
     between = overheads.job_seconds if is_job else 0.0

@@ -1,11 +1,11 @@
-"""What ``minidisc plan --estimate`` tells, as records."""
+"""The result of ``minidisc plan --estimate``."""
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.estimate.timings import Overheads
 
 
 class PredictedStage(Config):
-    """Seconds and device-hours of one stage; the teacher's are in no ratio."""
+    """Seconds and device-hours of one stage; ``in_ratio`` is False for the teacher's."""
 
     trial: str
     stage: str
@@ -15,14 +15,14 @@ class PredictedStage(Config):
 
 
 class PredictedMethod(Config):
-    """One schedule with the recipe's other keys.
+    """The predicted cost of one schedule, with the recipe's other keys.
 
     Attributes:
-        device_hours: of its stages without the teacher's, as ``compare`` counts them.
+        device_hours: of all stages but the teacher's, as ``compare`` counts them.
         startup_device_hours: held outside of stages.
-        duration_seconds: from the command to the result, in the present storage and on the present cluster: the
-            teacher and importance are in it where the storage has none.
-        price: of device-hours and start-up, without the teacher; None without a price.
+        duration_seconds: from the command to the result, on the present cluster; includes the teacher and importance
+            if the storage lacks them.
+        price: of the device-hours of stages and start-up, without the teacher; None if the recipe has no price.
         ratio_to_conventional: of device-hours.
     """
 
@@ -38,7 +38,7 @@ class PredictedMethod(Config):
 
 
 class PredictedTeacher(Config):
-    """Fine-tuning and scoring the teacher, once for a storage."""
+    """The cost of fine-tuning and scoring the teacher, which a storage needs once."""
 
     device_hours: float
     price: float | None
@@ -46,9 +46,9 @@ class PredictedTeacher(Config):
 
 
 class Timed(Config):
-    """One timed stage for a reader: steps, their mean seconds, and how far like steps lay apart.
+    """One timed stage, for display: the number of steps, their mean seconds and their spread.
 
-    ``spread_low`` and ``spread_high`` are the 10th and 90th percentile of seconds a multiply-add, over their mean.
+    ``spread_low`` and ``spread_high`` are the 10th and 90th percentile of seconds per multiply-add, over their mean.
     """
 
     stage: str
@@ -61,13 +61,13 @@ class Timed(Config):
 
 
 class Estimate(Config):
-    """What ``minidisc plan --estimate`` tells.
+    """The whole estimate.
 
     Attributes:
         devices: of one trial.
-        timing_seconds: that timing took, Ray's start not counted.
-        load_average: of the machine's last minute before timing began, where the system tells.
-        stops_early: whether the recipe may end stages before their last epoch, which is not foreseen.
+        timing_seconds: duration of the timing, without Ray's start.
+        load_average: of the machine in the minute before timing; None if the system has none.
+        stops_early: whether training may stop early, which the estimate ignores.
         left_out: schedules that this recipe does not allow, and why.
     """
 

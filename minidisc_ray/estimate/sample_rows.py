@@ -1,4 +1,4 @@
-"""A few rows that stand for all of a split: their lengths are spread as the split's are.
+"""Samples of rows whose lengths are distributed as those of the whole split.
 
 N rows of a split.
 """
@@ -12,23 +12,23 @@ from minidisc_ray.preparation.closed_form import sizes_of
 from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE
 
 
-def spread(count: int, size: int) -> Tensor:  # (min(count, size),)
-    """At most ``size`` whole numbers below ``count``, evenly spread, each in the middle of its share."""
+def evenly_spaced(count: int, size: int) -> Tensor:  # (min(count, size),)
+    """At most ``size`` whole numbers below ``count``, evenly spaced."""
     if size >= count:
         return torch.arange(count)
     return ((torch.arange(size, dtype=torch.float64) + 0.5) * count / size).long()
 
 
 def rows_to_score(rows: EncodedRows, size: int) -> EncodedRows:
-    """At most ``size`` rows, short and long ones as often as in the split."""
+    """A sample of at most ``size`` rows to score, with lengths as in the split."""
     order = torch.argsort(rows.lengths, stable=True)
-    return take_rows(rows, order[spread(len(rows), size)])
+    return take_rows(rows, order[evenly_spaced(len(rows), size)])
 
 
 def rows_to_train(rows: EncodedRows, batch_size: int, seed: int, num_batches: int) -> EncodedRows:
-    """Rows of at most ``num_batches`` of the first epoch's batches, from those of short rows to those of long ones.
+    """The rows of at most ``num_batches`` batches of the first epoch, evenly spaced from short to long rows.
 
-    Sorted by length they fall into like batches again, whatever order they are shuffled to.
+    Batching sorts rows by length, so these rows form similar batches again.
     """
     lengths = rows.lengths
     batches = epoch_batches(lengths, batch_size, seed, 0)
@@ -37,9 +37,9 @@ def rows_to_train(rows: EncodedRows, batch_size: int, seed: int, num_batches: in
     whole = sorted(
         (batch for batch in batches if len(batch) == batch_size), key=lambda batch: int(lengths[batch].max())
     )
-    return take_rows(rows, torch.cat([whole[place] for place in spread(len(whole), num_batches).tolist()]))
+    return take_rows(rows, torch.cat([whole[place] for place in evenly_spaced(len(whole), num_batches).tolist()]))
 
 
 def scored_sizes(rows: EncodedRows) -> Sizes:
-    """Of the batches in which a split is scored."""
+    """The sizes of the batches in which a split is scored."""
     return sizes_of(rows, evaluation_batches(rows.lengths, EVALUATION_BATCH_SIZE))

@@ -1,8 +1,7 @@
-"""A few real steps of every kind of stage, timed: the stages' own code, in miniature, in a storage of its own.
+"""Times a few real steps of every kind of stage, with the pipeline's own code in a temporary storage.
 
-A stage runs one epoch over rows that stand for all of them, so that its beginning and its end (models read and cut,
-checkpoints, answers) are what they are in a run. The teacher is the pretrained one after a few steps: of the same
-sizes, so of the same seconds, as the fine-tuned one.
+Each stage runs one epoch over a sample of the rows, so that its start and end (reading and cutting models, checkpoints,
+predictions) are those of a real run. The teacher is fine-tuned for a few steps only, which does not change its speed.
 """
 
 import time
@@ -20,7 +19,7 @@ from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.data import EncodedRows, collate, epoch_batches, evaluation_batches
 from minidisc_ray.data.sampling import sample
 from minidisc_ray.estimate.sample_rows import rows_to_score, rows_to_train, scored_sizes
-from minidisc_ray.estimate.timings import StageKind, TimedPass, TimedStage, Timings
+from minidisc_ray.estimate.timings import PASSES_OF_STEP, StageKind, TimedPass, TimedStage, Timings
 from minidisc_ray.models.checkpoint import load_stored_model
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.pipeline.context import Context, Report
@@ -47,14 +46,12 @@ from minidisc_ray.training.score import score_model
 from minidisc_ray.training.teacher_outputs import TeacherOutputs
 from minidisc_ray.training.workers import Workers
 
-# Samples are drawn from this many rows of a split: enough for its lengths, and read in seconds.
+# Samples are drawn from this many rows of a split: enough to represent its lengths, and encoded in seconds.
 _DRAWN_ROWS = 4096
-# The first one of a stage is not counted: its beginning is not seen.
+# Of one stage; the start of its first step is unknown, so that one is not counted.
 _MIN_STEPS, _MAX_STEPS = 3, 64
 _MIN_SCORED_ROWS = 64
-# A step's forward and backward pass cost three forward passes, and the rest of it (optimiser, dropout) a fourth.
-_PASSES_OF_STEP = 4
-# Shares of the time that there is; what is left over is for scoring, reading and writing.
+# Shares of the budget; the remainder is for scoring, reading and writing.
 _SHARES: dict[StageKind, float] = {
     "teacher": 0.14,
     "importance": 0.06,
@@ -68,7 +65,7 @@ _ANY_SIZE = 2**62
 
 @dataclass
 class _Clock:
-    """When steps and epochs ended."""
+    """Records when steps and epochs end."""
 
     report: Report | None
     device: torch.device
@@ -87,13 +84,13 @@ class _Clock:
 
 
 class StageTimer:
-    """Runs stages in miniature.
+    """Times the stages of a recipe on samples of its rows.
 
     Args:
-        prepared: the checked recipe, in a storage that is there for this alone.
-        workers: that take the steps.
+        prepared: the checked recipe, in a temporary storage.
+        workers: of the training.
         report: called after each epoch, as in a run.
-        budget_seconds: about how long all of it may take; every stage takes a few steps whatever this is.
+        budget_seconds: about how long the timing may take; each stage takes at least a few steps.
     """
 
     def __init__(self, prepared: PreparedRun, workers: Workers, report: Report | None, budget_seconds: float) -> None:
@@ -109,10 +106,10 @@ class StageTimer:
         self.pass_mac_seconds = 0.0
 
     def time(self, assistant_scales: Sequence[int]) -> Timings:
-        """Time every kind of stage; those of a sandwich where the plan has one.
+        """Time every kind of stage of the plan.
 
         Args:
-            assistant_scales: in percent, of the assistants to be distilled.
+            assistant_scales: in percent, of the assistants to distil.
         """
         started_at = time.perf_counter()
         self.begin()
@@ -138,12 +135,12 @@ class StageTimer:
         )
 
     def begin(self) -> None:
-        """See how fast the device is, and keep as few rows to score as there is time for."""
+        """Measure the speed of the device, and reduce the rows to score to fit the budget."""
         self.pass_mac_seconds = self._probe()
-        self._take_rows_to_score()
+        self._reduce_rows_to_score()
 
     def distil(self, scale: int, name: str) -> TimedStage:
-        """Time the distillation from the teacher to one scale."""
+        """Time a distillation from the teacher to one scale."""
         kind: StageKind = "student" if name == STUDENT else "assistant"
         training = self.prepared.config.distil_training
         step = DistilStep(TEACHER, scale, name)
@@ -154,13 +151,13 @@ class StageTimer:
     def _sandwich(self, step: SandwichStep) -> list[TimedStage]:
         training = self.prepared.config.sandwich_training
         shape = self.prepared.shape
-        # At most num_trained of them, about evenly spread: their mean is that of all.
+        # A step trains num_trained of the candidates; take the mean over all.
         macs_of_row = sum(forward_macs(shape, self.prepared.structure(scale), 1, 128) for scale in step.scales)
         macs = self._macs_of_step(training, macs_of_row * step.num_trained / len(step.scales))
         trained = self._trial(
             "sandwich", Trial(MAIN_TRIAL, (step,)), TEACHER_PERCENT, training, self._num_steps("sandwich", macs)
         )
-        # The sandwich is finished by then, and is found so.
+        # Runs the choice only, as the sandwich is already finished in this storage.
         choice = ChooseStep(step.rule, step.name, step.num_chosen, step.num_below)
         return [trained, self._trial("choose", Trial(MAIN_TRIAL, (step, choice)), TEACHER_PERCENT, None, 1)]
 
@@ -215,7 +212,7 @@ class StageTimer:
         )
 
     def _fill(self, teacher: PreTrainedModel) -> TimedPass | None:
-        """What the objective wants of the teacher, computed as a distillation begins; None if it wants nothing."""
+        """Time the teacher's outputs that the objective needs; None if it needs none."""
         prepared, config = self.prepared, self.prepared.config
         step = DistilStep(TEACHER, config.student_percent, STUDENT)
         wanted = planned_objective(prepared, Trial(MAIN_TRIAL, (step,)), step).needs().teacher
@@ -238,7 +235,7 @@ class StageTimer:
         return time.perf_counter() - started_at
 
     def _probe(self) -> float:
-        """About how long a multiply-add of the teacher's forward pass takes; the same on every worker."""
+        """About how many seconds a multiply-add of the teacher's forward pass takes; the same value on every worker."""
         prepared, workers = self.prepared, self.workers
         config, rows = prepared.config, prepared.train
         model = new_teacher(prepared).eval().to(workers.device)
@@ -253,10 +250,10 @@ class StageTimer:
         found = min(seconds) / forward_macs(prepared.shape, prepared.shape.full(), batch.rows, batch.length)
         return workers.agree(found)
 
-    def _take_rows_to_score(self) -> None:
+    def _reduce_rows_to_score(self) -> None:
         prepared, plan = self.prepared, self.prepared.plan
         candidates = max((len(s.scales) for _, s in plan.own_steps() if isinstance(s, SandwichStep)), default=2)
-        # Half of the teacher's size on average; after the epoch, and once more at the stage's end.
+        # In passes of the teacher: a model has half its size on average, and is scored after the epoch and at the end.
         times = {"selection": candidates, **{name: 6 for name in prepared.encoded if name.startswith("validation/")}}
         full = prepared.shape.full()
         for name, passes in times.items():
@@ -266,13 +263,13 @@ class StageTimer:
             prepared.encoded[name] = rows_to_score(rows, max(_MIN_SCORED_ROWS, int(len(rows) * min(1.0, affordable))))
 
     def _macs_of_step(self, training: TrainingConfig, macs_of_row_of_128: float) -> float:
-        """Of a mean batch's forward pass."""
+        """Multiply-adds of the forward pass of a mean batch."""
         rows = self.prepared.train
         tokens = float(rows.lengths.double().mean())
         return macs_of_row_of_128 * min(training.batch_size, len(rows)) * tokens / 128
 
     def _num_steps(self, kind: StageKind, macs: float) -> int:
-        affordable = _SHARES[kind] * self.budget_seconds / (_PASSES_OF_STEP * self.pass_mac_seconds * macs)
+        affordable = _SHARES[kind] * self.budget_seconds / (PASSES_OF_STEP * self.pass_mac_seconds * macs)
         return max(_MIN_STEPS, min(_MAX_STEPS, int(affordable)))
 
 
@@ -283,7 +280,7 @@ def _for_one_epoch(prepared: PreparedRun) -> PreparedRun:
         "finetune": config.finetune.model_copy(update=once),
         "sandwich": config.sandwich_training.model_copy(update=once),
         "distil": config.distil.model_copy(update=once),
-        # The sample is small enough.
+        # Importance is measured on all rows of the sample.
         "pruning": config.pruning.model_copy(update={"importance_rows": None}),
     }
     return replace(prepared, config=config.model_copy(update=changed))

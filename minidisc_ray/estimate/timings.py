@@ -1,4 +1,4 @@
-"""What was timed, as plain records: they go from a worker to the driver as JSON."""
+"""Records of timed stages, which a worker sends to the driver as JSON."""
 
 from typing import Literal
 
@@ -7,21 +7,23 @@ from pydantic import Field
 from minidisc_ray.configs.base import Config
 from minidisc_ray.core.flops import Size, Sizes
 
+# Cost of a training step in forward passes: three for forward and backward, one for the optimiser and dropout.
+PASSES_OF_STEP = 4
 StageKind = Literal["teacher", "importance", "sandwich", "choose", "assistant", "student"]
 
 
 class TimedStage(Config):
-    """One stage in miniature: the pipeline's own code, one epoch, on a sample of the training rows.
+    """One stage, timed over one epoch on a sample of the training rows.
 
     Attributes:
         stage: its kind.
-        scale_percent: of the model that it makes; 100 for the teacher, for importance and for a sandwich.
+        scale_percent: of the resulting model; 100 for the teacher, importance and a sandwich.
         seconds: of the whole stage.
-        batches: of its steps, in order.
-        step_seconds: of every step but the first, whose beginning is not seen.
-        num_warm_up: how many of those are left out of averages.
-        epoch_end_seconds: evaluation, checkpoints and the report to Ray.
-        rows: the sample's rows in batches for evaluation, as the teacher's outputs are computed on them.
+        batches: sizes of the batches of its steps, in order.
+        step_seconds: of every step but the first, whose start is unknown.
+        num_warm_up: the first of those steps, which averages leave out.
+        epoch_end_seconds: of evaluation, checkpoints and the report to Ray.
+        rows: sizes of the batches in which the teacher's outputs on the sample are computed.
     """
 
     stage: StageKind
@@ -35,7 +37,7 @@ class TimedStage(Config):
 
     @property
     def counted(self) -> tuple[tuple[Size, float], ...]:
-        """Batches with their seconds, those of the warm-up left out; none where no single step was timed."""
+        """Batches with their seconds, without the warm-up; empty if no step was timed."""
         if not self.step_seconds:
             return ()
         timed = tuple(zip(self.batches[1:], self.step_seconds, strict=True))
@@ -51,15 +53,15 @@ class TimedPass(Config):
 
 
 class Timings(Config):
-    """Everything that was timed in one process or in the workers of one trial.
+    """All timings of one process, or of the workers of one trial.
 
     Attributes:
-        selection: batches of the sample of the selection split.
-        validation: of all validation sets.
+        selection: sizes of the batches of the selection sample.
+        validation: sizes of the batches of all validation samples.
         passes: over the selection sample, by the teacher and by the student.
-        fill: computing the teacher's outputs for the objective; None if it wants none.
-        load_seconds: reading the teacher from its folder.
-        seconds: that timing took.
+        fill: computing the teacher's outputs for the objective; None if it needs none.
+        load_seconds: of reading the teacher from its folder.
+        seconds: of the whole timing.
     """
 
     stages: tuple[TimedStage, ...]
@@ -72,16 +74,16 @@ class Timings(Config):
 
 
 class Overheads(Config):
-    """What a run takes beyond its stages; all zero in a process of its own.
+    """The time of a run outside its stages; all 0 for a run in one process.
 
     Attributes:
-        cluster_seconds: starting Ray or attaching to it, and leaving it.
-        job_seconds: a Train job before its workers are held and after they are released.
-        startup_seconds: held by a job outside its stages.
-        sweep_seconds: until a sweep's first worker is up.
-        trial_seconds: held by each trial of a sweep outside its stages, its worker being up: checking the recipe again.
-        at_once: trials beside each other.
-        slowdown: seconds of a stage while others run beside it, over its seconds alone.
+        cluster_seconds: to start Ray or connect to it, and to leave it.
+        job_seconds: of a Train job before its workers are held and after they are released.
+        startup_seconds: for which a job holds workers outside its stages.
+        sweep_seconds: until the first worker of a sweep has started.
+        trial_seconds: for which a trial of a sweep holds its started worker outside its stages.
+        at_once: trials that run at the same time.
+        slowdown: seconds of a stage while other trials run, over its seconds alone.
     """
 
     cluster_seconds: float = Field(0.0, ge=0.0)

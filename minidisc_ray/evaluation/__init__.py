@@ -1,10 +1,10 @@
-"""Metrics of each task, predictions, and the statistics of many runs."""
+"""Metrics of a task, and statistics over the predictions of many runs."""
 
 from minidisc_ray.evaluation.agreement import Agreement, rank_agreement
-from minidisc_ray.evaluation.choices import RuleRegret, Sweep, SweepTrial, hindsight, regret, rule_regrets
+from minidisc_ray.evaluation.choices import Sweep, SweepTrial, hindsight, regret
 from minidisc_ray.evaluation.intervals import Estimate, Interval, Resampling, average
 from minidisc_ray.evaluation.metrics import label_loss, majority_logits, majority_scores, merge_scores, score
-from minidisc_ray.evaluation.resampling import bootstrap, difference, difference_estimate
+from minidisc_ray.evaluation.resampling import bootstrap, difference_estimate
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
 
 __all__ = [
@@ -14,12 +14,10 @@ __all__ = [
     "LabelledRows",
     "Predictions",
     "Resampling",
-    "RuleRegret",
     "Sweep",
     "SweepTrial",
     "average",
     "bootstrap",
-    "difference",
     "difference_estimate",
     "hindsight",
     "label_loss",
@@ -28,6 +26,5 @@ __all__ = [
     "merge_scores",
     "rank_agreement",
     "regret",
-    "rule_regrets",
     "score",
 ]

@@ -1,4 +1,4 @@
-"""Whether a trade-off orders assistants as their students turn out: rank correlation over scales.
+"""Rank correlation over scales between the trade-off of each assistant and the metric of its student.
 
 K scales of one seed's sweep, S seeds, B replicates.
 """
@@ -25,22 +25,22 @@ Coefficient = Literal["spearman", "kendall_tau_b"]
 class Agreement:
     """A rank correlation over scales with the students' metric on the scored splits.
 
-    A seed has none, None, where one side is the same at all scales or there are fewer than two. Such seeds are counted
-    and left out of the mean; a replicate takes the mean over those of its drawn seeds that have one.
+    A seed's correlation is undefined if one side has the same value at all scales, or there are fewer than two scales.
+    Such seeds are counted and left out of means, those of replicates included.
 
     Attributes:
-        predictor: what is correlated with the students: a rule's label, "assistant metric" or "scale".
+        predictor: the other side: a rule's label, "assistant metric" or "scale".
         coefficient: Spearman's or Kendall's tau-b.
-        mean: over the seeds that have one; None if none has.
-        low: lower end of the percentile interval over the replicates that have a value; None if none has.
+        mean: over the seeds with a defined correlation; None if there is none.
+        low: lower end of the percentile interval over replicates with a defined mean; None if there is none.
         high: upper end.
         level: share of replicates between them.
         excludes_zero: whether both ends are on one side of zero.
         seeds: of the sweeps.
-        by_seed: each seed's correlation.
-        num_undefined_seeds: seeds without one.
-        num_undefined_replicates: replicates in which at least one drawn seed had none.
-        num_replicates: drawn in all.
+        by_seed: each seed's correlation; None where undefined.
+        num_undefined_seeds: seeds without a defined correlation.
+        num_undefined_replicates: replicates in which a drawn seed had none.
+        num_replicates: all that were drawn.
         num_scales: the smallest number of scales of a seed.
         num_selection_rows: rows that assistants are scored on.
         num_examples: rows that students are scored on.
@@ -71,12 +71,12 @@ def rank_agreement(
     rule: TradeoffRule = DEFAULT_RULE,
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> tuple[Agreement, ...]:
-    """Both coefficients for the trade-off, then for the assistant's metric and for the scale alone.
+    """Both coefficients for the trade-off, for the assistant's metric and for the scale, in this order.
 
-    Each replicate draws selection rows, which move the assistants' metrics, validation rows, which move the students',
-    and seeds. Under ``protocol: paper``, where both are the same rows, they are drawn once. Scales are not drawn. A
-    replicate has the noise of the rows once more, so where metrics are close its correlations are weaker than the
-    point, and the interval is on the careful side.
+    Each replicate draws seeds, selection rows (for the assistants' metrics) and validation rows (for the students').
+    Under ``protocol: paper`` both splits are the same rows and are drawn once. Scales are not drawn. Drawing rows adds
+    noise, so that the correlations of replicates are weaker than the point where metrics are close, and the interval is
+    conservative.
 
     Raises:
         ValueError: if there is no seed, the rule lacks the teacher, or a model lacks predictions of its split.
@@ -104,9 +104,8 @@ def rank_agreement(
     counts = seed_counts(rows, len(seeds), resampling)
     num_scales = min(len(sweep.trials) for sweep in sweeps.values())
     return tuple(
-        _summary(rows, name, coefficient, seeds, num_scales, of_seed, np.stack(draws[key], axis=1), counts, resampling)
-        for key, of_seed in points.items()
-        for name, coefficient in [key]
+        _summary(rows, *key, seeds, num_scales, by_seed, np.stack(draws[key], axis=1), counts, resampling)
+        for key, by_seed in points.items()
     )
 
 
@@ -114,7 +113,7 @@ def rank_correlations(
     first: np.ndarray,  # (B, K)
     second: np.ndarray,  # (B, K)
 ) -> dict[Coefficient, np.ndarray]:  # (B,) each
-    """Spearman's and Kendall's tau-b of each row as scipy.stats has them; NaN where they are undefined."""
+    """Spearman's and Kendall's tau-b of each row, equal to those of scipy.stats; NaN where undefined."""
     return {"spearman": _spearman(first, second), "kendall_tau_b": _kendall_tau_b(first, second)}
 
 
@@ -125,7 +124,7 @@ def _spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def _kendall_tau_b(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     lower, upper = np.triu_indices(first.shape[1], k=1)
-    # Pairs that are tied on one side have a sign of 0 there, which is tau-b's correction.
+    # A pair that is tied on one side has the sign 0 there, which is tau-b's correction for ties.
     return _cosine(np.sign(first[:, upper] - first[:, lower]), np.sign(second[:, upper] - second[:, lower]))
 
 
@@ -138,7 +137,7 @@ def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _assistants(sweep: Sweep, rule: TradeoffRule) -> list[Predictions]:
-    """The assistants and, last, the teacher where there is one."""
+    """The assistants, then the teacher if the rule uses it and it is given."""
     models = [trial.assistant for trial in sweep.trials.values()]
     if sweep.teacher is not None and not isinstance(rule, LambdaRule):
         models.append(sweep.teacher)
@@ -152,7 +151,7 @@ def _score_by_seed(
     resampling: Resampling,
     selects: bool = False,
 ) -> list[Scores]:
-    """Score all seeds' models in one pass, then part them again."""
+    """Score the models of all seeds in one pass, then split the scores by seed."""
     scores = score_draws(rows, splits, [model for of_seed in models for model in of_seed], resampling, selects)
     ends = np.cumsum([len(of_seed) for of_seed in models])[:-1]
     points, replicates = np.split(scores.point, ends), np.split(scores.replicates, ends, axis=1)
@@ -163,7 +162,7 @@ def _predictors(
     rule: TradeoffRule,
     scales: Sequence[int],  # K
     metrics: np.ndarray,  # (B, K) or (B, K + 1) with the teacher's last
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # (B, K) each
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # (B, K) each: trade-offs, metrics, scales
     assistants = metrics[:, : len(scales)]
     teachers = metrics[:, len(scales)].tolist() if metrics.shape[1] > len(scales) else [None] * len(metrics)
     tradeoffs = np.empty(assistants.shape)
@@ -186,12 +185,12 @@ def _summary(
 ) -> Agreement:
     defined = [value for value in by_seed if np.isfinite(value)]
     drawn_defined = np.where(np.isfinite(draws), counts, 0)
-    of_replicate = drawn_defined.sum(axis=1)
-    has_value = of_replicate > 0
+    num_defined = drawn_defined.sum(axis=1)
+    has_value = num_defined > 0
     sums = (np.nan_to_num(draws) * drawn_defined).sum(axis=1)
     low, high = None, None
     if has_value.any():
-        low, high = percentile_ends(sums[has_value] / of_replicate[has_value], resampling.level)
+        low, high = percentile_ends(sums[has_value] / num_defined[has_value], resampling.level)
     return Agreement(
         predictor=predictor,
         coefficient=coefficient,
@@ -203,7 +202,7 @@ def _summary(
         seeds=seeds,
         by_seed=tuple(value if np.isfinite(value) else None for value in by_seed),
         num_undefined_seeds=len(by_seed) - len(defined),
-        num_undefined_replicates=int((of_replicate < len(seeds)).sum()),
+        num_undefined_replicates=int((num_defined < len(seeds)).sum()),
         num_replicates=len(draws),
         num_scales=num_scales,
         num_selection_rows=rows.num_rows([rows.selection_split]),

@@ -1,4 +1,4 @@
-"""What a choice of assistant costs: regret of choices made on the selection split, and hindsight apart from it."""
+"""The cost of choosing an assistant: regret of a choice on the selection split, and hindsight on the scored rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidisc_ray.core.grid import TEACHER_PERCENT
-from minidisc_ray.evaluation.intervals import DEFAULT_RESAMPLING, Estimate, Interval, Resampling
+from minidisc_ray.evaluation.intervals import DEFAULT_RESAMPLING, Estimate, Resampling
 from minidisc_ray.evaluation.resampling import bootstrap, common_seeds, difference_estimate, estimate, score_draws
 from minidisc_ray.evaluation.rules import BestStudentRule, Rule, SelectionMetrics
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions, weighted_scores
@@ -27,10 +27,10 @@ class SweepTrial:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """One seed's MaxiDisc run, and what rules need beside it.
+    """One seed's MaxiDisc run, with the other models that rules need.
 
     Attributes:
-        trials: the assistant's scale percent -> its trial; seeds may lack trials that failed.
+        trials: the assistant's scale percent -> its trial; failed trials may be missing.
         teacher: predictions on the selection split, which the negative derivative needs.
         conventional: the student without an assistant, on the scored splits.
     """
@@ -47,27 +47,8 @@ class Sweep:
                 raise ValueError(f"a trial's assistant has {scale} percent; scales lie strictly between 0 and 100")
 
 
-@dataclass(frozen=True)
-class RuleRegret:
-    """What one rule picks and loses.
-
-    Attributes:
-        rule: its label.
-        seeds: of the sweeps.
-        picked_scales: the assistant's scale for each seed; None where there is none.
-        student: the picked students' mean metric on the scored splits.
-        regret: MaxiDisc's pick less the rule's.
-    """
-
-    rule: str
-    seeds: tuple[int, ...]
-    picked_scales: tuple[int | None, ...]
-    student: float
-    regret: Interval
-
-
 def selection_metrics(rows: LabelledRows, sweep: Sweep) -> SelectionMetrics:
-    """What choices use of one sweep on the selection split.
+    """The metrics of one sweep on the selection split, as rules take them.
 
     Raises:
         ValueError: as ``weighted_scores``.
@@ -89,7 +70,7 @@ def pick_scales(rows: LabelledRows, sweeps: Mapping[int, Sweep], rule: Rule) -> 
     """The assistant's scale that a rule picks for each seed; None where it takes the conventional student.
 
     Raises:
-        ValueError: if the rule lacks what it needs, and as ``weighted_scores``.
+        ValueError: if a metric that the rule needs is missing, and as ``weighted_scores``.
     """
     return {seed: rule.pick(selection_metrics(rows, sweep)) for seed, sweep in sweeps.items()}
 
@@ -112,11 +93,11 @@ def regret(
 ) -> Estimate:
     """MaxiDisc's student, chosen on the selection split, less MiniDisc's, on the scored splits.
 
-    The choice is made once, on all selection rows, so the interval is of the students chosen. Above 0 the cheap search
-    lost. Averages over tasks are ``average``'s.
+    The choice is made once, on all selection rows, and not again in each replicate. Above 0, MiniDisc's cheaper search
+    lost. ``average`` gives the mean over tasks.
 
     Raises:
-        ValueError: as ``difference``.
+        ValueError: as ``difference_estimate``.
     """
     return difference_estimate(rows, picked_students(rows, sweeps, BestStudentRule()), students, resampling)
 
@@ -127,16 +108,15 @@ def hindsight(
     students: Mapping[int, Predictions],  # seed -> MiniDisc's student
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> Estimate:
-    """The best of MaxiDisc's students on the scored splits themselves less MiniDisc's: no method attains it.
+    """The best of MaxiDisc's students on the scored splits less MiniDisc's: an upper bound that no method reaches.
 
-    A plain maximum is optimistic: the rows that pick the best student also score it, so its lead holds the luck of
-    these rows, the more so the more students are near the top. An interval around that one student would take the
-    luck for skill. So each replicate picks the best on the rows that it drew. That adds the luck of the draw once
-    more, so the replicates lie above the point in turn: their lead (``Estimate.bias``) shows some of the point's
-    optimism, by no means all. Read the interval as a ceiling, and ``regret`` for what a choice costs.
+    The maximum is biased upwards, as the rows that pick the best student also score it; the more students are close to
+    the best, the larger the bias. So each replicate picks the best student on its own rows instead of keeping one. That
+    adds a bias to the replicates in turn: they lie above the point, by ``Estimate.bias``, which shows only part of the
+    bias of the point. Read the interval as a ceiling; ``regret`` is the cost of a choice.
 
     Raises:
-        ValueError: as ``difference``.
+        ValueError: as ``difference_estimate``.
     """
     seeds = common_seeds({"MaxiDisc": sweeps, "MiniDisc": students})
     models = [trial.student for seed in seeds for trial in sweeps[seed].trials.values()]
@@ -151,43 +131,25 @@ def hindsight(
     return estimate(rows, seeds, lead(scores.point), lead(scores.replicates), resampling)
 
 
-def rule_regrets(
-    rows: LabelledRows, sweeps: Mapping[int, Sweep], rules: Sequence[Rule], resampling: Resampling = DEFAULT_RESAMPLING
-) -> tuple[RuleRegret, ...]:
-    """What each rule would have picked among MaxiDisc's own students, and what that loses to MaxiDisc's pick.
-
-    Raises:
-        ValueError: if there is no rule, and as ``picked_students``.
-    """
-    found = rule_estimates(rows, sweeps, rules, resampling)
-    seeds = tuple(sorted(sweeps))
-    results = []
-    for rule, (student, lost) in zip(rules, found, strict=True):
-        picks = pick_scales(rows, sweeps, rule)
-        scales = tuple(picks[seed] for seed in seeds)
-        results.append(RuleRegret(rule.label, seeds, scales, student.point, lost.interval()))
-    return tuple(results)
-
-
 def rule_estimates(
     rows: LabelledRows, sweeps: Mapping[int, Sweep], rules: Sequence[Rule], resampling: Resampling = DEFAULT_RESAMPLING
 ) -> tuple[tuple[Estimate, Estimate], ...]:
-    """For each rule its students' mean metric and its regret to MaxiDisc's pick, to be averaged over tasks.
+    """For each rule, the mean metric of the students that it picks and its regret against MaxiDisc's pick.
 
     Raises:
         ValueError: if there is no rule, and as ``picked_students``.
     """
     if not rules:
         raise ValueError("there is no rule to compare with MaxiDisc's pick")
-    everyone = (BestStudentRule(), *rules)
-    methods = {str(index): picked_students(rows, sweeps, rule) for index, rule in enumerate(everyone)}
-    found = list(bootstrap(rows, methods, resampling).values())
-    return tuple((each, found[0] - each) for each in found[1:])
+    all_rules = (BestStudentRule(), *rules)
+    methods = {str(index): picked_students(rows, sweeps, rule) for index, rule in enumerate(all_rules)}
+    best, *others = bootstrap(rows, methods, resampling).values()
+    return tuple((other, best - other) for other in others)
 
 
 def _student(seed: int, sweep: Sweep, scale: int | None) -> Predictions:
     if scale is not None:
         return sweep.trials[scale].student
     if sweep.conventional is None:
-        raise ValueError(f"seed {seed} has no conventional student; give it, or leave the rule without assistant out")
+        raise ValueError(f"seed {seed} has no conventional student, which the rule picks; give one")
     return sweep.conventional

@@ -1,4 +1,4 @@
-"""Estimates with bootstrap replicates, and the intervals read off them."""
+"""Estimates with bootstrap replicates, and their percentile intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ Over = Literal["examples", "seeds and examples"]
 
 @dataclass(frozen=True)
 class Resampling:
-    """How replicates are drawn and read.
+    """How replicates are drawn, and the level of their intervals.
 
     Attributes:
-        num_replicates: draws.
+        num_replicates: number of draws.
         level: share of replicates between an interval's ends.
-        seed: of the draws; it has nothing to do with the seeds of runs.
+        seed: of the draws; unrelated to the seeds of runs.
 
     Raises:
         ValueError: if there are fewer than 2 replicates, or the level is not between 0 and 1.
@@ -42,10 +42,10 @@ DEFAULT_RESAMPLING = Resampling()
 class Interval:
     """A mean over seeds with a percentile interval.
 
-    With one seed the interval speaks of new examples alone. With several it speaks of new seeds and new examples, and
-    errs in two known ways: where most of the spread is between seeds, two to five of them show too little of it, and
-    it is too short; where models disagree at random, row by row, that part is counted three times, and it is too wide
-    (Owen, "The pigeonhole bootstrap", 2007).
+    With one seed the interval covers variation over examples only, with several over seeds and examples. Then it has
+    two known errors. It is too short if most of the spread is between seeds, of which two to five are too few to show
+    it. It is too wide if models differ at random from row to row, as that part is counted three times (Owen, "The
+    pigeonhole bootstrap", 2007).
 
     Attributes:
         mean: on all rows, averaged over the seeds (and the tasks).
@@ -53,8 +53,8 @@ class Interval:
         high: upper end.
         level: share of replicates between them.
         excludes_zero: whether both ends are on one side of zero.
-        num_seeds: runs of each method; of several tasks the smallest number.
-        num_examples: rows that were resampled, of all tasks together.
+        num_seeds: runs of each method; the smallest number if there are several tasks.
+        num_examples: resampled rows of all tasks.
         num_tasks: tasks that were averaged.
         over: what was resampled.
     """
@@ -72,16 +72,16 @@ class Interval:
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A number with its replicates, to be subtracted, averaged over tasks and turned into an interval.
+    """A value with its bootstrap replicates, which can be subtracted, averaged over tasks and turned into an interval.
 
     Attributes:
         point: on all rows, averaged over all seeds.
-        replicates: (B,) the same on each draw.
+        replicates: (B,) the same value on each draw.
         num_seeds: as in ``Interval``.
         num_examples: as in ``Interval``.
         num_tasks: as in ``Interval``.
         resampling: how the replicates were drawn.
-        drawn_from: tells rows and seeds apart; only estimates with the same one are paired.
+        drawn_from: identifies rows and seeds; only estimates with equal ones are paired.
     """
 
     point: float
@@ -99,7 +99,7 @@ class Estimate:
             ValueError: if the two were not drawn from the same rows and seeds in the same way.
         """
         if (self.drawn_from, self.resampling) != (other.drawn_from, other.resampling):
-            raise ValueError("the two estimates are of other rows, seeds or draws, so their difference is not paired")
+            raise ValueError("the two estimates differ in rows, seeds or draws, so their difference is not paired")
         return Estimate(
             self.point - other.point,
             self.replicates - other.replicates,
@@ -112,7 +112,7 @@ class Estimate:
 
     @property
     def bias(self) -> float:
-        """The bootstrap's estimate of the point's own bias: the mean replicate less the point."""
+        """The bootstrap estimate of the point's bias: the mean of the replicates less the point."""
         return float(self.replicates.mean()) - self.point
 
     def interval(self) -> Interval:
@@ -132,7 +132,7 @@ class Estimate:
 
 
 def average(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean over tasks, replicate by replicate; tasks are drawn independently as their rows differ.
+    """The mean over tasks, replicate by replicate; the draws of tasks are independent, as their rows differ.
 
     Raises:
         ValueError: if there is no estimate, or they were not drawn in the same way.
@@ -153,11 +153,11 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def percentile_ends(replicates: np.ndarray, level: float) -> tuple[float, float]:
-    """The values between which the middle share of replicates lies."""
+    """The ends of the central interval that holds a share ``level`` of the replicates."""
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def resampled_over(num_seeds: int) -> Over:
-    """What an interval of so many seeds speaks of."""
+    """What is resampled for an interval over this many seeds."""
     return "seeds and examples" if num_seeds > 1 else "examples"

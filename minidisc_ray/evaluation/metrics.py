@@ -1,4 +1,4 @@
-"""Scores of predictions.
+"""Metrics of a model's logits.
 
 N rows, C outputs (1 for regression).
 """
@@ -14,16 +14,18 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from minidisc_ray.core.task import Task
 
+_ROUNDING = 1e-6  # relative: several times the precision of float32
+
 
 def score(
     task: Task,
     logits: np.ndarray,  # (N, C)
     labels: np.ndarray,  # (N,) class indices or values
 ) -> dict[str, float]:
-    """All of a task's metrics, the primary one first, then those that only choose; each in [-1, 1].
+    """All metrics of a task, the primary one first, then those used only for choices; each in [-1, 1].
 
-    F1 is that of class 1 where there are two classes, and the mean of all classes' where there are more. A correlation
-    with constant predictions or labels is 0.
+    F1 is that of class 1 if there are two classes, and the mean over classes if there are more. A correlation is 0 if
+    predictions or labels are constant.
 
     Raises:
         ValueError: if a logit is not finite, there are no rows, or the shapes do not fit the task.
@@ -45,11 +47,11 @@ def label_loss(
     logits: np.ndarray,  # (N, C)
     labels: np.ndarray,  # (N,)
 ) -> float:
-    """The mean cross-entropy of the labels, or their mean squared error in a regression: tells equal scores apart."""
+    """The mean cross-entropy, or the mean squared error of a regression; breaks ties between equal scores."""
     if task.is_regression:
         return float(np.mean((logits[:, 0].astype(np.float64) - labels) ** 2))
-    log_shares = log_softmax(logits.astype(np.float64), axis=1)
-    return float(-np.mean(log_shares[np.arange(len(labels)), labels]))
+    log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
+    return float(-np.mean(log_probabilities[np.arange(len(labels)), labels]))
 
 
 def majority_logits(
@@ -57,10 +59,9 @@ def majority_logits(
     train_labels: np.ndarray,  # of train, for the mean of a regression
     labels: np.ndarray,  # (N,) of the rows to be scored
 ) -> np.ndarray:  # (N, C)
-    """Answers that look at no text: the scored rows' own commonest class, or train's mean value.
+    """Logits of a constant answer: the most common class of the scored rows, or the mean value of train.
 
-    The commonest class of the scored rows is the best that a constant answer can do there; that of train may be another
-    one.
+    No constant answer is right more often on the scored rows; the most common class of train may be another one.
 
     Raises:
         ValueError: if either has no rows.
@@ -75,7 +76,7 @@ def majority_logits(
 
 
 def majority_scores(task: Task, train_labels: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """What ``majority_logits`` score.
+    """The metrics of ``majority_logits``.
 
     Raises:
         ValueError: if either has no rows.
@@ -84,10 +85,10 @@ def majority_scores(task: Task, train_labels: np.ndarray, labels: np.ndarray) ->
 
 
 def merge_scores(task: Task, by_split: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """One flat mapping: the primary validation set's metrics by name, others' as ``metric@set``.
+    """The metrics of all validation sets in one dict: by name for the primary set, as ``metric@set`` for others.
 
     Raises:
-        KeyError: if the task's primary validation set is not among them.
+        KeyError: if the primary validation set is missing.
     """
     primary = task.validation_splits[0]
     merged = dict(by_split[primary])
@@ -107,19 +108,16 @@ def _correlation(
     if _is_constant(predictions) or _is_constant(labels):
         return 0.0
     with warnings.catch_warnings():
-        # Predictions that differ by rounding only: scipy warns and gives a number all the same.
+        # scipy warns of predictions that are nearly constant, but gives a value.
         warnings.simplefilter("ignore")
         value = float(compute(predictions, labels))
     return value if np.isfinite(value) else 0.0
 
 
 def _is_constant(values: np.ndarray) -> bool:
-    """Whether values differ by rounding at most: their order would be that of float32's last bits."""
+    """Whether values differ by rounding at most, so that their order has no meaning."""
     return bool(np.ptp(values) <= _ROUNDING * np.abs(values).max())
 
-
-# Some of float32's last bits.
-_ROUNDING = 1e-6
 
 _METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": lambda predictions, labels: float(accuracy_score(labels, predictions)),

@@ -1,8 +1,8 @@
 """Intervals over seeds and examples by a crossed, paired bootstrap.
 
 Every replicate draws seeds with replacement and rows with replacement; all methods and seeds are scored on the same
-drawn rows, and averaged over the same drawn seeds. The same rows are drawn alike in every call, other rows
-independently, so that estimates on the same rows stay paired and those of several tasks are independent.
+drawn rows, and averaged over the same drawn seeds. Draws depend on the rows: every call draws equal rows in the same
+way, so that estimates on them are paired, and other rows independently, as those of another task.
 
 N rows, M models, S seeds, B replicates. A method is a mapping from seed to that run's predictions.
 """
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidisc_ray.evaluation.intervals import DEFAULT_RESAMPLING, Estimate, Interval, Resampling
+from minidisc_ray.evaluation.intervals import DEFAULT_RESAMPLING, Estimate, Resampling
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions, weighted_scores
 
-# Entries of one draw of weights (replicates times rows): the temporaries together stay below 200 MB.
+# Elements of one chunk of weights (replicates times rows); keeps all temporaries below 200 MB.
 _CHUNK_ELEMENTS = 2**21
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Models' metrics on the rows and on each draw of them.
+    """The metric of each model on all rows and on each draw.
 
     Attributes:
-        point: (M,).
-        replicates: (B, M).
+        point: (M,) on all rows.
+        replicates: (B, M) on each draw.
     """
 
     point: np.ndarray
@@ -35,7 +35,7 @@ class Scores:
 def bootstrap(
     rows: LabelledRows, methods: Mapping[str, Mapping[int, Predictions]], resampling: Resampling = DEFAULT_RESAMPLING
 ) -> dict[str, Estimate]:
-    """Each method's mean metric on the scored splits, by its name; all have the same seeds and are paired.
+    """The mean metric of each method on the scored splits, by name; all have the same seeds and are paired.
 
     Raises:
         ValueError: if there is no method or seed, seeds differ, or a model has no predictions of a scored split.
@@ -50,29 +50,13 @@ def bootstrap(
     return found
 
 
-def difference(
-    rows: LabelledRows,
-    ours: Mapping[int, Predictions],
-    theirs: Mapping[int, Predictions],
-    resampling: Resampling = DEFAULT_RESAMPLING,
-) -> Interval:
-    """Our mean metric less theirs on one task, with its paired interval; seeds are paired too.
-
-    For the average over tasks, give ``average`` each task's ``difference_estimate``.
-
-    Raises:
-        ValueError: as ``bootstrap``.
-    """
-    return difference_estimate(rows, ours, theirs, resampling).interval()
-
-
 def difference_estimate(
     rows: LabelledRows,
     ours: Mapping[int, Predictions],
     theirs: Mapping[int, Predictions],
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> Estimate:
-    """The same as ``difference``, with its replicates.
+    """The mean metric of ``ours`` less that of ``theirs`` on one task; rows and seeds are paired.
 
     Raises:
         ValueError: as ``bootstrap``.
@@ -88,7 +72,7 @@ def estimate(
     replicates: np.ndarray,  # (B, S) the same on each draw of rows
     resampling: Resampling,
 ) -> Estimate:
-    """Average over the seeds, and over the drawn seeds in each replicate."""
+    """The mean over seeds with its replicates, each the mean over its drawn seeds."""
     counts = seed_counts(rows, len(seeds), resampling)
     return Estimate(
         float(point.mean()),
@@ -108,7 +92,7 @@ def score_draws(
     resampling: Resampling,
     selects: bool = False,
 ) -> Scores:
-    """The metric of each model on all rows and on each draw, the mean over the splits, which are drawn independently.
+    """The metric of each model on all rows and on each draw: the mean over splits, which are drawn independently.
 
     Raises:
         ValueError: as ``weighted_scores``.
@@ -123,7 +107,7 @@ def score_draws(
 
 
 def seed_counts(rows: LabelledRows, num_seeds: int, resampling: Resampling) -> np.ndarray:  # (B, S)
-    """How often each replicate drew each seed: alike for all sets of rows of one task, whose models are the same."""
+    """How often each replicate draws each seed; the same for all splits of a task, as their models are the same."""
     generator = _generator(resampling, rows.fingerprint([]), 0)
     return _draw_counts(generator, resampling.num_replicates, num_seeds)
 
@@ -143,7 +127,7 @@ def common_seeds(methods: Mapping[str, Mapping[int, object]]) -> tuple[int, ...]
         if set(methods[other]) != set(methods[first]):
             raise ValueError(
                 f"{first} has seeds {sorted(methods[first])}, but {other} has {sorted(methods[other])}; "
-                "give both the same"
+                "give both the same ones"
             )
     return tuple(sorted(methods[first]))
 
@@ -158,7 +142,7 @@ def _row_weights(rows: LabelledRows, split: str, resampling: Resampling) -> Iter
 
 
 def _draw_counts(generator: np.random.Generator, num_draws: int, size: int) -> np.ndarray:  # (num_draws, size)
-    """Multinomial counts of ``size`` draws among as many, by counting the draws, which is faster than binomials."""
+    """How often each of ``size`` items is drawn in ``size`` draws; counting is faster than drawing binomials."""
     drawn = generator.integers(size, size=(num_draws, size))
     drawn += np.arange(num_draws)[:, None] * size
     return np.bincount(drawn.ravel(), minlength=num_draws * size).reshape(num_draws, size)

@@ -1,4 +1,4 @@
-"""Rules that choose among a MaxiDisc sweep's trials by what the selection split says."""
+"""Rules that choose among the trials of a MaxiDisc sweep, by metrics on the selection split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from minidisc_ray.core.tradeoff import best_scale, lambda_tradeoff, negative_der
 
 @dataclass(frozen=True)
 class SelectionMetrics:
-    """What a rule may look at: primary metrics of one seed's sweep on the selection split.
+    """The input of a rule: metrics of one seed's sweep on the selection split.
 
     Attributes:
         assistants: scale percent -> the assistant's metric.
@@ -30,11 +30,11 @@ class LambdaRule:
 
     @property
     def label(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         return f"λ-tradeoff, λ = {self.lam:g}"
 
     def tradeoffs(self, assistants: Mapping[int, float], teacher: float | None) -> dict[int, float]:  # noqa: ARG002
-        """The value of each scale.
+        """The trade-off of each scale.
 
         Raises:
             ValueError: as ``lambda_tradeoff``.
@@ -42,7 +42,7 @@ class LambdaRule:
         return lambda_tradeoff(assistants, self.lam)
 
     def pick(self, metrics: SelectionMetrics) -> int:
-        """The scale chosen; of equals the smallest.
+        """The chosen scale; the smallest if several are equal.
 
         Raises:
             ValueError: as ``lambda_tradeoff``.
@@ -57,7 +57,7 @@ class NegativeDerivativeRule:
     label: ClassVar[str] = "negative derivative"
 
     def tradeoffs(self, assistants: Mapping[int, float], teacher: float | None) -> dict[int, float]:
-        """The value of each scale.
+        """The trade-off of each scale.
 
         Raises:
             ValueError: if the teacher's metric is missing, and as ``negative_derivative``.
@@ -67,7 +67,7 @@ class NegativeDerivativeRule:
         return negative_derivative(assistants, teacher)
 
     def pick(self, metrics: SelectionMetrics) -> int:
-        """The scale chosen; of equals the smallest.
+        """The chosen scale; the smallest if several are equal.
 
         Raises:
             ValueError: if the teacher's metric is missing.
@@ -81,8 +81,8 @@ class ParameterRatioRule:
 
     Attributes:
         encoder_parameters: scale percent -> parameters of the assistant's encoder.
-        student_encoder_parameters: those of the student's.
-        ratio: how many times as large the assistant should be.
+        student_encoder_parameters: parameters of the student's encoder.
+        ratio: the size that the assistant should have, in student sizes.
     """
 
     encoder_parameters: Mapping[int, int]
@@ -91,53 +91,52 @@ class ParameterRatioRule:
 
     @property
     def label(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         return f"{self.ratio:g}x law"
 
     def pick(self, metrics: SelectionMetrics) -> int:
-        """The scale chosen; of equally near ones the smallest.
+        """The chosen scale; the smallest if several are equally near.
 
         Raises:
             ValueError: if a trial's scale has no encoder parameters.
         """
         for scale in metrics.assistants:
             if scale not in self.encoder_parameters:
-                raise ValueError(f"the {self.label} has no encoder parameters of the assistant at {scale} percent")
+                raise ValueError(f"the {self.label} lacks the encoder parameters of the assistant at {scale} percent")
         target = self.ratio * self.student_encoder_parameters
         return best_scale({scale: -abs(self.encoder_parameters[scale] - target) for scale in metrics.assistants})
 
 
 @dataclass(frozen=True)
 class BestAssistantRule:
-    """The assistant that is best itself on the selection split: no trade-off, λ = 0."""
+    """The assistant with the best metric on the selection split, without a trade-off (λ = 0)."""
 
     label: ClassVar[str] = "best assistant on selection"
 
     def pick(self, metrics: SelectionMetrics) -> int:
-        """The scale chosen; of equals the smallest."""
+        """The chosen scale; the smallest if several are equal."""
         return best_scale(metrics.assistants)
 
 
 @dataclass(frozen=True)
 class BestStudentRule:
-    """The trial whose student is best on the selection split: MaxiDisc's own pick, which needs every trial."""
+    """The trial with the best student on the selection split: MaxiDisc's own rule, which needs every trial."""
 
     label: ClassVar[str] = "best student on selection (MaxiDisc)"
 
     def pick(self, metrics: SelectionMetrics) -> int:
-        """The scale chosen; of equals the smallest."""
+        """The chosen scale; the smallest if several are equal."""
         return best_scale(metrics.students)
 
 
 @dataclass(frozen=True)
 class NoAssistantRule:
-    """The conventional student, distilled from the teacher itself."""
+    """The conventional student, distilled from the teacher without an assistant."""
 
     label: ClassVar[str] = "no assistant"
 
-    def pick(self, metrics: SelectionMetrics) -> None:  # noqa: ARG002
-        """No scale."""
-        return None  # noqa: RET501
+    def pick(self, metrics: SelectionMetrics) -> None:
+        """None, as there is no assistant."""
 
 
 TradeoffRule = LambdaRule | NegativeDerivativeRule

@@ -1,4 +1,4 @@
-"""How a sandwich's candidates stand: metrics smoothed over scales, and how probably each has the best trade-off.
+"""Compares a sandwich's candidates: smoothed metrics, and the probability of each to have the best trade-off.
 
 N rows, C outputs (1 for regression), K models, B replicates.
 """
@@ -18,23 +18,22 @@ from minidisc_ray.evaluation.weighted import LabelledRows
 
 _NUM_REPLICATES = 200
 _ROWS = "selection"
-# Equal trade-offs may differ in their last digit.
-_DIGITS = 12
+_DIGITS = 12  # trade-offs that agree in these are equal
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What one evaluation says of the candidates.
+    """The candidates compared by one evaluation.
 
     Attributes:
-        metrics: what choices use, by scale percent, the slice's too.
-        smoothed: the same after isotonic regression over scales, where they rise with the scale at all.
-        rises: whether they do.
+        metrics: scale percent -> the metric that choices use, for each candidate and the student's slice.
+        smoothed: the same after isotonic regression over scales; unchanged if metrics do not rise with the scale.
+        rises: whether metrics rise with the scale.
         tradeoffs: of each candidate, from its smoothed metric.
-        probabilities: of each candidate's being the one with the best trade-off; they sum to 1.
-        standard_error: of the distance between the smoothed metric of the best candidate and the teacher's.
-        teacher_metric: the teacher's, which is its trade-off too: it is the assistant that costs nothing.
-        teacher_probability: of the teacher's trade-off being above every candidate's.
+        probabilities: that each candidate has the best trade-off; they sum to 1.
+        standard_error: of the difference between the smoothed metric of the best candidate and the teacher's metric.
+        teacher_metric: the teacher's metric, which is also its trade-off, as its scale is 1.
+        teacher_probability: that the teacher's trade-off is above that of every candidate.
     """
 
     metrics: dict[int, float]
@@ -48,7 +47,7 @@ class Standing:
 
     @property
     def favourite(self) -> int:
-        """The most probable candidate; of equals the smallest, which costs least."""
+        """The most probable candidate; the smallest if several are equal."""
         return max(self.probabilities, key=lambda scale: (self.probabilities[scale], -scale))
 
 
@@ -60,16 +59,16 @@ def standing_of(
     lam: float,
     seed: int,
 ) -> Standing:
-    """Where candidates stand on some rows, by a paired bootstrap over these.
+    """Compare candidates by a paired bootstrap over rows.
 
-    The trade-off is MiniDisc's (definition 1). The smoothing rests on its property 2: a larger candidate of one
-    sandwich scores no worse. Where metrics fall with the scale they are left as they are.
+    The trade-off is MiniDisc's (definition 1). Smoothing is based on property 2: a larger candidate of a sandwich is no
+    worse. Metrics that fall with the scale are not smoothed.
 
     Args:
-        task: whose metrics choices use.
+        task: has the metrics that choices use.
         labels: of the rows.
-        logits: the student's slice, which is the smallest scale, and every candidate.
-        teacher_logits: the teacher's.
+        logits: of every candidate, and of the student's slice, which has the smallest scale.
+        teacher_logits: of the teacher.
         lam: of the trade-off.
         seed: of the draws.
 
@@ -89,7 +88,7 @@ def standing_of(
     candidates = scales[1:]
     bonus = np.array([lambda_tradeoff({scale: 0.0}, lam)[scale] for scale in candidates.tolist()])
     tradeoffs, drawn_tradeoffs = smoothed[1:] + bonus, (drawn[:, 1:] + bonus).round(_DIGITS)
-    # Of equal ones the first counts as the best: the smallest, which costs least.
+    # argmax takes the first of equal candidates, which is the smallest.
     counts = np.bincount(drawn_tradeoffs.argmax(axis=1), minlength=len(candidates))
     return Standing(
         metrics=_by_scale(scales, point),
@@ -104,7 +103,7 @@ def standing_of(
 
 
 def _rises(scales: np.ndarray, metrics: np.ndarray) -> bool:
-    """Whether metrics rise with the scale; of equal metrics nothing is to be smoothed."""
+    """Whether metrics rise with the scale; False if all are equal."""
     if np.ptp(metrics) == 0:
         return False
     return bool(spearmanr(scales, metrics).statistic > 0)

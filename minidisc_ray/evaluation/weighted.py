@@ -1,4 +1,4 @@
-"""A task's metric where rows count several times or not at all, for many models and draws of rows at once.
+"""A task's metric on weighted rows, for many models and many draws of rows at once.
 
 N rows, C outputs (1 for regression), M models, B draws of rows.
 """
@@ -11,29 +11,29 @@ import numpy as np
 
 from minidisc_ray.core.task import Task
 
-# Elements of the largest temporary: 16 MB in single precision.
+# Elements of the largest temporary: 16 MB in float32.
 _BLOCK_ELEMENTS = 2**22
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What one model predicts, made by ``LabelledRows.predictions``.
+    """The predictions of one model, from ``LabelledRows.predictions``.
 
     Attributes:
-        by_split: split -> (N,) class indices, or values where the task is a regression.
+        by_split: split -> (N,) class indices, or values of a regression.
     """
 
     by_split: Mapping[str, np.ndarray]
 
 
 class LabelledRows:
-    """The rows that all models of a study are scored on, built once.
+    """The labels of the rows that all models of a study are scored on.
 
     Attributes:
-        task: what the labels are and which metrics count: its primary one, and for choices those that it is chosen by.
+        task: has the primary metric, and the metrics that choices use.
         labels: split -> (N,) class indices or values.
-        selection_split: where assistants and students are chosen; under ``protocol: paper`` a validation set's name.
-        scored_splits: where students are compared; the metric is the mean over them where they are several.
+        selection_split: on which assistants and students are chosen; a validation set under ``protocol: paper``.
+        scored_splits: on which students are compared, by the mean of the metric over them.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LabelledRows:
         selection_split: str = "selection",
         scored_splits: Sequence[str] | None = None,
     ) -> None:
-        """Take the labels; students are compared on the task's primary validation set by default.
+        """Check and keep the labels; by default students are compared on the task's primary validation set.
 
         Raises:
             ValueError: if a split has no rows, a label is no class or value of the task, or a scored split is missing.
@@ -61,7 +61,7 @@ class LabelledRows:
         self,
         logits_by_split: Mapping[str, np.ndarray],  # split -> (N, C)
     ) -> Predictions:
-        """Keep of one model's logits what the metric needs; a model may lack splits that nothing asks of it.
+        """Reduce a model's logits to its predictions; splits that it is not scored on may be missing.
 
         Raises:
             ValueError: if a split is unknown, a shape does not fit its labels, or a logit is not finite.
@@ -70,9 +70,9 @@ class LabelledRows:
         for split, given in logits_by_split.items():
             logits, expected = np.asarray(given), (len(self.labels_of(split)), self.task.num_labels)
             if logits.shape != expected:
-                raise ValueError(f"logits of split {split!r} are {logits.shape}, but its labels ask for {expected}")
+                raise ValueError(f"logits of split {split!r} are {logits.shape}; its labels need {expected}")
             if not np.isfinite(logits).all():
-                raise ValueError(f"logits of split {split!r} are not finite; leave models out that have diverged")
+                raise ValueError(f"logits of split {split!r} are not finite; leave out models that diverged")
             is_regression = self.task.is_regression
             kept[split] = logits[:, 0].astype(np.float64) if is_regression else logits.argmax(axis=1).astype(np.int32)
         return Predictions(kept)
@@ -88,7 +88,7 @@ class LabelledRows:
         return self.labels[split]
 
     def num_rows(self, splits: Sequence[str]) -> int:
-        """Rows of these splits together.
+        """The number of rows of some splits together.
 
         Raises:
             ValueError: if a split is unknown.
@@ -96,7 +96,7 @@ class LabelledRows:
         return sum(len(self.labels_of(split)) for split in splits)
 
     def fingerprint(self, splits: Sequence[str]) -> int:
-        """A number that is equal for the same named rows of the same task, and differs for others."""
+        """A checksum of the task's name and of the labels of some splits; seeds the draws of their rows."""
         value = zlib.crc32(self.task.name.encode())
         for split in splits:
             value = zlib.crc32(self.labels_of(split).tobytes(), zlib.crc32(split.encode(), value))
@@ -110,12 +110,12 @@ def weighted_scores(
     weights: np.ndarray,  # (B, N) how often each row counts
     selects: bool = False,
 ) -> np.ndarray:  # (B, M)
-    """The task's primary metric of each model, as ``score`` has it for rows repeated as often as their weight says.
+    """The primary metric of each model, equal to that of ``score`` on rows repeated by their weights.
 
-    Where it ``selects``, what choices use in its place: possibly another metric, or the mean of several.
+    With ``selects``, the metric that choices use instead: another one, or the mean of several.
 
     Raises:
-        ValueError: if a split is unknown, a model has no predictions of it, or the weights are no counts of its rows.
+        ValueError: if a split is unknown, a model has no predictions of it, or the weights are not counts of its rows.
     """
     labels, weights = rows.labels_of(split), np.asarray(weights)
     if weights.ndim != 2 or weights.shape[1] != len(labels):
@@ -123,7 +123,7 @@ def weighted_scores(
     predictions = _stacked(split, models, len(labels))
     totals = weights.sum(axis=1, dtype=np.float64)
     if not (totals > 0).all() or (weights < 0).any() or not (weights == np.floor(weights)).all():
-        raise ValueError(f"weights of split {split!r} are counts, zero or more, and every draw needs a row that counts")
+        raise ValueError(f"weights of split {split!r} must be whole numbers from 0, and each draw needs a row above 0")
     task = rows.task
     metrics = task.chosen_by if selects else (task.primary_metric,)
     found = [_metric_scores(metric, task, labels, predictions, weights, totals) for metric in metrics]
@@ -140,7 +140,7 @@ def _metric_scores(
 ) -> np.ndarray:  # (B, M)
     if metric in ("spearman", "pearson"):
         return _correlations(metric, labels, predictions, weights.astype(np.float64))
-    # Single precision adds whole numbers exactly up to 2^24, at half the time and memory.
+    # float32 adds whole numbers exactly up to 2^24, in half the time and memory.
     precision = np.float32 if totals.max() < 2**24 else np.float64
     return _class_scores(metric, task.num_labels, labels, predictions, weights.astype(precision), totals)
 
@@ -178,7 +178,7 @@ def _class_scores(
     weights: np.ndarray,  # (B, N)
     totals: np.ndarray,  # (B,)
 ) -> np.ndarray:  # (B, M)
-    # F1 of two classes is that of class 1; the other metrics count every class.
+    # F1 of a two-class task is that of class 1; other metrics use all classes.
     classes = np.arange(1, 2) if metric == "f1" and num_classes == 2 else np.arange(num_classes)
 
     def count(rows_of_class: np.ndarray) -> np.ndarray:  # (..., N) -> (B, ...)
@@ -190,12 +190,12 @@ def _class_scores(
     scores = np.empty((len(weights), len(predictions)))
     block = max(1, _BLOCK_ELEMENTS // (len(labels) * len(classes)))
     for start in range(0, len(predictions), block):
-        some = predictions[start : start + block]  # (m, N)
-        right = some == labels
+        chunk = predictions[start : start + block]  # (m, N)
+        right = chunk == labels
         if metric == "accuracy":
             scores[:, start : start + block] = count(right) / totals[:, None]
             continue
-        of_class = some[:, None] == classes[:, None]  # (m, C, N)
+        of_class = chunk[:, None] == classes[:, None]  # (m, C, N)
         predicted, hits = count(of_class), count(of_class & right[:, None])  # (B, m, C) each
         formula = _matthews if metric == "matthews" else _f1
         scores[:, start : start + block] = formula(hits, predicted, labelled, totals[:, None])
@@ -203,14 +203,14 @@ def _class_scores(
 
 
 def _f1(
-    hits: np.ndarray,  # (B, m, C), as the next two, which broadcast
-    predicted: np.ndarray,
-    labelled: np.ndarray,
+    hits: np.ndarray,  # (B, m, C)
+    predicted: np.ndarray,  # (B, m, C)
+    labelled: np.ndarray,  # (B, 1, C)
     totals: np.ndarray,  # noqa: ARG001
 ) -> np.ndarray:  # (B, m)
     either = predicted + labelled
     by_class = np.divide(2 * hits, either, out=np.zeros_like(hits), where=either > 0)
-    # A class that is neither drawn nor predicted has no F1, and does not pull the mean down.
+    # A class that is neither drawn nor predicted has no F1, and is left out of the mean.
     mean: np.ndarray = by_class.sum(axis=2) / np.maximum((either > 0).sum(axis=2), 1)
     return mean
 
@@ -244,7 +244,7 @@ def _centred_ranks(
     values: np.ndarray,  # (N,)
     weights: np.ndarray,  # (B, N)
 ) -> np.ndarray:  # (B, N)
-    """Mean ranks among the drawn rows, less their mean: one sort serves every draw."""
+    """Ranks among the drawn rows (ties get their mean rank), less their mean; one sort for all draws."""
     order = np.argsort(values, kind="stable")
     _, starts, group = np.unique(values[order], return_index=True, return_inverse=True)
     sizes = np.add.reduceat(weights[:, order], starts, axis=1)  # (B, distinct values)
@@ -260,11 +260,11 @@ def _centred_values(
     values: np.ndarray,  # (N,)
     weights: np.ndarray,  # (B, N)
 ) -> np.ndarray:  # (B, N)
-    """Values less their mean over the drawn rows, in units in which squares neither overflow nor vanish."""
+    """Values less their mean over the drawn rows, scaled so that squares neither overflow nor underflow."""
     moved = values - values.mean()
     moved = moved / (np.abs(moved).max() or 1.0)
     centred: np.ndarray = moved - (weights @ moved / weights.sum(axis=1))[:, None]
-    # Rounding would leave a constant draw a little variance.
+    # Rounding gives a draw of equal values a small variance; make it exactly 0.
     first_drawn = values[np.argmax(weights > 0, axis=1)]
     differs = ((weights > 0) & (values != first_drawn[:, None])).any(axis=1)
     centred *= differs[:, None]
@@ -272,7 +272,7 @@ def _centred_values(
 
 
 def _ratio(covariance: np.ndarray, squared_scale: np.ndarray) -> np.ndarray:
-    """A correlation in [-1, 1], and 0 where one side is constant, as ``score`` has it."""
+    """A correlation in [-1, 1]; 0 if one side is constant, as in ``score``."""
     scale = np.sqrt(squared_scale)
     ratio: np.ndarray = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
     return ratio.clip(-1.0, 1.0)

@@ -1,4 +1,4 @@
-"""The export of one model: its graph, checked on every validation row, an int8 copy behind a gate, and a table.
+"""Exports a model: its graph, checked on every validation row, an int8 copy if it loses little, and a speed table.
 
 N rows of a split, C outputs.
 """
@@ -35,16 +35,16 @@ from minidisc_ray.export.speed import (
 )
 
 Target = Literal["onnx", "openvino"]
-# Rounding apart the runtimes compute the same; a graph that is wrong is further off than this.
+# Rounding makes logits of two runtimes differ by less than this; a wrong graph makes them differ by more.
 TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Check:
-    """A graph beside PyTorch, on every validation row.
+    """The graph compared with PyTorch on every validation row.
 
     Attributes:
-        rows: that were compared.
+        rows: number of rows compared.
         equal_labels: rows with the same label; of a regression, rows within the tolerance.
         largest_difference: between two logits.
     """
@@ -56,7 +56,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Int8Report:
-    """The int8 copy that was kept, and what it loses."""
+    """The int8 copy that was kept and its loss, and the loss of the other one, if there is one."""
 
     kind: Int8Kind
     drop: Drop
@@ -65,7 +65,7 @@ class Int8Report:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written, and what was seen of it."""
+    """What was exported, and its measurements; saved as ``export.json``."""
 
     target: Target
     output: str
@@ -82,13 +82,13 @@ class ExportReport:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """The options of an export.
 
     Attributes:
         target: the runtime.
-        int8: whether an int8 copy is to be made, and measured beside the others.
-        max_drop: points of the primary metric that it may lose.
-        repeats: timed passes of each copy.
+        int8: whether to make an int8 copy, and to measure the speed of all copies.
+        max_drop: points of the primary metric that the int8 copy may lose.
+        repeats: timed passes of each copy; 0 measures no speed.
         num_threads: CPU threads of each runtime.
     """
 
@@ -100,11 +100,11 @@ class Request:
 
 
 def export_model(source: ExportSource, request: Request, output: Path) -> ExportReport:
-    """Write a model's folder for another runtime; it appears whole or not at all.
+    """Export a model to a folder, which appears whole or not at all.
 
     Raises:
-        UserError: if the graph does not compute what the model does, the int8 copy loses too much, or the disk
-            refuses.
+        UserError: if the graph does not compute what the model does, the int8 copy loses too much, or the folder
+            cannot be written.
     """
     reference = logits_over(torch_forward(source.model), source.model, source.validation, source.pad_token_id)
 
@@ -116,10 +116,10 @@ def export_model(source: ExportSource, request: Request, output: Path) -> Export
             save_openvino(source, path)
             forward = openvino_forward(path, request.num_threads)
             copied = logits_over(forward, source.model, source.validation, source.pad_token_id)
-            check, int8, speed = checked(source, reference, copied), None, []
+            check, int8, speed = compare_logits(source, reference, copied), None, []
         dense_config(source.model.config).save_pretrained(folder)
         tokenizer = copy.deepcopy(source.tokenizer)
-        # Other tools cut rows by this alone: as the model was trained, and as `minidisc predict` does.
+        # Other tools truncate rows to this length; `minidisc predict` and training used it too.
         tokenizer.model_max_length = source.max_length
         tokenizer.save_pretrained(folder)
         report = ExportReport(
@@ -141,20 +141,21 @@ def export_model(source: ExportSource, request: Request, output: Path) -> Export
         (folder / "export.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
         return report
 
-    report: ExportReport = write_output(output, fill)
-    return report
+    return write_output(output, fill)
 
 
-def checked(source: ExportSource, reference: Mapping[str, np.ndarray], copied: Mapping[str, np.ndarray]) -> Check:
+def compare_logits(
+    source: ExportSource, reference: Mapping[str, np.ndarray], copied: Mapping[str, np.ndarray]
+) -> Check:
     """Compare two models' logits by split, (N, C) each.
 
     Raises:
-        UserError: if they differ by more than rounding; labels that then differ are ties.
+        UserError: if they differ by more than rounding; within that, a label can differ only at a tie.
     """
     largest, equal = 0.0, 0
     for name, wanted in reference.items():
         difference = np.abs(wanted - copied[name]).max(axis=1)
-        # Not max(), which passes over what is not a number.
+        # Not max(), which can drop a NaN.
         found = float(difference.max())
         largest = largest if found <= largest else found
         if source.task.is_regression:
@@ -164,7 +165,7 @@ def checked(source: ExportSource, reference: Mapping[str, np.ndarray], copied: M
     if not largest <= TOLERANCE:
         raise UserError(
             f"{source.folder.name}: its graph differs from PyTorch by {largest:.2g} on a validation row, more than the "
-            f"{TOLERANCE:g} that rounding explains, so nothing was written; please report this model's config.json"
+            f"{TOLERANCE:g} that rounding can cause, so nothing was written; please report this model's config.json"
         )
     return Check(source.num_rows, equal, largest)
 
@@ -175,7 +176,9 @@ def _fill_onnx(
     graph, path = onnx_graph(source), folder / "onnx" / "model.onnx"
     save_onnx(graph, path)
     forward = onnx_forward(path, request.num_threads)
-    check = checked(source, reference, logits_over(forward, source.model, source.validation, source.pad_token_id))
+    check = compare_logits(
+        source, reference, logits_over(forward, source.model, source.validation, source.pad_token_id)
+    )
     if not request.int8:
         return check, None, []
     work = folder / ".work"
@@ -186,7 +189,7 @@ def _fill_onnx(
             raise UserError(_refusal(copies[0], source, request))
         files: dict[Precision, Path] = {"float32": path, **{_precision(each.kind): each.path for each in copies}}
         speed = _speed(source, request, graph, files, work)
-        kept = min(passing, key=lambda each: _milliseconds(speed, each.kind))
+        kept = min(passing, key=lambda each: _latency(speed, each.kind))
         kept.path.rename(path.with_name("model_quantized.onnx"))
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -199,8 +202,8 @@ def _precision(kind: Int8Kind) -> Precision:
     return "int8 dynamic" if kind == "dynamic" else "int8 static"
 
 
-def _milliseconds(speed: Sequence[SpeedRow], kind: Int8Kind) -> float:
-    """The geometric mean of a copy's medians at one row and at many; alike for all where nothing was measured."""
+def _latency(speed: Sequence[SpeedRow], kind: Int8Kind) -> float:
+    """The geometric mean of a copy's median milliseconds at 1 and at 32 rows; infinite if it was not measured."""
     wanted = (ONNX_RUNTIME, _precision(kind), MEASURED)
     row = next((row for row in speed if (row.runtime, row.precision, row.status) == wanted), None)
     if row is None:
@@ -213,7 +216,7 @@ def _refusal(best: Int8Copy, source: ExportSource, request: Request) -> str:
         f"--int8: the better of the int8 copies ({best.kind}) loses {best.drop.points:.2f} points of "
         f"{source.task.primary_metric} on {source.num_rows} validation rows, and with 95% probability at most "
         f"{best.drop.bound:.2f}; --max-drop {request.max_drop:g} allows a loss of {request.max_drop:g} with a bound of "
-        f"{2 * request.max_drop:g}, so nothing was written; leave --int8 out, or allow more"
+        f"{2 * request.max_drop:g}, so nothing was written; raise --max-drop, or leave --int8 out"
     )
 
 

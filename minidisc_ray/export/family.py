@@ -1,4 +1,4 @@
-"""The nested family of a finished run: any of its sizes as a model of its own, without training."""
+"""The nested family of a finished run: a model of any of its sizes, without more training."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,18 +22,18 @@ from minidisc_ray.run_files.result import load_result
 
 
 class Family:
-    """The sizes that a sandwich's kept state holds, by scale percent; each is cut when it is asked for.
+    """A mapping from scale percent to a model of that size; each model is cut from the largest on access.
 
     Attributes:
         num_rows: selection rows that the sizes were scored on.
-        sizes: what the index says of each, largest first: metrics on the selection rows, parameters, structure.
+        sizes: metrics on the selection rows, parameters and structure of each size, the largest first.
     """
 
     def __init__(self, folder: Path) -> None:
         """Load the weights and the index of a family's folder.
 
         Raises:
-            UserError: if either is damaged, or they do not fit each other.
+            UserError: if either is damaged, or the index does not fit the weights.
         """
         self._folder = folder
         self._largest = load_model(folder)
@@ -59,7 +59,7 @@ class Family:
         return scale_percent in self.sizes
 
     def __getitem__(self, scale_percent: int) -> PreTrainedModel:
-        """An independent model of one size; its logits are those of the slice in the sandwich, to the last bit.
+        """A model of one size, independent of the others; its logits equal those of the sandwich's slice bit by bit.
 
         Raises:
             UserError: if the family has no such size.
@@ -73,7 +73,7 @@ class Family:
         return cut(self._largest, _structure(size)).eval()
 
     def save(self, scale_percent: int, output: Path) -> FamilySize:
-        """Write one size as a folder like any student's.
+        """Write a model of one size as a folder in the form of a student's.
 
         Raises:
             UserError: if the family has no such size, or the output exists.
@@ -97,7 +97,7 @@ def open_family(folder: Path) -> Family:
     """The family of a finished run.
 
     Raises:
-        UserError: if there is no finished run, its method trains no family, or the family is gone or damaged.
+        UserError: if there is no finished run, its method trains no family, or the family was removed or is damaged.
     """
     result, family = load_result(folder), folder / FAMILY
     if not (family / "config.json").is_file():

@@ -1,4 +1,4 @@
-"""Models as graphs of other runtimes, through transformers' own exporters: any batch, any length."""
+"""Models as ONNX and OpenVINO graphs for any batch size and length, by transformers' exporters."""
 
 import contextlib
 import copy
@@ -21,11 +21,10 @@ from minidisc_ray.export.source import ExportSource
 from minidisc_ray.models.checkpoint import quiet
 from minidisc_ray.models.loading import position_limit
 
-# What each target's extra installs, and this room imports.
+# Packages that each target's extra installs, of those that this module and its neighbours import.
 EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "onnx", "onnxscript")}
 _DIMENSIONS = ("batch_size", "sequence_length")
-# A row has at least a first and a last special token; lengths below this are not traced.
-_SHORTEST = 2
+_MIN_LENGTH = 2  # a row has at least its first and last special token
 
 
 def require_extra(target: str) -> None:
@@ -81,51 +80,51 @@ def save_openvino(source: ExportSource, path: Path) -> None:
     try:
         openvino.save_model(program, str(path), compress_to_fp16=False)
     except RuntimeError as error:
-        raise OSError(f"OpenVINO could not write it: {first_line(error)}") from error
+        raise OSError(f"OpenVINO could not write {path.name}: {first_line(error)}") from error
 
 
-class _BiasAlone(nn.Module):
-    """A Linear of no inputs: its bias, whatever comes."""
+class _BiasOnly(nn.Module):
+    """Replaces a Linear without inputs: returns its bias."""
 
     def __init__(self, bias: nn.Parameter) -> None:
         super().__init__()
         self.bias = bias
 
     def forward(self, values: Tensor) -> Tensor:
-        """From (B, L, 0) the bias, (B, L, D)."""
+        """The bias (B, L, D), for ``values`` (B, L, 0)."""
         return self.bias.expand(*values.shape[:-1], -1)
 
 
-def without_empty_products(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy that computes the same without products over no units, which runtimes get wrong in int8.
+def without_empty_linears(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy that computes the same without Linears of zero inputs, for which runtimes give wrong int8 results.
 
-    They come from layers that kept no head or no neuron.
+    A layer that kept no head or no neuron has one.
     """
     copied = copy.deepcopy(model)
     for path, module in list(copied.named_modules()):
         if isinstance(module, nn.Linear) and module.in_features == 0:
             parent, _, name = path.rpartition(".")
-            setattr(copied.get_submodule(parent), name, _BiasAlone(module.bias))
+            setattr(copied.get_submodule(parent), name, _BiasOnly(module.bias))
     return copied
 
 
 def _exported(exporter_class: Any, config_class: Any, source: ExportSource) -> Any:
-    model = without_empty_products(source.model)
-    sample = _sample(model, source)
+    model = without_empty_linears(source.model)
+    sample = _trace_inputs(model, source)
     dimensions = (
         torch.export.Dim(_DIMENSIONS[0]),
-        torch.export.Dim(_DIMENSIONS[1], min=_SHORTEST, max=position_limit(model.config)),
+        torch.export.Dim(_DIMENSIONS[1], min=_MIN_LENGTH, max=position_limit(model.config)),
     )
     shapes = {name: dict(enumerate(dimensions)) for name in sample}
     try:
-        with _silence(), quiet():
+        with silence(), quiet():
             return exporter_class().export(model, sample, config_class(dynamic_shapes=shapes)).program
     except Exception as error:
         raise UserError(f"{source.folder.name}: transformers could not export it ({first_line(error)})") from error
 
 
-def _sample(model: PreTrainedModel, source: ExportSource) -> dict[str, torch.Tensor]:
-    """Two rows, one of them padded, as the graph is traced with them."""
+def _trace_inputs(model: PreTrainedModel, source: ExportSource) -> dict[str, torch.Tensor]:
+    """The inputs to trace the graph with: the shortest row, padded, and the longest."""
     lengths = source.calibration.lengths
     indices = torch.stack([lengths.argmin(), lengths.argmax()])
     feed = feed_of(model, source.calibration, indices, source.pad_token_id)
@@ -133,7 +132,7 @@ def _sample(model: PreTrainedModel, source: ExportSource) -> dict[str, torch.Ten
 
 
 def _name_dimensions(program: Any) -> None:
-    """Give the graph's free dimensions names that say what they are, in place of the tracer's."""
+    """Replace the tracer's names of the free dimensions by plain ones."""
     import onnx_ir
 
     found = [str(dimension) for dimension in program.graph.inputs[0].shape]
@@ -143,8 +142,8 @@ def _name_dimensions(program: Any) -> None:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Hide what tracing prints and warns of its own insides; an error still comes through."""
+def silence() -> Iterator[None]:
+    """Suppress logs, warnings and prints of tracing and quantization, which mean nothing to a user; not errors."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

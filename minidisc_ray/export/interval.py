@@ -1,4 +1,4 @@
-"""The interval of a run's student, from what it answered row by row.
+"""The interval of a student's metric, from its predictions on validation rows.
 
 N rows, C outputs.
 """
@@ -13,14 +13,14 @@ from minidisc_ray.evaluation import Interval, LabelledRows, bootstrap, score
 from minidisc_ray.run_files.predictions import VALIDATION, predictions_path, read_predictions
 from minidisc_ray.run_files.result import RunResult
 
-_SAME = 1e-6
+_SAME = 1e-6  # largest difference between two computations of one metric
 
 
 def student_interval(run_folder: Path, result: RunResult) -> Interval | None:
-    """The primary metric with its 95% interval over validation rows; None where the answers were not kept.
+    """The 95% interval of the primary metric over validation rows; None if the predictions were not kept.
 
     Raises:
-        UserError: if they are damaged.
+        UserError: if the predictions are damaged.
     """
     try:
         return _interval(run_folder, result)
@@ -28,26 +28,26 @@ def student_interval(run_folder: Path, result: RunResult) -> Interval | None:
         raise
     except (ValueError, IndexError, TypeError, KeyError) as error:
         raise UserError(
-            f"{predictions_path(run_folder).parent}: not this run's answers ({first_line(error)}); remove the run and "
-            "run its recipe again"
+            f"{predictions_path(run_folder).parent}: not this run's predictions ({first_line(error)}); remove the run "
+            "and run its recipe again"
         ) from error
 
 
 def _interval(run_folder: Path, result: RunResult) -> Interval | None:
-    labels = _of_validation(read_predictions(predictions_path(run_folder)))
+    labels = _validation_arrays(read_predictions(predictions_path(run_folder)))
     point = result.student.validation_metrics[result.primary_metric]
     for path in sorted(predictions_path(run_folder).parent.glob("*.student.safetensors")):
-        logits = _of_validation(read_predictions(path))
+        logits = _validation_arrays(read_predictions(path))
         for split in sorted(labels.keys() & logits.keys()):
             task = _task_of(result, split, logits[split])
-            # Of several trials the one whose student was kept, and of several sets the primary one.
+            # The score identifies the trial whose student was kept, and the primary validation set.
             if abs(score(task, logits[split], labels[split])[result.primary_metric] - point) < _SAME:
                 rows = LabelledRows(task, {split: labels[split]})
                 return bootstrap(rows, {"student": {0: rows.predictions({split: logits[split]})}})["student"].interval()
     return None
 
 
-def _of_validation(arrays: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+def _validation_arrays(arrays: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
     prefix = f"{VALIDATION}/"
     return {key.removeprefix(prefix): array for key, array in (arrays or {}).items() if key.startswith(prefix)}
 

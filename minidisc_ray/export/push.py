@@ -1,4 +1,4 @@
-"""A finished run's student with its card, in a folder or on the Hugging Face hub."""
+"""Writes a finished run's student with its model card to a folder or to the Hugging Face hub."""
 
 import tempfile
 from pathlib import Path
@@ -17,29 +17,29 @@ HUB = "hub:"
 
 
 def push_to_folder(facts: CardFacts, output: Path) -> None:
-    """Write the student with its card into a folder that is not there yet, whole or not at all.
+    """Write the student with its card to a new folder, which appears whole or not at all.
 
     Raises:
-        UserError: if it is there, or cannot be written.
+        UserError: if the folder exists, or cannot be written.
     """
     check_output(output, "--to")
     write_output(output, lambda folder: _fill(folder, facts, output.name), "--to")
 
 
 def push_to_hub(facts: CardFacts, name: str, is_private: bool) -> str:
-    """Make the repository if it is not there, and upload the student with its card as one commit; returns its URL.
+    """Upload the student with its card in one commit, and create the repository if needed; returns its URL.
 
-    The token is the one that huggingface_hub finds: HF_TOKEN, or that of ``hf auth login``.
+    The token is HF_TOKEN or that of ``hf auth login``, as huggingface_hub finds it.
 
     Raises:
-        UserError: if there is no token, the name is none, or the hub refuses or cannot be reached.
+        UserError: if there is no token, the name is invalid, or the hub refuses or cannot be reached.
     """
     try:
         api = HfApi(library_name="minidisc_ray")
         with tempfile.TemporaryDirectory(prefix="minidisc-push-") as temporary:
             folder = Path(temporary) / "student"
             folder.mkdir()
-            # First, since the card says how to load it by its whole name, the owner's in front.
+            # Before the files, as the card needs the full name, with the owner.
             repository = api.create_repo(name, private=is_private or None, exist_ok=True)
             _fill(folder, facts, repository.repo_id)
             commit = api.upload_folder(
@@ -62,6 +62,6 @@ def push_to_hub(facts: CardFacts, name: str, is_private: bool) -> str:
 
 def _fill(folder: Path, facts: CardFacts, name: str) -> None:
     student = facts.run_folder / "student"
-    # Saved once more, not copied: students of older releases have no modelling file beside their weights.
+    # Loaded and saved instead of copied: students of older releases lack the modelling file.
     tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(student)))
     fill_folder(load_model(student), tokenizer, folder, {"README.md": str(model_card(facts, name))})

@@ -1,9 +1,8 @@
-"""int8 copies of an ONNX graph, and the gate that a copy has to pass on the validation rows.
+"""int8 copies of an ONNX graph, and what each loses on the validation rows.
 
 N rows, C outputs.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,25 +15,25 @@ from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.core.task import Task
 from minidisc_ray.data import evaluation_batches
 from minidisc_ray.evaluation import LabelledRows, Resampling, bootstrap
-from minidisc_ray.export.graphs import save_onnx
+from minidisc_ray.export.graphs import save_onnx, silence
 from minidisc_ray.export.runtimes import feed_of, logits_over, onnx_forward
 from minidisc_ray.export.source import ExportSource
 
 Int8Kind = Literal["dynamic", "static"]
-# What is computed in int8: products with weights and within attention, and the embeddings' rows, most of the bytes.
+# Computed in int8: products with weights and in attention, and embedding look-ups, which have most of the bytes.
 _OPERATORS = ["MatMul", "Gemm", "Gather"]
 _CALIBRATION_BATCH = 16
-# Two-sided at 90% has 5% beyond its lower end, which is one-sided at 95%.
+# 5% of the replicates lie above a two-sided 90% interval, so its upper end is a one-sided 95% bound.
 _ONE_SIDED = Resampling(level=0.9)
 
 
 @dataclass(frozen=True)
 class Drop:
-    """What a copy loses against the float32 model on the same rows, in points of the primary metric.
+    """The loss of a copy against the float32 model on the same rows, in points of the primary metric.
 
     Attributes:
-        points: on all rows; below 0 where the copy is better.
-        bound: with 95% probability over rows it is no more than this (one-sided, paired bootstrap).
+        points: on all rows; below 0 if the copy is better.
+        bound: one-sided 95% upper bound over rows (paired bootstrap).
     """
 
     points: float
@@ -47,7 +46,7 @@ class Drop:
 
 @dataclass(frozen=True, eq=False)
 class Int8Copy:
-    """An int8 graph on disk, what it answers, and what it loses."""
+    """An int8 graph on disk, its logits and its loss."""
 
     kind: Int8Kind
     path: Path
@@ -58,7 +57,7 @@ class Int8Copy:
 def int8_copies(
     graph: Any, source: ExportSource, reference: Mapping[str, np.ndarray], folder: Path, num_threads: int
 ) -> list[Int8Copy]:
-    """The ways to int8 that work, the one that loses less first: dynamic, and static with ranges from training rows.
+    """A dynamic and a static int8 copy (with ranges from training rows), of which those that work; smallest loss first.
 
     Args:
         graph: from ``onnx_graph``.
@@ -68,24 +67,24 @@ def int8_copies(
         num_threads: of the runtime.
 
     Raises:
-        UserError: if the runtime can make and run neither of them.
+        UserError: if neither can be made and run.
     """
-    copies, flaws = list[Int8Copy](), list[UserError]()
+    copies, errors = list[Int8Copy](), list[UserError]()
     kinds: tuple[Int8Kind, ...] = ("dynamic", "static")
     for kind in kinds:
         try:
             copies.append(_copy(kind, graph, source, reference, folder, num_threads))
         except UserError as error:
-            flaws.append(error)
+            errors.append(error)
     if not copies:
-        raise flaws[0]
+        raise errors[0]
     return sorted(copies, key=lambda copy: (copy.drop.points, copy.drop.bound))
 
 
 def drop_of(
     task: Task, labels: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], copied: Mapping[str, np.ndarray]
 ) -> Drop:
-    """What a copy loses, from both models' logits by split, (N, C) each; labels (N,)."""
+    """The loss of a copy, from labels (N,) and both models' logits (N, C) by split."""
     rows = LabelledRows(task, labels)
     both = bootstrap(
         rows, {"float32": {0: rows.predictions(reference)}, "copy": {0: rows.predictions(copied)}}, _ONE_SIDED
@@ -107,7 +106,7 @@ def _copy(
     forward = onnx_forward(path, num_threads)
     logits = logits_over(forward, source.model, source.validation, source.pad_token_id)
     if not all(np.isfinite(array).all() for array in logits.values()):
-        raise UserError(f"--int8: the {kind} copy answers with numbers that are not finite on this machine")
+        raise UserError(f"--int8: the {kind} copy gives logits that are not finite on this machine")
     labels = {name: rows.labels.numpy() for name, rows in source.validation.items()}
     return Int8Copy(kind, path, logits, drop_of(source.task, labels, reference, logits))
 
@@ -122,14 +121,11 @@ def _quantized(kind: Int8Kind, graph: Any, source: ExportSource) -> Any:
     else:
         config = OnnxRuntimeStaticConfig(op_types_to_quantize=_OPERATORS, per_channel=True)
         quantizer = OnnxRuntimeQuantizer(config, calibration_dataset=_calibration_feeds(source))
-    disabled = logging.root.manager.disable
-    logging.disable(logging.ERROR)
     try:
-        quantized = quantizer.quantize(graph, {}, ExportFormat.ONNX)
+        with silence():
+            quantized = quantizer.quantize(graph, {}, ExportFormat.ONNX)
     except Exception as error:
         raise UserError(f"--int8: ONNX Runtime cannot make a {kind} int8 copy ({first_line(error)})") from error
-    finally:
-        logging.disable(disabled)
     ClearMetadataAndDocStringPass()(quantized)
     return quantized
 

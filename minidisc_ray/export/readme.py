@@ -1,4 +1,4 @@
-"""The README.md of an export: what the model is, and how each runtime loads it."""
+"""The README.md of an export: what the model does, and how to load it."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -14,9 +14,9 @@ _ONNX = """\
 {what}
 
 `onnx/model.onnx` is the float32 graph{int8}: any batch size, up to {positions} tokens. `config.json` has the class
-names, `tokenizer.json` the tokenizer, `export.json` what was measured when this was made.
+names, `tokenizer.json` the tokenizer, `export.json` the measurements of the export.
 
-Python, in this folder, with onnxruntime, tokenizers and numpy alone:
+Python, in this folder, with onnxruntime, tokenizers and numpy only:
 
     import json, numpy, onnxruntime, tokenizers
     tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")
@@ -41,9 +41,9 @@ _OPENVINO = """\
 {what}
 
 `openvino_model.xml` and `openvino_model.bin`: any batch size, up to {positions} tokens. `config.json` has the class
-names, `tokenizer.json` the tokenizer, `export.json` what was measured when this was made.
+names, `tokenizer.json` the tokenizer, `export.json` the measurements of the export.
 
-Python, in this folder, with openvino, tokenizers and numpy alone:
+Python, in this folder, with openvino, tokenizers and numpy only:
 
     import json, numpy, openvino, tokenizers
     tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")
@@ -60,23 +60,23 @@ Python, in this folder, with openvino, tokenizers and numpy alone:
 def export_readme(
     source: ExportSource, name: str, target: Literal["onnx", "openvino"], check: "Check", has_int8: bool
 ) -> str:
-    """Its text.
+    """The text of the README.
 
     Args:
         source: the model that was exported.
-        name: of the folder.
+        name: of the exported folder.
         target: the runtime.
-        check: what the graph was checked on.
+        check: the comparison of the graph with PyTorch.
         has_int8: whether there is an int8 copy.
     """
     task = source.task
-    kind = f"classes {', '.join(task.label_names)}" if task.label_names else "it gives a number"
+    kind = f"classes {', '.join(task.label_names)}" if task.label_names else "it predicts a number"
     return (_ONNX if target == "onnx" else _OPENVINO).format(
         name=name,
         what=(
-            f"A model for {task.name} ({kind}). It reads {' and '.join(task.text_columns)}, cut to "
-            f"{source.max_length} tokens. Its logits are PyTorch's within {check.largest_difference:.1g} on "
-            f"{check.rows:,} validation rows."
+            f"A model for {task.name} ({kind}). It reads {' and '.join(task.text_columns)}, truncated to "
+            f"{source.max_length} tokens. Its logits differ from PyTorch's by at most "
+            f"{check.largest_difference:.1g} on {check.rows:,} validation rows."
         ),
         positions=position_limit(source.model.config),
         max_length=source.max_length,

@@ -1,4 +1,4 @@
-"""Models at work in each runtime: from padded rows to logits, whatever computes them.
+"""Forward passes of PyTorch, ONNX Runtime and OpenVINO, each a function from padded rows to logits.
 
 B rows, L tokens, C outputs, N rows of a split.
 """
@@ -21,7 +21,7 @@ Forward = Callable[[Feed], np.ndarray]  # (B, C) float32
 
 
 def torch_forward(model: PreTrainedModel) -> Forward:
-    """PyTorch's own forward pass, in the model's precision."""
+    """A forward pass in PyTorch, in the model's precision."""
 
     @torch.inference_mode()
     def run(feed: Feed) -> np.ndarray:
@@ -33,24 +33,24 @@ def torch_forward(model: PreTrainedModel) -> Forward:
 
 
 def onnx_forward(path: Path, num_threads: int) -> Forward:
-    """ONNX Runtime on the CPU.
+    """A forward pass in ONNX Runtime on the CPU.
 
     Raises:
-        UserError: if it cannot run the model.
+        UserError: if the runtime cannot load the graph.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.log_severity_level = 3
-    # Threads that spin between passes would slow down the model that is timed next.
+    # Threads that spin after a pass would slow down the model that is timed next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise UserError(
             f"{path.name}: ONNX Runtime {onnxruntime.__version__} cannot run it ({first_line(error)})"
-        ) from (error)
+        ) from error
     names = [each.name for each in session.get_inputs()]
 
     def run(feed: Feed) -> np.ndarray:
@@ -61,10 +61,10 @@ def onnx_forward(path: Path, num_threads: int) -> Forward:
 
 
 def openvino_forward(path: Path, num_threads: int) -> Forward:
-    """OpenVINO on the CPU, in float32: by itself it computes in bfloat16 where the CPU can.
+    """A forward pass in OpenVINO on the CPU, in float32; its default is bfloat16 on CPUs that have it.
 
     Raises:
-        UserError: if it cannot run the model.
+        UserError: if the runtime cannot load the graph.
     """
     import openvino
 
@@ -84,7 +84,7 @@ def openvino_forward(path: Path, num_threads: int) -> Forward:
 def feed_of(
     model: PreTrainedModel, rows: EncodedRows, indices: torch.Tensor, pad_token_id: int
 ) -> dict[str, np.ndarray]:
-    """The rows at ``indices``, (B,), as a forward pass takes them: (B, L) int64 each."""
+    """The padded inputs of a forward pass for the rows at ``indices`` (B,): (B, L) int64 each."""
     inputs = model_inputs(model, collate(rows, indices, pad_token_id))
     return {name: tensor.numpy() for name, tensor in inputs.items()}
 
@@ -92,7 +92,7 @@ def feed_of(
 def logits_over(
     forward: Forward, model: PreTrainedModel, splits: Mapping[str, EncodedRows], pad_token_id: int
 ) -> dict[str, np.ndarray]:  # split -> (N, C)
-    """One model's logits on every row, by split."""
+    """The logits of one model on every row, by split."""
     found = {}
     for name, rows in splits.items():
         logits = np.zeros((len(rows), int(model.config.num_labels)), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What is exported: a model, its tokenizer, and the rows that its copies are checked and calibrated on."""
+"""The input of an export: a model, its tokenizer, and the rows to check and calibrate its copies on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ CALIBRATION_ROWS = 256
 
 @dataclass(frozen=True, eq=False)
 class ExportSource:
-    """A model with rows.
+    """A model with the rows to check and calibrate its copies on.
 
     Attributes:
         folder: of the model.
         model: in float32 and eval mode.
-        tokenizer: its own.
-        task: what it was trained for.
-        validation: every row that a copy is checked on, by validation set.
-        calibration: training rows that an int8 copy may be calibrated on.
-        max_length: tokens that the model takes of a row.
+        tokenizer: the model's.
+        task: of the model.
+        validation: all rows of each validation set; copies are checked on them.
+        calibration: training rows to calibrate a static int8 copy on.
+        max_length: tokens of a row that the model reads.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class ExportSource:
 
     @property
     def num_rows(self) -> int:
-        """Validation rows, of all sets together."""
+        """The number of validation rows in all sets."""
         return sum(len(rows) for rows in self.validation.values())
 
     @property
@@ -56,27 +56,27 @@ class ExportSource:
 
     @property
     def pad_token_id(self) -> int:
-        """What fills short rows."""
+        """The token id that pads short rows."""
         return int(self.tokenizer.pad_token_id)
 
 
 def load_source(folder: Path, recipe: RunConfig | None) -> ExportSource:
-    """A finished run's student, or a model's folder, with the rows of its recipe.
+    """Load a finished run's student, or a model, with the rows of its recipe.
 
     Args:
-        folder: of the run or the model.
+        folder: of the run or of the model.
         recipe: names the rows; by default a run's own.
 
     Raises:
-        UserError: if there is no finished run and no model, rows cannot be read or are not those that the run was
-            scored on, or the model's classes are not the rows'.
+        UserError: if the folder has neither a finished run nor a model, the rows cannot be read or have changed since
+            the run, or their classes are not the model's.
     """
     model_folder, config, digest = _model_and_recipe(folder, recipe)
     model, splits = load_model(model_folder), load_splits(config)
     if digest is not None and splits.digest != digest:
         raise UserError(
             f"{place_of(folder)}: the rows that its config.yaml names have changed since the run, so a copy cannot be "
-            "checked on those that it was scored on; name a recipe of today's rows with --recipe"
+            "checked on them; name a recipe with the present rows with --recipe"
         )
     check_classes(model.config, splits.task, str(model_folder))
     tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(model_folder)))
@@ -93,7 +93,7 @@ def load_source(folder: Path, recipe: RunConfig | None) -> ExportSource:
 
 
 def _model_and_recipe(folder: Path, recipe: RunConfig | None) -> tuple[Path, RunConfig, str | None]:
-    """The model's folder, the recipe, and the digest that its rows must have, where the run says one."""
+    """The model's folder, the recipe, and the digest of the run's own rows; None for another recipe."""
     if (folder / "result.json").is_file():
         result = load_result(folder)
         if recipe is not None:
@@ -101,7 +101,7 @@ def _model_and_recipe(folder: Path, recipe: RunConfig | None) -> tuple[Path, Run
         return folder / "student", load_recipe(folder / "config.yaml", ()), result.data_digest
     if (folder / "identity.json").is_file():
         raise UserError(
-            f"{place_of(folder)}: this run is not finished (no result.json); run its recipe again, so that it goes on"
+            f"{place_of(folder)}: this run is not finished (no result.json); run its recipe again to continue it"
         )
     if not (folder / "config.json").is_file():
         raise UserError(

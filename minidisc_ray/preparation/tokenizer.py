@@ -4,7 +4,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.data import unknown_share
-from minidisc_ray.data.tokenizer import drops_merges, largest_id, largest_token_type, own_limit
+from minidisc_ray.data.tokenizer import has_bpe_dropout, largest_id, largest_token_type, own_limit
 from minidisc_ray.models.families import num_token_types
 from minidisc_ray.preparation.prepared_run import PreparedRun
 
@@ -21,7 +21,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) 
         raise UserError("teacher.path: the tokenizer has no padding token; use a teacher whose tokenizer has one")
     if not tokenizer.is_fast:
         raise UserError("teacher.path: the tokenizer has no fast (tokenizer.json) version; use a teacher that has one")
-    if drops_merges(tokenizer):
+    if has_bpe_dropout(tokenizer):
         raise UserError(
             "teacher.path: the tokenizer has BPE dropout, so it encodes a text differently each time; set dropout "
             "to null in tokenizer.json"

@@ -15,10 +15,10 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.estimate.passing_storage import moved_to, storage_beside
 from minidisc_ray.estimate.predict import Alternatives, alternatives, load_average, predict_costs
 from minidisc_ray.estimate.records import Estimate
 from minidisc_ray.estimate.stage_timer import StageTimer
+from minidisc_ray.estimate.temporary_storage import moved_to, temporary_storage
 from minidisc_ray.estimate.timings import Overheads, Timings
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.cluster import cluster
@@ -54,7 +54,7 @@ def estimate_on_ray(prepared: PreparedRun, budget_seconds: float = BUDGET_SECOND
     found = alternatives(prepared)
     results: list[tuple[Timings, Overheads]] = []
     # The folder is removed after the cluster has ended: workers could still write to it before.
-    with storage_beside(prepared) as storage:
+    with temporary_storage(prepared) as storage:
         started_at = time.perf_counter()
         with cluster(prepared.config.compute.address) as nodes:
             startup_seconds = time.perf_counter() - started_at

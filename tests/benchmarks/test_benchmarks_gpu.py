@@ -77,7 +77,7 @@ def test_the_whole_check_in_tiny_sizes(tmp_path):
 def test_what_it_imports_works_where_packages_are_missing(tmp_path, option):
     report, _ = checked([sys.executable, "-c", BLOCKED, *option], tmp_path)
     found = report["sections"]["mrpc"]
-    assert found["notes"] == ([] if option else ["by the training loop alone: tensorboardX is not installed"])
+    assert found["notes"] == ([] if option else ["only the training loop was run: tensorboardX is not installed"])
     assert set(found["numbers"]["losses"]) == {"teacher", "student"}
     assert "accuracy" in found["numbers"]["student"]
 

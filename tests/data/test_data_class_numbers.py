@@ -11,7 +11,7 @@ import pytest
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.data import load_splits
-from minidisc_ray.data.labels import ClassIndex, LabelError, found_names
+from minidisc_ray.data.labels import ClassIndex, LabelError, distinct_names
 
 FOUND = {"kind": "classification"}
 ROWS = 40
@@ -178,12 +178,12 @@ class TestFoundNames:
         ],
     )
     def test_names(self, values, names):
-        assert found_names(values) == names
+        assert distinct_names(values) == names
 
     @pytest.mark.parametrize(("one", "other"), [("1.1", "1.10"), ("1E2", "10E1"), ("0E1", "0E2"), ("2", "2e0")])
     def test_names_that_happen_to_be_one_number_are_not_merged(self, one, other):
         with pytest.raises(LabelError) as caught:
-            found_names(["3", one, other])
+            distinct_names(["3", one, other])
         assert str(caught.value) == (
             f"{other!r}; it is the number {one} of row 2; name the classes in task.label_names"
         )
@@ -191,7 +191,7 @@ class TestFoundNames:
 
     def test_minus_one_beside_names(self):
         with pytest.raises(LabelError, match="-1 marks rows without a label"):
-            found_names(["pos", "neg", "-1"])
+            distinct_names(["pos", "neg", "-1"])
 
     def test_leading_zeros_are_the_same_number(self):
         assert ClassIndex(("01", "02"), allows_positions=False)(2.0) == 1
@@ -199,7 +199,7 @@ class TestFoundNames:
     @pytest.mark.parametrize("value", [0.5, Decimal("0.5"), float("inf"), Decimal("NaN")])
     def test_broken_numbers(self, value):
         with pytest.raises(LabelError, match="a class is a name or a whole number"):
-            found_names(["1", value])
+            distinct_names(["1", value])
 
 
 def test_pandas_with_gaps(recipe, tmp_path):

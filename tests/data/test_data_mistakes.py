@@ -12,7 +12,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.data import load_splits, read_texts
 from minidisc_ray.data.files import read_file
-from minidisc_ray.data.labels import LabelError, found_names, number
+from minidisc_ray.data.labels import LabelError, distinct_names, regression_value
 from minidisc_ray.data.quoting import cut, quoted
 
 WANTED = {"text": "text", "label": "label"}
@@ -38,7 +38,7 @@ class TestSplits:
         rows = [{"text": f"t {i}", "label": f"c{i % 40:02d}"} for i in range(80)]
         config = recipe(train=rows, validation=rows[:50], task=FOUND)
         assert shown(load_splits, config) == (
-            "data.selection_fraction: 0.1 of the 80 rows of train, with at least one of each of their 40 classes, "
+            "data.selection_fraction: 0.1 of the 80 rows of train, with at least one of each of 40 classes, "
             "would be 40 rows (50%; c00 has 2 in all); merge classes, give more rows, or name a selection file "
             "(data.selection)"
         )
@@ -53,8 +53,8 @@ class TestSplits:
     def test_validation_is_not_train(self, recipe, rows):
         message = shown(load_splits, recipe(rows, rows))
         assert message == (
-            "data.validation: the 60 rows of validation.jsonl are those of train.jsonl (data.train), "
-            "which protocol: held_out keeps apart; name other rows"
+            "data.validation: validation.jsonl has the same 60 rows as train.jsonl (data.train); "
+            "protocol: held_out needs different ones"
         )
         assert len(load_splits(recipe(rows, rows, protocol="paper")).train) == 60
 
@@ -64,8 +64,8 @@ class TestSplits:
     @pytest.mark.parametrize(
         ("selection", "start"),
         [
-            (slice(0, 60), "data.selection: the 60 rows of choices.jsonl are those of train.jsonl (data.train), "),
-            (slice(0, 20), "data.validation: the 20 rows of validation.jsonl are those of choices.jsonl (data.select"),
+            (slice(0, 60), "data.selection: choices.jsonl has the same 60 rows as train.jsonl (data.train); "),
+            (slice(0, 20), "data.validation: validation.jsonl has the same 20 rows as choices.jsonl (data.select"),
         ],
     )
     def test_selection_is_neither_train_nor_validation(self, recipe, rows, write, tmp_path, selection, start):
@@ -78,7 +78,7 @@ class TestColumns:
         ("task", "columns", "message"),
         [
             ({"text": ["label"]}, {}, 'task.text: column "label" is task.label as well; name different columns'),
-            ({"text": ["text", "text"]}, {}, 'task.text: column "text" stands twice; name different columns'),
+            ({"text": ["text", "text"]}, {}, 'task.text: column "text" is named twice; name different columns'),
             (
                 {},
                 {"text": "label"},
@@ -100,7 +100,7 @@ class TestColumns:
     def test_columns_that_differ_by_blanks(self, tmp_path):
         assert message_file(tmp_path / "x.csv", "text, label\na,no\n") == (
             'data.train: column "label" is not in x.csv, which has: "text", " label"; '
-            '" label" differs by blanks only, so remove them or name it so'
+            '" label" differs only by spaces; remove them, or use this name'
         )
 
     @pytest.mark.parametrize(("ending", "separator"), [("csv", ","), ("tsv", "\t")])
@@ -160,13 +160,13 @@ class TestLabels:
 
     def test_row_of_a_broken_label(self):
         with pytest.raises(LabelError) as caught:
-            found_names(["a", None, "\t"])
+            distinct_names(["a", None, "\t"])
         assert caught.value.row == 3
 
     @pytest.mark.parametrize("label", ["1_000", "\uff11", b"1.5", "1,5", "nan", "inf", ""])
     def test_texts_that_are_no_number(self, label):
         with pytest.raises(LabelError, match="allowed is a finite number"):
-            number(label)
+            regression_value(label)
 
     def test_every_label_missing(self, recipe):
         rows = [{"text": f"t {i}", "label": None} for i in range(40)]
@@ -176,7 +176,7 @@ class TestLabels:
 
     def test_integers_too_large_for_a_float(self, recipe):
         with pytest.raises(LabelError, match="allowed is a finite number"):
-            number(10**400)
+            regression_value(10**400)
         rows = [{"text": f"t {i}", "label": i} for i in range(40)]
         message = shown(
             load_splits, recipe([*rows, {"text": "t", "label": 10**400}], rows, task={"kind": "regression"})
@@ -219,7 +219,7 @@ class TestPaths:
     @pytest.mark.parametrize(
         ("path", "problem"),
         [
-            ("~nosuchuser/x.csv", "~nosuchuser/x.csv needs the home folder of ~nosuchuser, which is not known here"),
+            ("~nosuchuser/x.csv", "~nosuchuser/x.csv needs the home folder of ~nosuchuser, which does not exist"),
             ("a\0b.csv", r"a\x00b.csv has a zero byte, which no path can have; check the path"),
             ("x" * 300 + ".csv", "x" * 77 + "... cannot be reached (File name too long); check the path"),
             (" ", '" " is empty; give a path'),
@@ -246,14 +246,14 @@ class TestTexts:
     @pytest.mark.parametrize(
         ("columns", "message"),
         [
-            (["a", "a"], 'columns: "a" stands twice; name different columns'),
+            (["a", "a"], 'columns: "a" is named twice; name different columns'),
             (
                 ["prediction"],
-                'columns: "prediction" is a column that predictions are written to; rename it in the file',
+                'columns: "prediction" is a column that `minidisc predict` adds; rename it in the file',
             ),
             (
                 ["a", "probability"],
-                'columns: "probability" is a column that predictions are written to; rename it in the file',
+                'columns: "probability" is a column that `minidisc predict` adds; rename it in the file',
             ),
         ],
     )

@@ -44,17 +44,16 @@ class TestTsv:
         assert read(tmp_path / "x.tsv", content, "csv").columns["text"] == frame["text"].tolist()
         # By default it is refused, with the key that reads it.
         assert refused(tmp_path / "x.tsv", content) == (
-            READS.format(ending="tsv")
-            + "are text: row 1 has 1 cells and the header 2; set data.quoting: csv, by which "
-            "quotation marks enclose cells and all rows are equal"
+            READS.format(ending="tsv") + "are text: row 1 has 1 cells and the header 2; set data.quoting: csv ("
+            "quotation marks enclose cells), which gives rows of equal width"
         )
 
     def test_marks_that_a_csv_writer_put_are_noted(self, tmp_path):
         table = read(tmp_path / "x.tsv", 'text\tlabel\n"a ""mark"""\tno\nplain\tyes\n')
         assert table.columns["text"] == ['"a ""mark"""', "plain"]
         assert table.note == (
-            "data.train: 1 cells of x.tsv stand in quotation marks, and none has others: they are read as text, marks "
-            "and all; set data.quoting: csv if they enclose cells"
+            "data.train: 1 cells of x.tsv are enclosed in quotation marks, which are read as text; set data.quoting: "
+            "csv to remove them"
         )
 
     def test_glues_own_files(self, tmp_path, real_data):
@@ -119,7 +118,7 @@ class TestCsv:
         assert message.startswith(
             READS.format(ending="csv") + "enclose cells: row 1 has a quotation mark that encloses no cell ("
         )
-        assert message.endswith("; set data.quoting: none, by which quotation marks are text and all rows are equal")
+        assert message.endswith("; set data.quoting: none (quotation marks are text), which gives rows of equal width")
         assert len(read(tmp_path / "x.csv", content, "none").columns["text"]) == 2
 
     @pytest.mark.parametrize("ending", ["csv", "tsv"])
@@ -132,8 +131,8 @@ class TestCsv:
             ("enclose cells", "are text", "none") if ending == "csv" else ("are text", "enclose cells", "csv")
         )
         assert message == READS.format(ending=ending) + (
-            f"{ours}: row 2 has {len(row)} cells and the header 2; with data.quoting: {key}, by which quotation marks "
-            f"{other}, row 2 has {len(row)} cells and the header 2; write the file again, or use .jsonl"
+            f"{ours}: row 2 has {len(row)} cells and the header 2; with data.quoting: {key} (quotation marks "
+            f"{other}), row 2 has {len(row)} cells and the header 2; correct the file, or use .jsonl"
         )
 
 
@@ -156,7 +155,7 @@ def test_the_key_reaches_every_split(recipe, tmp_path):
 def test_predicted_texts(tmp_path):
     (tmp_path / "x.tsv").write_text('text\n"a"\n"b" c\n')
     assert read_texts(tmp_path / "x.tsv", ["text"]).texts == (['"a"', '"b" c'],)
-    with pytest.raises(UserError, match="set --quoting none, by which"):
+    with pytest.raises(UserError, match=r"set --quoting none \(quotation marks are text\)"):
         read_texts(tmp_path / "x.tsv", ["text"], "csv")
 
 

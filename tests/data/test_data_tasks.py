@@ -7,7 +7,7 @@ from minidisc_ray.configs.task import (
     GlueTaskConfig,
     RegressionTaskConfig,
 )
-from minidisc_ray.data.labels import LabelError, found_names
+from minidisc_ray.data.labels import LabelError, distinct_names
 from minidisc_ray.data.tasks import resolve_task, task_columns
 
 METRICS = {
@@ -63,10 +63,10 @@ def test_too_few_names():
     ],
 )
 def test_found_names(values, names):
-    assert found_names(values) == names
+    assert distinct_names(values) == names
 
 
 @pytest.mark.parametrize("value", [0.5, float("nan"), ["a"]])
 def test_found_names_refuse_values(value):
     with pytest.raises(LabelError, match="a class is a name or a whole number"):
-        found_names([0, value])
+        distinct_names([0, value])

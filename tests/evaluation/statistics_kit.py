@@ -3,7 +3,15 @@
 import numpy as np
 
 from minidisc_ray.core.task import Task
-from minidisc_ray.evaluation import LabelledRows, Predictions, Sweep, SweepTrial
+from minidisc_ray.evaluation import (
+    Interval,
+    LabelledRows,
+    Predictions,
+    Resampling,
+    Sweep,
+    SweepTrial,
+    difference_estimate,
+)
 
 
 def task_of(metric: str, classes: int = 2, name: str = "simulated") -> Task:
@@ -18,6 +26,13 @@ def labelled(num_rows: int, metric: str = "accuracy", name: str = "simulated", *
         for split, size in {"validation": num_rows, **splits}.items()
     }
     return LabelledRows(task_of(metric, name=name), labels)
+
+
+def difference(
+    rows: LabelledRows, ours: dict[int, Predictions], theirs: dict[int, Predictions], resampling: Resampling
+) -> Interval:
+    """The interval of the paired difference of two methods."""
+    return difference_estimate(rows, ours, theirs, resampling).interval()
 
 
 def model(rows: LabelledRows, seed: int, **right: float) -> Predictions:

@@ -1,13 +1,12 @@
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from statistics_kit import labelled, model, sweep
+from statistics_kit import difference, labelled, model, sweep
 
-from minidisc_ray.evaluation import LabelledRows, Resampling, Sweep, difference, hindsight, regret, rule_regrets
+from minidisc_ray.evaluation import LabelledRows, Resampling, Sweep, hindsight, regret
 from minidisc_ray.evaluation.choices import pick_scales, picked_students, rule_estimates
 from minidisc_ray.evaluation.rules import (
     BestAssistantRule,
@@ -53,7 +52,7 @@ def test_rules_by_hand():
     assert ParameterRatioRule(sizes, 1_200).pick(METRICS) == 40
     assert ParameterRatioRule(sizes, 1_000).pick(METRICS) == 20
     assert ParameterRatioRule(sizes, 1_000, ratio=7).pick(METRICS) == 80
-    with pytest.raises(ValueError, match="no encoder parameters of the assistant at 20"):
+    with pytest.raises(ValueError, match="lacks the encoder parameters of the assistant at 20"):
         ParameterRatioRule({80: 8_000, 40: 3_000}, 1_000).pick(METRICS)
     with pytest.raises(ValueError, match="needs the teacher's metric"):
         NegativeDerivativeRule().pick(dataclasses.replace(METRICS, teacher=None))
@@ -124,21 +123,21 @@ def test_rules_regrets():
         BestAssistantRule(),
         NoAssistantRule(),
     ]
-    found = {each.rule: each for each in rule_regrets(rows, sweeps, rules, FEW)}
-    assert found["best student on selection (MaxiDisc)"].regret.high == 0.0
+    picked = {rule.label: tuple(pick_scales(rows, sweeps, rule).values()) for rule in rules}
     # 0.87 + 0.2 * 0.6 is above 0.90 + 0.2 * 0.2: the pick of the sweep itself.
-    assert found["λ-tradeoff, λ = 0.2"].picked_scales == (40, 40, 40)
-    assert (found["λ-tradeoff, λ = 0.2"].regret.mean, found["λ-tradeoff, λ = 0.2"].regret.low) == (0.0, 0.0)
-    assert found["λ-tradeoff, λ = 0"].picked_scales == found["best assistant on selection"].picked_scales == (80,) * 3
-    assert found["best assistant on selection"].regret.low > 0
-    assert found["2.5x law"].picked_scales == (20, 20, 20)
-    assert found["no assistant"].picked_scales == (None, None, None)
-    assert found["no assistant"].regret.mean == pytest.approx(0.2, abs=0.05)
-    assert found["no assistant"].student == pytest.approx(0.6, abs=0.05)
-    message = json.loads(json.dumps([dataclasses.asdict(each) for each in found.values()]))
-    assert message[0]["seeds"] == [0, 1, 2]
-    estimates = rule_estimates(rows, sweeps, rules, FEW)
-    assert [lost.interval() for _, lost in estimates] == [each.regret for each in found.values()]
+    assert picked["λ-tradeoff, λ = 0.2"] == (40, 40, 40)
+    assert picked["λ-tradeoff, λ = 0"] == picked["best assistant on selection"] == (80, 80, 80)
+    assert picked["2.5x law"] == (20, 20, 20)
+    assert picked["no assistant"] == (None, None, None)
+    found = zip(rules, rule_estimates(rows, sweeps, rules, FEW), strict=True)
+    students, lost = {}, {}
+    for rule, (student, loss) in found:
+        students[rule.label], lost[rule.label] = student.point, loss.interval()
+    assert lost["best student on selection (MaxiDisc)"].high == 0.0
+    assert (lost["λ-tradeoff, λ = 0.2"].mean, lost["λ-tradeoff, λ = 0.2"].low) == (0.0, 0.0)
+    assert lost["best assistant on selection"].low > 0
+    assert lost["no assistant"].mean == pytest.approx(0.2, abs=0.05)
+    assert students["no assistant"] == pytest.approx(0.6, abs=0.05)
 
 
 def test_the_choice_reads_selection_alone():
@@ -154,11 +153,11 @@ def test_what_a_rule_lacks_is_refused():
     rows, sweeps = study(seeds=[0])
     bare = {0: Sweep(sweeps[0].trials)}
     with pytest.raises(ValueError, match="seed 0 has no conventional student"):
-        rule_regrets(rows, bare, [NoAssistantRule()], FEW)
+        rule_estimates(rows, bare, [NoAssistantRule()], FEW)
     with pytest.raises(ValueError, match="needs the teacher's metric"):
-        rule_regrets(rows, bare, [NegativeDerivativeRule()], FEW)
+        rule_estimates(rows, bare, [NegativeDerivativeRule()], FEW)
     with pytest.raises(ValueError, match="no rule"):
-        rule_regrets(rows, sweeps, [], FEW)
+        rule_estimates(rows, sweeps, [], FEW)
     with pytest.raises(ValueError, match="no trial"):
         Sweep({})
     with pytest.raises(ValueError, match="strictly between 0 and 100"):

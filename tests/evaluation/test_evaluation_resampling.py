@@ -4,9 +4,9 @@ import json
 import numpy as np
 import pytest
 import scipy.stats
-from statistics_kit import labelled, model, task_of
+from statistics_kit import difference, labelled, model, task_of
 
-from minidisc_ray.evaluation import LabelledRows, Resampling, average, bootstrap, difference, difference_estimate, score
+from minidisc_ray.evaluation import LabelledRows, Resampling, average, bootstrap, difference_estimate, score
 from minidisc_ray.evaluation import resampling as drawing
 
 FEW = Resampling(num_replicates=400)

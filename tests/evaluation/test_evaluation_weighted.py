@@ -97,7 +97,7 @@ def test_labels_that_do_not_fit(labels, words):
 
 def test_logits_and_splits_that_do_not_fit():
     rows = labelled(4, selection=3)
-    with pytest.raises(ValueError, match=r"are \(3, 2\), but its labels ask for \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"are \(3, 2\); its labels need \(4, 2\)"):
         rows.predictions({"validation": np.zeros((3, 2))})
     with pytest.raises(ValueError, match="not finite"):
         rows.predictions({"validation": np.full((4, 2), np.inf)})
@@ -121,5 +121,5 @@ def test_models_and_weights_that_do_not_fit():
     with pytest.raises(ValueError, match="do not fit the 4 rows"):
         weighted_scores(rows, "validation", [own], np.ones((1, 3)))
     for bad in (once / 2, -once, 0 * once):
-        with pytest.raises(ValueError, match="are counts"):
+        with pytest.raises(ValueError, match="must be whole numbers"):
             weighted_scores(rows, "validation", [own], bad)

@@ -12,8 +12,8 @@ from export_kit import tiny_source
 from tiny_models import FAMILY_NAMES, ODD, REGRESSION, SPARSE, TASK, student_of, tiny_model
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.export.exporting import Request, checked, export_model
-from minidisc_ray.export.graphs import onnx_graph, without_empty_products
+from minidisc_ray.export.exporting import Request, compare_logits, export_model
+from minidisc_ray.export.graphs import onnx_graph, without_empty_linears
 from minidisc_ray.export.quantization import Drop, drop_of, int8_copies
 from minidisc_ray.export.runtimes import logits_over, onnx_forward, torch_forward
 from minidisc_ray.models.surgery import cut
@@ -100,7 +100,7 @@ def test_products_over_no_units_are_left_out_of_the_graph(source):
     import copy
 
     whole = copy.deepcopy(source.model)
-    smaller = without_empty_products(whole)
+    smaller = without_empty_linears(whole)
     assert any(isinstance(m, torch.nn.Linear) and m.in_features == 0 for m in whole.modules())
     assert not any(isinstance(m, torch.nn.Linear) and m.in_features == 0 for m in smaller.modules())
     wanted, found = (logits_of(source, torch_forward(model)) for model in (whole, smaller))
@@ -140,7 +140,7 @@ def test_one_way_to_int8_is_enough_and_none_is_a_sentence(source, tmp_path, monk
     assert (report.int8.kind, report.int8.other_drop) == ("static", None)
     assert "dynamic does not work here" in export_sentences(report)[1]
     monkeypatch.setattr("minidisc_ray.export.quantization.logits_over", not_finite_if(iter([True, True])))
-    with pytest.raises(UserError, match="--int8: the dynamic copy answers with numbers that are not finite"):
+    with pytest.raises(UserError, match="--int8: the dynamic copy gives logits that are not finite"):
         export_model(source, request, tmp_path / "none")
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
@@ -185,7 +185,7 @@ def test_a_graph_that_computes_something_else_is_refused(source, flaw):
     other = {"validation": wanted["validation"].copy()}
     other["validation"][3, 1] += flaw
     with pytest.raises(UserError, match=r"its graph differs from PyTorch by .* so nothing was written"):
-        checked(source, wanted, other)
+        compare_logits(source, wanted, other)
 
 
 @pytest.mark.slow

@@ -253,5 +253,5 @@ def test_code_that_a_student_names_is_not_named_in_what_is_pushed(run, tmp_path)
 def test_damaged_answers(run, tmp_path, damage):
     shutil.copytree(run, tmp_path / "run")
     save_file({"validation/validation": damage}, tmp_path / "run" / "predictions" / "main.student.safetensors")
-    with pytest.raises(UserError, match="not this run's answers"):
+    with pytest.raises(UserError, match="not this run's predictions"):
         api.push(tmp_path / "run", str(tmp_path / "out"), repeats=0)

@@ -1,4 +1,4 @@
-"""Timing in a storage that goes again."""
+"""A temporary storage for timed stages."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 
 
 def moved_to(prepared: PreparedRun, storage: Path) -> PreparedRun:
-    """The same run in another storage, its folder made."""
+    """The same run in another storage, with its run folder created there."""
     moved = replace(
         prepared,
         config=prepared.config.model_copy(update={"storage": str(storage)}),
@@ -26,13 +26,13 @@ def moved_to(prepared: PreparedRun, storage: Path) -> PreparedRun:
 
 
 @contextmanager
-def storage_beside(prepared: PreparedRun) -> Iterator[Path]:
-    """A folder on the file system of the recipe's storage, where checkpoints will be written; it goes in any case.
+def temporary_storage(prepared: PreparedRun) -> Iterator[Path]:
+    """A temporary folder beside the recipe's storage, so that checkpoints are timed on the same file system.
 
-    Its name is that of a leftover, which ``minidisc clean`` removes should this process be killed.
+    If this process is killed, ``minidisc clean`` removes the folder, which has the name of a temporary file.
 
     Raises:
-        UserError: if it cannot be made.
+        UserError: if the folder cannot be created.
     """
     parent = prepared.storage.root
     while not parent.is_dir():
