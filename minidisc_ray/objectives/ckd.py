@@ -20,7 +20,7 @@ from minidisc_ray.core.divergence import prediction_losses
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import Batch, Totals, Trace, Wanted
 from minidisc_ray.objectives._base import Needs, Objective, objective_of
-from minidisc_ray.objectives._layers import mapped_layers
+from minidisc_ray.objectives._layers import mapped_layers, student_layers, teacher_layers
 
 _EMBEDDINGS = (0, 0)
 
@@ -40,14 +40,14 @@ class ContextualKDObjective(Objective):
         self.pairs = mapped_layers(config.mapping, pair)
 
     def needs(self) -> Needs:
-        """Logits, and hidden states of the mapped layers; the embeddings too where layers are related."""
+        """Logits, hidden states of the mapped layers, and embeddings, as far as terms are weighted."""
         config = self.config
         pairs = self.pairs if config.words_weight > 0 or config.layers_weight > 0 else ()
         pairs = (_EMBEDDINGS, *pairs) if config.layers_weight > 0 else pairs
         logits = config.logits_weight > 0
         return Needs(
-            Wanted(logits, frozenset(theirs for _, theirs in pairs)),
-            Wanted(logits, frozenset(ours for ours, _ in pairs)),
+            Wanted(logits, teacher_layers(pairs)),
+            Wanted(logits, student_layers(pairs)),
         )
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:

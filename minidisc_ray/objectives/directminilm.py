@@ -18,8 +18,8 @@ _NAMES = ("queries", "keys", "values")
 class DirectMiniLMObjective(AttentionObjective):
     """One linear map for each projection and relation head, ``W``, (ds, dt); the identity at first where ds = dt.
 
-    Deviation: a mean over relation heads where the paper sums; a student whose heads are pruned has the further module
-    of L_TAD.
+    Deviation: a mean over relation heads where the paper sums; a student whose heads are pruned uses the extra
+    attention module of L_TAD.
     """
 
     def __init__(self, config: DirectMiniLMConfig, pair: Pair) -> None:

@@ -18,12 +18,12 @@ class LTSDObjective(Objective):
     """``CE(y_T, y_A) + MSE(H_T, H_A)``; for regression the first term is the squared error of the outputs.
 
     Deviation: the paper leaves the averages open; here the first term is a mean over rows and the second a mean over
-    hidden units and real tokens, so that padding never changes the value. A student of another width is mapped
-    linearly, which the paper's students never need. With ``hidden_layers: every_second``, as in the authors' code, the
-    second term is the mean over layers 0 (the embeddings), 2, 4, ...
+    hidden units and real tokens, so that padding never changes the value. The hidden states of a student of
+    another width are mapped linearly; the paper's students have the teacher's width. With ``hidden_layers:
+    every_second``, as in the authors' code, the second term is the mean over layers 0 (the embeddings), 2, 4, ...
 
     Raises:
-        UserError: if every second layer is to be matched and student and teacher differ in layers.
+        UserError: if ``every_second`` is asked for and student and teacher differ in number of layers.
     """
 
     def __init__(self, config: LTSDConfig, pair: Pair) -> None:
@@ -64,7 +64,7 @@ def _matched_layers(config: LTSDConfig, pair: Pair) -> LayerPairs:
         return ((ours, theirs),)
     if ours != theirs:
         raise UserError(
-            f"objective: ltsd's hidden_layers is every_second, which needs as many layers in both, but "
-            f"{pair.student.name} has {ours} and its teacher, {pair.teacher.name}, {theirs}; use last"
+            f"objective.hidden_layers: every_second needs as many layers in the student ({pair.student.name}, which "
+            f"has {ours}) as in the teacher ({pair.teacher.name}, which has {theirs}); use last"
         )
     return tuple((layer, layer) for layer in range(0, ours + 1, 2))

@@ -15,7 +15,7 @@ from minidisc_ray.objectives.kd import KDObjective
 class PatientKDObjective(Objective):
     """KD's terms and ``w_3 || h_S/||h_S|| - h_T/||h_T|| ||^2``, a mean over the mapped layers.
 
-    By default of each row's first token, whose state the classifier reads; ``tokens: all`` takes every real one.
+    By default only each row's first token counts, which the classifier reads; ``tokens: all`` takes every real one.
     """
 
     def __init__(self, config: PKDConfig, pair: Pair) -> None:
