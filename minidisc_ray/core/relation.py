@@ -34,12 +34,12 @@ def relation_cross_entropy_sum(
         mask: (B, L), 1 for real tokens.
         minus_entropy: subtract the teacher's entropy, which makes it the KL divergence of MiniDisc's equation 2.
     """
-    ours, theirs = _scaled_heads(student, num_heads), _scaled_heads(teacher.detach(), num_heads)
+    student_heads, teacher_heads = _scaled_heads(student, num_heads), _scaled_heads(teacher.detach(), num_heads)
     key_bias = torch.where(_padded_keys(mask), _PADDED, 0.0)
-    relations, log_sums = _softmax_((theirs @ theirs.transpose(-1, -2)).add_(key_bias))
-    by_query: Tensor = _CrossEntropyOfProducts.apply(ours, relations, key_bias)  # type: ignore[no-untyped-call]
+    relations, log_sums = _softmax_((teacher_heads @ teacher_heads.transpose(-1, -2)).add_(key_bias))
+    by_query: Tensor = _CrossEntropyOfProducts.apply(student_heads, relations, key_bias)  # type: ignore[no-untyped-call]
     if minus_entropy:
-        by_query = by_query - (log_sums - (theirs * (relations @ theirs)).sum(dim=-1))
+        by_query = by_query - (log_sums - (teacher_heads * (relations @ teacher_heads)).sum(dim=-1))
     return by_query.masked_fill(_padded_queries(mask), 0.0).sum() / num_heads
 
 

@@ -82,8 +82,8 @@ def rank_units(scores: Sequence[Tensor], scope: Scope) -> UnitRanking:
 
 def agreement(first: UnitRanking, second: UnitRanking, scale_percent: int) -> float:
     """Jaccard index, in [0, 1], of the units that two rankings keep at a scale; 1 if both keep none."""
-    ours, theirs = first.kept(scale_percent), second.kept(scale_percent)
-    return len(ours & theirs) / len(ours | theirs) if ours | theirs else 1.0
+    first_kept, second_kept = first.kept(scale_percent), second.kept(scale_percent)
+    return len(first_kept & second_kept) / len(first_kept | second_kept) if first_kept | second_kept else 1.0
 
 
 def structure_at(heads: UnitRanking, neurons: UnitRanking, scale_percent: int, neuron_multiple: int = 8) -> Structure:

@@ -30,6 +30,7 @@ class RelationObjective(AttentionObjective):
         heads = self.sources.num_heads
         projections: list[tuple[Tensor, Tensor]] = self.sources(student, teacher)
         return {
-            name: relation_cross_entropy_sum(ours, theirs, heads, batch.mask, self.minus_entropy) / totals.tokens
-            for name, (ours, theirs) in zip(("queries", "keys", "values"), projections, strict=True)
+            name: relation_cross_entropy_sum(student_values, teacher_values, heads, batch.mask, self.minus_entropy)
+            / totals.tokens
+            for name, (student_values, teacher_values) in zip(("queries", "keys", "values"), projections, strict=True)
         }

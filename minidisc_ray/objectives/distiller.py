@@ -59,16 +59,18 @@ class DistillerObjective(Objective):
         self.config = config
         self.is_regression = pair.task.is_regression
         self.pairs = mapped_layers(config.mapping, pair) if config.intermediate_weight > 0 else ()
-        ours, theirs = student_layers(self.pairs), teacher_layers(self.pairs)
+        mapped_from, mapped_to = student_layers(self.pairs), teacher_layers(self.pairs)
         inter = config.intermediate
         self.critic: Critic | None = None
         self.maps = nn.ModuleDict()
         if isinstance(inter, MIAlphaConfig):
-            self.critic = Critic(inter.critic, ours, theirs, pair.student.hidden_size, pair.teacher.hidden_size)
+            self.critic = Critic(
+                inter.critic, mapped_from, mapped_to, pair.student.hidden_size, pair.teacher.hidden_size
+            )
             # A baseline that alpha leaves out would never get a gradient.
             self.critic.baselines.requires_grad_(inter.alpha < 1)
         else:
-            self.maps = nn.ModuleDict({str(layer): map_where_widths_differ(pair) for layer in sorted(ours)})
+            self.maps = nn.ModuleDict({str(layer): map_where_widths_differ(pair) for layer in sorted(mapped_from)})
 
     def needs(self) -> Needs:
         """Hidden states of the mapped layers, logits and labels, as far as terms are weighted."""
@@ -103,7 +105,7 @@ class DistillerObjective(Objective):
         measure = _MEASURES[self.config.intermediate.kind]
         mapped = {layer: self.maps[str(layer)](student.hidden[layer]) for layer in student_layers(self.pairs)}
         by_row = torch.stack(
-            [masked_row_sums(measure(mapped[ours], teacher.hidden[theirs]), batch.mask) for ours, theirs in self.pairs],
+            [masked_row_sums(measure(mapped[i], teacher.hidden[j]), batch.mask) for i, j in self.pairs],
             dim=-1,
         )  # (B, pairs)
         if self.config.mapping == "emd":
@@ -115,16 +117,19 @@ class DistillerObjective(Objective):
         critic, inter = self.critic, self.config.intermediate
         assert critic is not None
         assert isinstance(inter, MIAlphaConfig)
-        ours = {
+        encoded = {
             layer: critic.encode_student(layer, student.hidden[layer], batch.mask)
             for layer in sorted(student_layers(self.pairs))
         }
-        theirs = {
+        targets = {
             layer: critic.encode_teacher(layer, teacher.hidden[layer], batch.mask)
             for layer in sorted(teacher_layers(self.pairs))
         }
         bounds = torch.stack(
-            [interpolated_bound(critic.scores(ours[i], theirs[j][0]), theirs[j][1], inter.alpha) for i, j in self.pairs]
+            [
+                interpolated_bound(critic.scores(encoded[i], targets[j][0]), targets[j][1], inter.alpha)
+                for i, j in self.pairs
+            ]
         ).unsqueeze(0)  # (1, pairs)
         if self.config.mapping == "emd":
             bounds = bounds * self._flows(-bounds)

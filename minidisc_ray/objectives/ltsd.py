@@ -50,8 +50,7 @@ class LTSDObjective(Objective):
             terms["logits"] = self.config.logits_weight * match(student.logits, teacher.logits) / totals.rows
         if self.config.hidden_weight > 0:
             errors = [
-                masked_mse_sum(self.linear_map(student.hidden[ours]), teacher.hidden[theirs], batch.mask)
-                for ours, theirs in self.pairs
+                masked_mse_sum(self.linear_map(student.hidden[i]), teacher.hidden[j], batch.mask) for i, j in self.pairs
             ]
             error = errors[0] if len(errors) == 1 else torch.stack(errors).mean()
             terms["hidden"] = self.config.hidden_weight * error / totals.tokens
@@ -59,12 +58,12 @@ class LTSDObjective(Objective):
 
 
 def _matched_layers(config: LTSDConfig, pair: Pair) -> LayerPairs:
-    ours, theirs = pair.student.num_layers, pair.teacher.num_layers
+    num_student, num_teacher = pair.student.num_layers, pair.teacher.num_layers
     if config.hidden_layers == "last":
-        return ((ours, theirs),)
-    if ours != theirs:
+        return ((num_student, num_teacher),)
+    if num_student != num_teacher:
         raise UserError(
             f"objective.hidden_layers: every_second needs as many layers in the student ({pair.student.name}, which "
-            f"has {ours}) as in the teacher ({pair.teacher.name}, which has {theirs}); use last"
+            f"has {num_student}) as in the teacher ({pair.teacher.name}, which has {num_teacher}); use last"
         )
-    return tuple((layer, layer) for layer in range(0, ours + 1, 2))
+    return tuple((layer, layer) for layer in range(0, num_student + 1, 2))

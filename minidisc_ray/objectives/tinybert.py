@@ -43,7 +43,6 @@ class TinyBERTObjective(Objective):
     def needs(self) -> Needs:
         """Embeddings, hidden states, queries, keys and logits, as far as terms are weighted."""
         config = self.config
-        ours, theirs = student_layers(self.pairs), teacher_layers(self.pairs)
 
         def side(layers: frozenset[int]) -> Wanted:
             hidden: set[int] = set()
@@ -54,7 +53,7 @@ class TinyBERTObjective(Objective):
             attention = layers if self.has_features and config.attention_weight > 0 else frozenset[int]()
             return Wanted(self.has_predictions, frozenset(hidden), queries=attention, keys=attention)
 
-        return Needs(side(theirs), side(ours))
+        return Needs(side(teacher_layers(self.pairs)), side(student_layers(self.pairs)))
 
     def set_progress(self, fraction: float) -> None:
         """Choose the phase: features first, then predictions."""
@@ -81,22 +80,21 @@ class TinyBERTObjective(Objective):
             terms["attention"] = config.attention_weight * errors.sum() / totals.tokens
         if config.hidden_weight > 0:
             errors = torch.stack(
-                [
-                    squared_error(self.hidden_map(student.hidden[ours]), teacher.hidden[theirs])
-                    for ours, theirs in self.pairs
-                ]
+                [squared_error(self.hidden_map(student.hidden[i]), teacher.hidden[j]) for i, j in self.pairs]
             ).sum(dim=0)
             terms["hidden"] = config.hidden_weight * masked_row_sums(errors, batch.mask).sum() / totals.tokens
         return terms
 
-    def _attention(self, student: Trace, teacher: Trace, batch: Batch, ours: int, theirs: int) -> Tensor:
-        queries, teacher_queries = student.queries[ours], teacher.queries[theirs]
+    def _attention(
+        self, student: Trace, teacher: Trace, batch: Batch, student_layer: int, teacher_layer: int
+    ) -> Tensor:
+        queries, teacher_queries = student.queries[student_layer], teacher.queries[teacher_layer]
         heads = queries.shape[-1] // self.head_sizes[0]
         teacher_heads = teacher_queries.shape[-1] // self.head_sizes[1]
         if heads == 0 or teacher_heads == 0:
             return student.logits.float().sum() * 0.0  # zero, yet a backward pass can start from it
         return attention_mse_sum(
-            scaled_products(queries, student.keys[ours], heads),
-            scaled_products(teacher_queries, teacher.keys[theirs], teacher_heads),
+            scaled_products(queries, student.keys[student_layer], heads),
+            scaled_products(teacher_queries, teacher.keys[teacher_layer], teacher_heads),
             batch.mask,
         )
