@@ -7,7 +7,7 @@ D hidden size, W window. Reductions run in float32.
 import torch
 from torch import Tensor
 
-# Squared distances below this are taken as this: the angle at two points that coincide says nothing.
+# Squared norms are clamped to at least this: two points that coincide define no angle.
 _SMALLEST_SQUARE = 1e-4
 
 
@@ -35,7 +35,7 @@ def window_angles(products: Tensor, window: int) -> Tensor:
 
     Args:
         products: (B, L, L) inner products of a row's tokens.
-        window: W; beyond a row's ends the last token stands in, which :func:`window_mask` tells.
+        window: W. Beyond a row's ends its first or last token is repeated; :func:`window_mask` leaves these out.
     """
     rows, length, _ = products.shape
     neighbours = _neighbours(length, window, products.device).clamp(0, length - 1)  # (L, 2W)
@@ -43,8 +43,8 @@ def window_angles(products: Tensor, window: int) -> Tensor:
     flat = products.reshape(rows, -1)
 
     def products_of(first: Tensor, second: Tensor) -> Tensor:
-        places = first * length + second
-        return flat.gather(1, places.flatten().expand(rows, -1)).view(rows, *places.shape)
+        positions = first * length + second
+        return flat.gather(1, positions.flatten().expand(rows, -1)).view(rows, *positions.shape)
 
     width = 2 * window
     first = neighbours.unsqueeze(-1).expand(length, width, width)
@@ -55,7 +55,7 @@ def window_angles(products: Tensor, window: int) -> Tensor:
 
 
 def window_mask(mask: Tensor, window: int) -> Tensor:
-    """Which triples of :func:`window_angles` are of three different real tokens, (B, L, 2W, 2W).
+    """Whether each triple of :func:`window_angles` has three different real tokens, bool (B, L, 2W, 2W).
 
     Args:
         mask: (B, L), 1 for real tokens.
@@ -74,7 +74,7 @@ def masked_mean(values: Tensor, chosen: Tensor) -> Tensor:
 
     Args:
         values: (B, ...).
-        chosen: the same shape, or one that broadcasts to it.
+        chosen: bool, of the same shape or one that broadcasts to it.
     """
     chosen = chosen.expand_as(values)
     sums = values.masked_fill(~chosen, 0.0).flatten(1).sum(dim=1)

@@ -1,6 +1,6 @@
-"""Which layers a model of fewer layers is made of.
+"""Which layers of a model initialise one with fewer layers.
 
-Layers count from 0, M of them in the model taken from, N in the smaller one.
+Layers count from 0; the larger model has M, the smaller one N.
 """
 
 from typing import Literal
@@ -11,8 +11,8 @@ Take = Literal["uniform", "first", "last"]
 def layers_taken(num_layers: int, num_taken: int, take: Take) -> tuple[int, ...]:
     """The layers that initialise a model of ``num_taken`` layers, bottom first.
 
-    ``uniform`` takes the i-th at ``ceil(i M / N)``, i = 1 .. N: every k-th one, as DistilBERT does, where N divides M.
-    Elsewhere gaps are of k or k - 1 layers, k = ceil(M / N). The topmost layer is always among them.
+    ``uniform`` takes layers ``ceil(i M / N) - 1``, i = 1 .. N, the last layer among them: every k-th one, as DistilBERT
+    does, if N divides M; otherwise steps of k or k - 1 layers, k = ceil(M / N).
     """
     if take == "first":
         return tuple(range(num_taken))

@@ -40,7 +40,7 @@ def prediction_losses(student: Tensor, teacher: Tensor, is_regression: bool, tem
     Args:
         student: logits, (B, C).
         teacher: logits, (B, C).
-        is_regression: values have no distribution, and no temperature.
+        is_regression: whether outputs are values, which have no distribution and so no temperature.
         temperature: of both softmaxes.
     """
     if is_regression:
@@ -60,7 +60,7 @@ def soft_cross_entropy_sum(student_logits: Tensor, teacher_logits: Tensor) -> Te
 
 
 def squared_error_sum(student_values: Tensor, teacher_values: Tensor) -> Tensor:
-    """Squared differences, summed; for regression this takes the place of the cross-entropy.
+    """Sum of squared differences, which regression uses instead of the cross-entropy.
 
     Args:
         student_values: any shape.
@@ -88,7 +88,7 @@ def token_l2(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
 
 
 def token_cosine(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:
-    """``1 - cos(x, y)`` of each token, (B, L) from (B, L, D) (Distiller, appendix B, as something to minimise)."""
+    """``1 - cos(x, y)`` of each token, (B, L) from (B, L, D) (Distiller, appendix B, as a loss)."""
     return 1.0 - nn.functional.cosine_similarity(student_hidden.float(), teacher_hidden.float(), dim=-1)
 
 

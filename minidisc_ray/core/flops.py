@@ -2,8 +2,8 @@
 
 B rows, L tokens a row (padding included), D hidden size, a head size, h heads and f neurons kept in a layer.
 
-Matrix products count, one multiply-add as one MAC (what the papers print as "FLOPs") and as two FLOPs; biases,
-norms, activations and softmax do not, as in ``torch.utils.flop_counter``, which a test holds this against.
+Only matrix products count, a multiply-add as one MAC (what the papers print as "FLOPs") or two FLOPs; biases, norms,
+activations and softmax do not, as in ``torch.utils.flop_counter``. A test compares the two.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Sizes = tuple[Size, ...]
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """Sizes of an unpruned model, as far as counting needs them.
+    """Sizes of an unpruned model that parameters and FLOPs follow from.
 
     Attributes:
         embedding_projection: width of embeddings that a Linear maps to the hidden size (ELECTRA), 0 without one.
@@ -54,7 +54,7 @@ def forward_macs(shape: EncoderShape, structure: Structure, rows: int, length: i
 
 
 def macs_of(shape: EncoderShape, structure: Structure, batches: Sizes) -> float:
-    """Multiply-adds of one forward pass over some batches."""
+    """Multiply-adds of one forward pass over batches, given as (rows, tokens) each."""
     return float(sum(forward_macs(shape, structure, rows, length) for rows, length in batches))
 
 
@@ -72,7 +72,7 @@ def encoder_parameters(shape: EncoderShape, structure: Structure) -> int:
     """Parameters of the encoder's layers: what a scale prunes, with their biases and norms."""
     hidden, head = shape.hidden_size, shape.head_size
     heads, neurons = sum(structure.heads), sum(structure.neurons)
-    # The structure's own number of layers: a student may have fewer than the shape that it stems from.
+    # Not the shape's number of layers: a student may have fewer than its teacher.
     num_layers = len(structure.heads)
     attention = heads * head * (4 * hidden + 3) + num_layers * hidden
     feed_forward = neurons * (2 * hidden + 1) + num_layers * hidden
@@ -86,7 +86,7 @@ def total_parameters(shape: EncoderShape, structure: Structure) -> int:
 
 
 def kept_share(shape: EncoderShape, structure: Structure) -> dict[str, float]:
-    """The share of all layers' heads and neurons really kept, beside the scale that asked for it."""
+    """Shares of all heads and of all neurons that a structure keeps; rounding makes them differ from its scale."""
     return {
         "heads": sum(structure.heads) / (shape.num_layers * shape.num_heads),
         "neurons": sum(structure.neurons) / (shape.num_layers * shape.intermediate_size),

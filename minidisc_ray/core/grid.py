@@ -17,7 +17,7 @@ def grid_by_step(student_percent: int, step_percent: int = 5) -> tuple[int, ...]
 
 
 def grid_by_slices(student_percent: int, count: int) -> tuple[int, ...]:
-    """The borders of ``count`` equal slices of the range from student to teacher (the papers' ``n``).
+    """The inner borders of ``count`` equal slices of the range from student to teacher (the papers' ``n``).
 
     Raises:
         ValueError: if the slices are not whole percents, or fewer than two.
@@ -61,7 +61,7 @@ def grid_of(scales: Sequence[int], student_percent: int) -> tuple[int, ...]:
 
 
 def sample_evenly(scales: Sequence[int], num_sampled: int) -> tuple[int, ...]:
-    """An evenly spaced subset that holds both ends: the filling chosen once (MiniDisc, remark 2).
+    """An evenly spaced subset with both ends: fillings chosen once for the whole stage (MiniDisc, remark 2).
 
     Args:
         scales: all scales of the sandwich, largest first, the student's own among them.
@@ -70,13 +70,13 @@ def sample_evenly(scales: Sequence[int], num_sampled: int) -> tuple[int, ...]:
     if num_sampled == 1:
         return (scales[0],)
     last = len(scales) - 1
-    # Integer rounding to the nearest index, halves up, so that no platform's float rounding decides.
+    # In integers, halves up, so that the result depends on no platform's float rounding.
     indices = [(2 * i * last + num_sampled - 1) // (2 * (num_sampled - 1)) for i in range(num_sampled)]
     return tuple(scales[i] for i in indices)
 
 
 def sample_step(scales: Sequence[int], num_sampled: int, seed: int) -> tuple[int, ...]:
-    """The largest and the smallest scale and a fresh draw of the rest, the same on every worker for one seed."""
+    """The largest and the smallest scale and a random draw of the others; the same on every worker for one seed."""
     if num_sampled == 1:
         return (scales[0],)
     filling = Random(seed).sample(list(scales[1:-1]), num_sampled - 2)

@@ -28,7 +28,7 @@ def uniform(num_student: int, num_teacher: int) -> LayerPairs:
 def uniform_consecutive(num_student: int, num_teacher: int) -> LayerPairs:
     """Layer i learns from k layers in a row, ``phi(i) = (k (i - 1), k i]``: every teacher layer is learned from.
 
-    Deviation: the paper prints the interval closed, which would be k + 1 layers and a layer 0; its words say k.
+    Deviation: the paper prints the interval closed, which would be k + 1 layers and a layer 0; its text says k.
     """
     step = -(-num_teacher // num_student)
     pairs = (
@@ -51,7 +51,7 @@ def skip(num_student: int, num_teacher: int) -> LayerPairs:
 
 
 def every(num_student: int, num_teacher: int) -> LayerPairs:
-    """Every student layer with every teacher layer: what a learned mapping weighs."""
+    """Every student layer with every teacher layer, for mappings that weigh all pairs."""
     return tuple((i, j) for i in range(1, num_student + 1) for j in range(1, num_teacher + 1))
 
 
@@ -70,7 +70,7 @@ def layer_pairs(mapping: str, num_student: int, num_teacher: int) -> LayerPairs:
     """The (student layer, teacher layer) pairs of a mapping by name.
 
     Raises:
-        ValueError: if the student has more layers than the teacher, which leaves some with nothing to learn from.
+        ValueError: if the student has more layers than the teacher, so that some would learn from none.
     """
     if num_student > num_teacher:
         raise ValueError(f"the student has {num_student} layers, the teacher only {num_teacher}")

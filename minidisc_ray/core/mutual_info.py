@@ -1,6 +1,6 @@
 """The multi-sample lower bound of mutual information, I_alpha (Distiller, equation 6).
 
-P pairs (x_i, y_i) of one batch; every x_j with j != i is a sample that y_i knows nothing of.
+P pairs (x_i, y_i) of one batch; x_j with j != i is a negative sample for y_i.
 """
 
 import math
@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 def interpolated_bound(scores: Tensor, log_baseline: Tensor, alpha: float) -> Tensor:
-    """``I_alpha``, a scalar in nats; 0 for fewer than three pairs, of which no bound can be made.
+    """``I_alpha``, a scalar in nats; 0 for fewer than three pairs, too few for a bound.
 
     ``E[log e^f(x,y) / a(y)] - E[e^f(x,y) / a(y)] + 1`` with ``a = alpha m + (1 - alpha) q``, the first mean over pairs
-    that belong together, the second over pairs that do not. ``m(y)`` averages ``e^f`` over P - 1 of the batch's x in
-    both: in the first each x_j is left out in turn, so that both see as many.
+    (x_i, y_i), the second over pairs (x_j, y_i) with j != i. ``m(y_i)`` averages ``e^f`` over P - 1 of the batch's x:
+    in the first mean over x_i and all but one of the others, in the second over all but x_i.
 
     Args:
         scores: (P, P) the critic's ``f(x_j, y_i)`` in row j and column i.
@@ -22,27 +22,26 @@ def interpolated_bound(scores: Tensor, log_baseline: Tensor, alpha: float) -> Te
         alpha: in [0, 1]; 1 is InfoNCE, at most ``log(P - 1)``; 0 needs a good baseline and varies most.
 
     Deviation: the paper prints a logarithm in the second mean, with which it is no lower bound; lemma 1 of the same
-    paper, from which it stems, has none.
+    paper, which it follows from, has none.
     """
     count = scores.shape[0]
     scores, log_baseline = scores.float(), log_baseline.float()
     if count < 3:
         return 0.0 * (scores.sum() + log_baseline.sum())
     others = _without_own(scores)  # (P, P - 1)
-    log_apart = torch.logsumexp(others, dim=1) - math.log(count - 1)  # (P,)
-    # Leaving x_j out of the mean over all x, for every j != i: the pair's own x stays in.
-    together = scores.diagonal()
-    log_together = _leave_one_out(others, together)  # (P, P - 1)
-    first = together.unsqueeze(1) - _interpolate(log_together, log_baseline.unsqueeze(1), alpha)
-    second = log_apart - _interpolate(log_apart, log_baseline, alpha)
+    own = scores.diagonal()
+    log_mean_with_own = _leave_one_out(others, own)  # (P, P - 1)
+    log_mean_of_others = torch.logsumexp(others, dim=1) - math.log(count - 1)  # (P,)
+    first = own.unsqueeze(1) - _interpolate(log_mean_with_own, log_baseline.unsqueeze(1), alpha)
+    second = log_mean_of_others - _interpolate(log_mean_of_others, log_baseline, alpha)
     return first.mean() - second.exp().mean() + 1.0
 
 
 def _without_own(scores: Tensor) -> Tensor:
-    """For each y_i its scores with every x_j but its own, (P, P - 1)."""
+    """For each y_i its scores with every x_j, j != i, (P, P - 1)."""
     count = scores.shape[0]
-    apart = ~torch.eye(count, dtype=torch.bool, device=scores.device)
-    return scores.T[apart].view(count, count - 1)
+    off_diagonal = ~torch.eye(count, dtype=torch.bool, device=scores.device)
+    return scores.T[off_diagonal].view(count, count - 1)
 
 
 def _leave_one_out(others: Tensor, own: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A teacher and a student as objectives see them: sizes, and the task that they are matched on."""
+"""What objectives know of a teacher and a student: their sizes, and their task."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ class Side:
     """One model of a pair.
 
     Attributes:
-        name: what messages call it.
+        name: as messages give it.
         num_layers: encoder layers.
         hidden_size: width of hidden states, D.
         num_heads: attention heads of a layer before any pruning.
         head_size: width of one head.
-        has_pruned_heads: whether layers may have kept fewer heads, perhaps none.
-        was_distilled: whether an objective's own parts, trained with it, are at hand.
+        has_pruned_heads: whether a layer may have lost heads, even all of them.
+        was_distilled: whether a stage trained it with this objective, whose own parts were saved.
     """
 
     name: str

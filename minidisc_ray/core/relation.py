@@ -34,12 +34,12 @@ def relation_cross_entropy_sum(
         mask: (B, L), 1 for real tokens.
         minus_entropy: subtract the teacher's entropy, which makes it the KL divergence of MiniDisc's equation 2.
     """
-    ours, theirs = _scaled_heads(student, num_heads), _scaled_heads(teacher.detach(), num_heads)
-    shut_out = torch.where(_padded_keys(mask), _PADDED, 0.0)
-    relations, log_sums = _softmax_((theirs @ theirs.transpose(-1, -2)).add_(shut_out))
-    by_query: Tensor = _CrossEntropyOfProducts.apply(ours, relations, shut_out)  # type: ignore[no-untyped-call]
+    student_heads, teacher_heads = _scaled_heads(student, num_heads), _scaled_heads(teacher.detach(), num_heads)
+    key_bias = torch.where(_padded_keys(mask), _PADDED, 0.0)
+    relations, log_sums = _softmax_((teacher_heads @ teacher_heads.transpose(-1, -2)).add_(key_bias))
+    by_query: Tensor = _CrossEntropyOfProducts.apply(student_heads, relations, key_bias)  # type: ignore[no-untyped-call]
     if minus_entropy:
-        by_query = by_query - (log_sums - (theirs * (relations @ theirs)).sum(dim=-1))
+        by_query = by_query - (log_sums - (teacher_heads * (relations @ teacher_heads)).sum(dim=-1))
     return by_query.masked_fill(_padded_queries(mask), 0.0).sum() / num_heads
 
 
@@ -52,16 +52,16 @@ def _softmax_(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _CrossEntropyOfProducts(torch.autograd.Function):
-    """``CE(P, softmax(X X^T))`` of each query, with its gradient ``(G + G^T) X``, ``G = softmax(X X^T) - P``, as it is.
+    """``CE(P, softmax(X X^T))`` of each query, with its gradient in closed form: ``(G + G^T) X``.
 
-    With ``CE = log sum_k e^s_k - x (P X)`` and ``G`` known in the forward pass, one matrix of the relations' size is
-    kept for the backward pass; PyTorch would make and keep several.
+    ``G = softmax(X X^T) - P`` is known in the forward pass, where ``CE = log sum_k e^s_k - x (P X)``. So one matrix of
+    the relations' size is kept for the backward pass; PyTorch would make and keep several.
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, heads: Tensor, relations: Tensor, shut_out: Tensor) -> Tensor:
-        """Cross-entropies, (B, A, L), from heads, (B, A, L, d), given relations, (B, A, L, L), and what pads keys."""
-        scores = (heads @ heads.transpose(-1, -2)).add_(shut_out)
+    def forward(ctx: FunctionCtx, heads: Tensor, relations: Tensor, key_bias: Tensor) -> Tensor:
+        """Cross-entropies, (B, A, L), of heads, (B, A, L, d), with relations P, (B, A, L, L); the bias masks keys."""
+        scores = (heads @ heads.transpose(-1, -2)).add_(key_bias)
         probabilities, log_sums = _softmax_(scores)
         ctx.save_for_backward(heads, probabilities.sub_(relations))
         return log_sums - (heads * (relations @ heads)).sum(dim=-1)
@@ -76,7 +76,7 @@ class _CrossEntropyOfProducts(torch.autograd.Function):
 
 
 def _scaled_heads(projection: Tensor, num_heads: int) -> Tensor:
-    """Heads whose plain products are the scaled ones: (B, L, W) to (B, A, L, W / A), divided by ``d^(1/4)``."""
+    """Heads divided by ``d^(1/4)``, so that their products are scaled: (B, L, W) to (B, A, L, W / A)."""
     size = projection.shape[-1] // num_heads
     return split_heads(projection, num_heads) / math.sqrt(math.sqrt(size))
 

@@ -62,7 +62,7 @@ class Structure:
 
 
 def rank_units(scores: Sequence[Tensor], scope: Scope) -> UnitRanking:
-    """Rank units by importance, normalised per layer; ties fall to the lower layer, then to the lower unit.
+    """Rank units by importance, normalised per layer; ties go to the lower layer, then to the lower unit.
 
     Args:
         scores: for each layer its raw importance, (U,).
@@ -81,9 +81,9 @@ def rank_units(scores: Sequence[Tensor], scope: Scope) -> UnitRanking:
 
 
 def agreement(first: UnitRanking, second: UnitRanking, scale_percent: int) -> float:
-    """How far two rankings keep the same units at a scale: the Jaccard index, in [0, 1]."""
-    ours, theirs = first.kept(scale_percent), second.kept(scale_percent)
-    return len(ours & theirs) / len(ours | theirs) if ours | theirs else 1.0
+    """Jaccard index, in [0, 1], of the units that two rankings keep at a scale; 1 if both keep none."""
+    first_kept, second_kept = first.kept(scale_percent), second.kept(scale_percent)
+    return len(first_kept & second_kept) / len(first_kept | second_kept) if first_kept | second_kept else 1.0
 
 
 def structure_at(heads: UnitRanking, neurons: UnitRanking, scale_percent: int, neuron_multiple: int = 8) -> Structure:
@@ -99,7 +99,7 @@ def structure_at(heads: UnitRanking, neurons: UnitRanking, scale_percent: int, n
     if not any(head_counts):
         total = sum(len(order) for order in heads.order)
         raise ValueError(
-            f"at {scale_percent} percent no attention head is left anywhere ({total} in all, ranked "
+            f"at {scale_percent} percent no attention head is left in any layer ({total} in all, ranked "
             f"{'together' if heads.scope == 'global' else 'layer by layer'}); use a larger scale"
         )
     neuron_counts = tuple(
@@ -111,10 +111,10 @@ def structure_at(heads: UnitRanking, neurons: UnitRanking, scale_percent: int, n
 
 def rank_among(ranking: UnitRanking, layers: Sequence[int]) -> UnitRanking:
     """The ranking of some layers' units among themselves; the layers are renumbered from 0."""
-    places = {layer: place for place, layer in enumerate(layers)}
+    numbers = {layer: number for number, layer in enumerate(layers)}
     return UnitRanking(
         order=tuple(ranking.order[layer] for layer in layers),
-        layers=tuple(places[layer] for layer in ranking.layers if layer in places),
+        layers=tuple(numbers[layer] for layer in ranking.layers if layer in numbers),
         scope=ranking.scope,
     )
 
@@ -130,10 +130,9 @@ def structure_of_layers(
     """The structure of a model of some layers, each pruned in width.
 
     Args:
-        heads: the ranking of the model taken from.
-        neurons: the same of neurons.
-        layers: those taken; their units compete with each other, not with those left out, so that the share kept of
-            them is the width.
+        heads: the larger model's ranking of heads.
+        neurons: its ranking of neurons.
+        layers: the layers taken; their units are ranked among themselves, so that the width is the share kept of them.
         width_percent: share kept of the taken layers' units.
         scale_percent: share kept of all layers' units, the structure's name.
         neuron_multiple: neurons of a layer are rounded to this.
@@ -141,12 +140,17 @@ def structure_of_layers(
     Raises:
         ValueError: if the width leaves no head in any layer.
     """
-    wide = structure_at(rank_among(heads, layers), rank_among(neurons, layers), width_percent, neuron_multiple)
-    return Structure(scale_percent, wide.heads, wide.neurons)
+    taken = structure_at(rank_among(heads, layers), rank_among(neurons, layers), width_percent, neuron_multiple)
+    return Structure(scale_percent, taken.heads, taken.neurons)
 
 
 def narrowed(structure: Structure, source: Structure, layers: Sequence[int]) -> Structure:
-    """The structure where it is taken from a model that is narrower already: each layer keeps the smaller of both.
+    """The structure, limited in each layer to what a pruned source model still has.
+
+    Args:
+        structure: its layers stem from ``layers`` of the source, in this order.
+        source: the source model's structure.
+        layers: counted from 0.
 
     Raises:
         ValueError: if that leaves no head in any layer.

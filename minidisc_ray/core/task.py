@@ -1,4 +1,4 @@
-"""A task as every room sees it: what goes in, what comes out, how it is scored."""
+"""A task: its input columns, its labels and its metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Task:
-    """A resolved task.
+    """A task with all defaults filled in.
 
     Attributes:
-        name: what tables call it.
+        name: as tables show it.
         text_columns: one or two columns of text.
         label_column: the column of the label.
         label_names: names in the order of the model's outputs; empty for regression.
         metrics: names of all reported metrics, the primary one first.
         validation_splits: names of the sets that scores are reported on, the primary one first.
-        selection_metrics: names of the metrics whose mean chooses; by default the primary one alone.
+        selection_metrics: metrics whose mean early stopping and choices maximise; by default the primary one.
     """
 
     name: str
@@ -52,5 +52,5 @@ class Task:
         return self.chosen_by[0] if len(self.chosen_by) == 1 else f"mean of {' and '.join(self.chosen_by)}"
 
     def selection_score(self, scores: Mapping[str, float]) -> float:
-        """What early stopping and choices use of a model's metrics on the selection split."""
+        """The mean of the metrics that early stopping and choices use, on the selection split."""
         return sum(scores[name] for name in self.chosen_by) / len(self.chosen_by)

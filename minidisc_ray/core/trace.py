@@ -1,4 +1,4 @@
-"""What models and objectives exchange: a batch, what is wanted of a forward pass, and a trace of it.
+"""What models and objectives exchange: a batch, the outputs wanted of a forward pass, and these outputs.
 
 B rows, L tokens, D hidden size, W width of one projection (heads kept times head size), C classes (1 for regression).
 """
@@ -20,8 +20,8 @@ class Batch:
         token_types: (B, L) segment ids, or None for models that have none.
         labels: (B,) class indices (int64) or values (float32).
         is_augmented: (B,) whether a row was made by data augmentation; None where none was.
-        has_padding: whether a token is padding, for batches on a GPU, which would have to be waited for to know; None
-            where the mask itself says so.
+        has_padding: whether any token is padding; known for batches on a GPU, so that the host need not wait for the
+            device to read the mask. None where the mask is read.
     """
 
     indices: Tensor
@@ -45,7 +45,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Totals:
-    """Counts over one whole optimiser step, all workers and accumulated parts included: what losses divide by."""
+    """Counts over one whole optimiser step, all workers and accumulated parts included; losses are divided by them."""
 
     rows: int
     tokens: int
@@ -53,7 +53,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a forward pass has to give; nothing else is kept.
+    """The outputs wanted of a forward pass; no others are kept.
 
     Attributes:
         logits: the logits.
@@ -85,7 +85,7 @@ NOTHING = Wanted()
 
 @dataclass(frozen=True)
 class Trace:
-    """One model's outputs, as far as they were wanted.
+    """One model's outputs that were wanted.
 
     Attributes:
         logits: (B, C).
@@ -100,7 +100,7 @@ class Trace:
     values: Mapping[int, Tensor] = field(default_factory=dict)
 
     def detached(self) -> "Trace":
-        """The same values, which pass no gradient on."""
+        """The same values without gradients."""
         parts = (self.hidden, self.queries, self.keys, self.values)
         kept = ({layer: value.detach() for layer, value in part.items()} for part in parts)
         return Trace(self.logits.detach(), *kept)

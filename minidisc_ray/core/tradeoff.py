@@ -9,7 +9,7 @@ import numpy as np
 
 from minidisc_ray.core.grid import TEACHER_PERCENT
 
-# Equal trade-offs may differ in their last digit, by which sum they came about.
+# Equal trade-offs may differ in the last digit, since sums round differently.
 _DIGITS = 12
 LAMBDA_SCAN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
@@ -21,7 +21,7 @@ def lambda_tradeoff(
 ) -> dict[int, float]:
     """Score candidates by ``m + lam * (1 - s)``; the best assistant has the largest score (definition 1).
 
-    Where the procedure is applied again, an assistant is the teacher: scales are relative to its own.
+    Below an assistant that is the teacher in turn, scales are relative to ``teacher_percent``, its own.
 
     Raises:
         ValueError: if ``lam`` lies outside [0, 1], a scale outside (0, teacher_percent) or a metric is not finite.
@@ -40,12 +40,11 @@ def negative_derivative(
 ) -> dict[int, float]:
     """Score candidates by ``-(m_next - m) / (s_next - s)`` against the next larger one (appendix J).
 
-    The teacher closes the grid above the largest candidate.
+    The largest candidate's next larger one is the teacher.
 
-    Of order 2 the derivative is estimated from both neighbours: the central difference of grids with gaps of any size,
-    whose error falls with the square of the gap, and whose variance is a quarter where the gaps are equal. Appendix J
-    names it ("second-order or so") and gives no formula. The smallest candidate has no smaller neighbour and keeps the
-    first order.
+    Order 2 takes the central difference over both neighbours, with gaps of any size: its error falls with the square
+    of the gap, and where gaps are equal its variance is a quarter. Appendix J names it ("second-order or so") and gives
+    no formula. The smallest candidate has no smaller neighbour and keeps the first order.
 
     Raises:
         ValueError: if a scale lies outside (0, teacher_percent), or a metric is not finite.
@@ -67,7 +66,7 @@ def negative_derivative(
 
 
 def best_scale(scores: Mapping[int, float]) -> int:
-    """The scale with the largest score; of equals the smallest scale, which costs least."""
+    """The scale with the largest score; of equal ones the smallest scale, which costs least."""
     if not scores:
         raise ValueError("there is no candidate to choose from")
     return max(scores, key=lambda scale: (round(scores[scale], _DIGITS), -scale))
@@ -79,19 +78,19 @@ def best_chain(
     num_below: int = 0,
     score_below: Callable[[int, int], float] | None = None,
 ) -> tuple[int, ...]:
-    """The chain of assistants, largest first, whose trade-offs have the largest sum; of equals the smallest scales.
+    """The chain of assistants, largest first, whose trade-offs have the largest sum; of equal ones the smallest scales.
 
-    With one assistant this is the best scale. The paper applies the procedure again for more of them and names no joint
-    rule: the sum is ours.
+    With one assistant this is the best scale. For more, the paper repeats its procedure and gives no joint rule; the
+    sum is ours.
 
     Args:
         scores: of every candidate, under the teacher.
         length: assistants in the chain.
-        num_below: candidates that must be left under the chain, for assistants that are chosen later.
-        score_below: the trade-off of a candidate (second) under another one (first); by default as under the teacher.
+        num_below: candidates that must be left below the chain, for assistants that are chosen later.
+        score_below: trade-off of a candidate (second) under another one (first); by default that under the teacher.
 
     Raises:
-        ValueError: if there are not as many candidates.
+        ValueError: if there are too few candidates.
     """
     scales = sorted(scores, reverse=True)
     if not 1 <= length <= len(scales) - num_below:
@@ -105,7 +104,7 @@ def best_chain(
     return max(combinations(scales[: len(scales) - num_below], length), key=total)
 
 
-def _check_candidates(metrics: Mapping[int, float], teacher_percent: int = TEACHER_PERCENT) -> None:
+def _check_candidates(metrics: Mapping[int, float], teacher_percent: int) -> None:
     for scale, metric in metrics.items():
         if not 0 < scale < teacher_percent:
             raise ValueError(f"candidate at {scale} percent; candidates lie strictly between 0 and {teacher_percent}")

@@ -32,10 +32,10 @@ def logits_of(
 def predict_file(
     student: Path, file: Path, columns: Sequence[str] | None, quoting: Quoting | None = None
 ) -> pd.DataFrame:
-    """The file's texts with a ``prediction``, and for classes its ``probability``.
+    """The texts of a file with a ``prediction`` each, and for classes its ``probability``.
 
     Raises:
-        UserError: if student, file or columns are not there.
+        UserError: if student, file or columns are missing.
     """
     if is_uri(file):
         raise UserError(f"file: {file.name} is read from this machine alone; copy it here, and give its path")

@@ -35,7 +35,7 @@ BATCH_ROWS = 32  # table 11's batch
 MEASURED = "measured"
 NO_GPU = "not measured: no GPU"
 TEACHER = "teacher"
-_TEACHER = re.compile(r"teacher-[0-9a-z]+")  # in the shared folder, and nowhere else
+_TEACHER = re.compile(r"teacher-[0-9a-z]+")  # a stage in the shared folder
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class ProfiledModel:
     model: PreTrainedModel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProfileRow:
-    """One model on one device; latencies are empty where there is no such device.
+    """One model on one device; latencies are None where there is no such device.
 
     Attributes:
         status: whether the row was measured.
@@ -57,16 +57,16 @@ class ProfileRow:
         closed_form_macs: those of the whole forward pass, which ``counted_macs`` counts.
         latency_ms_1_row: the median; ``p10`` and ``p90`` are percentiles of the repeats.
         tokens_per_ms_32_rows: of the median latency.
-        speedup_1_row: the teacher's median latency over this model's; empty without a teacher.
-        load_average: of the machine's last minute before measuring began, where the system tells.
+        speedup_1_row: the teacher's median latency over this model's; None without a teacher.
+        load_average: of the machine, over the last minute before measuring; None where the system has none.
     """
 
     run: str
     model: str
     scale_percent: int
-    device: str
-    device_name: str
-    status: str
+    device: str = ""
+    device_name: str = ""
+    status: str = NO_GPU
     encoder_parameters: int
     embedding_parameters: int
     other_parameters: int
@@ -75,15 +75,15 @@ class ProfileRow:
     closed_form_encoder_macs: int
     closed_form_macs: int
     counted_macs: int
-    latency_ms_1_row: float | None
-    latency_ms_1_row_p10: float | None
-    latency_ms_1_row_p90: float | None
-    latency_ms_32_rows: float | None
-    latency_ms_32_rows_p10: float | None
-    latency_ms_32_rows_p90: float | None
-    tokens_per_ms_32_rows: float | None
-    speedup_1_row: float | None
-    speedup_32_rows: float | None
+    latency_ms_1_row: float | None = None
+    latency_ms_1_row_p10: float | None = None
+    latency_ms_1_row_p90: float | None = None
+    latency_ms_32_rows: float | None = None
+    latency_ms_32_rows_p10: float | None = None
+    latency_ms_32_rows_p90: float | None = None
+    tokens_per_ms_32_rows: float | None = None
+    speedup_1_row: float | None = None
+    speedup_32_rows: float | None = None
     repeats: int
     warm_up_rounds: int
     threads: int
@@ -103,7 +103,7 @@ def profile_folder(folder: Path, threads: int | None, repeats: int, length: int)
         length: tokens of each row.
 
     Raises:
-        UserError: if the run is not finished, a model is not there, or a number cannot be.
+        UserError: if the run is not finished, a model is missing, or a number is out of range.
     """
     num_cpus = os.cpu_count() or 1
     if repeats < 1:
@@ -119,10 +119,10 @@ def profile_folder(folder: Path, threads: int | None, repeats: int, length: int)
 
 
 def models_in(folder: Path) -> list[ProfiledModel]:
-    """The models of a finished run that are on disk, in the order of its chain; of a model's folder that model.
+    """The models of a finished run that are on disk, teacher first, student last; or the model of a model's folder.
 
     Raises:
-        UserError: if there is neither, or teacher or student are gone.
+        UserError: if there is neither, or the teacher or the student is gone.
     """
     if (folder / "result.json").is_file():
         return _models_of_run(folder)
@@ -150,7 +150,7 @@ def profile_models(run: str, models: Sequence[ProfiledModel], repeats: int, leng
     ]
     rows = _measured(sizes, models, one, batch, torch.device("cpu"))
     if not torch.cuda.is_available():
-        return rows + [replace(row, device="cuda", device_name="", status=NO_GPU) for row in sizes]
+        return rows + [replace(row, device="cuda") for row in sizes]
     return rows + _measured(sizes, models, one, batch, torch.device("cuda"))
 
 
@@ -161,9 +161,9 @@ def _measured(
     batch: dict[str, torch.Tensor],
     device: torch.device,
 ) -> list[ProfileRow]:
-    there = [entry.model.to(device) for entry in models]
+    on_device = [entry.model.to(device) for entry in models]
     repeats = sizes[0].repeats
-    of_one, of_batch = (time_in_turns(there, inputs, repeats) for inputs in (one, batch))
+    of_one, of_batch = (time_in_turns(on_device, inputs, repeats) for inputs in (one, batch))
     for entry in models:
         entry.model.to("cpu")
     has_teacher = models[0].name == TEACHER
@@ -191,7 +191,7 @@ def _measured(
 def _row_of_sizes(
     run: str, entry: ProfiledModel, length: int, repeats: int, macs: int, load_average: float | None
 ) -> ProfileRow:
-    """All of a row that no clock tells."""
+    """A row without its times and its device."""
     model = entry.model
     shape, structure, counts = shape_of(model), structure_of(model.config), parameter_counts(model)
     layers_alone = replace(shape, embedding_projection=0, head_macs_per_row=0)
@@ -199,9 +199,6 @@ def _row_of_sizes(
         run=run,
         model=entry.name,
         scale_percent=structure.scale_percent,
-        device="",
-        device_name="",
-        status="",
         encoder_parameters=counts.encoder,
         embedding_parameters=counts.embedding,
         other_parameters=counts.other,
@@ -210,15 +207,6 @@ def _row_of_sizes(
         closed_form_encoder_macs=forward_macs(layers_alone, structure, 1, length),
         closed_form_macs=forward_macs(shape, structure, 1, length),
         counted_macs=macs,
-        latency_ms_1_row=None,
-        latency_ms_1_row_p10=None,
-        latency_ms_1_row_p90=None,
-        latency_ms_32_rows=None,
-        latency_ms_32_rows_p10=None,
-        latency_ms_32_rows_p90=None,
-        tokens_per_ms_32_rows=None,
-        speedup_1_row=None,
-        speedup_32_rows=None,
         repeats=repeats,
         warm_up_rounds=WARM_UP_ROUNDS,
         threads=torch.get_num_threads(),
@@ -266,7 +254,7 @@ def _assistant(folder: Path, record: ModelRecord) -> PreTrainedModel | None:
 
 
 def _structure_in(folder: Path) -> Structure | None:
-    """What a saved model's config says of its layers; None where it is damaged: another stage may hold the same."""
+    """The structure in a saved model's config; None if it is damaged, since another stage may have the same model."""
     try:
         return structure_of(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -1,1 +1,1 @@
-"""Which Linear is a head or a neuron in each family; gates, elastic slices, export."""
+"""Which Linear is a head or a neuron in each family; gates, elastic slices, surgery, checkpoints."""

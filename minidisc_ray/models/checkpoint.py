@@ -45,11 +45,11 @@ def save_model(
     """Write a sealed folder that the Auto classes load; it appears whole or not at all.
 
     Args:
-        storage: that the folder lies in.
+        storage: has the folder.
         model: dense or pruned.
-        tokenizer: its own.
-        folder: where it goes; what is there is replaced.
-        texts: further files, by name; a ``README.md`` among them stands in place of the folder's usual one.
+        tokenizer: the model's.
+        folder: is replaced if it exists.
+        texts: more files, by name; a ``README.md`` among them replaces the usual one.
 
     Raises:
         StorageError: if the storage does not come back in time.
@@ -60,7 +60,7 @@ def save_model(
 def fill_folder(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, texts: Mapping[str, str] | None = None
 ) -> None:
-    """Write what :func:`save_model` does into a folder that is there, without a seal."""
+    """Write the files of :func:`save_model` into an existing folder, without a seal."""
     with quiet():
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -71,13 +71,13 @@ def fill_folder(
 
 
 def note_inputs(config: PreTrainedConfig, columns: Sequence[str], max_length: int) -> None:
-    """Note in a model's config what it reads, so that it predicts from a file by itself; smaller models inherit it."""
+    """Note in a model's config the columns and length that it reads, for ``predict``; smaller models inherit both."""
     config.minidisc_text_columns = list(columns)
     config.minidisc_max_length = max_length
 
 
 def load_stored_model(storage: Storage, folder: Path) -> PreTrainedModel:
-    """As :func:`load_model`, from a storage that is fetched from, and waited for while it is away."""
+    """As :func:`load_model`, after fetching the folder; waits while the storage is away."""
     storage.fetch_sealed(folder)
     return storage.retry(lambda: load_model(folder), folder)
 
@@ -86,7 +86,7 @@ def load_model(folder: str | Path) -> PreTrainedModel:
     """A saved dense or pruned classifier, in float32.
 
     Raises:
-        UserError: if the folder holds none, or is not what was written there.
+        UserError: if the folder has none, or its files are damaged, unsafe or do not fit its config.
     """
     place = place_of(Path(folder))
     try:
@@ -100,7 +100,7 @@ def load_model(folder: str | Path) -> PreTrainedModel:
         ) from error
     if not is_model:
         raise UserError(f"{place}: no model there (config.json is missing); give a student's folder")
-    if (flaw := _flaw_of(Path(folder))) is not None:
+    if (flaw := _folder_flaw(Path(folder))) is not None:
         raise UserError(f"{place}: {flaw}")
     if (flaw := check_seal(Path(folder))) is not None:
         raise UserError(
@@ -115,7 +115,7 @@ def load_model(folder: str | Path) -> PreTrainedModel:
     except Exception as error:
         reason = " ".join(str(error).split())
         if "ignore_mismatched_sizes" in reason:
-            reason = "its weights are not of the sizes that its config.json tells"
+            reason = "its weights do not have the sizes that its config.json gives"
         raise UserError(f"{place}: the model could not be loaded ({reason[:200]})") from error
     if loading["missing_keys"]:
         raise UserError(
@@ -124,27 +124,27 @@ def load_model(folder: str | Path) -> PreTrainedModel:
         )
     if (flaw := unused_flaw(model.config, set(model.state_dict()), loading["unexpected_keys"], "teacher")) is not None:
         raise UserError(f"{place}: the model {flaw}")
-    # What reads its outputs here reads them by name.
+    # Outputs are read by name here, which the tuples of other configs do not allow.
     model.config.return_dict = True
-    if (name := not_finite(model)) is not None:
-        raise UserError(f"{place}: {name} has values that are not finite, so every answer would be wrong")
+    if (name := nonfinite_weight(model)) is not None:
+        raise UserError(f"{place}: {name} has values that are not finite, so every prediction would be wrong")
     return model
 
 
-def not_finite(model: PreTrainedModel) -> str | None:
+def nonfinite_weight(model: PreTrainedModel) -> str | None:
     """The name of a weight with values that are not finite; None if there is none."""
     weights = model.named_parameters()
     return next((name for name, weight in weights if not bool(torch.isfinite(weight).all())), None)
 
 
-def _flaw_of(folder: Path) -> str | None:
-    """What keeps a folder from being loaded without harm: its sizes, weights that lie elsewhere or are no tensors."""
+def _folder_flaw(folder: Path) -> str | None:
+    """What makes a folder unsafe to load: sizes beyond bounds, weights elsewhere or not in safetensors; else None."""
     # A link is followed: the hub's cache is made of them.
     raw = json_value(read_regular(folder / "config.json", follow_link=True))
     if not isinstance(raw, dict):
         return "its config.json cannot be read"
     if (flaw := config_flaw(raw)) is not None:
-        return f"its config.json is no model's: {flaw}"
+        return f"its config.json describes no model: {flaw}"
     if not (index := folder / INDEX).exists():
         return None if (folder / WEIGHTS).exists() else f"there is no {WEIGHTS}; weights are read as safetensors alone"
     return index_flaw(index)

@@ -1,10 +1,10 @@
-"""Bounds that no real model's ``config.json`` reaches: what is outside would hang, or fill memory, before any error."""
+"""Bounds on ``config.json`` that no real model reaches: larger sizes would hang or fill memory before any error."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-# By every family's own names.
+# Keys as each family names them.
 _LARGEST = {
     "num_hidden_layers": 1_000,
     "n_layers": 1_000,
@@ -24,7 +24,7 @@ _EPSILON = "layer_norm_eps"
 
 
 def config_flaw(raw: Mapping[str, Any]) -> str | None:
-    """What is wrong with the sizes in a model's config, in words; None if they can be a model's."""
+    """What is wrong with the sizes in a model's config, in words; None if they are plausible."""
     for key, largest in _LARGEST.items():
         value = raw.get(key)
         if value is None:
@@ -36,7 +36,7 @@ def config_flaw(raw: Mapping[str, Any]) -> str | None:
         return f"id2label has {len(labels):,} labels, and a model has 1 to {_LARGEST['num_labels']:,}"
     count = len(labels) if isinstance(labels, Mapping) else raw.get("num_labels")
     if raw.get("problem_type") == "regression" and count not in (None, 1):
-        return f"problem_type is regression, and there are {count} labels where a number is one"
+        return f"problem_type is regression, and there are {count} labels; a regression has one"
     epsilon = raw.get(_EPSILON)
     if epsilon is not None and not (isinstance(epsilon, int | float) and math.isfinite(epsilon) and epsilon > 0):
         return f"{_EPSILON} is {str(epsilon)[:40]}, and has to be a number above 0"

@@ -1,4 +1,4 @@
-"""What makes a model what it is: the files of its weights, wherever they lie."""
+"""The files of a checkpoint's config and weights, in a folder or the hub's cache, and their digest."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 def content_digest(checkpoint: Checkpoint) -> str:
-    """A digest of a model's config and weights; its tokenizer has one of its own.
+    """A digest of a checkpoint's config and weights; its tokenizer has a digest of its own.
 
     Raises:
         UserError: if there are no weights in safetensors, or a file of them is missing or damaged.
@@ -68,7 +68,7 @@ def check_all_used(checkpoint: Checkpoint, model: PreTrainedModel) -> None:
 
     Args:
         checkpoint: the recipe's.
-        model: built from its config, possibly without its upper layers; its weights are not looked at.
+        model: built from its config, possibly without its upper layers; only names of its weights are used.
 
     Raises:
         UserError: naming one of them.

@@ -1,8 +1,7 @@
 """Dropout that does not dominate a training step on a CPU.
 
-PyTorch's CPU dropout draws its mask entry by entry, and its fused attention has no dropout on
-CPUs at all. Here masks come from 16 random bits an entry of a counter that numpy fills at memory speed. On other
-devices PyTorch's own kernels run.
+PyTorch's CPU dropout draws its mask entry by entry, and its fused attention has no dropout on CPUs. Here each entry of
+a mask takes 16 random bits, which numpy's generator writes at memory speed. On other devices PyTorch's own kernels run.
 
 B rows, H heads, L tokens, a head size.
 """
@@ -51,14 +50,14 @@ def fast_dropout(values: Tensor, probability: float) -> Tensor:
     if values.device.type != "cpu":
         return nn.functional.dropout(values, probability, training=True)
     threshold = min(round(probability * _LEVELS), _LEVELS - 1)
-    if threshold == 0:  # a probability that rounds to nothing
+    if threshold == 0:  # the probability rounds to zero
         return values
     count = values.numel()
     words = _bits.random_raw(-(-count // 4))
     # Signed 16-bit integers are uniform on [-32768, 32767]: the lowest `threshold` of them are dropped.
     draws = torch.from_numpy(words.view(np.int16)[:count]).view(values.shape)
     lowest_kept = threshold - _LEVELS // 2
-    # 0 or 1 as integers: on a CPU, what PyTorch makes from truth values takes ten times as long.
+    # 0 or 1 as integers: on a CPU, converting booleans takes PyTorch ten times as long.
     kept = draws.clamp_(lowest_kept - 1, lowest_kept).sub_(lowest_kept - 1).to(values.dtype)
     return values * kept.mul_(_LEVELS / (_LEVELS - threshold))
 
@@ -73,7 +72,7 @@ def attention_forward(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Scaled dot-product attention, (B, L, H, a): PyTorch's fused one unless a CPU has to drop probabilities."""
+    """Scaled dot-product attention, (B, L, H, a): PyTorch's fused kernel, except for dropout on a CPU."""
     if dropout == 0.0 or query.device.type != "cpu":
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
         return output, None
@@ -89,7 +88,7 @@ def attention_forward(
 
 
 def use_fast_dropout(model: PreTrainedModel, probability: float | None = None) -> None:
-    """Replace every dropout of a model, and its attention, by the fast ones; the rate is the model's own by default."""
+    """Replace a model's dropouts and attention by the fast ones; the model keeps its rates by default."""
     AttentionInterface.register(ATTENTION_NAME, attention_forward)
     AttentionMaskInterface.register(ATTENTION_NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
     for module in list(model.modules()):

@@ -1,9 +1,9 @@
 """One set of weights, many sizes: every candidate is a Hugging Face model whose parameters are views of shared ones.
 
 A candidate's parameter is a leaf that aliases a prefix of the shared parameter; a hook adds its gradient, which has
-the slice's size, to the same prefix of the shared gradient. Nothing outside a slice is ever touched, and nothing of
-full size is made for a slice. All shared gradients lie in one flat buffer: clearing, clipping and reducing over workers
-are one operation each.
+the slice's size, to the same prefix of the shared gradient. Nothing outside a slice is changed, and no tensor of full
+size is allocated for a slice. All shared gradients are views of one flat buffer: clearing, clipping and reducing over
+workers are one operation each.
 
 B rows, L tokens, D hidden size.
 """
@@ -28,13 +28,11 @@ class FlatGradients:
 
     def __init__(self, module: nn.Module) -> None:
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        size = sum(parameter.numel() for parameter in self.parameters)
+        sizes = [parameter.numel() for parameter in self.parameters]
         first = self.parameters[0] if self.parameters else torch.empty(0)
-        self.buffer = torch.zeros(size, dtype=first.dtype, device=first.device)
-        start = 0
-        for parameter in self.parameters:
-            parameter.grad = self.buffer[start : start + parameter.numel()].view_as(parameter)
-            start += parameter.numel()
+        self.buffer = torch.zeros(sum(sizes), dtype=first.dtype, device=first.device)
+        for parameter, gradient in zip(self.parameters, self.buffer.split(sizes), strict=True):
+            parameter.grad = gradient.view_as(parameter)
 
     def zero_(self) -> None:
         """Clear every gradient."""
@@ -54,7 +52,7 @@ class _GivenEmbeddings(nn.Module):
 
 
 class ElasticModel:
-    """Shared weights and the candidates that live in them.
+    """Shared weights, and the candidates that are slices of them.
 
     Args:
         shared: the largest candidate; smaller ones are prefixes of its weights.
@@ -94,6 +92,7 @@ class ElasticModel:
             candidate.train(mode)
 
     def _alias(self, structure: Structure) -> PreTrainedModel:
+        """A candidate whose parameters are views of the shared ones."""
         with torch.device("meta"):
             candidate = PRUNED_CLASSES[family_of(self.shared.config.model_type).name](
                 pruned_config(self.shared.config, structure)
@@ -108,17 +107,17 @@ class ElasticModel:
         for path, module in list(candidate.named_modules()):
             parent, _, name = path.rpartition(".")
             if path in dropouts:
-                setattr(candidate.get_submodule(parent), name, _like(dropouts[path]))
+                setattr(candidate.get_submodule(parent), name, _new_dropout(dropouts[path]))
             for parameter_name, parameter in list(module.named_parameters(recurse=False)):
                 full = self.shared.get_parameter(f"{path}.{parameter_name}" if path else parameter_name)
                 alias = nn.Parameter(prefix(full.data, parameter.shape), requires_grad=full.requires_grad)
                 if full.grad is not None:
-                    alias.register_post_accumulate_grad_hook(_adder(prefix(full.grad, parameter.shape)))
+                    alias.register_post_accumulate_grad_hook(_add_to(prefix(full.grad, parameter.shape)))
                 setattr(module, parameter_name, alias)
         return candidate.train(self.shared.training)
 
 
-def _adder(shared_gradient: Tensor) -> Callable[[Tensor], None]:
+def _add_to(shared_gradient: Tensor) -> Callable[[Tensor], None]:
     def add(parameter: Tensor) -> None:
         assert parameter.grad is not None
         shared_gradient.add_(parameter.grad)
@@ -127,7 +126,7 @@ def _adder(shared_gradient: Tensor) -> Callable[[Tensor], None]:
     return add
 
 
-def _like(dropout: nn.Module) -> nn.Module:
+def _new_dropout(dropout: nn.Module) -> nn.Module:
     """A dropout of the same kind and rate: candidates must not share a module, since hooks and modes are per module."""
     probability = dropout.p
     assert isinstance(probability, float)

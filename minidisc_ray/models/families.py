@@ -1,4 +1,4 @@
-"""Which Linear is a head or a neuron, family by family; everything else reads Hugging Face's modules as they are."""
+"""Which Linear is a head or a neuron, family by family; all other code uses Hugging Face's modules as they are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from minidisc_ray.models.registration import PRUNED_PREFIX
 
 @dataclass(frozen=True)
 class Family(Layout):
-    """A layout with what counting needs.
+    """A layout, with what the forward pass and the counting of FLOPs need.
 
     Attributes:
         name: ``model_type`` of the dense model.
@@ -27,17 +27,14 @@ class Family(Layout):
     has_token_types: bool = True
 
 
-def _family(layout: Layout, name: str, head_linears: tuple[str, ...], has_token_types: bool = True) -> Family:
-    return Family(**vars(layout), name=name, head_linears=head_linears, has_token_types=has_token_types)
-
-
+_BERT, _DISTILBERT = vars(BERT_LAYOUT), vars(DISTILBERT_LAYOUT)
 FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
-        _family(BERT_LAYOUT, "bert", ("bert.pooler.dense", "classifier")),
-        _family(BERT_LAYOUT, "roberta", ("classifier.dense", "classifier.out_proj")),
-        _family(BERT_LAYOUT, "electra", ("classifier.dense", "classifier.out_proj")),
-        _family(DISTILBERT_LAYOUT, "distilbert", ("pre_classifier", "classifier"), has_token_types=False),
+        Family(**_BERT, name="bert", head_linears=("bert.pooler.dense", "classifier")),
+        Family(**_BERT, name="roberta", head_linears=("classifier.dense", "classifier.out_proj")),
+        Family(**_BERT, name="electra", head_linears=("classifier.dense", "classifier.out_proj")),
+        Family(**_DISTILBERT, name="distilbert", head_linears=("pre_classifier", "classifier"), has_token_types=False),
     )
 }
 
@@ -82,12 +79,12 @@ def head_size(model: PreTrainedModel) -> int:
 
 
 def num_token_types(config: PreTrainedConfig) -> int:
-    """How many kinds of tokens a model tells apart: those of a first and a second text, as a rule."""
+    """How many segment ids a model has embeddings for: as a rule two, for a first and a second text; else 1 or 0."""
     return int(config.type_vocab_size) if family_of(config.model_type).has_token_types else 0
 
 
 def shape_of(model: PreTrainedModel) -> EncoderShape:
-    """Sizes of the unpruned model that a dense or pruned model stems from, as far as counting needs them."""
+    """Sizes of the unpruned model that a dense or pruned model stems from, for counting parameters and FLOPs."""
     config = model.config
     family = family_of(config.model_type)
     layers = encoder_layers(model)

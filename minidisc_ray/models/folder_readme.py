@@ -46,15 +46,15 @@ _TEXT = """\
 {loading}"""
 
 
-def gives(config: PreTrainedConfig) -> str:
-    """What a classifier answers, in a sentence."""
+def predicts(config: PreTrainedConfig) -> str:
+    """What a classifier predicts, in a sentence."""
     if config.problem_type == "regression":
         return "It gives a number."
     return f"Classes: {', '.join(str(name) for name in (config.id2label or {}).values())}."
 
 
 def folder_readme(model: PreTrainedModel) -> str | None:
-    """Its text; None for a dense model, which transformers knows."""
+    """The README.md of a pruned model; None for a dense model, which needs none."""
     if not model.config.model_type.startswith(PRUNED_PREFIX):
         return None
     structure = structure_of(model.config)
@@ -63,6 +63,6 @@ def folder_readme(model: PreTrainedModel) -> str | None:
         percent=structure.scale_percent,
         heads=", ".join(map(str, structure.heads)),
         neurons=", ".join(map(str, structure.neurons)),
-        gives=gives(model.config),
+        gives=predicts(model.config),
         loading=LOADING.format(place="THIS FOLDER"),
     )

@@ -1,4 +1,4 @@
-"""One forward pass of any supported model, as a trace of what is wanted.
+"""One forward pass of any supported model, with the outputs that are wanted.
 
 B rows, L tokens, D hidden size, W width of one projection, C classes.
 """
@@ -15,8 +15,8 @@ from minidisc_ray.models.dropout import ATTENTION_NAME
 from minidisc_ray.models.families import encoder_layers, family_of, num_token_types
 
 LOGITS = Wanted(logits=True)
-# Attention that takes a mask of truth values, True for real keys.
-_TAKES_BOOLEANS = ("sdpa", ATTENTION_NAME)
+# Attention implementations that take a boolean mask, True for real keys.
+_WITH_BOOLEAN_MASK = ("sdpa", ATTENTION_NAME)
 
 
 def model_inputs(model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
@@ -25,7 +25,7 @@ def model_inputs(model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
     mask = _attention_mask(model, batch)
     if mask is not None:
         inputs["attention_mask"] = mask
-    # A model of one type (RoBERTa's kind) has no embedding of the second one that a tokenizer may give.
+    # A model with one segment id (RoBERTa) has no embedding for the second one that a tokenizer may give.
     if batch.token_types is not None and num_token_types(model.config) > 1:
         inputs["token_type_ids"] = batch.token_types
     return inputs
@@ -61,12 +61,12 @@ def run_model(model: PreTrainedModel, batch: Batch, wanted: Wanted = LOGITS) -> 
 
 
 def _attention_mask(model: PreTrainedModel, batch: Batch) -> Tensor | None:
-    """The batch's mask, (B, L), or, where it is known whether there is padding, what transformers would make of it.
+    """The batch's mask, (B, L); if ``has_padding`` is known, the keys' mask, (B, 1, L, L), or None without padding.
 
-    Transformers looks into the mask in every forward pass, for which a GPU has to finish what it has. Known
-    beforehand, it is the keys' mask, (B, 1, L, L), or nothing where no token is padding.
+    From (B, L) transformers would make the same, but reads the mask's values in every forward pass, for which the host
+    waits for a GPU.
     """
-    if batch.has_padding is None or model.config._attn_implementation not in _TAKES_BOOLEANS:
+    if batch.has_padding is None or model.config._attn_implementation not in _WITH_BOOLEAN_MASK:
         return batch.mask
     if not batch.has_padding:
         return None

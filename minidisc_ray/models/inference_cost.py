@@ -18,10 +18,11 @@ from transformers import PreTrainedModel
 
 from minidisc_ray.models.families import encoder_layers
 
-# The first rounds allocate memory and choose kernels; later ones find both.
+# The first rounds allocate memory and choose kernels; later ones reuse both.
 WARM_UP_ROUNDS = 3
 Inputs = Mapping[str, Tensor]
-Pair = tuple[Callable[[], object], Callable[[], object]]
+# An untimed pass and the timed one.
+PassPair = tuple[Callable[[], object], Callable[[], object]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def random_inputs(rows: int, length: int, vocabulary_size: int, seed: int = 0) -
 
 def counted_macs(model: PreTrainedModel, inputs: Inputs) -> int:
     """Multiply-adds of the matrix products of one forward pass, by ``torch.utils.flop_counter``."""
-    # The counter sees nothing of fused attention on CPUs; PyTorch's own decomposition is the same products in the open.
+    # The counter does not see fused attention on CPUs; the MATH backend computes the same products one by one.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.inference_mode():
         model(**inputs)
     return int(counter.get_total_flops()) // 2
@@ -80,10 +81,10 @@ def counted_macs(model: PreTrainedModel, inputs: Inputs) -> int:
 
 @torch.inference_mode()
 def time_in_turns(models: Sequence[PreTrainedModel], inputs: Inputs, repeats: int) -> list[Latency]:
-    """Time forward passes of models that lie on one device; they take turns, so that noise falls on all alike.
+    """Time forward passes of models on one device; they take turns, so that noise affects all alike.
 
-    Before each timed pass goes an untimed one of a single row: the model before has filled the caches with its own
-    weights, which a model that serves alone does not meet.
+    An untimed pass of a single row precedes each timed one, since the previous model has filled the caches with its
+    weights; a model that serves alone finds its own there.
 
     Args:
         models: in eval mode.
@@ -94,7 +95,7 @@ def time_in_turns(models: Sequence[PreTrainedModel], inputs: Inputs, repeats: in
     inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
     one_row = {name: tensor[:1] for name, tensor in inputs.items()}
 
-    def passes(model: PreTrainedModel) -> Pair:
+    def passes(model: PreTrainedModel) -> PassPair:
         def one_pass(given: Inputs) -> None:
             model(**given)
             _wait_for(device)
@@ -104,12 +105,12 @@ def time_in_turns(models: Sequence[PreTrainedModel], inputs: Inputs, repeats: in
     return [_latency(taken) for taken in milliseconds_in_turns([passes(model) for model in models], repeats)]
 
 
-def milliseconds_in_turns(passes: Sequence[Pair], repeats: int) -> list[list[float]]:
-    """Milliseconds of each timed pass, by what takes turns; the rounds that warm up are left out.
+def milliseconds_in_turns(passes: Sequence[PassPair], repeats: int) -> list[list[float]]:
+    """Milliseconds of the timed passes of each of several pairs, which take turns; warm-up rounds are left out.
 
     Args:
-        passes: of each, an untimed pass that brings its own weights into the caches, and the timed one.
-        repeats: timed passes of each.
+        passes: pairs of an untimed pass, which loads the weights into the caches, and the timed one.
+        repeats: timed passes of each pair.
     """
     milliseconds: list[list[float]] = [[] for _ in passes]
     for _ in range(WARM_UP_ROUNDS + repeats):
@@ -123,7 +124,7 @@ def milliseconds_in_turns(passes: Sequence[Pair], repeats: int) -> list[list[flo
 
 @contextmanager
 def thread_count(threads: int) -> Iterator[None]:
-    """Let PyTorch compute on so many CPU threads, and on as many as before afterwards."""
+    """Set the number of PyTorch's CPU threads within the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

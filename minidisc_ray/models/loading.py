@@ -18,7 +18,7 @@ from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.configs.model import BuiltinTeacherConfig, Checkpoint
 from minidisc_ray.core.labels import label_key
 from minidisc_ray.core.task import Task
-from minidisc_ray.models.checkpoint import not_finite, quiet
+from minidisc_ray.models.checkpoint import nonfinite_weight, quiet
 from minidisc_ray.models.config_bounds import config_flaw
 from minidisc_ray.models.families import encoder_layers, family_of
 from minidisc_ray.models.registration import PRUNED_PREFIX
@@ -51,13 +51,13 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
         # transformers makes up an empty vocabulary where a folder has none.
         raise UserError(f"{checkpoint.section}.path: {checkpoint.path} has no vocabulary (tokenizer.json or vocab.txt)")
     if not checkpoint.trust_remote_code:
-        # Code that was not run here must not be named in what is saved from here.
+        # A model saved from here must not refer to code that was not run here.
         tokenizer.init_kwargs.pop("auto_map", None)
     return tokenizer
 
 
 def is_fine_tuned(checkpoint: Checkpoint) -> bool:
-    """Whether a checkpoint's head is used as it is: as the recipe says, else if it is a classifier's.
+    """Whether a checkpoint's head is kept: as the recipe says, or, with ``auto``, if it is a classifier's.
 
     Raises:
         UserError: if the config cannot be loaded.
@@ -77,7 +77,7 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
     """
     _check_place(checkpoint)
     try:
-        # Before a config is made of it, which has an entry for each label.
+        # Checked before AutoConfig makes an entry for each label.
         raw, _ = PreTrainedConfig.get_config_dict(checkpoint.path, revision=checkpoint.revision)
         flaw = config_flaw(raw)
         if flaw is None:
@@ -89,8 +89,8 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
             f"{checkpoint.section}.path: no model could be loaded from {checkpoint.path} ({first_line(error)})"
         ) from error
     if flaw is not None:
-        raise UserError(f"{checkpoint.section}.path: config.json of {checkpoint.path} is no model's: {flaw}")
-    # What reads a model's outputs here reads them by name.
+        raise UserError(f"{checkpoint.section}.path: config.json of {checkpoint.path} describes no model: {flaw}")
+    # Outputs are read by name here, which the tuples of other configs do not allow.
     config.return_dict = True
     family_of(config.model_type, checkpoint.section)
     positions = getattr(config, "position_embedding_type", None) or "absolute"
@@ -100,7 +100,7 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
             "is not supported; use a model with absolute positions"
         )
     if not str(config.model_type).startswith(PRUNED_PREFIX):
-        # Its scale beside a teacher that it may have had once; here it stands for itself.
+        # The scale is relative to a teacher that the model once had; here the model is whole.
         vars(config).pop("minidisc_scale_percent", None)
     return config
 
@@ -123,7 +123,7 @@ def load_teacher(checkpoint: Checkpoint, task: Task, seed: int) -> PreTrainedMod
     if fine_tuned:
         _set_labels(model.config, task)
     if checkpoint.num_layers is not None:
-        _keep_layers(model, checkpoint.num_layers, checkpoint.section)
+        keep_layers(model, checkpoint.num_layers, checkpoint.section)
     return model
 
 
@@ -132,7 +132,7 @@ def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: boo
 
     Args:
         checkpoint: the recipe's.
-        config: of the model.
+        config: the model's.
         new_head: draw the classifier from the seed, whatever the checkpoint has; a pooler, where the checkpoint has
             none, is drawn too.
         seed: of those draws.
@@ -157,8 +157,8 @@ def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: boo
             raise UserError(
                 f"{checkpoint.section}.path: the weights of {checkpoint.path} could not be loaded ({first_line(error)})"
             ) from error
-    random = {str(key) for key in loading["missing_keys"]} | {str(entry[0]) for entry in loading["mismatched_keys"]}
-    wrong = sorted(key for key in random if not (new_head and _is_of_head(key)))
+    not_loaded = {str(key) for key in loading["missing_keys"]} | {str(entry[0]) for entry in loading["mismatched_keys"]}
+    wrong = sorted(key for key in not_loaded if not (new_head and _is_of_head(key)))
     if wrong:
         hint = f"; a checkpoint without a trained head needs {checkpoint.section}.fine_tuned=false"
         raise UserError(
@@ -167,9 +167,9 @@ def load_weights(checkpoint: Checkpoint, config: PreTrainedConfig, new_head: boo
         )
     if flaw := unused_flaw(model.config, set(model.state_dict()), loading["unexpected_keys"], checkpoint.section):
         raise UserError(f"{checkpoint.section}.path: {checkpoint.path} {flaw}")
-    if new_head and not {name for name, _ in model.named_parameters() if _is_classifier(name)} <= random:
+    if new_head and not {name for name, _ in model.named_parameters() if _is_classifier(name)} <= not_loaded:
         _draw_classifier(model, seed)
-    if (name := not_finite(model)) is not None:
+    if (name := nonfinite_weight(model)) is not None:
         raise UserError(f"{checkpoint.section}.path: {name} of {checkpoint.path} has values that are not finite")
     return model
 
@@ -188,7 +188,7 @@ def _draw_classifier(model: PreTrainedModel, seed: int) -> None:
     for name, module in model.named_modules():
         if _is_classifier(name):
             for parameter in module.parameters(recurse=False):
-                # What was loaded counts as drawn, and would be left as it is.
+                # transformers marks loaded parameters so, and does not draw marked ones.
                 parameter._is_hf_initialized = False
             model._init_weights(module)
 
@@ -230,7 +230,7 @@ def check_labels(config: PreTrainedConfig, task: Task, where: str, section: str 
     Args:
         config: of the model.
         task: what it is to predict.
-        where: the model lies, for messages.
+        where: the model's path, for messages.
         section: of the recipe that names it.
 
     Raises:
@@ -245,7 +245,7 @@ def check_labels(config: PreTrainedConfig, task: Task, where: str, section: str 
     names = [str((config.id2label or {}).get(i, f"LABEL_{i}")) for i in range(found)]
     wanted = list(task.label_names)
     keys, wanted_keys = [label_key(name) for name in names], [label_key(name) for name in wanted]
-    # Names of its own (LABEL_0, yes, ...) are taken on trust; the task's own names in another place cannot be right.
+    # Other names (LABEL_0, yes, ...) are accepted; the task's own names in another order cannot be right.
     if any(key in wanted_keys and wanted_keys.index(key) != place for place, key in enumerate(keys)):
         raise UserError(
             f"{section}.path: the head of {where} has its labels in the order {names}, but {task.name} has {wanted}; "
@@ -269,7 +269,7 @@ def check_classes(config: PreTrainedConfig, task: Task, where: str) -> None:
 
 
 def _check_place(checkpoint: Checkpoint) -> None:
-    """A path that looks like a folder and is none would be asked of the hub, whose answer would not help."""
+    """Refuse a path that looks like a folder and is none: transformers would ask the hub, whose error would mislead."""
     looks_like_a_folder = checkpoint.path.startswith(("/", "./", "../", "~")) or checkpoint.path.count("/") > 1
     if not checkpoint.path.strip() or (looks_like_a_folder and not Path(checkpoint.path).is_dir()):
         raise UserError(
@@ -284,7 +284,12 @@ def _set_labels(config: PreTrainedConfig, task: Task) -> None:
     config.problem_type = "regression" if task.is_regression else "single_label_classification"
 
 
-def _keep_layers(model: PreTrainedModel, count: int, section: str) -> None:
+def keep_layers(model: PreTrainedModel, count: int, section: str) -> None:
+    """Remove a model's layers above the first ``count``, in place.
+
+    Raises:
+        UserError: if it has fewer.
+    """
     layers = encoder_layers(model)
     if count > len(layers):
         raise UserError(f"{section}.num_layers: {count} is more than the model's {len(layers)} layers")

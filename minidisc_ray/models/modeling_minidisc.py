@@ -1,10 +1,10 @@
 """Encoders whose layers have sizes of their own: BERT, RoBERTa, ELECTRA and DistilBERT with pruned heads and neurons.
 
 ``config.minidisc_layers`` records the heads and neurons of each layer. The classes here build Hugging Face's as they
-are and then give Linears the recorded sizes. A layer may keep no head or no neuron. It then gives what gates at zero
-give: its output bias stays, followed by the residual and the norm, ``LN(X + b)``. Deviation: the paper passes ``X``
-through (MiniDisc, appendix A). This file imports torch and transformers alone. Saved models have a copy of it, from
-which ``trust_remote_code=True`` loads them where minidisc_ray is not installed.
+are and then give Linears the recorded sizes. A layer may keep no head or no neuron. It then computes the same as
+with gates at zero: the output bias, the residual and the norm, ``LN(X + b)``. Deviation: the paper passes ``X`` through
+(MiniDisc, appendix A). This file imports torch and transformers alone. Saved models have a copy of it, from which
+``trust_remote_code=True`` loads them where minidisc_ray is not installed.
 """
 
 from dataclasses import dataclass
@@ -44,14 +44,14 @@ DISTILBERT_LAYOUT = Layout(
 
 
 def layer_sizes(config: PreTrainedConfig, layout: Layout) -> list[tuple[int, int]]:
-    """Heads and neurons of each layer; everything where none are recorded."""
+    """Heads and neurons of each layer: as recorded, else all."""
     whole = (getattr(config, layout.heads_key), getattr(config, layout.neurons_key))
     recorded = getattr(config, "minidisc_layers", None) or [whole] * int(config.num_hidden_layers)
     return [(int(heads), int(neurons)) for heads, neurons in recorded[: int(config.num_hidden_layers)]]
 
 
 class Headless(nn.Module):
-    """Stands in for self-attention that kept no head: no values, only the output projection's bias, if it holds it."""
+    """Replaces self-attention that kept no head; gives the output projection's bias where it has that projection."""
 
     def __init__(self, attention: nn.Module, output_name: str | None) -> None:
         nn.Module.__init__(self)
@@ -61,18 +61,18 @@ class Headless(nn.Module):
         self._output_name = output_name
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:  # noqa: ARG002
-        """From (B, L, D) values of width 0 or the bias, (B, L, D); where attentions are given, (B, 0, L, L)."""
+        """Values of width 0, (B, L, 0), or the bias, (B, L, D); and attentions, (B, 0, L, L), if they are eager."""
         rows, length = hidden_states.shape[:2]
         values = hidden_states.new_zeros((rows, length, 0))
-        is_seen = self.config._attn_implementation == "eager"
-        attentions = hidden_states.new_zeros((rows, 0, length, length)) if is_seen else None
+        is_eager = self.config._attn_implementation == "eager"
+        attentions = hidden_states.new_zeros((rows, 0, length, length)) if is_eager else None
         if self._output_name is None:
             return values, attentions
         return self.get_submodule(self._output_name)(values), attentions
 
 
 def _without_heads(attention: nn.Module, output_name: str | None) -> Headless:
-    # Of the attention's own class too, which is what transformers looks for when it collects attentions.
+    # A subclass of the attention's class too: transformers looks for that class when it collects attentions.
     kind = type(f"Headless{type(attention).__name__}", (Headless, type(attention)), {})
     return cast(Headless, kind(attention, output_name))
 
@@ -96,7 +96,7 @@ def auto_map_of(config_class: type[PreTrainedConfig]) -> dict[str, str]:
 class _PrunedConfig(PreTrainedConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Also of models that were saved when sizes were recorded in ``per_layer_config``."""
+        """Read also the configs of older models, whose sizes are in ``per_layer_config``."""
         values = {**config_dict, "auto_map": auto_map_of(cls)}
         if by_layer := values.pop("per_layer_config", None):
             layout = DISTILBERT_LAYOUT if "n_layers" in values else BERT_LAYOUT

@@ -1,4 +1,4 @@
-"""Pruned models as the package makes them: their classes known to Auto classes, their configs from structures."""
+"""Pruned models: their configs from structures, and their classes registered with the Auto classes."""
 
 from typing import cast
 
@@ -58,14 +58,14 @@ def structure_of(config: PreTrainedConfig) -> Structure:
 
 
 def _register() -> None:
-    """Make the Auto classes know the pruned ones, in place of the proxies that the package registered."""
+    """Register the pruned classes with the Auto classes, in place of the package's proxies."""
     for config_name in CONFIG_CLASSES.values():
         config_class = getattr(modeling, config_name)
         AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
         for suffix, auto in _AUTO_CLASSES.items():
             model_class = getattr(modeling, config_name.removesuffix("Config") + suffix)
             auto.register(config_class, model_class, exist_ok=True)
-            # So that save_pretrained copies the file that the class is written in.
+            # Makes save_pretrained copy the file with the class.
             model_class.register_for_auto_class(auto.__name__)
 
 

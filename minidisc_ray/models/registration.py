@@ -1,6 +1,6 @@
-"""Makes Hugging Face's Auto classes know pruned students, without importing transformers or torch.
+"""Registers pruned students with Hugging Face's Auto classes, without importing transformers or torch.
 
-A config class stands in transformers' registry as a proxy, which imports the real classes when a student is loaded.
+The registry gets a proxy for each config class, which imports the real classes when a student is loaded.
 """
 
 import importlib
@@ -9,7 +9,7 @@ from typing import Any
 import wrapt
 
 PRUNED_PREFIX = "minidisc_"
-# By model_type of the dense model, the class in `models/modeling_minidisc.py`.
+# Classes in `models/modeling_minidisc.py` by the dense model's model_type.
 CONFIG_CLASSES = {
     "bert": "PrunedBertConfig",
     "roberta": "PrunedRobertaConfig",
@@ -19,7 +19,7 @@ CONFIG_CLASSES = {
 
 
 def register_when_imported() -> None:
-    """Register the students' configs as soon as transformers' Auto classes are there, now or later."""
+    """Register the students' configs as soon as transformers' Auto classes are imported, now or later."""
     wrapt.register_post_import_hook(_register, "transformers.models.auto.configuration_auto")
 
 

@@ -1,4 +1,4 @@
-"""From a model, a ranking and a structure to a smaller model with the same weights where it kept them."""
+"""Cuts smaller models out of larger ones; the weights that they keep are unchanged."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,6 @@ def reorder_(model: PreTrainedModel, heads: UnitRanking, neurons: UnitRanking) -
         _permute_columns_(down.weight, neuron_order)
 
 
-@torch.no_grad()
 def cut(model: PreTrainedModel, structure: Structure) -> PreTrainedModel:
     """An independent dense model that keeps a prefix of every weight; ``model`` must be in order and larger.
 
@@ -41,14 +40,9 @@ def cut(model: PreTrainedModel, structure: Structure) -> PreTrainedModel:
         structure: what to keep; it nests in the model's own structure.
     """
     assert structure.is_within(structure_of(model.config)), "a structure can only be cut from a larger one"
-    smaller = PRUNED_CLASSES[family_of(model.config.model_type).name](pruned_config(model.config, structure))
-    source = dict(model.named_parameters())
-    for name, parameter in smaller.named_parameters():
-        parameter.copy_(prefix(source[name], parameter.shape))
-    return smaller.to(device=model.device, dtype=model.dtype).train(model.training)
+    return _smaller(model, structure, range(len(structure.heads)))
 
 
-@torch.no_grad()
 def take_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
     """An independent model of some of a model's layers, each as wide as it was; all else is copied.
 
@@ -58,19 +52,13 @@ def take_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
     """
     whole = structure_of(model.config)
     assert kept, "a model has layers"
-    assert list(kept) == sorted(set(kept) & set(range(len(whole.heads)))), "layers are those there, in order"
+    assert list(kept) == sorted(set(kept) & set(range(len(whole.heads)))), "layers have to exist and be in order"
     structure = Structure(
         whole.scale_percent,
         heads=tuple(whole.heads[layer] for layer in kept),
         neurons=tuple(whole.neurons[layer] for layer in kept),
     )
-    family = family_of(model.config.model_type)
-    smaller = PRUNED_CLASSES[family.name](pruned_config(model.config, structure))
-    source = dict(model.named_parameters())
-    stem = f"{model.base_model_prefix}.{family.layers}."
-    for name, parameter in smaller.named_parameters():
-        parameter.copy_(source[_before_taking(name, stem, kept)])
-    return smaller.to(device=model.device, dtype=model.dtype).train(model.training)
+    return _smaller(model, structure, kept)
 
 
 def prefix(tensor: Tensor, shape: Sequence[int]) -> Tensor:
@@ -78,12 +66,24 @@ def prefix(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     return tensor[tuple(slice(0, size) for size in shape)]
 
 
-def _before_taking(name: str, stem: str, kept: Sequence[int]) -> str:
-    """A parameter's name in the model that layers were taken from."""
+@torch.no_grad()
+def _smaller(model: PreTrainedModel, structure: Structure, layers: Sequence[int]) -> PreTrainedModel:
+    """A model of a structure, with prefixes of the weights of the given layers of ``model`` and of all else."""
+    family = family_of(model.config.model_type)
+    smaller = PRUNED_CLASSES[family.name](pruned_config(model.config, structure))
+    source = dict(model.named_parameters())
+    stem = f"{model.base_model_prefix}.{family.layers}."
+    for name, parameter in smaller.named_parameters():
+        parameter.copy_(prefix(source[_source_name(name, stem, layers)], parameter.shape))
+    return smaller.to(device=model.device, dtype=model.dtype).train(model.training)
+
+
+def _source_name(name: str, stem: str, layers: Sequence[int]) -> str:
+    """A parameter's name in the model that the layers are taken from."""
     if not name.startswith(stem):
         return name
-    place, _, rest = name.removeprefix(stem).partition(".")
-    return f"{stem}{kept[int(place)]}.{rest}"
+    layer, _, rest = name.removeprefix(stem).partition(".")
+    return f"{stem}{layers[int(layer)]}.{rest}"
 
 
 def _permute_rows_(tensor: Tensor, order: Sequence[int] | Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Weights of a checkpoint that a model would leave out without a word: it would then compute something else."""
+"""Finds weights of a checkpoint that a model would silently leave out, and so compute something else."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -7,9 +7,9 @@ from transformers import PreTrainedConfig
 
 from minidisc_ray.models.families import family_of
 
-# Buffers that older releases of transformers saved; models compute what they hold.
+# Buffers that older releases of transformers saved; models compute them now.
 _BUFFERS = re.compile(r"(^|\.)(position_ids|token_type_ids)$")
-# As older checkpoints call the parameters of a norm.
+# Names of a norm's parameters in older checkpoints.
 _OLD_NAMES = (
     (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
@@ -26,21 +26,21 @@ _ADAPTER = re.compile(r"lora_|adapter|base_layer|\bia3_|prefix_encoder", re.IGNO
 def unused_flaw(
     config: PreTrainedConfig, known: Collection[str], names: Iterable[str], section: str, num_layers: int | None = None
 ) -> str | None:
-    """What is wrong with a checkpoint whose weights a model does not use, in words that follow its path, or None.
+    """Why a checkpoint with weights that the model does not use is refused, in words that follow its path, or None.
 
-    Weights outside the encoder and the embeddings are no flaw: they are heads of other tasks.
+    Weights outside the encoder and the embeddings are no reason: they are heads of other tasks.
 
     Args:
-        config: of the model.
-        known: names of the model's own parameters and buffers.
-        names: of the checkpoint's weights.
+        config: the model's.
+        known: names of the model's parameters and buffers.
+        names: names of the checkpoint's weights.
         section: of the recipe that names the checkpoint.
-        num_layers: that the checkpoint says it has, where the model was built with fewer.
+        num_layers: of the checkpoint's config, where the model was built with fewer.
     """
     stem = family_of(config.model_type).name
     layer = re.compile(rf"(^|\.){re.escape(family_of(config.model_type).layers)}\.(\d+)\.")
     count = int(config.num_hidden_layers) if num_layers is None else num_layers
-    # As a checkpoint of the encoder alone calls them, and every layer by the first one's name.
+    # Without the family's prefix, as in a checkpoint of the encoder alone, and with layer 0 for every layer.
     plain = {layer.sub(_first, name).removeprefix(f"{stem}.") for name in known}
     unused: list[str] = []
     adapters: list[str] = []
@@ -60,7 +60,7 @@ def unused_flaw(
         if place is not None and _ADAPTER.search(name):
             adapters.append(name)
         elif prefix and not is_beyond:
-            # Beside the weights themselves it is a second copy of them, or another tower: nothing that is left out.
+            # With the plain names present too, these are a second copy or another tower, and nothing is left out.
             if name.removeprefix(prefix).removeprefix(f"{stem}.") not in given:
                 prefixes.setdefault(prefix, []).append(name)
         elif _INSIDE.match(found.removeprefix(f"{stem}.")):
@@ -71,9 +71,9 @@ def unused_flaw(
             "merge_and_unload), save the model, and use that"
         )
     if prefixes:
-        prefix, whose = max(prefixes.items(), key=lambda item: len(item[1]))
+        prefix, prefixed = max(prefixes.items(), key=lambda item: len(item[1]))
         return (
-            f"has the prefix {prefix!r} before the names of its weights ({_some(whose)}), so that they would not be "
+            f"has the prefix {prefix!r} before the names of its weights ({_some(prefixed)}), so that they would not be "
             f"loaded; strip it: {_STRIP.replace('PREFIX', prefix)}"
         )
     if beyond := [name for name in unused if (place := layer.search(name)) and int(place.group(2)) >= count]:
@@ -94,7 +94,7 @@ def _first(place: re.Match[str]) -> str:
 
 
 def _prefix(name: str, plain: Collection[str], stem: str) -> str:
-    """What stands before a name that the model knows; empty if it knows none that the name ends in."""
+    """The prefix of a name that otherwise is one of the model's; empty if the name ends in none of these."""
     parts = name.split(".")
     for start in range(1, len(parts) - 1):
         rest = ".".join(parts[start:])

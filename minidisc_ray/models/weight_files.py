@@ -13,7 +13,7 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def check_weights_file(path: Path, checkpoint: Checkpoint) -> None:
-    """Read the header alone: a cut file is noticed before anything starts.
+    """Check a file of weights by its header, so that a truncated file is noticed before anything starts.
 
     Raises:
         UserError: if it is damaged.
@@ -29,7 +29,7 @@ def check_weights_file(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def shards(index_path: Path, checkpoint: Checkpoint) -> list[str]:
-    """Names of the files that an index of weights is about.
+    """Names of the files that an index of weights lists.
 
     Raises:
         UserError: if the index cannot be read, or names anything but safetensors files beside it.

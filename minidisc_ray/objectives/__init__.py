@@ -1,4 +1,4 @@
-"""What is matched between teacher and student, one objective a file; every file of this folder is found by itself."""
+"""What is matched between teacher and student, one objective a file; importing the package registers them all."""
 
 import importlib
 import pkgutil

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.pair import Pair, Side
 from minidisc_ray.core.trace import Trace, Wanted
-from minidisc_ray.objectives._base import Needs, Objective, below
+from minidisc_ray.objectives._base import Needs, Objective, submodule_parts
 
 # Queries, keys and values, (B, L, W) each.
 Projections = tuple[Tensor, Tensor, Tensor]
@@ -20,7 +20,7 @@ Projections = tuple[Tensor, Tensor, Tensor]
 class ExtraAttention(nn.Module):
     """The projections of one more self-attention layer, (B, L, D) to (B, L, W) each.
 
-    Its output projection is left out: relations are made before it, so it would never get a gradient.
+    It has no output projection: relations are taken before it, so it would never get a gradient.
     """
 
     def __init__(self, hidden_size: int, width: int) -> None:
@@ -40,8 +40,8 @@ class AttentionSource(nn.Module):
 
     Args:
         side: the model.
-        layer: whose projections, from 1.
-        is_extra: whether a further module on the last hidden states stands for the layer.
+        layer: the layer whose projections are used, from 1.
+        is_extra: whether an extra attention module on the last hidden states replaces the layer.
     """
 
     def __init__(self, side: Side, layer: int, is_extra: bool) -> None:
@@ -50,7 +50,7 @@ class AttentionSource(nn.Module):
         self.attention = ExtraAttention(side.hidden_size, side.attention_width) if is_extra else None
 
     def wanted(self) -> Wanted:
-        """What the model has to give."""
+        """The outputs that this needs of the model's forward pass."""
         layers = frozenset({self.layer})
         return (
             Wanted(hidden=layers) if self.attention is not None else Wanted(queries=layers, keys=layers, values=layers)
@@ -71,8 +71,8 @@ class AttentionPair(nn.Module):
         pair: teacher and student.
         num_heads: relation heads.
         teacher_layer: from 1 up, or from the last (-1) down.
-        extra_attention: ``auto``, ``always`` or ``never``, for the student; a teacher whose heads are pruned has the
-            module that it was trained with.
+        extra_attention: ``auto``, ``always`` or ``never``, for the student; a teacher with pruned heads uses the extra
+            module that was trained with it.
 
     Raises:
         UserError: if a side cannot give projections that split into so many heads.
@@ -104,10 +104,13 @@ class AttentionPair(nn.Module):
         self.student_source = AttentionSource(student, student.num_layers, is_extra)
 
     def follow(self, parts: Mapping[str, Tensor]) -> None:
-        """The teacher's module is the one that it was trained with; the student's starts from it, where it fits.
+        """Load the teacher's extra module from parts trained with it; the student's starts as a copy where it fits.
+
+        Args:
+            parts: by name.
 
         Raises:
-            ValueError: if the teacher's module is not among the parts.
+            ValueError: if the teacher needs the module and it is not among the parts.
         """
         for source, is_needed in ((self.teacher_source, True), (self.student_source, False)):
             for name, parameter in source.named_parameters():
@@ -118,24 +121,24 @@ class AttentionPair(nn.Module):
                     raise ValueError(f"no {name} of shape {tuple(parameter.shape)}")
 
     def forward(self, student: Trace, teacher: Trace) -> list[tuple[Tensor, Tensor]]:
-        """(student's, teacher's) queries, then keys, then values."""
+        """Pairs (student's, teacher's) of queries, then of keys, then of values."""
         return list(zip(self.student_source(student), self.teacher_source(teacher), strict=True))
 
 
 class AttentionObjective(Objective):
-    """What objectives of queries, keys and values have in common: where they come from, and what is handed on."""
+    """Base of the objectives over queries, keys and values, with the sources of both models."""
 
     def __init__(self, pair: Pair, num_heads: int, teacher_layer: int, extra_attention: str) -> None:
         super().__init__()
         self.sources = AttentionPair(pair, num_heads, teacher_layer, extra_attention)
 
     def needs(self) -> Needs:
-        """Queries, keys and values of a layer on each side, or last hidden states for a further module."""
+        """Queries, keys and values of a layer on each side, or last hidden states for an extra attention module."""
         return Needs(self.sources.teacher_source.wanted(), self.sources.student_source.wanted())
 
     def follow(self, parts: Mapping[str, Tensor]) -> None:
-        """Take over the attention module that was trained with the teacher."""
-        self.sources.follow(below("sources.", parts))
+        """Load the extra attention module that was trained with the teacher."""
+        self.sources.follow(submodule_parts("sources.", parts))
 
 
 def _layer(number: int, side: Side) -> int:

@@ -1,4 +1,4 @@
-"""What every objective keeps to, and where objectives are found by their configs."""
+"""The base class of objectives, and the registry that builds them from their configs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -14,13 +14,13 @@ from minidisc_ray.core.trace import NOTHING, Batch, Totals, Trace, Wanted
 
 @dataclass(frozen=True)
 class Needs:
-    """What an objective asks for; nothing else is computed or kept.
+    """What an objective needs; nothing else is computed or kept.
 
     Attributes:
-        teacher: of the teacher's forward pass; a teacher of whom nothing is wanted never runs.
-        student: of the student's; its logits are always there.
+        teacher: outputs of the teacher; if none are wanted it never runs.
+        student: outputs of the student; its logits are always given.
         labels: whether labels are read.
-        rows: rows that one worker has to have in one part of a batch for the value to mean anything.
+        rows: the fewest rows, in one part of a batch on one worker, for which the value is defined.
     """
 
     teacher: Wanted = NOTHING
@@ -30,7 +30,7 @@ class Needs:
 
     @property
     def reads_predictions(self) -> bool:
-        """Whether the student's classifier learns anything from it."""
+        """Whether the student's classifier gets a gradient."""
         return self.student.logits or self.labels
 
     def __or__(self, other: "Needs") -> "Needs":
@@ -52,31 +52,34 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def needs(self) -> Needs:
-        """What the models have to give."""
+        """The outputs and labels that :meth:`forward` reads."""
 
     @abstractmethod
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
         """Scalars by name, in float32 and weighted already; their sum is the loss.
 
         Args:
-            student: what :meth:`needs` asks of it, and logits, (B, C).
-            teacher: the same of the teacher, detached; None if nothing is asked of it.
+            student: the student's outputs that :meth:`needs` names, and its logits, (B, C).
+            teacher: the teacher's, detached; None if none are needed.
             batch: the rows; its mask, (B, L), marks padding.
             totals: rows and tokens of the whole step.
         """
 
     def set_progress(self, fraction: float) -> None:
-        """Tell how much of training is done, in [0, 1], before each step."""
+        """Set the share of training that is done, in [0, 1]; called before each step."""
 
     def final_phase_start(self) -> float:
-        """The share of training after which it stays what it is; early stopping counts from there."""
+        """The share of training after which the terms no longer change; early stopping counts from there."""
         return 0.0
 
     def follow(self, parts: Mapping[str, Tensor]) -> None:
-        """Take over the parts, by name, that were trained with the model that now is the teacher.
+        """Load the objective's own parts from the stage that trained the present teacher.
+
+        Args:
+            parts: by name.
 
         Raises:
-            ValueError: if some that it cannot do without are missing.
+            ValueError: if a part that the objective needs is missing.
         """
 
 
@@ -85,7 +88,7 @@ _BUILDERS: dict[type[ObjectiveBase], Builder] = {}
 
 
 def objective_of(config_class: type[ObjectiveBase]) -> Callable[[Builder], Builder]:
-    """Class decorator: recipes with this config are this objective."""
+    """Decorator that registers the class or function which builds the objective of a config."""
 
     def register(builder: Builder) -> Builder:
         _BUILDERS[config_class] = builder
@@ -103,6 +106,6 @@ def build_objective(config: ObjectiveBase, pair: Pair) -> Objective:
     return _BUILDERS[type(config)](config, pair)
 
 
-def below(prefix: str, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parts of one submodule, by the names that they have in it."""
+def submodule_parts(prefix: str, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parts whose names start with a submodule's prefix, by their names without it."""
     return {name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)}

@@ -1,16 +1,19 @@
-"""Objectives made of objectives: names, needs and parts of the children."""
+"""The children of an objective made of objectives: their names, needs and parts."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
+from typing import cast
 
 from torch import Tensor, nn
 
 from minidisc_ray.configs.objective_base import ObjectiveBase
 from minidisc_ray.core.pair import Pair
-from minidisc_ray.objectives._base import Needs, Objective, below, build_objective
+from minidisc_ray.objectives._base import Needs, Objective, build_objective, submodule_parts
 
 
 class Children(nn.Module):
-    """Objectives by name: their kind, and ``hs_2`` for a second ``hs``."""
+    """Objectives by name, which is their kind; a second ``hs`` is ``hs_2``."""
 
     def __init__(self, configs: Sequence[ObjectiveBase], pair: Pair) -> None:
         super().__init__()
@@ -21,23 +24,16 @@ class Children(nn.Module):
 
     def items(self) -> list[tuple[str, Objective]]:
         """Names and objectives, in the recipe's order."""
-        found: list[tuple[str, Objective]] = []
-        for name, child in self.named.items():
-            assert isinstance(child, Objective)
-            found.append((name, child))
-        return found
+        return [(name, cast(Objective, child)) for name, child in self.named.items()]
 
     def needs(self) -> Needs:
-        """What any of them needs."""
-        needs = Needs()
-        for _, child in self.items():
-            needs |= child.needs()
-        return needs
+        """What any child needs."""
+        return reduce(or_, (child.needs() for _, child in self.items()), Needs())
 
     def follow(self, parts: Mapping[str, Tensor]) -> None:
-        """Hand every one its own."""
+        """Load each child's own parts."""
         for name, child in self.items():
-            child.follow(below(f"named.{name}.", parts))
+            child.follow(submodule_parts(f"named.{name}.", parts))
 
 
 def _new_name(kind: str, taken: nn.ModuleDict) -> str:

@@ -50,8 +50,8 @@ class MLPEncoding(nn.Module):
 class Critic(nn.Module):
     """``f(x, y) = <g(x), h(y)> / sqrt(E)`` and ``log q(y)``, for several layers of each side.
 
-    Deviation: the paper leaves open how x and y enter the network; encoded apart, B rows cost B encodings a side, where
-    a joint network would run B^2 times.
+    Deviation: the paper leaves open how x and y enter the network; here each is encoded alone, which takes B encodings
+    a side for B rows, where a joint network would run B^2 times.
 
     Args:
         kind: ``transformer`` or ``mlp``.

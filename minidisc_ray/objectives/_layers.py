@@ -35,7 +35,7 @@ def teacher_layers(pairs: LayerPairs) -> frozenset[int]:
 class LinearMap(nn.Module):
     """``H W`` from the student's width to the teacher's, without bias; starts as the identity where they are equal.
 
-    Where they differ it starts with orthonormal rows or columns, so that lengths and angles survive as far as they can.
+    Where they differ it starts with orthonormal rows or columns, to preserve lengths and angles as far as it can.
     """
 
     def __init__(self, student_width: int, teacher_width: int) -> None:
@@ -53,7 +53,7 @@ class LinearMap(nn.Module):
 
 
 def map_where_widths_differ(pair: Pair) -> nn.Module:
-    """A linear map, or nothing where student and teacher are equally wide."""
+    """A linear map, or the identity where student and teacher are equally wide."""
     if pair.student.hidden_size == pair.teacher.hidden_size:
         return nn.Identity()
     return LinearMap(pair.student.hidden_size, pair.teacher.hidden_size)

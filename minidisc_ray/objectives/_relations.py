@@ -1,6 +1,7 @@
-"""Deep relation alignment, which three objectives share: they differ in heads, teacher layer and a constant.
+"""Deep relation alignment, the base of L_TAD, MiniLM and MiniLMv2.
 
-Of the queries, keys and values of one teacher layer and of the student's last, all relation heads are matched.
+Queries, keys and values of the student's last layer are matched with those of one teacher layer, in every relation
+head. The three differ in the number of heads, the teacher layer and a constant, the teacher's entropy.
 """
 
 from torch import Tensor
@@ -14,8 +15,7 @@ from minidisc_ray.objectives._attention import AttentionObjective
 class RelationObjective(AttentionObjective):
     """``sum over Q, K, V of CE(R_T, R_S)``, or of KL, means over relation heads and real tokens.
 
-    Deviation: equation 7 of the comparison sums over relation heads; their mean keeps the value from growing with
-    them.
+    Deviation: equation 7 of the comparison sums over relation heads; with a mean their number does not scale the value.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class RelationObjective(AttentionObjective):
         heads = self.sources.num_heads
         projections: list[tuple[Tensor, Tensor]] = self.sources(student, teacher)
         return {
-            name: relation_cross_entropy_sum(ours, theirs, heads, batch.mask, self.minus_entropy) / totals.tokens
-            for name, (ours, theirs) in zip(("queries", "keys", "values"), projections, strict=True)
+            name: relation_cross_entropy_sum(student_values, teacher_values, heads, batch.mask, self.minus_entropy)
+            / totals.tokens
+            for name, (student_values, teacher_values) in zip(("queries", "keys", "values"), projections, strict=True)
         }

@@ -20,7 +20,7 @@ from minidisc_ray.core.divergence import prediction_losses
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import Batch, Totals, Trace, Wanted
 from minidisc_ray.objectives._base import Needs, Objective, objective_of
-from minidisc_ray.objectives._layers import mapped_layers
+from minidisc_ray.objectives._layers import mapped_layers, student_layers, teacher_layers
 
 _EMBEDDINGS = (0, 0)
 
@@ -40,14 +40,14 @@ class ContextualKDObjective(Objective):
         self.pairs = mapped_layers(config.mapping, pair)
 
     def needs(self) -> Needs:
-        """Logits, and hidden states of the mapped layers; the embeddings too where layers are related."""
+        """Logits, hidden states of the mapped layers, and embeddings, as far as terms are weighted."""
         config = self.config
         pairs = self.pairs if config.words_weight > 0 or config.layers_weight > 0 else ()
         pairs = (_EMBEDDINGS, *pairs) if config.layers_weight > 0 else pairs
         logits = config.logits_weight > 0
         return Needs(
-            Wanted(logits, frozenset(theirs for _, theirs in pairs)),
-            Wanted(logits, frozenset(ours for ours, _ in pairs)),
+            Wanted(logits, teacher_layers(pairs)),
+            Wanted(logits, student_layers(pairs)),
         )
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
@@ -65,14 +65,15 @@ class ContextualKDObjective(Objective):
             terms["layers"] = config.layers_weight * self._layers(student, teacher, batch) / totals.tokens
         return terms
 
-    def _words(self, student: Trace, teacher: Trace, batch: Batch, ours: int, theirs: int) -> Tensor:
+    def _words(self, student: Trace, teacher: Trace, batch: Batch, student_layer: int, teacher_layer: int) -> Tensor:
         """Mean errors of pairs and of triples of each row's tokens, added, (B,)."""
         window = self.config.window
         real = batch.mask > 0
         apart = ~torch.eye(batch.length, dtype=torch.bool, device=real.device)
-        one, other = gram(student.hidden[ours]), gram(teacher.hidden[theirs])  # (B, L, L)
-        pairs = (pair_cosines(one) - pair_cosines(other)).square()
-        triples = (window_angles(one, window) - window_angles(other, window)).square()
+        student_gram = gram(student.hidden[student_layer])  # (B, L, L)
+        teacher_gram = gram(teacher.hidden[teacher_layer])
+        pairs = (pair_cosines(student_gram) - pair_cosines(teacher_gram)).square()
+        triples = (window_angles(student_gram, window) - window_angles(teacher_gram, window)).square()
         return masked_mean(pairs, real.unsqueeze(-1) & real.unsqueeze(-2) & apart) + masked_mean(
             triples, window_mask(batch.mask, window)
         )
@@ -80,8 +81,8 @@ class ContextualKDObjective(Objective):
     def _layers(self, student: Trace, teacher: Trace, batch: Batch) -> Tensor:
         """Mean errors of pairs and of triples of each token's layers, added, summed over real tokens."""
         pairs = (_EMBEDDINGS, *self.pairs)
-        one = gram(torch.stack([student.hidden[ours] for ours, _ in pairs], dim=2))  # (B, L, N, N)
-        other = gram(torch.stack([teacher.hidden[theirs] for _, theirs in pairs], dim=2))
-        cosines = (pair_cosines(one) - pair_cosines(other)).square().mean(dim=(2, 3))
-        angles = (triple_angles(one) - triple_angles(other)).square().mean(dim=(2, 3, 4))
+        student_gram = gram(torch.stack([student.hidden[i] for i, _ in pairs], dim=2))  # (B, L, N, N)
+        teacher_gram = gram(torch.stack([teacher.hidden[j] for _, j in pairs], dim=2))
+        cosines = (pair_cosines(student_gram) - pair_cosines(teacher_gram)).square().mean(dim=(2, 3))
+        angles = (triple_angles(student_gram) - triple_angles(teacher_gram)).square().mean(dim=(2, 3, 4))
         return (cosines + angles).masked_fill(batch.mask == 0, 0.0).sum()

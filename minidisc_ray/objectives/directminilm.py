@@ -18,8 +18,8 @@ _NAMES = ("queries", "keys", "values")
 class DirectMiniLMObjective(AttentionObjective):
     """One linear map for each projection and relation head, ``W``, (ds, dt); the identity at first where ds = dt.
 
-    Deviation: a mean over relation heads where the paper sums; a student whose heads are pruned has the further module
-    of L_TAD.
+    Deviation: a mean over relation heads where the paper sums; a student whose heads are pruned uses the extra
+    attention module of L_TAD.
     """
 
     def __init__(self, config: DirectMiniLMConfig, pair: Pair) -> None:
@@ -37,8 +37,10 @@ class DirectMiniLMObjective(AttentionObjective):
         assert teacher is not None
         heads = self.sources.num_heads
         terms = {}
-        for name, linear_map, (ours, theirs) in zip(_NAMES, self.maps, self.sources(student, teacher), strict=True):
-            mapped = split_heads(ours, heads) @ linear_map  # (B, A, L, dt)
-            errors = (mapped - split_heads(theirs, heads)).square().mean(dim=(1, 3))  # (B, L)
+        for name, linear_map, (student_values, teacher_values) in zip(
+            _NAMES, self.maps, self.sources(student, teacher), strict=True
+        ):
+            mapped = split_heads(student_values, heads) @ linear_map  # (B, A, L, dt)
+            errors = (mapped - split_heads(teacher_values, heads)).square().mean(dim=(1, 3))  # (B, L)
             terms[name] = masked_row_sums(errors, batch.mask).sum() / totals.tokens
         return terms

@@ -10,7 +10,6 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.objective import DistillerConfig, MIAlphaConfig
 from minidisc_ray.core.divergence import (
     masked_row_sums,
-    prediction_losses,
     soft_cross_entropy,
     squared_error,
     token_cosine,
@@ -33,7 +32,7 @@ _MEASURES = {
     "pkd": token_pkd,
     "ce": soft_cross_entropy,
 }
-# One pair of rows has no third to differ from; the bound needs three.
+# interpolated_bound is 0 for fewer.
 _FEWEST_ROWS = 3
 
 
@@ -41,13 +40,13 @@ _FEWEST_ROWS = 3
 class DistillerObjective(Objective):
     """``sum m_ij l_inter(H_T,i, H_S,j) + beta l_pred(f_T, f_S) + gamma l(y, f_S)``.
 
-    ``beta1`` and ``gamma1`` are of the task's own rows, ``beta2`` and ``gamma2`` of augmented ones. With the EMD
-    mapping each row has transport flows of its own (equation 7), so that rows add up; with MI-alpha, a value of the
-    whole batch, there is one problem a batch.
+    ``beta1`` and ``gamma1`` weigh the task's own rows, ``beta2`` and ``gamma2`` augmented ones. With the EMD mapping
+    each row has transport flows of its own (equation 7), so that the rows' losses add up; MI-alpha is a value of the
+    whole batch, whose flows are one problem.
 
-    Deviations: means over real tokens; labels always have the task's own loss, since a label has no logits that an MSE
-    could take; MI-alpha is the one value here that depends on which rows share a batch, so parts of a batch do not add
-    up to its whole.
+    Deviations: means over real tokens; labels always use the task's own loss, since an MSE would need logits, which
+    labels lack; MI-alpha depends on which rows share a batch, so its values of the parts of a batch do not add up to
+    that of the whole.
     """
 
     def __init__(self, config: DistillerConfig, pair: Pair) -> None:
@@ -60,16 +59,18 @@ class DistillerObjective(Objective):
         self.config = config
         self.is_regression = pair.task.is_regression
         self.pairs = mapped_layers(config.mapping, pair) if config.intermediate_weight > 0 else ()
-        ours, theirs = student_layers(self.pairs), teacher_layers(self.pairs)
+        mapped_from, mapped_to = student_layers(self.pairs), teacher_layers(self.pairs)
         inter = config.intermediate
         self.critic: Critic | None = None
         self.maps = nn.ModuleDict()
         if isinstance(inter, MIAlphaConfig):
-            self.critic = Critic(inter.critic, ours, theirs, pair.student.hidden_size, pair.teacher.hidden_size)
+            self.critic = Critic(
+                inter.critic, mapped_from, mapped_to, pair.student.hidden_size, pair.teacher.hidden_size
+            )
             # A baseline that alpha leaves out would never get a gradient.
             self.critic.baselines.requires_grad_(inter.alpha < 1)
         else:
-            self.maps = nn.ModuleDict({str(layer): map_where_widths_differ(pair) for layer in sorted(ours)})
+            self.maps = nn.ModuleDict({str(layer): map_where_widths_differ(pair) for layer in sorted(mapped_from)})
 
     def needs(self) -> Needs:
         """Hidden states of the mapped layers, logits and labels, as far as terms are weighted."""
@@ -92,10 +93,7 @@ class DistillerObjective(Objective):
             terms["intermediate"] = config.intermediate_weight * intermediate(student, teacher, batch, totals)
         if config.beta1 or config.beta2:
             assert teacher is not None
-            if config.prediction == "mse":
-                losses = (student.logits.float() - teacher.logits.float()).square().mean(dim=-1)
-            else:
-                losses = prediction_losses(student.logits, teacher.logits, self.is_regression)
+            losses = _MEASURES[config.prediction](student.logits, teacher.logits)
             terms["logits"] = (_weights(batch, config.beta1, config.beta2) * losses).sum() / totals.rows
         if config.gamma1 or config.gamma2:
             losses = label_losses(student.logits, batch.labels, self.is_regression)
@@ -107,7 +105,7 @@ class DistillerObjective(Objective):
         measure = _MEASURES[self.config.intermediate.kind]
         mapped = {layer: self.maps[str(layer)](student.hidden[layer]) for layer in student_layers(self.pairs)}
         by_row = torch.stack(
-            [masked_row_sums(measure(mapped[ours], teacher.hidden[theirs]), batch.mask) for ours, theirs in self.pairs],
+            [masked_row_sums(measure(mapped[i], teacher.hidden[j]), batch.mask) for i, j in self.pairs],
             dim=-1,
         )  # (B, pairs)
         if self.config.mapping == "emd":
@@ -119,16 +117,19 @@ class DistillerObjective(Objective):
         critic, inter = self.critic, self.config.intermediate
         assert critic is not None
         assert isinstance(inter, MIAlphaConfig)
-        ours = {
+        encoded = {
             layer: critic.encode_student(layer, student.hidden[layer], batch.mask)
             for layer in sorted(student_layers(self.pairs))
         }
-        theirs = {
+        targets = {
             layer: critic.encode_teacher(layer, teacher.hidden[layer], batch.mask)
             for layer in sorted(teacher_layers(self.pairs))
         }
         bounds = torch.stack(
-            [interpolated_bound(critic.scores(ours[i], theirs[j][0]), theirs[j][1], inter.alpha) for i, j in self.pairs]
+            [
+                interpolated_bound(critic.scores(encoded[i], targets[j][0]), targets[j][1], inter.alpha)
+                for i, j in self.pairs
+            ]
         ).unsqueeze(0)  # (1, pairs)
         if self.config.mapping == "emd":
             bounds = bounds * self._flows(-bounds)
@@ -141,7 +142,7 @@ class DistillerObjective(Objective):
 
 
 def _weights(batch: Batch, own: float, augmented: float) -> Tensor | float:
-    """The weight of each row, (B,)."""
+    """The weight of each row, (B,), or one for all."""
     if batch.is_augmented is None:
         return own
     return torch.where(batch.is_augmented, augmented, own)

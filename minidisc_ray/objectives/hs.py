@@ -42,7 +42,7 @@ class HiddenStateObjective(Objective):
         """One term, the sum over pairs of means over tokens."""
         assert teacher is not None
         errors = [
-            masked_row_sums(self.measure(linear_map(student.hidden[ours]), teacher.hidden[theirs]), batch.mask).sum()
-            for linear_map, (ours, theirs) in zip(self.maps, self.pairs, strict=True)
+            masked_row_sums(self.measure(linear_map(student.hidden[i]), teacher.hidden[j]), batch.mask).sum()
+            for linear_map, (i, j) in zip(self.maps, self.pairs, strict=True)
         ]
         return {"hidden": torch.stack(errors).sum() / totals.tokens}

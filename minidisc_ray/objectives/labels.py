@@ -1,4 +1,4 @@
-"""FT: the task's own loss on labels, what fine-tuning minimises and importance differentiates."""
+"""FT: the task's own loss on labels, which fine-tuning minimises and importance differentiates."""
 
 from torch import Tensor, nn
 
@@ -20,21 +20,21 @@ def label_loss_sum(logits: Tensor, labels: Tensor, is_regression: bool) -> Tenso
 
 
 def label_losses(logits: Tensor, labels: Tensor, is_regression: bool, reduction: str = "none") -> Tensor:
-    """The same of each row, (B,), for objectives that weigh rows differently."""
+    """As :func:`label_loss_sum`, of each row, (B,), for objectives that weigh rows differently."""
     if is_regression:
         return nn.functional.mse_loss(logits.float().squeeze(-1), labels.float(), reduction=reduction)
     return nn.functional.cross_entropy(logits.float(), labels, reduction=reduction)
 
 
 class LabelObjective(Objective):
-    """Fine-tuning: no teacher."""
+    """The loss on labels alone, for fine-tuning; it needs no teacher."""
 
     def __init__(self, is_regression: bool) -> None:
         super().__init__()
         self.is_regression = is_regression
 
     def needs(self) -> Needs:
-        """Nothing but labels."""
+        """Labels alone."""
         return Needs(labels=True)
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:  # noqa: ARG002

@@ -10,8 +10,8 @@ from minidisc_ray.objectives._relations import RelationObjective
 class LTADObjective(RelationObjective):
     """Relations in 32 heads; a candidate, whose heads are pruned, has one more self-attention module as last layer.
 
-    The module is trained with the candidate, speaks for it when it becomes the teacher, and is in no saved student.
-    It starts at random: what it reads, the last hidden states, is no layer's input in the teacher.
+    The module is trained with the candidate, is used again when the candidate becomes the teacher, and is saved with no
+    student. It starts from random weights: no layer of the teacher reads the last hidden states, as it does.
     """
 
     def __init__(self, config: LTADConfig, pair: Pair) -> None:

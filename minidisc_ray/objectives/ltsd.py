@@ -18,12 +18,12 @@ class LTSDObjective(Objective):
     """``CE(y_T, y_A) + MSE(H_T, H_A)``; for regression the first term is the squared error of the outputs.
 
     Deviation: the paper leaves the averages open; here the first term is a mean over rows and the second a mean over
-    hidden units and real tokens, so that padding never changes the value. A student of another width is mapped
-    linearly, which the paper's students never need. With ``hidden_layers: every_second``, as in the authors' code, the
-    second term is the mean over layers 0 (the embeddings), 2, 4, ...
+    hidden units and real tokens, so that padding never changes the value. The hidden states of a student of
+    another width are mapped linearly; the paper's students have the teacher's width. With ``hidden_layers:
+    every_second``, as in the authors' code, the second term is the mean over layers 0 (the embeddings), 2, 4, ...
 
     Raises:
-        UserError: if every second layer is to be matched and student and teacher differ in layers.
+        UserError: if ``every_second`` is asked for and student and teacher differ in number of layers.
     """
 
     def __init__(self, config: LTSDConfig, pair: Pair) -> None:
@@ -50,8 +50,7 @@ class LTSDObjective(Objective):
             terms["logits"] = self.config.logits_weight * match(student.logits, teacher.logits) / totals.rows
         if self.config.hidden_weight > 0:
             errors = [
-                masked_mse_sum(self.linear_map(student.hidden[ours]), teacher.hidden[theirs], batch.mask)
-                for ours, theirs in self.pairs
+                masked_mse_sum(self.linear_map(student.hidden[i]), teacher.hidden[j], batch.mask) for i, j in self.pairs
             ]
             error = errors[0] if len(errors) == 1 else torch.stack(errors).mean()
             terms["hidden"] = self.config.hidden_weight * error / totals.tokens
@@ -59,12 +58,12 @@ class LTSDObjective(Objective):
 
 
 def _matched_layers(config: LTSDConfig, pair: Pair) -> LayerPairs:
-    ours, theirs = pair.student.num_layers, pair.teacher.num_layers
+    num_student, num_teacher = pair.student.num_layers, pair.teacher.num_layers
     if config.hidden_layers == "last":
-        return ((ours, theirs),)
-    if ours != theirs:
+        return ((num_student, num_teacher),)
+    if num_student != num_teacher:
         raise UserError(
-            f"objective: ltsd's hidden_layers is every_second, which needs as many layers in both, but "
-            f"{pair.student.name} has {ours} and its teacher, {pair.teacher.name}, {theirs}; use last"
+            f"objective.hidden_layers: every_second needs as many layers in the student ({pair.student.name}, which "
+            f"has {num_student}) as in the teacher ({pair.teacher.name}, which has {num_teacher}); use last"
         )
-    return tuple((layer, layer) for layer in range(0, ours + 1, 2))
+    return tuple((layer, layer) for layer in range(0, num_student + 1, 2))

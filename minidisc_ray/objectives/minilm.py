@@ -10,7 +10,7 @@ from minidisc_ray.objectives._relations import RelationObjective
 class MiniLMObjective(RelationObjective):
     """``KL`` of query, key and value relations in as many relation heads as the teacher has attention heads.
 
-    Deviation: the paper's MiniLM students keep all heads; on pruned ones the further module of L_TAD stands in.
+    Deviation: the paper's MiniLM students keep all heads; pruned ones use the extra attention module of L_TAD.
     """
 
     def __init__(self, config: MiniLMConfig, pair: Pair) -> None:

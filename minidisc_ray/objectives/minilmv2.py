@@ -10,7 +10,7 @@ from minidisc_ray.objectives._relations import RelationObjective
 class MiniLMv2Objective(RelationObjective):
     """Any number of relation heads that divides both widths, and any layer of the teacher for the student's last.
 
-    Deviation: a student whose heads are pruned has the further module of L_TAD.
+    Deviation: a student whose heads are pruned uses the extra attention module of L_TAD.
     """
 
     def __init__(self, config: MiniLMv2Config, pair: Pair) -> None:

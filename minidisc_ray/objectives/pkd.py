@@ -15,7 +15,7 @@ from minidisc_ray.objectives.kd import KDObjective
 class PatientKDObjective(Objective):
     """KD's terms and ``w_3 || h_S/||h_S|| - h_T/||h_T|| ||^2``, a mean over the mapped layers.
 
-    By default of each row's first token, whose state the classifier reads; ``tokens: all`` takes every real one.
+    By default only each row's first token counts, which the classifier reads; ``tokens: all`` takes every real one.
     """
 
     def __init__(self, config: PKDConfig, pair: Pair) -> None:
@@ -45,10 +45,13 @@ class PatientKDObjective(Objective):
             return dict(terms)
         assert teacher is not None
         errors = []
-        for linear_map, (ours, theirs) in zip(self.maps, self.pairs, strict=True):
-            one, other = student.hidden[ours], teacher.hidden[theirs]
+        for linear_map, (student_layer, teacher_layer) in zip(self.maps, self.pairs, strict=True):
+            student_hidden, teacher_hidden = student.hidden[student_layer], teacher.hidden[teacher_layer]
             if self.config.tokens == "first":
-                errors.append(token_pkd(linear_map(one[:, 0]), other[:, 0]).sum() / totals.rows)
+                errors.append(token_pkd(linear_map(student_hidden[:, 0]), teacher_hidden[:, 0]).sum() / totals.rows)
             else:
-                errors.append(masked_row_sums(token_pkd(linear_map(one), other), batch.mask).sum() / totals.tokens)
+                errors.append(
+                    masked_row_sums(token_pkd(linear_map(student_hidden), teacher_hidden), batch.mask).sum()
+                    / totals.tokens
+                )
         return {**terms, "hidden": self.config.hidden_weight * sum(errors, start=errors[0] * 0) / len(errors)}

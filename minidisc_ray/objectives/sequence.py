@@ -8,7 +8,7 @@ from torch import Tensor
 from minidisc_ray.configs.objective import SequenceConfig
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import Batch, Totals, Trace
-from minidisc_ray.objectives._base import Needs, Objective, below, objective_of
+from minidisc_ray.objectives._base import Needs, Objective, objective_of, submodule_parts
 from minidisc_ray.objectives._children import Children
 
 
@@ -32,22 +32,22 @@ class SequenceObjective(Objective):
         return self.phases.needs()
 
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:
-        """The present phase's terms."""
+        """The terms of the current phase."""
         name, phase = self.phases.items()[self.current]
         return {f"{name}.{term}": value for term, value in phase(student, teacher, batch, totals).items()}
 
     def set_progress(self, fraction: float) -> None:
-        """Choose the phase, and tell it how much of its own share is done."""
+        """Choose the phase, and set the share of its own steps that is done."""
         last = len(self.spans) - 1
         self.current = next((place for place, (_, end) in enumerate(self.spans) if fraction < end), last)
         start, end = self.spans[self.current]
         self.phases.items()[self.current][1].set_progress(min(1.0, (fraction - start) / (end - start)))
 
     def final_phase_start(self) -> float:
-        """When the last phase does."""
+        """The last phase's own value, as a share of the whole training."""
         start, end = self.spans[-1]
         return start + self.phases.items()[-1][1].final_phase_start() * (end - start)
 
     def follow(self, parts: Mapping[str, Tensor]) -> None:
-        """Hand every phase its own."""
-        self.phases.follow(below("phases.", parts))
+        """Load each phase's own parts."""
+        self.phases.follow(submodule_parts("phases.", parts))

@@ -7,7 +7,7 @@ from torch import Tensor
 from minidisc_ray.configs.objective import SumConfig
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import Batch, Totals, Trace
-from minidisc_ray.objectives._base import Needs, Objective, below, objective_of
+from minidisc_ray.objectives._base import Needs, Objective, objective_of, submodule_parts
 from minidisc_ray.objectives._children import Children
 
 
@@ -33,14 +33,14 @@ class SumObjective(Objective):
         }
 
     def set_progress(self, fraction: float) -> None:
-        """Tell every part."""
+        """Set it in every part."""
         for _, part in self.children_by_name.items():
             part.set_progress(fraction)
 
     def final_phase_start(self) -> float:
-        """When the last part does."""
+        """The largest of the parts' values."""
         return max(part.final_phase_start() for _, part in self.children_by_name.items())
 
     def follow(self, parts: Mapping[str, Tensor]) -> None:
-        """Hand every part its own."""
-        self.children_by_name.follow(below("children_by_name.", parts))
+        """Load each objective's own parts."""
+        self.children_by_name.follow(submodule_parts("children_by_name.", parts))

@@ -10,7 +10,7 @@ from minidisc_ray.data import EncodedRows
 from minidisc_ray.data.batching import take_rows
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.schedules.plan import RaceStep
-from minidisc_ray.training.race import rows_looked_at
+from minidisc_ray.training.race import scored_rows
 from minidisc_ray.training.score import pass_flops
 
 
@@ -52,7 +52,7 @@ def race_evaluation_flops(
 
     total = float(pass_flops(prepared.shape, prepared.shape.full(), every_row))
     for earlier, event in pairwise([RaceEvent(0, step.candidates, 0), *events]):
-        indices = rows_looked_at(len(every_row), event.num_rows, prepared.config.seed)
+        indices = scored_rows(len(every_row), event.num_rows, prepared.config.seed)
         rows = take_rows(every_row, torch.from_numpy(indices))
         total += scoring_flops(times.scored(event.step, earlier.alive), rows)
     for end in range(times.steps_per_epoch, times.num_steps + 1, times.steps_per_epoch):

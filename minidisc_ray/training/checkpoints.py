@@ -1,6 +1,6 @@
 """The checkpoints of one stage: the newest and the one before it, to resume from, and the best weights, to end with.
 
-Every state needs the weights of its own best epoch. What is on disk is never without a state that has them:
+Every state needs the weights of its own best epoch. At any moment the disk has a state with these weights:
 
     best -> best-before, new best        only where an epoch was the best one; the newest state finds its own in either
     newest -> before,    new newest      the state before still finds its own best in best or best-before
@@ -22,9 +22,9 @@ from minidisc_ray.training.workers import Workers
 
 NEWEST, BEFORE, BEST, BEST_BEFORE = "newest", "before", "best", "best-before"
 _FOLDERS = (NEWEST, BEFORE, BEST, BEST_BEFORE)
-# A state whose best epoch is its own has those weights itself.
+# No folder: a state right after its best epoch has those weights itself.
 _OWN = "own"
-# Where a state and the weights of its best epoch may be, in the order of preference.
+# Where a state and the weights of its best epoch may be, best first.
 _PLACES = tuple(product((NEWEST, BEFORE), (BEST, BEST_BEFORE, _OWN)))
 
 
@@ -39,8 +39,8 @@ class Checkpoints:
     """Writes and finds a stage's checkpoints; the first worker writes, and decides which one all of them load.
 
     Args:
-        storage: that the stage is kept in.
-        folder: of the stage.
+        storage: has the stage's folder.
+        folder: the stage's.
         workers: all of them call each method together.
     """
 
@@ -57,7 +57,7 @@ class Checkpoints:
     def save(
         self, trained: Mapping[str, nn.Parameter], optimizer: optim.Optimizer, state: TrainingState, is_best: bool
     ) -> None:
-        """Write the newest checkpoint, and before it the best weights where these are."""
+        """Write the newest checkpoint; first the best weights, if these are the best."""
         if self.workers.is_first:
             if is_best:
                 save_checkpoint(self.storage, self.folder / BEST, trained, None, state, BEST_BEFORE)
@@ -69,12 +69,12 @@ class Checkpoints:
     def resume(
         self, trained: Mapping[str, nn.Parameter], optimizer: optim.Optimizer
     ) -> tuple[TrainingState, list[Tensor]]:
-        """Load the newest checkpoint that is whole and whose best weights are known; returns its state and those.
+        """Load the newest whole checkpoint whose best weights are whole too; returns its state and these weights.
 
-        Weights and optimiser stay as they are, and stand for the best ones, where there is no such checkpoint.
+        Without such a checkpoint weights and optimiser stay as they are, and the weights are returned as the best.
 
         Raises:
-            DamageError: if another worker finds damaged what the first one found whole.
+            DamageError: if another worker finds the checkpoint damaged that the first one found whole.
             StorageError: if the storage does not come back in time.
         """
         place = self._find(trained, optimizer) if self.workers.is_first else 0
@@ -97,7 +97,7 @@ class Checkpoints:
         return checkpoint.state, best
 
     def _find(self, trained: Mapping[str, nn.Parameter], optimizer: optim.Optimizer) -> int:
-        """The place of what is to be loaded, and a warning for each checkpoint that is damaged; the last for none."""
+        """Index in ``_PLACES`` of what to load, their number for nothing; warns of each damaged checkpoint."""
         for name in (NEWEST, BEFORE):
             folder = self.folder / name
             if not self.storage.exists(folder):
@@ -112,21 +112,21 @@ class Checkpoints:
                         flaws.append(f"{source}: {error}")
                     else:
                         if flaws and source == _OWN:
-                            logger.warning("%s: %s; made again from %s", self.folder / BEST, flaws[0], name)
+                            logger.warning("%s: %s; written again from %s", self.folder / BEST, flaws[0], name)
                         return _PLACES.index((name, source))
                 flaw = f"the weights of its best epoch are lost ({'; '.join(flaws)})"
             except DamageError as error:
                 flaw = str(error)
-            following = (
+            next_best = (
                 "the one before it" if name == NEWEST and self.storage.exists(self.folder / BEFORE) else "the start"
             )
-            logger.warning("%s: this checkpoint is damaged (%s); going on from %s", folder, flaw, following)
+            logger.warning("%s: this checkpoint is damaged (%s); resuming from %s", folder, flaw, next_best)
         return len(_PLACES)
 
     def _best_weights(
         self, checkpoint: Checkpoint, source: str, trained: Mapping[str, nn.Parameter]
     ) -> Mapping[str, Tensor]:
-        """The weights of a state's best epoch; its own, which is not asked for, where no epoch is over."""
+        """The weights of a state's best epoch, from a source; the state's own if no epoch is over."""
         state = checkpoint.state
         if state.best_epoch == 0:
             return checkpoint.weights
@@ -140,7 +140,7 @@ class Checkpoints:
         return found.weights
 
     def _tidy_up(self, name: str, source: str, best: Mapping[str, Tensor], state: TrainingState) -> None:
-        """Give what was loaded its usual place, so that the next checkpoints replace what is older or damaged."""
+        """Move what was loaded to its usual folders, so that the next checkpoints replace older and damaged ones."""
         for folder in _FOLDERS:
             _drop_leftovers(self.storage, self.folder, folder)
         if name == BEFORE:
@@ -154,7 +154,7 @@ class Checkpoints:
 
 
 def _drop_leftovers(storage: Storage, stage: Path, name: str) -> None:
-    """What a killed process was writing; this one writes nothing at the moment."""
+    """Remove what a killed process was writing; call it only while this process writes nothing."""
     if not stage.is_dir():
         return
     for entry in list(stage.iterdir()):

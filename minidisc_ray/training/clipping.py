@@ -7,14 +7,15 @@ from torch import Tensor
 
 from minidisc_ray.models.elastic import FlatGradients
 
-# Norms that stay on a GPU before they are looked at.
+# Norms that may stay on a GPU before they are checked.
 _MOST_PENDING = 64
 
 
 class Clipping:
-    """Clips gradients; a flat buffer makes it one norm and one product.
+    """Clips gradients; with a flat buffer that is one norm and one product.
 
-    The student's and the objective's own parts are clipped apart: a critic's gradient must not slow the student down.
+    The student's gradients and those of the objective's own parts are clipped apart, so that a critic's gradient does
+    not slow the student down.
 
     Args:
         gradients: of the student, and of the objective's own parts.
@@ -30,7 +31,7 @@ class Clipping:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to ask for :meth:`broken_step`: at once where nothing has to be waited for."""
+        """Whether to call :meth:`broken_step` now: unless deferred, after every step, since that waits for nothing."""
         return not self.is_deferred or len(self._pending) >= _MOST_PENDING
 
     def clip_(self, step: int) -> None:
@@ -44,7 +45,7 @@ class Clipping:
                 gradients.buffer.mul_(self.max_norm / known)
 
     def broken_step(self) -> int | None:
-        """The first step, counted from 0, whose gradient was not finite, of those not asked for yet; else None."""
+        """The first step since the last call, counted from 0, whose gradient was not finite; else None."""
         if not self._pending:
             return None
         finite = torch.isfinite(torch.stack([norm for _, norm in self._pending])).tolist()

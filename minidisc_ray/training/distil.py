@@ -20,7 +20,7 @@ from minidisc_ray.training.workers import Workers
 
 @dataclass(frozen=True)
 class StageInputs:
-    """What every distillation of a run shares."""
+    """Inputs that every distillation of a run shares."""
 
     rows: EncodedRows
     selection: EncodedRows
@@ -36,12 +36,12 @@ class NestedModels:
     """Models of several scales in one set of weights; a single one is plain distillation.
 
     Attributes:
-        largest: holds the weights.
+        largest: has the weights.
         structures: of each model, by scale percent.
-        scales_of_step: which of them each step trains.
-        selection_score: from every model's selection metrics to the number that picks the kept state.
-        race: chooses one of them as they are trained, where it is to be chosen so.
-        in_place: whether a step's largest model teaches the others in the teacher's stead.
+        scales_of_step: the scales that each step trains.
+        selection_score: from every model's selection metrics to the number that picks the best epoch.
+        race: chooses one of the models during training; None without a race.
+        in_place: whether a step's largest model teaches the others, instead of the teacher.
     """
 
     largest: PreTrainedModel
@@ -55,12 +55,12 @@ class NestedModels:
 def distillation_learner(
     models: NestedModels, teacher: PreTrainedModel, objective: Objective, training: TrainingConfig, inputs: StageInputs
 ) -> Learner:
-    """What the training loop takes to train shared weights, in place, so that the models in them match the teacher.
+    """A learner that trains nested models, in place, to match the teacher.
 
     Args:
         models: what is trained.
         teacher: what they are trained to match.
-        objective: what is matched; its own parts are trained along, in place.
+        objective: what is matched; its own parts are trained too, in place.
         training: the stage's config.
         inputs: rows and workers.
     """

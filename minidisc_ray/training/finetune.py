@@ -1,4 +1,4 @@
-"""Fine-tuning a pretrained model to a teacher."""
+"""Fine-tunes a pretrained model into a teacher."""
 
 from transformers import PreTrainedModel
 
@@ -23,7 +23,7 @@ def fine_tuning_learner(
     pad_token_id: int,
     workers: Workers,
 ) -> Learner:
-    """What the training loop takes to train a model on labels, in place, to be its best on the selection split."""
+    """A learner that trains a model on labels, in place; the selection split picks the best epoch."""
     use_fast_dropout(model, training.dropout)
     return Learner(
         elastic=ElasticModel(model, {TEACHER_PERCENT: structure_of(model.config)}),

@@ -19,7 +19,7 @@ from minidisc_ray.training.predict import to_device
 from minidisc_ray.training.workers import Workers
 
 BATCH_SIZE = 32
-# At which two halves of a sample are taken to say the same, as a Jaccard index of the units that they keep.
+# Two halves of a sample agree if the Jaccard index of the units that they keep is at least this.
 STABLE_AGREEMENT = 0.75
 _FIRST_ROWS = 128
 
@@ -42,7 +42,7 @@ def absolute_gradient_sum(gate_gradient: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Importance:
-    """Expected absolute gradients, for each layer (h,) and (f,), in float64; not normalised yet."""
+    """Importance of units, for each layer (h,) and (f,), in float64 and not normalised; and the FLOPs that it took."""
 
     heads: tuple[Tensor, ...]
     neurons: tuple[Tensor, ...]
@@ -73,9 +73,9 @@ class SampledImportance:
     """Importance over a sample.
 
     Attributes:
-        importance: of the sample.
-        num_rows: of it.
-        agreement: how far its two halves keep the same units.
+        importance: over the whole sample.
+        num_rows: rows of the sample.
+        agreement: Jaccard index of the units that its two halves keep.
     """
 
     importance: Importance
@@ -88,9 +88,9 @@ def measure_until_stable(
     order: Tensor,  # (N,) all rows, shuffled
     agreement_of: Callable[[Importance, Importance], float],
 ) -> SampledImportance:
-    """Importance over more and more rows, until two halves of them keep the same units, or there are no more.
+    """Importance over a growing sample, until its two halves keep the same units or no rows are left.
 
-    Ours: the paper uses all rows. The sample starts with 128 and doubles.
+    The paper uses all rows. Here the sample starts with 128 and doubles.
 
     Args:
         measure: importance over the rows at some positions.
@@ -114,7 +114,7 @@ def measure_until_stable(
 
 
 def sample_parts(order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """What is measured one after another: rows for the first and for the second half, each in ascending order.
+    """Successive additions to a sample: rows for its first and for its second half, each in ascending order.
 
     Args:
         order: (N,) every row once; at least two.
@@ -122,25 +122,25 @@ def sample_parts(order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     done = 0
     while done < len(order):
         end = max(_FIRST_ROWS, 2 * done)
-        # A last row of its own would leave the second half without one more.
+        # A single last row would add nothing to the second half.
         more = order[done : end if end + 1 < len(order) else len(order)]
         yield more[::2].sort().values, more[1::2].sort().values
         done += len(more)
 
 
 def shuffled_rows(count: int, seed: int) -> Tensor:
-    """(N,) every row once, in a seeded order: samples are its beginning."""
+    """Every row once, (N,), in a seeded order; a sample is its beginning."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
-def _pooled(ours: Importance, our_rows: int, theirs: Importance, their_rows: int) -> Importance:
+def _pooled(first: Importance, first_rows: int, second: Importance, second_rows: int) -> Importance:
     """The mean over both samples' rows."""
-    share = our_rows / (our_rows + their_rows)
+    share = first_rows / (first_rows + second_rows)
 
-    def mean(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(share * a + (1 - share) * b for a, b in zip(first, second, strict=True))
+    def mean(left: tuple[Tensor, ...], right: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(share * a + (1 - share) * b for a, b in zip(left, right, strict=True))
 
-    return Importance(mean(ours.heads, theirs.heads), mean(ours.neurons, theirs.neurons), ours.flops + theirs.flops)
+    return Importance(mean(first.heads, second.heads), mean(first.neurons, second.neurons), first.flops + second.flops)
 
 
 def measure_importance(
@@ -152,7 +152,7 @@ def measure_importance(
     workers: Workers,
     on_batch: Callable[[int, int], None],
 ) -> Importance:
-    """Gradients of the task's loss with respect to one gate a row and unit, in eval mode and float32.
+    """Mean absolute gradients of the task's loss with respect to each unit's gate, in eval mode and float32.
 
     Args:
         model: the fine-tuned teacher.
@@ -165,7 +165,8 @@ def measure_importance(
     """
     model = model.eval().requires_grad_(False).to(workers.device)
     shape, structure = shape_of(model), structure_of(model.config)
-    sums: list[Tensor] | None = None
+    counts = (*structure.heads, *structure.neurons)
+    sums = [torch.zeros(count, dtype=torch.float64, device=workers.device) for count in counts]
     flops = 0.0
     batches = evaluation_batches(rows.lengths[indices], BATCH_SIZE)
     for done, chosen in enumerate(batches[workers.rank :: workers.size], start=1):
@@ -174,15 +175,11 @@ def measure_importance(
         with gated(model, gates):
             loss = label_loss_sum(run_model(model, batch).logits, batch.labels, task.is_regression)
         gradients = torch.autograd.grad(loss, [*gates.heads, *gates.neurons])
-        scores = [absolute_gradient_sum(gradient) for gradient in gradients]
-        sums = scores if sums is None else [total + score for total, score in zip(sums, scores, strict=True)]
+        for total, gradient in zip(sums, gradients, strict=True):
+            total += absolute_gradient_sum(gradient)
         # A forward pass, and a backward pass through activations alone: weights take no gradient here.
         flops += 2 * inference_flops(shape, structure, batch.rows, batch.length)
         on_batch(done * workers.size, len(batches))
-    if sums is None:
-        gates = open_gates(model, 1)
-        sums = [torch.zeros(gate.shape[-1], dtype=torch.float64, device=workers.device) for gate in gates.heads]
-        sums += [torch.zeros(gate.shape[-1], dtype=torch.float64, device=workers.device) for gate in gates.neurons]
     means = [(workers.sum_(total) / len(indices)).cpu() for total in sums]
-    count = shape.num_layers
-    return Importance(tuple(means[:count]), tuple(means[count:]), workers.sum_number(flops))
+    num_layers = shape.num_layers
+    return Importance(tuple(means[:num_layers]), tuple(means[num_layers:]), workers.sum_number(flops))

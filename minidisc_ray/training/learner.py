@@ -27,11 +27,11 @@ Scores = dict[int, dict[str, float]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found, and what it took.
+    """The results of an evaluation, and its cost.
 
     Attributes:
         scores: every candidate's metrics.
-        loss: the mean loss of the labels, over all candidates.
+        loss: the mean loss on labels, over all candidates.
         flops: of this worker's forward passes.
         logits: every candidate's, (N, C).
     """
@@ -47,14 +47,14 @@ class Learner:
     """One model at one scale (fine-tuning, distillation) or at several (a sandwich).
 
     Attributes:
-        elastic: the weights, and the candidates that live in them.
+        elastic: the weights, and the candidates that are slices of them.
         objective: what is minimised.
-        teacher: None where the objective needs none.
-        scales_of_step: which candidates a step trains; their losses are averaged.
+        teacher: its outputs; None if the objective needs none.
+        scales_of_step: the candidates that a step trains; their losses are averaged.
         selection_score: from every candidate's metrics to the number that early stopping maximises.
         task, selection, pad_token_id, workers, precision: what evaluation needs.
-        race: chooses among the candidates of a sandwich while they are trained; None where nothing is chosen.
-        in_place: whether a step's largest candidate teaches the others in the teacher's stead (Yu and Huang 2019).
+        race: chooses among the candidates of a sandwich during training; None without a race.
+        in_place: whether a step's largest candidate teaches the others, instead of the teacher (Yu and Huang 2019).
     """
 
     elastic: ElasticModel
@@ -82,7 +82,7 @@ class Learner:
             self.gradients += (FlatGradients(self.objective),)
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """All that training changes and checkpoints keep: the student's parameters, and the objective's own parts."""
+        """The parameters that training changes and checkpoints keep: the student's, and the objective's own."""
         parts = {name: part for name, part in self.objective.named_parameters() if part.requires_grad}
         return dict(self.elastic.shared.named_parameters()) | {f"objective.{name}": p for name, p in parts.items()}
 
@@ -92,7 +92,7 @@ class Learner:
         target = self.teacher.trace(batch) if self.teacher is not None else None
         with autocast(self.precision, self.workers.device):
             embedded = self.elastic.embed(batch)
-        # Candidates add up here, so that the embeddings run forward and backward once for all of them.
+        # Candidates add their gradients to this leaf, so that the embeddings run forward and backward only once.
         leaf = embedded.detach().requires_grad_()
         sums: dict[str, Tensor] = {}
         for scale in scales:
@@ -120,7 +120,7 @@ class Learner:
 
         Args:
             rows: by default the selection split.
-            scales: by default every candidate; of a race the chosen one, if there is one, and the student's slice.
+            scales: by default every candidate; in a race the student's slice and the chosen candidate, if any.
         """
         rows = self.selection if rows is None else rows
         labels = rows.labels.numpy()

@@ -30,7 +30,7 @@ class TrainingError(RuntimeError):
 
 
 class Observer(Protocol):
-    """Sees training go by; called on every worker."""
+    """Is called as training goes on, on every worker."""
 
     def on_step(self, step: int, num_steps: int, epoch: int, losses: dict[str, Tensor]) -> None:
         """After an optimiser step; ``losses`` are this worker's, still on the device."""
@@ -51,40 +51,40 @@ def train(
     folder: Path,
     observer: Observer,
 ) -> TrainingState:
-    """Train to the end, or from the newest whole checkpoint in ``folder`` on, and leave the best state in the weights.
+    """Train to the end, from the newest whole checkpoint in ``folder`` if any, and leave the best weights in the model.
 
     Args:
         learner: what to train.
         rows: the training split.
         training: the stage's config.
         seed: of row order and dropout.
-        storage: that the stage is kept in.
-        folder: of the stage, whose name it has; holds its checkpoints.
-        observer: called at every step and epoch.
+        storage: has the stage's folder.
+        folder: the stage's, with the stage's name; has its checkpoints.
+        observer: called after every step, check of a race and epoch.
 
     Raises:
         TrainingError: if a gradient is not finite.
-        Preempted: if a worker was asked to stop; what is done is in the newest checkpoint.
+        Preempted: if a worker was asked to stop; the newest checkpoint has all steps so far.
         StorageError: if the storage is away or full for too long.
     """
     workers, trained = learner.workers, learner.trained()
     optimizer = build_optimizer(trained.values(), training)
     checkpoints = Checkpoints(storage, folder, workers)
     state, best = checkpoints.resume(trained, optimizer)
-    # What filling the teacher's cache costs was counted before the interruption already.
+    # FLOPs of filling the teacher's cache were counted before the interruption.
     flops_before = state.training_flops - (workers.sum_number(learner.total_flops()) if state.steps_done else 0.0)
     num_steps = math.ceil(len(rows) / training.batch_size) * training.num_epochs
-    settled_epoch = math.floor(learner.objective.final_phase_start() * training.num_epochs)
+    epochs_before_final = math.floor(learner.objective.final_phase_start() * training.num_epochs)
     meter = StepMeter(workers.device)
     clipping = Clipping(learner.gradients, training.max_gradient_norm, is_deferred=workers.device.type == "cuda")
     race, race_flops = learner.race, 0.0
     if race is not None:
         race.resume(state.race)
 
-    while state.epochs_done < training.num_epochs and not _is_patience_over(state, training, settled_epoch):
+    while state.epochs_done < training.num_epochs and not _is_patience_over(state, training, epochs_before_final):
         epoch, step, in_epoch = state.epochs_done + 1, state.steps_done, state.step_in_epoch
         batches = epoch_batches(rows.lengths, training.batch_size, seed, state.epochs_done)
-        sums, is_asked = LossSums(workers, state.partial_losses), False
+        sums, is_stopping = LossSums(workers, state.partial_losses), False
         learner.elastic.train()
         race_flops += _check_race(learner, training, step, observer, clipping)
         for part in _between_checkpoints(batches, in_epoch, step, training.checkpoint_steps):
@@ -100,12 +100,12 @@ def train(
                 step, in_epoch = step + 1, in_epoch + 1
                 observer.on_step(step, num_steps, epoch, losses)
                 sums.add(losses)
-                if is_asked := must_stop(workers):
+                if is_stopping := must_stop(workers):
                     break
                 race_flops += _check_race(learner, training, step, observer, clipping)
-            # Before anything is kept of it, or judged by it.
+            # Before the weights are saved or evaluated.
             _check_gradients(clipping, training)
-            if is_asked or in_epoch < len(batches):
+            if is_stopping or in_epoch < len(batches):
                 within = {
                     "steps_done": step,
                     "step_in_epoch": in_epoch,
@@ -117,7 +117,7 @@ def train(
                     "step_memory_bytes": meter.memory_bytes,
                 }
                 checkpoints.save(trained, optimizer, state.model_copy(update=within), is_best=False)
-            if is_asked:
+            if is_stopping:
                 raise Preempted(folder.name, step)
         found = _evaluate(learner, training, epoch)
         record = EpochRecord(
@@ -126,7 +126,7 @@ def train(
             metrics=found.scores,
             selection_score=learner.selection_score(found.scores),
             selection_loss=found.loss,
-            is_final_phase=epoch > settled_epoch and (race is None or race.choice is not None),
+            is_final_phase=epoch > epochs_before_final and (race is None or race.choice is not None),
         )
         history = (*state.history, record)
         is_best = best_epoch(history) == epoch
@@ -154,13 +154,13 @@ def train(
 def _between_checkpoints(
     batches: Sequence[Tensor], done: int, step: int, every: int | None
 ) -> Iterator[Sequence[Tensor]]:
-    """An epoch's batches that are left, in parts that end where a checkpoint is due: every so many steps of the stage.
+    """The rest of an epoch's batches, in parts that end where a checkpoint is due.
 
     Args:
         batches: all of the epoch's.
-        done: batches that are done already.
+        done: batches of the epoch that are done.
         step: steps of the stage that are done.
-        every: steps from one checkpoint to the next; None for one part.
+        every: steps of the stage between checkpoints; None for one part.
     """
     while done < len(batches):
         count = len(batches) if every is None else every - step % every
@@ -171,7 +171,7 @@ def _between_checkpoints(
 def take_step(
     learner: Learner, rows: EncodedRows, indices: Tensor, training: TrainingConfig, seed: int, step: int
 ) -> dict[str, Tensor]:
-    """Leave a step's gradient, summed over workers, in the learner; returns this worker's loss terms, on the device.
+    """Fill the learner's gradients for a step, summed over workers; returns this worker's loss terms, on the device.
 
     Args:
         learner: what is trained.
@@ -188,7 +188,7 @@ def take_step(
     sums: dict[str, Tensor] = {}
     parts = shard(indices, workers.rank, workers.size, training.accumulation_steps)
     for part, part_indices in enumerate(parts):
-        # One seed for each step, worker and part: a resumed run draws the masks that it would have drawn.
+        # A seed for each step, worker and part, so that a resumed run draws the same masks.
         mixed = np.random.SeedSequence((seed, step, workers.rank, part)).generate_state(1)
         seed_dropout(int(mixed[0]))
         batch = to_device(collate(rows, part_indices, learner.pad_token_id), workers.device)
@@ -200,7 +200,7 @@ def take_step(
 
 
 def _check_race(learner: Learner, training: TrainingConfig, step: int, observer: Observer, clipping: Clipping) -> float:
-    """Have a race look at its candidates where it is time to; returns what that took, in FLOPs of all workers."""
+    """Score a race's candidates if a check is due after this step; returns its FLOPs on all workers."""
     race = learner.race
     if race is None or not race.is_due(step):
         return 0.0
@@ -232,7 +232,7 @@ def _mean_losses(sums: LossSums, training: TrainingConfig, epoch: int) -> dict[s
 
 
 def _finite_sums(sums: LossSums, training: TrainingConfig, epoch: int) -> tuple[dict[str, LossSum], ...]:
-    """Each worker's sums so far, which a checkpoint holds as JSON."""
+    """Each worker's sums so far, as a checkpoint keeps them in JSON."""
     kept = sums.kept()
     for share in kept:
         for name, (total, _) in share.items():
@@ -256,11 +256,11 @@ def _remedy(training: TrainingConfig) -> str:
     return f"the last good checkpoint is kept: lower the learning rate ({training.learning_rate:g})"
 
 
-def _is_patience_over(state: TrainingState, training: TrainingConfig, settled_epoch: int) -> bool:
-    """Whether the best epoch is long ago, counted from where the objective stays what it is, and a race is over."""
+def _is_patience_over(state: TrainingState, training: TrainingConfig, epochs_before_final: int) -> bool:
+    """Whether to stop early: the final phase has had no better epoch for as long as the recipe allows."""
     if training.early_stop_epochs is None or not state.history or not state.history[-1].is_final_phase:
         return False
-    return state.epochs_done - max(state.best_epoch, settled_epoch) >= training.early_stop_epochs
+    return state.epochs_done - max(state.best_epoch, epochs_before_final) >= training.early_stop_epochs
 
 
 @torch.no_grad()
@@ -270,7 +270,7 @@ def _restore_(trained: Mapping[str, nn.Parameter], kept: list[Tensor]) -> None:
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], training: TrainingConfig) -> optim.AdamW:
-    """AdamW (one fused kernel, also on CPUs) that decays matrices and spares biases and norms."""
+    """AdamW (one fused kernel, also on CPUs) that decays matrices, but no biases and norms."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     matrices = [parameter for parameter in trainable if parameter.ndim > 1]
     vectors = [parameter for parameter in trainable if parameter.ndim <= 1]

@@ -1,6 +1,6 @@
-"""A notice that this process is about to be ended: training stops at its next step and leaves a checkpoint.
+"""A request to stop this process: training ends after its current step and leaves a checkpoint.
 
-The flag is the process's own. A signal's handler sets it; nothing else happens in the handler.
+Each process has its own flag. A signal handler only sets it.
 """
 
 import os
@@ -14,12 +14,12 @@ from typing import Any
 from minidisc_ray.training.workers import Workers
 
 
-class Preempted(RuntimeError):  # noqa: N818 - what happened to it, and no error
-    """Work stopped because the process was asked to; the same run goes on at this step.
+class Preempted(RuntimeError):  # noqa: N818 - a stop on request, not an error
+    """Work stopped because the process was asked to; the same run resumes at this step.
 
     Attributes:
-        stage: where it stopped.
-        step: optimiser steps that are done and in the stage's checkpoint; 0 where the stage had not begun.
+        stage: the stage that was stopped.
+        step: optimiser steps in the stage's checkpoint; 0 if the stage had not begun.
     """
 
     def __init__(self, stage: str, step: int) -> None:
@@ -33,30 +33,30 @@ class Preempted(RuntimeError):  # noqa: N818 - what happened to it, and no error
         )
 
 
-class _Notice:
-    is_given = False
+class _StopRequest:
+    is_made = False
 
 
 def request_stop() -> None:
-    """Ask this process to stop at its next step; safe within a signal's handler."""
-    _Notice.is_given = True
+    """Ask this process to stop at its next step; safe in a signal handler."""
+    _StopRequest.is_made = True
 
 
 def clear_stop_request() -> None:
-    """Take the question back: for a process that does something else next."""
-    _Notice.is_given = False
+    """Withdraw the request, in a process that goes on with other work."""
+    _StopRequest.is_made = False
 
 
 def must_stop(workers: Workers) -> bool:
     """Whether any worker was asked to stop; all of them, who call this together, get the same answer."""
-    return workers.sum_number(float(_Notice.is_given)) > 0
+    return workers.sum_number(float(_StopRequest.is_made)) > 0
 
 
 @contextmanager
 def stopping_on_sigterm() -> Iterator[None]:
-    """Take SIGTERM as a notice within the context; a second one does what it did before.
+    """Take SIGTERM as a request to stop within the context; a second one has its former effect.
 
-    Outside of the main thread, where no handler can be set, nothing changes.
+    Does nothing outside the main thread, where no handler can be set.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -64,7 +64,7 @@ def stopping_on_sigterm() -> Iterator[None]:
     before: Any = signal.getsignal(signal.SIGTERM)
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if _Notice.is_given:
+        if _StopRequest.is_made:
             signal.signal(number, before or signal.SIG_DFL)
             os.kill(os.getpid(), number)
         request_stop()

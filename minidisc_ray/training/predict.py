@@ -41,7 +41,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """The host's tensor on a device; the host does not wait for a GPU to take it."""
+    """A tensor of the host on a device; the host does not wait for a GPU to copy it."""
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
@@ -61,7 +61,7 @@ def predict(
         rows: the split.
         num_labels: C.
         pad_token_id: fills rows up to the longest of their batch.
-        workers: each takes every n-th batch; all get the whole.
+        workers: each takes every n-th batch; all get every row.
     """
     logits: dict[int, Tensor] = {}
     with torch.inference_mode():
@@ -77,7 +77,7 @@ def predict(
 
 
 def _share(logits: dict[int, Tensor], count: int, num_labels: int, workers: Workers) -> None:
-    """Sum over workers; one that got no batch of a small split takes part with zeros."""
+    """Sum logits over workers; a worker that got no batch of a small split adds zeros."""
     scales = torch.zeros(101, device=workers.device)
     for scale in logits:
         scales[scale] = 1

@@ -1,6 +1,6 @@
-"""A race within the training loop: what each step trains, what is evaluated when, and what evaluations decide.
+"""A race within the training loop: what each step trains, which checks score what, and what they decide.
 
-N selection rows, n of them looked at, C outputs (1 for regression).
+N selection rows, n of them scored, C outputs (1 for regression).
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,19 +26,19 @@ from minidisc_ray.training.race_check import RaceCheck
 
 @dataclass(frozen=True, eq=False)
 class RaceSetting:
-    """What a race is about.
+    """The settings of a race.
 
     Attributes:
         candidates: in percent, largest first.
-        student_percent: scale of the student's slice, trained along.
-        num_networks: trained at each step.
+        student_percent: scale of the student's slice, which is trained with them.
+        num_networks: the most that a step trains.
         lam: of the trade-off.
-        seed: of fillings and draws.
-        times: of its evaluations.
-        task: whose metrics choose.
+        seed: of fillings, of the order of rows and of resampling.
+        times: the steps of its checks.
+        task: has the metrics that choose.
         labels: (N,) of the selection rows.
         teacher_logits: (N, C) on the selection rows.
-        chance_metric: of an answer that looks at no text.
+        chance_metric: of predictions that ignore the text.
     """
 
     candidates: tuple[int, ...]
@@ -53,41 +53,41 @@ class RaceSetting:
     chance_metric: float
 
 
-def rows_looked_at(num_rows: int, count: int, seed: int) -> np.ndarray:  # (count,), ascending
-    """So many of the selection rows, of which a larger count holds those of a smaller one."""
+def scored_rows(num_rows: int, count: int, seed: int) -> np.ndarray:  # (count,), ascending
+    """Some of the selection rows; a larger count includes the rows of a smaller one."""
     return np.sort(np.random.default_rng(seed).permutation(num_rows)[:count])
 
 
 class Race:
-    """Candidates that are in, and the choice among them; all of it follows from its checks, so that it resumes."""
+    """The candidates left, and the choice among them; both follow from the checks, so a checkpoint keeps only these."""
 
     def __init__(self, setting: RaceSetting) -> None:
         self.setting = setting
         self.checks: tuple[RaceCheck, ...] = ()
 
     def resume(self, checks: Sequence[RaceCheck]) -> None:
-        """Go on from the checks of an earlier attempt."""
+        """Continue from the checks of an earlier attempt."""
         self.checks = tuple(checks)
 
     @property
     def alive(self) -> tuple[int, ...]:
-        """Candidates that are in, largest first."""
+        """The candidates left, largest first."""
         return self.checks[-1].alive if self.checks else self.setting.candidates
 
     @property
     def choice(self) -> int | None:
-        """The assistant's scale in percent, 100 for none; None as long as nothing is chosen."""
+        """The assistant's scale in percent, 100 for no assistant; None until one is chosen."""
         return self.checks[-1].choice if self.checks else None
 
     def scales_of_step(self, step: int) -> tuple[int, ...]:
-        """What the next step trains, after so many."""
+        """The scales that a step trains, counted from 0."""
         setting = self.setting
         return networks_of_step(
             self.alive, setting.student_percent, setting.num_networks, step - self._changed_at(), setting.seed
         )
 
     def trained_until(self, num_steps: int) -> tuple[int, ...]:
-        """The scales, smallest first, that the first steps drew."""
+        """The scales, smallest first, that the first ``num_steps`` steps trained."""
         replay, found = Race(self.setting), set[int]()
         for step in range(num_steps):
             replay.checks = tuple(check for check in self.checks if check.step <= step)
@@ -95,22 +95,22 @@ class Race:
         return tuple(sorted(found))
 
     def scales_to_score(self, step: int) -> tuple[int, ...]:
-        """What a check after so many steps scores: candidates that are in, and the student's slice."""
+        """The scales that a check after so many steps scores: of candidates left, and of the student's slice."""
         return (*self.setting.times.scored(step, self.alive), self.setting.student_percent)
 
     def scales_to_follow(self) -> tuple[int, ...]:
-        """What the evaluation after an epoch scores: the slice, and the assistant once it is chosen."""
+        """The scales that are evaluated after an epoch: the student's, and the assistant's once it is chosen."""
         chosen = self.alive if self.choice is not None else ()
         return (*chosen, self.setting.student_percent)
 
     def rows_to_score(self) -> np.ndarray:  # (n,), ascending
-        """The selection rows that the next check looks at."""
+        """The selection rows that the next check scores."""
         num_rows = len(self.setting.labels)
         count = min(num_rows, FIRST_ROWS)
         for check in self.checks:
             if check.has_learned and check.probabilities[check.favourite] < MIN_PROBABILITY:
                 count = min(num_rows, 2 * check.num_rows)
-        return rows_looked_at(num_rows, count, self.setting.seed)
+        return scored_rows(num_rows, count, self.setting.seed)
 
     def is_due(self, step: int) -> bool:
         """Whether there is a check after so many steps."""
@@ -118,10 +118,10 @@ class Race:
         return self.choice is None and not is_done and step in self.setting.times.steps
 
     def check(self, step: int, logits: Mapping[int, np.ndarray]) -> RaceCheck:
-        """Decide from answers on the rows to score, by scale (n, C), after so many steps.
+        """Decide from the logits on :meth:`rows_to_score`, (n, C) by scale, after so many steps.
 
         Raises:
-            ValueError: if an answer is not finite.
+            ValueError: if a logit is not finite.
         """
         setting, rows = self.setting, self.rows_to_score()
         scales = self.scales_to_score(step)
@@ -153,7 +153,7 @@ class Race:
         return self.checks[-1]
 
     def _decided(self, check: RaceCheck, found: Standing) -> RaceCheck:
-        """The check with the choice that follows from it; once there is one, only that is in."""
+        """The check with the choice that follows from it, if any; then only the chosen candidate is left."""
         times = self.setting.times
         is_last = check.step >= times.num_steps
         choosable = [c for c in (*self.checks, check) if c.has_learned and not times.is_early(c.step)]
@@ -165,7 +165,7 @@ class Race:
         elif check.has_learned and check.step >= times.latest_step:
             choice, reason = best_scale(found.tradeoffs), "latest"
         elif is_last or check.step >= times.latest_unlearned_step:
-            # A candidate that still learns is compared with a teacher that has learned all, so only here.
+            # Only here: candidates still learn, so earlier the comparison with the teacher would be unfair.
             goes_without = found.teacher_metric > max(found.tradeoffs.values())
             choice, reason = (NO_ASSISTANT if goes_without else check.favourite), "not_learned"
         else:
@@ -174,7 +174,7 @@ class Race:
         return check.model_copy(update={"alive": alive, "choice": choice, "reason": reason})
 
     def _changed_at(self) -> int:
-        """After how many steps the candidates that are in changed last."""
+        """The number of steps after which the candidates left last changed."""
         changed_at, before = 0, self.setting.candidates
         for check in self.checks:
             if check.alive != before:

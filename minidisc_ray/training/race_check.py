@@ -1,4 +1,4 @@
-"""What one evaluation of a race found and decided: kept in checkpoints, records and results."""
+"""One check of a race, as checkpoints, records and results keep it."""
 
 from typing import Literal
 
@@ -9,19 +9,21 @@ from minidisc_ray.core.grid import TEACHER_PERCENT
 
 
 class RaceCheck(Config):
-    """One evaluation of a race's candidates, and what it decided."""
+    """One check of a race: the scores of candidates, and what was decided from them."""
 
-    step: int = Field(ge=0, description="Optimiser steps of the stage that are done; 0 is the pruned teacher itself.")
-    num_rows: int = Field(ge=1, description="Selection rows that it looked at.")
-    alive: tuple[int, ...] = Field(description="Candidates that are in after it, largest first, in percent.")
-    ruled_out: tuple[int, ...] = Field((), description="Candidates that its bounds took out, largest first.")
-    metrics: dict[int, float] = Field(description="What choices use, by scale percent, the student's slice too.")
+    step: int = Field(ge=0, description="Optimiser steps of the stage that are done; 0 for the pruned teacher.")
+    num_rows: int = Field(ge=1, description="Selection rows that it scored.")
+    alive: tuple[int, ...] = Field(description="Candidates left after it, largest first, in percent.")
+    ruled_out: tuple[int, ...] = Field((), description="Candidates that it dropped, largest first, in percent.")
+    metrics: dict[int, float] = Field(description="Selection score by scale percent, the student's slice included.")
     rises: bool = Field(description="Whether metrics rise with the scale, and were smoothed.")
-    tradeoffs: dict[int, float] = Field(description="Of each candidate that it looked at, from smoothed metrics.")
-    probabilities: dict[int, float] = Field(description="Of having the best trade-off among these.")
-    teacher_metric: float = Field(description="On the same rows: the trade-off of going without an assistant.")
-    teacher_probability: float = Field(ge=0.0, le=1.0, description="Of that being above every candidate's.")
-    has_learned: bool = Field(description="Whether the middle one is half-way from chance to the teacher.")
+    tradeoffs: dict[int, float] = Field(description="Trade-off of each scored candidate, from smoothed metrics.")
+    probabilities: dict[int, float] = Field(description="Probability of each to have the best trade-off.")
+    teacher_metric: float = Field(description="The teacher's, on the same rows: the trade-off of no assistant.")
+    teacher_probability: float = Field(
+        ge=0.0, le=1.0, description="Probability that it is above every candidate's trade-off."
+    )
+    has_learned: bool = Field(description="Whether the median candidate is half-way from chance to the teacher.")
     favourite: int = Field(description="The candidate that is most probably the best.")
     choice: int | None = Field(None, description="The assistant chosen now, in percent; 100: none.")
     reason: Literal["stable", "only_one", "latest", "not_learned"] | None = Field(

@@ -15,7 +15,7 @@ from minidisc_ray.training.workers import Workers
 
 
 def pass_flops(shape: EncoderShape, structure: Structure, rows: EncodedRows, workers: Workers | None = None) -> int:
-    """FLOPs of one forward pass over a split, in the batches in which it is predicted; of one worker's where given."""
+    """FLOPs of one forward pass over a split, in the batches of :func:`predict`; on this worker alone if given."""
     batches = evaluation_batches(rows.lengths, EVALUATION_BATCH_SIZE)
     if workers is not None:
         batches = batches[workers.rank :: workers.size]

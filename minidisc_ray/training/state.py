@@ -1,4 +1,4 @@
-"""Where a training stage stands, and its checkpoints as sealed folders.
+"""The state of a training stage, and its checkpoints as sealed folders.
 
 Weights and optimiser moments are safetensors, everything else is JSON; a folder appears whole or not at all.
 """
@@ -21,17 +21,17 @@ from minidisc_ray.files.waiting import StorageError
 from minidisc_ray.training.race_check import RaceCheck
 
 Metrics = dict[int, dict[str, float]]
-# A loss term's sum over steps, and over how many.
+# A loss term's sum over steps, and the number of these steps.
 LossSum = tuple[float, int]
 
 _STATE, _WEIGHTS, _MOMENTS = "state.json", "model.safetensors", "optimizer.safetensors"
 
 
 class EpochRecord(Config):
-    """One epoch: mean loss terms, every candidate's selection metrics, and what is made of them.
+    """One epoch: its mean loss terms, and every candidate's metrics on the selection split.
 
-    ``selection_score`` is what early stopping maximises, ``selection_loss`` the mean loss of the selection rows'
-    labels, over all candidates. In the final phase the objective is what the recipe asks for in the end.
+    Early stopping maximises ``selection_score``; ``selection_loss`` is the mean loss on labels of the selection rows,
+    over all candidates. In the final phase the objective's terms no longer change, and a race has chosen.
     """
 
     epoch: int
@@ -43,21 +43,20 @@ class EpochRecord(Config):
 
 
 def best_epoch(history: Sequence[EpochRecord]) -> int:
-    """The number of the epoch to keep: that of the best score; of equals the one with the lower loss, then the first.
+    """The number of the epoch with the best score; of equal ones that with the lower loss, then the first.
 
-    What an earlier phase reached is not what the recipe asks for, so once there are epochs of the final one, only they
-    count.
+    Once there are epochs of the final phase, only they count: earlier ones had another objective or more candidates.
     """
     counted = [record for record in history if record.is_final_phase] or list(history)
     return max(counted, key=lambda record: (record.selection_score, -record.selection_loss, -record.epoch)).epoch
 
 
 class TrainingState(Config):
-    """Where a stage stands after a whole epoch, or after a step within one.
+    """The state of a stage after a whole epoch, or after a step within one.
 
-    ``step_seconds`` and ``step_memory_bytes`` are of the steps that the first worker's process took itself, FLOPs of
-    all workers. ``partial_losses`` has, for each worker, the sums over the steps of the epoch that is not over;
-    ``race`` has the evaluations of a race so far.
+    ``step_seconds`` and ``step_memory_bytes`` are measured on steps of the first worker's process; FLOPs are of all
+    workers. ``partial_losses`` has, for each worker, the sums over the steps of an unfinished epoch; ``race`` has the
+    checks of a race so far.
     """
 
     epochs_done: int = 0
@@ -80,19 +79,19 @@ class TrainingState(Config):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read and found whole: nothing of it is in the model yet."""
+    """A checkpoint that was read and found whole, and is not loaded into the model yet."""
 
     state: TrainingState
     weights: Mapping[str, Tensor]
     moments: Mapping[int, Mapping[str, Tensor]]
 
     def load_into(self, parameters: Mapping[str, nn.Parameter], optimizer: optim.Optimizer | None) -> None:
-        """Give parameters, and an optimiser where there is one, what they had when it was written."""
+        """Copy the weights into parameters, and the moments into an optimiser if one is given."""
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(self.weights[name])
         if optimizer is not None:
-            # Copies: what was read may be a view of the file, which goes with the storage.
+            # Copied, since tensors that were read may be views of the file, which is lost with the storage.
             moments = {
                 place: {name: tensor.clone() for name, tensor in entry.items()} for place, entry in self.moments.items()
             }
@@ -108,15 +107,15 @@ def save_checkpoint(
     state: TrainingState,
     keep_as: str | None = None,
 ) -> None:
-    """Write a checkpoint, sealed; without an optimiser it is one to end with.
+    """Write a sealed checkpoint; without an optimiser it has weights to end with, and cannot be resumed from.
 
     Args:
-        storage: that it is kept in.
-        folder: its name once it is whole.
+        storage: has the folder.
+        folder: appears when it is whole.
         parameters: the weights by name.
-        optimizer: its moments are kept along.
-        state: where the stage stands.
-        keep_as: the name that the one before it gets, which is removed otherwise.
+        optimizer: its moments are saved too.
+        state: the stage's.
+        keep_as: new name of the folder that this one replaces, which is removed otherwise.
 
     Raises:
         StorageError: if the storage does not come back in time.
@@ -138,7 +137,7 @@ def read_checkpoint(
     """Read a checkpoint of these parameters, and of this optimiser where one is given; changes neither.
 
     Raises:
-        DamageError: if it is not whole, or not theirs, saying why.
+        DamageError: if it is damaged or of another model, saying why.
         StorageError: if the storage does not come back in time.
     """
     storage.fetch_sealed(folder)
@@ -154,7 +153,7 @@ def read_checkpoint(
     shapes = {name: parameter.shape for name, parameter in parameters.items()}
     if shapes != {name: tensor.shape for name, tensor in weights.items()}:
         raise DamageError(f"the weights in {_WEIGHTS} are not those of this model")
-    if not _is_whole(state):
+    if not _is_consistent(state):
         raise DamageError(f"{_STATE} contradicts itself")
     return Checkpoint(state, weights, {} if optimizer is None else _checked_moments(optimizer, moments))
 
@@ -165,7 +164,7 @@ def _read(folder: Path, with_moments: bool) -> tuple[str, dict[str, Tensor], dic
     return text, load_file(folder / _WEIGHTS), moments
 
 
-def _is_whole(state: TrainingState) -> bool:
+def _is_consistent(state: TrainingState) -> bool:
     epochs = state.epochs_done
     is_begun = epochs > 0 or state.step_in_epoch > 0
     is_best_known = 1 <= state.best_epoch <= epochs or state.best_epoch == epochs == 0
@@ -180,25 +179,25 @@ def _moments_of(optimizer: optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _checked_moments(optimizer: optim.Optimizer, moments: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """Moments by the parameter's place.
+    """Moments by the parameter's index.
 
     Raises:
-        DamageError: if they are not those of an optimiser's parameters.
+        DamageError: if they do not fit the optimiser's parameters.
     """
-    foreign = DamageError(f"the moments in {_MOMENTS} are not those of this model")
+    mismatch = DamageError(f"the moments in {_MOMENTS} are not those of this model")
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in moments.items():
-        index, _, name = key.partition(".")
-        if not index.isdecimal():
-            raise foreign
-        state.setdefault(int(index), {})[name] = tensor
+        index_text, _, name = key.partition(".")
+        if not index_text.isdecimal():
+            raise mismatch
+        state.setdefault(int(index_text), {})[name] = tensor
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if sorted(state) != list(range(len(parameters))):
-        raise foreign
-    for place, parameter in enumerate(parameters):
-        known = state[place]
-        if set(known) != {"step", "exp_avg", "exp_avg_sq"} or known["exp_avg"].shape != parameter.shape:
-            raise foreign
-        if known["exp_avg_sq"].shape != parameter.shape:
-            raise foreign
+        raise mismatch
+    for index, parameter in enumerate(parameters):
+        known = state[index]
+        if set(known) != {"step", "exp_avg", "exp_avg_sq"}:
+            raise mismatch
+        if not known["exp_avg"].shape == known["exp_avg_sq"].shape == parameter.shape:
+            raise mismatch
     return state

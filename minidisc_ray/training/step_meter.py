@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# The first steps allocate what later ones find: optimiser moments, workspaces, pages of libraries.
+# The first steps allocate what later ones reuse: optimiser moments, workspaces, pages of libraries.
 WARM_UP_STEPS = 3
 
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -21,15 +21,15 @@ _RESET_PEAK = "5"  # proc_pid_clear_refs(5)
 
 
 class StepMeter:
-    """Measures the steps of one stage in this process, from a clock and counters alone: no number of a run changes.
+    """Measures the steps of one stage in this process, from clocks and counters alone, so that no result changes.
 
-    Seconds run from one step to the next, so whatever a step waits for is in them. On a GPU they run from where the
-    device is done with one step to where it is done with the next: the host, which waits for neither, is ahead of it.
+    Seconds run from one step to the next, so they include whatever a step waits for. On a GPU they run from where the
+    device finishes one step to where it finishes the next; the host waits for neither, and is ahead of it.
 
     Memory is the peak within steps above what lies between them (weights, gradients, moments, cached teacher outputs):
     activations, temporaries, and the teacher's own where its outputs are not cached. On a GPU it counts live tensors,
-    not what the caching allocator keeps free; on Linux it counts the process's resident pages, so memory that steps
-    freed and the C library kept for the next ones is in it, and what others had freed before is not.
+    not what the caching allocator keeps free; on Linux it counts the process's resident pages, which include
+    memory that steps freed and the C library keeps, but not what was freed before.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -59,7 +59,7 @@ class StepMeter:
 
     @property
     def seconds(self) -> float | None:
-        """The median step's seconds; None where there was no step but those of the warm-up."""
+        """The median step's seconds; None if there were only warm-up steps."""
         self._read_clock()
         return statistics.median(self._seconds) if self._seconds else None
 
@@ -85,7 +85,7 @@ class _HostClock:
 
 
 class _DeviceClock:
-    """Marks are events that a GPU stamps as it comes to them."""
+    """Marks are CUDA events, which record when the GPU reaches them."""
 
     def mark(self) -> torch.cuda.Event:
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
@@ -93,7 +93,7 @@ class _DeviceClock:
         return event
 
     def seconds_between(self, marks: Sequence[torch.cuda.Event]) -> list[float]:
-        """Waits for the device to come to the last one."""
+        """Waits for the device to reach the last mark."""
         if marks:
             marks[-1].synchronize()
         return [before.elapsed_time(after) / 1000 for before, after in pairwise(marks)]
@@ -115,7 +115,7 @@ class _DeviceMemory:
 
 
 class _ResidentMemory:
-    """Resident pages of this process, whose peak Linux alone lets one reset and measure."""
+    """Resident pages of this process; only Linux can reset and measure their peak."""
 
     def __init__(self) -> None:
         self._before: int | None = None
@@ -125,7 +125,7 @@ class _ResidentMemory:
         if not _CLEAR_REFS.exists():
             return
         with contextlib.suppress(OSError):
-            # What evaluation freed and the C library kept would hide a step that uses it again.
+            # Memory that evaluation freed and the C library kept would hide what a step takes.
             _return_freed_memory()
             _CLEAR_REFS.write_text(_RESET_PEAK, encoding="ascii")
             self._before = _peak_resident_bytes()
@@ -135,7 +135,7 @@ class _ResidentMemory:
 
 
 def _return_freed_memory() -> None:
-    """Give what malloc keeps free back to the system; C libraries other than glibc have no call for it."""
+    """Return malloc's free memory to the system; only glibc has a call for it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -10,17 +10,17 @@ from minidisc_ray.training.workers import Workers
 
 
 class LossSums:
-    """Sums over the steps so far of the terms that each of them had: an objective of several phases changes its terms.
+    """Each term's sum over the steps that had it; an objective of several phases changes its terms.
 
     Args:
-        workers: each sums up its own share.
-        kept: what :meth:`kept` gave when the epoch was left.
+        workers: each sums its own share.
+        kept: what :meth:`kept` returned when the epoch was interrupted.
     """
 
     def __init__(self, workers: Workers, kept: Sequence[dict[str, LossSum]] = ()) -> None:
         self.workers = workers
         own = _own_share(kept, workers)
-        # Terms are float32, and so are their sums: one that was kept as a wider number goes on as it was.
+        # Terms are float32, and so are their sums; a checkpoint keeps them exactly, as wider numbers.
         self._totals: dict[str, Tensor] = {
             name: torch.tensor(total, dtype=torch.float32, device=workers.device) for name, (total, _) in own.items()
         }
@@ -44,7 +44,7 @@ class LossSums:
         return means
 
     def kept(self) -> tuple[dict[str, LossSum], ...]:
-        """Every worker's sums and counts by term, the first worker's terms alone; the same on all workers."""
+        """Every worker's sums and counts, of the first worker's terms; the same on all workers."""
         workers = self.workers
         names = workers.agree_on_names(self._totals)
         table = torch.zeros(workers.size, len(names), 2, dtype=torch.float64, device=workers.device)
@@ -62,7 +62,7 @@ class LossSums:
 def _own_share(kept: Sequence[dict[str, LossSum]], workers: Workers) -> dict[str, LossSum]:
     if not kept or len(kept) == workers.size:
         return dict(kept[workers.rank]) if kept else {}
-    # Another number of workers goes on with it: the first one takes over what all of them had.
+    # The number of workers has changed: the first one takes the sums of all.
     if not workers.is_first:
         return {}
     return {name: (sum(share.get(name, (0.0, 0))[0] for share in kept), count) for name, (_, count) in kept[0].items()}

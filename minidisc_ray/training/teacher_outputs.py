@@ -1,4 +1,4 @@
-"""What the teacher gives, computed once for each row where it fits in memory, else for each batch.
+"""The teacher's outputs, computed once for each row if they fit in memory, else for each batch.
 
 N rows in the split, T real tokens in all of them, B rows and L tokens of a batch, D hidden size, W width of a
 projection, C classes.
@@ -25,7 +25,7 @@ from minidisc_ray.training.workers import Workers
 
 # The rest is for weights, moments and activations, and for trials beside this one.
 _SHARE_OF_FREE_MEMORY = 0.25
-# What a container may use and uses, by cgroup version.
+# A container's limit and use of memory, by cgroup version.
 _CGROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
@@ -35,20 +35,20 @@ _Key = tuple[str, int]
 
 
 def cached_bytes(rows: EncodedRows, num_labels: int, wanted: Wanted, shape: EncoderShape, structure: Structure) -> int:
-    """Size of all that a teacher gives on a split: logits in float32, what it gives for each token in float16."""
+    """Bytes of a teacher's outputs on a split: logits in float32, outputs of each token in float16."""
     widths = _widths(wanted, shape, structure).values()
     return 4 * len(rows) * num_labels + 2 * int(rows.offsets[-1]) * sum(widths)
 
 
 def cache_limit_bytes(compute: ComputeConfig, num_processes: int = 1) -> int:
-    """How much a process may keep: what the recipe says, else its share of a quarter of the memory that is free now."""
+    """Bytes that a process may cache: as the recipe says, else its share of a quarter of the free memory."""
     if compute.teacher_cache_gib is not None:
         return int(compute.teacher_cache_gib * 2**30)
     return int(_SHARE_OF_FREE_MEMORY * free_memory_bytes() / num_processes)
 
 
 def free_memory_bytes() -> int:
-    """Bytes that can be taken without swapping: of the machine, or of the container where that has less left."""
+    """Bytes that can be used without swapping, on the machine or in the container, whichever has less left."""
     free = int(psutil.virtual_memory().available)
     for limit, usage in _CGROUPS:
         try:
@@ -62,7 +62,7 @@ class TeacherOutputs:
     """The teacher's outputs on training rows.
 
     Args:
-        teacher: the model above, used in eval mode and never changed.
+        teacher: the model to match; runs in eval mode and is never changed.
         rows: the training split.
         wanted: which outputs are kept.
         pad_token_id: fills rows up to the longest of their batch.
@@ -98,8 +98,7 @@ class TeacherOutputs:
     def trace(self, batch: Batch) -> Trace:
         """What is wanted of the teacher on a batch of training rows, detached, in float32.
 
-        What it gives for each token has been rounded to float16, cached or not, so that the memory that happens to be
-        free changes no number.
+        Outputs of each token are rounded to float16, cached or not, so that results do not depend on free memory.
         """
         if not self.is_cached:
             self.flops += inference_flops(self.shape, self.structure, batch.rows, batch.length)
@@ -108,7 +107,7 @@ class TeacherOutputs:
         tables: dict[_Key, Tensor] = {}
         if self._tables:
             starts = self.rows.offsets[batch.indices].unsqueeze(1)
-            # Beyond a row's end this reads whatever follows it: the mask keeps padding out of every objective.
+            # Padding reads tokens of the next rows; every objective masks it.
             positions = (starts + torch.arange(batch.length)).clamp_(max=int(self.rows.offsets[-1]) - 1)
             tables = {key: moved(table[positions], device).float() for key, table in self._tables.items()}
         return _as_trace(moved(self._logits[batch.indices], device), tables)
@@ -141,13 +140,13 @@ class TeacherOutputs:
 
 
 def _rounded(values: Tensor) -> Tensor:
-    """In float16; what lies outside of its range becomes the nearest that it has."""
+    """Values in float16, clamped to its range."""
     largest = torch.finfo(torch.float16).max
     return values.clamp(-largest, largest).half()
 
 
 def _widths(wanted: Wanted, shape: EncoderShape, structure: Structure) -> dict[_Key, int]:
-    """Values of one token in each wanted tensor, in one order on every worker."""
+    """The width of each wanted tensor, in the same order on every worker."""
     widths: dict[_Key, int] = {("hidden", layer): shape.hidden_size for layer in sorted(wanted.hidden)}
     for name in ("queries", "keys", "values"):
         for layer in sorted(getattr(wanted, name)):

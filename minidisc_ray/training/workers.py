@@ -1,4 +1,4 @@
-"""The data-parallel workers of one trial, or the one process that stands for them."""
+"""The data-parallel workers of one trial, or its single process."""
 
 import json
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ class Workers:
     """This worker's place among the workers of its trial.
 
     Gradients are summed over workers by one all-reduce of the flat gradient buffer rather than by wrapping modules in
-    ``DistributedDataParallel``: candidates run several backward passes through slices of the same weights, which its
-    reducer, one hook a parameter and pass, does not cover. Losses are divided by counts of the whole step, so a sum
+    ``DistributedDataParallel``: candidates run several backward passes through slices of the same weights, and its
+    reducer expects one gradient for each parameter and pass. Losses are divided by counts of the whole step, so a sum
     is exactly the one-worker gradient.
     """
 

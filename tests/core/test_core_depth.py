@@ -65,7 +65,7 @@ def test_the_width_is_the_share_kept_of_the_taken_layers(width, scope, seed):
 
 def test_a_width_without_heads_is_refused():
     heads, neurons = rank_units(HEADS, "local"), rank_units(NEURONS, "local")
-    with pytest.raises(ValueError, match=r"at 20 percent no attention head is left anywhere \(4 in all"):
+    with pytest.raises(ValueError, match=r"at 20 percent no attention head is left in any layer \(4 in all"):
         structure_of_layers(heads, neurons, (0, 2), 20, 13)
 
 

@@ -99,7 +99,7 @@ def test_a_scale_without_any_head_is_refused():
     heads = rank_units([torch.ones(4)] * 2, "global")
     neurons = rank_units([torch.ones(16)] * 2, "global")
     assert structure_at(heads, neurons, 7).heads == (1, 0)
-    with pytest.raises(ValueError, match=r"at 6 percent no attention head is left anywhere \(8 in all"):
+    with pytest.raises(ValueError, match=r"at 6 percent no attention head is left in any layer \(8 in all"):
         structure_at(heads, neurons, 6)
     with pytest.raises(ValueError, match="layer by layer"):
         structure_at(rank_units([torch.ones(4)] * 2, "local"), neurons, 12)

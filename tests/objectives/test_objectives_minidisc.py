@@ -39,7 +39,7 @@ class TestLTSDOfEverySecondLayer(CrossEntropyContract):
     name = "ltsd-layers"
 
     def test_a_student_of_fewer_layers_heads_and_another_width(self):
-        with pytest.raises(UserError, match="hidden_layers is every_second, which needs as many layers in both"):
+        with pytest.raises(UserError, match=r"^objective\.hidden_layers: every_second needs as many layers in the"):
             self.pairing(student=slim_model())
 
 

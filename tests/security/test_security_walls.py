@@ -54,7 +54,7 @@ def change_config(folder, **values):
         ({"hidden_size": "large"}, "hidden_size is large, and a model has"),
         ({"vocab_size": True}, "vocab_size is True, and a model has"),
         ({"layer_norm_eps": float("nan")}, "layer_norm_eps is nan, and has to be a number above 0"),
-        ({"problem_type": "regression"}, "problem_type is regression, and there are 3 labels where a number is one"),
+        ({"problem_type": "regression"}, "problem_type is regression, and there are 3 labels; a regression has one"),
     ],
 )
 def test_sizes_that_no_model_has_are_refused_at_once(folder, change, words):

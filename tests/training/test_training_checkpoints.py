@@ -46,7 +46,7 @@ def test_a_damaged_checkpoint_starts_over_where_there_is_no_other(tmp_path, whol
     again, other, recorder = run(config, tmp_path / "stopped")
     assert [record.epoch for record in recorder.records] == ([2] if damage == "best" else [1, 2])
     assert len(caplog.messages) == 1
-    assert ("made again from newest" if damage == "best" else "going on from the start") in caplog.text
+    assert ("written again from newest" if damage == "best" else "resuming from the start") in caplog.text
     assert again.history == whole.history
     assert same_weights(weights_of(other.elastic.shared), weights)
 

@@ -141,7 +141,7 @@ def test_a_damaged_newest_checkpoint_costs_one_interval(tmp_path, caplog, saved)
     assert again.state.steps_done == saved - 1
     (message,) = caplog.messages
     assert f"{tmp_path / NEWEST}: this checkpoint is damaged (the content of model.safetensors is not" in message
-    assert message.endswith("going on from the one before it" if saved > 1 else "going on from the start")
+    assert message.endswith("resuming from the one before it" if saved > 1 else "resuming from the start")
     # What comes next replaces the damaged one, not the whole one.
     if saved > 1:
         again.save(saved)

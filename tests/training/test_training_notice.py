@@ -55,7 +55,7 @@ def test_sigterm_stops_at_the_next_step_and_loses_nothing(tmp_path, whole, asked
     assert (caught.value.stage, caught.value.step) == ("student", asked_at)
     assert f"step {asked_at} of stage student" in str(caught.value)
     assert signal.getsignal(signal.SIGTERM) == before
-    assert not notice._Notice.is_given
+    assert not notice._StopRequest.is_made
     state, learner, recorder = run(config(), tmp_path / "student")
     assert len(recorder.steps) == STEPS - asked_at
     assert promised(state) == promised(whole[0])
@@ -68,7 +68,7 @@ def test_a_second_sigterm_does_what_it_did_before():
     try:
         with stopping_on_sigterm():
             os.kill(os.getpid(), signal.SIGTERM)
-            assert notice._Notice.is_given
+            assert notice._StopRequest.is_made
             assert seen == []
             os.kill(os.getpid(), signal.SIGTERM)
             assert seen == [signal.SIGTERM]
