@@ -24,7 +24,8 @@ from ray.tune.result import RESULT_DUPLICATE
 from rich.console import Console
 
 from minidisc_ray.accounting.ledger import Ledger
-from minidisc_ray.cli.display import watching_trials
+from minidisc_ray.cli.lines import Lines
+from minidisc_ray.cli.live import watching_trials
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.files.storage import Storage
@@ -80,7 +81,7 @@ def measure(num_trials: int, num_cpus: int, storage: Path) -> dict[str, float]:
 
     with leased(Storage("/"), prepared.run_folder) as lease, sharing_cluster(prepared.name, 0) as turn:
         folder = open_run(prepared)
-        with watching_trials(Console(file=io.StringIO(), force_terminal=True, width=120)) as watch:
+        with watching_trials(Lines(Console(file=io.StringIO(), force_terminal=True, width=120))) as watch:
             monitor = RunMonitor([prepared], queue, lease, None, watch)
             sampler = threading.Thread(target=sample)
             sampler.start()

@@ -17,7 +17,7 @@ from minidisc_ray.configs import resolve
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.run import results_of, run_many
-from minidisc_ray.run_files.progress import Watch
+from minidisc_ray.run_files.progress import RunProgress, Watch
 from minidisc_ray.run_files.result import RunResult
 
 _ONCE = {"num_epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "early_stop_epochs": None}
@@ -52,6 +52,25 @@ def run_on_ray(prepared: PreparedRun, watch: Watch | None = None) -> RunResult:
     """A run alone, without its report."""
     (result,) = results_of([prepared], run_many([prepared], prepared.run_folder, watch=watch, which="all"))
     return result
+
+
+class ActorNames:
+    """A watch that reads the names of a run's actors from Ray's state API, while the student is trained."""
+
+    def __init__(self, run: PreparedRun) -> None:
+        self.run = run
+        self.found: list[str] = []
+
+    def __call__(self, progress: RunProgress) -> None:
+        # Once: each question goes to the dashboard's server.
+        if self.found or not any(trial.stage == "student" for trial in progress):
+            return
+        import ray
+        from ray.util.state import list_actors
+
+        address = ray.get_runtime_context().gcs_address
+        actors = list_actors(address=address, filters=[("state", "=", "ALIVE")], detail=True, timeout=30)
+        self.found = sorted(actor.repr_name for actor in actors if self.run.name in (actor.repr_name or ""))
 
 
 def write_recipe(path: Path, storage: Path, kind: str) -> Path:

@@ -14,6 +14,7 @@ import minidisc_ray
 from minidisc_ray.cli import exports as export_commands
 from minidisc_ray.cli import models as model_commands
 from minidisc_ray.cli import storage as storage_commands
+from minidisc_ray.cli.lines import log_lines
 from minidisc_ray.cli.options import (
     RESUMES,
     STOPPED,
@@ -31,6 +32,7 @@ from minidisc_ray.cli.options import (
     print_stopped,
     stop_on_signals,
     when_stopped,
+    work_is_done,
 )
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redact
@@ -74,10 +76,11 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of data order, weights and sampling.")] = 0,
 ) -> None:
     """Train one student in four ways on the built-in task, and compare them."""
-    with when_stopped(RESUMES), early_cluster(address):
+    with when_stopped(RESUMES), log_lines(console) as lines, early_cluster(address):
         from minidisc_ray.cli.demo import run_demo
 
-        run_demo(storage, address, console, seed)
+        run_demo(storage, address, lines, seed)
+        work_is_done()
 
 
 @app.command()
@@ -149,15 +152,18 @@ def run(
         from minidisc_ray.api.recipes import config_of
 
         config = config_of(recipe, overrides_of(set_, storage, name, address))
-        with early_cluster(config.compute.address):
+        with log_lines(console) as lines, early_cluster(config.compute.address):
             from minidisc_ray import api
-            from minidisc_ray.cli.display import show_result, show_run, watching_trials
+            from minidisc_ray.cli.display import show_result, show_run
+            from minidisc_ray.cli.live import watching_trials
 
             prepared = api.plan(config)
             show_run(console, prepared)
-            with watching_trials(console) as watch:
+            with watching_trials(lines) as watch:
                 result = api.run_prepared(prepared, watch)
-    show_result(console, prepared.run_folder, result)
+            # Before Ray ends, which takes seconds.
+            show_result(console, prepared.run_folder, result)
+            work_is_done()
 
 
 @app.command()
@@ -177,7 +183,8 @@ def study(
     out = Console(stderr=True) if format_ in ("csv", "json") else console
     with when_stopped(hint):
         from minidisc_ray.api import studies
-        from minidisc_ray.cli.display import show_study, watching_trials
+        from minidisc_ray.cli.display import show_study
+        from minidisc_ray.cli.live import watching_trials
         from minidisc_ray.reports.study.page import render_whole_study
 
         prepared = studies.prepare_study(file, set_ or [], budget, storage)
@@ -185,7 +192,7 @@ def study(
         show_study(out, prepared.config, prepared.folder, cells, with_runs=dry_run)
         if dry_run:
             return
-        with watching_trials(out) as watch:
+        with log_lines(out) as lines, watching_trials(lines) as watch:
             report = studies.run_study(prepared, watch, retry_failed)
     print(render_whole_study(report.table, report.findings, format_), end="")  # noqa: T201 - csv and json must not be wrapped
     print_line(out, f"page: {report.page}")

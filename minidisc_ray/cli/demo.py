@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-
 from minidisc_ray import api
-from minidisc_ray.cli.display import watching_trials
+from minidisc_ray.cli.lines import Lines
+from minidisc_ray.cli.live import watching_trials
 from minidisc_ray.cli.options import print_line
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
@@ -67,13 +66,14 @@ def demo_summary(runs: Sequence[PreparedRun], results: Sequence[RunResult]) -> S
     )
 
 
-def run_demo(storage: str, address: str | None, console: Console, seed: int = 0) -> list[RunResult]:
+def run_demo(storage: str, address: str | None, lines: Lines, seed: int = 0) -> list[RunResult]:
     """Run conventional, TA, MiniDisc's race and MaxiDisc as one experiment; print a table and a sentence."""
+    console = lines.console
     runs = [api.plan(recipe) for recipe in demo_recipes(storage, address, seed).values()]
     console.print(f"{len(runs)} ways to one student on the built-in task, in {runs[0].storage.root}:", soft_wrap=True)
     for run in runs:
         print_line(console, f"  {run.config.schedule.label}: {run.name}")
-    with watching_trials(console) as watch:
+    with watching_trials(lines) as watch:
         results = api.run_together(runs, runs[0].storage.root / _DRIVER_FOLDER, watch)
     report = write_report(runs[-1].storage, runs[-1].run_folder, results[-1], results[:-1])
     try:

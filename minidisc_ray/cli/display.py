@@ -1,12 +1,9 @@
-"""Print a run or a study: before it starts, while it is live, and its result."""
+"""Print a run or a study before it starts, and a result."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.live import Live
 
 from minidisc_ray.cli.options import print_line
 from minidisc_ray.configs.study.base import StudyConfig
@@ -15,13 +12,10 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
 from minidisc_ray.reports.run.race import chose_no_assistant, race_line, race_table
-from minidisc_ray.reports.tables import Column, Table, rich_table, show
+from minidisc_ray.reports.tables import Column, Table, show
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
 from minidisc_ray.run_files.family import FAMILY
-from minidisc_ray.run_files.progress import Progress, Watch
 from minidisc_ray.run_files.result import RunResult
-
-_MAX_ROWS = 40
 
 
 def show_run(console: Console, prepared: PreparedRun) -> None:
@@ -29,17 +23,6 @@ def show_run(console: Console, prepared: PreparedRun) -> None:
     print_line(console, f"{prepared.name}: {prepared.config.schedule.kind}, in {prepared.run_folder}")
     for note in prepared.splits.notes:
         print_line(console, f"note: {note}")
-
-
-@contextmanager
-def watching_trials(console: Console) -> Iterator[Watch]:
-    """Yield a watch function: it draws a live table on a terminal, and elsewhere prints a line for each change."""
-    if not console.is_terminal:
-        console.print(f"{_now()}  starting; stages that are finished are not run again", highlight=False)
-        yield _LinePrinter(console)
-        return
-    with Live(rich_table(_table([])), console=console, auto_refresh=False, transient=True) as live:
-        yield lambda trials: live.update(rich_table(_table(trials)), refresh=True)
 
 
 def show_study(
@@ -127,40 +110,3 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
     if (folder / FAMILY).is_dir():
         print_line(console, f"family:  {folder / FAMILY}, its other sizes (minidisc extract)")
     print_line(console, f"report:  {folder / 'report.html'}")
-
-
-class _LinePrinter:
-    """Prints a line, with the time, when a trial enters a stage, finishes an epoch or ends: for logs and job output."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.seen: dict[str, tuple[str, int, str]] = {}
-
-    def __call__(self, trials: Sequence[Progress]) -> None:
-        for trial in trials:
-            key = (trial.stage, trial.epoch, trial.status)
-            if self.seen.get(trial.trial) != key:
-                self.seen[trial.trial] = key
-                print_line(self.console, "  ".join((_now(), *_cells(trial))))
-
-
-def _now() -> str:
-    return datetime.now().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _table(trials: Sequence[Progress]) -> Table:
-    # Drawing a thousand rows twice a second would keep a core busy, and no terminal shows them.
-    shown = trials if len(trials) <= _MAX_ROWS else [trial for trial in trials if trial.status != "finished"]
-    rows = [_cells(trial) for trial in shown[:_MAX_ROWS]]
-    if not trials:
-        rows.append(["", "starting Ray", "", "", "", ""])
-    if len(trials) > _MAX_ROWS:
-        rows.append([f"{len(trials) - len(shown)} finished, {len(shown)} not", "", "", "", "", ""])
-    return Table.of_texts(("Trial", "Stage", "Where", "Selection", "Held", ""), rows, num_names=6)
-
-
-def _cells(trial: Progress) -> list[str]:
-    where = f"epoch {trial.epoch}, step {trial.step}/{trial.num_steps}" if trial.num_steps else ""
-    metric = f"{trial.metric_name} {trial.metric:.4f}" if trial.metric is not None else ""
-    held = f"{trial.device_hours:.4f} device-hours"
-    return [trial.trial, f"{trial.stage_index}/{trial.num_stages} {trial.stage}", where, metric, held, trial.status]

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.log import logger
 from minidisc_ray.reports.tables import PIPE_COLUMNS, text_cell
 
 console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
@@ -48,6 +49,7 @@ class Stopped(SystemExit):
 # Hints of the open when_stopped contexts, for the thread that ends a command that hangs.
 _hints: list[str] = []
 _is_stopping = threading.Event()
+_is_done = threading.Event()
 
 
 @contextmanager
@@ -80,12 +82,19 @@ def stop_by_signal(number: int, frame: Any) -> None:  # noqa: ARG001
         return
     _is_stopping.set()
     threading.Thread(target=_exit_if_hung, args=(_hints[-1] if _hints else "",), daemon=True).start()
-    raise KeyboardInterrupt
+    if not _is_done.is_set():
+        raise KeyboardInterrupt
+
+
+def work_is_done() -> None:
+    """From now on signals do not stop the command: its result is printed, and only Ray still ends."""
+    _is_done.set()
 
 
 def stop_on_signals() -> None:
     """Interrupt this command at the first SIGINT or SIGTERM; background jobs of a shell still ignore SIGINT."""
     _is_stopping.clear()
+    _is_done.clear()
     # ray job stop and cluster schedulers send SIGTERM.
     signal.signal(signal.SIGTERM, stop_by_signal)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -94,6 +103,8 @@ def stop_on_signals() -> None:
 
 def _exit_if_hung(hint: str) -> None:
     time.sleep(MAX_SECONDS_TO_STOP)
+    if _is_done.is_set():
+        os._exit(0)
     print_stopped(hint)
     os._exit(STOPPED)
 
@@ -122,6 +133,7 @@ def early_cluster(address: str | None) -> Iterator[None]:
 
     threading.Thread(target=_import_in_advance, name="minidisc-import", daemon=True).start()
     with cluster(address):
+        logger.info("reading data and models")
         yield
 
 

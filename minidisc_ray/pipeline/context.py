@@ -10,6 +10,7 @@ import torch
 
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.files.storage import Storage
+from minidisc_ray.log import logger
 from minidisc_ray.pipeline.metering import StageMeter
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.progress import Progress, write_progress
@@ -54,6 +55,7 @@ class Context:
         stage_index: the running stage's number, from 1; for display.
         started_at: when this process started the trial, in seconds since the epoch.
         on_step: called after each optimiser step, on every worker; used to time steps.
+        events: what happened so far, in words; for display.
     """
 
     prepared: PreparedRun
@@ -65,6 +67,7 @@ class Context:
     stage_index: int = 0
     started_at: float = field(default_factory=time.time)
     on_step: Callable[[], None] | None = None
+    events: list[str] = field(default_factory=list)
     _meter: StageMeter | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -158,6 +161,12 @@ class Context:
         with held:
             yield
 
+    def note(self, event: str) -> None:
+        """Log what happened, and keep it for the trial's progress file; on the first worker only."""
+        if self.workers.is_first:
+            logger.info("[%s] %s", self.trial, event)
+            self.events.append(event)
+
     def progress(
         self,
         stage: str,
@@ -166,6 +175,7 @@ class Context:
         num_steps: int = 0,
         epoch: int = 0,
         metric: float | None = None,
+        loss: float | None = None,
     ) -> None:
         """Write the trial's progress file, on the first worker only."""
         if not self.workers.is_first:
@@ -185,6 +195,8 @@ class Context:
                 epoch=epoch,
                 metric_name=self.prepared.task.selection_label if metric is not None else None,
                 metric=metric,
+                loss=loss,
+                events=tuple(self.events),
                 device_hours=(now - self.started_at) * self.devices / 3600,
                 started_at=self.started_at,
                 updated_at=now,

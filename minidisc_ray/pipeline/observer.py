@@ -13,7 +13,7 @@ from minidisc_ray.log import logger
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.run_files.history import append_epoch
 from minidisc_ray.tracking.tensorboard import summary_writer
-from minidisc_ray.training.race_check import RaceCheck, race_choice
+from minidisc_ray.training.race_check import RaceCheck, race_choice, race_event
 from minidisc_ray.training.state import EpochRecord
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class StageObserver:
         self.num_epochs = num_epochs
         self.beat = beat
         self.metric: float | None = None
-        self.step = 0
+        self.loss: float | None = None
+        self.step = self.num_steps = self.epoch = 0
         self._updated_at = self._beat_at = self._costs_at = 0.0
         self._writer: SummaryWriter | None = None
         if context.workers.is_first:
@@ -42,24 +43,34 @@ class StageObserver:
 
     def on_step(self, step: int, num_steps: int, epoch: int, losses: dict[str, Tensor]) -> None:
         """Update the progress file and TensorBoard, at most about once a second."""
-        self.step = step
+        self.step, self.num_steps, self.epoch = step, num_steps, epoch
         if self.context.on_step is not None:
             self.context.on_step()
         now = time.monotonic()
         if self._writer is None or now - self._updated_at < _SECONDS_BETWEEN_UPDATES:
             return
         self._updated_at = now
-        self.context.progress(self.stage, "running", step, num_steps, epoch, self.metric)
-        for name, value in losses.items():
-            self._writer.add_scalar(f"loss/{name}", float(value), step)
+        values = {name: float(value) for name, value in losses.items()}
+        # This worker's share of the batch, taken for all of it: a sum over workers would make each step wait.
+        loss = sum(values.values()) * self.context.workers.size
+        self.loss = loss if math.isfinite(loss) else None
+        self._write_progress()
+        for name, value in values.items():
+            self._writer.add_scalar(f"loss/{name}", value, step)
         if now - self._beat_at > _SECONDS_BETWEEN_BEATS:
             self._beat_at = now
             self.beat()
+
+    def _write_progress(self) -> None:
+        self.context.progress(self.stage, "running", self.step, self.num_steps, self.epoch, self.metric, self.loss)
 
     def on_check(self, check: RaceCheck) -> None:
         """Log what a race's evaluation decided: candidates left, probabilities of being best, and the choice."""
         if self._writer is None:
             return
+        if (event := race_event(check)) is not None:
+            self.context.note(f"{self.stage}: {event}")
+            self._write_progress()
         self._writer.add_scalar("race/candidates", len(check.alive), check.step)
         for scale, probability in check.probabilities.items():
             self._writer.add_scalar(f"race/probability/scale_{scale:03d}", probability, check.step)

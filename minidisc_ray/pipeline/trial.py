@@ -12,7 +12,14 @@ from minidisc_ray.pipeline.stages.prune import prune_teacher
 from minidisc_ray.pipeline.stages.race import train_race
 from minidisc_ray.pipeline.stages.sandwich import train_sandwich
 from minidisc_ray.pipeline.stages.teacher import ensure_teacher
-from minidisc_ray.run_files.records import StageRecord, find_finished, read_record, remove_record, write_record
+from minidisc_ray.run_files.records import (
+    StageRecord,
+    find_finished,
+    read_record,
+    remove_record,
+    reused_text,
+    write_record,
+)
 from minidisc_ray.schedules.plan import (
     CandidateStep,
     ChooseStep,
@@ -80,6 +87,7 @@ def _finished_record(context: Context, folder: Path) -> StageRecord | None:
     workers = context.workers
     if workers.agree(float(workers.is_first and find_finished(context.storage, folder) is not None)):
         context.stage_index += 1
+        context.note(reused_text(folder.name, folder))
         record = read_record(context.storage, folder, verify=False)
         assert record is not None
         return record

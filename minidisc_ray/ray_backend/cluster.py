@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from minidisc_ray.configs.base import UserError, first_line
+from minidisc_ray.configs.redact import redact
 from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.policies.resources import Node
 
@@ -82,6 +83,7 @@ def _connect(address: str | None) -> None:
             "submit a job to the dashboard with `ray job submit`"
         )
     if address is not None:
+        logger.info("connecting to the Ray cluster at %s", redact(address))
         try:
             _init(address)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
@@ -94,6 +96,7 @@ def _connect(address: str | None) -> None:
                 f"compute.address: the cluster at {address} could not be reached ({first_line(error)}){hint}"
             ) from error
     else:
+        logger.info("starting a local Ray")
         _start_local()
     _protect_token()
 

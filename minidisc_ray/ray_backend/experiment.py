@@ -18,7 +18,7 @@ from minidisc_ray.ray_backend.policies.queue import Failure, Item, ItemQueue
 from minidisc_ray.ray_backend.policies.sharing import Turn
 from minidisc_ray.ray_backend.supervision.watching import is_stopped
 from minidisc_ray.ray_backend.trainer import last_line, next_name
-from minidisc_ray.ray_backend.trial_actor import TrialActor, trial_with_workers
+from minidisc_ray.ray_backend.trial_actor import TrialActor, TrialWithWorkers
 from minidisc_ray.ray_backend.worker import for_workers
 from minidisc_ray.run_files.failures import remove_failure, write_failure
 from minidisc_ray.run_files.progress import read_trial_progress
@@ -34,9 +34,10 @@ _MAX_SECONDS_BLOCKED = 5.0
 class _QueueSearcher(Searcher):
     """Gives Tune the next trial of the queue; None, which makes Tune ask again, while none is ready."""
 
-    def __init__(self, queue: ItemQueue, turn: Turn, errors: "_TuneErrors") -> None:
+    def __init__(self, queue: ItemQueue, turn: Turn, errors: "_TuneErrors", shares_actors: bool) -> None:
         super().__init__()
         self.queue = queue
+        self.shares_actors = shares_actors
         self.turn = turn
         self.errors = errors
         self.has_started = self.is_blocked = False
@@ -66,6 +67,7 @@ class _QueueSearcher(Searcher):
             "run": item.run.name,
             "trial": item.trial,
             "with_shared": item.with_shared,
+            "shares_actor": self.shares_actors,
         }
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
@@ -154,8 +156,15 @@ class _TuneErrors(tune.Callback):
             trial.run_metadata.pickled_error_filename = trial.run_metadata.error_filename = None
 
 
-def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainable: Any | None = None) -> None:
-    """Execute the items of a queue, in reused actors; a failed item leaves its reason, and fails those that need it.
+def fit_items(
+    queue: ItemQueue,
+    at_once: int,
+    storage: Path,
+    turn: Turn,
+    trainable: Any | None = None,
+    shares_actors: bool = True,
+) -> None:
+    """Execute the items of a queue; a failed item leaves its reason, and fails those that need it.
 
     While another sweep has a higher priority, the experiment ends once its trials are over; a new one follows later.
 
@@ -165,6 +174,7 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
         storage: the folder of Tune's files.
         turn: this sweep among the cluster's others.
         trainable: the actor of a trial; None is the one that the recipe needs.
+        shares_actors: whether a trial may run in the actor of an earlier one, whose name the actor keeps.
     """
     items = dict(queue.waiting)
     if not items:
@@ -173,12 +183,14 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
     own = {"CPU": float(compute.cpus_per_worker), "GPU": compute.gpus_per_worker}
     resources = own if compute.num_workers == 1 else _WAITING_RESOURCES
     runs = {item.run.name: for_workers(item.run) for item in items.values()}
-    actor = trainable or (TrialActor if compute.num_workers == 1 else trial_with_workers)
+    actor = trainable or (TrialActor if compute.num_workers == 1 else TrialWithWorkers)
+    # Its actors start a process for each worker of a trial anyway.
+    shares_actors = shares_actors and compute.num_workers == 1 and len(items) > 1
     turn.set_trials(queue, at_once)
     while True:
         turn.wait()
         errors = _TuneErrors()
-        searcher = _QueueSearcher(queue, turn, errors)
+        searcher = _QueueSearcher(queue, turn, errors, shares_actors)
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(actor, runs=runs), resources),
             tune_config=tune.TuneConfig(
@@ -186,7 +198,7 @@ def fit_items(queue: ItemQueue, at_once: int, storage: Path, turn: Turn, trainab
                 search_alg=searcher,
                 num_samples=len(items) * queue.retries.policy.max_attempts,
                 max_concurrent_trials=at_once,
-                reuse_actors=True,
+                reuse_actors=shares_actors,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
             ),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.log import logger
 from minidisc_ray.pipeline.finish import finish_run, is_finished, is_trial_finished
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.items import item_title
@@ -54,6 +55,7 @@ class Finisher:
 
     def _write_result(self, run: PreparedRun) -> None:
         """Write a result; an error (a damaged record, a full disk) fails this run, and not the study."""
+        logger.info("%s: writing its result", run.name)
         try:
             result = finish_run(run, self.started_at)
             if self._on_result is not None:

@@ -6,21 +6,26 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.lease import Lease, leased
+from minidisc_ray.estimate.work import finished_stages, flops_of, work_of
+from minidisc_ray.log import logger
 from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run, probe_storage
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.cluster import cluster
 from minidisc_ray.ray_backend.experiment import fit_items
 from minidisc_ray.ray_backend.finisher import Finisher, OnResult
-from minidisc_ray.ray_backend.items import Which, items_of
+from minidisc_ray.ray_backend.following import Follower
+from minidisc_ray.ray_backend.items import Which, item_title, items_of
 from minidisc_ray.ray_backend.metrics import publish
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
+from minidisc_ray.ray_backend.policies.reuse import are_short
 from minidisc_ray.ray_backend.policies.sharing import sharing_cluster
 from minidisc_ray.ray_backend.supervision.stalls import StallWatch, end_on_its_node
 from minidisc_ray.ray_backend.supervision.watching import closing_runs_on_stop, in_thread
 from minidisc_ray.run_files.fetching import fetch_run, probe_bucket
-from minidisc_ray.run_files.progress import Progress, ProgressReader, Watch, read_trial_progress
+from minidisc_ray.run_files.progress import Progress, ProgressReader, RunProgress, Watch, read_trial_progress
+from minidisc_ray.run_files.records import reused_text
 from minidisc_ray.run_files.result import RunResult, load_result
 
 
@@ -66,6 +71,7 @@ def run_many(
         finisher.drop_finished()
         if items := items_of(runs, which):
             queue, touched = ItemQueue(items, RetryPolicy.of(compute)), _runs_of(items)
+            _log_finished_stages(touched)
             with (
                 closing_runs_on_stop(touched),
                 cluster(compute.address) as nodes,
@@ -74,12 +80,14 @@ def run_many(
                 at_once = trials_at_once(nodes, compute)
                 for run in touched:
                     open_run(run)
-                # Encodes the first run's rows into the storage now, while the workers start.
-                _ = touched[0].train, touched[0].selection, touched[0].validation
+                # Encodes the first run's rows into the storage, where workers find them.
+                logger.info("encoding the rows of %s", touched[0].name)
+                work = work_of(touched[0])
+                shares_actors = are_short(max(map(flops_of, work.values()), default=0.0), compute)
                 for run in runs:
                     run.wait_for_storage()
-                monitor = RunMonitor(touched, queue, lease, finisher, watch)
-                with in_thread(fit_items, queue, at_once, home / "ray", turn) as is_running:
+                monitor = RunMonitor(touched, queue, lease, finisher, watch, Follower(queue, at_once, turn, work))
+                with in_thread(fit_items, queue, at_once, home / "ray", turn, None, shares_actors) as is_running:
                     while is_running():
                         monitor.check()
                 finisher.finish(queue)
@@ -107,6 +115,17 @@ def _runs_of(items: Sequence[Item]) -> list[PreparedRun]:
     return list({item.run.name: item.run for item in items}.values())
 
 
+def _log_finished_stages(runs: Sequence[PreparedRun]) -> None:
+    """Log which stages are not executed again: all of a single run's, and of many runs a number and what they share."""
+    found = [(run, stage, folder) for run in runs for _, stage, folder in finished_stages(run)]
+    own = [each for each in found if each[2].is_relative_to(each[0].run_folder)]
+    shown = found if len(runs) == 1 else [each for each in found if each not in own]
+    for text in dict.fromkeys(reused_text(stage, folder) for _, stage, folder in shown):
+        logger.info("%s", text)
+    if len(runs) > 1 and own:
+        logger.info("%d stages of %d runs are finished and not run again", len(own), len({run.name for run, *_ in own}))
+
+
 def _check_compute(runs: Sequence[PreparedRun]) -> None:
     for run in runs[1:]:
         if run.config.compute != runs[0].config.compute:
@@ -124,6 +143,7 @@ class RunMonitor:
         lease: of this driver.
         finisher: of the runs; None for trials that leave no result.
         watch: called with the progress of running trials; for a single run, with that of all its trials.
+        follower: of the trials; None for trials without a recipe's stages.
     """
 
     def __init__(
@@ -133,6 +153,7 @@ class RunMonitor:
         lease: Lease,
         finisher: Finisher | None,
         watch: Watch | None,
+        follower: Follower | None = None,
     ) -> None:
         stall_seconds = runs[0].config.compute.stall_seconds
         self._queue, self._lease, self._finisher, self._watch = queue, lease, finisher, watch
@@ -140,6 +161,7 @@ class RunMonitor:
         self._only = runs[0] if len(runs) == 1 else None
         self._reader = ProgressReader(runs[0].run_folder)
         self._since = time.time()
+        self._follower = follower
 
     def check(self) -> None:
         """Make one round of all checks.
@@ -159,9 +181,17 @@ class RunMonitor:
         for run in runs:
             publish(run)
         if self._watch is not None:
-            self._watch([progress.model_copy(update={"trial": title}) for title, _, progress in seen])
+            self._watch(self._run_progress(running, seen))
         if self._finisher is not None:
             self._finisher.finish(self._queue)
+
+    def _run_progress(self, running: Sequence[Item], seen: Sequence[tuple[str, Path, Progress]]) -> RunProgress:
+        shown = [progress.model_copy(update={"trial": title}) for title, _, progress in seen]
+        if self._follower is None:
+            return RunProgress(shown)
+        only = self._only
+        of_trials = {title if only is None else item_title(only, title): progress for title, _, progress in seen}
+        return self._follower.follow(running, shown, of_trials)
 
     def _progress(self, running: Sequence[Item]) -> list[tuple[str, Path, Progress]]:
         """Title, run folder and progress of each trial; progress from before this driver started is left out."""

@@ -13,6 +13,7 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.policies.queue import Failure
 from minidisc_ray.ray_backend.policies.retries import error_sentence, is_worth_a_retry
 from minidisc_ray.ray_backend.supervision.holding import HoldingCallback
+from minidisc_ray.ray_backend.supervision.naming import NamingCallback, actor_name
 from minidisc_ray.ray_backend.worker import train_worker
 
 _CONTROLLER_FAILURES = 3
@@ -54,6 +55,7 @@ def _trainer(prepared: PreparedRun, trial: str, with_shared: bool) -> TorchTrain
             ),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             callbacks=[
+                NamingCallback(actor_name(prepared.name, trial)),
                 HoldingCallback(prepared.ledger, trial, devices, "gpu" if use_gpu else "cpu-core"),
             ],
         ),

@@ -1,4 +1,4 @@
-"""A Tune actor that executes one trial after another, and records what it holds from its start to its end."""
+"""Tune actors of trials: one executes its trial and records what it holds, the other waits for the trial's workers."""
 
 import time
 from dataclasses import asdict
@@ -17,6 +17,7 @@ from minidisc_ray.ray_backend.supervision.leaving import (
     start_stall_timer,
     stop_on_sigterm,
 )
+from minidisc_ray.ray_backend.supervision.naming import actor_name
 from minidisc_ray.ray_backend.trainer import fit_trial
 from minidisc_ray.ray_backend.worker import execute_trial
 from minidisc_ray.training.notice import Preempted
@@ -45,9 +46,8 @@ def _one_process(config: dict[str, Any]) -> None:
     report_end(failure)
 
 
-def trial_with_workers(config: dict[str, Any], runs: dict[str, PreparedRun]) -> None:
-    """Execute one trial on workers of its own: a Ray Train job inside a Tune trial."""
-    run = runs[config["run"]]
+def _with_workers(config: dict[str, Any]) -> None:
+    run = _runs[config["run"]]
     run.wait_for_storage()
     report_end(fit_trial(run, config["trial"], config["with_shared"]))
 
@@ -58,10 +58,23 @@ def report_end(failure: Failure | None) -> None:
     tune.report(ended)
 
 
-_Function: Any = wrap_function(_one_process)
+_OneProcess: Any = wrap_function(_one_process)
+_WithWorkers: Any = wrap_function(_with_workers)
 
 
-class TrialActor(_Function):
+class TrialWithWorkers(_WithWorkers):
+    """Executes one trial on workers of its own: a Ray Train job inside a Tune trial."""
+
+    def setup(self, config: dict[str, Any], runs: dict[str, PreparedRun]) -> None:
+        """Keep the driver's prepared runs, by name."""
+        _runs.update(runs)
+        super().setup(config)
+
+    def __repr__(self) -> str:
+        return _name_of(self)
+
+
+class TrialActor(_OneProcess):
     """Ray's function actor, with a SIGTERM handler and a hold for each trial, which lasts until the next trial's."""
 
     def setup(self, config: dict[str, Any], runs: dict[str, PreparedRun]) -> None:
@@ -86,12 +99,22 @@ class TrialActor(_Function):
             _open_hold(new_config, time.time())
         return is_reset
 
+    def __repr__(self) -> str:
+        return _name_of(self)
+
     def cleanup(self) -> None:
         """Close the hold: the actor releases its resources."""
         try:
             super().cleanup()
         finally:
             _close_hold("finished")
+
+
+def _name_of(actor: Any) -> str:
+    config: dict[str, Any] = actor.config
+    # Ray reads the name once, when the actor starts.
+    later = " and later trials" if config["shares_actor"] else ""
+    return f"{actor_name(config['run'], config['trial'])}{later}"
 
 
 def _expect_work(config: dict[str, Any]) -> None:

@@ -17,6 +17,8 @@ _METHODS = {
 }
 # Outside this range a number is written with an exponent, not with rows of zeros.
 _EXPONENT_BELOW, _EXPONENT_ABOVE = 1e-9, 1e18
+# Below these a rough duration is a few seconds, so many seconds, minutes, or hours and minutes.
+_FEW_SECONDS, _SECONDS_BELOW, _MINUTES_BELOW, _HOURS_BELOW = 5, 90, 90, 48
 # Methods that do not search for the scale between teacher and student; the scale is part of their name.
 FIXED_METHODS = ("sparse_teacher", "assistant", "law")
 _METRICS = {"f1": "F1", "matthews": "Matthews", "accuracy": "Accuracy", "spearman": "Spearman", "pearson": "Pearson"}
@@ -112,6 +114,22 @@ def compute_text(compute: ComputeConfig) -> str:
     """The CPUs and GPUs that one trial reserves: 1 x 4 CPUs and 1 GPUs."""
     gpus = f" and {compute.gpus_per_worker:g} GPUs" if compute.gpus_per_worker else ""
     return f"{compute.num_workers} x {compute.cpus_per_worker} CPUs{gpus}"
+
+
+def time_left_text(seconds: float) -> str:
+    """A duration that is only known roughly: a few seconds, 40 s, 12 min, 3 h 20 min, 2 days 5 h."""
+    if seconds < _FEW_SECONDS:
+        return "a few seconds"
+    if seconds < _SECONDS_BELOW:
+        return f"{10 * math.ceil(seconds / 10)} s"
+    minutes = math.ceil(seconds / 60)
+    if minutes < _MINUTES_BELOW:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < _HOURS_BELOW:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} days {hours} h"
 
 
 def seeds_text(count: int) -> str:

@@ -4,7 +4,8 @@ import errno
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -30,13 +31,37 @@ class Progress(Config):
     epoch: int = 0
     metric_name: str | None = None
     metric: float | None = Field(None, description="The latest value on the selection split.")
+    loss: float | None = Field(None, description="Of the latest step, the sum of its terms.")
+    events: tuple[str, ...] = Field((), description="In this attempt: stages reused, candidates dropped, choices.")
     device_hours: float = 0.0
     started_at: float = Field(description="Seconds since the epoch.")
     updated_at: float
 
 
-# Called periodically with the progress of trials.
-Watch = Callable[[Sequence[Progress]], None]
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run or a study is; iterating over it gives the trials.
+
+    Attributes:
+        trials: progress of the trials that run; for a single run, of all trials that started.
+        num_finished: how many trials are finished, by this command.
+        num_left: how many are not, the running ones included.
+        seconds_left: until all are finished; None before it can be known.
+        waiting: what trials without a worker wait for; None if none waits.
+    """
+
+    trials: Sequence[Progress]
+    num_finished: int = 0
+    num_left: int = 0
+    seconds_left: float | None = None
+    waiting: str | None = None
+
+    def __iter__(self) -> Iterator[Progress]:
+        return iter(self.trials)
+
+
+# Called periodically with the progress of a run or a study.
+Watch = Callable[[RunProgress], object]
 
 
 def write_progress(storage: Storage, run_folder: Path, progress: Progress) -> None:

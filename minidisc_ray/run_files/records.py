@@ -90,6 +90,11 @@ def find_finished(storage: Storage, folder: Path, left: str = MODEL) -> StageRec
     return read_record(storage, folder) if storage.exists(folder / left) else None
 
 
+def reused_text(stage: str, folder: Path) -> str:
+    """That a stage is not executed again, and where its files are."""
+    return f"{stage}: reused from {folder}"
+
+
 def write_record(storage: Storage, folder: Path, record: StageRecord) -> None:
     """Mark a stage as finished, once all its other files are written."""
     value: dict[str, Any] = json.loads(record.model_dump_json())

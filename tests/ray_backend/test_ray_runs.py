@@ -2,7 +2,7 @@ import json
 import sys
 
 import pytest
-from ray_kit import RAY, attempts_of, numbers, prepared_run, run_on_ray, student_weights
+from ray_kit import RAY, ActorNames, attempts_of, numbers, prepared_run, run_on_ray, student_weights
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.pipeline.in_process import run_in_process
@@ -15,15 +15,22 @@ pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, local_ray):
     """A MiniDisc run on Ray, the same one in this process, and what was watched."""
-    seen = []
+    seen, progress = [], []
     root = tmp_path_factory.mktemp("runs")
     on_ray, here = prepared_run(root / "ray", "minidisc"), prepared_run(root / "here", "minidisc")
-    result = run_on_ray(on_ray, lambda trials: seen.append([(t.trial, t.stage, t.status) for t in trials]))
-    return on_ray, result, here, run_in_process(here), seen
+    names = ActorNames(on_ray)
+
+    def watch(found):
+        names(found)
+        progress.append(found)
+        seen.append([(t.trial, t.stage, t.status) for t in found])
+
+    result = run_on_ray(on_ray, watch)
+    return on_ray, result, here, run_in_process(here), seen, progress, names.found
 
 
 def test_a_run_gives_the_numbers_of_one_process(finished):
-    on_ray, result, here, reference, _ = finished
+    on_ray, result, here, reference, *_ = finished
     assert numbers(result) == numbers(reference)
     assert student_weights(on_ray) == student_weights(here)
     assert load_result(on_ray.run_folder) == result
@@ -67,6 +74,23 @@ def test_progress_and_tensorboard_are_left_and_the_driver_watched(finished):
     assert {trial for look in seen for trial, _, _ in look} == {"main"}
     assert "running" in {status for look in seen for _, _, status in look}
     assert seen[-1] == [("main", "student", "finished")]
+
+
+def test_the_actor_has_the_name_of_run_and_trial(finished):
+    assert finished[6] == [f"{finished[0].name}/main"]
+
+
+def test_the_watch_knows_what_is_waited_for_and_what_is_left(finished):
+    progress = finished[5]
+    first = next(found.waiting for found in progress if found.waiting)
+    assert first.startswith(f"{finished[0].name}: waiting for a worker; it")
+    assert not progress[-1].waiting
+    assert (progress[0].num_finished, progress[0].num_left) == (0, 1)
+    assert (progress[-1].num_finished, progress[-1].num_left, progress[-1].seconds_left) == (1, 0, None)
+    trials = [trial for found in progress for trial in found]
+    assert any(trial.loss is not None and 0 < trial.loss < 20 for trial in trials)
+    (chosen,) = [event for event in trials[-1].events if event.startswith("choose: assistant chosen: ")]
+    assert f"{finished[1].assistants[0].scale_percent}%" in chosen
 
 
 def test_a_finished_run_returns_at_once(finished):

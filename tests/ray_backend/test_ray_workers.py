@@ -7,6 +7,7 @@ from ray_kit import (
     LONG_SANDWICH,
     RAY,
     TRIAL_TITLES,
+    ActorNames,
     attempts_of,
     is_in_sandwich,
     numbers,
@@ -44,7 +45,10 @@ def test_two_workers_equal_one_worker(tmp_path, kind):
     off = ("finetune.dropout=0.0", "distil.dropout=0.0", "objective.kind=kd")
     one = prepared_run(tmp_path / "one", kind, *off)
     two = prepared_run(tmp_path / "two", kind, *off, "compute.num_workers=2")
-    reference, result = run_in_process(one), run_on_ray(two)
+    names = ActorNames(two)
+    reference, result = run_in_process(one), run_on_ray(two, names)
+    name = f"{two.name}/main"
+    assert names.found == [name, f"{name} controller", f"{name} worker", f"{name} worker"]
     assert result.threads == 2
     assert {attempt.devices for attempt in attempts_of(two, "stage")} == {2.0}
     assert [a.scale_percent for a in result.assistants] == [a.scale_percent for a in reference.assistants]

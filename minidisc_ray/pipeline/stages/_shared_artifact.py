@@ -7,9 +7,8 @@ from pathlib import Path
 from minidisc_ray.accounting.ledger import Ledger, read_attempts
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.writing import temporary_beside
-from minidisc_ray.log import logger
 from minidisc_ray.pipeline.context import Context
-from minidisc_ray.run_files.records import StageRecord, find_finished, read_record, write_record
+from minidisc_ray.run_files.records import StageRecord, find_finished, read_record, reused_text, write_record
 from minidisc_ray.training.checkpoints import drop_checkpoints
 
 _LEDGER = "ledger.jsonl"
@@ -38,8 +37,7 @@ def ensure_shared(
         record = read_record(storage, folder, verify=False)
         assert record is not None
         context.stage_index += 1
-        if workers.is_first:
-            logger.info("[%s] %s: taken from %s", context.trial, name, folder.name)
+        context.note(reused_text(name, folder))
         return record
     work = context.folder / "stages" / name
     if workers.is_first:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from minidisc_ray.log import logger
 from minidisc_ray.pipeline.choice import choose
 from minidisc_ray.pipeline.context import Context, StageAttempt
 from minidisc_ray.pipeline.stages._build import copy_stage_model, extract_candidate
@@ -26,15 +25,11 @@ def choose_assistant(context: Context, step: ChooseStep, attempt: StageAttempt) 
     choice = choose(step.rule, metrics, teacher_metric, teacher_percent, step.num_chosen, step.num_below)
     chosen = choice.chain[0]
     selection, stage = found[chosen]
-    if context.workers.is_first:
-        logger.info(
-            "[%s] assistant chosen: %s (selection %s %.4f, trade-off %.4f)",
-            context.trial,
-            " → ".join(f"{scale}%" for scale in choice.chain),
-            task.selection_label,
-            metrics[chosen],
-            choice.tradeoffs[chosen],
-        )
+    chain = " → ".join(f"{scale}%" for scale in choice.chain)
+    context.note(
+        f"{step.name}: assistant chosen: {chain} (selection {task.selection_label} {metrics[chosen]:.4f}, "
+        f"trade-off {choice.tradeoffs[chosen]:.4f})"
+    )
     if step.sandwich is None:
         assistant = copy_stage_model(context, stage, attempt.folder)
     else:

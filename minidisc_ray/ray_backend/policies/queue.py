@@ -154,6 +154,11 @@ class ItemQueue:
         with self._lock:
             return not self.waiting and not self.handed_out
 
+    def held_back(self) -> set[str]:
+        """Titles of the items that wait for a gate's verdict."""
+        with self._lock:
+            return self._held_back & self.waiting.keys()
+
     def running(self) -> list[Item]:
         """The items that are handed out now."""
         with self._lock:

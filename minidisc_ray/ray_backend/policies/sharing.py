@@ -87,6 +87,12 @@ class Turn:
         since = self._blocked_since
         return None if since is None else time.monotonic() - since
 
+    @property
+    def ahead_text(self) -> str | None:
+        """The sweep that this one waits for, in words; None if it may start trials."""
+        ahead = self._ahead
+        return None if ahead is None else f"{ahead.name} of {ahead.user}, which has priority {ahead.priority}"
+
     def wait(self) -> None:
         """Wait until this sweep may start trials."""
         while self.blocked_seconds is not None:
