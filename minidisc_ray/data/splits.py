@@ -109,9 +109,8 @@ def _load(config: RunConfig) -> _Loaded:
     else:
         tables = read_hub(config.task, data)
     names = given_label_names(config.task)
-    task = resolve_task(
-        config.task, label_names_in(tables.train, task_columns(config.task)[-1]) if names is None else None
-    )
+    found = label_names_in(tables.train, task_columns(config.task)[-1]) if names is None else None
+    task = resolve_task(config.task, found, config.task_name)
     # If names were found in train, a number among them is a name; as a position it would mean another class.
     classes = ClassIndex(task.label_names, allows_positions=names is not None)
     selection, train = tables.selection, to_rows(tables.train, task, classes)
