@@ -213,6 +213,7 @@ def test_the_name_of_a_task_of_ones_own_is_in_the_run_name_and_not_in_the_identi
     assert name_of(raw=OWN) == "reviews-minidisc-10pc-seed0-21353500"
     assert name_of(["task.name=verdicts"], raw=OWN) == "verdicts-minidisc-10pc-seed0-21353500"
     assert name_of(["task={kind: regression}"], raw=OWN) == "reviews-minidisc-10pc-seed0-325c207c"
+    assert name_of(["data.validation_fraction=0.2"], raw=OWN) != name_of(raw=OWN)
     assert name_of(["task.text=question"], raw=OWN) == name_of(["task.text=[question]"], raw=OWN)
 
 
