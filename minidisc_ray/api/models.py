@@ -14,32 +14,34 @@ from minidisc_ray.inference.profile import profile_folder
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.loading import check_classes, load_tokenizer
 from minidisc_ray.reports.run.profile import profile_frame
-from minidisc_ray.run_files.fetching import fetch_model_folder, fetch_models
+from minidisc_ray.run_files.fetching import fetch_model_folder, fetch_models, fetch_student
 
 
 def predict(
     student: str | Path, file: str | Path, columns: Sequence[str] | None = None, quoting: Quoting | None = None
 ) -> pd.DataFrame:
-    """Label a file: return its rows with a ``prediction`` column and, for classes, a ``probability`` column.
+    """Label a file: return all of its columns, then ``prediction`` and, for classes, ``probability``.
+
+    ``attrs["notes"]`` of the frame has a sentence for each doubt about how the file was read.
 
     Args:
-        student: folder or URI of a saved student.
+        student: folder or URI of a saved student, or of a run.
         file: JSON Lines, CSV, TSV or Parquet.
         columns: the one or two columns of text; by default those that the student was trained on.
         quoting: quotation marks in CSV and TSV files: ``csv``, they enclose cells; ``none``, they are text. By default
             csv for CSV, none for TSV.
 
     Raises:
-        UserError: if student, file or columns are missing.
+        UserError: if student, file or columns are missing, or the file has a column called ``prediction``.
 
     Example:
         >>> import pandas as pd
-        >>> reviews = pd.DataFrame({"text": ["the acting was brilliant", "the plot was not good"]})
+        >>> reviews = pd.DataFrame({"id": [7, 8], "text": ["the acting was brilliant", "the plot was not good"]})
         >>> reviews.to_csv("reviews.csv", index=False)
-        >>> list(predict("runs/first/student", "reviews.csv"))
-        ['text', 'prediction', 'probability']
+        >>> list(predict("runs/first", "reviews.csv"))
+        ['id', 'text', 'prediction', 'probability']
     """
-    return predict_file(fetch_model_folder(student), Path(file), columns, quoting)
+    return predict_file(fetch_student(student), Path(file), columns, quoting)
 
 
 def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ()) -> dict[str, float]:

@@ -106,13 +106,14 @@ def run_together(runs: Sequence[PreparedRun], home: Path, watch: Watch | None = 
 
 
 def compare(runs: Sequence[str | Path | RunResult]) -> pd.DataFrame:
-    """Compare finished runs in one table.
+    """Compare finished runs in one table; its first column is the task, and ``groupby("task")`` splits it.
 
     Args:
         runs: folders or URIs of finished runs, or results.
 
     Raises:
-        UserError: if a folder has no result, or the runs cannot be compared.
+        UserError: if a folder has no result, or runs of one task cannot be compared: they have other rows, another
+            protocol or a teacher of another size.
 
     Example:
         >>> table = compare(["runs/first"])

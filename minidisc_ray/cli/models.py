@@ -6,39 +6,46 @@ from typing import Annotated, Literal
 
 import typer
 
-from minidisc_ray.cli.options import RecipeFile, Set, console, messages, overrides_of
+from minidisc_ray.cli.options import RecipeFile, Set, console, messages, overrides_of, print_line
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.places import is_uri
 from minidisc_ray.reports.tables import Format
 
 
 def predict(
-    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder or URI.")],
+    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder, or a run's; or a URI.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines, CSV, TSV or Parquet.")],
     columns: Annotated[list[str] | None, typer.Option("--columns", help="A column of text; repeat for a pair.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="JSON Lines; by default stdout.")
+        Path | None,
+        typer.Option("--output", metavar="FILE", help=".jsonl, .csv, .tsv or .parquet; by default JSON to stdout."),
     ] = None,
     quoting: Annotated[
         Literal["csv", "none"] | None,
         typer.Option("--quoting", help="Quotation marks in CSV and TSV: csv, they enclose cells; none, they are text."),
     ] = None,
 ) -> None:
-    """Label the rows of a file."""
+    """Label the rows of a file: its columns, then prediction and probability."""
     from minidisc_ray import api
+    from minidisc_ray.inference.prediction_files import check_output, json_lines, prediction_bytes
 
     if output is not None and is_uri(output):
         raise UserError(
             f"--output: {output.name} would be in a bucket; give a path on this machine, and copy the file from there"
         )
-    if output is not None and output.exists():
-        raise UserError(f"--output: {output} exists; choose another name")
-    text = api.predict(student, file, columns, quoting).to_json(orient="records", lines=True, force_ascii=False)
+    if output is not None:
+        check_output(output)
+        if output.exists():
+            raise UserError(f"--output: {output} exists; choose another name")
+    frame = api.predict(student, file, columns, quoting)
+    for note in frame.attrs["notes"]:
+        print_line(messages, f"note: {note}")
     if output is None:
-        sys.stdout.write(text)
+        sys.stdout.write(json_lines(frame))
         return
+    content = prediction_bytes(frame, output.suffix)
     try:
-        output.write_text(text, encoding="utf-8")
+        output.write_bytes(content)
     except OSError as error:
         raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
 

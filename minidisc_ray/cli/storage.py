@@ -32,7 +32,7 @@ def compare(
         bool, typer.Option("--scan", help="Also print each MiniDisc run's choice for other lambdas.")
     ] = False,
 ) -> None:
-    """Compare finished runs in one table, with costs relative to conventional."""
+    """Compare finished runs, in one table for each task, with costs relative to conventional."""
     from minidisc_ray import api
     from minidisc_ray.reports.comparison.render import render
     from minidisc_ray.reports.run.candidates import lambda_scan_line

@@ -36,10 +36,19 @@ class BuiltinDataConfig(_DataConfig):
 class FilesDataConfig(_DataConfig):
     """Local files: JSON Lines (also .gz), CSV, TSV or Parquet."""
 
+    keys_added: ClassVar[frozenset[str]] = frozenset({"validation_fraction"})
+
     kind: Literal["files"] = "files"
     folder: str | None = Field(None, description="A folder with train.* and validation.* (or validation_matched.*).")
     train: str | None = Field(None, description="The training file, in place of the one in folder.")
     validation: str | None = Field(None, description="The file whose rows give the reported score.")
+    validation_fraction: float | None = Field(
+        None,
+        gt=0.0,
+        lt=0.5,
+        description="Share of train held out for the reported score, drawn by selection_seed, where there is no "
+        "validation file.",
+    )
     selection: str | None = Field(
         None, description="A file for early stopping and choices, in place of a share of train."
     )
@@ -52,8 +61,11 @@ class FilesDataConfig(_DataConfig):
 
     @model_validator(mode="after")
     def _names_files(self) -> "FilesDataConfig":
-        if self.folder is None and (self.train is None or self.validation is None):
-            raise ValueError("give folder, or both train and validation")
+        if self.validation is not None and self.validation_fraction is not None:
+            raise ValueError("give validation or validation_fraction, not both")
+        has_validation = self.validation is not None or self.validation_fraction is not None
+        if self.folder is None and (self.train is None or not has_validation):
+            raise ValueError("give folder, or train with validation or validation_fraction")
         return self
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from minidisc_ray.configs.base import Config, UserError
 from minidisc_ray.configs.redact import redact
 from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.task import GlueTaskConfig
 
 # Raise it by hand when a code change gives other numbers for the same config and data.
 NUMERICS_VERSION = 2
@@ -41,6 +42,9 @@ def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, An
     dumped = config.model_dump(mode="json", exclude=_SECTIONS_LEFT_OUT)
     for section, keys in _KEYS_LEFT_OUT.items():
         dumped[section] = {key: value for key, value in dumped[section].items() if key not in keys}
+    if not isinstance(config.task, GlueTaskConfig):
+        # The name of a task of one's own changes no number.
+        dumped["task"].pop("name", None)
     if config.student.kind == "pruned":
         # Runs from before students had kinds keep their names.
         del dumped["student"]["kind"]
@@ -110,7 +114,6 @@ def run_name(config: RunConfig, identity: Mapping[str, Any]) -> str:
                 f"name: {config.name!r} holds a secret, and every report shows the name; choose another one"
             )
         return config.name
-    task = getattr(config.task, "name", config.task.kind)
     objective = "" if config.objective.kind == "ltsd" else f"{config.objective.kind}-"
     scale = config.student_percent
-    return f"{task}-{config.schedule.kind}-{scale}pc-seed{config.seed}-{objective}{digest(identity)[:8]}"
+    return f"{config.task_name}-{config.schedule.kind}-{scale}pc-seed{config.seed}-{objective}{digest(identity)[:8]}"

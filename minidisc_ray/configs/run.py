@@ -26,6 +26,7 @@ from minidisc_ray.configs.schedule import (
 )
 from minidisc_ray.configs.storage import Storage
 from minidisc_ray.configs.task import BuiltinTaskConfig, GlueTaskConfig, TaskConfig
+from minidisc_ray.configs.task_name import name_from_data
 from minidisc_ray.configs.tracking import NoTrackingConfig, TrackingConfig
 from minidisc_ray.configs.training import ComputeConfig, Precision, TrainingConfig
 
@@ -69,6 +70,13 @@ class RunConfig(Config):
         "minidisc-runs", description="A folder that every worker can reach, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX."
     )
     name: str | None = Field(None, description="The run's name; by default derived from the config.")
+
+    @property
+    def task_name(self) -> str:
+        """What run names and tables call the task: its name, or for a user's own one that of its data by default."""
+        if isinstance(self.task, BuiltinTaskConfig):
+            return self.task.kind
+        return self.task.name or name_from_data(self.data) or self.task.kind
 
     @property
     def sandwich_training(self) -> TrainingConfig:

@@ -5,20 +5,25 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from minidisc_ray.configs.base import Config
+from minidisc_ray.configs.task_name import TaskName
 from minidisc_ray.core.labels import as_number
 
 CLASSIFICATION_METRICS = ("accuracy", "f1", "matthews")
 REGRESSION_METRICS = ("spearman", "pearson")
-GlueTask = Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"]
+GlueTask = Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
 
 
-def _metrics_from_name(value: Any) -> Any:
-    """Read ``selection_metric: f1`` as a list of one metric."""
+def _list_from_name(value: Any) -> Any:
+    """Read one name, such as ``text: review`` or ``selection_metric: f1``, as a list of it."""
     return (value,) if isinstance(value, str) else value
 
 
+TextColumns = Annotated[tuple[str, ...], BeforeValidator(_list_from_name), Field(min_length=1, max_length=2)]
+_NAME_HELP = "What run names and tables call the task; by default the name of the data's folder or file."
+
+
 class _TaskConfig(Config):
-    selection_metric: Annotated[tuple[str, ...] | None, BeforeValidator(_metrics_from_name)] = Field(
+    selection_metric: Annotated[tuple[str, ...] | None, BeforeValidator(_list_from_name)] = Field(
         None,
         description="The metric of early stopping and choices on the selection split, or several, of which the mean is "
         "used; by default the task's primary metric.",
@@ -67,7 +72,8 @@ class ClassificationTaskConfig(_TaskConfig):
     """A user's own classification of one text or a pair."""
 
     kind: Literal["classification"] = "classification"
-    text: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] = ("text",)
+    name: TaskName | None = Field(None, description=_NAME_HELP)
+    text: TextColumns = Field(("text",), description="The column of the text, or the two columns of a pair.")
     label: str = "label"
     label_names: Annotated[tuple[str, ...] | None, BeforeValidator(_names_from_numbers)] = Field(
         None, description="Names of the labels, in the order of the model's outputs."
@@ -86,7 +92,8 @@ class RegressionTaskConfig(_TaskConfig):
     """A user's own regression: one text or a pair, and a number."""
 
     kind: Literal["regression"] = "regression"
-    text: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] = ("text",)
+    name: TaskName | None = Field(None, description=_NAME_HELP)
+    text: TextColumns = Field(("text",), description="The column of the text, or the two columns of a pair.")
     label: str = "label"
     metric: Literal["spearman", "pearson"] = "spearman"
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.data.quoting import cut
-from minidisc_ray.data.table import refuse_repeated, require_columns
+from minidisc_ray.data.table import refuse_repeated, require_columns, with_other_columns
 from minidisc_ray.data.unpacking import opened
 
 Quoting = Literal["csv", "none"]
@@ -44,9 +44,15 @@ class _Reading:
 
 
 def read_delimited(
-    path: Path, key: str, wanted: Mapping[str, str], separator: str, quoting: Quoting | None, quoting_key: str
+    path: Path,
+    key: str,
+    wanted: Mapping[str, str],
+    separator: str,
+    quoting: Quoting | None,
+    quoting_key: str,
+    with_others: bool = False,
 ) -> tuple[dict[str, list[Any]], str | None]:
-    """The wanted columns, and a note on cells that may be misread, or None; empty cells are None.
+    """The wanted columns, and a note on cells of them that may be misread, or None; empty cells are None.
 
     Args:
         path: of the file, possibly compressed (``.gz``).
@@ -55,6 +61,7 @@ def read_delimited(
         separator: between cells.
         quoting: csv: quotation marks enclose cells; none: they are text; None: csv for commas, none for tabs.
         quoting_key: the key or option that sets ``quoting``, for messages.
+        with_others: give the file's other columns too, all in the file's order.
 
     Raises:
         UserError: if a column is missing or repeated, rows differ in width, or rows may have been lost inside a
@@ -67,7 +74,7 @@ def read_delimited(
     found = _read(text, separator, style, key, name)
     if not found.header:
         return {column: [] for column in wanted}, None
-    refuse_repeated([cell for cell in found.header if cell], key, name)
+    refuse_repeated([cell for cell in found.header if cell or with_others], key, name)
     if found.flaw is not None:
         raise UserError(_uneven(found, _read(text, separator, _OTHER[style], key, name), key, name, quoting_key))
     if style == "none" and any(
@@ -83,11 +90,13 @@ def read_delimited(
             f"{key}: row {row} of {name} runs over several lines that could be rows of their own; set "
             f"{_setting(quoting_key, 'none')} if quotation marks are text, csv if they enclose cells"
         )
-    places = {column: found.header.index(source) for column, source in wanted.items()}
+    chosen = with_other_columns(wanted, found.header) if with_others else wanted
+    places = {column: found.header.index(source) for column, source in chosen.items()}
     columns: dict[str, list[Any]] = {
         column: [row[place] or None for row in found.rows] for column, place in places.items()
     }
-    if quoting is None and style == "none" and (enclosed := _enclosed_cells(columns)):
+    read = {column: columns[column] for column in wanted}
+    if quoting is None and style == "none" and (enclosed := _enclosed_cells(read)):
         note = (
             f"{key}: {enclosed:,} cells of {name} are enclosed in quotation marks, which are read as text; "
             f"set {_setting(quoting_key, 'csv')} to remove them"

@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.task import Task
@@ -12,10 +12,9 @@ from minidisc_ray.data.delimited import Quoting, read_delimited
 from minidisc_ray.data.paths import is_file, is_folder, shown
 from minidisc_ray.data.quoting import cut, quoted
 from minidisc_ray.data.rows import Rows
-from minidisc_ray.data.table import Table, require_columns, to_rows
+from minidisc_ray.data.table import Table, require_columns, to_rows, with_other_columns
 from minidisc_ray.data.unpacking import opened
 
-_PREDICTION_COLUMNS = ("prediction", "probability")  # that `minidisc predict` adds to a file
 Columns = dict[str, list[Any]]
 _FORMATS = ("jsonl", "jsonl.gz", "csv", "csv.gz", "tsv", "tsv.gz", "parquet")
 _ALLOWED = ", ".join(f".{ending}" for ending in _FORMATS)
@@ -27,8 +26,9 @@ def read_file(
     wanted: Mapping[str, str],
     quoting: Quoting | None = None,
     quoting_key: str = "data.quoting",
+    with_others: bool = False,
 ) -> Table:
-    """Read the wanted columns of one file.
+    """Read the wanted columns of one file, or all of them.
 
     Empty cells of CSV and TSV are missing values, as is ``null`` in other formats; words such as NA are text.
 
@@ -38,6 +38,7 @@ def read_file(
         wanted: task column -> file column.
         quoting: of CSV and TSV; csv: quotation marks enclose cells, the default in CSV; none: they are text, in TSV.
         quoting_key: the key or option that sets ``quoting``, for messages.
+        with_others: read the file's other columns too, all in the file's order.
 
     Raises:
         UserError: naming ``key`` and the file, if it does not exist, cannot be read or lacks a column.
@@ -50,9 +51,9 @@ def read_file(
     try:
         kind, note = ending.removesuffix(".gz"), None
         if kind in _SEPARATORS:
-            columns, note = read_delimited(path, key, wanted, _SEPARATORS[kind], quoting, quoting_key)
+            columns, note = read_delimited(path, key, wanted, _SEPARATORS[kind], quoting, quoting_key, with_others)
         else:
-            columns = _READERS[kind](path, key, wanted)
+            columns = _READERS[kind](path, key, wanted, with_others)
     except UserError:
         raise
     except Exception as error:
@@ -90,33 +91,60 @@ def missing_split(folder: Path, split: str) -> UserError:
     )
 
 
-def read_texts(path: Path, columns: Sequence[str], quoting: Quoting | None = None) -> Rows:
-    """Read the texts of one or two columns as rows whose labels are all 0; ``quoting`` as for ``read_file``.
+class TextsOfFile(NamedTuple):
+    """A file whose texts are to be predicted.
+
+    Attributes:
+        rows: its texts; all labels are 0.
+        table: all of its columns, in the file's order, and the note on how it was read.
+    """
+
+    rows: Rows
+    table: Table
+
+
+def read_texts(
+    path: Path, columns: Sequence[str], quoting: Quoting | None = None, added: Sequence[str] = ()
+) -> TextsOfFile:
+    """Read a file whose texts are to be predicted.
+
+    Args:
+        path: of the file.
+        columns: the one or two columns of text.
+        quoting: as for ``read_file``.
+        added: columns that the predictions will add.
 
     Raises:
-        UserError: if the file cannot be read, lacks a column or has no rows, a row lacks a text, or a column is named
-            twice or has the name of a column that `minidisc predict` adds.
+        UserError: if the file cannot be read, lacks a column, has one with the name of an added one or has no rows, a
+            row lacks a text, or a column is named twice.
     """
+    _check_text_columns(columns)
+    table = read_file(path, "file", {column: column for column in columns}, quoting, "--quoting", with_others=True)
+    for column in added:
+        if column in table.columns:
+            raise UserError(
+                f'file: {table.where} has a column "{column}", which `minidisc predict` adds; rename it in the file'
+            )
+    count = len(table.columns[columns[0]])
+    texts = {column: table.columns[column] for column in columns}
+    no_label = f"no label beside {' and '.join(columns)}"  # longer than each column name, so equal to none
+    unlabelled = Table(table.key, table.where, {**texts, no_label: [0.0] * count})
+    task = Task("prediction", tuple(columns), no_label, label_names=(), metrics=("pearson",))
+    return TextsOfFile(to_rows(unlabelled, task), table)
+
+
+def _check_text_columns(columns: Sequence[str]) -> None:
     if not 1 <= len(columns) <= 2:
         raise UserError(f"columns: {quoted(list(columns))} are {len(columns)} columns; give one or two")
     if len(set(columns)) < len(columns):
         raise UserError(f'columns: "{cut(columns[0])}" is named twice; name different columns')
-    for column in columns:
-        if column in _PREDICTION_COLUMNS:
-            raise UserError(f'columns: "{column}" is a column that `minidisc predict` adds; rename it in the file')
-    table = read_file(path, "file", {column: column for column in columns}, quoting, "--quoting")
-    count = len(table.columns[columns[0]])
-    no_label = f"no label beside {' and '.join(columns)}"  # longer than each column name, so equal to none
-    unlabelled = Table(table.key, table.where, {**table.columns, no_label: [0.0] * count})
-    task = Task("prediction", tuple(columns), no_label, label_names=(), metrics=("pearson",))
-    return to_rows(unlabelled, task)
 
 
 def _ending(path: Path) -> str | None:
     return next((ending for ending in _FORMATS if path.name.lower().endswith(f".{ending}")), None)
 
 
-def _read_json_lines(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
+def _read_json_lines(path: Path, key: str, wanted: Mapping[str, str], with_others: bool) -> Columns:
     # By json and not pandas, which converts texts that look like numbers or dates.
     rows: list[dict[str, Any]] = []
     with opened(path, key) as binary:
@@ -135,23 +163,24 @@ def _read_json_lines(path: Path, key: str, wanted: Mapping[str, str]) -> Columns
             rows.append(row)
     if not rows:
         return {column: [] for column in wanted}
-    present = list(dict.fromkeys(name for row in (rows[0], rows[-1]) for name in row))
+    present = list(dict.fromkeys(name for row in (rows if with_others else (rows[0], rows[-1])) for name in row))
     for source in wanted.values():
         if source not in present and any(source in row for row in rows):
             present.append(source)
     require_columns(wanted, present, key, cut(path.name))
-    return {column: [row.get(source) for row in rows] for column, source in wanted.items()}
+    chosen = with_other_columns(wanted, present) if with_others else wanted
+    return {column: [row.get(source) for row in rows] for column, source in chosen.items()}
 
 
-def _read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> Columns:
+def _read_parquet(path: Path, key: str, wanted: Mapping[str, str], with_others: bool) -> Columns:
     # Arrow is slow to import, and only Parquet needs it.
     from minidisc_ray.data.parquet import read_parquet
 
-    return read_parquet(path, key, wanted)
+    return read_parquet(path, key, wanted, with_others)
 
 
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
-_READERS: dict[str, Callable[[Path, str, Mapping[str, str]], Columns]] = {
+_READERS: dict[str, Callable[[Path, str, Mapping[str, str], bool], Columns]] = {
     "jsonl": _read_json_lines,
     "parquet": _read_parquet,
 }

@@ -9,14 +9,14 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from minidisc_ray.data.quoting import cut
-from minidisc_ray.data.table import refuse_repeated, require_columns
+from minidisc_ray.data.table import refuse_repeated, require_columns, with_other_columns
 from minidisc_ray.data.unpacking import too_large, unpacked_limit
 
 _ALWAYS_ALLOWED_ROWS = 1_000_000  # whatever the size of the file
 
 
-def read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> dict[str, list[Any]]:
-    """Read the wanted columns (task column -> file column).
+def read_parquet(path: Path, key: str, wanted: Mapping[str, str], with_others: bool = False) -> dict[str, list[Any]]:
+    """Read the wanted columns (task column -> file column), with the file's other ones if asked for.
 
     Raises:
         UserError: naming ``key``, if a column is missing or repeated, or the file unpacks to more than allowed.
@@ -24,7 +24,8 @@ def read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> dict[str, l
     schema = pyarrow.parquet.read_schema(path)
     refuse_repeated(schema.names, key, cut(path.name))
     require_columns(wanted, schema.names, key, cut(path.name))
-    sources = list(dict.fromkeys(wanted.values()))
+    chosen = with_other_columns(wanted, schema.names) if with_others else wanted
+    sources = list(dict.fromkeys(chosen.values()))
     texts = [source for source in sources if _is_text(schema.field(source).type)]
     # Texts stay dictionary-encoded until their full size has been checked.
     with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
@@ -33,7 +34,7 @@ def read_parquet(path: Path, key: str, wanted: Mapping[str, str]) -> dict[str, l
         table = file.read(columns=sources)
     if sum(_bytes_of_texts(table.column(source)) for source in texts) > unpacked_limit(path):
         raise too_large(path, key)
-    return {column: _values(table.column(source)) for column, source in wanted.items()}
+    return {column: _values(table.column(source)) for column, source in chosen.items()}
 
 
 def _values(column: pyarrow.ChunkedArray) -> list[Any]:

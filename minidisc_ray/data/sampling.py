@@ -1,11 +1,17 @@
 """Seeded draws of rows: samples, and the rows held out for early stopping and selection."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from minidisc_ray.data.rows import Rows
 
-_SAMPLE, _SELECTION = 1, 2  # make the two draws of one seed independent
+HeldOut = Literal["selection", "validation"]
+
+# Make the draws of one seed independent.
+_SAMPLE = 1
+_DRAWS: dict[HeldOut, int] = {"selection": 2, "validation": 3}
 
 
 def sample(rows: Rows, size: int | None, seed: int) -> Rows:
@@ -15,13 +21,13 @@ def sample(rows: Rows, size: int | None, seed: int) -> Rows:
     return rows.take(np.sort(np.random.default_rng((seed, _SAMPLE)).choice(len(rows), size, replace=False)))
 
 
-def selection_indices(rows: Rows, fraction: float, seed: int, is_regression: bool) -> NDArray[np.int64]:
+def held_out_indices(rows: Rows, fraction: float, seed: int, is_regression: bool, use: HeldOut) -> NDArray[np.int64]:
     """Sorted positions (M,) of a seeded share of the rows, stratified by class.
 
     M is about ``fraction`` of the rows, at least one. A class of two or more rows has at least one row in each part;
     the only row of a class stays in train.
     """
-    generator = np.random.default_rng((seed, _SELECTION))
+    generator = np.random.default_rng((seed, _DRAWS[use]))
     size = max(1, round(len(rows) * fraction))
     if is_regression:
         return np.sort(generator.choice(len(rows), size, replace=False))

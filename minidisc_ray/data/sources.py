@@ -21,7 +21,10 @@ _PICKLE_LOADER = "pandas"
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """All splits of one source before their checks; ``validation`` has the primary set first."""
+    """All splits of one source before their checks.
+
+    ``validation`` has the primary set first, and is empty where validation is a share of train.
+    """
 
     train: Table
     validation: dict[str, Table]
@@ -50,11 +53,24 @@ def read_files(task: TaskConfig, data: FilesDataConfig) -> Tables:
         train = read(path, "data.folder")
     if data.validation is not None:
         validation = {"validation": read(given_path(data.validation, "data.validation"), "data.validation")}
+    elif data.validation_fraction is not None:
+        if folder is not None:
+            _refuse_validation_in(folder, validation_names(task))
+        validation = {}
     else:
         assert folder is not None, "as for the training file"
         validation = _validation_in(folder, validation_names(task), read)
     selection = None if data.selection is None else read(given_path(data.selection, "data.selection"), "data.selection")
     return Tables(train, validation, selection)
+
+
+def _refuse_validation_in(folder: Path, names: tuple[str, ...]) -> None:
+    for name in dict.fromkeys((*names, "validation")):
+        if (path := find_file(folder, name)) is not None:
+            raise UserError(
+                f"data.validation_fraction: data.folder has a validation file, {cut(path.name)}; leave "
+                "validation_fraction out, or name data.train in place of data.folder"
+            )
 
 
 def _validation_in(folder: Path, names: tuple[str, ...], read: Callable[[Path, str], Table]) -> dict[str, Table]:

@@ -17,7 +17,7 @@ from minidisc_ray.data.builtin import builtin_rows
 from minidisc_ray.data.labels import ClassIndex
 from minidisc_ray.data.quoting import cut
 from minidisc_ray.data.rows import Rows
-from minidisc_ray.data.sampling import sample, selection_indices
+from minidisc_ray.data.sampling import HeldOut, held_out_indices, sample
 from minidisc_ray.data.sources import Tables, read_files, read_hub
 from minidisc_ray.data.table import Table, label_names_in, to_rows
 from minidisc_ray.data.tasks import given_label_names, resolve_task, task_columns
@@ -68,8 +68,10 @@ def load_splits(config: RunConfig) -> Splits:
         UserError: if rows cannot be read, a split is empty or has a single class or value, two splits have the same
             rows, or there are too many small classes for the share to be held out.
     """
-    loaded = _load(config)
     data = config.data
+    loaded = _load(config)
+    if isinstance(data, FilesDataConfig) and data.validation_fraction is not None:
+        loaded = _with_validation(loaded, data.validation_fraction, data.selection_seed)
     train = sample(loaded.train, data.max_train_rows, data.selection_seed)
     validation = {
         name: sample(rows, data.max_validation_rows, data.selection_seed) for name, rows in loaded.validation.items()
@@ -83,9 +85,7 @@ def load_splits(config: RunConfig) -> Splits:
     elif loaded.selection is not None:
         selection, description = loaded.selection, loaded.selection_name
     else:
-        chosen = selection_indices(train, data.selection_fraction, data.selection_seed, loaded.task.is_regression)
-        _refuse_large_selection(train, len(chosen), config, loaded.task)
-        selection, train = train.take(chosen), train.take(np.setdiff1d(np.arange(len(train)), chosen))
+        selection, train = _hold_out(train, data.selection_fraction, data.selection_seed, loaded.task, "selection")
         description = f"a seeded {_share(data.selection_fraction)} of train"
         _require_usable(train, "train without selection", loaded.task)
     _require_usable(selection, "selection", loaded.task)
@@ -109,9 +109,8 @@ def _load(config: RunConfig) -> _Loaded:
     else:
         tables = read_hub(config.task, data)
     names = given_label_names(config.task)
-    task = resolve_task(
-        config.task, label_names_in(tables.train, task_columns(config.task)[-1]) if names is None else None
-    )
+    found = label_names_in(tables.train, task_columns(config.task)[-1]) if names is None else None
+    task = resolve_task(config.task, found, config.task_name)
     # If names were found in train, a number among them is a name; as a position it would mean another class.
     classes = ClassIndex(task.label_names, allows_positions=names is not None)
     selection, train = tables.selection, to_rows(tables.train, task, classes)
@@ -126,6 +125,25 @@ def _load(config: RunConfig) -> _Loaded:
     if config.protocol == "held_out":
         _refuse_equal_splits(tables, loaded)
     return loaded
+
+
+def _with_validation(loaded: _Loaded, fraction: float, seed: int) -> _Loaded:
+    """The rows with a share of train as validation."""
+    _require_usable(loaded.train, "train", loaded.task)
+    validation, train = _hold_out(loaded.train, fraction, seed, loaded.task, "validation")
+    known = set(zip(*train.texts, strict=True))
+    repeated = sum(texts in known for texts in zip(*validation.texts, strict=True))
+    note = f"validation is a seeded {_share(fraction)} of train, {len(validation):,} rows (data.validation_fraction)"
+    if repeated:
+        note += f"; {repeated:,} of them have the same text as a row that is trained on, which makes scores too high"
+    return dataclasses.replace(loaded, train=train, validation={"validation": validation}, notes=(*loaded.notes, note))
+
+
+def _hold_out(rows: Rows, fraction: float, seed: int, task: Task, use: HeldOut) -> tuple[Rows, Rows]:
+    """A seeded share of the rows, and the others."""
+    chosen = held_out_indices(rows, fraction, seed, task.is_regression, use)
+    _refuse_large_share(rows, len(chosen), fraction, task, use)
+    return rows.take(chosen), rows.take(np.setdiff1d(np.arange(len(rows)), chosen))
 
 
 def _notes(tables: Tables, classes: ClassIndex, config: TaskConfig, train: Rows) -> tuple[str, ...]:
@@ -156,18 +174,17 @@ def _refuse_equal_splits(tables: Tables, loaded: _Loaded) -> None:
             )
 
 
-def _refuse_large_selection(train: Rows, drawn: int, config: RunConfig, task: Task) -> None:
-    """Refuse a selection that exceeds its share by far because each class of two or more rows has a row in it."""
-    fraction = config.data.selection_fraction
+def _refuse_large_share(train: Rows, drawn: int, fraction: float, task: Task, use: HeldOut) -> None:
+    """Refuse held-out rows that exceed their share by far because each class of two or more rows has a row in them."""
     # A selection of one row is refused later, as one of a single class.
     if task.is_regression or drawn < 2 or drawn <= 2 * fraction * len(train) + 1e-9:
         return
     classes, counts = np.unique(train.labels, return_counts=True)
     smallest = cut(task.label_names[int(classes[counts.argmin()])])
     raise UserError(
-        f"data.selection_fraction: {fraction:g} of the {len(train)} rows of train, with at least one of each of "
+        f"data.{use}_fraction: {fraction:g} of the {len(train)} rows of train, with at least one of each of "
         f"{len(classes)} classes, would be {drawn} rows ({drawn / len(train):.0%}; {smallest} has {counts.min()} in "
-        "all); merge classes, give more rows, or name a selection file (data.selection)"
+        f"all); merge classes, give more rows, or name a {use} file (data.{use})"
     )
 
 

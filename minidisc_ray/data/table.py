@@ -63,6 +63,12 @@ def column_map(task_columns: Sequence[str], renamed: Mapping[str, str]) -> dict[
     return wanted
 
 
+def with_other_columns(wanted: Mapping[str, str], present: Sequence[str]) -> dict[str, str]:
+    """Column -> source column for every column of a source, in its order: wanted ones as the task calls them."""
+    names = {source: column for column, source in wanted.items()}
+    return {names.get(source, source): source for source in present}
+
+
 def require_columns(wanted: Mapping[str, str], present: Sequence[str], key: str, where: str) -> None:
     """Check that a source has all wanted columns.
 

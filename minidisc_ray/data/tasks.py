@@ -40,24 +40,26 @@ _GLUE = {
     ),
     "qnli": _Glue(("question", "sentence"), ("entailment", "not_entailment"), ("accuracy",)),
     "rte": _Glue(("sentence1", "sentence2"), ("entailment", "not_entailment"), ("accuracy",)),
+    "wnli": _Glue(("sentence1", "sentence2"), ("not_entailment", "entailment"), ("accuracy",)),
 }
 
 
-def resolve_task(config: TaskConfig, label_names: Sequence[str] | None = None) -> Task:
+def resolve_task(config: TaskConfig, label_names: Sequence[str] | None = None, name: str | None = None) -> Task:
     """Resolve a config to its columns, label names, metrics and validation sets.
 
     Args:
         config: of the task.
         label_names: names found in the training labels; used only by a classification without names of its own.
+        name: what to call a user's own task (``RunConfig.task_name``); by default its kind.
 
     Raises:
         UserError: if a classification has no names of its own, and fewer than two were found.
     """
-    task = _resolve(config, label_names)
+    task = _resolve(config, label_names, name or config.kind)
     return dataclasses.replace(task, selection_metrics=config.selection_metric or ())
 
 
-def _resolve(config: TaskConfig, label_names: Sequence[str] | None) -> Task:
+def _resolve(config: TaskConfig, label_names: Sequence[str] | None, own_name: str) -> Task:
     match config:
         case GlueTaskConfig():
             glue = _GLUE[config.name]
@@ -69,10 +71,10 @@ def _resolve(config: TaskConfig, label_names: Sequence[str] | None) -> Task:
                 raise UserError(
                     f"task.label_names: missing, and {found} found in the training labels; give at least two names"
                 )
-            return Task(config.kind, config.text, config.label, names, (config.metric,))
+            return Task(own_name, config.text, config.label, names, (config.metric,))
         case RegressionTaskConfig():
             other = "pearson" if config.metric == "spearman" else "spearman"
-            return Task(config.kind, config.text, config.label, (), (config.metric, other))
+            return Task(own_name, config.text, config.label, (), (config.metric, other))
         case BuiltinTaskConfig():
             return Task(config.kind, ("text",), "label", BUILTIN_LABEL_NAMES, ("accuracy",))
 

@@ -18,6 +18,7 @@ from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
 _DEFAULT_MAX_LENGTH = 128
+_ADDED_COLUMNS = ("prediction", "probability")
 
 
 def logits_of(
@@ -32,10 +33,12 @@ def logits_of(
 def predict_file(
     student: Path, file: Path, columns: Sequence[str] | None, quoting: Quoting | None = None
 ) -> pd.DataFrame:
-    """The texts of a file with a ``prediction`` each, and for classes its ``probability``.
+    """The file's columns, then its ``prediction``, and for classes its ``probability``.
+
+    ``attrs["notes"]`` has a sentence for each doubt about how the file was read.
 
     Raises:
-        UserError: if student, file or columns are missing.
+        UserError: if student, file or columns are not there, or the file has a column of one of these names.
     """
     if is_uri(file):
         raise UserError(f"file: {file.name} is read from this machine alone; copy it here, and give its path")
@@ -44,15 +47,18 @@ def predict_file(
     if not columns or not all(isinstance(column, str) for column in columns):
         raise UserError(f"columns: {student} does not say which columns it reads; name one or two with --columns")
     tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(student)))
-    rows = read_texts(file, columns, quoting)
+    is_regression = model.config.problem_type == "regression"
+    rows, table = read_texts(file, columns, quoting, ("prediction",) if is_regression else _ADDED_COLUMNS)
     max_length = getattr(model.config, "minidisc_max_length", None)
     if not isinstance(max_length, int):
         max_length = _DEFAULT_MAX_LENGTH
     logits = logits_of(model, tokenizer, rows, max_length)
-    frame = pd.DataFrame(dict(zip(columns, rows.texts, strict=True)))
-    if model.config.problem_type == "regression":
+    # As objects, so that whole numbers stay whole where others are missing.
+    frame = pd.DataFrame(table.columns, dtype=object)
+    if is_regression:
         frame["prediction"] = [float(value) for value in logits[:, 0]]
     else:
         frame["prediction"] = [model.config.id2label.get(i, f"LABEL_{i}") for i in logits.argmax(axis=1).tolist()]
         frame["probability"] = softmax(logits, axis=1).max(axis=1).round(6)
+    frame.attrs["notes"] = [] if table.note is None else [table.note]
     return frame

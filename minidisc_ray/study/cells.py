@@ -9,7 +9,6 @@ from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.study.base import StudyConfig
 from minidisc_ray.configs.study.study import Cell
-from minidisc_ray.configs.task import GlueTaskConfig
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.run_files.fetching import open_storage
 from minidisc_ray.run_files.result import RunResult, load_result
@@ -80,13 +79,13 @@ def _read(folder: Path, config: RunConfig, name: str) -> tuple[RunResult | None,
 
 def _mismatch(folder: Path, config: RunConfig, name: str, result: RunResult) -> str | None:
     """How a result differs from the run in whose folder it lies, in a sentence; None if it is that run's."""
-    task, schedule = config.task, config.schedule
+    schedule = config.schedule
     is_matched = isinstance(schedule, ConventionalConfig) and schedule.match is not None
     wanted = {
         "name": name,
         "seed": config.seed,
         "method": "matched" if is_matched else schedule.kind,
-        "task": task.name if isinstance(task, GlueTaskConfig) else task.kind,
+        "task": config.task_name,
         "protocol": config.protocol,
     }
     for key, value in wanted.items():

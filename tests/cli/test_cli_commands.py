@@ -220,6 +220,35 @@ def test_predict_writes_to_stdout_and_to_a_file(minidisc, runs, tmp_path):
     ] == [row["prediction"] for row in rows[:4]]
 
 
+def test_predict_keeps_the_files_columns_in_the_outputs_format(minidisc, runs, tmp_path):
+    """A run's folder stands for its student."""
+    frame = pd.DataFrame({"id": ["007", "008"], "text": ["the film was good", "a bad, slow plot"], "note": ["", "x"]})
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    for ending, read in ((".csv", pd.read_csv), (".parquet", pd.read_parquet)):
+        assert minidisc.well("predict", runs[0], tmp_path / "new.csv", "--output", tmp_path / f"out{ending}") == ""
+        found = read(tmp_path / f"out{ending}", **({"dtype": {"id": str}} if ending == ".csv" else {}))
+        assert list(found) == ["id", "text", "note", "prediction", "probability"]
+        assert found["id"].tolist() == ["007", "008"]
+    again = minidisc("predict", runs[0], tmp_path / "out.csv")
+    assert (
+        again.sentence
+        == 'file: out.csv has a column "prediction", which `minidisc predict` adds; rename it in the file'
+    )
+    missing = minidisc("predict", tmp_path, tmp_path / "new.csv", "--output", tmp_path / "out.json")
+    assert "out.json is not of a known format; allowed endings are .jsonl" in missing.sentence
+
+
+def test_predict_notes_quotation_marks_as_training_does(minidisc, runs, tmp_path):
+    (tmp_path / "new.tsv").write_text('text\tid\n"the film was good"\t"\nbad\t2\n')
+    done = minidisc("predict", runs[0], tmp_path / "new.tsv")
+    assert done.code == 0
+    assert " ".join(done.err.split()) == (
+        "note: file: 1 cells of new.tsv are enclosed in quotation marks, which are read as text; set --quoting csv to "
+        "remove them"
+    )
+    assert [json.loads(line)["id"] for line in done.out.splitlines()] == ['"', "2"]
+
+
 def test_evaluate_prints_exactly_the_score_of_the_result(minidisc, recipe, runs):
     for run in runs:
         metrics = load_result(run).student.validation_metrics

@@ -199,3 +199,41 @@ def test_how_importance_is_measured_is_a_methods_own(override):
 @pytest.mark.parametrize("override", ["pruning.ranking=local", "pruning.neuron_multiple=1", "distil.num_epochs=3"])
 def test_what_methods_have_in_common_is_their_setting(override):
     assert setting_with(override) != setting_with()
+
+
+OWN = {
+    "task": {"kind": "classification", "text": ["question", "answer"], "label": "verdict"},
+    "data": {"kind": "files", "folder": "/home/me/reviews"},
+    "teacher": {"kind": "pretrained", "path": "/m"},
+}
+
+
+def test_the_name_of_a_task_of_ones_own_is_in_the_run_name_and_not_in_the_identity():
+    # The digest of a run from before tasks had names, which was called classification-minidisc-10pc-seed0-21353500.
+    assert name_of(raw=OWN) == "reviews-minidisc-10pc-seed0-21353500"
+    assert name_of(["task.name=verdicts"], raw=OWN) == "verdicts-minidisc-10pc-seed0-21353500"
+    assert name_of(["task={kind: regression}"], raw=OWN) == "reviews-minidisc-10pc-seed0-325c207c"
+    assert name_of(["data.validation_fraction=0.2"], raw=OWN) != name_of(raw=OWN)
+    assert name_of(["task.text=question"], raw=OWN) == name_of(["task.text=[question]"], raw=OWN)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({"folder": "/home/me/customer reviews, 2024"}, "customer-reviews-2024"),
+        ({"train": "/home/me/reviews.v2.jsonl.gz", "validation": "/x/dev.csv"}, "reviews"),
+        ({"train": "/home/me/reviews/train.csv", "validation": "/x/dev.csv"}, "reviews"),
+        ({"folder": "/home/me/отзывы"}, "classification"),
+        ({"folder": "/home/me/hf_abcdefghijklmnopqrst"}, "classification"),
+        ({"kind": "hub", "path": "stanfordnlp/imdb"}, "imdb"),
+        ({"kind": "hub", "path": "mteb/amazon_reviews", "name": "en"}, "amazon_reviews-en"),
+    ],
+)
+def test_a_task_is_called_after_its_data_by_default(data, name):
+    assert resolve({**OWN, "data": {"kind": "files", **data}}).task_name == name
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../up", "-x", "x" * 61, "a.b"])
+def test_a_task_name_that_no_folder_could_have_is_refused(name):
+    with pytest.raises(UserError, match=r"^task.*name: .*letters, digits, dashes and underscores"):
+        resolve({**OWN, "task": {"kind": "classification", "name": name}})

@@ -240,26 +240,16 @@ class TestPaths:
 class TestTexts:
     def test_a_column_called_value(self, tmp_path, write):
         path = write(tmp_path / "x.jsonl", [{"value": "a"}, {"value": "b"}])
-        rows = read_texts(path, ["value"])
+        rows = read_texts(path, ["value"]).rows
         assert (rows.texts, rows.labels.tolist()) == ((["a", "b"],), [0.0, 0.0])
 
-    @pytest.mark.parametrize(
-        ("columns", "message"),
-        [
-            (["a", "a"], 'columns: "a" is named twice; name different columns'),
-            (
-                ["prediction"],
-                'columns: "prediction" is a column that `minidisc predict` adds; rename it in the file',
-            ),
-            (
-                ["a", "probability"],
-                'columns: "probability" is a column that `minidisc predict` adds; rename it in the file',
-            ),
-        ],
-    )
-    def test_columns_that_clash(self, tmp_path, write, columns, message):
-        path = write(tmp_path / "x.jsonl", [{"a": "a", "prediction": "b", "probability": "c"}])
-        assert shown(read_texts, path, columns) == message
+    def test_columns_that_clash(self, tmp_path, write):
+        path = write(tmp_path / "x.jsonl", [{"a": "a", "probability": "c"}])
+        assert shown(read_texts, path, ["a", "a"]) == 'columns: "a" is named twice; name different columns'
+        assert shown(read_texts, path, ["a"], None, ("prediction", "probability")) == (
+            'file: x.jsonl has a column "probability", which `minidisc predict` adds; rename it in the file'
+        )
+        assert read_texts(path, ["a"], None, ("prediction",)).table.columns["probability"] == ["c"]
 
 
 @pytest.mark.parametrize("key", ["path", "train_split", "validation_split"])

@@ -87,7 +87,7 @@ class TestCsv:
 
     def test_one_column_of_many_lines(self, tmp_path):
         (tmp_path / "x.csv").write_text('text\n"two\nlines"\nplain\n')
-        assert read_texts(tmp_path / "x.csv", ["text"]).texts == (["two\nlines", "plain"],)
+        assert read_texts(tmp_path / "x.csv", ["text"]).rows.texts == (["two\nlines", "plain"],)
 
     def test_a_mark_within_a_cell_is_text(self, tmp_path):
         assert read(tmp_path / "x.csv", 'text,label\nit is 5" wide,no\n').columns["text"] == ['it is 5" wide']
@@ -154,7 +154,7 @@ def test_the_key_reaches_every_split(recipe, tmp_path):
 
 def test_predicted_texts(tmp_path):
     (tmp_path / "x.tsv").write_text('text\n"a"\n"b" c\n')
-    assert read_texts(tmp_path / "x.tsv", ["text"]).texts == (['"a"', '"b" c'],)
+    assert read_texts(tmp_path / "x.tsv", ["text"]).rows.texts == (['"a"', '"b" c'],)
     with pytest.raises(UserError, match=r"set --quoting none \(quotation marks are text\)"):
         read_texts(tmp_path / "x.tsv", ["text"], "csv")
 
@@ -164,7 +164,7 @@ def test_no_row_of_one_column_is_dropped(tmp_path, content, row):
     """An empty line is none, a quoted empty cell is a missing text, and blanks are a text of blanks."""
     (tmp_path / "x.csv").write_text(content)
     if row is None:
-        assert read_texts(tmp_path / "x.csv", ["text"]).texts == (["a", "  ", "b"],)
+        assert read_texts(tmp_path / "x.csv", ["text"]).rows.texts == (["a", "  ", "b"],)
         return
     with pytest.raises(UserError, match=f'"text" is missing in row {row} of x.csv'):
         read_texts(tmp_path / "x.csv", ["text"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.data import Rows, load_splits
-from minidisc_ray.data.sampling import selection_indices
+from minidisc_ray.data.sampling import held_out_indices
 
 
 def texts(rows):
@@ -148,7 +148,7 @@ def test_stratification(counts, fraction, seed):
     labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
     labels = np.random.default_rng(seed).permutation(labels)
     rows = Rows(([str(i) for i in range(len(labels))],), labels)
-    chosen = selection_indices(rows, fraction, seed, is_regression=False)
+    chosen = held_out_indices(rows, fraction, seed, is_regression=False, use="selection")
     assert chosen.tolist() == sorted(set(chosen.tolist()))
     taken = np.bincount(labels[chosen], minlength=len(counts))
     size = max(1, round(len(labels) * fraction))
@@ -158,6 +158,56 @@ def test_stratification(counts, fraction, seed):
         else:
             assert 1 <= here < count
             assert abs(here - count * size / len(labels)) <= 1
+
+
+class TestValidationFraction:
+    """Validation rows from train, for a user who has one file."""
+
+    def load(self, path, **data):
+        given = {"kind": "files", "train": str(path), "validation_fraction": 0.25, **data}
+        return load_splits(resolve({"task": {"kind": "classification"}, "data": given}))
+
+    def test_a_stratified_share_that_nothing_is_trained_on(self, tmp_path, write, rows):
+        splits = self.load(write(tmp_path / "reviews.jsonl", rows))
+        validation = splits.validation["validation"]
+        assert (len(splits.train), len(splits.selection), len(validation)) == (41, 4, 15)
+        assert np.bincount(validation.labels).tolist() == [10, 5]
+        assert texts(splits.train) | texts(splits.selection) | texts(validation) == {(row["text"],) for row in rows}
+        assert splits.task.name == "reviews"
+        assert splits.notes == ("validation is a seeded 25% of train, 15 rows (data.validation_fraction)",)
+
+    def test_the_same_rows_each_time_and_others_by_another_seed(self, tmp_path, write, rows):
+        path = write(tmp_path / "reviews.jsonl", rows)
+        first, again, other = self.load(path), self.load(path), self.load(path, selection_seed=1)
+        assert first.digest == again.digest
+        assert texts(first.validation["validation"]) != texts(other.validation["validation"])
+        # Nor does a sample of train change them.
+        small = self.load(path, max_train_rows=20)
+        assert texts(small.validation["validation"]) == texts(first.validation["validation"])
+
+    def test_rows_that_are_in_both_are_counted(self, tmp_path, write, rows):
+        (note,) = self.load(write(tmp_path / "reviews.jsonl", [*rows, *rows])).notes
+        count = int(note.split("; ")[1].split()[0])
+        assert 0 < count <= 30
+        assert note.endswith("have the same text as a row that is trained on, which makes scores too high")
+
+    def test_a_folder_without_a_validation_file(self, tmp_path, write, rows):
+        write(tmp_path / "train.jsonl", rows)
+        data = {"train": None, "folder": str(tmp_path)}
+        assert len(self.load(None, **data).validation["validation"]) == 15
+        write(tmp_path / "validation.jsonl", rows)
+        with pytest.raises(UserError, match=r"^data\.validation_fraction: data\.folder has a validation file, valid"):
+            self.load(None, **data)
+
+    def test_what_does_not_go_together(self, tmp_path, write, rows):
+        path = write(tmp_path / "reviews.jsonl", rows)
+        with pytest.raises(UserError, match="give validation or validation_fraction, not both"):
+            self.load(path, validation=str(path))
+        with pytest.raises(UserError, match="give folder, or train with validation or validation_fraction"):
+            self.load(path, validation_fraction=None)
+        classes = write(tmp_path / "classes.jsonl", [{"text": f"t {i}", "label": f"c{i // 2}"} for i in range(80)])
+        with pytest.raises(UserError, match=r"^data\.validation_fraction: 0\.1 .* or name a validation file \("):
+            self.load(classes, validation_fraction=0.1)
 
 
 class TestFolder:

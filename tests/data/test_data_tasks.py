@@ -19,6 +19,7 @@ METRICS = {
     "mnli": ("accuracy",),
     "qnli": ("accuracy",),
     "rte": ("accuracy",),
+    "wnli": ("accuracy",),
 }
 
 
@@ -42,6 +43,8 @@ def test_custom_tasks():
         ("f1",),
     )
     assert resolve_task(ClassificationTaskConfig(), ["p", "q"]).label_names == ("p", "q")
+    assert resolve_task(RegressionTaskConfig(text="review"), name="stars").name == "stars"
+    assert task_columns(RegressionTaskConfig(text="review", label="stars")) == ("review", "stars")
     assert resolve_task(RegressionTaskConfig(metric="pearson")).metrics == ("pearson", "spearman")
     assert resolve_task(BuiltinTaskConfig()).label_names == ("negative", "positive")
     assert task_columns(ClassificationTaskConfig()) == ("text", "label")

@@ -13,7 +13,7 @@ AXES = ("teachers", "tasks", "methods")
 TEACHER_ROW, MAJORITY_ROW = "Teacher", "Majority class"
 # Columns of a paper's table that do not belong to a task.
 AVERAGE, FLOPS, COST = "average", "flops_g", "cost"
-_GLUE_COLUMNS = ("sst2", "mrpc", "stsb", "qqp", "mnli_m", "mnli_mm", "mnli", "qnli", "rte", "cola")
+_GLUE_COLUMNS = ("sst2", "mrpc", "stsb", "qqp", "mnli_m", "mnli_mm", "mnli", "qnli", "rte", "cola", "wnli")
 
 # Columns of a study's csv and json that do not belong to a task.
 TABLE_COLUMNS = (

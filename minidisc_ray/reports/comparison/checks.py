@@ -1,4 +1,4 @@
-"""Checks that runs can be compared in one table: same data and selection split, and each run once."""
+"""Checks that the runs of a task can be compared: same data and selection split, and each run once."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
@@ -39,15 +39,15 @@ def check_comparable(results: Sequence[RunResult]) -> None:
     """Refuse runs whose scores or costs cannot be compared.
 
     Raises:
-        UserError: if there are no runs; if runs differ in protocol or selection split; if runs of a task differ in
-            data, metric or teacher size; if runs of a row differ in the unit of device-hours.
+        UserError: if there are no runs; if runs of a task differ in protocol, data, selection split, metric or teacher
+            size; if runs of a row differ in the unit of device-hours.
     """
     if not results:
         raise UserError("there is no run to compare; give the folders of finished runs")
-    check_same(results, lambda run: run.protocol, "protocol")
-    check_same(results, lambda run: run.selection_split, "selection split")
     for group in grouped(results, lambda run: run.task):
-        check_same(group, lambda run: run.data_digest, "data")
+        check_same(group, lambda run: run.protocol, "protocol")
+        check_same(group, lambda run: run.selection_split, "selection split")
+        check_same(group, lambda run: run.data_digest, f"the rows of {group[0].task}")
         check_same(group, lambda run: run.primary_metric, "primary metric")
         check_same(group, lambda run: f"{run.teacher.total_parameters:,} parameters", "teacher")
     for group in grouped(results, lambda run: (run.task, method_name(run), run.objective, run.student.scale_percent)):

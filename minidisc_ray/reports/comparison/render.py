@@ -23,9 +23,8 @@ def render(frame: pd.DataFrame, format: Format, width: int | None = None) -> str
 def footnotes(frame: pd.DataFrame) -> list[str]:
     """Notes that explain the table's numbers; warnings come last."""
     rows = records_of(frame)
-    first = rows[0]
     notes = [
-        selection_note(first["selection_split"], first["protocol"], bool(frame["metric_std"].notna().any())),
+        *_selection_notes(rows),
         "Device-hours exclude teacher fine-tuning and start-up, which have their own columns and are in no ratio. "
         "Ratios are to the Conventional run of the same recipe and seed, and empty where there is none. FLOPs ratios "
         "include training and evaluation.",
@@ -78,6 +77,17 @@ def majority_notes(found: Sequence[tuple[str, str, str]]) -> list[str]:
     if older:
         notes.append(f"Majority class of {older}: the most common class of train, as in older results.")
     return notes
+
+
+def _selection_notes(rows: list[Row]) -> Iterator[str]:
+    """A note on selection and scores, with the tasks it is about where they were not all selected alike."""
+    alike: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        alike.setdefault((row["selection_split"], row["protocol"]), []).append(row)
+    for (split, protocol), found in alike.items():
+        tasks = ", ".join(dict.fromkeys(row["task"] for row in found))
+        has_deviations = any(row["metric_std"] is not None for row in found)
+        yield (f"{tasks}: " if len(alike) > 1 else "") + selection_note(split, protocol, has_deviations)
 
 
 def _uncounted(rows: list[Row]) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from minidisc_ray.accounting.cost import held_by_stage
 from minidisc_ray.accounting.ledger import read_attempts
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.loader import load_recipe
 from minidisc_ray.driver.driver import DRIVER_FILE, Driver, driver_of, seems_alive, unreadable_driver
 from minidisc_ray.files.links import links_below
 from minidisc_ray.files.reading import open_regular
@@ -138,7 +140,7 @@ def _run_entry(folder: Path, driver: Driver | None) -> StorageEntry:
         folder.name,
         "run",
         state,
-        **_planned(identity if isinstance(identity, dict) else {}),
+        **_planned(folder, identity if isinstance(identity, dict) else {}),
         metric_name=best[1] if best else None,
         metric=best[0] if best else None,
         metric_split="selection" if best else None,
@@ -159,7 +161,7 @@ def _state(statuses: Sequence[RunStatus], driver: Driver | None) -> State:
     return "not begun" if found == {"waiting"} else "interrupted"
 
 
-def _planned(identity: Mapping[str, Any]) -> dict[str, Any]:
+def _planned(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     """A run's method, task, scale and seed, from its identity: JSON is read fifty times as fast as the YAML config."""
 
     def part(key: str) -> Mapping[str, Any]:
@@ -171,10 +173,20 @@ def _planned(identity: Mapping[str, Any]) -> dict[str, Any]:
     method = "matched" if schedule.get("match") else schedule.get("kind")
     return {
         "method": str(method) if method else None,
-        "task": str(task.get("name") or task.get("kind")) if task else None,
+        "task": _task_name(folder, task) if task else None,
         "scale_percent": percent if isinstance(percent, int) else None,
         "seed": seed if isinstance(seed, int) else None,
     }
+
+
+def _task_name(folder: Path, task: Mapping[str, Any]) -> str:
+    """The name of a run's task; a user's own one is not in the identity, as it changes no number."""
+    if (name := task.get("name")) or task.get("kind") == "builtin":
+        return str(name or task["kind"])
+    try:
+        return load_recipe(folder / "config.yaml").task_name
+    except UserError:
+        return str(task.get("kind"))
 
 
 def _study_entry(folder: Path, driver: Driver | None) -> StorageEntry:

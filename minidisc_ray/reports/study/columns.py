@@ -10,7 +10,7 @@ from minidisc_ray.study.cells import Outcome
 
 _TITLES = {
     "sst2": "SST-2", "mrpc": "MRPC", "stsb": "STS-B", "qqp": "QQP", "mnli": "MNLI", "qnli": "QNLI", "rte": "RTE",
-    "cola": "CoLA",
+    "cola": "CoLA", "wnli": "WNLI",
 }  # fmt: skip
 _MISMATCHED = "validation_mismatched"
 

@@ -7,6 +7,7 @@ import pytest
 from reports_builder import model, run_result, several_objectives, several_seeds
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.reports.comparison.columns import comparison_tables
 from minidisc_ray.reports.comparison.render import footnotes
 from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.run_files.result import load_result
@@ -155,6 +156,21 @@ def test_assistants_at_two_fixed_scales_are_two_rows():
 def test_every_task_has_its_own_teacher_and_digest():
     frame = compare([run_result(), run_result(task="rte", data_digest="another")])
     assert list(frame["task"]) == ["mrpc"] * 3 + ["rte"] * 3
+
+
+def test_tasks_of_different_rows_have_tables_of_their_own():
+    other = {"task": "reviews", "data_digest": "another", "selection_split": "dev.csv", "protocol": "paper"}
+    frame = compare([run_result(), run_result("minidisc"), run_result(**other)])
+    assert list(dict.fromkeys(frame["task"])) == ["mrpc", "reviews"]
+    assert [table.title.split(" · ")[0] for table in comparison_tables(frame)] == ["mrpc", "reviews"]
+    about_selection = [note for note in footnotes(frame) if "Selected on" in note]
+    assert [note.split(".")[0] for note in about_selection] == [
+        "mrpc: Selected on: a tenth of train, held out",
+        "reviews: Selected on: dev",
+    ]
+    assert ["as in the papers" in note for note in about_selection] == [False, True]
+    (note,) = [note for note in footnotes(compare([run_result()])) if "Selected on" in note]
+    assert note.startswith("Selected on: a tenth of train")
 
 
 def test_the_same_run_twice_counts_once():

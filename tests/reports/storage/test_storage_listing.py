@@ -131,6 +131,17 @@ def test_the_last_changed_is_first_and_sizes_are_of_all_files(storage):
     assert found[1].size_bytes > 5000 + (storage / "done" / "result.json").stat().st_size
 
 
+def test_a_task_of_ones_own_is_called_by_its_name_before_its_run_is_finished(tmp_path):
+    own = {**IDENTITY, "task": {"kind": "classification", "text": ["text"], "label": "label"}}
+    for name, config in (
+        ("read", "task: {kind: classification}\ndata: {kind: files, folder: /r/reviews}"),
+        ("bad", ""),
+    ):
+        write_json(run_folder(tmp_path, name) / "identity.json", own)
+        (tmp_path / name / "config.yaml").write_text(config)
+    assert {entry.name: entry.task for entry in listing(tmp_path)} == {"read": "reviews", "bad": "classification"}
+
+
 def test_a_driver_makes_the_difference(storage):
     def there(name):
         return {entry.name: entry for entry in listing(storage)}[name]
