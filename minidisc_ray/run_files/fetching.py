@@ -5,7 +5,7 @@ A driver fetches records, results and ledgers, but no models; a worker fetches t
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
@@ -16,10 +16,11 @@ from minidisc_ray.files.waiting import reason_of
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
+_STUDENT = "student"  # in a run's folder
 _CHECKPOINTS = {"newest", "before", "best", "best-before"}
 _LARGE = {"model", *_CHECKPOINTS}
 # Only at the top of a run's folder: a stage may have the same name.
-_NOT_FOR_DRIVER = ("student/", "family/", "ray/", "tensorboard/")
+_NOT_FOR_DRIVER = (f"{_STUDENT}/", "family/", "ray/", "tensorboard/")
 # Written and fetched by the lease alone.
 _DRIVER_FILES = {".driver.json", ".stop.json"}
 
@@ -101,6 +102,19 @@ def fetch_model_folder(place: str | Path) -> Path:
     return storage.root
 
 
+def fetch_student(place: str | Path) -> Path:
+    """Fetch a model's folder, or the student of a run's folder; returns the model's local path.
+
+    Raises:
+        UserError: if the URI is not supported, or cannot be read.
+    """
+    folder = fetch_folders(place, _STUDENT)
+    with suppress(OSError):  # of a path that no file system can have, which loading reports
+        if not (folder / "config.json").exists() and (folder / _STUDENT / "config.json").exists():
+            return folder / _STUDENT
+    return folder
+
+
 def fetch_folders(place: str | Path, *names: str) -> Path:
     """Fetch the files at the top of a run's or a model's folder, and the folders named; returns the local path.
 
@@ -180,7 +194,7 @@ def _is_small(name: str) -> bool:
 
 def _is_model_file(parts: list[str]) -> bool:
     """Whether a file lies at the top of a run or model folder, in its student, or in a model of one of its stages."""
-    return len(parts) == 1 or parts[0] == "student" or (parts[0] in ("stages", "trials") and parts[-2] == "model")
+    return len(parts) == 1 or parts[0] == _STUDENT or (parts[0] in ("stages", "trials") and parts[-2] == "model")
 
 
 def _is_summary(parts: list[str], depth: int) -> bool:
