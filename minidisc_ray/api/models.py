@@ -6,15 +6,16 @@ from pathlib import Path
 import pandas as pd
 
 from minidisc_ray.api.recipes import Recipe, config_of
-from minidisc_ray.configs.model import PretrainedTeacherConfig
-from minidisc_ray.data import Quoting, load_splits
-from minidisc_ray.evaluation import merge_scores, score
-from minidisc_ray.inference.prediction import logits_of, predict_file
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.data import Quoting, is_rows_file
+from minidisc_ray.evaluation import Evaluation
+from minidisc_ray.inference.prediction import predict_file
 from minidisc_ray.inference.profile import profile_folder
-from minidisc_ray.models.checkpoint import load_model
-from minidisc_ray.models.loading import check_classes, load_tokenizer
+from minidisc_ray.inference.scoring import evaluate_file, evaluate_recipe
 from minidisc_ray.reports.run.profile import profile_frame
-from minidisc_ray.run_files.fetching import fetch_model_folder, fetch_models, fetch_student
+from minidisc_ray.run_files.fetching import fetch_models, fetch_student
+
+_RECIPE_ENDINGS = (".yaml", ".yml", ".json")
 
 
 def predict(
@@ -44,28 +45,73 @@ def predict(
     return predict_file(fetch_student(student), Path(file), columns, quoting)
 
 
-def evaluate(student: str | Path, recipe: Recipe, overrides: Sequence[str] = ()) -> dict[str, float]:
-    """Score a saved model on a recipe's validation sets; returns each metric by name.
+def evaluate(
+    student: str | Path,
+    rows: Recipe,
+    overrides: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+    label: str | None = None,
+    quoting: Quoting | None = None,
+) -> Evaluation:
+    """Score a saved student on a labelled file, or on a recipe's validation sets.
+
+    The metrics are a dict by name. ``details`` has, for each set of rows, every class's precision, recall, F1 and
+    support and the confusion matrix; of a regression the errors.
+
+    Args:
+        student: folder or URI of a saved student, or of a run.
+        rows: a file of JSON Lines, CSV, TSV or Parquet; or a recipe: a config, a mapping, or a recipe file's path.
+        overrides: of a recipe, ``key.sub=value``.
+        columns: the file's one or two columns of text; by default those that the student was trained on.
+        label: the file's column of the label; by default the one that the student was trained on, else ``label``.
+        quoting: quotation marks in CSV and TSV files, as for ``predict``.
 
     Raises:
-        UserError: if the student is missing, or its labels are not the task's.
+        UserError: if student, rows or columns are missing, the student has no class for a label, or its classes are not
+            the recipe's.
 
     Example:
-        >>> scored = evaluate("runs/first/student", recipe)["accuracy"]
-        >>> round(scored - run(recipe).student.validation_metrics["accuracy"], 6)  # a finished run is not run again
+        >>> scored = evaluate("runs/first/student", recipe)
+        >>> round(scored["accuracy"] - run(recipe).student.validation_metrics["accuracy"], 6)
         0.0
+        >>> scored.details["validation"].names, scored.details["validation"].confusion.shape
+        (('negative', 'positive'), (2, 2))
+        >>> rows = [{"text": "a good film", "label": "positive"}, {"text": "the plot was bad", "label": "negative"}]
+        >>> pd.DataFrame(rows).to_csv("labelled.csv", index=False)
+        >>> list(evaluate("runs/first", "labelled.csv"))
+        ['accuracy', 'f1', 'matthews']
     """
-    config = config_of(recipe, overrides)
-    splits = load_splits(config)
-    folder = fetch_model_folder(student)
-    model = load_model(folder)
-    check_classes(model.config, splits.task, str(student))
-    tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(folder)))
-    by_split = {
-        name: score(splits.task, logits_of(model, tokenizer, rows, config.data.max_length), rows.labels)
-        for name, rows in splits.validation.items()
-    }
-    return merge_scores(splits.task, by_split)
+    file = _rows_file(rows)
+    if file is None:
+        _refuse_given("a recipe names its columns itself", columns=columns, label=label, quoting=quoting)
+        return evaluate_recipe(fetch_student(student), config_of(rows, overrides))
+    _refuse_given("it changes a recipe, and the rows are a file's", set=overrides or None)
+    return evaluate_file(fetch_student(student), file, columns, label, quoting)
+
+
+def _rows_file(rows: Recipe) -> Path | None:
+    """The file of rows; None for a recipe.
+
+    Raises:
+        UserError: if a path is neither.
+    """
+    if not isinstance(rows, str | Path):
+        return None
+    path = Path(rows)
+    if is_rows_file(path):
+        return path
+    if path.suffix.lower() not in _RECIPE_ENDINGS:
+        raise UserError(
+            f"file: {path.name} is neither a file of rows (.jsonl, .csv, .tsv, each also .gz, or .parquet) nor a "
+            "recipe (.yaml)"
+        )
+    return None
+
+
+def _refuse_given(reason: str, **options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise UserError(f"--{name}: {reason}; leave it out")
 
 
 def profile(run: str | Path, threads: int | None = None, repeats: int = 20, length: int = 128) -> pd.DataFrame:

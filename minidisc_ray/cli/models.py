@@ -6,10 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from minidisc_ray.cli.options import RecipeFile, Set, console, messages, overrides_of, print_line
+from minidisc_ray.cli.options import Set, messages, print_line
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.places import is_uri
 from minidisc_ray.reports.tables import Format
+
+QuotingOption = Annotated[
+    Literal["csv", "none"] | None,
+    typer.Option("--quoting", help="Quotation marks in CSV and TSV: csv, they enclose cells; none, they are text."),
+]
 
 
 def predict(
@@ -20,10 +25,7 @@ def predict(
         Path | None,
         typer.Option("--output", metavar="FILE", help=".jsonl, .csv, .tsv or .parquet; by default JSON to stdout."),
     ] = None,
-    quoting: Annotated[
-        Literal["csv", "none"] | None,
-        typer.Option("--quoting", help="Quotation marks in CSV and TSV: csv, they enclose cells; none, they are text."),
-    ] = None,
+    quoting: QuotingOption = None,
 ) -> None:
     """Label the rows of a file: its columns, then prediction and probability."""
     from minidisc_ray import api
@@ -51,15 +53,24 @@ def predict(
 
 
 def evaluate(
-    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder or URI.")],
-    recipe: RecipeFile,
+    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder, or a run's; or a URI.")],
+    rows: Annotated[
+        Path, typer.Argument(metavar="FILE|RECIPE", help="JSON Lines, CSV, TSV or Parquet; or a recipe (.yaml).")
+    ],
+    columns: Annotated[list[str] | None, typer.Option("--columns", help="A column of text; repeat for a pair.")] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="The file's column of the label; by default the student's.")
+    ] = None,
+    quoting: QuotingOption = None,
     set_: Set = None,
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
 ) -> None:
-    """Score a student on a recipe's validation rows."""
+    """Score a student on a labelled file, or on a recipe's validation rows: metrics, classes and their confusion."""
     from minidisc_ray import api
+    from minidisc_ray.reports.run.evaluation import render_evaluation
 
-    for metric, value in api.evaluate(student, recipe, overrides_of(set_, None, None, None)).items():
-        console.print(f"{metric} {value:.6f}")
+    found = api.evaluate(student, rows, set_ or [], columns or None, label, quoting)
+    print(render_evaluation(found, format_), end="")  # noqa: T201 - csv and json must not be wrapped
 
 
 def profile(

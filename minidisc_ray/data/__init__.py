@@ -4,7 +4,7 @@ from minidisc_ray.data.batching import collate, epoch_batches, evaluation_batche
 from minidisc_ray.data.builtin import builtin_rows, builtin_tokenizer, builtin_vocabulary
 from minidisc_ray.data.delimited import Quoting
 from minidisc_ray.data.encoding import EncodedRows, encode, unknown_share
-from minidisc_ray.data.files import read_texts
+from minidisc_ray.data.files import is_rows_file, read_labelled, read_texts
 from minidisc_ray.data.rows import Rows
 from minidisc_ray.data.splits import Splits, load_splits
 from minidisc_ray.data.tasks import resolve_task
@@ -22,7 +22,9 @@ __all__ = [
     "encode",
     "epoch_batches",
     "evaluation_batches",
+    "is_rows_file",
     "load_splits",
+    "read_labelled",
     "read_texts",
     "resolve_task",
     "shard",

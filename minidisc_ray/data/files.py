@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.task import Task
 from minidisc_ray.data.delimited import Quoting, read_delimited
+from minidisc_ray.data.labels import ClassIndex
 from minidisc_ray.data.paths import is_file, is_folder, shown
 from minidisc_ray.data.quoting import cut, quoted
 from minidisc_ray.data.rows import Rows
-from minidisc_ray.data.table import Table, require_columns, to_rows, with_other_columns
+from minidisc_ray.data.table import MissingColumnError, Table, require_columns, to_rows, with_other_columns
 from minidisc_ray.data.unpacking import opened
 
 Columns = dict[str, list[Any]]
@@ -131,6 +132,43 @@ def read_texts(
     unlabelled = Table(table.key, table.where, {**texts, no_label: [0.0] * count})
     task = Task("prediction", tuple(columns), no_label, label_names=(), metrics=("pearson",))
     return TextsOfFile(to_rows(unlabelled, task), table)
+
+
+def read_labelled(
+    path: Path, columns: Sequence[str], label: str, classes: Sequence[str], quoting: Quoting | None = None
+) -> tuple[Rows, tuple[str, ...]]:
+    """Read rows that a finished model is scored on, and notes on how they were read.
+
+    Args:
+        path: of the file.
+        columns: the one or two columns of text.
+        label: the column of the label.
+        classes: the model's, in the order of its outputs; empty for a regression.
+        quoting: as for ``read_file``.
+
+    Raises:
+        UserError: if the file cannot be read, lacks a column or has no rows, or a row lacks a text or has a label that
+            is none of the model's.
+    """
+    _check_text_columns(columns)
+    if label in columns:
+        raise UserError(f'label: "{cut(label)}" is a column of text as well; name another column with --label')
+    try:
+        table = read_file(path, "file", {column: column for column in (*columns, label)}, quoting, "--quoting")
+    except MissingColumnError as error:
+        option = "--label" if error.column == label else "--columns"
+        raise UserError(f"{error}; name {'the label' if error.column == label else 'a text'} with {option}") from error
+    index = ClassIndex(classes, allows_positions=True, allowed="the student's classes are")
+    task = Task("evaluation", tuple(columns), label, tuple(classes), metrics=())
+    rows = to_rows(table, task, index)
+    note = (f"Labels that are numbers are the student's outputs: {index.positions_note()}.",)
+    read = () if table.note is None else (table.note,)
+    return rows, (*read, *(note if index.used_positions else ()))
+
+
+def is_rows_file(path: Path) -> bool:
+    """Whether a file's name has the ending of a format that rows are read from."""
+    return _ending(path) is not None
 
 
 def _check_text_columns(columns: Sequence[str]) -> None:

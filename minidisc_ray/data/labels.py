@@ -41,10 +41,12 @@ class ClassIndex:
         names: of the classes, in the order of the model's outputs.
         allows_positions: whether a number that is no name may be a class's position, from 0. Use it only with names
             from the recipe: where names were found in the rows, a number among them is a name.
+        allowed: the words before the names in an error.
     """
 
-    def __init__(self, names: Sequence[str], allows_positions: bool) -> None:
+    def __init__(self, names: Sequence[str], allows_positions: bool, allowed: str = "allowed") -> None:
         self.names = tuple(names)
+        self._allowed_words = allowed
         self._by_name = {name: position for position, name in enumerate(self.names)}
         values = [as_number(name) for name in self.names]
         self._by_value = {value: position for position, value in enumerate(values) if value is not None}
@@ -72,11 +74,16 @@ class ClassIndex:
             return int(found)
         raise LabelError(quoted(value), self._allowed())
 
+    def positions_note(self) -> str:
+        """Which class each position is, in words."""
+        pairs = ", ".join(f"{position} is {cut(name)}" for position, name in enumerate(self.names[:_MAX_NAMES_SHOWN]))
+        return pairs + (", ..." if len(self.names) > _MAX_NAMES_SHOWN else "")
+
     def _allowed(self) -> str:
         shown = ", ".join(map(cut, self.names[:_MAX_NAMES_SHOWN]))
         shown += ", ..." if len(self.names) > _MAX_NAMES_SHOWN else ""
         positions = f", or a number from 0 to {len(self.names) - 1}" if self.allows_positions else ""
-        return f"allowed: {shown}{positions}"
+        return f"{self._allowed_words}: {shown}{positions}"
 
 
 def regression_value(value: Any) -> float:

@@ -22,8 +22,6 @@ from minidisc_ray.data.sources import Tables, read_files, read_hub
 from minidisc_ray.data.table import Table, label_names_in, to_rows
 from minidisc_ray.data.tasks import given_label_names, resolve_task, task_columns
 
-_MAX_NAMES = 10  # in a note
-
 
 @dataclass(frozen=True, eq=False)
 class Splits:
@@ -150,9 +148,7 @@ def _notes(tables: Tables, classes: ClassIndex, config: TaskConfig, train: Rows)
     every = (tables.train, *tables.validation.values(), tables.selection)
     notes = [table.note for table in every if table is not None and table.note is not None]
     if classes.used_positions and isinstance(config, ClassificationTaskConfig):
-        pairs = ", ".join(f"{position} is {cut(name)}" for position, name in enumerate(classes.names[:_MAX_NAMES]))
-        more = ", ..." if len(classes.names) > _MAX_NAMES else ""
-        notes.append(f"labels that are numbers are positions in task.label_names: {pairs}{more}")
+        notes.append(f"labels that are numbers are positions in task.label_names: {classes.positions_note()}")
         if not (train.labels == 0).any():
             notes.append(f"no row of train is of the class {cut(classes.names[0])}: positions begin at 0, not at 1")
     return tuple(notes)

@@ -16,6 +16,18 @@ from minidisc_ray.data.rows import Rows
 _MAX_COLUMNS = 20
 
 
+class MissingColumnError(UserError):
+    """A column that a source lacks.
+
+    Attributes:
+        column: its name in the source.
+    """
+
+    def __init__(self, sentence: str, column: str) -> None:
+        super().__init__(sentence)
+        self.column = column
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """One split as read, unchecked.
@@ -73,7 +85,7 @@ def require_columns(wanted: Mapping[str, str], present: Sequence[str], key: str,
     """Check that a source has all wanted columns.
 
     Raises:
-        UserError: naming the first missing column and all present ones.
+        MissingColumnError: naming the first missing column and all present ones.
     """
     for column in wanted.values():
         if column in present:
@@ -82,7 +94,9 @@ def require_columns(wanted: Mapping[str, str], present: Sequence[str], key: str,
         names = [cut(name) if alike is None else f'"{cut(name)}"' for name in present]
         listed = ", ".join(names[:_MAX_COLUMNS]) + (", ..." if len(names) > _MAX_COLUMNS else "")
         hint = "" if alike is None else f'; "{cut(alike)}" differs only by spaces; remove them, or use this name'
-        raise UserError(f'{key}: column "{cut(column)}" is not in {where}, which has: {listed or "none"}{hint}')
+        raise MissingColumnError(
+            f'{key}: column "{cut(column)}" is not in {where}, which has: {listed or "none"}{hint}', column
+        )
 
 
 def refuse_repeated(names: Sequence[str], key: str, where: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import PretrainedTeacherConfig
@@ -30,6 +30,34 @@ def logits_of(
     return score_model(model, encoded, int(tokenizer.pad_token_id), Workers(), "float32")
 
 
+def require_local(file: Path) -> None:
+    """Check that a file of rows is on this machine.
+
+    Raises:
+        UserError: if its path is the URI of a bucket.
+    """
+    if is_uri(file):
+        raise UserError(f"file: {file.name} is read from this machine alone; copy it here, and give its path")
+
+
+def text_columns_of(config: PreTrainedConfig, student: Path, given: Sequence[str] | None) -> list[str]:
+    """The columns of text that a student reads: those given, else those that its config records.
+
+    Raises:
+        UserError: if there are none.
+    """
+    columns = given or getattr(config, "minidisc_text_columns", None)
+    if not columns or not all(isinstance(column, str) for column in columns):
+        raise UserError(f"columns: {student} does not say which columns it reads; name one or two with --columns")
+    return list(columns)
+
+
+def max_length_of(config: PreTrainedConfig) -> int:
+    """The length limit, in tokens, that a student was trained with; 128 where its config records none."""
+    max_length = getattr(config, "minidisc_max_length", None)
+    return max_length if isinstance(max_length, int) else _DEFAULT_MAX_LENGTH
+
+
 def predict_file(
     student: Path, file: Path, columns: Sequence[str] | None, quoting: Quoting | None = None
 ) -> pd.DataFrame:
@@ -40,19 +68,13 @@ def predict_file(
     Raises:
         UserError: if student, file or columns are not there, or the file has a column of one of these names.
     """
-    if is_uri(file):
-        raise UserError(f"file: {file.name} is read from this machine alone; copy it here, and give its path")
+    require_local(file)
     model = load_model(student)
-    columns = columns or getattr(model.config, "minidisc_text_columns", None)
-    if not columns or not all(isinstance(column, str) for column in columns):
-        raise UserError(f"columns: {student} does not say which columns it reads; name one or two with --columns")
+    columns = text_columns_of(model.config, student, columns)
     tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(student)))
     is_regression = model.config.problem_type == "regression"
     rows, table = read_texts(file, columns, quoting, ("prediction",) if is_regression else _ADDED_COLUMNS)
-    max_length = getattr(model.config, "minidisc_max_length", None)
-    if not isinstance(max_length, int):
-        max_length = _DEFAULT_MAX_LENGTH
-    logits = logits_of(model, tokenizer, rows, max_length)
+    logits = logits_of(model, tokenizer, rows, max_length_of(model.config))
     # As objects, so that whole numbers stay whole where others are missing.
     frame = pd.DataFrame(table.columns, dtype=object)
     if is_regression:

@@ -1,6 +1,6 @@
 """Model folders: weights in safetensors, structure in the config, tokenizer and label names beside them; sealed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 from transformers.utils import logging as transformers_logging
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.core.task import Task
 from minidisc_ray.files.digests import SEAL, check_seal
 from minidisc_ray.files.places import place_of
 from minidisc_ray.files.reading import read_regular
@@ -70,9 +71,10 @@ def fill_folder(
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def note_inputs(config: PreTrainedConfig, columns: Sequence[str], max_length: int) -> None:
-    """Note in a model's config the columns and length that it reads, for ``predict``; smaller models inherit both."""
-    config.minidisc_text_columns = list(columns)
+def note_inputs(config: PreTrainedConfig, task: Task, max_length: int) -> None:
+    """Note in a model's config what it reads, so that it predicts and scores a file; smaller models inherit it."""
+    config.minidisc_text_columns = list(task.text_columns)
+    config.minidisc_label_column = task.label_column
     config.minidisc_max_length = max_length
 
 

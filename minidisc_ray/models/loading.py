@@ -259,12 +259,17 @@ def check_classes(config: PreTrainedConfig, task: Task, where: str) -> None:
     Raises:
         UserError: naming both.
     """
-    check_labels(config, task, where)
+    found = int(config.num_labels)
+    if found != task.num_labels:
+        raise UserError(
+            f"student: {where} has {found} output{'s' if found > 1 else ''}, but {task.name} needs {task.num_labels}; "
+            "use the student's own recipe"
+        )
     names = [str(name) for name in (config.id2label or {}).values()]
     if not task.is_regression and names != list(task.label_names):
         raise UserError(
-            f"task: the classes of {where} are {', '.join(names)}; the recipe's are {', '.join(task.label_names)}; use "
-            "the student's own recipe"
+            f"student: the classes of {where} are {', '.join(names)}; the recipe's are {', '.join(task.label_names)}; "
+            "use the student's own recipe"
         )
 
 

@@ -2,6 +2,7 @@ import io
 import json
 import os
 import shutil
+from collections import Counter
 from typing import get_args
 
 import pandas as pd
@@ -11,6 +12,7 @@ from cli_kit import RECIPE, write_recipe, write_rows
 import minidisc_ray
 from minidisc_ray.configs import load_recipe, resolve
 from minidisc_ray.configs.task import GlueTask
+from minidisc_ray.data import builtin_rows
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.run_files.result import load_result
@@ -253,8 +255,44 @@ def test_evaluate_prints_exactly_the_score_of_the_result(minidisc, recipe, runs)
     for run in runs:
         metrics = load_result(run).student.validation_metrics
         assert metrics
-        out = minidisc.well("evaluate", run / "student", recipe)
-        assert out == "".join(f"{name} {value:.6f}\n" for name, value in metrics.items())
+        for folder in (run / "student", run):
+            assert json.loads(minidisc.well("evaluate", folder, recipe, "--format", "json"))["metrics"] == metrics
+    lines = [line.split() for line in minidisc.well("evaluate", runs[0], recipe).splitlines()]
+    accuracy = load_result(runs[0]).student.validation_metrics["accuracy"]
+    assert ["accuracy", f"{accuracy:.6f}"] in lines
+    assert ["Label", "negative", "positive"] in lines
+
+
+def test_evaluate_scores_a_file_as_predict_labels_it(minidisc, runs, tmp_path):
+    """Its metrics and its confusion are those of the file that predict writes, counted by hand."""
+    rows = builtin_rows("test", 60, 3)
+    names = ["negative", "positive"]
+    labels = [names[label] for label in rows.labels]
+    file = tmp_path / "labelled.csv"
+    pd.DataFrame({"text": rows.texts[0], "truth": labels}).to_csv(file, index=False)
+    found = json.loads(minidisc.well("evaluate", runs[0], file, "--label", "truth", "--format", "json"))
+    predicted = minidisc_ray.predict(runs[0] / "student", file)["prediction"]
+    pairs = Counter(zip(labels, predicted, strict=True))
+    details = found["sets"]["labelled.csv"]
+    assert details["confusion"] == [[pairs[label, prediction] for prediction in names] for label in names]
+    assert found["metrics"]["accuracy"] == sum(pairs[name, name] for name in names) / 60
+    for name, one in zip(names, details["classes"], strict=True):
+        assert one["support"] == labels.count(name)
+        assert one["recall"] == pytest.approx(pairs[name, name] / labels.count(name))
+        answered = sum(pairs[label, name] for label in names)
+        assert one["precision"] == pytest.approx(pairs[name, name] / answered if answered else 0)
+    assert found["notes"] == []
+
+    records = pd.read_csv(io.StringIO(minidisc.well("evaluate", runs[0], file, "--label", "truth", "--format", "csv")))
+    assert list(records.columns) == ["rows", "name", "label", "prediction", "value"]
+    assert records[records.name == "confusion"].value.sum() == 60
+
+    numbered = tmp_path / "numbered.jsonl"
+    pd.DataFrame({"text": rows.texts[0], "label": rows.labels}).to_json(numbered, orient="records", lines=True)
+    again = json.loads(minidisc.well("evaluate", runs[0] / "student", numbered, "--format", "json"))
+    assert again["metrics"] == found["metrics"]
+    assert again["notes"] == ["Labels that are numbers are the student's outputs: 0 is negative, 1 is positive."]
+    assert minidisc_ray.evaluate(runs[0], numbered) == found["metrics"]
 
 
 def test_the_same_from_python(recipe, runs, tmp_path):

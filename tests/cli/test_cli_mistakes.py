@@ -151,7 +151,37 @@ def test_predict_and_evaluate_on_what_is_not_there(minidisc, recipe, tmp_path):
         "predict", student, file, "--columns", "text", "--output", tmp_path / "no" / "out.jsonl"
     ).sentence
     assert "cannot be written" in message
-    assert "has 3 outputs, but builtin needs 2" in minidisc("evaluate", student, recipe).sentence
+    message = minidisc("evaluate", student, recipe).sentence
+    assert message == f"student: {student} has 3 outputs, but builtin needs 2; use the student's own recipe"
+
+
+def test_evaluate_on_a_file_that_does_not_fit(minidisc, recipe, tmp_path):
+    student = write_teacher(tmp_path / "student")
+    file = write_rows(tmp_path / "new.jsonl", 4, columns=("text", "truth"))
+    named = ("--columns", "text")
+    assert minidisc("evaluate", student, file, *named).sentence == (
+        'file: column "label" is not in new.jsonl, which has: text, truth; name the label with --label'
+    )
+    message = minidisc("evaluate", student, file, "--columns", "review", "--label", "truth").sentence
+    assert message.endswith("name a text with --columns")
+    rows = [{"text": "good", "truth": 0}, {"text": "bad", "truth": "awful"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert minidisc("evaluate", student, file, *named, "--label", "truth").sentence == (
+        "file: \"truth\" is 'awful' in row 2 of new.jsonl; the student's classes are: no, yes, maybe, or a number "
+        "from 0 to 2"
+    )
+    assert minidisc("evaluate", student, file, *named, "--label", "text").sentence == (
+        'label: "text" is a column of text as well; name another column with --label'
+    )
+    (tmp_path / "rows.txt").write_text("text\n")
+    assert minidisc("evaluate", student, tmp_path / "rows.txt").sentence == (
+        "file: rows.txt is neither a file of rows (.jsonl, .csv, .tsv, each also .gz, or .parquet) nor a recipe (.yaml)"
+    )
+    assert "--set: it changes a recipe" in minidisc("evaluate", student, file, "--set", "seed=1").sentence
+    assert (
+        "--label: a recipe names its columns itself" in minidisc("evaluate", student, recipe, "--label", "x").sentence
+    )
+    assert "read from this machine alone" in minidisc("evaluate", student, "s3://bucket/new.jsonl").sentence
 
 
 def test_compare_status_and_clean_on_folders_without_anything(minidisc, tmp_path):

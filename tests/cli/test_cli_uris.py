@@ -87,8 +87,9 @@ def test_a_run_in_a_bucket_is_measured_and_used_from_another_node(minidisc, buck
     assert [row["model"] for row in rows if row["device"] == "cpu"] == ["teacher", "assistant", "student"]
     shutil.rmtree(tmp_path / "other-cache")
     recipe = write_recipe(tmp_path / "r.yaml", bucket)
-    out = dict(line.split() for line in minidisc.well("evaluate", f"{uri}/student", recipe).splitlines())
-    assert float(out["accuracy"]) == pytest.approx(result.student.validation_metrics["accuracy"], abs=1e-6)
+    for place in (uri, f"{uri}/student"):
+        scored = json.loads(minidisc.well("evaluate", place, recipe, "--format", "json"))
+        assert scored["metrics"] == result.student.validation_metrics
     file = write_rows(tmp_path / "new.jsonl", 4, columns=("text",))
     assert minidisc.well("predict", f"{uri}/student", file).count("\n") == 4
     assert f"{uri}/none: no model there" in minidisc("predict", f"{uri}/none", file).sentence

@@ -114,6 +114,6 @@ def load_checkpoint_student(prepared: PreparedRun) -> PreTrainedModel:
     assert checkpoint_student is not None
     assert isinstance(config.student, CheckpointStudentConfig)
     model = load_teacher(config.student, prepared.task, config.seed)
-    note_inputs(model.config, prepared.task.text_columns, config.data.max_length)
+    note_inputs(model.config, prepared.task, config.data.max_length)
     model.config.minidisc_scale_percent = checkpoint_student.structure.scale_percent
     return model

@@ -60,7 +60,7 @@ def _make_teacher(context: Context, work: Path, beat: Callable[[], None]) -> Sta
     prepared, workers = context.prepared, context.workers
     config, task = prepared.config, prepared.task
     model = new_teacher(prepared)
-    note_inputs(model.config, task.text_columns, config.data.max_length)
+    note_inputs(model.config, task, config.data.max_length)
     state: TrainingState | None = None
     if not prepared.teacher_is_fine_tuned:
         learner = fine_tuning_learner(
