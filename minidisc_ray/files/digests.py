@@ -16,10 +16,11 @@ from minidisc_ray.files.waiting import TRANSIENT
 
 SEAL = "seal.json"
 _DIGEST = "sha256"
-# A file that was written this recently may change again without a new modification time.
-_MTIME_DOUBT_SECONDS = 2.0
+# A file that was changed this recently may change again at the same time of its clock.
+_CTIME_DOUBT_SECONDS = 2.0
 
-# Digests computed by this process, by device, inode, size and modification time.
+# Digests computed by this process, by device, inode, size and time of the last change: unlike the modification time,
+# that of a file fetched from a bucket is not set to the object's.
 _digests: dict[tuple[int, int, int, int], str] = {}
 
 
@@ -110,8 +111,8 @@ def _digest_of_values(value: Mapping[str, Any]) -> str:
 
 def _digest_of(path: Path) -> str:
     found = path.stat()
-    key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    if key not in _digests or time.time() - found.st_mtime < _MTIME_DOUBT_SECONDS:
+    key = (found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
+    if key not in _digests or time.time() - found.st_ctime < _CTIME_DOUBT_SECONDS:
         with open_regular(path, follow_link=True) as file:
             _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
     return _digests[key]

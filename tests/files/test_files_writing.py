@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,18 @@ def test_damage_of_a_sealed_folder_is_reported_and_never_copied(tmp_path, damage
             copy_model(LOCAL, folder, tmp_path / "copy")
         assert check_seal(tmp_path / "copy") is None
     assert names_in(tmp_path) == ["copy", "folder"]
+
+
+def test_damage_is_found_in_a_file_that_has_the_modification_time_of_the_whole_one(tmp_path):
+    sealed, hour_ago = tmp_path / "weights", time.time() - 3600
+    sealed.write_text("whole")
+    os.utime(sealed, (hour_ago, hour_ago))
+    seal(tmp_path)
+    assert check_seal(tmp_path) is None
+    # As a file of a bucket is, that is fetched again into the same inode.
+    sealed.write_text("wrong")
+    os.utime(sealed, (hour_ago, hour_ago))
+    assert check_seal(tmp_path) == "the content of weights is not what was written"
 
 
 def test_a_document_tells_whether_its_values_are_those_that_were_written():

@@ -207,7 +207,7 @@ def test_code_that_comes_with_a_model_is_not_run_and_there_is_no_question(folder
 def test_a_reader_of_pickles_is_no_data_set(tmp_path, monkeypatch, marker):
     (tmp_path / "train.pkl").write_bytes(armed(marker))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"data\.path: pandas is no data set"):
+    with pytest.raises(UserError, match=r"data\.path: pandas loads pickles, which is never allowed"):
         load_splits(resolve({"task": "mrpc", "data": {"kind": "hub", "path": "pandas"}}))
     assert not marker.exists()
 
