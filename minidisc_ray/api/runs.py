@@ -60,7 +60,7 @@ def run(recipe: Recipe, overrides: Sequence[str] = (), watch: Watch | None = Non
     Args:
         recipe: a config, a mapping, or a recipe file's path.
         overrides: ``key.sub=value``, as after ``--set``.
-        watch: called regularly with every trial's progress.
+        watch: called regularly with a ``RunProgress``: the trials' progress, the time left, what is waited for.
 
     Raises:
         UserError: for a mistake in the recipe, or if no node has the resources of a trial.
@@ -91,7 +91,7 @@ def run_together(runs: Sequence[PreparedRun], home: Path, watch: Watch | None = 
     Args:
         runs: distinct runs with the same resources.
         home: a folder beside theirs for the file that marks this process as their driver.
-        watch: called regularly with the progress of the running trials.
+        watch: called regularly with a ``RunProgress`` of the running trials.
 
     Raises:
         UserError: if no node has the resources of a trial, or a recipe, its data or its models caused a failure.

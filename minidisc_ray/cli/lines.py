@@ -50,14 +50,14 @@ class Lines:
             self._print(text)
             self._doing, self._began_at = text, self._printed_at
 
-    def is_silent(self, seconds: float = _WATCH_SILENCE) -> bool:
-        """Whether nothing was printed for so many seconds."""
-        return time.monotonic() - self._printed_at >= seconds
+    def is_silent(self) -> bool:
+        """Whether nothing was printed for so long that the watch of a run should print how far it is."""
+        return time.monotonic() - self._printed_at >= _WATCH_SILENCE
 
     def break_silence(self) -> None:
         """Print what goes on, if nothing was printed for long."""
         with self._lock:
-            if self.is_silent(_MAX_SILENCE - 1.0):
+            if time.monotonic() - self._printed_at >= _MAX_SILENCE - 1.0:
                 seconds = time.monotonic() - self._began_at
                 self._print(f"still {self._doing} ({seconds:.0f} s)" if self._doing else "still running")
 

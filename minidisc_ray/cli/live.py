@@ -78,8 +78,7 @@ class _TrialLines:
                 self.lines.say("  ".join(filter(None, (f"{len(running)} trials run, {_count_text(run)}", _left(run)))))
 
     def _print(self, trial: Progress, run: RunProgress) -> None:
-        cells = [cell for cell in _cells(trial) if cell]
-        self.lines.say("  ".join(filter(None, (*cells, _left(run)))))
+        self.lines.say("  ".join(filter(None, (_line(trial), _left(run)))))
 
 
 class _TrialView:
@@ -107,6 +106,8 @@ class _TrialView:
 
 
 def _count_text(run: RunProgress) -> str:
+    if run.num_finished + run.num_left == 1 and run.trials:
+        return f"stage {run.trials[-1].stage_index} of {run.trials[-1].num_stages}"
     return f"{run.num_finished} of {run.num_finished + run.num_left} trials finished"
 
 
@@ -118,23 +119,29 @@ def _table(run: RunProgress) -> Table:
     trials = run.trials
     # Drawing a thousand rows twice a second would keep a core busy, and no terminal shows them.
     shown = trials if len(trials) <= _MAX_ROWS else [trial for trial in trials if trial.status != "finished"]
-    rows = [_cells(trial) for trial in shown[:_MAX_ROWS]]
+    rows = [_row(trial) for trial in shown[:_MAX_ROWS]]
     if len(trials) > _MAX_ROWS:
-        rows.append([f"{len(trials) - len(shown)} finished, {len(shown)} not", "", "", "", "", "", ""])
-    return Table.of_texts(("Trial", "Stage", "Where", "Loss", "Selection", "Held", ""), rows, num_names=7)
+        rows.append([f"{len(trials) - len(shown)} finished, {len(shown)} not", "", "", "", "", "", "", ""])
+    columns = ("Trial", "Stage", "Epoch", "Step", "Loss", "Selection", "Device-hours", "")
+    return Table.of_texts(columns, rows, num_names=8)
 
 
-def _cells(trial: Progress) -> list[str]:
-    where = f"epoch {trial.epoch}, step {trial.step}/{trial.num_steps}" if trial.num_steps else ""
-    loss = f"loss {trial.loss:.4f}" if trial.loss is not None else ""
-    metric = f"{trial.metric_name} {trial.metric:.4f}" if trial.metric is not None else ""
-    held = f"{trial.device_hours:.4f} device-hours"
+def _row(trial: Progress) -> list[str]:
     return [
         trial.trial,
         f"{trial.stage_index}/{trial.num_stages} {trial.stage}",
-        where,
-        loss,
-        metric,
-        held,
+        str(trial.epoch) if trial.epoch else "",
+        f"{trial.step}/{trial.num_steps}" if trial.num_steps else "",
+        f"{trial.loss:.4f}" if trial.loss is not None else "",
+        f"{trial.metric_name} {trial.metric:.4f}" if trial.metric is not None else "",
+        f"{trial.device_hours:.4f}",
         trial.status,
     ]
+
+
+def _line(trial: Progress) -> str:
+    name, stage, epoch, step, loss, metric, held, status = _row(trial)
+    where = ", ".join(filter(None, (epoch and f"epoch {epoch}", step and f"step {step}")))
+    return "  ".join(
+        filter(None, (name, stage, where, loss and f"loss {loss}", metric, f"{held} device-hours", status))
+    )

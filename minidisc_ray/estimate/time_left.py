@@ -25,12 +25,17 @@ class StageWork:
 
 @dataclass
 class _Followed:
-    """How far a trial is in its running stage, since when, and the FLOPs that it did in the stages before."""
+    """How far a trial is in its running stage, and the FLOPs that it did in the stages before.
+
+    The share of the stage was ``first_share`` when it was first seen, ``timed_share`` at ``timed_from``, and ``share``
+    at ``moved_at``. Timing begins with the stage's first step: loading models comes before it.
+    """
 
     stage: str
-    stage_began_at: float
     first_share: float
     share: float
+    timed_share: float
+    timed_from: float
     moved_at: float
     began_at: float
     done_flops: float = 0.0
@@ -62,15 +67,17 @@ class TimeLeft:
         share = min(1.0, in_stage) * stages[progress.stage].in_steps
         now, old = self._clock(), self._followed.get(key)
         if old is None:
-            self._followed[key] = _Followed(progress.stage, now, share, share, moved_at=now, began_at=now)
+            self._followed[key] = _Followed(progress.stage, share, share, share, now, now, began_at=now)
         elif progress.stage == old.stage:
             # A trial that resumes from a checkpoint repeats steps.
             if share > old.share:
+                if old.share == old.first_share:
+                    old.timed_share, old.timed_from = share, now
                 old.share, old.moved_at = share, now
         else:
             old.done_flops += stages[old.stage].flops * (1.0 - old.first_share)
-            old.stage, old.first_share, old.share = progress.stage, share, share
-            old.stage_began_at = old.moved_at = now
+            old.stage, old.first_share, old.share, old.timed_share = progress.stage, share, share, share
+            old.timed_from = old.moved_at = now
         if progress.status == "finished":
             self.end(key)
 
@@ -82,12 +89,13 @@ class TimeLeft:
             followed.first_share = followed.share = 1.0
             followed.ended_at = self._clock()
 
-    def seconds(self, trials: Mapping[TrialKey, float], at_once: int) -> float | None:
+    def seconds(self, trials: Mapping[TrialKey, float], at_once: int, start_seconds: float = 0.0) -> float | None:
         """Seconds until trials are finished; None before enough work is done to know the speed.
 
         Args:
             trials: those that are not finished, each with the probability that it will run.
             at_once: how many run at the same time.
+            start_seconds: that a trial needs before its first stage.
         """
         now = self._clock()
         spent = sum((found.ended_at or now) - found.began_at for found in self._followed.values())
@@ -95,6 +103,7 @@ class TimeLeft:
         if spent < _MIN_SECONDS or done <= 0 or not trials or any(key not in self._work for key in trials):
             return None
         needed = {key: self._needed(key, done / spent, now) for key in trials}
+        needed |= {key: needed[key] + start_seconds for key in trials.keys() - self._followed.keys()}
         longest = max((seconds for key, seconds in needed.items() if trials[key] == 1.0), default=0.0)
         together = sum(trials[key] * seconds for key, seconds in needed.items())
         return max(longest, together / max(1, min(at_once, len(trials))))
@@ -110,8 +119,7 @@ class TimeLeft:
             return sum(stage.flops for stage in stages.values()) / speed
         names = list(stages)
         later = sum(stages[name].flops for name in names[names.index(found.stage) + 1 :]) / speed
-        left, moved = 1.0 - found.share, found.share - found.first_share
-        elapsed = found.moved_at - found.stage_began_at
+        left, moved, elapsed = 1.0 - found.share, found.share - found.timed_share, found.moved_at - found.timed_from
         current = left * stages[found.stage].flops / speed
         if moved > 0:
             weight = elapsed / (elapsed + _STAGE_SECONDS)

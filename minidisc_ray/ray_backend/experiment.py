@@ -186,13 +186,16 @@ def fit_items(
     actor = trainable or (TrialActor if compute.num_workers == 1 else TrialWithWorkers)
     # Its actors start a process for each worker of a trial anyway.
     shares_actors = shares_actors and compute.num_workers == 1 and len(items) > 1
+    # Ray shows this name as the actors' class; Tune's own would be that of a wrapper.
+    trainable = tune.with_resources(tune.with_parameters(actor, runs=runs), resources)
+    trainable.__qualname__ = actor.__name__
     turn.set_trials(queue, at_once)
     while True:
         turn.wait()
         errors = _TuneErrors()
         searcher = _QueueSearcher(queue, turn, errors, shares_actors)
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(actor, runs=runs), resources),
+            trainable,
             tune_config=tune.TuneConfig(
                 # No scheduler, which could end trials early: the exhaustive baseline has to run all of them.
                 search_alg=searcher,

@@ -49,8 +49,10 @@ class Follower:
         self._items = {**queue.handed_out, **queue.waiting}
         self._time_left = TimeLeft()
         self._ended: set[str] = set()
+        self._start_seconds: dict[str, float] = {}
         self._asked_at, self._answer = 0.0, ""
         runs = list({item.run.name: item.run for item in self._items.values()}.values())
+        self._has_one_run = len(runs) == 1
         self._add(runs[0], first)
         if len(runs) > 1:
             threading.Thread(target=self._add_all, args=(runs[1:],), name="minidisc-work", daemon=True).start()
@@ -78,6 +80,9 @@ class Follower:
         for title, progress in of_trials.items():
             if title in self._items:
                 self._time_left.follow(_key(self._items[title]), progress)
+                if title not in self._start_seconds and title in self._queue.handed_out_at:
+                    started_after = progress.started_at - self._queue.handed_out_at[title]
+                    self._start_seconds[title] = max(0.0, started_after)
         for title in self._queue.succeeded - self._ended:
             self._ended.add(title)
             self._time_left.end(_key(self._items[title]))
@@ -86,9 +91,13 @@ class Follower:
             trials=shown,
             num_finished=len(self._queue.succeeded),
             num_left=len(left),
-            seconds_left=self._time_left.seconds(self._probabilities(left), self._at_once),
+            seconds_left=self._time_left.seconds(self._probabilities(left), self._at_once, self._mean_start()),
             waiting=self._waiting([item for item in running if not self._has_worker(item, of_trials)]),
         )
+
+    def _mean_start(self) -> float:
+        found = self._start_seconds.values()
+        return sum(found) / len(found) if found else 0.0
 
     def _probabilities(self, titles: set[str]) -> dict[TrialKey, float]:
         held_back = self._queue.held_back()
@@ -109,7 +118,8 @@ class Follower:
         now = time.monotonic()
         if not self._answer or now - self._asked_at > _SECONDS_BETWEEN_QUESTIONS:
             self._asked_at, self._answer = now, what_is_missing(items[0].run.config.compute)
-        names = items[0].title if len(items) == 1 else f"{len(items)} trials"
+        name = items[0].trial if self._has_one_run else items[0].title
+        names = name if len(items) == 1 else f"{len(items)} trials"
         return f"{names}: waiting for a worker; {self._answer}"
 
 

@@ -83,7 +83,7 @@ def test_the_actor_has_the_name_of_run_and_trial(finished):
 def test_the_watch_knows_what_is_waited_for_and_what_is_left(finished):
     progress = finished[5]
     first = next(found.waiting for found in progress if found.waiting)
-    assert first.startswith(f"{finished[0].name}: waiting for a worker; it")
+    assert first.startswith("main: waiting for a worker; it")
     assert not progress[-1].waiting
     assert (progress[0].num_finished, progress[0].num_left) == (0, 1)
     assert (progress[-1].num_finished, progress[-1].num_left, progress[-1].seconds_left) == (1, 0, None)
