@@ -2,11 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from minidisc_ray.cli.options import RecipeFile, Set, console, messages, overrides_of, print_line
+from minidisc_ray.cli.options import QuotingOption, RecipeFile, Set, console, messages, overrides_of, print_line
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.places import is_uri
 from minidisc_ray.reports.tables import Format
@@ -20,10 +20,7 @@ def predict(
         Path | None,
         typer.Option("--output", metavar="FILE", help=".jsonl, .csv, .tsv or .parquet; by default JSON to stdout."),
     ] = None,
-    quoting: Annotated[
-        Literal["csv", "none"] | None,
-        typer.Option("--quoting", help="Quotation marks in CSV and TSV: csv, they enclose cells; none, they are text."),
-    ] = None,
+    quoting: QuotingOption = None,
 ) -> None:
     """Label the rows of a file: its columns, then prediction and probability."""
     from minidisc_ray import api

@@ -63,18 +63,18 @@ def read_file(
     return Table(key, cut(path.name), columns, note=note)
 
 
-def find_file(folder: Path, split: str) -> Path | None:
-    """The one file of a split in a folder, or None.
+def find_file(folder: Path, split: str, key: str = "data.folder") -> Path | None:
+    """The one file of a split in a folder that ``key`` names, or None.
 
     Raises:
         UserError: if the folder does not exist, or has several files of that split.
     """
-    if not is_folder(folder, "data.folder"):
-        raise UserError(f"data.folder: there is no folder {shown(folder)}; check the path")
-    found = [path for ending in _FORMATS if is_file(path := folder / f"{split}.{ending}", "data.folder")]
+    if not is_folder(folder, key):
+        raise UserError(f"{key}: there is no folder {shown(folder)}; check the path")
+    found = [path for ending in _FORMATS if is_file(path := folder / f"{split}.{ending}", key)]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise UserError(f"data.folder: {shown(folder)} has several files of {split} ({names}); leave one, or name it")
+        raise UserError(f"{key}: {shown(folder)} has several files of {split} ({names}); leave one, or name it")
     return found[0] if found else None
 
 
@@ -131,6 +131,11 @@ def read_texts(
     unlabelled = Table(table.key, table.where, {**texts, no_label: [0.0] * count})
     task = Task("prediction", tuple(columns), no_label, label_names=(), metrics=("pearson",))
     return TextsOfFile(to_rows(unlabelled, task), table)
+
+
+def is_rows_file(path: Path) -> bool:
+    """Whether a file's name has the ending of a format that rows are read from."""
+    return _ending(path) is not None
 
 
 def _check_text_columns(columns: Sequence[str]) -> None:
