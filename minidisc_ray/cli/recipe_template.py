@@ -103,7 +103,8 @@ def recipe_for(
         cpus: of each worker.
 
     Raises:
-        UserError: if the task is not a GLUE task, the model is empty, or no column of the data looks like a text or a label.
+        UserError: if the task is not a GLUE task, the model is empty, or the data has no column that looks like a text
+            or like a label.
     """
     if task is not None:
         if quoting is not None:

@@ -69,7 +69,7 @@ def test_the_sentence_says_what_was_assumed_and_why(tmp_path):
     ("columns", "what"),
     [({"id": IDS, "label": CLASSES}, "a text"), ({"text": LONG, "id": IDS, "title": SHORT}, "a label")],
 )
-def test_what_cannot_be_told_is_refused_with_the_columns(tmp_path, columns, what):
+def test_a_file_without_text_or_label_is_refused_with_its_columns(tmp_path, columns, what):
     with pytest.raises(UserError) as caught:
         inferred(tmp_path, columns)
     names = ", ".join(columns)
