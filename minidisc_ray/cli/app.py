@@ -19,6 +19,7 @@ from minidisc_ray.cli.options import (
     RESUMES,
     STOPPED,
     Name,
+    QuotingOption,
     RecipeFile,
     Set,
     Stopped,
@@ -85,23 +86,34 @@ def demo(
 
 @app.command()
 def init(
-    task: Annotated[str, typer.Option("--task", help="A GLUE task, for instance mrpc.")],
     model: Annotated[str, typer.Option("--model", metavar="PATH_OR_NAME", help="A model folder or hub name.")],
-    data: Annotated[str | None, typer.Option("--data", metavar="DIR", help="By default ${MINIDISC_DATA}/TASK.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="A GLUE task, for instance mrpc; leave it out for your own data.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="FILE|DIR",
+            help="Your own data; or a GLUE task's, by default ${MINIDISC_DATA}/TASK.",
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="By default TASK.yaml.")] = None,
+    quoting: QuotingOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a commented recipe."""
-    from minidisc_ray.cli.recipe_template import render_recipe
+    """Write a commented recipe, for a GLUE task or for your own data."""
+    from minidisc_ray.cli.recipe_template import recipe_for
 
-    path = output or Path(f"{task}.yaml")
-    text = render_recipe(task, model, data, str(path), cpus=os.cpu_count() or 1)
+    path, text, assumed = recipe_for(task, data, model, quoting, output, cpus=os.cpu_count() or 1)
     if path.exists() and not force:
         raise UserError(f"--output: {path} exists; choose another name, or replace it with --force")
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--output: {path} cannot be written ({error.strerror})") from error
+    for sentence in assumed:
+        print_line(console, f"assumed: {sentence}")
     console.print(f"wrote {path}; next: minidisc plan {path}", soft_wrap=True)
 
 

@@ -2,19 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from minidisc_ray.cli.options import Set, messages, print_line
+from minidisc_ray.cli.options import QuotingOption, Set, messages, print_line
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.places import is_uri
 from minidisc_ray.reports.tables import Format
-
-QuotingOption = Annotated[
-    Literal["csv", "none"] | None,
-    typer.Option("--quoting", help="Quotation marks in CSV and TSV: csv, they enclose cells; none, they are text."),
-]
 
 
 def predict(

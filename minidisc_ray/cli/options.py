@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -26,6 +26,10 @@ RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe fil
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, a.b=c; repeatable.")]
 Storage = Annotated[str | None, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
 Name = Annotated[str | None, typer.Option("--name", help="The run's name; by default derived from the config.")]
+QuotingOption = Annotated[
+    Literal["csv", "none"] | None,
+    typer.Option("--quoting", help="Quotation marks in CSV and TSV: csv, they enclose cells; none, they are text."),
+]
 STOPPED = 130
 # Less than the 30 s after which Slurm and Kubernetes kill.
 MAX_SECONDS_TO_STOP = 20.0

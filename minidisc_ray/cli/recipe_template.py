@@ -1,12 +1,20 @@
 """The commented recipe that ``minidisc init`` writes."""
 
+import json
+import re
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import yaml
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.data import FilesDataConfig
+from minidisc_ray.configs.printable import printable
 from minidisc_ray.configs.task import GlueTask
+from minidisc_ray.configs.task_name import name_from_data
+
+if TYPE_CHECKING:
+    from minidisc_ray.data.infer_task import InferredTask
 
 # Learning rates are larger than the papers': on a laptop a 22M model trains for few steps.
 _TEMPLATE = """\
@@ -14,13 +22,12 @@ _TEMPLATE = """\
 #   minidisc plan {file}
 #   minidisc run {file}
 #   minidisc run {file} --set schedule.kind=conventional      # or sparse_teacher, assistant, maxidisc: the same recipe
-# From the hub instead: --set data.kind=hub --set teacher.path=bert-base-uncased
-
-task: {task}
+{more}
+{task}
 
 data:
   kind: files                # files, hub, or builtin
-  folder: {folder}   # holds train.* and validation.*: .jsonl[.gz], .csv, .tsv or .parquet
+{files}
   max_length: 128            # tokens; longer rows are cut, and counted in the result
   selection_fraction: 0.1    # share of train held out for early stopping and choices
   # max_train_rows: 1000     # a seeded sample, for a quick try
@@ -66,27 +73,123 @@ storage: minidisc-runs
 """
 
 
-def render_recipe(task: str, model: str, data: str | None, file: str, cpus: int) -> str:
-    """Make the text of a recipe for a GLUE task.
+_ON_THE_HUB = "# From the hub instead: --set data.kind=hub --set teacher.path=bert-base-uncased\n"
+_NOTES = {
+    "folder": "holds train.* and validation.*: .jsonl[.gz], .csv, .tsv or .parquet",
+    "train": "",
+    "validation": "",
+    "validation_fraction": "share of train held out for the reported score; or validation: FILE",
+    "quoting": "quotation marks in CSV and TSV: csv, they enclose cells; none, they are text",
+}
+_MAX_CLASSES = 10  # in a comment
+
+
+def recipe_for(
+    task: str | None,
+    data: str | None,
+    model: str,
+    quoting: Literal["csv", "none"] | None,
+    output: Path | None,
+    cpus: int,
+) -> tuple[Path, str, list[str]]:
+    """The path and text of a recipe, and what it assumes of the user's own data, a sentence each.
+
+    Args:
+        task: a GLUE task; None for the user's own data.
+        data: its file or folder.
+        model: the teacher's folder or its name on the hub.
+        quoting: of the user's CSV and TSV files.
+        output: the recipe's path; by default in the current folder, called after the task.
+        cpus: of each worker.
 
     Raises:
-        UserError: if the task is not a GLUE task, or the model is empty.
+        UserError: if the task is not a GLUE task, the model is empty, or the data has no column that looks like a text
+            or like a label.
     """
+    if task is not None:
+        if quoting is not None:
+            raise UserError("--quoting: a GLUE task has its own; leave it out, or leave out --task")
+        path = output or Path(f"{task}.yaml")
+        return path, _glue_recipe(task, model, data, str(path), cpus), []
+    if data is None:
+        raise UserError("--task: missing; give a GLUE task, or your own file or folder with --data")
+    # Data is slow to import, and only the user's own is looked into.
+    from minidisc_ray.data.files import read_file
+    from minidisc_ray.data.infer_files import find_data_files
+    from minidisc_ray.data.infer_task import infer_task
+
+    files = find_data_files(data, "--data", quoting)
+    found = infer_task(read_file(files.train, "--data", {}, quoting, "--quoting", with_others=True))
+    name = name_from_data(files.config)
+    path = output or Path(f"{name or found.kind}.yaml")
+    text = _own_recipe(found, name, files.config, model, str(path), cpus)
+    return path, text, [found.sentence, files.sentence]
+
+
+def _glue_recipe(task: str, model: str, data: str | None, file: str, cpus: int) -> str:
     tasks = get_args(GlueTask)
     if task not in tasks:
-        raise UserError(f"--task: {task} is not a GLUE task; use one of {', '.join(tasks)}, or write your own recipe")
+        raise UserError(
+            f"--task: {task} is not a GLUE task; use one of {', '.join(tasks)}, or leave it out and name your own file "
+            "with --data"
+        )
+    folder = data or f"${{MINIDISC_DATA}}/{task}"
+    rows = _line("folder", _quoted(folder), _NOTES["folder"])
+    return _render(task.upper(), folder, f"task: {task}", rows, model, file, cpus, _ON_THE_HUB)
+
+
+def _own_recipe(task: "InferredTask", name: str | None, data: FilesDataConfig, model: str, file: str, cpus: int) -> str:
+    classes = ", ".join(task.classes[:_MAX_CLASSES]) + (", ..." if len(task.classes) > _MAX_CLASSES else "")
+    text = _quoted(task.text[0]) if len(task.text) == 1 else f"[{', '.join(map(_in_list, task.text))}]"
+    section = [
+        "task:",
+        _line("kind", task.kind, "classification, or regression for numbers"),
+        *([_line("name", _quoted(name), "in run names and tables")] if name else []),
+        _line("text", text, "a column, or two that are a pair: [question, answer]"),
+        _line("label", _quoted(task.label), f"{len(task.classes)} classes: {classes}" if classes else "numbers"),
+        _line("metric", "accuracy", "accuracy, f1 or matthews")
+        if classes
+        else _line("metric", "spearman", "spearman or pearson"),
+    ]
+    if classes:
+        section.append("  # label_names: [no, yes]   # the order of a fine-tuned model's outputs; by default sorted")
+    rows = [
+        _line(key, _quoted(value) if isinstance(value, str) else str(value), note)
+        for key, note in _NOTES.items()
+        if (value := getattr(data, key)) is not None
+    ]
+    needs = data.folder or data.train or ""
+    return _render(name or task.kind, needs, "\n".join(section), "\n".join(rows), model, file, cpus, "")
+
+
+def _line(key: str, value: str, note: str) -> str:
+    """A key of a section, with a comment."""
+    return f"{f'  {key}: {value}'.ljust(28)} # {_comment(note)}" if note else f"  {key}: {value}"
+
+
+def _render(title: str, needs: str, task: str, rows: str, model: str, file: str, cpus: int, more: str) -> str:
     if not model.strip():
         raise UserError("--model: empty; give a model's folder or a name on the hub")
-    folder = data or f"${{MINIDISC_DATA}}/{task}"
     return _TEMPLATE.format(
-        title=task.upper(),
-        needs=" ".join(f"{folder}, {Path(model).name}".split()),
+        title=title,
+        needs=_comment(f"{needs}, {Path(model).name}"),
         file=file,
+        more=more,
         task=task,
-        folder=_quoted(folder),
+        files=rows,
         model=_quoted(model),
         cpus=cpus,
     )
+
+
+def _comment(text: str) -> str:
+    """A text as part of a comment, which ends with its line."""
+    return " ".join(printable(text, kept="").split())
+
+
+def _in_list(text: str) -> str:
+    """Quote a text for a list in brackets, where commas and brackets separate."""
+    return json.dumps(text, ensure_ascii=False) if re.search(r"[\[\]{},]", text) else _quoted(text)
 
 
 def _quoted(text: str) -> str:

@@ -64,18 +64,18 @@ def read_file(
     return Table(key, cut(path.name), columns, note=note)
 
 
-def find_file(folder: Path, split: str) -> Path | None:
-    """The one file of a split in a folder, or None.
+def find_file(folder: Path, split: str, key: str = "data.folder") -> Path | None:
+    """The one file of a split in a folder that ``key`` names, or None.
 
     Raises:
         UserError: if the folder does not exist, or has several files of that split.
     """
-    if not is_folder(folder, "data.folder"):
-        raise UserError(f"data.folder: there is no folder {shown(folder)}; check the path")
-    found = [path for ending in _FORMATS if is_file(path := folder / f"{split}.{ending}", "data.folder")]
+    if not is_folder(folder, key):
+        raise UserError(f"{key}: there is no folder {shown(folder)}; check the path")
+    found = [path for ending in _FORMATS if is_file(path := folder / f"{split}.{ending}", key)]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise UserError(f"data.folder: {shown(folder)} has several files of {split} ({names}); leave one, or name it")
+        raise UserError(f"{key}: {shown(folder)} has several files of {split} ({names}); leave one, or name it")
     return found[0] if found else None
 
 

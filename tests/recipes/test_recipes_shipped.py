@@ -1,12 +1,18 @@
+import json
 import os
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from tiny_models import tiny_model
 
 from minidisc_ray.api import plan
 from minidisc_ray.configs import load_recipe
 from minidisc_ray.configs.identity import run_identity, run_name
+from minidisc_ray.configs.task import GlueTask, GlueTaskConfig
+from minidisc_ray.data import builtin_tokenizer, builtin_vocabulary, resolve_task
+from minidisc_ray.data.tasks import task_columns
 from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.student_scale import checkpoint_percent, layers_percent
 
@@ -39,7 +45,7 @@ def with_scale(config):
 
 
 def test_there_are_recipes():
-    assert {path.name for path in RECIPES} >= {"mrpc.yaml", "sst2.yaml"}
+    assert {path.stem for path in RECIPES} >= set(get_args(GlueTask))
 
 
 def test_a_recipe_validates_wherever_data_and_models_lie(anywhere, recipe):
@@ -69,6 +75,34 @@ def test_a_recipes_header_says_what_it_needs_and_how_it_is_run(anywhere, recipe)
     assert ROOT / command.group(1) == recipe, "and that of this very file"
     load_recipe(recipe, command.group(2).replace("--set", "").split())
     assert "Needs:" in header
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    model = tiny_model("bert")
+    model.resize_token_embeddings(len(builtin_vocabulary()))
+    model.save_pretrained(root / "minilm-l6")
+    builtin_tokenizer().save_pretrained(root / "minilm-l6")
+    return root
+
+
+@pytest.mark.parametrize("task", get_args(GlueTask))
+def test_every_glue_task_has_a_recipe_that_plans(models, tmp_path, monkeypatch, task):
+    """On rows in the task's own columns, with labels as GLUE's files have them."""
+    *texts, label = task_columns(GlueTaskConfig(name=task))
+    num_classes = resolve_task(GlueTaskConfig(name=task)).num_labels
+    (tmp_path / task).mkdir()
+    for split, count in (("train", 60), ("validation", 30)):
+        rows = [{**{text: f"{text} is {i}" for text in texts}, label: i % max(num_classes, 2)} for i in range(count)]
+        (tmp_path / task / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setenv("MINIDISC_DATA", str(tmp_path))
+    monkeypatch.setenv("MINIDISC_MODELS", str(models))
+    changes = [f"storage={tmp_path / 'storage'}", "teacher.fine_tuned=false", "pruning.neuron_multiple=1"]
+    prepared = plan(ROOT / "recipes" / f"{task}.yaml", [*changes, "student.scale_percent=10"])
+    assert (prepared.task.name, prepared.task.num_labels) == (task, num_classes)
+    assert len(prepared.splits.train) + len(prepared.splits.selection) == 60
+    assert "sandwich" in [stage.stage for stage in Estimator(prepared).stages()]
 
 
 def test_mrpc_plans_on_the_real_rows_and_model(tmp_path):
