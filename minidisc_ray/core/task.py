@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_MEAN_OF, _AND = "mean of ", " and "
+
 
 @dataclass(frozen=True)
 class Task:
@@ -49,8 +51,13 @@ class Task:
     @property
     def selection_label(self) -> str:
         """What early stopping and choices use, in words."""
-        return self.chosen_by[0] if len(self.chosen_by) == 1 else f"mean of {' and '.join(self.chosen_by)}"
+        return self.chosen_by[0] if len(self.chosen_by) == 1 else f"{_MEAN_OF}{_AND.join(self.chosen_by)}"
 
     def selection_score(self, scores: Mapping[str, float]) -> float:
         """The mean of the metrics that early stopping and choices use, on the selection split."""
         return sum(scores[name] for name in self.chosen_by) / len(self.chosen_by)
+
+
+def selection_names(label: str) -> tuple[str, ...]:
+    """The metrics that a ``selection_label`` names."""
+    return tuple(label.removeprefix(_MEAN_OF).split(_AND)) if label.startswith(_MEAN_OF) else (label,)

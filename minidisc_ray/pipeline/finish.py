@@ -1,5 +1,6 @@
 """Writes a finished run's ``result.json``, ``student/`` and ``family/`` from its stages' records."""
 
+import math
 import platform
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -36,10 +37,17 @@ from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.failures import read_failure, remove_failure, trial_folder
 from minidisc_ray.run_files.fetching import fetch_records, fetch_run
-from minidisc_ray.run_files.predictions import SELECTION, VALIDATION, predictions_path, write_predictions
+from minidisc_ray.run_files.history import append_epoch, read_history
+from minidisc_ray.run_files.predictions import (
+    SELECTION,
+    VALIDATION,
+    predictions_path,
+    read_predictions,
+    write_predictions,
+)
 from minidisc_ray.run_files.records import StageRecord, copy_model, read_record
 from minidisc_ray.run_files.result import Method, ModelRecord, RunResult, SplitRecord, load_result, write_result
-from minidisc_ray.schedules.plan import MAIN_TRIAL, Trial
+from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, TEACHER, Trial
 from minidisc_ray.tracking.trackers import track_result
 from minidisc_ray.training.loop import TrainingError
 
@@ -68,10 +76,26 @@ def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
     keep_family(prepared, [record for trial in prepared.plan.all_trials() for record in _records(prepared, trial)])
     labels = {f"{VALIDATION}/{name}": rows.labels.numpy() for name, rows in prepared.validation.items()}
     write_predictions(storage, predictions_path(folder), {SELECTION: prepared.selection.labels.numpy(), **labels})
+    _keep_teacher(prepared)
     remove_failure(storage, folder, MAIN_TRIAL)
     write_result(storage, folder, result)
     track_result(prepared, result)
     return result
+
+
+def _keep_teacher(prepared: PreparedRun) -> None:
+    """Keep the teacher's predictions and epochs with the run, whichever run trained it, for reports."""
+    folder, storage = prepared.run_folder, prepared.storage
+    with suppress(UserError):  # of damaged predictions: a report goes without them
+        predictions = read_predictions(predictions_path(prepared.teacher_folder, MAIN_TRIAL, TEACHER))
+        if predictions is not None:
+            write_predictions(storage, predictions_path(folder, MAIN_TRIAL, TEACHER), predictions)
+    record = read_record(storage, prepared.teacher_folder)
+    if record is None or any(note.stage == TEACHER for note in read_history(folder)):
+        return
+    steps = math.ceil(len(prepared.train) / prepared.config.finetune.batch_size)
+    for epoch in record.history:
+        append_epoch(storage, folder, SHARED_TRIAL, TEACHER, steps * epoch.epoch, epoch)
 
 
 def is_trial_finished(prepared: PreparedRun, trial: Trial) -> bool:
@@ -174,12 +198,14 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
         epoch_by_lambda={f"{lam:.1f}": epoch for lam, (epoch, _) in by_lambda.items()},
         selection_rule=_selection_rule(prepared),
         race=checks,
+        label_names=task.label_names,
         student=_model(
             prepared,
             final_structure(prepared, winner, records[winner.name]),
             student_record,
             checkpoint_student,
         ),
+        student_trial=winner.name,
         student_source=checkpoint_student.source if checkpoint_student is not None else None,
         student_step_seconds=student_record.step_seconds,
         student_step_memory_bytes=student_record.step_memory_bytes,

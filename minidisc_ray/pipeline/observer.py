@@ -108,15 +108,8 @@ class StageObserver:
             self._writer.add_scalar("selection/score", record.selection_score, self.step)
             self._write_costs(_SECONDS_BETWEEN_COSTS)
             self._writer.flush()
-            if self.context.prepared.config.track.kind != "none":
-                append_epoch(
-                    self.context.storage,
-                    self.context.prepared.run_folder,
-                    self.context.trial,
-                    self.stage,
-                    self.step,
-                    record,
-                )
+            prepared = self.context.prepared
+            append_epoch(prepared.storage, prepared.run_folder, self.context.trial, self.stage, self.step, record)
             losses = ", ".join(f"{name} {value:.4f}" for name, value in record.losses.items())
             shown = f"{self.metric:.4f}" if len(values) == 1 else f"{min(values.values()):.4f} to {self.metric:.4f}"
             logger.info(

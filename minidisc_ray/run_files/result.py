@@ -147,7 +147,11 @@ class RunResult(Config):
     )
     selection_rule: str | None = None
     race: tuple[RaceCheck, ...] = Field((), description="Evaluations of a race, the last one with its choice.")
+    label_names: tuple[str, ...] = Field(
+        (), description="Of the classes, in the order of the outputs; empty for a regression and in older results."
+    )
     student: ModelRecord
+    student_trial: str = Field("main", description="The trial that made it; older results of sweeps lack this key.")
     student_source: str | None = Field(
         None, description="The checkpoint that the student started from; None where it was cut from its teacher."
     )

@@ -27,7 +27,10 @@ from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.structures import structures_of
 from minidisc_ray.preparation.closed_form import Estimator
+from minidisc_ray.reports.figures.learning import learning_data
+from minidisc_ray.reports.run.predictions import prediction_sections
 from minidisc_ray.run_files.failures import trial_folder
+from minidisc_ray.run_files.history import read_history
 from minidisc_ray.run_files.progress import read_progress
 from minidisc_ray.run_files.records import read_record
 from minidisc_ray.run_files.result import load_result
@@ -100,6 +103,31 @@ def test_the_student_scores_what_the_result_says(storage, kind):
     assert structure_of(student.config).neurons == result.student.neurons
     assert sum(parameter.numel() for parameter in student.parameters()) == result.student.total_parameters
     assert student.config.id2label == {0: "negative", 1: "positive"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_keeps_what_its_page_shows_of_predictions_and_epochs(storage, kind):
+    folder = prepared_run(storage, kind).run_folder
+    result = load_result(folder)
+    assert result.label_names == ("negative", "positive")
+    (section,) = prediction_sections(folder, result)
+    for model, confusion in zip((result.student, result.teacher), section.confusions, strict=True):
+        rows = confusion.table.rows
+        assert sum(sum(row[1:]) for row in rows) == 64
+        assert (rows[0][1] + rows[1][2]) / 64 == model.validation_metrics["accuracy"]
+    # The number of curves of each stage: trials of a sweep, scales of a sandwich.
+    expected = {
+        "conventional": {"teacher": 1, "student": 1},
+        "assistant": {"teacher": 1, "assistant": 1, "student": 1},
+        "minidisc": {"teacher": 1, "sandwich": 3, "student": 1},
+        "maxidisc": {"teacher": 1, "assistant": 2, "student": 2},
+    }
+    # The teacher is of the first of these runs, and stands in all.
+    stages = learning_data(result, read_history(folder))
+    assert [(stage.stage, len(stage.metrics)) for stage in stages] == list(expected[kind].items())
+    (kept,) = [curve for curve in stages[-1].metrics if curve.is_kept]
+    assert kept.values[kept.kept_epoch] == result.student.selection_metrics["accuracy"]
+    assert list(stages[0].metrics[0].values) == [1, 2]
 
 
 @pytest.mark.parametrize("kind", KINDS)

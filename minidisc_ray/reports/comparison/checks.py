@@ -8,6 +8,7 @@ from minidisc_ray.reports.words import method_name
 from minidisc_ray.run_files.result import RunResult
 
 Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
 
 
 def distinct_runs(results: Sequence[RunResult]) -> list[RunResult]:
@@ -55,11 +56,11 @@ def check_comparable(results: Sequence[RunResult]) -> None:
         check_same(group, lambda run: run.cost.device_unit, "unit of device-hours")
 
 
-def grouped(results: Sequence[RunResult], key: Callable[[RunResult], Key]) -> list[list[RunResult]]:
-    """Runs grouped by key; groups, and runs in them, in the order given."""
-    groups: dict[Key, list[RunResult]] = {}
-    for result in results:
-        groups.setdefault(key(result), []).append(result)
+def grouped(items: Sequence[Item], key: Callable[[Item], Key]) -> list[list[Item]]:
+    """Items, for instance runs, grouped by key; groups, and items in them, in the order given."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
     return list(groups.values())
 
 

@@ -1,4 +1,4 @@
-"""Figures of runs: trade-off of assistants, structure of each layer, cost by stage, score against cost.
+"""Figures of runs: trade-off of assistants, learning curves, structure of layers, cost by stage, score against cost.
 
 Each file draws one kind of figure, from plain data that it reads from results. No window is opened, and pyplot's
 global figures are not used.
@@ -12,11 +12,12 @@ from minidisc_ray.reports.figures._svg import data_uri, write_figures
 from minidisc_ray.reports.figures.accuracy import accuracy_drawings
 from minidisc_ray.reports.figures.assistants import assistants_drawings
 from minidisc_ray.reports.figures.cost import cost_drawings
+from minidisc_ray.reports.figures.learning import learning_drawings
 from minidisc_ray.reports.figures.structure import structure_drawings
 from minidisc_ray.reports.figures.tradeoff import tradeoff_drawings
 from minidisc_ray.run_files.result import RunResult
 
-__all__ = ["Drawing", "data_uri", "drawings_of", "write_figures"]
+__all__ = ["Drawing", "data_uri", "drawings_of", "learning_drawings", "write_figures"]
 
 
 def drawings_of(results: Sequence[RunResult], structures_of: Sequence[RunResult] | None = None) -> list[Drawing]:

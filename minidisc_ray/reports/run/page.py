@@ -12,7 +12,9 @@ from minidisc_ray.reports.comparison.table import compare
 from minidisc_ray.reports.pages.page import environment, page_figures
 from minidisc_ray.reports.run.candidates import candidate_table, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
+from minidisc_ray.reports.run.predictions import prediction_sections
 from minidisc_ray.reports.run.race import chose_no_assistant, race_table
+from minidisc_ray.run_files.history import read_history
 from minidisc_ray.run_files.result import ModelRecord, RunResult
 from minidisc_ray.run_files.result_costs import AttemptCost, StageCost
 
@@ -35,10 +37,18 @@ def write_report(storage: Storage, folder: Path, result: RunResult, others: Sequ
         UserError: if the others cannot be compared with the run.
     """
     # Imported here, so that only what writes a page loads matplotlib.
-    from minidisc_ray.reports.figures import drawings_of, write_figures
+    from minidisc_ray.reports.figures import drawings_of, learning_drawings, write_figures
 
     drawings = drawings_of([result, *others], structures_of=[result])
-    context = _context(result, others) | _figures(result, drawings) | {"config_text": _config_text(folder)}
+    drawings += learning_drawings(result, read_history(folder))
+    context = (
+        _context(result, others)
+        | _figures(result, drawings)
+        | {
+            "config_text": _config_text(folder),
+            "predictions": prediction_sections(folder, result),
+        }
+    )
     page = environment().get_template(_TEMPLATE).render(context)
     write_figures(storage, folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
     path = folder / "report.html"
@@ -53,6 +63,7 @@ def _figures(result: RunResult, drawings: Sequence["Drawing"]) -> dict[str, Any]
     kinds = {
         "figures_of_others": of_others,
         "figures_of_candidates": of_candidates,
+        "figures_of_learning": ("learning",),
         "figures_of_structure": ("structure",),
         "figures_of_cost": ("cost",),
     }

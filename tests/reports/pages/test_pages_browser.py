@@ -4,12 +4,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
+from predictions_kit import keep_predictions
 from reports_builder import several_seeds
 from storage_kit import LOCAL
 
 from minidisc_ray.reports.run.page import write_report
+from minidisc_ray.run_files.history import append_epoch
+from minidisc_ray.training.state import EpochRecord
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the page in; install it")
@@ -19,11 +23,24 @@ DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A MaxiDisc run's page beside eight other runs, with every kind of figure but the bars."""
+    """A MaxiDisc run's page beside eight other runs, with classes and every kind of figure but the bars."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "config.yaml").write_text("seed: 0\nschedule:\n  kind: maxidisc\n", encoding="utf-8")
-    runs = several_seeds()
+    names = [f"a class of number {number}" for number in range(8)]
+    runs = several_seeds(label_names=names, student_trial="a40")
+    labels = np.arange(200) % 8
+    keep_predictions(folder, np.eye(8)[(labels + (np.arange(200) % 7 == 0)) % 8], labels, trial="a40")
+    for trial, scale in (("a55", 55), ("a40", 40)):
+        for stage, percent in (("assistant", scale), ("student", 10)):
+            for epoch in (1, 2, 3):
+                append_epoch(LOCAL, folder, trial, stage, epoch, epoch_record(epoch, percent))
     return write_report(LOCAL, folder, runs[-1], runs)
+
+
+def epoch_record(epoch: int, percent: int) -> EpochRecord:
+    score = 0.8 + percent / 1000 + epoch / 100
+    losses = {"logits": 1 / epoch, "hidden": 0.2}
+    return EpochRecord(epoch=epoch, losses=losses, metrics={percent: {"f1": score}}, selection_score=score)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +81,7 @@ def test_title_and_headline_are_seen(opened: Page):
 def test_figures_are_drawn_and_nothing_overflows(opened: Page, width: int):
     opened.set_viewport_size({"width": width, "height": 900})
     figures = opened.locator("figure.drawing")
-    assert figures.count() == 4
+    assert figures.count() == 5
     for figure in figures.all():
         image = figure.locator("img")
         box = image.bounding_box()
@@ -83,7 +100,7 @@ def test_figures_are_drawn_and_nothing_overflows(opened: Page, width: int):
 def test_every_letter_of_a_figure_lies_inside_it(browser: Browser, report: Path):
     page = browser.new_page(viewport=DESK)
     files = sorted(report.parent.glob("figures/*.svg"))
-    assert len(files) == 4
+    assert len(files) == 5
     for path in files:
         page.goto(path.as_uri())
         letters, outside = page.evaluate(
@@ -110,6 +127,15 @@ def test_tables_that_fit_do_not_scroll_for_an_arrow(opened: Page):
         }).map((box) => box.ariaLabel)"""
     )
     assert too_wide == []
+
+
+def test_the_matrix_shades_each_cell_by_its_share(opened: Page):
+    matrix = opened.get_by_role("region", name="Student: labels in rows, predictions in columns", exact=True)
+    colours = matrix.locator("td.share").evaluate_all("all => all.map((one) => getComputedStyle(one).backgroundColor)")
+    assert len(colours) == 64
+    # On the diagonal, beside it, and where no row is.
+    assert len({colours[0], colours[1], colours[2]}) == 3
+    assert colours[2] == colours[3]
 
 
 def column(page: Page, table: str, place: int) -> list[str]:
@@ -163,7 +189,7 @@ def test_the_page_is_whole_without_its_script(browser: Browser, report: Path):
     page = context.new_page()
     page.goto(report.as_uri())
     assert page.get_by_role("button").count() == 0
-    assert page.locator("figure.drawing img").count() == 4
+    assert page.locator("figure.drawing img").count() == 5
     assert page.get_by_role("columnheader", name="Core-hours").first.is_visible()
     context.close()
 
