@@ -22,6 +22,8 @@ def predict(
 ) -> pd.DataFrame:
     """Label a file: return its rows with a ``prediction`` column and, for classes, a ``probability`` column.
 
+    A multi-label student's ``prediction`` is a list of names; each label has a column, such as ``probability_toxic``.
+
     Args:
         student: folder or URI of a saved student.
         file: JSON Lines, CSV, TSV or Parquet.

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.data import BuiltinDataConfig, FilesDataConfig
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.task import ClassificationTaskConfig, TaskConfig
+from minidisc_ray.configs.task import ClassificationTaskConfig, MultilabelTaskConfig, TaskConfig
 from minidisc_ray.core.task import Task
 from minidisc_ray.data.builtin import builtin_rows
 from minidisc_ray.data.labels import ClassIndex
 from minidisc_ray.data.quoting import cut
 from minidisc_ray.data.rows import Rows
-from minidisc_ray.data.sampling import sample, selection_indices
+from minidisc_ray.data.sampling import sample, selection_indices, strata
 from minidisc_ray.data.sources import Tables, read_files, read_hub
 from minidisc_ray.data.table import Table, label_names_in, to_rows
-from minidisc_ray.data.tasks import given_label_names, resolve_task, task_columns
+from minidisc_ray.data.tasks import given_label_names, label_columns, resolve_task
 
 _MAX_NAMES = 10  # in a note
 
@@ -75,6 +75,7 @@ def load_splits(config: RunConfig) -> Splits:
         name: sample(rows, data.max_validation_rows, data.selection_seed) for name, rows in loaded.validation.items()
     }
     _require_usable(train, "train", loaded.task)
+    _require_all_labels(train, loaded.task)
     for name, rows in validation.items():
         _require_usable(rows, name, loaded.task)
     primary = next(iter(validation))
@@ -83,8 +84,9 @@ def load_splits(config: RunConfig) -> Splits:
     elif loaded.selection is not None:
         selection, description = loaded.selection, loaded.selection_name
     else:
-        chosen = selection_indices(train, data.selection_fraction, data.selection_seed, loaded.task.is_regression)
-        _refuse_large_selection(train, len(chosen), config, loaded.task)
+        groups = strata(train, loaded.task.output)
+        chosen = selection_indices(groups, len(train), data.selection_fraction, data.selection_seed)
+        _refuse_large_selection(groups, len(chosen), config, loaded.task)
         selection, train = train.take(chosen), train.take(np.setdiff1d(np.arange(len(train)), chosen))
         description = f"a seeded {_share(data.selection_fraction)} of train"
         _require_usable(train, "train without selection", loaded.task)
@@ -109,11 +111,11 @@ def _load(config: RunConfig) -> _Loaded:
     else:
         tables = read_hub(config.task, data)
     names = given_label_names(config.task)
-    task = resolve_task(
-        config.task, label_names_in(tables.train, task_columns(config.task)[-1]) if names is None else None
-    )
+    separator = config.task.separator if isinstance(config.task, MultilabelTaskConfig) else None
+    found = None if names is not None else label_names_in(tables.train, label_columns(config.task)[0], separator)
+    task = resolve_task(config.task, found)
     # If names were found in train, a number among them is a name; as a position it would mean another class.
-    classes = ClassIndex(task.label_names, allows_positions=names is not None)
+    classes = ClassIndex(task.label_names, allows_positions=names is not None and not task.is_multilabel)
     selection, train = tables.selection, to_rows(tables.train, task, classes)
     loaded = _Loaded(
         task,
@@ -156,19 +158,32 @@ def _refuse_equal_splits(tables: Tables, loaded: _Loaded) -> None:
             )
 
 
-def _refuse_large_selection(train: Rows, drawn: int, config: RunConfig, task: Task) -> None:
+def _refuse_large_selection(groups: NDArray[np.int64] | None, drawn: int, config: RunConfig, task: Task) -> None:
     """Refuse a selection that exceeds its share by far because each class of two or more rows has a row in it."""
     fraction = config.data.selection_fraction
     # A selection of one row is refused later, as one of a single class.
-    if task.is_regression or drawn < 2 or drawn <= 2 * fraction * len(train) + 1e-9:
+    if groups is None or drawn < 2 or drawn <= 2 * fraction * len(groups) + 1e-9:
         return
-    classes, counts = np.unique(train.labels, return_counts=True)
-    smallest = cut(task.label_names[int(classes[counts.argmin()])])
+    classes, counts = np.unique(groups, return_counts=True)
+    smallest = cut([*task.label_names, "no label"][int(classes[counts.argmin()])])
+    kind = "labels" if task.is_multilabel else "classes"
     raise UserError(
-        f"data.selection_fraction: {fraction:g} of the {len(train)} rows of train, with at least one of each of "
-        f"{len(classes)} classes, would be {drawn} rows ({drawn / len(train):.0%}; {smallest} has {counts.min()} in "
-        "all); merge classes, give more rows, or name a selection file (data.selection)"
+        f"data.selection_fraction: {fraction:g} of the {len(groups)} rows of train, with at least one of each of "
+        f"{len(classes)} {kind}, would be {drawn} rows ({drawn / len(groups):.0%}; {smallest} has {counts.min()} in "
+        f"all); merge {kind}, give more rows, or name a selection file (data.selection)"
     )
+
+
+def _require_all_labels(train: Rows, task: Task) -> None:
+    """Refuse a label that no row of train has: nothing could learn it."""
+    if not task.is_multilabel:
+        return
+    for name, count in zip(task.label_names, train.labels.sum(axis=0), strict=True):
+        if not count:
+            key = "label" if task.label_columns else "label_names"
+            raise UserError(
+                f"task.{key}: no row of train has the label {cut(name)}; leave it out, or give rows that have it"
+            )
 
 
 def _require_usable(rows: Rows, name: str, task: Task) -> None:
@@ -181,6 +196,10 @@ def _require_usable(rows: Rows, name: str, task: Task) -> None:
     if task.is_regression:
         raise UserError(
             f"data: all {len(rows)} labels of {name} are {rows.labels[0]:g}; a regression needs different ones"
+        )
+    if task.is_multilabel:
+        raise UserError(
+            f"data: all {len(rows)} rows of {name} have the same labels; rows with different ones are needed"
         )
     only = task.label_names[int(rows.labels[0])]
     raise UserError(

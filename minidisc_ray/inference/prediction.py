@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from scipy.special import expit, softmax
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import PretrainedTeacherConfig
@@ -14,6 +15,7 @@ from minidisc_ray.data import Quoting, Rows, encode, read_texts
 from minidisc_ray.files.places import is_uri
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.loading import load_tokenizer, position_limit
+from minidisc_ray.models.problem_type import output_of
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
@@ -34,8 +36,10 @@ def predict_file(
 ) -> pd.DataFrame:
     """The texts of a file with a ``prediction`` each, and for classes its ``probability``.
 
+    A multi-label model's prediction is a list of names, beside a column such as ``probability_toxic`` for each label.
+
     Raises:
-        UserError: if student, file or columns are missing.
+        UserError: if student, file or columns are missing, or a column of text has the name of one that is added.
     """
     if is_uri(file):
         raise UserError(f"file: {file.name} is read from this machine alone; copy it here, and give its path")
@@ -50,9 +54,26 @@ def predict_file(
         max_length = _DEFAULT_MAX_LENGTH
     logits = logits_of(model, tokenizer, rows, max_length)
     frame = pd.DataFrame(dict(zip(columns, rows.texts, strict=True)))
-    if model.config.problem_type == "regression":
-        frame["prediction"] = [float(value) for value in logits[:, 0]]
-    else:
-        frame["prediction"] = [model.config.id2label.get(i, f"LABEL_{i}") for i in logits.argmax(axis=1).tolist()]
-        frame["probability"] = softmax(logits, axis=1).max(axis=1).round(6)
-    return frame
+    added = prediction_columns(model.config, logits)
+    if taken := sorted(set(added) & set(columns)):
+        raise UserError(f'columns: "{taken[0]}" is a column that `minidisc predict` adds; rename it in the file')
+    return frame.assign(**added)
+
+
+def prediction_columns(
+    config: PreTrainedConfig,
+    logits: np.ndarray,  # (N, C)
+) -> dict[str, Any]:
+    """The columns that ``predict`` adds, N values each."""
+    names = [str(config.id2label.get(place, f"LABEL_{place}")) for place in range(logits.shape[1])]
+    match output_of(config):
+        case "value":
+            return {"prediction": [float(value) for value in logits[:, 0]]}
+        case "class":
+            chosen = [names[place] for place in logits.argmax(axis=1).tolist()]
+            return {"prediction": chosen, "probability": softmax(logits, axis=1).max(axis=1).round(6)}
+        case "labels":
+            found = [[name for name, logit in zip(names, row, strict=True) if logit > 0] for row in logits.tolist()]
+            shares = expit(logits).round(6)
+            by_label = {f"probability_{name}": shares[:, place] for place, name in enumerate(names)}
+            return {"prediction": found, **by_label}

@@ -19,7 +19,19 @@ _METHODS = {
 _EXPONENT_BELOW, _EXPONENT_ABOVE = 1e-9, 1e18
 # Methods that do not search for the scale between teacher and student; the scale is part of their name.
 FIXED_METHODS = ("sparse_teacher", "assistant", "law")
-_METRICS = {"f1": "F1", "matthews": "Matthews", "accuracy": "Accuracy", "spearman": "Spearman", "pearson": "Pearson"}
+_METRICS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "f1": "F1",
+    "macro_f1": "Macro F1",
+    "weighted_f1": "Weighted F1",
+    "micro_f1": "Micro F1",
+    "matthews": "Matthews",
+    "spearman": "Spearman",
+    "pearson": "Pearson",
+    "mean_squared_error": "Mean squared error",
+    "mean_absolute_error": "Mean absolute error",
+}
 
 
 def method_name(result: RunResult) -> str:

@@ -61,6 +61,9 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     return notes
 
 
+_LABEL_METRICS = ("micro_f1", "macro_f1", "weighted_f1")
+
+
 def majority_notes(found: Sequence[tuple[str, str, str]]) -> list[str]:
     """Notes that explain the majority row.
 
@@ -73,6 +76,8 @@ def majority_notes(found: Sequence[tuple[str, str, str]]) -> list[str]:
     notes = []
     if not all(is_regression):
         notes.append("Majority class: always answering the most common class of the rows that are scored.")
+    if any(metric in _LABEL_METRICS for _, metric in own):
+        notes.append("Majority of a task with several labels: always the more common answer to each label.")
     if any(is_regression):
         notes.append("Majority of a regression: always answering the mean value of train.")
     if older:
