@@ -13,24 +13,24 @@ from minidisc_ray.configs.run import RunConfig
 
 # Words of the built-in vocabulary, so that the built-in tokenizer reads them.
 TOPICS = {
-    "people": ("acting", "cast", "friend", "lead"),
-    "sound": ("music", "score", "songs", "dialogue"),
-    "words": ("script", "story", "book", "plot"),
-    "praise": ("good", "great", "lovely", "superb"),
+    "people": ("acting", "cast"),
+    "sound": ("music", "songs"),
+    "words": ("script", "story"),
+    "praise": ("good", "great"),
 }
 NAMES = tuple(sorted(TOPICS))
-_FILLERS = ("the", "was", "it", "we", "saw", "on", "in", "a", "and", "there", "are", "quite", "felt", "opens")
+_FILLERS = ("the", "was", "it", "we", "saw", "on")
 
 
 def topic_rows(count: int, seed: int) -> list[dict[str, Any]]:
-    """Rows of four to nine words; each topic is in a text with a chance of its own, 15 to 60 percent."""
+    """Rows of two to eight words; each topic is in a text with a chance of its own, 15 to 60 percent."""
     generator = np.random.default_rng(seed)
     chances = dict(zip(NAMES, (0.6, 0.4, 0.25, 0.15), strict=True))
     rows = []
     for _ in range(count):
         labels = [name for name in NAMES if generator.random() < chances[name]]
         words = [str(generator.choice(TOPICS[name])) for name in labels]
-        words += generator.choice(_FILLERS, size=int(generator.integers(4, 6))).tolist()
+        words += generator.choice(_FILLERS, size=int(generator.integers(2, 5))).tolist()
         rows.append({"text": " ".join(generator.permutation(words).tolist()), "labels": labels})
     return rows
 
@@ -42,7 +42,7 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
 
 def topic_recipe(folder: Path, schedule: dict[str, Any], overrides: tuple[str, ...] = (), rows: int = 400) -> RunConfig:
     """A recipe of the task: a tiny teacher that learns it, and a student of a few epochs."""
-    once = {"num_epochs": 4, "batch_size": 16, "learning_rate": 2e-3, "early_stop_epochs": None}
+    once = {"num_epochs": 4, "batch_size": 8, "learning_rate": 2e-3, "early_stop_epochs": None}
     raw = {
         "task": {"kind": "multilabel"},
         "data": {
@@ -55,7 +55,7 @@ def topic_recipe(folder: Path, schedule: dict[str, Any], overrides: tuple[str, .
         "student": {"scale_percent": 30},
         "schedule": schedule,
         "pruning": {"neuron_multiple": 1},
-        "finetune": {**once, "num_epochs": 12},
+        "finetune": {**once, "num_epochs": 10, "learning_rate": 5e-3},
         "distil": once,
         "storage": str(folder / "runs"),
     }

@@ -202,7 +202,6 @@ class ObjectiveContract:
         assert torch.isfinite(value)
         assert any(bool(p.grad.any()) for p in pair.student.parameters() if p.grad is not None)
 
-
     def test_several_labels(self):
         pair = self.pairing(task=MULTILABEL)
         batch = batch_of(random_rows(8, MULTILABEL), pair.student)

@@ -74,6 +74,6 @@ def prediction_columns(
             return {"prediction": chosen, "probability": softmax(logits, axis=1).max(axis=1).round(6)}
         case "labels":
             found = [[name for name, logit in zip(names, row, strict=True) if logit > 0] for row in logits.tolist()]
-            shares = expit(logits).round(6)
+            shares = expit(logits.astype(np.float64)).round(6)
             by_label = {f"probability_{name}": shares[:, place] for place, name in enumerate(names)}
             return {"prediction": found, **by_label}

@@ -3,6 +3,7 @@
 import math
 
 from minidisc_ray.configs.training import ComputeConfig
+from minidisc_ray.core.task import ERROR_METRICS
 from minidisc_ray.run_files.result import RunResult
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
@@ -84,6 +85,13 @@ def percent_text(mean: float | None, std: float | None = None) -> str:
     if mean is None:
         return ""
     return f"{100 * mean:.1f}" if std is None else f"{100 * mean:.1f} ± {100 * std:.1f}"
+
+
+def score_text(metric: str, mean: float | None, std: float | None) -> str:
+    """A metric as tables show it: in percent, an error in the unit of its label (squared, of the squared one)."""
+    if mean is None or metric.partition("@")[0] not in ERROR_METRICS:
+        return percent_text(mean, std)
+    return number_text(mean) if std is None else f"{number_text(mean)} ± {number_text(std)}"
 
 
 def share_text(share: float | None) -> str:

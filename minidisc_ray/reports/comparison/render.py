@@ -61,7 +61,7 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     return notes
 
 
-_LABEL_METRICS = ("micro_f1", "macro_f1", "weighted_f1")
+_AVERAGES = ("micro_f1", "macro_f1", "weighted_f1")
 
 
 def majority_notes(found: Sequence[tuple[str, str, str]]) -> list[str]:
@@ -75,9 +75,9 @@ def majority_notes(found: Sequence[tuple[str, str, str]]) -> list[str]:
     is_regression = [metric in ("spearman", "pearson") for _, metric in own]
     notes = []
     if not all(is_regression):
-        notes.append("Majority class: always answering the most common class of the rows that are scored.")
-    if any(metric in _LABEL_METRICS for _, metric in own):
-        notes.append("Majority of a task with several labels: always the more common answer to each label.")
+        several = any(metric in _AVERAGES for _, metric in own)
+        more = "; where a row may have several labels, the more common answer to each" if several else ""
+        notes.append(f"Majority class: always answering the most common class of the rows that are scored{more}.")
     if any(is_regression):
         notes.append("Majority of a regression: always answering the mean value of train.")
     if older:
