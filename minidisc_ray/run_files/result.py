@@ -191,8 +191,8 @@ class RunResult(Config):
         models = [("the teacher", self.teacher), *(("an assistant", one) for one in self.assistants)]
         for whose, model in (*models, ("the student", self.student)):
             for metrics in (model.selection_metrics, model.validation_metrics):
-                yield from ((whose, value) for value in _bounded(metrics))
-        yield from (("the majority class", value) for value in _bounded(self.majority_metrics))
+                yield from ((whose, value) for value in bounded(metrics))
+        yield from (("the majority class", value) for value in bounded(self.majority_metrics))
         for candidate in self.candidates:
             yield "a candidate", candidate.metric
         for trial in self.trials:
@@ -208,7 +208,7 @@ class RunResult(Config):
             raise ValueError(f"the trial of the assistant at {missing[0]} percent is no candidate")
 
 
-def _bounded(metrics: Mapping[str, float]) -> Iterator[float]:
+def bounded(metrics: Mapping[str, float]) -> Iterator[float]:
     """The metrics that lie between -1 and 1: all but errors."""
     return (value for name, value in metrics.items() if name.partition("@")[0] not in ERROR_METRICS)
 
