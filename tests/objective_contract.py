@@ -18,6 +18,7 @@ from objective_kit import (
 )
 from tiny_models import (
     FAMILY_NAMES,
+    MULTILABEL,
     REGRESSION,
     batch_of,
     max_difference,
@@ -195,6 +196,15 @@ class ObjectiveContract:
             pytest.skip("a regression has no distribution: refused; test_objectives_needs.py")
         pair = self.pairing(task=REGRESSION)
         batch = batch_of(random_rows(8, REGRESSION), pair.student)
+        pair.objective.set_progress(1.0)
+        value = pair.value(batch)
+        value.backward()
+        assert torch.isfinite(value)
+        assert any(bool(p.grad.any()) for p in pair.student.parameters() if p.grad is not None)
+
+    def test_several_labels(self):
+        pair = self.pairing(task=MULTILABEL)
+        batch = batch_of(random_rows(8, MULTILABEL), pair.student)
         pair.objective.set_progress(1.0)
         value = pair.value(batch)
         value.backward()

@@ -35,6 +35,7 @@ VOCABULARY, HIDDEN, HEADS, NEURONS, LAYERS = 80, 32, 4, 40, 3
 LABEL_NAMES = ("no", "yes", "maybe")
 TASK = Task("tiny", ("text",), "label", LABEL_NAMES, ("accuracy",))
 REGRESSION = Task("tiny", ("text",), "label", (), ("spearman", "pearson"))
+MULTILABEL = Task("tiny", ("text",), "label", LABEL_NAMES, ("micro_f1",), is_multilabel=True)
 
 # What most tests look at: logits and the last hidden states.
 LAST = Wanted(logits=True, hidden=frozenset({LAYERS}))
@@ -112,8 +113,12 @@ def rows_of_lengths(lengths: Sequence[int], task: Task = TASK, seed: int = 0) ->
     ids = torch.randint(5, VOCABULARY, (int(offsets[-1]),), generator=generator, dtype=torch.int32)
     types = torch.randint(0, 2, ids.shape, generator=generator, dtype=torch.uint8)
     first = ids[offsets[:-1]]
-    labels = (first.float() / VOCABULARY) if task.is_regression else (first % task.num_labels).long()
-    return EncodedRows(ids, offsets, types, labels, 0)
+    labels = {
+        "class": lambda: (first % task.num_labels).long(),
+        "labels": lambda: torch.stack([(first >> bit & 1).float() for bit in range(task.num_labels)], dim=1),
+        "value": lambda: first.float() / VOCABULARY,
+    }
+    return EncodedRows(ids, offsets, types, labels[task.output](), 0)
 
 
 def pair_of(teacher: PreTrainedModel, student: PreTrainedModel, task: Task = TASK) -> Pair:

@@ -20,9 +20,7 @@ from minidisc_ray.export.source import load_source
 from minidisc_ray.export.speed import LENGTH
 from minidisc_ray.inference.profile import ProfileRow, profile_folder
 from minidisc_ray.models.checkpoint import load_model
-from minidisc_ray.models.folder_readme import predicts
 from minidisc_ray.models.loading import position_limit
-from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.run_files.family import FAMILY, FamilySize
 from minidisc_ray.run_files.fetching import fetch_folders, fetch_models
 from minidisc_ray.run_files.result import load_result
@@ -156,10 +154,9 @@ def push(
         run_folder=folder,
         config=config,
         result=result,
-        gives=predicts(student.config),
+        student=student.config,
         text_columns=tuple(getattr(student.config, "minidisc_text_columns", None) or ("a text",)),
         max_length=config.data.max_length,
-        is_pruned=student.config.model_type.startswith(PRUNED_PREFIX),
         speed=_speed(folder, threads, repeats, min(LENGTH, position_limit(student.config))) if repeats else (),
     )
     if name is not None:

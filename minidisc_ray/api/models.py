@@ -25,6 +25,8 @@ def predict(
 
     ``attrs["notes"]`` of the frame has a sentence for each doubt about how the file was read.
 
+    A multi-label student's ``prediction`` is a list of names; each label has a column, such as ``probability_toxic``.
+
     Args:
         student: folder or URI of a saved student, or of a run.
         file: JSON Lines, CSV, TSV or Parquet.

@@ -48,7 +48,7 @@ def run_identity(config: RunConfig, contents: Mapping[str, str]) -> dict[str, An
     if config.student.kind == "pruned":
         # Runs from before students had kinds keep their names.
         del dumped["student"]["kind"]
-    for section in ("data", "schedule", "objective", "pruning"):
+    for section in ("task", "data", "schedule", "objective", "pruning"):
         dumped[section] = _without_added_keys(getattr(config, section), dumped[section])
     schedule = config.schedule
     dumped["schedule"] = _without_defaults(schedule, dumped["schedule"], schedule.keys_added_at_top)

@@ -6,6 +6,8 @@ B rows, L tokens, D hidden size, C classes. Reductions run in float32 whatever t
 import torch
 from torch import Tensor, nn
 
+from minidisc_ray.core.task import Output
+
 
 def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
     """``T^2 CE(softmax(z_T / T), softmax(z_S / T))`` of each row, (B,) (task-agnostic comparison, equation 5).
@@ -34,18 +36,50 @@ def squared_error(student: Tensor, teacher: Tensor) -> Tensor:
     return (student.float() - teacher.float()).square().mean(dim=-1)
 
 
-def prediction_losses(student: Tensor, teacher: Tensor, is_regression: bool, temperature: float = 1.0) -> Tensor:
-    """Soft cross-entropy of classes, or squared error of values, of each row, (B,).
+def soft_binary_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """``T^2 BCE(sigmoid(z_T / T), sigmoid(z_S / T))`` of each row, (B,), a mean over its labels.
+
+    It is :func:`soft_cross_entropy` of each label's two answers, yes and no.
+
+    Args:
+        student_logits: (B, C).
+        teacher_logits: (B, C).
+        temperature: T.
+    """
+    teacher = torch.sigmoid(teacher_logits.float() / temperature)
+    losses = nn.functional.binary_cross_entropy_with_logits(
+        student_logits.float() / temperature, teacher, reduction="none"
+    )
+    return temperature**2 * losses.mean(dim=-1)
+
+
+def prediction_losses(student: Tensor, teacher: Tensor, output: Output, temperature: float = 1.0) -> Tensor:
+    """Soft cross-entropy of classes or of labels, or squared error of values, of each row, (B,).
 
     Args:
         student: logits, (B, C).
         teacher: logits, (B, C).
-        is_regression: whether outputs are values, which have no distribution and so no temperature.
-        temperature: of both softmaxes.
+        output: what logits mean; values have no distribution and so no temperature.
+        temperature: of both softmaxes or sigmoids.
     """
-    if is_regression:
-        return squared_error(student, teacher)
-    return soft_cross_entropy(student, teacher, temperature)
+    match output:
+        case "class":
+            return soft_cross_entropy(student, teacher, temperature)
+        case "labels":
+            return soft_binary_cross_entropy(student, teacher, temperature)
+        case "value":
+            return squared_error(student, teacher)
+
+
+def prediction_loss_sum(student: Tensor, teacher: Tensor, output: Output) -> Tensor:
+    """As :func:`prediction_losses` at temperature 1, summed over rows."""
+    match output:
+        case "class":
+            return soft_cross_entropy_sum(student, teacher)
+        case "labels":
+            return soft_binary_cross_entropy(student, teacher).sum()
+        case "value":
+            return squared_error_sum(student, teacher)
 
 
 def soft_cross_entropy_sum(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:

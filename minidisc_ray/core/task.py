@@ -2,6 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+# What a row's label is: one of the classes, a number, or any number of the label names.
+Output = Literal["class", "value", "labels"]
+# Smaller is better, and they have no upper bound: they are reported, and never choose.
+ERROR_METRICS = frozenset({"mean_squared_error", "mean_absolute_error"})
 
 _MEAN_OF, _AND = "mean of ", " and "
 
@@ -18,6 +24,9 @@ class Task:
         metrics: names of all reported metrics, the primary one first.
         validation_splits: names of the sets that scores are reported on, the primary one first.
         selection_metrics: metrics whose mean early stopping and choices maximise; by default the primary one.
+        is_multilabel: whether a row may have several of the label names, or none.
+        label_columns: of a multi-label task with a column for each label; empty where one column has them all.
+        separator: between labels in one cell of text.
     """
 
     name: str
@@ -27,15 +36,25 @@ class Task:
     metrics: tuple[str, ...]
     validation_splits: tuple[str, ...] = ("validation",)
     selection_metrics: tuple[str, ...] = ()
+    is_multilabel: bool = False
+    label_columns: tuple[str, ...] = ()
+    separator: str = ";"
+
+    @property
+    def output(self) -> Output:
+        """What a row's label is."""
+        if self.is_multilabel:
+            return "labels"
+        return "class" if self.label_names else "value"
 
     @property
     def is_regression(self) -> bool:
-        """Whether labels are numbers rather than classes."""
-        return not self.label_names
+        """Whether labels are numbers rather than names."""
+        return self.output == "value"
 
     @property
     def num_labels(self) -> int:
-        """Width of the model's output: classes, or 1 for regression."""
+        """Width of the model's output: the number of label names, or 1 for regression."""
         return len(self.label_names) or 1
 
     @property

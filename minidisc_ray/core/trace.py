@@ -18,7 +18,7 @@ class Batch:
         input_ids: (B, L) token ids.
         mask: (B, L) 1 for real tokens, 0 for padding.
         token_types: (B, L) segment ids, or None for models that have none.
-        labels: (B,) class indices (int64) or values (float32).
+        labels: (B,) class indices (int64) or values (float32), or (B, C) of 0 and 1 (float32).
         is_augmented: (B,) whether a row was made by data augmentation; None where none was.
         has_padding: whether any token is padding; known for batches on a GPU, so that the host need not wait for the
             device to read the mask. None where the mask is read.

@@ -36,7 +36,7 @@ class EncodedRows:
         input_ids: (T,) int32, one row after the other.
         offsets: (N + 1,) int64; row ``i`` is ``input_ids[offsets[i]:offsets[i + 1]]``.
         token_types: (T,) uint8, or None for models that have none.
-        labels: (N,) int64 classes or float32 values.
+        labels: (N,) int64 classes or float32 values, or (N, C) float32 of 0 and 1.
         truncated_rows: rows that were longer than the limit.
     """
 

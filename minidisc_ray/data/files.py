@@ -134,32 +134,30 @@ def read_texts(
     return TextsOfFile(to_rows(unlabelled, task), table)
 
 
-def read_labelled(
-    path: Path, columns: Sequence[str], label: str, classes: Sequence[str], quoting: Quoting | None = None
-) -> tuple[Rows, tuple[str, ...]]:
+def read_labelled(path: Path, task: Task, quoting: Quoting | None = None) -> tuple[Rows, tuple[str, ...]]:
     """Read rows that a finished model is scored on, and notes on how they were read.
 
     Args:
         path: of the file.
-        columns: the one or two columns of text.
-        label: the column of the label.
-        classes: the model's, in the order of its outputs; empty for a regression.
+        task: names the columns and the model's classes, in the order of its outputs.
         quoting: as for ``read_file``.
 
     Raises:
         UserError: if the file cannot be read, lacks a column or has no rows, or a row lacks a text or has a label that
             is none of the model's.
     """
-    _check_text_columns(columns)
-    if label in columns:
-        raise UserError(f'label: "{cut(label)}" is a column of text as well; name another column with --label')
+    _check_text_columns(task.text_columns)
+    labels = task.label_columns or (task.label_column,)
+    if (both := next((label for label in labels if label in task.text_columns), None)) is not None:
+        raise UserError(f'label: "{cut(both)}" is a column of text as well; name another column with --label')
     try:
-        table = read_file(path, "file", {column: column for column in (*columns, label)}, quoting, "--quoting")
+        table = read_file(path, "file", {name: name for name in (*task.text_columns, *labels)}, quoting, "--quoting")
     except MissingColumnError as error:
-        option = "--label" if error.column == label else "--columns"
-        raise UserError(f"{error}; name {'the label' if error.column == label else 'a text'} with {option}") from error
-    index = ClassIndex(classes, allows_positions=True, allowed="the student's classes are")
-    task = Task("evaluation", tuple(columns), label, tuple(classes), metrics=())
+        is_label = error.column in labels
+        option = "--label" if is_label else "--columns"
+        raise UserError(f"{error}; name {'the label' if is_label else 'a text'} with {option}") from error
+    allowed = "the student's classes are"
+    index = ClassIndex(task.label_names, allows_positions=not task.is_multilabel, allowed=allowed)
     rows = to_rows(table, task, index)
     note = (f"Labels that are numbers are the student's outputs: {index.positions_note()}.",)
     read = () if table.note is None else (table.note,)

@@ -1,4 +1,4 @@
-"""Rows of one split: one or two texts each, and a label."""
+"""Rows of one split: one or two texts each, and a label, or any number of C labels."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Rows:
 
     Attributes:
         texts: one or two lists of N texts, in the order of the task's text columns.
-        labels: (N,) class indices (int64) or values (float32).
+        labels: (N,) class indices (int64) or values (float32), or (N, C) of 0 and 1 (float32).
     """
 
     texts: tuple[list[str], ...]

@@ -1,10 +1,14 @@
-"""Seeded draws of rows: samples, and the rows held out for early stopping and selection."""
+"""Seeded draws of rows: samples, and the rows held out for early stopping and selection.
 
-from typing import Literal
+N rows, C labels of a multi-label task.
+"""
+
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minidisc_ray.core.task import Output
 from minidisc_ray.data.rows import Rows
 
 HeldOut = Literal["selection", "validation"]
@@ -21,20 +25,36 @@ def sample(rows: Rows, size: int | None, seed: int) -> Rows:
     return rows.take(np.sort(np.random.default_rng((seed, _SAMPLE)).choice(len(rows), size, replace=False)))
 
 
-def held_out_indices(rows: Rows, fraction: float, seed: int, is_regression: bool, use: HeldOut) -> NDArray[np.int64]:
-    """Sorted positions (M,) of a seeded share of the rows, stratified by class.
+def strata(rows: Rows, output: Output) -> NDArray[np.int64] | None:
+    """What to stratify a draw by, (N,): a row's class, or the rarest of its labels, C without any; None for values."""
+    labels: NDArray[Any] = rows.labels
+    match output:
+        case "value":
+            return None
+        case "class":
+            groups: NDArray[np.int64] = labels
+        case "labels":
+            counts = np.where(labels > 0, labels.sum(axis=0), np.inf)  # (N, C)
+            groups = np.where(labels.any(axis=1), counts.argmin(axis=1), labels.shape[1])
+    return groups
 
-    M is about ``fraction`` of the rows, at least one. A class of two or more rows has at least one row in each part;
-    the only row of a class stays in train.
+
+def held_out_indices(
+    groups: NDArray[np.int64] | None, count: int, fraction: float, seed: int, use: HeldOut
+) -> NDArray[np.int64]:
+    """Sorted positions (M,) of a seeded share of ``count`` rows, stratified by ``groups``, (N,), as of :func:`strata`.
+
+    M is about ``fraction`` of the rows, at least one. A group of two or more rows has at least one row in each part;
+    the only row of a group stays in train.
     """
     generator = np.random.default_rng((seed, _DRAWS[use]))
-    size = max(1, round(len(rows) * fraction))
-    if is_regression:
-        return np.sort(generator.choice(len(rows), size, replace=False))
-    classes, counts = np.unique(rows.labels, return_counts=True)
+    size = max(1, round(count * fraction))
+    if groups is None:
+        return np.sort(generator.choice(count, size, replace=False))
+    classes, counts = np.unique(groups, return_counts=True)
     taken = _apportion(counts, size)
     chosen = [
-        generator.choice(np.flatnonzero(rows.labels == label), quota, replace=False)
+        generator.choice(np.flatnonzero(groups == label), quota, replace=False)
         for label, quota in zip(classes, taken, strict=True)
     ]
     return np.sort(np.concatenate(chosen))

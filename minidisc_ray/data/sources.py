@@ -13,7 +13,7 @@ from minidisc_ray.data.files import find_file, missing_split, read_file
 from minidisc_ray.data.paths import given_path
 from minidisc_ray.data.quoting import cut
 from minidisc_ray.data.table import Table, column_map, require_columns
-from minidisc_ray.data.tasks import given_label_names, task_columns, validation_names
+from minidisc_ray.data.tasks import given_label_names, label_columns, task_columns, validation_names
 
 # A loader of the datasets library, not a data set: older releases of it unpickle local files.
 _PICKLE_LOADER = "pandas"
@@ -37,7 +37,7 @@ def read_files(task: TaskConfig, data: FilesDataConfig) -> Tables:
     Raises:
         UserError: if a file is missing or cannot be read, or lacks a column.
     """
-    wanted = column_map(task_columns(task), data.columns)
+    wanted = column_map(task_columns(task), data.columns, len(label_columns(task)))
     folder = None if data.folder is None else given_path(data.folder, "data.folder")
 
     def read(path: Path, key: str) -> Table:
@@ -125,8 +125,8 @@ def _read_hub_split(task: TaskConfig, data: HubDataConfig, split: str, key: str)
         raise UserError(f"data.path: {_PICKLE_LOADER} loads pickles, which is never allowed; name a data set")
     import datasets  # slow to import, and only needed here
 
-    *_, label_column = task_columns(task)
-    wanted = column_map(task_columns(task), data.columns)
+    label_column, *more_labels = label_columns(task)
+    wanted = column_map(task_columns(task), data.columns, 1 + len(more_labels))
     name = task.name if task.kind == "glue" and data.name is None and data.path == "nyu-mll/glue" else data.name
     where = f"{cut(data.path)}{f' ({cut(name)})' if name else ''}, split {cut(split)}"
     try:
@@ -151,16 +151,22 @@ def _read_hub_split(task: TaskConfig, data: HubDataConfig, split: str, key: str)
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{key}: {where} cannot be read ({type(error).__name__}: {reason})") from error
     columns = {column: read[source] for column, source in wanted.items()}
-    class_names = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
+    is_list = isinstance(feature, datasets.List | datasets.LargeList)
+    inner = feature.feature if is_list else feature
+    class_names = tuple(inner.names) if isinstance(inner, datasets.ClassLabel) and not more_labels else None
     label_names = given_label_names(task)
     if class_names is not None and (label_names is None or set(label_names) == set(class_names)):
         # By name, not by number: the task may list the same names in another order. Other numbers stay, such as -1
         # for the hidden labels of a test set; the error for them names the row.
         columns[label_column] = [
-            class_names[label] if label is not None and 0 <= label < len(class_names) else label
+            [_name_of(class_names, each) for each in label or ()] if is_list else _name_of(class_names, label)
             for label in columns[label_column]
         ]
     return Table(key, where, columns, class_names)
+
+
+def _name_of(class_names: tuple[str, ...], label: Any) -> Any:
+    return class_names[label] if label is not None and 0 <= label < len(class_names) else label
 
 
 @contextmanager

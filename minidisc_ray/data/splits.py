@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.data import BuiltinDataConfig, FilesDataConfig
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.task import ClassificationTaskConfig, TaskConfig
+from minidisc_ray.configs.task import ClassificationTaskConfig, MultilabelTaskConfig, TaskConfig
 from minidisc_ray.core.task import Task
 from minidisc_ray.data.builtin import builtin_rows
 from minidisc_ray.data.labels import ClassIndex
 from minidisc_ray.data.quoting import cut
 from minidisc_ray.data.rows import Rows
-from minidisc_ray.data.sampling import HeldOut, held_out_indices, sample
+from minidisc_ray.data.sampling import HeldOut, held_out_indices, sample, strata
 from minidisc_ray.data.sources import Tables, read_files, read_hub
 from minidisc_ray.data.table import Table, label_names_in, to_rows
-from minidisc_ray.data.tasks import given_label_names, resolve_task, task_columns
+from minidisc_ray.data.tasks import given_label_names, label_columns, resolve_task
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,7 @@ def load_splits(config: RunConfig) -> Splits:
         name: sample(rows, data.max_validation_rows, data.selection_seed) for name, rows in loaded.validation.items()
     }
     _require_usable(train, "train", loaded.task)
+    _require_all_labels(train, loaded.task)
     for name, rows in validation.items():
         _require_usable(rows, name, loaded.task)
     primary = next(iter(validation))
@@ -107,10 +108,11 @@ def _load(config: RunConfig) -> _Loaded:
     else:
         tables = read_hub(config.task, data)
     names = given_label_names(config.task)
-    found = label_names_in(tables.train, task_columns(config.task)[-1]) if names is None else None
+    separator = config.task.separator if isinstance(config.task, MultilabelTaskConfig) else None
+    found = None if names is not None else label_names_in(tables.train, label_columns(config.task)[0], separator)
     task = resolve_task(config.task, found, config.task_name)
     # If names were found in train, a number among them is a name; as a position it would mean another class.
-    classes = ClassIndex(task.label_names, allows_positions=names is not None)
+    classes = ClassIndex(task.label_names, allows_positions=names is not None and not task.is_multilabel)
     selection, train = tables.selection, to_rows(tables.train, task, classes)
     loaded = _Loaded(
         task,
@@ -139,8 +141,9 @@ def _with_validation(loaded: _Loaded, fraction: float, seed: int) -> _Loaded:
 
 def _hold_out(rows: Rows, fraction: float, seed: int, task: Task, use: HeldOut) -> tuple[Rows, Rows]:
     """A seeded share of the rows, and the others."""
-    chosen = held_out_indices(rows, fraction, seed, task.is_regression, use)
-    _refuse_large_share(rows, len(chosen), fraction, task, use)
+    groups = strata(rows, task.output)
+    chosen = held_out_indices(groups, len(rows), fraction, seed, use)
+    _refuse_large_share(groups, len(chosen), fraction, task, use)
     return rows.take(chosen), rows.take(np.setdiff1d(np.arange(len(rows)), chosen))
 
 
@@ -170,18 +173,33 @@ def _refuse_equal_splits(tables: Tables, loaded: _Loaded) -> None:
             )
 
 
-def _refuse_large_share(train: Rows, drawn: int, fraction: float, task: Task, use: HeldOut) -> None:
+def _refuse_large_share(
+    groups: NDArray[np.int64] | None, drawn: int, fraction: float, task: Task, use: HeldOut
+) -> None:
     """Refuse held-out rows that exceed their share by far because each class of two or more rows has a row in them."""
     # A selection of one row is refused later, as one of a single class.
-    if task.is_regression or drawn < 2 or drawn <= 2 * fraction * len(train) + 1e-9:
+    if groups is None or drawn < 2 or drawn <= 2 * fraction * len(groups) + 1e-9:
         return
-    classes, counts = np.unique(train.labels, return_counts=True)
-    smallest = cut(task.label_names[int(classes[counts.argmin()])])
+    classes, counts = np.unique(groups, return_counts=True)
+    smallest = cut([*task.label_names, "no label"][int(classes[counts.argmin()])])
+    kind = "labels" if task.is_multilabel else "classes"
     raise UserError(
-        f"data.{use}_fraction: {fraction:g} of the {len(train)} rows of train, with at least one of each of "
-        f"{len(classes)} classes, would be {drawn} rows ({drawn / len(train):.0%}; {smallest} has {counts.min()} in "
-        f"all); merge classes, give more rows, or name a {use} file (data.{use})"
+        f"data.{use}_fraction: {fraction:g} of the {len(groups)} rows of train, with at least one of each of "
+        f"{len(classes)} {kind}, would be {drawn} rows ({drawn / len(groups):.0%}; {smallest} has {counts.min()} in "
+        f"all); merge {kind}, give more rows, or name a {use} file (data.{use})"
     )
+
+
+def _require_all_labels(train: Rows, task: Task) -> None:
+    """Refuse a label that no row of train has: nothing could learn it."""
+    if not task.is_multilabel:
+        return
+    for name, count in zip(task.label_names, train.labels.sum(axis=0), strict=True):
+        if not count:
+            key = "label" if task.label_columns else "label_names"
+            raise UserError(
+                f"task.{key}: no row of train has the label {cut(name)}; leave it out, or give rows that have it"
+            )
 
 
 def _require_usable(rows: Rows, name: str, task: Task) -> None:
@@ -194,6 +212,10 @@ def _require_usable(rows: Rows, name: str, task: Task) -> None:
     if task.is_regression:
         raise UserError(
             f"data: all {len(rows)} labels of {name} are {rows.labels[0]:g}; a regression needs different ones"
+        )
+    if task.is_multilabel:
+        raise UserError(
+            f"data: all {len(rows)} rows of {name} have the same labels; rows with different ones are needed"
         )
     only = task.label_names[int(rows.labels[0])]
     raise UserError(

@@ -3,17 +3,20 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.task import Task
+from minidisc_ray.data.label_sets import distinct_names_in_cells, flag, names_in_cell
 from minidisc_ray.data.labels import ClassIndex, LabelError, distinct_names, regression_value
 from minidisc_ray.data.quoting import cut, quoted
 from minidisc_ray.data.rows import Rows
 
 _MAX_COLUMNS = 20
+_T = TypeVar("_T")
 
 
 class MissingColumnError(UserError):
@@ -47,15 +50,16 @@ class Table:
     note: str | None = None
 
 
-def column_map(task_columns: Sequence[str], renamed: Mapping[str, str]) -> dict[str, str]:
-    """Task column -> source column, for every column that the task reads.
+def column_map(task_columns: Sequence[str], renamed: Mapping[str, str], num_labels: int = 1) -> dict[str, str]:
+    """Task column -> source column, for every column that the task reads; the last ``num_labels`` are of labels.
 
     Raises:
         UserError: if ``renamed`` names a column that the task does not read, or one column would be read twice.
     """
-    *texts, label = task_columns
-    if label in texts:
-        raise UserError(f'task.text: column "{cut(label)}" is task.label as well; name different columns')
+    texts, labels = task_columns[:-num_labels], task_columns[-num_labels:]
+    for label in labels:
+        if label in texts:
+            raise UserError(f'task.text: column "{cut(label)}" is task.label as well; name different columns')
     if len(set(texts)) < len(texts):
         raise UserError(f'task.text: column "{cut(texts[0])}" is named twice; name different columns')
     for column in renamed:
@@ -113,7 +117,7 @@ def refuse_repeated(names: Sequence[str], key: str, where: str) -> None:
 
 
 def to_rows(table: Table, task: Task, classes: ClassIndex | None = None) -> Rows:
-    """Turn a table into rows: check texts and labels, and convert labels to class indices or values.
+    """Turn a table into rows: check texts and labels, and convert labels to class indices, values, or 0 and 1.
 
     Args:
         table: the split as read.
@@ -123,26 +127,30 @@ def to_rows(table: Table, task: Task, classes: ClassIndex | None = None) -> Rows
     Raises:
         UserError: if there are no rows, or a text or label is missing or not allowed; names the row, from 1.
     """
-    labels = table.columns[task.label_column]
-    _require_rows(table, labels)
+    _require_rows(table, next(iter(table.columns.values())))
     texts = tuple(_texts(table, column) for column in task.text_columns)
+    if task.label_columns:
+        flags = [_converted(table, column, flag) for column in task.label_columns]
+        return Rows(texts, np.asarray(flags, dtype=np.float32).T.copy())
+    labels = table.columns[task.label_column]
     if task.is_regression:
-        values = [_label(table, row, value, task, regression_value) for row, value in enumerate(labels, start=1)]
-        return Rows(texts, np.asarray(values, dtype=np.float32))
-    classes = classes or ClassIndex(task.label_names, allows_positions=True)
+        return Rows(texts, np.asarray(_converted(table, task.label_column, regression_value), dtype=np.float32))
+    classes = classes or ClassIndex(task.label_names, allows_positions=not task.is_multilabel)
+    if task.is_multilabel:
+        return Rows(texts, _label_sets(table, task, classes))
     converted: dict[tuple[type, Any], int] = {}
     indices = np.empty(len(labels), dtype=np.int64)
     for position, value in enumerate(labels):
         # Each distinct label is converted once. The type is part of the key, as True, 1 and 1.0 are equal in Python.
         known = (type(value), value) if isinstance(value, str | int | float) else (object, position)
         if known not in converted:
-            converted[known] = int(_label(table, position + 1, value, task, classes))
+            converted[known] = _label(table, position + 1, value, task.label_column, classes)
         indices[position] = converted[known]
     return Rows(texts, indices)
 
 
-def label_names_in(table: Table, label_column: str) -> tuple[str, ...]:
-    """Names of the classes: the source's own, or those found in the labels.
+def label_names_in(table: Table, label_column: str, separator: str | None = None) -> tuple[str, ...]:
+    """Names of the classes, or of the labels in each cell with a ``separator``: the source's own, or those found.
 
     Raises:
         UserError: if there are no rows, or a label cannot be the name of a class; names the row, from 1.
@@ -154,7 +162,7 @@ def label_names_in(table: Table, label_column: str) -> tuple[str, ...]:
     if all(label is None for label in labels):
         raise UserError(f'{table.key}: "{cut(label_column)}" is missing in every row of {table.where}')
     try:
-        return distinct_names(labels)
+        return distinct_names(labels) if separator is None else distinct_names_in_cells(labels, separator)
     except LabelError as error:
         raise UserError(f'{table.key}: "{cut(label_column)}" {error.sentence(error.row, table.where)}') from None
 
@@ -188,8 +196,23 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _label(table: Table, row: int, value: Any, task: Task, convert: Callable[[Any], float]) -> float:
+def _label_sets(table: Table, task: Task, classes: ClassIndex) -> NDArray[np.float32]:  # (N, C)
+    def positions(value: Any) -> list[int]:
+        return [classes(name) for name in names_in_cell(value, task.separator)]
+
+    found = _converted(table, task.label_column, positions)
+    labels = np.zeros((len(found), task.num_labels), dtype=np.float32)
+    for row, places in enumerate(found):
+        labels[row, places] = 1.0
+    return labels
+
+
+def _converted(table: Table, column: str, convert: Callable[[Any], _T]) -> list[_T]:
+    return [_label(table, row, value, column, convert) for row, value in enumerate(table.columns[column], start=1)]
+
+
+def _label(table: Table, row: int, value: Any, column: str, convert: Callable[[Any], _T]) -> _T:
     try:
         return convert(value)
     except LabelError as error:
-        raise UserError(f'{table.key}: "{cut(task.label_column)}" {error.sentence(row, table.where)}') from None
+        raise UserError(f'{table.key}: "{cut(column)}" {error.sentence(row, table.where)}') from None

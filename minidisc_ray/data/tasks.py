@@ -9,11 +9,12 @@ from minidisc_ray.configs.task import (
     BuiltinTaskConfig,
     ClassificationTaskConfig,
     GlueTaskConfig,
+    MultilabelTaskConfig,
     RegressionTaskConfig,
     TaskConfig,
 )
 from minidisc_ray.core.task import Task
-from minidisc_ray.data.quoting import quoted
+from minidisc_ray.data.quoting import cut, quoted
 
 BUILTIN_LABEL_NAMES = ("negative", "positive")
 
@@ -53,10 +54,24 @@ def resolve_task(config: TaskConfig, label_names: Sequence[str] | None = None, n
         name: what to call a user's own task (``RunConfig.task_name``); by default its kind.
 
     Raises:
-        UserError: if a classification has no names of its own, and fewer than two were found.
+        UserError: if a classification has no names of its own, and fewer than two were found; or a metric is f1, and
+            there are more than two.
     """
     task = _resolve(config, label_names, name or config.kind)
-    return dataclasses.replace(task, selection_metrics=config.selection_metric or ())
+    metrics = tuple(dict.fromkeys((*task.metrics, *config.extra_metrics)))
+    task = dataclasses.replace(task, metrics=metrics, selection_metrics=config.selection_metric or ())
+    by_key = {
+        "metric": task.metrics[:1],
+        "selection_metric": task.selection_metrics,
+        "extra_metrics": config.extra_metrics,
+    }
+    for key, names in by_key.items():
+        if "f1" in names and task.num_labels > 2:
+            raise UserError(
+                f"task.{key}: f1 is of two classes, and the task has {task.num_labels} "
+                f"({cut(', '.join(task.label_names))}); use macro_f1, the mean over classes, or weighted_f1"
+            )
+    return task
 
 
 def _resolve(config: TaskConfig, label_names: Sequence[str] | None, own_name: str) -> Task:
@@ -65,13 +80,23 @@ def _resolve(config: TaskConfig, label_names: Sequence[str] | None, own_name: st
             glue = _GLUE[config.name]
             return Task(config.name, glue.text_columns, "label", glue.label_names, glue.metrics, glue.validation_splits)
         case ClassificationTaskConfig():
-            names = config.label_names or tuple(label_names or ())
-            if len(names) < 2:
-                found = f"only {quoted(names[0])} is" if names else "none are"
-                raise UserError(
-                    f"task.label_names: missing, and {found} found in the training labels; give at least two names"
-                )
+            names = _names(config.label_names, label_names)
             return Task(own_name, config.text, config.label, names, (config.metric,))
+        case MultilabelTaskConfig():
+            columns = () if isinstance(config.label, str) else config.label
+            names = columns or _names(config.label_names, label_names)
+            label = config.label if isinstance(config.label, str) else ", ".join(config.label)
+            _check_separator(config.separator, names)
+            return Task(
+                own_name,
+                config.text,
+                label,
+                names,
+                (config.metric,),
+                is_multilabel=True,
+                label_columns=columns,
+                separator=config.separator,
+            )
         case RegressionTaskConfig():
             other = "pearson" if config.metric == "spearman" else "spearman"
             return Task(own_name, config.text, config.label, (), (config.metric, other))
@@ -79,17 +104,42 @@ def _resolve(config: TaskConfig, label_names: Sequence[str] | None, own_name: st
             return Task(config.kind, ("text",), "label", BUILTIN_LABEL_NAMES, ("accuracy",))
 
 
+def _names(given: Sequence[str] | None, found: Sequence[str] | None) -> tuple[str, ...]:
+    names = tuple(given or found or ())
+    if len(names) < 2:
+        only = f"only {quoted(names[0])} is" if names else "none are"
+        raise UserError(f"task.label_names: missing, and {only} found in the training labels; give at least two names")
+    return names
+
+
+def _check_separator(separator: str, names: Sequence[str]) -> None:
+    """Refuse a name that has the separator in it, as such a name could be read as two."""
+    for name in names:
+        if separator in name:
+            raise UserError(
+                f"task.separator: {quoted(separator)} is part of the label {quoted(name)}; give characters that no "
+                "label contains"
+            )
+
+
 def given_label_names(config: TaskConfig) -> tuple[str, ...] | None:
     """Label names of the config; empty for regression, None if they are to be found in the rows."""
-    if isinstance(config, ClassificationTaskConfig) and config.label_names is None:
-        return None
+    if isinstance(config, ClassificationTaskConfig | MultilabelTaskConfig) and config.label_names is None:
+        return None if isinstance(config.label, str) else config.label
     return resolve_task(config).label_names
 
 
+def label_columns(config: TaskConfig) -> tuple[str, ...]:
+    """The column of the label; or, of a multi-label task, that of each label where they have columns of their own."""
+    if isinstance(config, ClassificationTaskConfig | MultilabelTaskConfig | RegressionTaskConfig):
+        return (config.label,) if isinstance(config.label, str) else config.label
+    return (resolve_task(config).label_column,)
+
+
 def task_columns(config: TaskConfig) -> tuple[str, ...]:
-    """The columns that a task reads: its one or two texts, then its label."""
-    if isinstance(config, ClassificationTaskConfig | RegressionTaskConfig):
-        return (*config.text, config.label)
+    """The columns that a task reads: its one or two texts, then its label or labels."""
+    if isinstance(config, ClassificationTaskConfig | MultilabelTaskConfig | RegressionTaskConfig):
+        return (*config.text, *label_columns(config))
     task = resolve_task(config)
     return (*task.text_columns, task.label_column)
 

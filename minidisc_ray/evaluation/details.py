@@ -51,31 +51,34 @@ class ClassDetails:
     """A classification in detail.
 
     Attributes:
+        num_rows: that the model was scored on.
         scores: one for each class, in the order of the model's outputs.
-        confusion: (C, C) rows by label, then by prediction.
+        confusion: (C, C) rows by label, then by prediction; None of a multi-label task, whose labels exclude no other.
     """
 
+    num_rows: int
     scores: tuple[ClassScore, ...]
-    confusion: np.ndarray
+    confusion: np.ndarray | None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the classes."""
         return tuple(score.name for score in self.scores)
 
-    @property
     def shares(self) -> np.ndarray:  # (C, C)
         """The confusion as shares of each label's rows; 0 for a label without rows."""
+        assert self.confusion is not None
         rows: np.ndarray = np.maximum(self.confusion.sum(axis=1, keepdims=True), 1)
         shares: np.ndarray = self.confusion / rows
         return shares
 
     def confused_pairs(self) -> list[ConfusedPair]:
         """All pairs of classes that were confused, those with the most rows first."""
+        assert self.confusion is not None
         wrong = self.confusion - np.diag(np.diag(self.confusion))
         labels, predictions = np.nonzero(wrong)
         order = np.argsort(-wrong[labels, predictions], kind="stable")
-        names, shares = self.names, self.shares
+        names, shares = self.names, self.shares()
         return [
             ConfusedPair(
                 names[label], names[prediction], int(wrong[label, prediction]), float(shares[label, prediction])
@@ -118,15 +121,16 @@ class Evaluation(dict[str, float]):
 def details_of(
     label_names: Sequence[str],  # in the order of the outputs; empty for a regression
     logits: np.ndarray,  # (N, C)
-    labels: np.ndarray,  # (N,) class indices or values
+    labels: np.ndarray,  # (N,) class indices or values, or (N, C) of 0 and 1
 ) -> Details:
-    """The details of a model's predictions.
+    """The details of a model's predictions; labels of two dimensions are those of a multi-label task.
 
     Raises:
         ValueError: if there are no rows, the shapes do not fit, or a logit is not finite.
     """
     logits, labels = np.asarray(logits), np.asarray(labels)
-    if not len(labels) or logits.shape != (len(labels), len(label_names) or 1):
+    fits = labels.shape in (logits.shape[:1], logits.shape)
+    if not len(labels) or logits.shape != (len(labels), len(label_names) or 1) or not fits:
         raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not fit {len(label_names)} classes")
     if not np.isfinite(logits).all():
         raise ValueError("logits are not finite")
@@ -134,13 +138,15 @@ def details_of(
 
 
 def _class_details(label_names: Sequence[str], logits: np.ndarray, labels: np.ndarray) -> ClassDetails:
-    indices, predictions = range(len(label_names)), logits.argmax(axis=1)
+    indices, is_multilabel = range(len(label_names)), labels.ndim == 2
+    predictions = (logits > 0) if is_multilabel else logits.argmax(axis=1)
     columns = precision_recall_fscore_support(labels, predictions, labels=indices, zero_division=0)
     scores = (
         ClassScore(name, float(precision), float(recall), float(f1), int(support))
         for name, precision, recall, f1, support in zip(label_names, *columns, strict=True)
     )
-    return ClassDetails(tuple(scores), confusion_matrix(labels, predictions, labels=indices))
+    confusion = None if is_multilabel else confusion_matrix(labels, predictions, labels=indices)
+    return ClassDetails(len(labels), tuple(scores), confusion)
 
 
 def _error_details(logits: np.ndarray, labels: np.ndarray) -> ErrorDetails:

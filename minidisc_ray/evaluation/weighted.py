@@ -1,15 +1,18 @@
 """A task's metric on weighted rows, for many models and many draws of rows at once.
 
-N rows, C outputs (1 for regression), M models, B draws of rows.
+N rows, C outputs (1 for regression), M models, B draws of rows. In a multi-label task labels and predictions are
+(N, C) of 0 and 1 where others have (N,).
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from minidisc_ray.core.task import Task
+from minidisc_ray.evaluation.metrics import predictions_from
 
 # Elements of the largest temporary: 16 MB in float32.
 _BLOCK_ELEMENTS = 2**22
@@ -20,7 +23,7 @@ class Predictions:
     """The predictions of one model, from ``LabelledRows.predictions``.
 
     Attributes:
-        by_split: split -> (N,) class indices, or values of a regression.
+        by_split: split -> (N,) class indices or values, or (N, C) of 0 and 1.
     """
 
     by_split: Mapping[str, np.ndarray]
@@ -31,7 +34,7 @@ class LabelledRows:
 
     Attributes:
         task: has the primary metric, and the metrics that choices use.
-        labels: split -> (N,) class indices or values.
+        labels: split -> (N,) class indices or values, or (N, C) of 0 and 1.
         selection_split: on which assistants and students are chosen; a validation set under ``protocol: paper``.
         scored_splits: on which students are compared, by the mean of the metric over them.
     """
@@ -39,7 +42,7 @@ class LabelledRows:
     def __init__(
         self,
         task: Task,
-        labels_by_split: Mapping[str, np.ndarray],  # split -> (N,)
+        labels_by_split: Mapping[str, np.ndarray],  # split -> (N,) or (N, C)
         selection_split: str = "selection",
         scored_splits: Sequence[str] | None = None,
     ) -> None:
@@ -73,11 +76,10 @@ class LabelledRows:
                 raise ValueError(f"logits of split {split!r} are {logits.shape}; its labels need {expected}")
             if not np.isfinite(logits).all():
                 raise ValueError(f"logits of split {split!r} are not finite; leave out models that diverged")
-            is_regression = self.task.is_regression
-            kept[split] = logits[:, 0].astype(np.float64) if is_regression else logits.argmax(axis=1).astype(np.int32)
+            kept[split] = predictions_from(self.task, logits)
         return Predictions(kept)
 
-    def labels_of(self, split: str) -> np.ndarray:  # (N,)
+    def labels_of(self, split: str) -> np.ndarray:  # (N,) or (N, C)
         """One split's labels.
 
         Raises:
@@ -133,8 +135,8 @@ def weighted_scores(
 def _metric_scores(
     metric: str,
     task: Task,
-    labels: np.ndarray,  # (N,)
-    predictions: np.ndarray,  # (M, N)
+    labels: np.ndarray,  # (N,) or (N, C)
+    predictions: np.ndarray,  # (M, N) or (M, N, C)
     weights: np.ndarray,  # (B, N)
     totals: np.ndarray,  # (B,)
 ) -> np.ndarray:  # (B, M)
@@ -142,24 +144,28 @@ def _metric_scores(
         return _correlations(metric, labels, predictions, weights.astype(np.float64))
     # float32 adds whole numbers exactly up to 2^24, in half the time and memory.
     precision = np.float32 if totals.max() < 2**24 else np.float64
-    return _class_scores(metric, task.num_labels, labels, predictions, weights.astype(precision), totals)
+    return _counted_scores(metric, task, labels, predictions, weights.astype(precision), totals)
 
 
 def _checked_labels(task: Task, split: str, given: np.ndarray) -> np.ndarray:
     labels = np.asarray(given)
-    if labels.ndim != 1 or not len(labels):
-        raise ValueError(f"labels of split {split!r} are {labels.shape}; give one for each row, and at least one row")
+    if labels.shape[1:] != ((task.num_labels,) if task.is_multilabel else ()) or not labels.size:
+        wanted = f"{task.num_labels} numbers" if task.is_multilabel else "one"
+        raise ValueError(
+            f"labels of split {split!r} are {labels.shape}; give {wanted} for each row, and at least one row"
+        )
     if not np.isfinite(labels).all():
         raise ValueError(f"a label of split {split!r} is not finite")
     if task.is_regression:
         return labels.astype(np.float64)
-    classes = labels.astype(np.int32)
-    if (classes != labels).any() or classes.min() < 0 or classes.max() >= task.num_labels:
-        raise ValueError(f"labels of split {split!r} are not all whole numbers from 0 to {task.num_labels - 1}")
+    classes = labels.astype(np.int8 if task.is_multilabel else np.int32)
+    largest = 1 if task.is_multilabel else task.num_labels - 1
+    if (classes != labels).any() or classes.min() < 0 or classes.max() > largest:
+        raise ValueError(f"labels of split {split!r} are not all whole numbers from 0 to {largest}")
     return classes
 
 
-def _stacked(split: str, models: Sequence[Predictions], num_rows: int) -> np.ndarray:  # (M, N)
+def _stacked(split: str, models: Sequence[Predictions], num_rows: int) -> np.ndarray:  # (M, N) or (M, N, C)
     if not models:
         raise ValueError("there is no model to score")
     for model in models:
@@ -170,56 +176,102 @@ def _stacked(split: str, models: Sequence[Predictions], num_rows: int) -> np.nda
     return np.stack([model.by_split[split] for model in models])
 
 
-def _class_scores(
+def _counted_scores(
     metric: str,
-    num_classes: int,
-    labels: np.ndarray,  # (N,)
-    predictions: np.ndarray,  # (M, N)
+    task: Task,
+    labels: np.ndarray,  # (N,) or (N, C)
+    predictions: np.ndarray,  # (M, N) or (M, N, C)
     weights: np.ndarray,  # (B, N)
     totals: np.ndarray,  # (B,)
 ) -> np.ndarray:  # (B, M)
     # F1 of a two-class task is that of class 1; other metrics use all classes.
-    classes = np.arange(1, 2) if metric == "f1" and num_classes == 2 else np.arange(num_classes)
+    classes = np.arange(1, 2) if metric == "f1" else np.arange(task.num_labels)
 
-    def count(rows_of_class: np.ndarray) -> np.ndarray:  # (..., N) -> (B, ...)
-        flat = rows_of_class.reshape(-1, rows_of_class.shape[-1]).T.astype(weights.dtype)
+    def by_class(rows: np.ndarray) -> np.ndarray:  # (..., N) or (..., N, C) -> (..., C, N)
+        found: np.ndarray = rows.swapaxes(-1, -2) == 1 if task.is_multilabel else rows[..., None, :] == classes[:, None]
+        return found
+
+    def count(chosen: np.ndarray) -> np.ndarray:  # (..., N) -> (B, ...)
+        flat = chosen.reshape(-1, chosen.shape[-1]).T.astype(weights.dtype)
         counts: np.ndarray = (weights @ flat).astype(np.float64)
-        return counts.reshape(len(weights), *rows_of_class.shape[:-1])
+        return counts.reshape(len(weights), *chosen.shape[:-1])
 
-    labelled = count(labels == classes[:, None])[:, None]  # (B, 1, C)
+    of_label = by_class(labels)  # (C, N)
+    labelled = count(of_label)[:, None]  # (B, 1, C)
     scores = np.empty((len(weights), len(predictions)))
     block = max(1, _BLOCK_ELEMENTS // (len(labels) * len(classes)))
     for start in range(0, len(predictions), block):
-        chunk = predictions[start : start + block]  # (m, N)
-        right = chunk == labels
+        chunk = predictions[start : start + block]  # (m, N) or (m, N, C)
         if metric == "accuracy":
+            right = (chunk == labels).all(axis=2) if task.is_multilabel else chunk == labels
             scores[:, start : start + block] = count(right) / totals[:, None]
             continue
-        of_class = chunk[:, None] == classes[:, None]  # (m, C, N)
-        predicted, hits = count(of_class), count(of_class & right[:, None])  # (B, m, C) each
-        formula = _matthews if metric == "matthews" else _f1
-        scores[:, start : start + block] = formula(hits, predicted, labelled, totals[:, None])
+        of_class = by_class(chunk)  # (m, C, N)
+        counts = _Counts(count(of_class & of_label), count(of_class), labelled, totals[:, None])
+        scores[:, start : start + block] = _FORMULAS[metric](counts, task.is_multilabel)
     return scores
 
 
-def _f1(
-    hits: np.ndarray,  # (B, m, C)
-    predicted: np.ndarray,  # (B, m, C)
-    labelled: np.ndarray,  # (B, 1, C)
-    totals: np.ndarray,  # noqa: ARG001
-) -> np.ndarray:  # (B, m)
-    either = predicted + labelled
-    by_class = np.divide(2 * hits, either, out=np.zeros_like(hits), where=either > 0)
-    # A class that is neither drawn nor predicted has no F1, and is left out of the mean.
-    mean: np.ndarray = by_class.sum(axis=2) / np.maximum((either > 0).sum(axis=2), 1)
+class _Counts(NamedTuple):
+    """Weighted numbers of rows, by draw, model and class."""
+
+    hits: np.ndarray  # (B, m, C) of the class, and found to be
+    predicted: np.ndarray  # (B, m, C)
+    labelled: np.ndarray  # (B, 1, C)
+    totals: np.ndarray  # (B, 1)
+
+
+def _f1_by_class(counts: _Counts) -> tuple[np.ndarray, np.ndarray]:  # (B, m, C) each
+    """F1 of each class, and the rows that are of it or predicted to be: without any, F1 is 0."""
+    either = counts.predicted + counts.labelled
+    return _quotient(2 * counts.hits, either), either
+
+
+def _macro_f1(counts: _Counts, is_multilabel: bool) -> np.ndarray:  # (B, m)
+    by_class, either = _f1_by_class(counts)
+    # A class that is neither drawn nor predicted is left out of the mean; a label of a multi-label task is not.
+    num_classes = either.shape[2] if is_multilabel else np.maximum((either > 0).sum(axis=2), 1)
+    mean: np.ndarray = by_class.sum(axis=2) / num_classes
     return mean
 
 
-def _matthews(hits: np.ndarray, predicted: np.ndarray, labelled: np.ndarray, totals: np.ndarray) -> np.ndarray:
+def _weighted_f1(counts: _Counts, is_multilabel: bool) -> np.ndarray:  # noqa: ARG001
+    by_class, _ = _f1_by_class(counts)
+    return _quotient((by_class * counts.labelled).sum(axis=2), counts.labelled.sum(axis=2))
+
+
+def _micro_f1(counts: _Counts, is_multilabel: bool) -> np.ndarray:  # noqa: ARG001
+    return _quotient(2 * counts.hits.sum(axis=2), (counts.predicted + counts.labelled).sum(axis=2))
+
+
+def _balanced_accuracy(counts: _Counts, is_multilabel: bool) -> np.ndarray:  # noqa: ARG001
+    recalls = _quotient(counts.hits, counts.labelled)
+    mean: np.ndarray = recalls.sum(axis=2) / np.maximum((counts.labelled > 0).sum(axis=2), 1)
+    return mean
+
+
+def _matthews(counts: _Counts, is_multilabel: bool) -> np.ndarray:  # noqa: ARG001
+    hits, predicted, labelled, totals = counts
     covariance = hits.sum(axis=2) * totals - (predicted * labelled).sum(axis=2)
     of_predicted = totals**2 - (predicted**2).sum(axis=2)
     of_labelled = totals**2 - (labelled**2).sum(axis=2)
     return _ratio(covariance, of_predicted * of_labelled)
+
+
+def _quotient(counted: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """A quotient; 0 where the total is 0, as in ``score``."""
+    found: np.ndarray = np.divide(counted, total, out=np.zeros_like(counted), where=total > 0)
+    return found
+
+
+_FORMULAS: dict[str, Callable[[_Counts, bool], np.ndarray]] = {  # -> (B, m)
+    "f1": _macro_f1,
+    "macro_f1": _macro_f1,
+    "weighted_f1": _weighted_f1,
+    "micro_f1": _micro_f1,
+    "balanced_accuracy": _balanced_accuracy,
+    "matthews": _matthews,
+}
 
 
 def _correlations(

@@ -9,6 +9,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from transformers import PreTrainedConfig
 
 from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.configs.data import FilesDataConfig, HubDataConfig
@@ -17,7 +18,9 @@ from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.evaluation import Interval
 from minidisc_ray.export.interval import student_interval
 from minidisc_ray.inference.profile import BATCH_ROWS, TEACHER, ProfileRow
-from minidisc_ray.models.folder_readme import LOADING, LOADING_DENSE
+from minidisc_ray.models.folder_readme import loading_text, predicts
+from minidisc_ray.models.problem_type import output_of
+from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.run_files.result import RunResult
 
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
@@ -36,21 +39,24 @@ class CardFacts:
         run_folder: of the finished run.
         config: its recipe, with the licences that it gives.
         result: its result.
-        gives: a sentence that says what the student predicts.
+        student: the config of the student.
         text_columns: the columns that the student reads.
         max_length: tokens of a row that the student reads.
-        is_pruned: whether the student needs the modelling file beside its weights.
         speed: measured on this machine: the teacher's row first, if it still exists, and the student's last.
     """
 
     run_folder: Path
     config: RunConfig
     result: RunResult
-    gives: str
+    student: PreTrainedConfig
     text_columns: tuple[str, ...]
     max_length: int
-    is_pruned: bool
     speed: Sequence[ProfileRow]
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether the student needs the modelling file beside its weights."""
+        return bool(self.student.model_type.startswith(PRUNED_PREFIX))
 
 
 def model_card(facts: CardFacts, name: str) -> ModelCard:
@@ -71,7 +77,7 @@ def model_card(facts: CardFacts, name: str) -> ModelCard:
             table=[tuple(map(_line, row)) for row in rows],
             notes=[_line(note) for note in _notes(facts)],
             origin=[_line(entry) for entry in _origin(facts)],
-            loading=(LOADING if facts.is_pruned else LOADING_DENSE).format(place=name),
+            loading=loading_text(facts.student, name),
             limits=[_line(limit) for limit in _limits(facts.result, interval)],
             versions=_line(versions),
         )
@@ -126,8 +132,8 @@ def _summary(facts: CardFacts) -> str:
     share = 100 * result.student.encoder_parameters / result.teacher.encoder_parameters
     return (
         f"A text classifier for {result.task}, distilled from a larger one; its encoder's layers have {share:.0f}% of "
-        f"the teacher's parameters. {facts.gives} It reads {' and '.join(facts.text_columns)}, truncated to "
-        f"{facts.max_length} tokens."
+        f"the teacher's parameters. {predicts(facts.student)} It reads {' and '.join(facts.text_columns)}, truncated "
+        f"to {facts.max_length} tokens."
     )
 
 
@@ -138,9 +144,9 @@ def _score_rows(facts: CardFacts, interval: Interval | None) -> list[tuple[str, 
         own += f" (95% interval {_points(interval.low)} to {_points(interval.high)})"
     rows = [(f"{metric}, in points", own, _points(result.teacher.validation_metrics[metric]))]
     if result.majority_metrics:
-        rows.append(
-            (f"{metric} of always predicting the commonest class", _points(result.majority_metrics[metric]), "")
-        )
+        is_multilabel = output_of(facts.student) == "labels"
+        constant = "the commoner answer to each label" if is_multilabel else "the commonest class"
+        rows.append((f"{metric} of always predicting {constant}", _points(result.majority_metrics[metric]), ""))
     return rows
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from minidisc_ray.accounting.processor import processor_name
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.evaluation.metrics import predictions_from
 from minidisc_ray.export.folder import dense_config, write_output
 from minidisc_ray.export.graphs import EXTRAS, onnx_graph, save_onnx, save_openvino
 from minidisc_ray.export.quantization import Drop, Int8Copy, Int8Kind, int8_copies
@@ -45,7 +46,7 @@ class Check:
 
     Attributes:
         rows: number of rows compared.
-        equal_labels: rows with the same label; of a regression, rows within the tolerance.
+        equal_labels: rows with the same label or labels; of a regression, rows within the tolerance.
         largest_difference: between two logits.
     """
 
@@ -161,7 +162,8 @@ def compare_logits(
         if source.task.is_regression:
             equal += int((difference <= TOLERANCE).sum())
         else:
-            equal += int((wanted.argmax(axis=1) == copied[name].argmax(axis=1)).sum())
+            same = predictions_from(source.task, wanted) == predictions_from(source.task, copied[name])
+            equal += int((same.all(axis=1) if source.task.is_multilabel else same).sum())
     if not largest <= TOLERANCE:
         raise UserError(
             f"{source.folder.name}: its graph differs from PyTorch by {largest:.2g} on a validation row, more than the "

@@ -39,7 +39,7 @@ def _interval(run_folder: Path, result: RunResult) -> Interval | None:
     for path in sorted(predictions_path(run_folder).parent.glob("*.student.safetensors")):
         logits = _validation_arrays(read_predictions(path))
         for split in sorted(labels.keys() & logits.keys()):
-            task = _task_of(result, split, logits[split])
+            task = _task_of(result, split, logits[split], labels[split])
             # The score identifies the trial whose student was kept, and the primary validation set.
             if abs(score(task, logits[split], labels[split])[result.primary_metric] - point) < _SAME:
                 rows = LabelledRows(task, {split: labels[split]})
@@ -52,7 +52,13 @@ def _validation_arrays(arrays: dict[str, np.ndarray] | None) -> dict[str, np.nda
     return {key.removeprefix(prefix): array for key, array in (arrays or {}).items() if key.startswith(prefix)}
 
 
-def _task_of(result: RunResult, split: str, logits: np.ndarray) -> Task:  # logits (N, C)
+def _task_of(
+    result: RunResult,
+    split: str,
+    logits: np.ndarray,  # (N, C)
+    labels: np.ndarray,  # (N,), or (N, C) of a multi-label task
+) -> Task:
     is_regression = result.primary_metric in ("spearman", "pearson")
     names = () if is_regression else tuple(str(number) for number in range(logits.shape[1]))
-    return Task(result.task, ("text",), "label", names, (result.primary_metric,), (split,))
+    metrics = (result.primary_metric,)
+    return Task(result.task, ("text",), "label", names, metrics, (split,), is_multilabel=labels.ndim == 2)

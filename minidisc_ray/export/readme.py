@@ -33,7 +33,7 @@ JavaScript, with Transformers.js, in node or a browser:
     import {{ env, pipeline }} from "@huggingface/transformers";
     env.localModelPath = "THE FOLDER THAT HOLDS THIS ONE"; env.allowRemoteModels = false;
     const classify = await pipeline("text-classification", "{name}", {{ dtype: {dtypes} }});
-    console.log(await classify("a text"));
+    console.log(await classify("a text"{all_labels}));
 """
 _OPENVINO = """\
 # {name}, for OpenVINO
@@ -70,20 +70,30 @@ def export_readme(
         has_int8: whether there is an int8 copy.
     """
     task = source.task
-    kind = f"classes {', '.join(task.label_names)}" if task.label_names else "it predicts a number"
+    names = ", ".join(task.label_names)
+    kinds = {
+        "class": f"classes {names}",
+        "labels": f"labels, any number for each text: {names}",
+        "value": "it predicts a number",
+    }
+    answers = {
+        "class": 'json.load(open("config.json"))["id2label"][str(logits[0].argmax())]',
+        "labels": '[name for place, name in json.load(open("config.json"))["id2label"].items() '
+        "if logits[0][int(place)] > 0]",
+        "value": "logits[0]",
+    }
     return (_ONNX if target == "onnx" else _OPENVINO).format(
         name=name,
         what=(
-            f"A model for {task.name} ({kind}). It reads {' and '.join(task.text_columns)}, truncated to "
+            f"A model for {task.name} ({kinds[task.output]}). It reads {' and '.join(task.text_columns)}, truncated to "
             f"{source.max_length} tokens. Its logits differ from PyTorch's by at most "
             f"{check.largest_difference:.1g} on {check.rows:,} validation rows."
         ),
         positions=position_limit(source.model.config),
         max_length=source.max_length,
         sample='"a text"' if len(task.text_columns) == 1 else '"a text", "another text"',
-        answer='json.load(open("config.json"))["id2label"][str(logits[0].argmax())]'
-        if task.label_names
-        else "logits[0]",
+        answer=answers[task.output],
+        all_labels=", { top_k: null }" if task.is_multilabel else "",
         int8=", `onnx/model_quantized.onnx` the int8 one" if has_int8 else "",
         or_int8='  # or "onnx/model_quantized.onnx"' if has_int8 else "",
         dtypes='"fp32" /* or "q8" */' if has_int8 else '"fp32"',

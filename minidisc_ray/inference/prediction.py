@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from minidisc_ray.configs.base import UserError
@@ -14,6 +15,7 @@ from minidisc_ray.data import Quoting, Rows, encode, read_texts
 from minidisc_ray.files.places import is_uri
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.loading import load_tokenizer, position_limit
+from minidisc_ray.models.problem_type import output_of
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
@@ -63,6 +65,7 @@ def predict_file(
 ) -> pd.DataFrame:
     """The file's columns, then its ``prediction``, and for classes its ``probability``.
 
+    A multi-label model's prediction is a list of names, beside a column such as ``probability_toxic`` for each label.
     ``attrs["notes"]`` has a sentence for each doubt about how the file was read.
 
     Raises:
@@ -72,15 +75,42 @@ def predict_file(
     model = load_model(student)
     columns = text_columns_of(model.config, student, columns)
     tokenizer = load_tokenizer(PretrainedTeacherConfig(path=str(student)))
-    is_regression = model.config.problem_type == "regression"
-    rows, table = read_texts(file, columns, quoting, ("prediction",) if is_regression else _ADDED_COLUMNS)
+    rows, table = read_texts(file, columns, quoting, added_columns(model.config))
     logits = logits_of(model, tokenizer, rows, max_length_of(model.config))
     # As objects, so that whole numbers stay whole where others are missing.
-    frame = pd.DataFrame(table.columns, dtype=object)
-    if is_regression:
-        frame["prediction"] = [float(value) for value in logits[:, 0]]
-    else:
-        frame["prediction"] = [model.config.id2label.get(i, f"LABEL_{i}") for i in logits.argmax(axis=1).tolist()]
-        frame["probability"] = softmax(logits, axis=1).max(axis=1).round(6)
+    frame = pd.DataFrame(table.columns, dtype=object).assign(**prediction_columns(model.config, logits))
     frame.attrs["notes"] = [] if table.note is None else [table.note]
     return frame
+
+
+def added_columns(config: PreTrainedConfig) -> tuple[str, ...]:
+    """Names of the columns that ``predict`` adds."""
+    match output_of(config):
+        case "value":
+            return ("prediction",)
+        case "class":
+            return ("prediction", "probability")
+        case "labels":
+            return ("prediction", *(f"probability_{name}" for name in _label_names(config)))
+
+
+def prediction_columns(
+    config: PreTrainedConfig,
+    logits: np.ndarray,  # (N, C)
+) -> dict[str, Any]:
+    """The columns that ``predict`` adds, N values each."""
+    names = _label_names(config)
+    match output_of(config):
+        case "value":
+            values: list[Any] = [[float(value) for value in logits[:, 0]]]
+        case "class":
+            chosen = [names[place] for place in logits.argmax(axis=1).tolist()]
+            values = [chosen, softmax(logits, axis=1).max(axis=1).round(6)]
+        case "labels":
+            found = [[name for name, logit in zip(names, row, strict=True) if logit > 0] for row in logits.tolist()]
+            values = [found, *expit(logits.astype(np.float64)).round(6).T]
+    return dict(zip(added_columns(config), values, strict=True))
+
+
+def _label_names(config: PreTrainedConfig) -> list[str]:
+    return [str(config.id2label.get(place, f"LABEL_{place}")) for place in range(config.num_labels)]

@@ -7,13 +7,13 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.task import CLASSIFICATION_METRICS, REGRESSION_METRICS
-from minidisc_ray.core.task import Task
+from minidisc_ray.core.task import Output, Task
 from minidisc_ray.data import Quoting, Rows, load_splits, read_labelled
 from minidisc_ray.evaluation import Evaluation, details_of, merge_scores, score
 from minidisc_ray.inference.prediction import logits_of, max_length_of, require_local, text_columns_of
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.loading import check_classes, load_tokenizer
+from minidisc_ray.models.problem_type import output_of
 
 _DEFAULT_LABEL = "label"
 
@@ -48,11 +48,19 @@ def evaluate_file(
     require_local(file)
     model = load_model(student)
     texts = text_columns_of(model.config, student, columns)
-    names = _label_names(model.config)
-    label = label or _label_column(model.config)
-    rows, notes = read_labelled(file, texts, label, names, quoting)
-    metrics = CLASSIFICATION_METRICS if names else REGRESSION_METRICS
-    task = Task(file.name, tuple(texts), label, names, metrics, validation_splits=(file.name,))
+    output, names = output_of(model.config), _label_names(model.config)
+    labels = (label,) if label else _label_columns(model.config)
+    task = Task(
+        file.name,
+        tuple(texts),
+        ", ".join(labels),
+        names,
+        _metrics(output, len(names)),
+        validation_splits=(file.name,),
+        is_multilabel=output == "labels",
+        label_columns=labels if len(labels) > 1 else (),
+    )
+    rows, notes = read_labelled(file, task, quoting)
     return _evaluate(model, _tokenizer(student), task, {file.name: rows}, max_length_of(model.config), notes)
 
 
@@ -76,11 +84,25 @@ def _tokenizer(student: Path) -> PreTrainedTokenizerBase:
 
 def _label_names(config: PreTrainedConfig) -> tuple[str, ...]:
     """The names of a model's classes; empty where it predicts a number."""
-    if config.problem_type == "regression":
+    if output_of(config) == "value":
         return ()
     return tuple(str(config.id2label.get(index, f"LABEL_{index}")) for index in range(int(config.num_labels)))
 
 
-def _label_column(config: PreTrainedConfig) -> str:
+def _metrics(output: Output, num_classes: int) -> tuple[str, ...]:
+    match output:
+        case "value":
+            return ("spearman", "pearson")
+        case "labels":
+            return ("micro_f1", "macro_f1", "weighted_f1", "accuracy")
+        case "class":
+            f1 = ("f1",) if num_classes == 2 else ("macro_f1", "weighted_f1")
+            return ("accuracy", *f1, "matthews")
+
+
+def _label_columns(config: PreTrainedConfig) -> tuple[str, ...]:
+    """The column of the label, or of each label where they have columns of their own, as the student was trained on."""
     recorded = getattr(config, "minidisc_label_column", None)
-    return recorded if isinstance(recorded, str) and recorded else _DEFAULT_LABEL
+    given = recorded if isinstance(recorded, list) else [recorded]
+    names = tuple(name for name in given if isinstance(name, str) and name)
+    return names if len(names) == len(given) and names else (_DEFAULT_LABEL,)

@@ -74,7 +74,7 @@ def fill_folder(
 def note_inputs(config: PreTrainedConfig, task: Task, max_length: int) -> None:
     """Note in a model's config what it reads, so that it predicts and scores a file; smaller models inherit it."""
     config.minidisc_text_columns = list(task.text_columns)
-    config.minidisc_label_column = task.label_column
+    config.minidisc_label_column = list(task.label_columns) or task.label_column
     config.minidisc_max_length = max_length
 
 

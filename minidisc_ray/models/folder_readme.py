@@ -3,16 +3,17 @@
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from minidisc_ray.models.families import family_of
+from minidisc_ray.models.problem_type import output_of
 from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.registration import PRUNED_PREFIX
 
-LOADING = """\
+_LOADING = """\
 With torch and transformers alone; this runs `modeling_minidisc.py`, so read it first:
 
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
     place = "{place}"
     classify = pipeline("text-classification", place, trust_remote_code=True)
-    print(classify("a text", truncation=True))
+    print(classify("a text", truncation=True{options}))
     model = AutoModelForSequenceClassification.from_pretrained(place, trust_remote_code=True)
     tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=True)
 
@@ -25,13 +26,13 @@ Without either transformers stops, asks whether to run the custom code, or says 
 type: use one of the two ways above. `AutoModel` and `AutoModelForTokenClassification` load the same encoder.
 """
 
-LOADING_DENSE = """\
+_LOADING_DENSE = """\
 With torch and transformers:
 
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
     place = "{place}"
     classify = pipeline("text-classification", place)
-    print(classify("a text", truncation=True))
+    print(classify("a text", truncation=True{options}))
     model = AutoModelForSequenceClassification.from_pretrained(place)
     tokenizer = AutoTokenizer.from_pretrained(place)
 """
@@ -48,9 +49,21 @@ _TEXT = """\
 
 def predicts(config: PreTrainedConfig) -> str:
     """What a classifier predicts, in a sentence."""
-    if config.problem_type == "regression":
-        return "It gives a number."
-    return f"Classes: {', '.join(str(name) for name in (config.id2label or {}).values())}."
+    names = ", ".join(str(name) for name in (config.id2label or {}).values())
+    match output_of(config):
+        case "value":
+            return "It gives a number."
+        case "labels":
+            return f"Labels, any number for each text: {names}; those whose sigmoid is above 0.5."
+        case "class":
+            return f"Classes: {names}."
+
+
+def loading_text(config: PreTrainedConfig, place: str) -> str:
+    """How a model's folder loads, with code; ``place`` is its path or name there."""
+    text = _LOADING if config.model_type.startswith(PRUNED_PREFIX) else _LOADING_DENSE
+    options = ', top_k=None, function_to_apply="sigmoid"' if output_of(config) == "labels" else ""
+    return text.format(place=place, options=options)
 
 
 def folder_readme(model: PreTrainedModel) -> str | None:
@@ -64,5 +77,5 @@ def folder_readme(model: PreTrainedModel) -> str | None:
         heads=", ".join(map(str, structure.heads)),
         neurons=", ".join(map(str, structure.neurons)),
         gives=predicts(model.config),
-        loading=LOADING.format(place="THIS FOLDER"),
+        loading=loading_text(model.config, "THIS FOLDER"),
     )

@@ -21,6 +21,7 @@ from minidisc_ray.core.task import Task
 from minidisc_ray.models.checkpoint import nonfinite_weight, quiet
 from minidisc_ray.models.config_bounds import config_flaw
 from minidisc_ray.models.families import encoder_layers, family_of
+from minidisc_ray.models.problem_type import PROBLEM_TYPES, output_of
 from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.models.tokenizer_bounds import tokenizer_flaw
 from minidisc_ray.models.unused import unused_flaw
@@ -234,9 +235,17 @@ def check_labels(config: PreTrainedConfig, task: Task, where: str, section: str 
         section: of the recipe that names it.
 
     Raises:
-        UserError: if the number of outputs or the label names differ.
+        UserError: if the number of outputs, what they mean, or the label names differ.
     """
     found = int(config.num_labels)
+    is_multilabel = output_of(config) == "labels"
+    if config.problem_type is not None and is_multilabel != task.is_multilabel:
+        kinds = ("any number of labels of a row", "one class of a row")
+        gives, needs = kinds if is_multilabel else reversed(kinds)
+        raise UserError(
+            f"{section}.path: the head of {where} gives {gives} ({config.problem_type}), but {task.name} needs "
+            f"{needs}; use another {section}, or {section}.fine_tuned=false to train a new head"
+        )
     if found != task.num_labels:
         raise UserError(
             f"{section}.path: the head of {where} has {found} outputs, but {task.name} needs {task.num_labels}; use "
@@ -286,7 +295,7 @@ def _set_labels(config: PreTrainedConfig, task: Task) -> None:
     names = task.label_names or ("value",)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
-    config.problem_type = "regression" if task.is_regression else "single_label_classification"
+    config.problem_type = PROBLEM_TYPES[task.output]
 
 
 def keep_layers(model: PreTrainedModel, count: int, section: str) -> None:

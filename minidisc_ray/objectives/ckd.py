@@ -36,7 +36,7 @@ class ContextualKDObjective(Objective):
     def __init__(self, config: CKDConfig, pair: Pair) -> None:
         super().__init__()
         self.config = config
-        self.is_regression = pair.task.is_regression
+        self.output = pair.task.output
         self.pairs = mapped_layers(config.mapping, pair)
 
     def needs(self) -> Needs:
@@ -56,7 +56,7 @@ class ContextualKDObjective(Objective):
         config = self.config
         terms: dict[str, Tensor] = {}
         if config.logits_weight > 0:
-            losses = prediction_losses(student.logits, teacher.logits, self.is_regression, config.temperature)
+            losses = prediction_losses(student.logits, teacher.logits, self.output, config.temperature)
             terms["logits"] = config.logits_weight * losses.sum() / totals.rows
         if config.words_weight > 0:
             errors = torch.stack([self._words(student, teacher, batch, *layers) for layers in self.pairs])

@@ -10,6 +10,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.objective import DistillerConfig, MIAlphaConfig
 from minidisc_ray.core.divergence import (
     masked_row_sums,
+    prediction_losses,
     soft_cross_entropy,
     squared_error,
     token_cosine,
@@ -57,7 +58,7 @@ class DistillerObjective(Objective):
                 f"for which the teacher ({pair.teacher.name}) gives one value; use mse"
             )
         self.config = config
-        self.is_regression = pair.task.is_regression
+        self.output = pair.task.output
         self.pairs = mapped_layers(config.mapping, pair) if config.intermediate_weight > 0 else ()
         mapped_from, mapped_to = student_layers(self.pairs), teacher_layers(self.pairs)
         inter = config.intermediate
@@ -93,12 +94,20 @@ class DistillerObjective(Objective):
             terms["intermediate"] = config.intermediate_weight * intermediate(student, teacher, batch, totals)
         if config.beta1 or config.beta2:
             assert teacher is not None
-            losses = _MEASURES[config.prediction](student.logits, teacher.logits)
+            losses = self._predictions(student.logits, teacher.logits)
             terms["logits"] = (_weights(batch, config.beta1, config.beta2) * losses).sum() / totals.rows
         if config.gamma1 or config.gamma2:
-            losses = label_losses(student.logits, batch.labels, self.is_regression)
+            losses = label_losses(student.logits, batch.labels, self.output)
             terms["labels"] = (_weights(batch, config.gamma1, config.gamma2) * losses).sum() / totals.rows
         return terms
+
+    def _predictions(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Losses of logits, (B, C), of each row, (B,)."""
+        return (
+            squared_error(student, teacher)
+            if self.config.prediction == "mse"
+            else prediction_losses(student, teacher, self.output)
+        )
 
     def _distances(self, student: Trace, teacher: Trace, batch: Batch, totals: Totals) -> Tensor:
         """Weighted distances of layers, means over real tokens."""

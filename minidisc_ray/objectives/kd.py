@@ -17,7 +17,7 @@ class KDObjective(Objective):
     def __init__(self, config: KDConfig, pair: Pair) -> None:
         super().__init__()
         self.config = config
-        self.is_regression = pair.task.is_regression
+        self.output = pair.task.output
 
     def needs(self) -> Needs:
         """Logits and labels, unless a weight of zero leaves a term out."""
@@ -29,9 +29,9 @@ class KDObjective(Objective):
         terms: dict[str, Tensor] = {}
         if self.config.logits_weight > 0:
             assert teacher is not None
-            losses = prediction_losses(student.logits, teacher.logits, self.is_regression, self.config.temperature)
+            losses = prediction_losses(student.logits, teacher.logits, self.output, self.config.temperature)
             terms["logits"] = self.config.logits_weight * losses.sum() / totals.rows
         if self.config.labels_weight > 0:
-            loss = label_loss_sum(student.logits, batch.labels, self.is_regression)
+            loss = label_loss_sum(student.logits, batch.labels, self.output)
             terms["labels"] = self.config.labels_weight * loss / totals.rows
         return terms

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.objective import LTSDConfig
-from minidisc_ray.core.divergence import masked_mse_sum, soft_cross_entropy_sum, squared_error_sum
+from minidisc_ray.core.divergence import masked_mse_sum, prediction_loss_sum
 from minidisc_ray.core.layer_map import LayerPairs
 from minidisc_ray.core.pair import Pair
 from minidisc_ray.core.trace import Batch, Totals, Trace, Wanted
@@ -15,7 +15,7 @@ from minidisc_ray.objectives._layers import map_where_widths_differ, student_lay
 
 @objective_of(LTSDConfig)
 class LTSDObjective(Objective):
-    """``CE(y_T, y_A) + MSE(H_T, H_A)``; for regression the first term is the squared error of the outputs.
+    """``CE(y_T, y_A) + MSE(H_T, H_A)``; the first term is as in ``prediction_losses``.
 
     Deviation: the paper leaves the averages open; here the first term is a mean over rows and the second a mean over
     hidden units and real tokens, so that padding never changes the value. The hidden states of a student of
@@ -29,7 +29,7 @@ class LTSDObjective(Objective):
     def __init__(self, config: LTSDConfig, pair: Pair) -> None:
         super().__init__()
         self.config = config
-        self.is_regression = pair.task.is_regression
+        self.output = pair.task.output
         self.pairs = _matched_layers(config, pair)
         self.linear_map = map_where_widths_differ(pair)
 
@@ -46,8 +46,8 @@ class LTSDObjective(Objective):
         assert teacher is not None
         terms: dict[str, Tensor] = {}
         if self.config.logits_weight > 0:
-            match = squared_error_sum if self.is_regression else soft_cross_entropy_sum
-            terms["logits"] = self.config.logits_weight * match(student.logits, teacher.logits) / totals.rows
+            loss = prediction_loss_sum(student.logits, teacher.logits, self.output)
+            terms["logits"] = self.config.logits_weight * loss / totals.rows
         if self.config.hidden_weight > 0:
             errors = [
                 masked_mse_sum(self.linear_map(student.hidden[i]), teacher.hidden[j], batch.mask) for i, j in self.pairs

@@ -11,7 +11,7 @@ from minidisc_ray.objectives._base import Needs, Objective, objective_of
 
 @objective_of(ODConfig)
 class OutputDistributionObjective(Objective):
-    """The softened predictions; for regression, which has no distribution, the squared error of the outputs.
+    """The softened predictions; a regression, which has no distribution, compares outputs by squared error.
 
     Deviation: the paper's outputs are over a vocabulary at every token, ours are the task's, one of each row.
     """
@@ -19,7 +19,7 @@ class OutputDistributionObjective(Objective):
     def __init__(self, config: ODConfig, pair: Pair) -> None:
         super().__init__()
         self.config = config
-        self.is_regression = pair.task.is_regression
+        self.output = pair.task.output
 
     def needs(self) -> Needs:
         """Logits."""
@@ -28,5 +28,5 @@ class OutputDistributionObjective(Objective):
     def forward(self, student: Trace, teacher: Trace | None, batch: Batch, totals: Totals) -> dict[str, Tensor]:  # noqa: ARG002
         """One term, the mean over rows."""
         assert teacher is not None
-        losses = prediction_losses(student.logits, teacher.logits, self.is_regression, self.config.temperature)
+        losses = prediction_losses(student.logits, teacher.logits, self.output, self.config.temperature)
         return {"logits": losses.sum() / totals.rows}

@@ -27,7 +27,7 @@ class TinyBERTObjective(Objective):
         super().__init__()
         student, teacher = pair.student, pair.teacher
         self.config = config
-        self.is_regression = pair.task.is_regression
+        self.output = pair.task.output
         self.head_sizes = (student.head_size, teacher.head_size)
         self.pairs = mapped_layers(config.mapping, pair)
         self.embeddings_map = LinearMap(student.hidden_size, teacher.hidden_size)
@@ -69,7 +69,7 @@ class TinyBERTObjective(Objective):
         assert teacher is not None
         config = self.config
         if self.predicts:
-            losses = prediction_losses(student.logits, teacher.logits, self.is_regression, config.temperature)
+            losses = prediction_losses(student.logits, teacher.logits, self.output, config.temperature)
             return {"logits": config.logits_weight * losses.sum() / totals.rows}
         terms: dict[str, Tensor] = {}
         if config.embeddings_weight > 0:

@@ -3,6 +3,7 @@
 import math
 
 from minidisc_ray.configs.training import ComputeConfig
+from minidisc_ray.core.task import ERROR_METRICS
 from minidisc_ray.run_files.result import RunResult
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
@@ -21,7 +22,19 @@ _EXPONENT_BELOW, _EXPONENT_ABOVE = 1e-9, 1e18
 _FEW_SECONDS, _SECONDS_BELOW, _MINUTES_BELOW, _HOURS_BELOW = 5, 90, 90, 48
 # Methods that do not search for the scale between teacher and student; the scale is part of their name.
 FIXED_METHODS = ("sparse_teacher", "assistant", "law")
-_METRICS = {"f1": "F1", "matthews": "Matthews", "accuracy": "Accuracy", "spearman": "Spearman", "pearson": "Pearson"}
+_METRICS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "f1": "F1",
+    "macro_f1": "Macro F1",
+    "weighted_f1": "Weighted F1",
+    "micro_f1": "Micro F1",
+    "matthews": "Matthews",
+    "spearman": "Spearman",
+    "pearson": "Pearson",
+    "mean_squared_error": "Mean squared error",
+    "mean_absolute_error": "Mean absolute error",
+}
 
 
 def method_name(result: RunResult) -> str:
@@ -74,6 +87,13 @@ def percent_text(mean: float | None, std: float | None = None) -> str:
     if mean is None:
         return ""
     return f"{100 * mean:.1f}" if std is None else f"{100 * mean:.1f} ± {100 * std:.1f}"
+
+
+def score_text(metric: str, mean: float | None, std: float | None) -> str:
+    """A metric as tables show it: in percent, an error in the unit of its label (squared, of the squared one)."""
+    if mean is None or metric.partition("@")[0] not in ERROR_METRICS:
+        return percent_text(mean, std)
+    return number_text(mean) if std is None else f"{number_text(mean)} ± {number_text(std)}"
 
 
 def share_text(share: float | None) -> str:

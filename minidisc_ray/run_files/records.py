@@ -17,7 +17,7 @@ from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.files.digests import check_seal, entry_flaw, entry_of, open_document, sealed_document
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.log import logger
-from minidisc_ray.run_files.result import ROUNDING
+from minidisc_ray.run_files.result import ROUNDING, bounded
 from minidisc_ray.run_files.result_flaws import impossible_number
 from minidisc_ray.training.race_check import RaceCheck
 from minidisc_ray.training.state import EpochRecord
@@ -160,7 +160,7 @@ def _invalid_value(value: Any, record: StageRecord) -> str | None:
         return f"{_RECORD} has a scale that is not between 1 and 100 percent"
     metrics = [*record.selection_metrics.values(), record.validation_metrics]
     metrics += [scores for epoch in record.history for scores in epoch.metrics.values()]
-    if any(abs(metric) > 1 + ROUNDING for scores in metrics for metric in scores.values()):
+    if any(abs(metric) > 1 + ROUNDING for scores in metrics for metric in bounded(scores)):
         return f"{_RECORD} has a metric that is not between -1 and 1"
     if own and not (record.selection_metrics.get(own[0]) and record.validation_metrics):
         return f"{_RECORD} lacks the metrics of its model"

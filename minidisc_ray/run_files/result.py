@@ -1,13 +1,14 @@
 """The versioned schema of ``result.json``: what one run found, and what it cost."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from minidisc_ray.configs.base import Config, UserError
+from minidisc_ray.core.task import ERROR_METRICS
 from minidisc_ray.files.digests import open_document, sealed_document
 from minidisc_ray.files.places import place_of
 from minidisc_ray.files.reading import read_regular
@@ -193,10 +194,9 @@ class RunResult(Config):
         """Every metric, with the name of its model for messages."""
         models = [("the teacher", self.teacher), *(("an assistant", one) for one in self.assistants)]
         for whose, model in (*models, ("the student", self.student)):
-            for value in (*model.selection_metrics.values(), *model.validation_metrics.values()):
-                yield whose, value
-        for value in self.majority_metrics.values():
-            yield "the majority class", value
+            for metrics in (model.selection_metrics, model.validation_metrics):
+                yield from ((whose, value) for value in bounded(metrics))
+        yield from (("the majority class", value) for value in bounded(self.majority_metrics))
         for candidate in self.candidates:
             yield "a candidate", candidate.metric
         for trial in self.trials:
@@ -210,6 +210,11 @@ class RunResult(Config):
             raise ValueError(f"the assistant's scale is {kept}, but no finished trial has that scale")
         if missing := sorted(finished - {candidate.scale_percent for candidate in self.candidates}):
             raise ValueError(f"the trial of the assistant at {missing[0]} percent is no candidate")
+
+
+def bounded(metrics: Mapping[str, float]) -> Iterator[float]:
+    """The metrics that lie between -1 and 1: all but errors."""
+    return (value for name, value in metrics.items() if name.partition("@")[0] not in ERROR_METRICS)
 
 
 def load_result(folder: str | Path) -> RunResult:

@@ -27,7 +27,7 @@ def fine_tuning_learner(
     use_fast_dropout(model, training.dropout)
     return Learner(
         elastic=ElasticModel(model, {TEACHER_PERCENT: structure_of(model.config)}),
-        objective=LabelObjective(task.is_regression),
+        objective=LabelObjective(task.output),
         teacher=None,
         scales_of_step=lambda step: (TEACHER_PERCENT,),  # noqa: ARG005
         selection_score=lambda scores: task.selection_score(scores[TEACHER_PERCENT]),

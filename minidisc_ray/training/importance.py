@@ -173,7 +173,7 @@ def measure_importance(
         batch = to_device(collate(rows, indices[chosen], pad_token_id), workers.device)
         gates = open_gates(model, batch.rows)
         with gated(model, gates):
-            loss = label_loss_sum(run_model(model, batch).logits, batch.labels, task.is_regression)
+            loss = label_loss_sum(run_model(model, batch).logits, batch.labels, task.output)
         gradients = torch.autograd.grad(loss, [*gates.heads, *gates.neurons])
         for total, gradient in zip(sums, gradients, strict=True):
             total += absolute_gradient_sum(gradient)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.data import Rows, load_splits
-from minidisc_ray.data.sampling import held_out_indices
+from minidisc_ray.data.sampling import held_out_indices, strata
 
 
 def texts(rows):
@@ -148,7 +148,7 @@ def test_stratification(counts, fraction, seed):
     labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
     labels = np.random.default_rng(seed).permutation(labels)
     rows = Rows(([str(i) for i in range(len(labels))],), labels)
-    chosen = held_out_indices(rows, fraction, seed, is_regression=False, use="selection")
+    chosen = held_out_indices(strata(rows, "class"), len(rows), fraction, seed, "selection")
     assert chosen.tolist() == sorted(set(chosen.tolist()))
     taken = np.bincount(labels[chosen], minlength=len(counts))
     size = max(1, round(len(labels) * fraction))

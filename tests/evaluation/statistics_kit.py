@@ -14,9 +14,9 @@ from minidisc_ray.evaluation import (
 )
 
 
-def task_of(metric: str, classes: int = 2, name: str = "simulated") -> Task:
+def task_of(metric: str, classes: int = 2, name: str = "simulated", is_multilabel: bool = False) -> Task:
     """A task with one metric; no classes make it a regression."""
-    return Task(name, ("text",), "label", tuple("abcdefgh"[:classes]), (metric,))
+    return Task(name, ("text",), "label", tuple("abcdefgh"[:classes]), (metric,), is_multilabel=is_multilabel)
 
 
 def labelled(num_rows: int, metric: str = "accuracy", name: str = "simulated", **splits: int) -> LabelledRows:

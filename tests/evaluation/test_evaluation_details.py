@@ -24,7 +24,7 @@ def details() -> ClassDetails:
 def test_the_confusion_counts_rows_by_label_and_prediction(details):
     assert details.names == NAMES
     assert details.confusion.tolist() == [[1, 2, 0], [1, 1, 0], [1, 0, 2]]
-    assert details.shares[0].tolist() == pytest.approx([1 / 3, 2 / 3, 0])
+    assert details.shares()[0].tolist() == pytest.approx([1 / 3, 2 / 3, 0])
 
 
 def test_each_class_has_its_precision_recall_and_f1(details):
@@ -45,7 +45,7 @@ def test_a_class_without_rows_or_predictions_has_zeros():
     assert isinstance(found, ClassDetails)
     last = found.scores[-1]
     assert (last.precision, last.recall, last.f1, last.support) == (0, 0, 0, 0)
-    assert found.shares[-1].tolist() == [0, 0, 0, 0]
+    assert found.shares()[-1].tolist() == [0, 0, 0, 0]
 
 
 def test_the_errors_of_a_regression():
@@ -71,3 +71,17 @@ def test_the_errors_of_a_regression():
 def test_what_does_not_fit_is_refused(names, logits, labels):
     with pytest.raises(ValueError, match="logits"):
         details_of(names, logits, labels)
+
+
+def test_labels_of_a_multi_label_task_are_scored_one_by_one_without_a_matrix():
+    labels = np.array([[1, 0, 1], [1, 1, 0], [0, 0, 0], [0, 1, 1]], dtype=np.float32)
+    logits = np.array([[2.0, -1.0, -1.0], [1.0, 1.0, -2.0], [1.0, -1.0, -1.0], [-1.0, -1.0, 3.0]])
+    found = details_of(("a", "b", "c"), logits, labels)
+    assert (found.num_rows, found.confusion) == (4, None)
+    assert [(one.name, one.precision, one.recall, one.support) for one in found.scores] == [
+        ("a", pytest.approx(2 / 3), 1.0, 2),
+        ("b", 1.0, 0.5, 2),
+        ("c", 1.0, 0.5, 2),
+    ]
+    with pytest.raises(ValueError, match="do not fit"):
+        details_of(("a", "b", "c"), logits, labels[:, :2])

@@ -3,14 +3,28 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+    mean_absolute_error,
+    mean_squared_error,
+)
 
 from minidisc_ray.core.task import Task
 from minidisc_ray.evaluation import label_loss, majority_scores, merge_scores, score
 
+AVERAGES = ("macro_f1", "weighted_f1", "micro_f1")
+
 
 def classification(classes, metrics=("f1", "accuracy", "matthews")):
     return Task("test", ("text",), "label", tuple("abcdef"[:classes]), metrics)
+
+
+def multilabel(labels, metrics=("micro_f1", "macro_f1", "weighted_f1", "accuracy")):
+    return Task("test", ("text",), "label", tuple("abcdef"[:labels]), metrics, is_multilabel=True)
 
 
 REGRESSION = Task("test", ("text",), "label", (), ("spearman", "pearson"))
@@ -24,12 +38,59 @@ def test_classification_is_sklearns(classes, seed):
     logits = generator.normal(size=(200, classes)).astype(np.float32)
     logits[np.arange(200), labels] += 1
     predicted = logits.argmax(1)
-    scores = score(classification(classes), logits, labels)
-    assert list(scores) == ["f1", "accuracy", "matthews"]
+    metrics = ("accuracy", "matthews", "balanced_accuracy", *AVERAGES)
+    scores = score(classification(classes, metrics), logits, labels)
+    assert tuple(scores) == metrics
     assert scores["accuracy"] == pytest.approx(accuracy_score(labels, predicted), abs=1e-12)
     assert scores["matthews"] == pytest.approx(matthews_corrcoef(labels, predicted), abs=1e-12)
-    average = "binary" if classes == 2 else "macro"
-    assert scores["f1"] == pytest.approx(f1_score(labels, predicted, average=average), abs=1e-12)
+    assert scores["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predicted), abs=1e-12)
+    for name in AVERAGES:
+        expected = f1_score(labels, predicted, average=name.removesuffix("_f1"))
+        assert scores[name] == pytest.approx(expected, abs=1e-12)
+    if classes == 2:
+        assert score(classification(2), logits, labels)["f1"] == f1_score(labels, predicted)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_labels_are_sklearns(seed):
+    generator = np.random.default_rng(seed)
+    labels = (generator.random((200, 4)) < (0.6, 0.3, 0.1, 0.02)).astype(np.float32)
+    logits = (2 * labels - 1 + generator.normal(size=labels.shape)).astype(np.float32)
+    predicted = 1 / (1 + np.exp(-logits)) > 0.5
+    scores = score(multilabel(4), logits, labels)
+    assert list(scores) == ["micro_f1", "macro_f1", "weighted_f1", "accuracy"]
+    assert scores["accuracy"] == accuracy_score(labels, predicted)
+    for name in AVERAGES:
+        expected = f1_score(labels, predicted, average=name.removesuffix("_f1"), zero_division=0)
+        assert scores[name] == pytest.approx(expected, abs=1e-12)
+
+
+def test_several_labels_by_hand():
+    labels = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]])
+    logits = np.array([[2.0, -1, -1], [1, 3, -1], [-1, -1, -1]])  # right, missed, wrong
+    scores = score(multilabel(3), logits, labels)
+    assert scores["micro_f1"] == pytest.approx(2 * 2 / (3 + 3))
+    # The third label is nowhere: its F1 is 0 and it counts.
+    assert scores["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
+    assert scores["accuracy"] == pytest.approx(1 / 3)
+    assert label_loss(multilabel(3), logits, labels) == pytest.approx(
+        np.mean([log_loss(labels[:, c], 1 / (1 + np.exp(-logits[:, c])), labels=[0, 1]) for c in range(3)])
+    )
+
+
+def test_f1_is_of_two_classes_alone():
+    with pytest.raises(ValueError, match="f1 is of two classes, and the task has 3"):
+        score(classification(3), np.eye(3), np.arange(3))
+
+
+def test_errors_are_sklearns():
+    generator = np.random.default_rng(0)
+    labels, logits = generator.normal(size=50), generator.normal(size=(50, 1)).astype(np.float32)
+    metrics = ("spearman", "mean_squared_error", "mean_absolute_error")
+    scores = score(dataclasses.replace(REGRESSION, metrics=metrics), logits, labels)
+    assert tuple(scores) == metrics
+    assert scores["mean_squared_error"] == pytest.approx(mean_squared_error(labels, logits[:, 0]), abs=1e-12)
+    assert scores["mean_absolute_error"] == pytest.approx(mean_absolute_error(labels, logits[:, 0]), abs=1e-12)
 
 
 def test_f1_by_hand():
@@ -83,6 +144,19 @@ def test_majority():
     assert majority_scores(REGRESSION, np.array([1.0, 2.0]), np.arange(4.0)) == {"spearman": 0.0, "pearson": 0.0}
     with pytest.raises(ValueError, match="there are no labels"):
         majority_scores(REGRESSION, np.array([]), np.arange(4.0))
+
+
+def test_majority_of_several_labels():
+    labels = np.array([[1, 0, 1], [1, 0, 0], [1, 1, 0]])
+    found = majority_scores(multilabel(3), labels, labels)
+    assert found["accuracy"] == pytest.approx(1 / 3)  # the first label alone
+    assert found["micro_f1"] == pytest.approx(2 * 3 / (3 + 5))
+
+
+@pytest.mark.parametrize("labels", [np.zeros(3), np.zeros((3, 3)), np.zeros((2, 2))])
+def test_shapes_of_several_labels(labels):
+    with pytest.raises(ValueError, match="do not fit 2 outputs"):
+        score(multilabel(2), np.zeros((3, 2)), labels)
 
 
 def test_merge():

@@ -9,34 +9,41 @@ from statistics_kit import labelled, model, task_of
 from minidisc_ray.evaluation import LabelledRows, score
 from minidisc_ray.evaluation.weighted import weighted_scores
 
-METRICS = [
-    ("accuracy", 2),
-    ("accuracy", 4),
-    ("f1", 2),
-    ("f1", 3),
-    ("matthews", 2),
-    ("matthews", 3),
-    ("spearman", 0),
-    ("pearson", 0),
+METRICS = [  # the metric, classes, and whether a row may have several
+    *(("accuracy", classes, False) for classes in (2, 4)),
+    ("f1", 2, False),
+    *(
+        (metric, classes, False)
+        for metric in ("matthews", "macro_f1", "weighted_f1", "micro_f1", "balanced_accuracy")
+        for classes in (2, 3)
+    ),
+    *((metric, 3, True) for metric in ("accuracy", "macro_f1", "weighted_f1", "micro_f1")),
+    ("spearman", 0, False),
+    ("pearson", 0, False),
 ]
 
 
-def drawn(metric, classes, num_rows, seed, values=40):
+def drawn(classes, is_multilabel, num_rows, seed, values=40):
     generator = np.random.default_rng(seed)
     if not classes:
         labels = generator.integers(values, size=num_rows) / 8
         return labels, (labels + generator.normal(size=num_rows)).astype(np.float32).round(1)[:, None]
+    if is_multilabel:
+        labels = (generator.random((num_rows, classes)) < 0.4).astype(np.float32)
+        return labels, (2 * labels - 1 + 1.5 * generator.normal(size=labels.shape)).astype(np.float32)
     labels = generator.integers(classes, size=num_rows)
     logits = generator.normal(size=(num_rows, classes)).astype(np.float32)
     logits[np.arange(num_rows), labels] += 1
     return labels, logits
 
 
-@pytest.mark.parametrize(("metric", "classes"), METRICS)
-def test_weights_of_one_give_the_score_itself(metric, classes):
-    labels, _ = drawn(metric, classes, 700, 0)
-    logits = [drawn(metric, classes, 700, seed)[1] for seed in range(4)]
-    rows = LabelledRows(task_of(metric, classes), {"validation": labels})
+@pytest.mark.parametrize(("metric", "classes", "is_multilabel"), METRICS)
+def test_weights_of_one_give_the_score_itself(metric, classes, is_multilabel):
+    labels, _ = drawn(classes, is_multilabel, 700, 0)
+    shift = 0.3 * np.arange(4)
+    logits = [(1 - shift[seed]) * drawn(classes, is_multilabel, 700, 0)[1] for seed in range(4)]
+    logits = [each + drawn(classes, is_multilabel, 700, seed + 1)[1] for seed, each in enumerate(logits)]
+    rows = LabelledRows(task_of(metric, classes, is_multilabel=is_multilabel), {"validation": labels})
     models = [rows.predictions({"validation": each}) for each in logits]
     found = weighted_scores(rows, "validation", models, np.ones((1, 700), dtype=int))
     expected = [score(rows.task, each, labels)[metric] for each in logits]
@@ -45,20 +52,22 @@ def test_weights_of_one_give_the_score_itself(metric, classes):
     assert found[0] == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize(("metric", "classes"), METRICS)
+@pytest.mark.parametrize(("metric", "classes", "is_multilabel"), METRICS)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_a_weight_is_a_row_repeated_and_degenerate_draws_keep_the_scores_convention(metric, classes, data):
+def test_a_weight_is_a_row_repeated_and_degenerate_draws_keep_the_scores_convention(
+    metric, classes, is_multilabel, data
+):
     num_rows = data.draw(st.integers(2, 9))
-    labels, logits = drawn(metric, classes, num_rows, data.draw(st.integers(0, 10**6)), values=3)
+    labels, logits = drawn(classes, is_multilabel, num_rows, data.draw(st.integers(0, 10**6)), values=3)
     weights = np.array(data.draw(st.lists(st.integers(0, 3), min_size=num_rows, max_size=num_rows)))
     weights[data.draw(st.integers(0, num_rows - 1))] += 1
-    rows = LabelledRows(task_of(metric, classes), {"validation": labels})
+    rows = LabelledRows(task_of(metric, classes, is_multilabel=is_multilabel), {"validation": labels})
     found = weighted_scores(rows, "validation", [rows.predictions({"validation": logits})], weights[None])[0, 0]
     with warnings.catch_warnings():
         # scikit-learn warns of draws with one class.
         warnings.simplefilter("ignore")
-        expected = score(rows.task, logits.repeat(weights, axis=0), labels.repeat(weights))[metric]
+        expected = score(rows.task, logits.repeat(weights, axis=0), labels.repeat(weights, axis=0))[metric]
     assert found == pytest.approx(expected, abs=1e-12)
 
 
@@ -93,6 +102,20 @@ def test_large_values_neither_overflow_nor_vanish():
 def test_labels_that_do_not_fit(labels, words):
     with pytest.raises(ValueError, match=words):
         LabelledRows(task_of("accuracy"), {"validation": labels})
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.zeros(4), "give 3 numbers for each row"),
+        (np.zeros((4, 2)), "give 3 numbers for each row"),
+        (np.zeros((0, 3)), "at least one row"),
+        (np.full((4, 3), 2.0), "whole numbers from 0 to 1"),
+    ],
+)
+def test_label_sets_that_do_not_fit(labels, words):
+    with pytest.raises(ValueError, match=words):
+        LabelledRows(task_of("micro_f1", 3, is_multilabel=True), {"validation": labels})
 
 
 def test_logits_and_splits_that_do_not_fit():

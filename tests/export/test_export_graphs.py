@@ -9,7 +9,7 @@ import onnx_ir
 import pytest
 import torch
 from export_kit import tiny_source
-from tiny_models import FAMILY_NAMES, ODD, REGRESSION, SPARSE, TASK, student_of, tiny_model
+from tiny_models import FAMILY_NAMES, MULTILABEL, ODD, REGRESSION, SPARSE, TASK, student_of, tiny_model
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.export.exporting import Request, compare_logits, export_model
@@ -179,6 +179,22 @@ def test_the_drop_is_the_difference_of_points_and_its_bound_lies_above():
     assert 3.0 < drop.bound < 3.5
 
 
+def test_several_labels_are_compared_and_read_as_the_folder_says(tmp_path):
+    """The README's last line names the labels whose sigmoid is above 0.5."""
+    model = tiny_model("bert", MULTILABEL)
+    source = tiny_source(model, tmp_path / "model", MULTILABEL, num_rows=40)
+    report = export_model(source, ONNX, tmp_path / "onnx")
+    assert report.check.equal_labels == report.check.rows == 40
+    readme = (tmp_path / "onnx" / "README.md").read_text()
+    assert "labels, any number for each text: no, yes, maybe" in readme
+    assert "{ top_k: null }" in readme
+    answer = next(line.strip() for line in readme.splitlines() if "print(" in line)
+    logits = np.array([[-1.0, 2.0, 0.5]])
+    code = answer.removeprefix("print(").removesuffix(")").replace('open("config.json")', "file")
+    with (tmp_path / "onnx" / "config.json").open() as file:
+        assert eval(code, {"json": json, "logits": logits, "file": file, "int": int}) == ["yes", "maybe"]
+
+
 @pytest.mark.parametrize("flaw", [np.nan, 0.01])
 def test_a_graph_that_computes_something_else_is_refused(source, flaw):
     wanted = logits_of(source, torch_forward(source.model))
@@ -192,8 +208,8 @@ def test_a_graph_that_computes_something_else_is_refused(source, flaw):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("structure", [ODD, SPARSE, None], ids=["odd", "sparse", "dense"])
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-@pytest.mark.parametrize("task", [TASK, REGRESSION], ids=["classes", "regression"])
-def test_every_family_and_both_kinds_of_task(family, structure, task, tmp_path):
+@pytest.mark.parametrize("task", [TASK, MULTILABEL, REGRESSION], ids=["classes", "labels", "regression"])
+def test_every_family_and_every_kind_of_task(family, structure, task, tmp_path):
     whole = tiny_model(family, task)
     source = tiny_source(whole if structure is None else cut(whole, structure), tmp_path / "model", task)
     report = export_model(source, ONNX, tmp_path / "onnx")

@@ -20,7 +20,10 @@ TASKS = [
     {"kind": "classification", "label_names": ["no", "yes"]},
     {"kind": "regression"},
     {"kind": "classification", "text": ["text", "idx"]},
+    {"kind": "multilabel", "label": "label"},
+    {"kind": "multilabel", "label": ["label", "idx"]},
 ]
+WHICH_TASK = st.integers(0, len(TASKS) - 1)
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 
 
@@ -66,7 +69,7 @@ def read(tmp_path):
 @pytest.mark.parametrize("ending", SEEDS)
 @pytest.mark.parametrize("times", TIMES)
 def test_damaged_files(read, ending, times):
-    cases = st.tuples(mutated(SEEDS[ending]), st.integers(0, 3))
+    cases = st.tuples(mutated(SEEDS[ending]), WHICH_TASK)
     fuzz(f"file: damaged {ending}", cases, lambda given: read(given[0], ending, given[1]), 120 * times)
 
 
@@ -139,7 +142,7 @@ def test_lines_with_cells_of_another_kind(read, times):
         rows, task = given
         read("".join(json.dumps(row) + "\n" for row in rows).encode(), "jsonl", task)
 
-    fuzz("file: odd cells in jsonl", st.tuples(tables(), st.integers(0, 3)), lines, 200 * times)
+    fuzz("file: odd cells in jsonl", st.tuples(tables(), WHICH_TASK), lines, 200 * times)
 
 
 @pytest.mark.parametrize("times", TIMES)
@@ -154,7 +157,7 @@ def test_tables_with_cells_of_another_kind(read, times):
     few = tables().filter(
         lambda rows: not any(isinstance(cell, int) and cell > 10**4000 for row in rows for cell in row.values())
     )
-    fuzz("file: odd cells in csv", st.tuples(few, st.integers(0, 3)), comma, 120 * times)
+    fuzz("file: odd cells in csv", st.tuples(few, WHICH_TASK), comma, 120 * times)
 
 
 @pytest.mark.parametrize("times", TIMES)
@@ -184,7 +187,7 @@ def test_parquet_with_columns_of_another_kind(read, times):
         }
         read(parquet(columns), "parquet", task)
 
-    cases = st.tuples(st.tuples(st.sampled_from(kinds), st.sampled_from(kinds)), st.integers(0, 3), st.integers(0, 3))
+    cases = st.tuples(st.tuples(st.sampled_from(kinds), st.sampled_from(kinds)), st.integers(0, 3), WHICH_TASK)
     fuzz("file: odd columns in parquet", cases, write, 60 * times)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from minidisc_ray.configs.model import PretrainedTeacherConfig
-from minidisc_ray.core.task import Task
+from minidisc_ray.core.task import Output, Task
 from minidisc_ray.evaluation import LabelledRows, difference_estimate, majority_logits, score
 from minidisc_ray.evaluation.weighted import weighted_scores
 from minidisc_ray.preparation.prepared_run import PreparedRun
@@ -25,7 +25,8 @@ class Lead:
 
     Attributes:
         model: the model's score.
-        majority: the score of always giving the rows' commonest class, or train's mean value.
+        majority: the score of always giving the rows' commonest class, the commoner answer to each label, or train's
+            mean value.
         shuffled: the mean score of the model's own answers in random order. It is needed for F1 of a rare class, where
             always giving the commonest class scores 0 and any guess scores more.
         low: the lower end of the one-sided 95% interval of the difference to the majority, over rows.
@@ -121,7 +122,7 @@ def refusal_of(prepared: PreparedRun, logits: np.ndarray) -> str | None:
 def _better_class_order(prepared: PreparedRun, logits: np.ndarray) -> str | None:
     """A sentence naming an order of the head's classes that fits the labels far better; None if there is none."""
     task, labels = prepared.task, prepared.selection.labels.numpy()
-    if task.is_regression or task.num_labels > _MAX_CLASSES:
+    if task.output != "class" or task.num_labels > _MAX_CLASSES:
         return None
     # counts[i, j]: rows of class j whose largest output is i.
     counts = np.zeros((task.num_labels, task.num_labels), dtype=np.int64)
@@ -157,8 +158,12 @@ def _score_without_text(prepared: PreparedRun, lead: Lead) -> str:
     """The better of the two scores that need no text, in words."""
     if lead.shuffled > lead.majority:
         return f"its own answers given to rows at random score {_points(lead.shuffled)}"
-    constant = "train's mean" if prepared.task.is_regression else "their commonest class"
-    return f"always giving {constant} scores {_points(lead.majority)}"
+    constants: dict[Output, str] = {
+        "class": "their commonest class",
+        "labels": "the commoner answer to each label",
+        "value": "train's mean",
+    }
+    return f"always giving {constants[prepared.task.output]} scores {_points(lead.majority)}"
 
 
 def _rows(prepared: PreparedRun) -> str:

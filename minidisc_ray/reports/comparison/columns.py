@@ -11,9 +11,9 @@ from minidisc_ray.reports.words import (
     hours_text,
     metric_title,
     parameters_text,
-    percent_text,
     price_text,
     ratio_text,
+    score_text,
     seeds_text,
     sentence_case,
 )
@@ -83,7 +83,7 @@ def _table(rows: list[Row]) -> Table:
 
 
 def _score(name: str) -> Callable[[Row], str]:
-    return lambda row: percent_text(row[f"{name}_mean"], row[f"{name}_std"])
+    return lambda row: score_text(name, row[f"{name}_mean"], row[f"{name}_std"])
 
 
 def _hours(name: str, units: set[str]) -> Callable[[Row], str]:

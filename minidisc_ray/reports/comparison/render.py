@@ -60,6 +60,9 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     return notes
 
 
+_AVERAGES = ("micro_f1", "macro_f1", "weighted_f1")
+
+
 def majority_notes(found: Sequence[tuple[str, str, str]]) -> list[str]:
     """Notes that explain the majority row.
 
@@ -71,7 +74,9 @@ def majority_notes(found: Sequence[tuple[str, str, str]]) -> list[str]:
     is_regression = [metric in ("spearman", "pearson") for _, metric in own]
     notes = []
     if not all(is_regression):
-        notes.append("Majority class: always answering the most common class of the rows that are scored.")
+        several = any(metric in _AVERAGES for _, metric in own)
+        more = "; where a row may have several labels, the more common answer to each" if several else ""
+        notes.append(f"Majority class: always answering the most common class of the rows that are scored{more}.")
     if any(is_regression):
         notes.append("Majority of a regression: always answering the mean value of train.")
     if older:

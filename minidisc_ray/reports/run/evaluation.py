@@ -45,6 +45,7 @@ def confusion_table(title: str, details: ClassDetails) -> Table:
         Column("Label", itemgetter(0), is_number=False),
         *(Column(name, itemgetter(place)) for place, name in enumerate(details.names, start=1)),
     )
+    assert details.confusion is not None
     rows = [(name, *counts) for name, counts in zip(details.names, details.confusion.tolist(), strict=True)]
     return Table(title, columns, rows)
 
@@ -100,10 +101,10 @@ def details_tables(name: str, details: Details) -> list[Table]:
                             {"model": details})]  # fmt: skip
     is_matrix = len(details.names) <= MAX_MATRIX_CLASSES
     title = "labels in rows, predictions in columns" if is_matrix else "most confused pairs"
-    return [
-        class_table(f"Classes on {name} ({details.confusion.sum():,} rows), in percent", {"model": details}),
-        confusion_table(f"Confusion on {name}: {title}", details),
-    ]
+    classes = class_table(f"Classes on {name} ({details.num_rows:,} rows), in percent", {"model": details})
+    if details.confusion is None:
+        return [classes]
+    return [classes, confusion_table(f"Confusion on {name}: {title}", details)]
 
 
 def _errors_of(details: ErrorDetails) -> dict[str, float]:
@@ -136,13 +137,13 @@ def _document_of(details: Details) -> Row:
             "residual_quantiles": {f"{level:g}": value for level, value in details.residual_quantiles.items()},
         }
     return {
-        "rows": int(details.confusion.sum()),
+        "rows": details.num_rows,
         "classes": [
             {"class": one.name, "precision": one.precision, "recall": one.recall, "f1": one.f1, "support": one.support}
             for one in details.scores
         ],
         # By label, then by prediction, both in the order of the classes.
-        "confusion": details.confusion.tolist(),
+        "confusion": None if details.confusion is None else details.confusion.tolist(),
     }
 
 
@@ -157,9 +158,10 @@ def _records(found: Evaluation) -> list[Row]:
             continue
         for one in details.scores:
             records += [_record(rows, name, getattr(one, name), one.name) for name in (*_MEASURES, "support")]
-            for other, count in zip(details.names, details.confusion[details.names.index(one.name)], strict=True):
-                if count:
-                    records.append(_record(rows, "confusion", int(count), one.name, other))
+        if details.confusion is not None:
+            for label, counts in zip(details.names, details.confusion.tolist(), strict=True):
+                named = zip(details.names, counts, strict=True)
+                records += [_record(rows, "confusion", count, label, other) for other, count in named if count]
     return records
 
 

@@ -33,7 +33,8 @@ def _parts(prepared: PreparedRun) -> Iterator[str | PlanTable]:
         f"({splits.selection_description}), {rows}; metric {prepared.task.primary_metric}{_chosen_by(prepared)}"
     )
     if not prepared.task.is_regression:
-        yield f"classes: {', '.join(prepared.task.label_names)}"
+        kind = "labels" if prepared.task.is_multilabel else "classes"
+        yield f"{kind}: {', '.join(prepared.task.label_names)}"
     yield from (f"note: {each}" for each in splits.notes)
     yield f"objective: {prepared.config.objective.label}"
     if (note := untrained_head_note(prepared)) is not None:

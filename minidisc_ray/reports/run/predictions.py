@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from minidisc_ray.configs.base import UserError, first_line
-from minidisc_ray.configs.task import REGRESSION_METRICS
+from minidisc_ray.configs.task import ValueMetric
 from minidisc_ray.evaluation import ClassDetails, Details, ErrorDetails, details_of
 from minidisc_ray.log import logger
 from minidisc_ray.reports.run.evaluation import MAX_MATRIX_CLASSES, class_table, confusion_table, error_table
@@ -37,7 +38,7 @@ class PredictionSection:
 
 def prediction_sections(folder: Path, result: RunResult) -> list[PredictionSection]:
     """A section for each validation set; none where the run kept no predictions, or they cannot be read."""
-    if not result.label_names and result.primary_metric not in REGRESSION_METRICS:
+    if not result.label_names and result.primary_metric not in get_args(ValueMetric):
         return []
     try:
         by_set = _details(folder, result)
@@ -84,14 +85,15 @@ def _section(suffix: str, models: Mapping[str, Details]) -> PredictionSection:
         return PredictionSection(title, explanation, error_table(title, errors))
     classes = {model: details for model, details in titled.items() if isinstance(details, ClassDetails)}
     first = next(iter(classes.values()))
-    is_matrix = len(first.names) <= MAX_MATRIX_CLASSES
+    is_matrix = first.confusion is not None and len(first.names) <= MAX_MATRIX_CLASSES
     shows = "labels in rows, predictions in columns" if is_matrix else "most confused pairs"
     title = f"Classes{suffix}"
-    explanation = f"Precision, recall and F1 in percent, on the {first.confusion.sum():,} validation rows{suffix}."
+    explanation = f"Precision, recall and F1 in percent, on the {first.num_rows:,} validation rows{suffix}."
     if is_matrix:
         explanation += " A matrix counts rows; a cell's colour shows its share of the label's rows."
     confusions = tuple(
-        Confusion(confusion_table(f"{model}: {shows}", details), details.shares.tolist() if is_matrix else None)
+        Confusion(confusion_table(f"{model}: {shows}", details), details.shares().tolist() if is_matrix else None)
         for model, details in classes.items()
+        if details.confusion is not None
     )
     return PredictionSection(title, explanation, class_table(title, classes), confusions)

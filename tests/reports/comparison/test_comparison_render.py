@@ -9,7 +9,16 @@ from reports_builder import run_result, several_objectives, several_seeds
 
 from minidisc_ray.reports.comparison.render import render
 from minidisc_ray.reports.comparison.table import compare
-from minidisc_ray.reports.words import age_text, count_text, hours_text, percent_text, price_text, ratio_text
+from minidisc_ray.reports.words import (
+    age_text,
+    count_text,
+    hours_text,
+    metric_title,
+    percent_text,
+    price_text,
+    ratio_text,
+    score_text,
+)
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -140,6 +149,10 @@ def test_csv_and_json_keep_full_precision():
         (count_text(512), "512"),
         (percent_text(0.8412, 0.0061), "84.1 ± 0.6"),
         (percent_text(-0.02), "-2.0"),
+        (score_text("macro_f1", 0.8412, None), "84.1"),
+        (score_text("mean_squared_error", 0.8412, None), "0.841"),
+        (score_text("mean_absolute_error@other", 1234.5, 12.0), "1,234 ± 12.0"),
+        (metric_title("balanced_accuracy@other"), "Balanced accuracy (other)"),
         (ratio_text(4.08), "4.1" + TIMES),
         (ratio_text(0.049), "0.049" + TIMES),
         (ratio_text(123.4), "123" + TIMES),
