@@ -59,6 +59,6 @@ def predict_file(
         frame["prediction"] = [float(value) for value in logits[:, 0]]
     else:
         frame["prediction"] = [model.config.id2label.get(i, f"LABEL_{i}") for i in logits.argmax(axis=1).tolist()]
-        frame["probability"] = softmax(logits, axis=1).max(axis=1).round(6)
+        frame["probability"] = softmax(logits.astype(np.float64), axis=1).max(axis=1).round(6)
     frame.attrs["notes"] = [] if table.note is None else [table.note]
     return frame
