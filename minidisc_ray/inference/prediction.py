@@ -105,7 +105,7 @@ def prediction_columns(
             values: list[Any] = [[float(value) for value in logits[:, 0]]]
         case "class":
             chosen = [names[place] for place in logits.argmax(axis=1).tolist()]
-            values = [chosen, softmax(logits, axis=1).max(axis=1).round(6)]
+            values = [chosen, softmax(logits.astype(np.float64), axis=1).max(axis=1).round(6)]
         case "labels":
             found = [[name for name, logit in zip(names, row, strict=True) if logit > 0] for row in logits.tolist()]
             values = [found, *expit(logits.astype(np.float64)).round(6).T]

@@ -286,6 +286,7 @@ def test_predict_keeps_the_files_columns_in_the_outputs_format(minidisc, runs, t
         found = read(tmp_path / f"out{ending}", **({"dtype": {"id": str}} if ending == ".csv" else {}))
         assert list(found) == ["id", "text", "note", "prediction", "probability"]
         assert found["id"].tolist() == ["007", "008"]
+        assert all(probability == round(probability, 6) for probability in found["probability"].tolist())
     again = minidisc("predict", runs[0], tmp_path / "out.csv")
     assert (
         again.sentence

@@ -48,12 +48,23 @@ def check_comparable(results: Sequence[RunResult]) -> None:
     for group in grouped(results, lambda run: run.task):
         check_same(group, lambda run: run.protocol, "protocol")
         check_same(group, lambda run: run.selection_split, "selection split")
-        check_same(group, lambda run: run.data_digest, f"the rows of {group[0].task}")
+        _check_rows(group)
         check_same(group, lambda run: run.primary_metric, "primary metric")
         check_same(group, lambda run: f"{run.teacher.total_parameters:,} parameters", "teacher")
     for group in grouped(results, lambda run: (run.task, method_name(run), run.objective, run.student.scale_percent)):
         # A mean of core-hours and GPU-hours means nothing.
         check_same(group, lambda run: run.cost.device_unit, "unit of device-hours")
+
+
+def _check_rows(runs: Sequence[RunResult]) -> None:
+    """Refuse runs of one task that were trained, selected or scored on different rows."""
+    first = runs[0]
+    for other in runs[1:]:
+        if other.data_digest != first.data_digest:
+            raise UserError(
+                f"{first.name} and {other.name} differ in their rows, but both are of the task {first.task}; compare "
+                "them in separate tables, or give each task a name of its own (task.name)"
+            )
 
 
 def grouped(items: Sequence[Item], key: Callable[[Item], Key]) -> list[list[Item]]:

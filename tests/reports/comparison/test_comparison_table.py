@@ -195,6 +195,14 @@ def test_runs_that_cannot_be_compared_are_named(changes: dict):
     assert other.name in str(error.value)
 
 
+def test_one_task_with_different_rows_is_refused_with_what_sets_them_apart():
+    runs = [run_result(task="classification"), run_result("minidisc", task="classification", data_digest="another")]
+    with pytest.raises(
+        UserError, match=r"differ in their rows, but both are of the task classification; .*\(task\.name\)"
+    ):
+        compare(runs)
+
+
 def test_two_runs_for_one_cell_are_refused():
     with pytest.raises(UserError, match=r"first-name and second-name are both MiniDisc on mrpc at 10 percent"):
         compare([run_result("minidisc", name="first-name"), run_result("minidisc", name="second-name")])
