@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from minidisc_ray.accounting.cost import shares
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.pipeline.metering import StageMeter
@@ -65,10 +66,14 @@ class Context:
     stage_index: int = 0
     started_at: float = field(default_factory=time.time)
     on_step: Callable[[], None] | None = None
+    _earlier_hours: float = field(default=0.0, init=False, repr=False)
     _meter: StageMeter | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.prepared.wait_for_storage()
+        if self.workers.is_first:
+            ended = (one for one in self.ledger.attempts() if one.trial == self.trial and one.status != "open")
+            self._earlier_hours = sum(share.held for share in shares(ended)) / 3600
 
     @property
     def folder(self) -> Path:
@@ -185,7 +190,7 @@ class Context:
                 epoch=epoch,
                 metric_name=self.prepared.task.selection_label if metric is not None else None,
                 metric=metric,
-                device_hours=(now - self.started_at) * self.devices / 3600,
+                device_hours=self._earlier_hours + (now - self.started_at) * self.devices / 3600,
                 started_at=self.started_at,
                 updated_at=now,
             ),

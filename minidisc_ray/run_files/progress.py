@@ -30,7 +30,7 @@ class Progress(Config):
     epoch: int = 0
     metric_name: str | None = None
     metric: float | None = Field(None, description="The latest value on the selection split.")
-    device_hours: float = 0.0
+    device_hours: float = Field(0.0, description="Held by the trial so far, its earlier attempts included.")
     started_at: float = Field(description="Seconds since the epoch.")
     updated_at: float
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
-from reports_builder import several_seeds
+from reports_builder import run_result, several_seeds, stage
 from storage_kit import LOCAL
 
 from minidisc_ray.reports.run.page import write_report
@@ -110,6 +110,25 @@ def test_tables_that_fit_do_not_scroll_for_an_arrow(opened: Page):
         }).map((box) => box.ariaLabel)"""
     )
     assert too_wide == []
+
+
+@pytest.mark.parametrize("width", [1280, 1400])
+def test_notes_on_costs_are_not_cut_off(browser: Browser, tmp_path: Path, width: int):
+    gpu = {"device_type": "NVIDIA H200 141GB HBM3", "evaluation_flops": 1.1e14, "num_epochs": 10}
+    stages = (
+        stage("teacher", 1.5, "shared", in_ratio=False, reused=True, **gpu),
+        stage("importance", 0.5, "shared", reused=True, **gpu),
+        stage("student", 123.4, "scale-40", **gpu),
+    )
+    result = run_result("minidisc")
+    result = result.model_copy(update={"cost": result.cost.model_copy(update={"stages": stages})})
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(write_report(LOCAL, tmp_path, result).as_uri())
+    table = page.get_by_role("region", name="Cost by stage", exact=True)
+    assert "charged in full; outside the sums and ratios" in table.inner_text()
+    scrolled, shown = table.evaluate("box => [box.scrollWidth, box.clientWidth]")
+    page.close()
+    assert scrolled == shown
 
 
 def column(page: Page, table: str, place: int) -> list[str]:
