@@ -18,7 +18,6 @@ def recipe(tmp_path, monkeypatch):
 
 TOO_LARGE = [
     ("compute.cpus_per_worker=1000", "this plan needs 1000 CPUs for one worker"),
-    ("compute={num_workers: 1000}", "this plan needs 1000 workers at once, each with 1 CPUs"),
     ("compute.gpus_per_worker=1", "this plan needs 1 GPUs for one worker"),
 ]
 
