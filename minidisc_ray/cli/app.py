@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -26,6 +27,7 @@ from minidisc_ray.cli.options import (
     Storage,
     console,
     early_cluster,
+    fits_here,
     messages,
     overrides_of,
     print_error,
@@ -50,7 +52,6 @@ app = typer.Typer(
     name="minidisc",
     help="Compress a fine-tuned transformer through a teacher assistant found in one trial, on Ray.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -123,7 +124,9 @@ def plan(
     set_: Set = None,
     storage: Storage = None,
     name: Name = None,
-    address: Annotated[str | None, typer.Option("--address", help="For --estimate: a Ray cluster, as for run.")] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="A Ray cluster, as for run: its nodes are looked at.")
+    ] = None,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Time a few real steps; predict hours, duration, price of each schedule.")
     ] = False,
@@ -164,7 +167,9 @@ def run(
         from minidisc_ray.api.recipes import config_of
 
         config = config_of(recipe, overrides_of(set_, storage, name, address))
-        with log_lines(console) as lines, early_cluster(config.compute.address):
+        # Ray is started later where no trial fits this machine: the run may be finished, else it is refused.
+        early = early_cluster(config.compute.address) if fits_here(config.compute) else nullcontext()
+        with log_lines(console) as lines, early:
             from minidisc_ray import api
             from minidisc_ray.cli.display import show_result, show_run
             from minidisc_ray.cli.live import watching_trials
@@ -235,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command in ``arguments``, by default the process's own, and exit."""
     stop_on_signals()
     try:
-        app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=True)
+        app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=True, prog_name="minidisc")
     except UserError as error:
         print_error(error)
         sys.exit(2)

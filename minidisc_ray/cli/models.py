@@ -7,13 +7,23 @@ from typing import Annotated
 import typer
 
 from minidisc_ray.cli.options import QuotingOption, Set, messages, print_line
+from minidisc_ray.cli.places import StorageOption, complete_finished, run_place, student_place
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.places import is_uri
 from minidisc_ray.reports.tables import Format
 
+Student = Annotated[
+    Path,
+    typer.Argument(
+        metavar="STUDENT",
+        help="A student's folder or URI, or the name of its run.",
+        autocompletion=complete_finished,
+    ),
+]
+
 
 def predict(
-    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder, or a run's; or a URI.")],
+    student: Student,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines, CSV, TSV or Parquet.")],
     columns: Annotated[list[str] | None, typer.Option("--columns", help="A column of text; repeat for a pair.")] = None,
     output: Annotated[
@@ -21,6 +31,7 @@ def predict(
         typer.Option("--output", metavar="FILE", help=".jsonl, .csv, .tsv or .parquet; by default JSON to stdout."),
     ] = None,
     quoting: QuotingOption = None,
+    storage: StorageOption = None,
 ) -> None:
     """Label the rows of a file: its columns, then prediction and probability."""
     from minidisc_ray import api
@@ -34,7 +45,7 @@ def predict(
         check_output(output)
         if output.exists():
             raise UserError(f"--output: {output} exists; choose another name")
-    frame = api.predict(student, file, columns, quoting)
+    frame = api.predict(student_place(student, storage), file, columns, quoting)
     for note in frame.attrs["notes"]:
         print_line(messages, f"note: {note}")
     if output is None:
@@ -48,7 +59,7 @@ def predict(
 
 
 def evaluate(
-    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder, or a run's; or a URI.")],
+    student: Student,
     rows: Annotated[
         Path, typer.Argument(metavar="FILE|RECIPE", help="JSON Lines, CSV, TSV or Parquet; or a recipe (.yaml).")
     ],
@@ -59,20 +70,29 @@ def evaluate(
     quoting: QuotingOption = None,
     set_: Set = None,
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
+    storage: StorageOption = None,
 ) -> None:
     """Score a student on a labelled file, or on a recipe's validation rows: metrics, classes and their confusion."""
     from minidisc_ray import api
     from minidisc_ray.reports.run.evaluation import render_evaluation
 
-    found = api.evaluate(student, rows, set_ or [], columns or None, label, quoting)
+    found = api.evaluate(student_place(student, storage), rows, set_ or [], columns or None, label, quoting)
     print(render_evaluation(found, format_), end="")  # noqa: T201 - csv and json must not be wrapped
 
 
 def profile(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run, or a student's folder; or a URI.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A finished run's name or folder, or a student's folder; or a URI.",
+            autocompletion=complete_finished,
+        ),
+    ],
     threads: Annotated[int | None, typer.Option("--threads", help="CPU threads; by default PyTorch's own.")] = None,
     repeats: Annotated[int, typer.Option("--repeats", help="Timed passes of each model.")] = 20,
     length: Annotated[int, typer.Option("--length", help="Tokens of a row.")] = 128,
+    storage: StorageOption = None,
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
 ) -> None:
     """Measure a run's models: parameters, MACs, latency and throughput, teacher beside student."""
@@ -82,5 +102,5 @@ def profile(
     if messages.is_terminal:
         # A line and not a progress bar, whose thread would disturb the timing.
         messages.print(f"measuring; larger models take minutes with {repeats} repeats", soft_wrap=True)
-    frame = api.profile(folder, threads, repeats, length)
+    frame = api.profile(run_place(run, storage), threads, repeats, length)
     print(render_profile(frame, format_), end="")  # noqa: T201 - csv and json must not be wrapped

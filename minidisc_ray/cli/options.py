@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -18,6 +18,9 @@ from rich.console import Console
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.log import logger
 from minidisc_ray.reports.tables import PIPE_COLUMNS, text_cell
+
+if TYPE_CHECKING:
+    from minidisc_ray.configs.training import ComputeConfig
 
 console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 messages = Console(stderr=True)
@@ -135,10 +138,26 @@ def early_cluster(address: str | None) -> Iterator[None]:
     """Start Ray for a command while a thread imports the modules that the command needs next."""
     from minidisc_ray.ray_backend.cluster import cluster
 
-    threading.Thread(target=_import_in_advance, name="minidisc-import", daemon=True).start()
-    with cluster(address):
-        logger.info("reading data and models")
-        yield
+    importing = threading.Thread(target=_import_in_advance, name="minidisc-import", daemon=True)
+    importing.start()
+    try:
+        with cluster(address):
+            logger.info("reading data and models")
+            yield
+    finally:
+        # The interpreter must not be torn down under a native module that is just loaded.
+        importing.join()
+
+
+def fits_here(compute: "ComputeConfig") -> bool:
+    """Whether a trial fits the local Ray that a run would start; True if it would start none."""
+    from minidisc_ray.ray_backend.nodes import check_fit
+
+    try:
+        check_fit(compute)
+    except UserError:
+        return False
+    return True
 
 
 def _import_in_advance() -> None:

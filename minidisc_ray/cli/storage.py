@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from minidisc_ray.cli.options import console, print_error, print_line, when_stopped
+from minidisc_ray.cli.places import (
+    DEFAULT_STORAGE,
+    StorageArgument,
+    StorageOption,
+    complete_finished,
+    complete_run,
+    complete_running,
+    run_place,
+    storage_of,
+)
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.storage import SHARED_FOLDER
 from minidisc_ray.files.places import place_of
@@ -16,17 +26,28 @@ from minidisc_ray.reports.tables import Format
 if TYPE_CHECKING:
     from minidisc_ray.reports.storage.views import View
 
-Place = Annotated[Path | None, typer.Argument(metavar="STORAGE|RUN", help="A storage folder, or one run's.")]
+Place = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="STORAGE|RUN", help="A storage folder, a run's, or a run's name.", autocompletion=complete_run
+    ),
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Repeat every two seconds until Ctrl-C.")]
-StorageFolder = Annotated[Path, typer.Option("--storage", metavar="DIR", help="Where runs are kept.")]
-_DEFAULT_STORAGE = Path("minidisc-runs")
 _STILL_RUNNING = 1
 _WATCH_SECONDS = 2
 _MAX_NAMES = 5
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Finished runs, or a storage folder of them.")],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN...]",
+            help="Finished runs, or a storage folder of them; by default all of the storage.",
+            autocompletion=complete_finished,
+        ),
+    ] = None,
+    storage: StorageOption = None,
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
     scan: Annotated[
         bool, typer.Option("--scan", help="Also print each MiniDisc run's choice for other lambdas.")
@@ -39,8 +60,9 @@ def compare(
     from minidisc_ray.run_files.fetching import fetch_summaries
     from minidisc_ray.run_files.result import load_result
 
+    places = [run_place(run, storage) for run in runs] if runs else [storage or DEFAULT_STORAGE]
     results, num_damaged = [], 0
-    for folder in (folders := _finished_runs([fetch_summaries(place) for place in runs])):
+    for folder in (folders := _finished_runs([fetch_summaries(place) for place in places])):
         try:
             results.append(load_result(folder))
         except UserError as error:
@@ -63,26 +85,33 @@ def compare(
 
 def status(
     place: Place = None,
-    storage: StorageFolder = _DEFAULT_STORAGE,
+    storage: StorageOption = None,
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
     watch: Watch = False,
 ) -> None:
     """Show runs and trials: stage, step, metric, device-hours, live."""
     from minidisc_ray.reports.storage.views import BY_TRIAL
 
-    _show(BY_TRIAL, place or storage, format_, watch)
+    _show(BY_TRIAL, _place(place, storage), format_, watch)
 
 
 def ls(
     place: Place = None,
-    storage: StorageFolder = _DEFAULT_STORAGE,
+    storage: StorageOption = None,
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
     watch: Watch = False,
 ) -> None:
     """List runs and studies of a storage folder, last changed first: state, score, cost, size, driver."""
     from minidisc_ray.reports.storage.views import BY_RUN
 
-    _show(BY_RUN, place or storage, format_, watch)
+    _show(BY_RUN, _place(place, storage), format_, watch)
+
+
+def _place(argument: Path | None, option: Path | None) -> Path:
+    """The folder that ``ls`` and ``status`` show: a run where its name is given, else the storage."""
+    if argument is not None and (run := run_place(argument, option)) != argument:
+        return run
+    return storage_of(argument, option)
 
 
 def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
@@ -92,7 +121,7 @@ def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
 
     def find() -> Sequence[Any]:
         # The default folder is missing before the first run; any other one has to exist.
-        is_fresh = place == _DEFAULT_STORAGE and not place.exists()
+        is_fresh = place == DEFAULT_STORAGE and not place.exists()
         return [] if is_fresh else view.find(fetch_summaries(place))
 
     if watch:
@@ -114,8 +143,14 @@ def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
 
 
 def stop(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A run's name, or a study's.")],
-    storage: StorageFolder = _DEFAULT_STORAGE,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A run's name, a study's, or the beginning of one.", autocompletion=complete_running
+        ),
+    ],
+    place: StorageArgument = None,
+    storage: StorageOption = None,
     wait_seconds: Annotated[
         float, typer.Option("--wait-seconds", min=0.0, max=86_400.0, help="How long to wait until it has stopped.")
     ] = 60.0,
@@ -124,9 +159,10 @@ def stop(
     from minidisc_ray.driver.stopping import stop as stop_driver
     from minidisc_ray.run_files.fetching import fetch_summaries, open_storage
 
-    fetch_summaries(storage)
+    root = storage_of(place, storage)
+    fetch_summaries(root)
     with when_stopped("the request to stop stays, and the run stops as soon as its driver sees it"):
-        stopped = stop_driver(open_storage(storage), name, wait_seconds)
+        stopped = stop_driver(open_storage(root), name, wait_seconds)
     who = f": {stopped.driver.title}" if stopped.driver is not None else ""
     message = {
         "stopped": f"stopped{who}; run its own command again to resume",
@@ -142,7 +178,8 @@ def stop(
 
 
 def clean(
-    storage: Annotated[Path, typer.Argument(metavar="STORAGE", help="A storage folder.")],
+    place: StorageArgument = None,
+    storage: StorageOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
     family: Annotated[bool, typer.Option("--family", help="Also delete nested families, which extract needs.")] = False,
 ) -> None:
@@ -150,7 +187,7 @@ def clean(
     from minidisc_ray.run_files.clean import clean as clean_storage
 
     with when_stopped("the same command again deletes the rest" if not dry_run else "nothing was deleted"):
-        freed = clean_storage(storage, dry_run, family)
+        freed = clean_storage(storage_of(place, storage), dry_run, family)
     for path in freed.paths:
         print_line(console, str(path))
     verb = "would free" if dry_run else "freed"

@@ -5,8 +5,6 @@ N rows, T tokens of all rows together.
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.data.rows import Rows
 from minidisc_ray.data.tokenizer import gives_token_types, own_limit, tokenizer_state
+from minidisc_ray.files.writing import write_file
 
 # Far more than the characters of any token in a vocabulary.
 _MAX_CHARACTERS_PER_TOKEN = 1_000
@@ -151,19 +150,12 @@ def _digest(rows: Rows, tokenizer: PreTrainedTokenizerBase, limit: int) -> str:
 
 
 def _save(encoded: EncodedRows, path: Path) -> None:
-    """Write a temporary file and rename it: no reader sees half a file, and concurrent writers do no harm."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the file atomically: no reader sees half of it, and concurrent writers do no harm."""
     tensors = {"input_ids": encoded.input_ids, "offsets": encoded.offsets}
     if encoded.token_types is not None:
         tensors["token_types"] = encoded.token_types
     metadata = {"truncated_rows": str(encoded.truncated_rows), "checksum": _checksum(tensors)}
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_file(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
 
 
 def _load(path: Path, labels: Tensor) -> EncodedRows | None:

@@ -9,6 +9,7 @@ from typing import Literal
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.driver import DRIVER_FILE, Driver, driver_of, fetch_driver, this_driver, unreadable_driver
 from minidisc_ray.driver.lease import STOP_FILE
+from minidisc_ray.driver.names import names_meant
 from minidisc_ray.files.places import place_of
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.waiting import reason_of
@@ -38,11 +39,12 @@ def stop(storage: Storage, name: str, wait_seconds: float) -> StopResult:
 
     Args:
         storage: that the run is kept in.
-        name: of the run; or of the study, with or without ``study-``.
+        name: of the run; or of the study, with or without ``study-``; or the beginning of one.
         wait_seconds: how long to wait.
 
     Raises:
-        UserError: if there is no such run, a running study owns it, or its folder cannot be read or written.
+        UserError: if there is no such run, or several; if a running study owns it; or if its folder cannot be read or
+            written.
     """
     folder = _find_folder(storage.root, name)
     fetch_driver(storage, folder)
@@ -86,10 +88,8 @@ def stop(storage: Storage, name: str, wait_seconds: float) -> StopResult:
 
 
 def _find_folder(root: Path, name: str) -> Path:
-    # The request is written below the root: a name must not lead out of it, and no link is followed.
-    is_name = Path(name).name == name and not name.startswith((".", "_"))
-    names = [name, f"study-{name}"] if is_name and name else []
-    found = [folder for folder in (root / one for one in names) if _is_own_folder(folder)]
+    # The request is written below the root: a name does not lead out of it, and no link is followed.
+    found = [root / one for one in names_meant(root, name)]
     if not found:
         raise UserError(
             f"{name}: no run or study of that name in {place_of(root)}; `minidisc ls --storage {place_of(root)}` "
@@ -101,14 +101,6 @@ def _find_folder(root: Path, name: str) -> Path:
             f"{name}: both a run and a study of that name are running; give study-{name}, or stop it by Ctrl-C"
         )
     return (live or found)[0]
-
-
-def _is_own_folder(folder: Path) -> bool:
-    try:
-        return folder.is_dir() and not folder.is_symlink()
-    except OSError:
-        # For instance a name that is too long.
-        return False
 
 
 def _result_time(folder: Path) -> int | None:

@@ -39,7 +39,11 @@ def write_file(path: Path, fill: Callable[[Path], object]) -> None:
     try:
         # Created here, so that `fill` cannot write through a link of that name.
         temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode & 0o777
         fill(temporary)
+        # safetensors replaces the file by one that only its owner can read; some mounted buckets have no modes.
+        with suppress(OSError):
+            temporary.chmod(mode)
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from minidisc_ray.accounting.cost import shares
 from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.log import logger
@@ -68,10 +69,14 @@ class Context:
     started_at: float = field(default_factory=time.time)
     on_step: Callable[[], None] | None = None
     events: list[str] = field(default_factory=list)
+    _earlier_hours: float = field(default=0.0, init=False, repr=False)
     _meter: StageMeter | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.prepared.wait_for_storage()
+        if self.workers.is_first:
+            ended = (one for one in self.ledger.attempts() if one.trial == self.trial and one.status != "open")
+            self._earlier_hours = sum(share.held for share in shares(ended)) / 3600
 
     @property
     def folder(self) -> Path:
@@ -197,7 +202,7 @@ class Context:
                 metric=metric,
                 loss=loss,
                 events=tuple(self.events),
-                device_hours=(now - self.started_at) * self.devices / 3600,
+                device_hours=self._earlier_hours + (now - self.started_at) * self.devices / 3600,
                 started_at=self.started_at,
                 updated_at=now,
             ),

@@ -16,6 +16,7 @@ from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.configs.redact import redact
 from minidisc_ray.log import logger
 from minidisc_ray.ray_backend.policies.resources import Node
+from minidisc_ray.ray_backend.supervision.watching import is_left_behind
 
 _ENVIRONMENT = {
     # A report waits for the controller's next poll, which with the default of 2 s would delay every epoch.
@@ -53,23 +54,28 @@ def cluster(address: str | None) -> Iterator[list[Node]]:
     """
     if _is_started_here.is_set():
         try:
-            yield _nodes()
+            yield living_nodes()
         except BaseException:
             # Workers end before the caller marks the run as stopped, so that they cannot overwrite that.
-            ray.shutdown()
+            _disconnect()
             raise
         return
     if ray.is_initialized():
         _outlives_run.set()
-        yield _nodes()
+        yield living_nodes()
         return
     _outlives_run.clear()
     _connect(address)
     _is_started_here.set()
     try:
-        yield _nodes()
+        yield living_nodes()
     finally:
         _is_started_here.clear()
+        _disconnect()
+
+
+def _disconnect() -> None:
+    if not is_left_behind():
         ray.shutdown()
 
 
@@ -137,7 +143,8 @@ def _init(address: str, **options: Any) -> None:
         signal.signal(signal.SIGTERM, on_sigterm)
 
 
-def _nodes() -> list[Node]:
+def living_nodes() -> list[Node]:
+    """The nodes of the cluster that this process is connected to, without those that died."""
     return [
         Node(cpus=node["Resources"].get("CPU", 0.0), gpus=node["Resources"].get("GPU", 0.0))
         for node in ray.nodes()

@@ -10,12 +10,13 @@ from minidisc_ray.estimate.work import finished_stages, flops_of, work_of
 from minidisc_ray.log import logger
 from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run, probe_storage
 from minidisc_ray.preparation.prepared_run import PreparedRun
-from minidisc_ray.ray_backend.cluster import cluster
+from minidisc_ray.ray_backend.cluster import cluster, outlives_run
 from minidisc_ray.ray_backend.experiment import fit_items
 from minidisc_ray.ray_backend.finisher import Finisher, OnResult
 from minidisc_ray.ray_backend.following import Follower
 from minidisc_ray.ray_backend.items import Which, item_title, items_of
 from minidisc_ray.ray_backend.metrics import publish
+from minidisc_ray.ray_backend.nodes import check_fit
 from minidisc_ray.ray_backend.policies.queue import Item, ItemQueue
 from minidisc_ray.ray_backend.policies.resources import trials_at_once
 from minidisc_ray.ray_backend.policies.retries import RetryPolicy
@@ -27,6 +28,9 @@ from minidisc_ray.run_files.fetching import fetch_run, probe_bucket
 from minidisc_ray.run_files.progress import Progress, ProgressReader, RunProgress, Watch, read_trial_progress
 from minidisc_ray.run_files.records import reused_text
 from minidisc_ray.run_files.result import RunResult, load_result
+
+# Under load a step of Tune's loop takes seconds. A driver that gets SIGTERM exits after twenty.
+_SECONDS_TO_LEAVE = 12.0
 
 
 def run_many(
@@ -62,6 +66,7 @@ def run_many(
     if not items and not finisher.has_ended_trials():
         finisher.finish()
         return finisher.errors
+    check_fit(compute)
     touched = _runs_of(items) or list(finisher.unfinished.values())
     probe_storage(touched[0])
     with leased(runs[0].storage, home, [run.run_folder for run in touched if run.run_folder != home]) as lease:
@@ -87,7 +92,16 @@ def run_many(
                 for run in runs:
                     run.wait_for_storage()
                 monitor = RunMonitor(touched, queue, lease, finisher, watch, Follower(queue, at_once, turn, work))
-                with in_thread(fit_items, queue, at_once, home / "ray", turn, None, shares_actors) as is_running:
+                with in_thread(
+                    fit_items,
+                    queue,
+                    at_once,
+                    home / "ray",
+                    turn,
+                    None,
+                    shares_actors,
+                    must_leave_within=None if outlives_run() else _SECONDS_TO_LEAVE,
+                ) as is_running:
                     while is_running():
                         monitor.check()
                 finisher.finish(queue)

@@ -33,7 +33,7 @@ class Progress(Config):
     metric: float | None = Field(None, description="The latest value on the selection split.")
     loss: float | None = Field(None, description="Of the latest step, the sum of its terms.")
     events: tuple[str, ...] = Field((), description="In this attempt: stages reused, candidates dropped, choices.")
-    device_hours: float = 0.0
+    device_hours: float = Field(0.0, description="Held by the trial so far, its earlier attempts included.")
     started_at: float = Field(description="Seconds since the epoch.")
     updated_at: float
 

@@ -99,6 +99,6 @@ class CostRecord(_Losses):
         return self.startup_device_hours
 
     @property
-    def held_device_hours(self) -> float:
-        """Useful plus lost plus idle."""
+    def priced_device_hours(self) -> float:
+        """Useful plus lost plus idle, which the price is of."""
         return self.useful_device_hours + self.lost_device_hours + self.idle_device_hours

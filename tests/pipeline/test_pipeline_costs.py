@@ -88,7 +88,7 @@ def test_the_price_is_of_all_that_was_held(disturbed):
     _, result, _ = disturbed
     cost = result.cost
     assert cost.price == pytest.approx((cost.device_hours + cost.startup_device_hours) * 3600)
-    assert cost.price == pytest.approx(cost.held_device_hours * 3600)
+    assert cost.price == pytest.approx(cost.priced_device_hours * 3600)
     assert cost.currency == "EUR"
     assert not (disturbed[0].run_folder / "history").exists(), "nothing but tracking reads it"
 

@@ -1,6 +1,7 @@
 """Who waits for a storage that is away, and for how long that holds."""
 
 import errno
+import os
 import pickle
 import shutil
 import threading
@@ -118,3 +119,17 @@ def test_what_goes_on_waits_for_its_storage_and_what_begins_does_not(disk, fails
         is_back.join()
     assert 0.9 < time.monotonic() - started < 15
     assert [path for path in root.rglob("*") if ".tmp" in path.name] == []
+
+
+def test_every_file_of_a_run_has_the_mode_of_its_siblings(tmp_path):
+    """Others of the group read a shared storage; safetensors makes its files readable by their owner alone."""
+    before = os.umask(0o022)
+    try:
+        prepared = prepared_run(tmp_path, "minidisc")
+        run_in_process(prepared)
+    finally:
+        os.umask(before)
+    modes = {path: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()}
+    assert len([path for path in modes if path.suffix == ".safetensors"]) > 5
+    assert (prepared.run_folder / "student" / "model.safetensors") in modes
+    assert {path.relative_to(tmp_path).as_posix(): oct(mode) for path, mode in modes.items() if mode != 0o644} == {}

@@ -62,3 +62,14 @@ def test_the_demo_compares_its_schedules(minidisc, tmp_path, monkeypatch):
     for method in ("Conventional", "MiniDisc"):
         assert method in page, method
     assert len([path for path in (tmp_path / "runs").iterdir() if (path / "result.json").is_file()]) == 3
+
+
+def test_plan_warns_of_a_trial_that_no_node_of_the_cluster_holds_and_run_refuses_it(minidisc, tmp_path, capsys):
+    recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "storage", "conventional")
+    too_large = ("--set", "compute.cpus_per_worker=3")
+    sentence = "this plan needs 3 CPUs for one worker; the largest node has 2. Lower compute.cpus_per_worker"
+    assert f"warning: {sentence}" in " ".join(minidisc("plan", recipe, *too_large).split())
+    assert "warning: this plan needs" not in minidisc("plan", recipe, "--set", "compute.cpus_per_worker=2")
+    code, _, err = call(capsys, "run", recipe, *too_large)
+    assert (code, sentence in err, len(err.splitlines())) == (2, True, 1)
+    assert not (tmp_path / "storage").exists()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from ray_kit import (
+    LONG_SANDWICH,
     RAY,
     clean_environment,
     numbers,
@@ -24,6 +25,8 @@ from ray_kit import (
 )
 from wait_kit import wait_until
 
+from minidisc_ray.driver.stopping import stop
+from minidisc_ray.files.storage import Storage
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.run_files.result import load_result
 
@@ -147,3 +150,33 @@ def test_a_submitted_job_leaves_its_result_and_its_logs(tmp_path, head):
         assert f"{prepared.name}: conventional, in {prepared.run_folder}" in logs
         assert "student at 10%: accuracy" in logs
         assert "main  3/3 student" in logs
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_job_that_is_stopped_exits_with_130_every_time(tmp_path, head):
+    """Twenty times, at another moment of the run each time: no thread is left inside Ray when the driver ends."""
+    here = tmp_path / "working"
+    shutil.copytree(JOBS, here / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
+    write_recipe(here / "recipe.yaml", tmp_path / "storage", "minidisc")
+    address, token = head["RAY_API_SERVER_ADDRESS"], head["RAY_AUTH_TOKEN"]
+    wait_until(lambda: request(address, "/api/jobs/", token)[0] == 200, 60, "the jobs' own answer", every=0.3)
+    codes = []
+    for number in range(20):
+        job, name = f"stopped-{number}", f"run-{number}"
+        options = ["--no-wait", "--submission-id", job, "--working-dir", str(here)]
+        entrypoint = ["python", "jobs/minidisc.py", "recipe.yaml", "--name", name, "--set", LONG_SANDWICH]
+        submit = [*RAY_COMMAND, "job", "submit", *options, "--", *entrypoint]
+        subprocess.run(submit, env=head, check=True, capture_output=True, timeout=120)
+        folder = tmp_path / "storage" / name
+        # From the driver's first file on, before its trial has an actor, to the middle of training.
+        begun = folder / (".driver.json", "ray", "progress/main.json", "stages/sandwich/newest")[number % 4]
+        wait_until(begun.exists, 240, f"{begun} of {job}", every=0.1)
+        assert stop(Storage(tmp_path / "storage"), name, wait_seconds=60).outcome == "stopped"
+
+        def ended(job=job):
+            return request(address, f"/api/jobs/{job}", token)[1].get("driver_exit_code")
+
+        wait_until(lambda: ended() is not None, 60, f"the exit code of {job}", every=0.3)
+        codes.append(ended())
+    assert codes == [130] * 20

@@ -15,7 +15,6 @@ from minidisc_ray.reports.words import (
     ratio_text,
     score_text,
     seeds_text,
-    sentence_case,
 )
 
 _STEP_RATIOS = {"Step time": "step_seconds_ratio", "Step memory": "step_memory_ratio"}
@@ -67,7 +66,7 @@ def _table(rows: list[Row]) -> Table:
         Column("MACs", "macs_at_128", count_text, priority=1),
         Column(metric_title(rows[0]["metric_name"]), _score("metric")),
         *(Column(metric_title(name), _score(name), priority=5) for name in others if any(map(_score(name), rows))),
-        Column(sentence_case(unit), _hours("device_hours", units)),
+        Column(f"Useful {unit}", _hours("useful_device_hours", units)),
         Column("Hours ratio", "device_hours_ratio", ratio_text),
         Column("FLOPs ratio", "flops_ratio", ratio_text, priority=1),
         *(Column(heading, name, ratio_text) for heading, name in step_ratios(rows).items()),

@@ -25,7 +25,7 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     rows = records_of(frame)
     notes = [
         *_selection_notes(rows),
-        "Device-hours exclude teacher fine-tuning and start-up, which have their own columns and are in no ratio. "
+        "Useful hours exclude teacher fine-tuning and start-up, which have their own columns and are in no ratio. "
         "Ratios are to the Conventional run of the same recipe and seed, and empty where there is none. FLOPs ratios "
         "include training and evaluation.",
         "MACs: multiply-adds of one row of 128 tokens. Encoder parameters are what the scale prunes; total adds the "
@@ -39,12 +39,10 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     if any(row["lost_device_hours"] for row in rows):
         notes.append(
             "Lost hours: work after the last checkpoint of attempts that failed or were killed, which later attempts "
-            "repeated. Device-hours and their ratio include them."
+            "repeated. The hours ratio is of useful and lost hours together."
         )
     if any(row["price"] is not None for row in rows):
-        notes.append(
-            "Price: of all device-hours held; it includes lost hours and start-up, and excludes teacher fine-tuning."
-        )
+        notes.append("Price: of useful, lost and start-up hours, without teacher fine-tuning.")
     if any(step_ratios(of_task) for of_task in by_task(rows)):
         notes.append(
             "Step time and step memory: the median step of the student's distillation, and the peak memory that its "

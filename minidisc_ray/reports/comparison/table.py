@@ -171,6 +171,14 @@ def _row_name(run: RunResult, of_task: list[RunResult]) -> str:
     return method_name(run) if len(digests) == 1 else f"{method_name(run)} [{run.method_digest[:6]}]"
 
 
+def _teacher_lost(run: RunResult) -> float:
+    return sum(stage.lost_device_hours for stage in run.cost.stages if not stage.in_ratio)
+
+
+def _teacher_useful(run: RunResult) -> float:
+    return run.cost.teacher_device_hours - _teacher_lost(run)
+
+
 def _teacher_row(runs: list[RunResult], is_one_of_several: bool) -> Row:
     # Methods with the same seed share a teacher, so it counts once.
     per_seed = list({run.seed: run for run in reversed(runs)}.values())
@@ -188,6 +196,8 @@ def _teacher_row(runs: list[RunResult], is_one_of_several: bool) -> Row:
         "macs_at_128": first.teacher.macs_at_128,
         **_metrics([run.teacher.validation_metrics for run in per_seed], first.primary_metric),
         "device_hours": hours,
+        "useful_device_hours": None if hours is None else mean(map(_teacher_useful, per_seed)),
+        "lost_device_hours": None if hours is None else mean(map(_teacher_lost, per_seed)),
         "device_unit": units.pop() if len(units) == 1 else None,
         "training_flops": mean(run.cost.teacher_training_flops for run in per_seed),
         "evaluation_flops": _mean_of_all(run.cost.teacher_evaluation_flops for run in per_seed),

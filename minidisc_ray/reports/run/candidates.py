@@ -2,7 +2,7 @@
 
 from minidisc_ray.configs.printable import printable
 from minidisc_ray.reports.tables import Column, Table
-from minidisc_ray.reports.words import hours_text, metric_title, percent_text, sentence_case, share_text
+from minidisc_ray.reports.words import hours_text, metric_title, percent_text, share_text
 from minidisc_ray.run_files.result import CandidateRecord, RunResult, TrialRecord
 
 _CHOSEN = "◀ chosen"
@@ -57,13 +57,14 @@ def trial_table(result: RunResult) -> Table:
     def is_best(trial: TrialRecord) -> bool:
         return trial.status == "finished" and trial.assistant_percent in kept
 
+    kind = "Useful and lost" if result.cost.lost_device_hours else "Useful"
     columns = (
         Column("Assistant", "assistant_percent", unit="%"),
         Column("Status", "status", is_number=False),
         Column("Assistant selection", "assistant_selection", percent_text),
         Column("Student selection", "student_selection", percent_text),
         Column("Student validation", "student_validation", percent_text),
-        Column(sentence_case(result.cost.device_unit), "device_hours", hours_text),
+        Column(f"{kind} {result.cost.device_unit}", "device_hours", hours_text),
         Column("", lambda trial: _BEST if is_best(trial) else trial.reason, is_number=False),
     )
     title = f"Trials, {metric_title(result.primary_metric)} in percent; selected on: {result.selection_split}"

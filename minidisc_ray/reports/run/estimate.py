@@ -92,7 +92,8 @@ def _notes(estimate: Estimate) -> Iterator[str]:
     load = "" if estimate.load_average is None else f" (load average {estimate.load_average:.1f} when it began)"
     yield f"Other work on the machines slowed the timed steps{load}; during the run it may be more or less."
     yield (
-        "Device-hours leave out the teacher and start-up, as in compare. Duration is from the command to the result: "
+        "Hours are useful ones, as in compare, without the teacher and start-up. Duration is from the command to the "
+        "result: "
         + ("the storage has the teacher already." if estimate.teacher.is_there else "it includes training the teacher.")
     )
     if estimate.teacher.price is not None:

@@ -9,6 +9,7 @@ from minidisc_ray.reports import words
 from minidisc_ray.reports.comparison.columns import comparison_tables
 from minidisc_ray.reports.comparison.render import footnotes, seen_warning
 from minidisc_ray.reports.comparison.table import compare
+from minidisc_ray.reports.held import held_by_result
 from minidisc_ray.reports.pages.page import environment, page_figures
 from minidisc_ray.reports.run.candidates import candidate_table, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
@@ -98,6 +99,7 @@ def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:
         "early_end": early_end_line(result),
         "stages": [(stage, _note(stage)) for stage in result.cost.stages],
         "attempts": _attempts(result),
+        "held": held_by_result(result.cost),
         "exact": _exact(result),
     }
 
@@ -166,7 +168,8 @@ def _exact(result: RunResult) -> list[tuple[str, str]]:
     found += [
         ("Median step of the student's distillation, seconds", result.student_step_seconds),
         ("Memory that its largest step adds, bytes", result.student_step_memory_bytes),
-        ("Device-hours", result.cost.device_hours),
+        ("Useful and lost device-hours", result.cost.device_hours),
+        ("Held device-hours of this run itself", held_by_result(result.cost).held_hours),
         ("Training FLOPs", result.cost.training_flops),
         ("Training FLOPs the plan estimated", result.closed_form_training_flops),
         ("Evaluation FLOPs", result.cost.evaluation_flops),

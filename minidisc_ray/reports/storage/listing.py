@@ -3,18 +3,16 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from minidisc_ray.accounting.cost import held_by_stage
-from minidisc_ray.accounting.ledger import read_attempts
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import load_recipe
 from minidisc_ray.driver.driver import DRIVER_FILE, Driver, driver_of, seems_alive, unreadable_driver
 from minidisc_ray.files.links import links_below
-from minidisc_ray.files.reading import open_regular
 from minidisc_ray.files.writing import read_json
+from minidisc_ray.reports.held import HeldHours, held_by_result, held_by_run, held_by_trial
 from minidisc_ray.reports.storage.status import RunStatus, modified_at, read_status, run_folders, unfinished_trials_text
 from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.schedules.plan import MAIN_TRIAL
@@ -35,7 +33,9 @@ class StorageEntry:
         state: ``waiting`` has a driver and has not started; ``stale`` says that it runs but no longer updates.
         method: the schedule's kind.
         metric: the student's on the validation rows; of a run that is not finished, its best on the selection rows.
-        device_hours: of its stages so far, without teacher fine-tuning, as in results.
+        held_hours: useful, lost and idle device-hours of all its attempts so far, teacher fine-tuning included.
+        teacher_hours: the part of them that teacher fine-tuning took.
+        hours_unit: see :class:`minidisc_ray.reports.held.HeldHours`.
         changed_at: when its newest file was written, in seconds since the epoch.
         driver: the process that drives it now, as user@host and pid.
         size_bytes: of all its files.
@@ -52,7 +52,9 @@ class StorageEntry:
     metric_name: str | None = None
     metric: float | None = None
     metric_split: str | None = None
-    device_hours: float | None = None
+    held_hours: float | None = None
+    teacher_hours: float | None = None
+    hours_unit: str | None = None
     changed_at: float = 0.0
     driver: str | None = None
     size_bytes: int = 0
@@ -114,7 +116,7 @@ def _run_entry(folder: Path, driver: Driver | None) -> StorageEntry:
             metric_name=result.primary_metric,
             metric=result.student.validation_metrics[result.primary_metric],
             metric_split="validation",
-            device_hours=result.cost.device_hours,
+            **_hours(held_by_result(result.cost)),
             note=f"of {len(result.trials)} trials {', '.join(ended)}" if ended else "",
         )
     state = _state(statuses, driver)
@@ -130,12 +132,6 @@ def _run_entry(folder: Path, driver: Driver | None) -> StorageEntry:
         state, note = "damaged", "result.json cannot be read"
     metrics = [(entry.metric, entry.metric_name) for entry in statuses if entry.metric is not None]
     best = max(metrics, key=lambda found: found[0], default=None)
-    ledger = folder / "ledger.jsonl"
-    if ledger.exists():
-        # A named pipe in its place would block: this refuses whatever is not a regular file.
-        open_regular(ledger).close()
-    held = held_by_stage(read_attempts(ledger))
-    hours = sum(stage.device_hours for name, stage in held.items() if name != "teacher")
     return StorageEntry(
         folder.name,
         "run",
@@ -144,9 +140,13 @@ def _run_entry(folder: Path, driver: Driver | None) -> StorageEntry:
         metric_name=best[1] if best else None,
         metric=best[0] if best else None,
         metric_split="selection" if best else None,
-        device_hours=hours if held else None,
+        **_hours(held_by_run(held_by_trial(folder))),
         note=note,
     )
+
+
+def _hours(held: HeldHours | None) -> dict[str, Any]:
+    return {} if held is None else asdict(held)
 
 
 def _state(statuses: Sequence[RunStatus], driver: Driver | None) -> State:

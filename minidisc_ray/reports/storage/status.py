@@ -3,12 +3,13 @@
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.places import is_uri, place_of
+from minidisc_ray.reports.held import HeldHours, held_by_result, held_by_trial
 from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.progress import Progress, is_stale, read_progress
 from minidisc_ray.run_files.result import RunResult, load_result
@@ -24,7 +25,8 @@ class RunStatus:
     """Status of one trial; a finished run has one entry for all its trials.
 
     A run without progress files is waiting; one whose progress files are no longer updated is stale. The metric is on
-    the selection rows while the run is live, and on the validation rows once it is finished.
+    the selection rows while the run is live, and on the validation rows once it is finished. Hours are those that the
+    trial held so far, as in :class:`minidisc_ray.reports.held.HeldHours`.
     """
 
     run: str
@@ -35,8 +37,10 @@ class RunStatus:
     metric_name: str | None
     metric: float | None
     metric_split: Literal["selection", "validation"]
-    device_hours: float | None
     age_seconds: float
+    held_hours: float | None = None
+    teacher_hours: float | None = None
+    hours_unit: str | None = None
 
 
 def status(place: Path) -> list[RunStatus]:
@@ -100,7 +104,8 @@ def read_status(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
         if result is None and not live:
             return [_without_progress(folder.name, "failed", "result.json cannot be read", finished_at)], None
     if live:
-        return [_live(folder.name, entry) for entry in live], None
+        held = _read_or_none(held_by_trial, folder) or {}
+        return [_live(folder.name, entry, held.get(entry.trial)) for entry in live], None
     changed_at = modified_at(folder / "config.yaml") or modified_at(folder) or time.time()
     if (reason := read_failure(folder, MAIN_TRIAL)) is not None:
         return [_without_progress(folder.name, "failed", reason, changed_at)], None
@@ -122,7 +127,7 @@ def _finished(run: str, result: RunResult, finished_at: float) -> RunStatus:
         metric_name=result.primary_metric,
         metric=result.student.validation_metrics.get(result.primary_metric),
         metric_split="validation",
-        device_hours=result.cost.device_hours,
+        **asdict(held_by_result(result.cost)),
         age_seconds=_age(finished_at),
     )
 
@@ -133,7 +138,7 @@ def unfinished_trials_text(result: RunResult) -> list[str]:
     return [f"{counts[ending]} {ending}" for ending in ("failed", "ended early") if counts[ending]]
 
 
-def _live(run: str, progress: Progress) -> RunStatus:
+def _live(run: str, progress: Progress, held: HeldHours | None) -> RunStatus:
     return RunStatus(
         run=run,
         trial=progress.trial,
@@ -143,13 +148,13 @@ def _live(run: str, progress: Progress) -> RunStatus:
         metric_name=progress.metric_name,
         metric=progress.metric,
         metric_split="selection",
-        device_hours=progress.device_hours,
+        **({} if held is None else asdict(held)),
         age_seconds=_age(progress.updated_at),
     )
 
 
 def _without_progress(run: str, state: Literal["waiting", "failed", "stale"], stage: str, at: float) -> RunStatus:
-    return RunStatus(run, "main", state, stage, "", None, None, "selection", None, _age(at))
+    return RunStatus(run, "main", state, stage, "", None, None, "selection", _age(at))
 
 
 def _read_or_none(read: Callable[[Path], T], folder: Path) -> T | None:

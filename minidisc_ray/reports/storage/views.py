@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,11 @@ class View:
     columns: tuple[Column, ...]
 
     def table(self, entries: Sequence[Any]) -> Table:
-        """The entries as a table."""
-        return Table(columns=self.columns, rows=entries)
+        """The entries as a table; the heading of held hours names their unit where all entries have the same."""
+        units = {unit for entry in entries if (unit := entry.hours_unit) is not None}
+        unit = units.pop() if len(units) == 1 else "device-hours"
+        columns = (replace(one, heading=f"Held {unit}") if one.value == "held_hours" else one for one in self.columns)
+        return Table(columns=tuple(columns), rows=entries)
 
     def text(self, entries: Sequence[Any], format: Format) -> str:  # noqa: A002 the option's name
         """The entries as csv or json, with full values and times in UTC, or as a table."""
@@ -76,6 +79,10 @@ def _text_column(heading: str, value: str | Callable[[Any], Any], styles: Mappin
     return Column(heading, value, is_number=False, styles=styles)
 
 
+_HOURS = (
+    Column("Held hours", "held_hours", hours_text),
+    Column("Incl. teacher", "teacher_hours", hours_text, priority=1),
+)
 BY_RUN = View(
     listing,
     StorageEntry,
@@ -88,7 +95,7 @@ BY_RUN = View(
         Column("Scale", "scale_percent", unit="%"),
         Column("Seed", "seed"),
         Column("Metric", _metric),
-        Column("Device-hours", "device_hours", hours_text),
+        *_HOURS,
         Column("Changed", "changed_at", lambda at: age_text(max(0.0, time.time() - at)), unit=" ago"),
         Column("Size", "size_bytes", _size_text),
         _text_column("Driver or note", lambda entry: entry.driver or entry.note),
@@ -104,7 +111,7 @@ BY_TRIAL = View(
         _text_column("Stage", "stage"),
         Column("Step", "step"),
         Column("Metric", _metric),
-        Column("Device-hours", "device_hours", hours_text),
+        *_HOURS,
         Column("Age", "age_seconds", age_text),
     ),
 )

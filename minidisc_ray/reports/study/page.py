@@ -112,4 +112,4 @@ def _run_row(outcome: Outcome) -> tuple[str, ...]:
     if result is None:
         return (*start, "failed" if outcome.failure else "not finished", "")
     metric = result.student.validation_metrics[result.primary_metric]
-    return (*start, percent_text(metric), hours_text(result.cost.device_hours))
+    return (*start, percent_text(metric), hours_text(result.cost.useful_device_hours))

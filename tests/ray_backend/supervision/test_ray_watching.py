@@ -1,9 +1,12 @@
 """Work in a thread, looked at from the calling one: how it is stopped, decided without a cluster."""
 
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
+from ray_kit import clean_environment
 from wait_kit import wait_until
 
 from minidisc_ray.ray_backend.supervision.watching import in_thread, is_stopped
@@ -52,3 +55,36 @@ def test_a_failure_is_the_callers_and_the_next_run_is_not_stopped():
     with pytest.raises(ValueError, match="work failed"):
         watch(fail, lambda: None)
     assert seen == [False]
+
+
+LEFT_BEHIND = """
+import itertools, sys, threading, time
+import ray
+from minidisc_ray.cli import app
+from minidisc_ray.cli.options import when_stopped
+from minidisc_ray.ray_backend.cluster import cluster
+from minidisc_ray.ray_backend.supervision.watching import in_thread
+
+def calls_ray_for_ever():
+    for number in itertools.count():
+        ray.get(ray.put(number))
+
+@app.app.command()
+def stand_still():
+    with when_stopped("go on later"), cluster(None) as nodes:
+        with in_thread(calls_ray_for_ever, must_leave_within=0.5) as is_running:
+            assert is_running()
+            raise KeyboardInterrupt("anna on laptop")
+
+app.main(["stand-still"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_thread_that_stays_in_ray_changes_no_exit_code():
+    """Where Ray is shut down under such a thread, the process ends with code 1 or by a signal, and prints that."""
+    command = [sys.executable, "-c", LEFT_BEHIND]
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=150, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "minidisc: stopped by anna on laptop; go on later\n"

@@ -47,7 +47,8 @@ def test_what_was_lost_and_paid_has_columns_and_notes(format_):
     assert "(EUR)" in text
     assert "5.03" in text
     assert "work after the last checkpoint of attempts that failed" in text
-    assert "Price: of all device-hours held" in text
+    assert "Price: of useful, lost and start-up hours" in text
+    assert "1.75" in text
 
 
 def test_csv_and_json_carry_all_of_it():
@@ -77,7 +78,7 @@ def test_the_page_tells_costs_by_stage_and_every_attempt_where_one_failed():
     assert "node-&lt;7&gt;" in page
     assert "5.03 EUR, at 2.50 EUR each" in " ".join(page.split())
     assert "used 2 kWh" in " ".join(page.split())
-    for heading in ("Attempts", "Useful", "Lost", "Idle"):
+    for heading in ("Attempts", "Useful core-hours", "Lost", "Idle"):
         assert f"<th>{heading}</th>" in page
     quiet = report_page(run_result())
     assert "Every attempt of this run" not in quiet
@@ -98,6 +99,6 @@ def test_a_result_of_before_losses_were_counted_loads_as_all_useful(tmp_path):
     (tmp_path / "result.json").write_text(json.dumps(raw))
     cost = load_result(tmp_path).cost
     assert (cost.useful_device_hours, cost.lost_device_hours, cost.price) == (cost.device_hours, 0.0, None)
-    assert cost.held_device_hours == pytest.approx(cost.device_hours + 0.0123)
+    assert cost.priced_device_hours == pytest.approx(cost.device_hours + 0.0123)
     assert all(stage.useful_device_hours == stage.device_hours for stage in cost.stages)
     assert "Lost" not in render(compare([load_result(tmp_path)]), "md")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 from predictions_kit import keep_predictions
-from reports_builder import several_seeds
+from reports_builder import run_result, several_seeds, stage
 from storage_kit import LOCAL
 
 from minidisc_ray.reports.run.page import write_report
@@ -31,9 +31,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = np.arange(200) % 8
     keep_predictions(folder, np.eye(8)[(labels + (np.arange(200) % 7 == 0)) % 8], labels, trial="a40")
     for trial, scale in (("a55", 55), ("a40", 40)):
-        for stage, percent in (("assistant", scale), ("student", 10)):
+        for name, percent in (("assistant", scale), ("student", 10)):
             for epoch in (1, 2, 3):
-                append_epoch(LOCAL, folder, trial, stage, epoch, epoch_record(epoch, percent))
+                append_epoch(LOCAL, folder, trial, name, epoch, epoch_record(epoch, percent))
     return write_report(LOCAL, folder, runs[-1], runs)
 
 
@@ -136,6 +136,25 @@ def test_the_matrix_shades_each_cell_by_its_share(opened: Page):
     # On the diagonal, beside it, and where no row is.
     assert len({colours[0], colours[1], colours[2]}) == 3
     assert colours[2] == colours[3]
+
+
+@pytest.mark.parametrize("width", [1280, 1400])
+def test_notes_on_costs_are_not_cut_off(browser: Browser, tmp_path: Path, width: int):
+    gpu = {"device_type": "NVIDIA H200 141GB HBM3", "evaluation_flops": 1.1e14, "num_epochs": 10}
+    stages = (
+        stage("teacher", 1.5, "shared", in_ratio=False, reused=True, **gpu),
+        stage("importance", 0.5, "shared", reused=True, **gpu),
+        stage("student", 123.4, "scale-40", **gpu),
+    )
+    result = run_result("minidisc")
+    result = result.model_copy(update={"cost": result.cost.model_copy(update={"stages": stages})})
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(write_report(LOCAL, tmp_path, result).as_uri())
+    table = page.get_by_role("region", name="Cost by stage", exact=True)
+    assert "charged in full; outside the sums and ratios" in table.inner_text()
+    scrolled, shown = table.evaluate("box => [box.scrollWidth, box.clientWidth]")
+    page.close()
+    assert scrolled == shown
 
 
 def column(page: Page, table: str, place: int) -> list[str]:

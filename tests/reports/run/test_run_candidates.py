@@ -35,5 +35,5 @@ def test_trials_with_the_best_marked_and_the_reason_of_a_failure():
     assert [table.is_marked(row) for row in table.rows] == [False, True, False]
     text = terminal_text([table], 100)
     assert "…" not in text
-    for word in ("out of memory", "best", "failed", "85.0", "Core-"):
+    for word in ("out of memory", "best", "failed", "85.0", "Useful", "core-"):
         assert word in text

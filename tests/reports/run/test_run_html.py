@@ -54,7 +54,7 @@ def test_headline_says_what_happened(tmp_path):
     assert "Of 3 assistant candidates the one at 40% was chosen in one trial, by λ-tradeoff with λ = 0.2." in page
     assert "The student scores 84.0 F1 on the validation rows, the teacher 90.0" in page
     assert "majority class 81.2" in page
-    assert "It cost 2.00 core-hours." in page
+    assert "It cost 2.00 useful core-hours." in page
     assert "Selected on: a tenth of train, held out." in page
     assert "took no part in any choice" in page
     assert "reused: executed earlier, charged in full" in page

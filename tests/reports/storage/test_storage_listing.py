@@ -93,7 +93,7 @@ def test_every_state_and_no_folder_that_is_not_ours(storage):
         "validation",
         result.student.validation_metrics["f1"],
     )
-    assert (done.device_hours, done.seed) == (result.cost.device_hours, result.seed)
+    assert (done.held_hours, done.seed) == (pytest.approx(2.0 + 0.0123 + 1.5), result.seed)
     assert (stopped.method, stopped.task, stopped.scale_percent, stopped.seed) == ("minidisc", "mrpc", 10, 3)
     assert (stopped.metric, stopped.metric_split) == (0.75, "selection")
     assert found["bad"].note == "no memory left"
@@ -108,14 +108,16 @@ def test_a_run_that_ended_for_a_reason_has_failed(tmp_path):
     assert [(one.state, one.note) for one in listing(tmp_path)] == [("failed", "teacher: it has learned nothing")]
 
 
-def test_hours_so_far_are_those_of_the_stages_but_the_teachers(storage):
+def test_held_hours_are_those_of_all_attempts_and_the_teachers_part_is_named(storage):
     ledger = Ledger(LOCAL, storage / "stopped" / "ledger.jsonl")
     for stage, hours in (("teacher", 5), ("sandwich", 2), ("sandwich", 1)):
         attempt = ledger.start("stage", stage, "main", 2.0, "cpu-core", time.time() - 3600 * hours)
         ledger.end(attempt, "interrupted")
-    found = {entry.name: entry.device_hours for entry in listing(storage)}
-    assert found["stopped"] == pytest.approx(4.0, rel=1e-3), "the two overlap: a device is held once"
-    assert found["new"] is None
+    found = {entry.name: entry for entry in listing(storage)}
+    # All three overlap: a device is held once, and where attempts claim it the newest has it.
+    assert found["stopped"].held_hours == pytest.approx(10.0, rel=1e-3)
+    assert found["stopped"].teacher_hours == pytest.approx(6.0, rel=1e-3)
+    assert found["new"].held_hours is None
 
 
 def test_the_last_changed_is_first_and_sizes_are_of_all_files(storage):

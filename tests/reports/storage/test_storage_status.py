@@ -11,6 +11,7 @@ import pytest
 from reports_builder import run_result
 from storage_kit import LOCAL
 
+from minidisc_ray.accounting.ledger import Ledger
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.storage.status import status
 from minidisc_ray.reports.storage.views import BY_TRIAL
@@ -70,7 +71,7 @@ def test_every_kind_of_run(tmp_path):
     assert (live.stage, live.step, live.metric, live.metric_split) == ("2/3 sandwich", "120/400", 0.8412, "selection")
     assert found["refused", "main"].stage == "no memory"
     finished = found["done", "3 trials, 1 failed"]
-    assert (finished.metric, finished.metric_split, finished.device_hours) == (0.84, "validation", 2.0)
+    assert (finished.metric, finished.metric_split) == (0.84, "validation")
 
 
 def test_a_run_started_again_is_live(tmp_path):
@@ -156,11 +157,13 @@ def test_missing_storage(tmp_path):
 def test_table_fits_a_hundred_columns(tmp_path):
     name = "builtin-minidisc-10pc-seed0-0123abcd"
     write_progress(LOCAL, run_folder(tmp_path, name), progress())
+    ledger = Ledger(LOCAL, tmp_path / name / "ledger.jsonl")
+    ledger.end(ledger.start("stage", "sandwich", "main", 1000.0, "cpu-core", time.time() - 4.428), "finished")
     write_progress(LOCAL, run_folder(tmp_path, "[red]x"), progress())
     text = terminal_text([BY_TRIAL.table(status(tmp_path))], 100)
     assert "…" not in text
     assert "[red]x" in text
-    for cell in (name, "main", "running", "2/3 sandwich", "120/400", "F1 84.1", "0.0123", "1 s"):
+    for cell in (name, "main", "running", "2/3 sandwich", "120/400", "F1 84.1", "1.23", "1 s"):
         assert cell in text
 
 

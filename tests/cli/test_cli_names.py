@@ -1,0 +1,114 @@
+"""Runs by the beginning of their name, and completed by a shell."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_kit import RECIPE
+from reports_builder import run_result
+from slow_kit import mostly_slow
+from storage_kit import LOCAL
+
+from minidisc_ray.api import plan
+from minidisc_ray.driver.lease import leased
+from minidisc_ray.pipeline.run_directory import open_run
+
+NAMES = ("mrpc-mini-a", "mrpc-maxi", "sst2")
+
+
+@pytest.fixture
+def storage(tmp_path, monkeypatch):
+    storage = tmp_path / "minidisc-runs"
+    for name in NAMES:
+        open_run(plan({**RECIPE, "storage": str(storage), "name": name}))
+    (storage / "sst2" / "result.json").write_text(run_result().model_dump_json())
+    (storage / "study-table" / "ray").mkdir(parents=True)
+    (storage / "_shared").mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return storage
+
+
+def completed(*words: str, cwd: Path) -> list[str]:
+    """What a shell offers for the last word, by the protocol that the installed completion speaks."""
+    environment = {
+        **os.environ,
+        "_MINIDISC_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(("minidisc", *words)),
+        "COMP_CWORD": str(len(words)),
+    }
+    command = [sys.executable, "-m", "minidisc_ray.cli"]
+    done = subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+def test_a_shell_completes_runs_and_studies(storage, tmp_path):
+    assert completed("status", "mrpc", cwd=tmp_path) == ["mrpc-maxi", "mrpc-mini-a"]
+    with leased(LOCAL, storage / "mrpc-maxi"):
+        assert completed("stop", "mrpc", cwd=tmp_path) == ["mrpc-maxi"], "only what runs can be stopped"
+    given = ("status", "--storage", str(storage))
+    assert completed(*given, "stu", cwd=Path("/")) == ["study-table"]
+    assert completed("status", "_", cwd=tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "command", mostly_slow(("compare", "export", "predict", "evaluate", "profile"), by_default=("compare", "export"))
+)
+def test_a_shell_completes_finished_runs(storage, tmp_path, command):
+    assert completed(command, "", cwd=tmp_path) == ["sst2"]
+
+
+def test_a_beginning_that_one_run_has_is_enough(minidisc, storage):
+    assert minidisc.well("stop", "mrpc-mini") == "mrpc-mini-a: not running\n"
+    assert minidisc.well("stop", "tab") == "study-table: not running\n"
+    (row,) = json.loads(minidisc.well("status", "mrpc-mini", "--format", "json"))
+    assert row["run"] == "mrpc-mini-a"
+    (row,) = json.loads(minidisc.well("ls", "mrpc-max", "--storage", storage, "--format", "json"))
+    assert row["name"] == "mrpc-maxi"
+    (*_, row) = json.loads(minidisc.well("compare", "sst", "--format", "json"))
+    assert row["task"] == "mrpc"
+    # Without a model there, the message names the folder that the beginning was completed to.
+    sentence = minidisc("predict", "sst", storage / "rows.jsonl").sentence
+    assert "minidisc-runs/sst2/student" in sentence
+
+
+@pytest.mark.parametrize(
+    "command", [("stop", "mrpc"), ("status", "mrpc"), ("compare", "mrpc"), ("export", "mrpc", "--output", "new")]
+)
+def test_a_beginning_that_several_have_is_refused_with_their_names(minidisc, storage, command):
+    sentence = minidisc(*command).sentence
+    assert sentence == "mrpc: several names begin so: mrpc-maxi, mrpc-mini-a; give more of one"
+
+
+def test_a_whole_name_is_never_ambiguous(minidisc, storage):
+    open_run(plan({**RECIPE, "storage": str(storage), "name": "mrpc-mini"}))
+    assert minidisc.well("stop", "mrpc-mini") == "mrpc-mini: not running\n"
+
+
+def test_every_command_takes_the_storage_as_an_argument_and_as_an_option(minidisc, storage, monkeypatch):
+    monkeypatch.chdir("/")
+    for given in ((storage,), ("--storage", storage)):
+        assert "mrpc-maxi" in minidisc.well("ls", *given)
+        assert "mrpc-maxi" in minidisc.well("status", *given)
+        assert minidisc.well("stop", "sst2", *given) == "sst2: not running\n"
+        assert "0.0 MiB" in minidisc.well("clean", *given, "--dry-run")
+        done = minidisc("compare", *given)
+        assert done.code == 0
+        assert "Conventional" in done.out
+    for command in (("ls",), ("status",), ("stop", "sst2"), ("clean",)):
+        sentence = minidisc(*command, storage, "--storage", "elsewhere").sentence
+        assert sentence.startswith(f"--storage: elsewhere is not {storage}, ")
+
+
+def test_without_a_storage_each_takes_the_recipes_default(minidisc, storage):
+    assert "mrpc-maxi" in minidisc.well("ls")
+    assert "Conventional" in minidisc("compare").out
+    assert minidisc.well("clean", "--dry-run").startswith("would free")
+
+
+def test_clean_of_a_bucket_is_refused_in_one_sentence(minidisc):
+    for given in (("s3://bucket/team",), ("--storage", "s3://bucket/team")):
+        assert minidisc("clean", *given).sentence.startswith("s3://bucket/team: clean frees folders, not buckets; ")
