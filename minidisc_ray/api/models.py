@@ -78,6 +78,7 @@ def evaluate(
         0.0
         >>> scored.details["validation"].names, scored.details["validation"].confusion.shape
         (('negative', 'positive'), (2, 2))
+        >>> import pandas as pd
         >>> rows = [{"text": "a good film", "label": "positive"}, {"text": "the plot was bad", "label": "negative"}]
         >>> pd.DataFrame(rows).to_csv("labelled.csv", index=False)
         >>> list(evaluate("runs/first", "labelled.csv"))
