@@ -21,7 +21,7 @@ from minidisc_ray.core.task import Task
 from minidisc_ray.models.checkpoint import nonfinite_weight, quiet
 from minidisc_ray.models.config_bounds import config_flaw
 from minidisc_ray.models.families import encoder_layers, family_of
-from minidisc_ray.models.problem_type import PROBLEM_TYPES, output_of
+from minidisc_ray.models.problem_type import output_flaw, set_labels
 from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.models.tokenizer_bounds import tokenizer_flaw
 from minidisc_ray.models.unused import unused_flaw
@@ -118,11 +118,11 @@ def load_teacher(checkpoint: Checkpoint, task: Task, seed: int) -> PreTrainedMod
     if fine_tuned:
         check_labels(config, task, checkpoint.path, checkpoint.section)
     else:
-        _set_labels(config, task)
+        set_labels(config, task)
     torch.manual_seed(seed)
     model = load_weights(checkpoint, config, new_head=not fine_tuned, seed=seed)
     if fine_tuned:
-        _set_labels(model.config, task)
+        set_labels(model.config, task)
     if checkpoint.num_layers is not None:
         keep_layers(model, checkpoint.num_layers, checkpoint.section)
     return model
@@ -212,7 +212,7 @@ def build_teacher(teacher: BuiltinTeacherConfig, task: Task, vocabulary_size: in
         intermediate_size=teacher.intermediate_size,
         max_position_embeddings=128,
     )
-    _set_labels(config, task)
+    set_labels(config, task)
     torch.manual_seed(seed)
     return BertForSequenceClassification(config)
 
@@ -238,13 +238,10 @@ def check_labels(config: PreTrainedConfig, task: Task, where: str, section: str 
         UserError: if the number of outputs, what they mean, or the label names differ.
     """
     found = int(config.num_labels)
-    is_multilabel = output_of(config) == "labels"
-    if config.problem_type is not None and is_multilabel != task.is_multilabel:
-        kinds = ("any number of labels of a row", "one class of a row")
-        gives, needs = kinds if is_multilabel else reversed(kinds)
+    if (flaw := output_flaw(config, task)) is not None:
         raise UserError(
-            f"{section}.path: the head of {where} gives {gives} ({config.problem_type}), but {task.name} needs "
-            f"{needs}; use another {section}, or {section}.fine_tuned=false to train a new head"
+            f"{section}.path: the head of {where} {flaw}; use another {section}, or {section}.fine_tuned=false to "
+            "train a new head"
         )
     if found != task.num_labels:
         raise UserError(
@@ -289,13 +286,6 @@ def _check_place(checkpoint: Checkpoint) -> None:
         raise UserError(
             f"{checkpoint.section}.path: {checkpoint.path!r} is no folder; give a model's folder, or a name on the hub"
         )
-
-
-def _set_labels(config: PreTrainedConfig, task: Task) -> None:
-    names = task.label_names or ("value",)
-    config.id2label = dict(enumerate(names))
-    config.label2id = {name: index for index, name in enumerate(names)}
-    config.problem_type = PROBLEM_TYPES[task.output]
 
 
 def keep_layers(model: PreTrainedModel, count: int, section: str) -> None:

@@ -76,7 +76,7 @@ def test_blocks_of_models_change_nothing(monkeypatch):
     models = [model(rows, seed, validation=0.7) for seed in range(7)]
     weights = np.random.default_rng(0).integers(3, size=(5, 50))
     whole = weighted_scores(rows, "validation", models, weights)
-    monkeypatch.setattr("minidisc_ray.evaluation.weighted._BLOCK_ELEMENTS", 100)
+    monkeypatch.setattr("minidisc_ray.evaluation.counted._BLOCK_ELEMENTS", 100)
     assert (weighted_scores(rows, "validation", models, weights) == whole).all()
 
 

@@ -68,7 +68,7 @@ class TestLead:
         assert known.is_significant
 
     def test_macro_f1_of_random_answers(self):
-        task = Task("three", ("text",), "label", ("a", "b", "c"), ("f1",))
+        task = Task("three", ("text",), "label", ("a", "b", "c"), ("macro_f1",))
         generator = np.random.default_rng(1)
         labels, given = generator.integers(3, size=(2, 900))
         lead = lead_of(task, np.eye(3)[given], labels, labels)
