@@ -88,20 +88,6 @@ def fetch_for_trial(storage: Storage, run_folder: Path, trial: str, artifacts: t
     storage.fetch(run_folder / "history")
 
 
-def fetch_model_folder(place: str | Path) -> Path:
-    """Fetch one model's folder, for instance a student's; returns its local path.
-
-    Raises:
-        UserError: if the URI is not supported, or cannot be read.
-    """
-    if not is_uri(place):
-        return Path(place).expanduser()
-    storage = _open(place)
-    with _as_user_errors():
-        storage.fetch_sealed(storage.root)
-    return storage.root
-
-
 def fetch_student(place: str | Path) -> Path:
     """Fetch a model's folder, or the student of a run's folder; returns the model's local path.
 
@@ -111,7 +97,11 @@ def fetch_student(place: str | Path) -> Path:
     folder = fetch_folders(place, _STUDENT)
     with suppress(OSError):  # of a path that no file system can have, which loading reports
         if not (folder / "config.json").exists() and (folder / _STUDENT / "config.json").exists():
-            return folder / _STUDENT
+            folder = folder / _STUDENT
+    if is_uri(place):
+        with _as_user_errors():
+            # A copy on this node that was damaged since is fetched again.
+            _open(place).fetch_sealed(folder)
     return folder
 
 
