@@ -16,7 +16,8 @@ from minidisc_ray.data import EncodedRows, Rows, Splits, encode, load_splits
 from minidisc_ray.files.places import place_of
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.families import num_token_types
-from minidisc_ray.models.loading import check_classes, load_tokenizer, position_limit
+from minidisc_ray.models.label_checks import check_classes
+from minidisc_ray.models.loading import load_tokenizer, position_limit
 from minidisc_ray.run_files.result import load_result
 
 CALIBRATION_ROWS = 256

@@ -12,7 +12,8 @@ from minidisc_ray.data import Quoting, Rows, load_splits, read_labelled
 from minidisc_ray.evaluation import Evaluation, details_of, merge_scores, score
 from minidisc_ray.inference.prediction import logits_of, max_length_of, require_local, text_columns_of
 from minidisc_ray.models.checkpoint import load_model
-from minidisc_ray.models.loading import check_classes, load_tokenizer
+from minidisc_ray.models.label_checks import check_classes
+from minidisc_ray.models.loading import load_tokenizer
 from minidisc_ray.models.problem_type import output_of
 
 _DEFAULT_LABEL = "label"

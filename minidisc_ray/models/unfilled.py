@@ -8,7 +8,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import Checkpoint
 from minidisc_ray.core.task import Task
-from minidisc_ray.models.loading import check_labels, is_fine_tuned, keep_layers, load_config
+from minidisc_ray.models.label_checks import check_labels
+from minidisc_ray.models.loading import is_fine_tuned, keep_layers, load_config
 
 
 def build_unfilled(checkpoint: Checkpoint, task: Task) -> PreTrainedModel:

@@ -14,7 +14,7 @@ from minidisc_ray import api
 from minidisc_ray.configs import UserError
 from minidisc_ray.core.task import Task
 from minidisc_ray.models.checkpoint import load_model
-from minidisc_ray.models.loading import check_labels
+from minidisc_ray.models.label_checks import check_labels
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.stages._teacher_check import lead_of
 from minidisc_ray.preparation.prepare import prepare
