@@ -161,7 +161,6 @@ def test_a_job_that_is_stopped_exits_with_130_every_time(tmp_path, head):
     write_recipe(here / "recipe.yaml", tmp_path / "storage", "minidisc")
     address, token = head["RAY_API_SERVER_ADDRESS"], head["RAY_AUTH_TOKEN"]
     wait_until(lambda: request(address, "/api/jobs/", token)[0] == 200, 60, "the jobs' own answer", every=0.3)
-    codes = []
     for number in range(20):
         job, name = f"stopped-{number}", f"run-{number}"
         options = ["--no-wait", "--submission-id", job, "--working-dir", str(here)]
@@ -178,5 +177,4 @@ def test_a_job_that_is_stopped_exits_with_130_every_time(tmp_path, head):
             return request(address, f"/api/jobs/{job}", token)[1].get("driver_exit_code")
 
         wait_until(lambda: ended() is not None, 60, f"the exit code of {job}", every=0.3)
-        codes.append(ended())
-    assert codes == [130] * 20
+        assert ended() == 130, f"{job}, stopped at {begun.name}"
