@@ -96,7 +96,9 @@ def test_predict_gives_a_list_of_names_and_a_probability_of_each(run, tmp_path):
 def test_a_column_that_predict_adds_is_refused(run, tmp_path):
     prepared, _ = run
     file = write_rows(tmp_path / "rows.jsonl", [{"probability_sound": "music"}])
-    with pytest.raises(UserError, match=r'^columns: "probability_sound" is a column that `minidisc predict` adds'):
+    with pytest.raises(
+        UserError, match=r'^file: rows.jsonl has a column "probability_sound", which `minidisc predict` adds'
+    ):
         api.predict(prepared.run_folder / "student", file, ["probability_sound"])
 
 

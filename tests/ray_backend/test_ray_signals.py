@@ -70,7 +70,7 @@ def test_a_stopped_run_ends_soon_and_cleanly_and_goes_on_to_the_same_numbers(tmp
     assert process.returncode == 130, errors
     assert took < 30
     assert errors.splitlines() == ["minidisc: stopped; run the same command again to resume"]
-    assert output.startswith(prepared.name)
+    assert any(line.startswith(f"{prepared.name}: ") for line in output.splitlines())
     wait_until(lambda: not still_there(below), 30, f"the end of {still_there(below)}")
 
     (progress,) = read_progress(prepared.run_folder)

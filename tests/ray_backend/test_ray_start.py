@@ -27,7 +27,7 @@ def starts(monkeypatch):
             raise error
 
     monkeypatch.setattr(room, "_init", init)
-    monkeypatch.setattr(room, "_nodes", list)
+    monkeypatch.setattr(room, "living_nodes", list)
     monkeypatch.setattr(room, "_SECONDS_BETWEEN_TRIES", 0.0)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "shutdown", lambda: ended.append(len(addresses)))
