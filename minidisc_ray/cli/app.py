@@ -1,5 +1,6 @@
 """The commands: parse, call, print. A user's mistake is one sentence and exit code 2; any other error is 1."""
 
+import errno
 import os
 import sys
 import traceback
@@ -256,6 +257,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             print_stopped()
         raise
     except Exception as error:  # noqa: BLE001 - every error is printed
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            name = max(Path(str(error.filename)).parts, key=len)
+            print_error(
+                UserError(f"{name[:60]}...: {len(name)} characters are too long for a file's name; give another")
+            )
+            sys.exit(2)
         if os.environ.get("MINIDISC_TRACEBACK"):
             sys.stderr.write(redact(traceback.format_exc()))
             sys.exit(1)

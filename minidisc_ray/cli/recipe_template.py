@@ -147,7 +147,7 @@ def _own_recipe(task: "InferredTask", name: str | None, data: FilesDataConfig, m
         *([_line("name", _quoted(name), "in run names and tables")] if name else []),
         _line("text", text, "a column, or two that are a pair: [question, answer]"),
         _line("label", _quoted(task.label), f"{len(task.classes)} classes: {classes}" if classes else "numbers"),
-        _line("metric", "accuracy", "accuracy, f1 or matthews")
+        _line("metric", "accuracy", "accuracy, macro_f1, weighted_f1, matthews, ...; f1 of two classes")
         if classes
         else _line("metric", "spearman", "spearman or pearson"),
     ]

@@ -52,7 +52,7 @@ def prediction_bytes(frame: pd.DataFrame, ending: str) -> bytes:
         return json_lines(frame).encode()
     except UserError:
         raise
-    except (ValueError, TypeError, NotImplementedError) as error:
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
         # Arrow has several errors for columns of mixed types.
         raise UserError(
             f"--output: {ending} cannot hold this file's columns ({first_line(error)}); use .jsonl"

@@ -47,6 +47,9 @@ def _growth(normalizer: Any) -> float:
         for step in normalizer.get("normalizers") or ():
             growth = min(growth * _growth(step), 1e300)
         return growth
+    if normalizer.get("type") == "Prepend":
+        # As if it were put before a text of a hundred characters.
+        return 1.0 + len(str(normalizer.get("prepend", ""))) / 100
     if normalizer.get("type") == "Replace":
         pattern = normalizer.get("pattern")
         # A regular expression may match one character.

@@ -155,6 +155,22 @@ def test_predict_and_evaluate_on_what_is_not_there(minidisc, recipe, tmp_path):
     assert message == f"student: {student} has 3 outputs, but builtin needs 2; use the student's own recipe"
 
 
+@pytest.mark.parametrize("arguments", [("compare", "--storage"), ("clean", "--dry-run", "--storage")])
+def test_a_name_that_no_file_can_have_is_one_sentence(minidisc, tmp_path, arguments):
+    message = minidisc(*arguments, tmp_path / ("x" * 300)).sentence
+    assert message == f"{'x' * 60}...: 300 characters are too long for a file's name; give another"
+
+
+def test_a_number_that_a_format_cannot_hold_is_one_sentence(minidisc, tmp_path):
+    student = write_teacher(tmp_path / "student")
+    file = tmp_path / "huge.jsonl"
+    file.write_text('{"text": "good", "other": 1' + "0" * 40 + "}\n")
+    output = tmp_path / "out.parquet"
+    message = minidisc("predict", student, file, "--columns", "text", "--output", output).sentence
+    assert message.startswith("--output: .parquet cannot hold this file's columns (")
+    assert not output.exists()
+
+
 def test_evaluate_on_a_file_that_does_not_fit(minidisc, recipe, tmp_path):
     student = write_teacher(tmp_path / "student")
     file = write_rows(tmp_path / "new.jsonl", 4, columns=("text", "truth"))

@@ -125,12 +125,24 @@ def test_a_tokenizer_that_doubles_texts_again_and_again_is_refused(folder, patte
         load_tokenizer(PretrainedTeacherConfig(path=str(folder)))
 
 
+def test_a_tokenizer_that_prepends_megabytes_is_refused(folder):
+    path = folder / "tokenizer.json"
+    raw = json.loads(path.read_text())
+    raw["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "a" * 100_000}] * 40}
+    path.write_text(json.dumps(raw))
+    with pytest.raises(UserError, match="times as long, and 16 times are allowed"):
+        load_tokenizer(PretrainedTeacherConfig(path=str(folder)))
+
+
 def test_replacements_of_real_tokenizers_pass(folder):
     path = folder / "tokenizer.json"
     raw = json.loads(path.read_text())
     pairs = [("``", '"'), ("''", '"'), (" ", "\u2581"), ("\u2026", "...")]
     replaced = [{"type": "Replace", "pattern": {"String": old}, "content": new} for old, new in pairs]
-    raw["normalizer"] = {"type": "Sequence", "normalizers": [*replaced, {"type": "NFKD"}, {"type": "Lowercase"}]}
+    raw["normalizer"] = {
+        "type": "Sequence",
+        "normalizers": [*replaced, {"type": "Prepend", "prepend": "\u2581"}, {"type": "NFKD"}],
+    }
     path.write_text(json.dumps(raw))
     assert load_tokenizer(PretrainedTeacherConfig(path=str(folder))).is_fast
 
