@@ -17,3 +17,12 @@ def quoted(value: object) -> str:
     except (RecursionError, ValueError):
         # repr fails on values nested thousands of levels deep, and on integers of thousands of digits.
         return f"a {type(value).__name__} that is too large to be shown"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold a text: it has no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -12,7 +12,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.task import Task
 from minidisc_ray.data.label_sets import distinct_names_in_cells, flag, names_in_cell
 from minidisc_ray.data.labels import ClassIndex, LabelError, distinct_names, regression_value
-from minidisc_ray.data.quoting import cut, quoted
+from minidisc_ray.data.quoting import cut, is_unicode, quoted
 from minidisc_ray.data.rows import Rows
 
 _MAX_COLUMNS = 20
@@ -183,17 +183,9 @@ def _texts(table: Table, column: str) -> list[str]:
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
-        row = next(row for row, text in enumerate(texts, start=1) if not _is_unicode(text))
+        row = next(row for row, text in enumerate(texts, start=1) if not is_unicode(text))
         raise UserError(f'{table.key}: "{cut(column)}" is not valid Unicode in row {row} of {table.where}') from None
     return texts
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _label_sets(table: Table, task: Task, classes: ClassIndex) -> NDArray[np.float32]:  # (N, C)

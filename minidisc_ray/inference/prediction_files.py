@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from minidisc_ray.configs.base import UserError, first_line
-from minidisc_ray.data.quoting import cut
+from minidisc_ray.data.quoting import cut, is_unicode
 
 _FORMATS = (".jsonl", ".csv", ".tsv", ".parquet")
 _LINE_ENDS = ("\n", "\r")
@@ -66,7 +66,7 @@ def json_lines(frame: pd.DataFrame) -> str:
         values = dict(zip(frame.columns, row, strict=True))
         line = json.dumps(values, ensure_ascii=False, default=str)
         # A lone surrogate, which UTF-8 cannot hold, stays an escape.
-        lines.append(line if _is_unicode(line) else json.dumps(values, default=str))
+        lines.append(line if is_unicode(line) else json.dumps(values, default=str))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -104,11 +104,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
