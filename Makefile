@@ -31,14 +31,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 recipes: setup
-	@set -e; for recipe in recipes/*.yaml; do \
-	  task=$$(sed -n 's/^task: *//p' $$recipe); \
-	  if [ ! -d "$$MINIDISC_DATA/$$task" ]; then echo "$$recipe: not planned, MINIDISC_DATA has no $$task"; continue; fi; \
-	  $(BIN)/minidisc plan $$recipe --storage $${TMPDIR:-/tmp}/minidisc-recipes > /dev/null; echo "$$recipe: ok"; \
-	done
-	@set -e; for study in studies/*.yaml; do \
-	  $(BIN)/minidisc study $$study --dry-run --storage $${TMPDIR:-/tmp}/minidisc-recipes > /dev/null; echo "$$study: ok"; \
-	done
+	$(BIN)/python .ci/recipes.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info
