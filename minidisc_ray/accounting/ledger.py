@@ -64,7 +64,8 @@ class Ledger:
         self._write(str(entry.get("event")), lambda: entry)
 
     def _write(self, event: str, entry_now: Callable[[], dict[str, Any]]) -> None:
-        create = event == "start" or (self._storage.is_bucket and self.segments.is_dir())
+        # A run copied from a folder to a bucket, or back, has its earlier lines under the other name.
+        create = event == "start" or self.path.is_file() or self.segments.is_dir()
 
         def line() -> str:
             return json.dumps(entry_now(), sort_keys=True)

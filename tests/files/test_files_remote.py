@@ -1,5 +1,7 @@
 """Storage in a bucket, against a real S3 server on loopback."""
 
+import shutil
+
 import pytest
 import torch
 from bucket_kit import another_node, bucket_at, lose_the_store, names, no_such
@@ -83,6 +85,18 @@ def test_half_of_a_folder_never_counts_and_the_checkpoint_before_it_is_used(buck
     assert sorted(path.name for path in stage.iterdir()) == ["before"]
     state, _ = Checkpoints(there, stage, Workers()).resume({"w": parameter}, optimizer)
     assert state.steps_done == 2
+
+
+def test_a_run_copied_between_a_folder_and_a_bucket_keeps_its_ledger(bucket, tmp_path):
+    folder, remote = Storage(tmp_path / "runs"), Storage(bucket)
+    Ledger(folder, folder.root / "there" / "ledger.jsonl").start("stage", "teacher", "main", 1.0, "cpu-core")
+    shutil.copytree(folder.root / "there", remote.root / "there")
+    Ledger(remote, remote.root / "back" / "ledger.jsonl").start("stage", "teacher", "main", 1.0, "cpu-core")
+    shutil.copytree(remote.root / "back", folder.root / "back")
+    for storage, run in ((remote, "there"), (folder, "back")):
+        ledger = Ledger(storage, storage.root / run / "ledger.jsonl")
+        ledger.close_abandoned()
+        assert [attempt.status for attempt in ledger.attempts()] == ["interrupted"]
 
 
 def test_segments_of_a_ledger_are_one_ledger(bucket, tmp_path, monkeypatch):
