@@ -115,7 +115,7 @@ def test_what_is_written_here_is_read_elsewhere(kept, storage):
 
 
 def test_a_reader_never_sees_half_a_file(kept, storage):
-    path, texts = storage.root / "run" / "file", ("a" * 3_000_000, "b" * 3_000_000)
+    path, texts = storage.root / "run" / "file", ("a" * 1_000_000, "b" * 1_000_000)
     storage.write_text(path, texts[0])
     is_over = threading.Event()
 
