@@ -4,6 +4,7 @@ import functools
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -124,13 +125,24 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         unmount(folder)
 
 
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[str], dict[str, str]]]:
+    """Starts a bucket's server, once for each scheme, and gives the environment in which it is reached."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def started(scheme: str) -> dict[str, str]:
+            for module in ("moto", "flask_cors") if scheme == "s3" else ("gcp_storage_emulator",):
+                pytest.importorskip(module)
+            return stack.enter_context(s3_server() if scheme == "s3" else gs_server())
+
+        yield started
+
+
 @pytest.fixture(scope="session", params=("s3", "gs"))
-def store(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, str]]]:
+def store(request: pytest.FixtureRequest, servers: Callable[[str], dict[str, str]]) -> tuple[str, dict[str, str]]:
     """A scheme, and the environment of a server on loopback that it is of."""
-    for module in ("moto", "flask_cors") if request.param == "s3" else ("gcp_storage_emulator",):
-        pytest.importorskip(module)
-    with s3_server() if request.param == "s3" else gs_server() as environment:
-        yield request.param, environment
+    return request.param, servers(request.param)
 
 
 @pytest.fixture

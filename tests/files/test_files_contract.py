@@ -3,14 +3,14 @@
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from bucket_kit import another_node, gs_server, lose_the_store, make_bucket, s3_server
+from bucket_kit import another_node, lose_the_store, make_bucket
 from slow_kit import mostly_slow
 
 from minidisc_ray.accounting.ledger import Ledger
@@ -44,14 +44,8 @@ class Kept:
 
 
 @pytest.fixture(scope="module", params=["folder", "s3", "gs"])
-def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, str]]]:
-    if request.param == "folder":
-        yield "folder", {}
-        return
-    for module in ("moto", "flask_cors") if request.param == "s3" else ("gcp_storage_emulator",):
-        pytest.importorskip(module)
-    with s3_server() if request.param == "s3" else gs_server() as environment:
-        yield request.param, environment
+def server(request, servers) -> tuple[str, dict[str, str]]:
+    return request.param, {} if request.param == "folder" else servers(request.param)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,14 @@ def test_a_submitted_job_leaves_its_result_and_its_logs(tmp_path, dashboard):
     # The recipe names another schedule: the job's own wins.
     write_recipe(here / "recipe.yaml", tmp_path / "storage", "minidisc")
     client = JobSubmissionClient(address)
-    job = client.submit_job(
-        entrypoint=f"{sys.executable} jobs/conventional.py recipe.yaml", runtime_env={"working_dir": str(here)}
-    )
+
+    def submit():
+        with suppress(RuntimeError):  # the node's agent may not be up yet
+            return client.submit_job(
+                entrypoint=f"{sys.executable} jobs/conventional.py recipe.yaml", runtime_env={"working_dir": str(here)}
+            )
+
+    job = wait_until(submit, 120, "an agent that starts the job", every=0.3)
     reference = run_in_process(prepared_run(tmp_path / "here", "conventional"))
     wait_until(lambda: client.get_job_status(job).is_terminal(), 240, "the end of the job", every=0.3)
     status, kept = request(address, f"/api/jobs/{job}/logs", token)
