@@ -85,7 +85,11 @@ def no_such(bucket: str) -> str:
 
 
 def lose_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on nothing listens where the store was."""
+    """From here on nothing listens where the store was.
+
+    Google's client tries each call again for a while of its own, before ours does: most of the wait, for a test.
+    """
+    monkeypatch.setattr("minidisc_ray.files.bucket._RETRY_SECONDS", 0.3)
     for name in ("AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 

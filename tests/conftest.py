@@ -4,6 +4,7 @@ import functools
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,29 @@ from minidisc_ray.data.builtin import Split
 
 torch.set_num_threads(1)
 REPOSITORY = Path(__file__).parents[1]
-LONG_ROOMS = ("ray_backend", "training", "pipeline", "study", "models", "reports")
+# Rooms by their longest files, as ``--durations`` shows them. What starts a Ray of its own comes late: beside the
+# shared one, each would take the other's cores.
+LONG_ROOMS = (
+    "files", "pipeline", "benchmarks", "security", "training", "cli", "export", "models", "study", "ray_backend",
+    "fuzz", "reports", "recipes",
+)  # fmt: skip
+
+
+# What tests of several files of a room share for a session, as their files name it.
+SHARED = (("ray_backend", "local_ray"), ("study", "findings_kit"))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Over several processes tests go file by file, but files whose tests share a Ray go to one process, as one."""
+    """Over several processes tests go file by file, but files whose tests share what is costly go to one, as one."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneProcessForRay(LoadScopeScheduling):
+    class OneProcessForShared(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::")[0]
-            return "ray" if _shares_ray(file) else file
+            return _shared_by(file) or file
 
-    return OneProcessForRay(config, log)
+    return OneProcessForShared(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,16 +52,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _place_in_line(file: str) -> int:
-    if _shares_ray(file):
+    if _shared_by(file) == "local_ray":
         return 0
     room = Path(file).parts[1]
     return 1 + (LONG_ROOMS.index(room) if room in LONG_ROOMS else len(LONG_ROOMS))
 
 
 @functools.cache
-def _shares_ray(file: str) -> bool:
-    """Whether a file has tests on the Ray that all tests share; others start one in a process of their own, or none."""
-    return "/ray_backend/" in file and "local_ray" in (REPOSITORY / file).read_text(encoding="utf-8")
+def _shared_by(file: str) -> str | None:
+    """What a file's tests share with those of other files: one Ray (others start their own, or none), or runs."""
+    text = (REPOSITORY / file).read_text(encoding="utf-8")
+    return next((name for room, name in SHARED if f"/{room}/" in file and name in text), None)
 
 
 @pytest.fixture(params=FAMILY_NAMES)
@@ -114,13 +125,24 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         unmount(folder)
 
 
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[str], dict[str, str]]]:
+    """Starts a bucket's server, once for each scheme, and gives the environment in which it is reached."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def started(scheme: str) -> dict[str, str]:
+            for module in ("moto", "flask_cors") if scheme == "s3" else ("gcp_storage_emulator",):
+                pytest.importorskip(module)
+            return stack.enter_context(s3_server() if scheme == "s3" else gs_server())
+
+        yield started
+
+
 @pytest.fixture(scope="session", params=("s3", "gs"))
-def store(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, str]]]:
+def store(request: pytest.FixtureRequest, servers: Callable[[str], dict[str, str]]) -> tuple[str, dict[str, str]]:
     """A scheme, and the environment of a server on loopback that it is of."""
-    for module in ("moto", "flask_cors") if request.param == "s3" else ("gcp_storage_emulator",):
-        pytest.importorskip(module)
-    with s3_server() if request.param == "s3" else gs_server() as environment:
-        yield request.param, environment
+    return request.param, servers(request.param)
 
 
 @pytest.fixture

@@ -123,25 +123,16 @@ def weighted_scores(
     totals = weights.sum(axis=1, dtype=np.float64)
     if not (totals > 0).all() or (weights < 0).any() or not (weights == np.floor(weights)).all():
         raise ValueError(f"weights of split {split!r} must be whole numbers from 0, and each draw needs a row above 0")
-    task = rows.task
-    metrics = task.chosen_by if selects else (task.primary_metric,)
-    found = [_metric_scores(metric, task, labels, predictions, weights, totals) for metric in metrics]
+
+    def metric_scores(metric: str) -> np.ndarray:  # (B, M)
+        if metric in ("spearman", "pearson"):
+            return _correlations(metric, labels, predictions, weights.astype(np.float64))
+        # float32 adds whole numbers exactly up to 2^24, in half the time and memory.
+        precision = np.float32 if totals.max() < 2**24 else np.float64
+        return counted_scores(metric, rows.task, labels, predictions, weights.astype(precision), totals)
+
+    found = [metric_scores(metric) for metric in (rows.task.chosen_by if selects else (rows.task.primary_metric,))]
     return found[0] if len(found) == 1 else np.mean(found, axis=0)
-
-
-def _metric_scores(
-    metric: str,
-    task: Task,
-    labels: np.ndarray,  # (N,) or (N, C)
-    predictions: np.ndarray,  # (M, N) or (M, N, C)
-    weights: np.ndarray,  # (B, N)
-    totals: np.ndarray,  # (B,)
-) -> np.ndarray:  # (B, M)
-    if metric in ("spearman", "pearson"):
-        return _correlations(metric, labels, predictions, weights.astype(np.float64))
-    # float32 adds whole numbers exactly up to 2^24, in half the time and memory.
-    precision = np.float32 if totals.max() < 2**24 else np.float64
-    return counted_scores(metric, task, labels, predictions, weights.astype(precision), totals)
 
 
 def _checked_labels(task: Task, split: str, given: np.ndarray) -> np.ndarray:

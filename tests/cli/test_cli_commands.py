@@ -1,18 +1,15 @@
 import io
 import json
-import os
 import shutil
 from collections import Counter
-from typing import get_args
 
 import pandas as pd
 import pytest
 from cli_kit import RECIPE, write_recipe, write_rows
 
 import minidisc_ray
-from minidisc_ray.configs import load_recipe, resolve
-from minidisc_ray.configs.task import GlueTask
-from minidisc_ray.data import builtin_rows, load_splits
+from minidisc_ray.configs import resolve
+from minidisc_ray.data import builtin_rows
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.run_files.result import load_result
@@ -37,152 +34,6 @@ def recipe(storage, tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(storage):
     return sorted(path for path in storage.iterdir() if (path / "result.json").is_file())
-
-
-@pytest.mark.parametrize("task", get_args(GlueTask))
-def test_init_writes_a_recipe_that_parses_back(minidisc, tmp_path, monkeypatch, task):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MINIDISC_DATA", "/somewhere")
-    out = minidisc.well("init", "--task", task, "--model", "bert-base-uncased")
-    assert out == f"wrote {task}.yaml; next: minidisc plan {task}.yaml\n"
-    config = load_recipe(tmp_path / f"{task}.yaml")
-    assert (config.task.name, config.data.folder) == (task, f"/somewhere/{task}")
-    assert config.teacher.path == "bert-base-uncased"
-    assert config.student.scale_percent == 10
-    assert config.candidate_scales() == tuple(range(95, 10, -5))
-    assert config.compute.cpus_per_worker == os.cpu_count()
-    for kind in ("conventional", "assistant", "maxidisc"):
-        assert load_recipe(tmp_path / f"{task}.yaml", [f"schedule.kind={kind}"]).schedule.kind == kind
-
-
-def test_init_replaces_a_file_only_when_asked_to(minidisc, tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text("mine")
-    arguments = ["init", "--task", "rte", "--model", "some/model", "--data", "/data/rte", "--output", path]
-    assert "mine.yaml exists" in minidisc(*arguments).sentence
-    assert path.read_text() == "mine"
-    minidisc.well(*arguments, "--force")
-    assert load_recipe(path).data.folder == "/data/rte"
-    assert "tusk is not a GLUE task; use one of cola" in minidisc("init", "--task", "tusk", "--model", "m").sentence
-    assert "cannot be written" in minidisc(*arguments[:-1], tmp_path / "no" / "where.yaml").sentence
-
-
-def write_reviews(path):
-    rows = [{"id": i, "review": f"film {i}: what a plot", "made on": f"5/{i}", "stars": i % 5 + 1} for i in range(60)]
-    pd.DataFrame(rows).to_csv(path, index=False)
-
-
-def test_init_writes_a_recipe_for_ones_own_file(minidisc, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_reviews(tmp_path / "reviews 2024.csv")
-    out = minidisc.well("init", "--data", "reviews 2024.csv", "--model", "bert-base-uncased")
-    assert out.splitlines() == [
-        "assumed: text is review (by its name), label is stars (5 classes: 1, 2, 3, 4, 5); not used: id, made on",
-        "assumed: validation is a seeded 20% of reviews 2024.csv, as there is no validation file",
-        "wrote reviews-2024.yaml; next: minidisc plan reviews-2024.yaml",
-    ]
-    config = load_recipe(tmp_path / "reviews-2024.yaml")
-    assert config.task.model_dump(exclude_defaults=True) == {
-        "name": "reviews-2024",
-        "text": ("review",),
-        "label": "stars",
-    }
-    splits = load_splits(config)
-    assert (splits.task.name, splits.task.label_names) == ("reviews-2024", ("1", "2", "3", "4", "5"))
-    assert len(splits.validation["validation"]) == 12
-
-
-def test_init_writes_a_recipe_for_a_folder_with_awkward_names(minidisc, tmp_path, monkeypatch):
-    """Names that YAML or a comment would read as something else come back as they are."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "yes").mkdir()
-    for name, count in (("train", 40), ("dev", 20)):
-        rows = [f'"was it, {i}, good?"\t"it was good, {i} times"\t{i % 9 / 2}\n' for i in range(count)]
-        (tmp_path / "yes" / f"{name}.tsv").write_text("a, b\t[c] # d\tnull\n" + "".join(rows))
-    out = minidisc.well("init", "--data", "yes", "--model", "m", "--quoting", "csv")
-    assert out.startswith("assumed: text is a, b and [c] # d (the longest texts), label is null (a regression: numbers")
-    config = load_recipe(tmp_path / "yes.yaml")
-    assert (config.task.kind, config.task.text, config.task.label) == ("regression", ("a, b", "[c] # d"), "null")
-    assert (config.task_name, config.data.quoting, config.data.validation) == ("yes", "csv", "yes/dev.tsv")
-    assert load_splits(config).train.texts[0][0].startswith("was it, ")
-
-
-def test_init_needs_a_task_or_data_that_it_understands(minidisc, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert minidisc("init", "--model", "m").sentence.startswith("--task: missing; give a GLUE task, or your own file")
-    assert minidisc("init", "--model", "m", "--data", "no.csv").sentence.startswith(
-        "--data: there is no file or folder"
-    )
-    write_reviews(tmp_path / "reviews.csv")
-    assert minidisc("init", "--model", " ", "--data", "reviews.csv").sentence.startswith("--model: empty")
-    message = minidisc("init", "--model", "m", "--task", "reviews", "--data", "reviews.csv").sentence
-    assert message.endswith("or leave it out and name your own file with --data")
-    (tmp_path / "odd.csv").write_text('text,label\n"a" b,1\nc,2\n')
-    assert "set --quoting none" in minidisc("init", "--model", "m", "--data", "odd.csv").sentence
-    assert not list(tmp_path.glob("*.yaml"))
-
-
-def test_plan_prints_steps_sizes_and_the_sum_and_starts_nothing(minidisc, tmp_path):
-    out = minidisc.well("plan", write_recipe(tmp_path / "r.yaml", tmp_path / "storage"), "--name", "mine")
-    assert out.startswith(
-        "builtin: train 115 rows, selection 13 (a seeded tenth of train), validation 64; metric accuracy"
-    )
-    lines = [line.split() for line in out.splitlines()]
-    assert [line[:2] for line in lines if line and line[0] in ("teacher", "candidate", "student")] == [
-        ["teacher", "8"],
-        ["candidate", "60%"],
-        ["candidate", "30%"],
-        ["student", "10%"],
-    ]
-    steps = {line[1]: float(line[-1]) for line in lines if line and line[0] in ("shared", "main")}
-    assert list(steps) == ["teacher", "importance", "sandwich", "choose", "student"]
-    total = next(float(line[1]) for line in lines if line and line[0] == "sum")
-    assert total == pytest.approx(sum(value for name, value in steps.items() if name != "teacher"), abs=0.003)
-    assert f"run: {tmp_path / 'storage' / 'mine'}" in out
-    assert "1 trial, each on 1 x 1 CPUs" in out
-    assert not (tmp_path / "storage").exists()
-
-
-def test_plan_says_what_its_steps_and_sums_rest_on(minidisc, tmp_path):
-    path = write_recipe(tmp_path / "r.yaml", tmp_path / "storage")
-    out = minidisc.well("plan", path, "--set", "schedule.scales=[60,45,30]")
-    assert "warning: 13 selection rows choose: metrics move in steps of 7.7 points" in out
-    assert "sandwich trains: 60%, 10%; the other candidates are only evaluated" in out
-    assert "choose is assumed to pick 45%, the middle of the grid" in out
-    many = minidisc.well("plan", path, "--set", "data.selection_fraction=0.45", "--set", "schedule.num_sampled=3")
-    assert "warning" not in many
-    assert "sandwich trains: 60%, 30%, 10%, every scale" in many
-
-    match = "{kind: conventional, match: {kind: minidisc, scales: [60, 30], num_sampled: 3}}"
-    matched = minidisc.well("plan", path, "--set", f"schedule={match}")
-    assert "warning" not in matched, "nothing is chosen"
-    line = next(line for line in matched.splitlines() if line.startswith("matched: "))
-    assert "of MiniDisc (η = 3) over 60%, 30% with eta 3; reached in " in line
-    again = minidisc.well(
-        "plan", path, "--set", f"schedule={match}", "--set", f"schedule.num_epochs={line.split()[-2]}"
-    )
-    assert line in again
-
-
-def test_plan_counts_the_trials_of_a_sweep(minidisc, tmp_path):
-    path = write_recipe(tmp_path / "r.yaml", tmp_path / "storage")
-    out = minidisc.well("plan", path, "--set", "schedule.kind=maxidisc", "--set", "compute.num_workers=2")
-    assert "2 trials, each on 2 x 1 CPUs" in out
-    assert "scale-60" in out
-    out = minidisc.well(
-        "plan", path, "--set", "schedule={kind: maxidisc, early_end: asha}", "--set", "distil.num_epochs=4"
-    )
-    assert "17 probes and 4 trials, each on" in out
-    line = next(line for line in out.splitlines() if line.startswith("probes train for "))
-    assert line.startswith("probes train for 1 of 4 epochs; 4 of 17 trials then run in full and from their beginning")
-    assert line.endswith("% of the FLOPs of all in full")
-
-
-def test_a_path_with_quotes_and_spaces_is_taken_as_it_is(minidisc, tmp_path):
-    odd = tmp_path / 'my "runs" #1: a'
-    assert str(odd) in minidisc.well(
-        "plan", write_recipe(tmp_path / "r.yaml", tmp_path), "--storage", odd, "--name", "x"
-    )
 
 
 @pytest.mark.parametrize("options", [(), ("--format", "table")])

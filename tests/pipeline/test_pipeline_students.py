@@ -5,7 +5,7 @@ import io
 import pytest
 import torch
 import yaml
-from pipeline_kit import numbers, prepared_run, stages_of
+from pipeline_kit import metrics_of, numbers, prepared_run, stages_of
 from reports_builder import report_page
 from rich.console import Console
 from slow_kit import mostly_slow
@@ -17,7 +17,6 @@ from minidisc_ray.api import evaluate, predict
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.data import collate
-from minidisc_ray.evaluation import score
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.models.families import encoder_layers, shape_of
 from minidisc_ray.models.forward import run_model
@@ -33,8 +32,6 @@ from minidisc_ray.reports.run.plan import plan_report
 from minidisc_ray.run_files.clean import clean
 from minidisc_ray.run_files.records import read_record
 from minidisc_ray.run_files.result import RunResult, load_result
-from minidisc_ray.training.score import score_model
-from minidisc_ray.training.workers import Workers
 
 LAYERS = ("teacher.num_layers=4", "student.kind=layers", "pruning.ranking=local")
 SPARSE = ("schedule.kind=sparse_teacher", "schedule.teacher_percent=80")
@@ -100,11 +97,6 @@ def result(prepared) -> RunResult:
 
 def student_of(prepared):
     return AutoModelForSequenceClassification.from_pretrained(prepared.run_folder / "student").eval()
-
-
-def metrics_of(prepared, model, rows):
-    logits = score_model(model, rows, prepared.pad_token_id, Workers(), "float32")
-    return score(prepared.task, logits, rows.labels.numpy())
 
 
 def test_the_result_tells_the_sizes_that_the_loaded_student_has(prepared, name, result):
@@ -242,53 +234,6 @@ def test_a_student_that_its_assistant_left_no_head_is_refused(tmp_path):
     run_in_process(prepared)
     with pytest.raises(UserError, match=r"^student\.take: the model at 60 percent kept no .*head in layers 1, 2;"):
         student_structure(prepared, Structure(60, (0, 0, 4, 4), (64, 64, 64, 64)))
-
-
-MISTAKES = {
-    "more layers than the teacher": (("student.num_layers=5",), r"student\.num_layers: 5 is more than the teacher's 4"),
-    "the teacher itself": (("student.num_layers=4",), r"student\.num_layers: 4 are all of the teacher's layers"),
-    "another scale": (
-        ("student.num_layers=2", "student.scale_percent=40"),
-        r"student\.scale_percent: 40 is not the scale of 2 of 4 layers .* write 50$",
-    ),
-    "a width without heads": (
-        ("student.num_layers=2", "student.width_percent=10"),
-        r"student\.width_percent: at 10 percent no attention head is left in any layer \(8 in all, ",
-    ),
-    "nothing at all": (
-        ("teacher.num_layers=12", "student.num_layers=1", "student.width_percent=1"),
-        r"student: 1 of 12 layers at 1 percent of their width are 0 percent",
-    ),
-    "an assistant below": (
-        ("student.num_layers=2", "schedule={kind: assistant, assistant_percent: 50}"),
-        r"schedule\.assistant_percent: 50 is not above the student's own scale of 50 percent; use a value between 51",
-    ),
-    "a sparse teacher below": (
-        ("student.num_layers=3", "schedule={kind: sparse_teacher, teacher_percent: 70}"),
-        r"schedule\.teacher_percent: 70 is not above the student's own scale of 75 percent; use a value between 76",
-    ),
-    "no candidate": (
-        ("student.num_layers=3", "schedule={kind: maxidisc, scales: [60]}"),
-        r"schedule\.scales: 60 is not strictly between the student's own scale of 75 percent",
-    ),
-    "a sandwich without heads at its end": (
-        ("teacher.num_layers=12", "student.num_layers=1", "schedule={kind: minidisc, scales: [60], num_sampled: 2}"),
-        r"student\.scale_percent: at 8 percent no attention head is left",
-    ),
-    "eta too large": (
-        ("student.num_layers=3", "schedule={kind: minidisc, scales: [80], num_sampled: 3}"),
-        r"schedule\.num_sampled: 3 is more than the sandwich's 2 scales",
-    ),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_sentence_before_anything_starts(tmp_path, mistake):
-    overrides, sentence = MISTAKES[mistake]
-    with pytest.raises(UserError, match=f"^{sentence}") as caught:
-        prepared_run(tmp_path, "conventional", (*LAYERS, *overrides))
-    assert "\n" not in str(caught.value)
-    assert not list(tmp_path.iterdir())
 
 
 def test_the_scale_may_be_written_if_it_is_right(tmp_path):

@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 from ray_kit import RAY
 
+from minidisc_ray.configs import load_recipe
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.preparation.prepare import prepare
+
 ROOT = Path(__file__).parents[2]
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 _OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -57,10 +61,15 @@ def test_an_example_gives_what_it_shows(names, name):
 
 
 def test_readmes_lines_of_python(tmp_path, monkeypatch):
+    """Of the run that is there already: that one is made on Ray is what the example of ``run`` shows."""
     (lines,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
+    (recipe,) = re.findall(r'^>>> recipe = "(.+)"$', lines, re.M)
+    made = prepare(load_recipe(recipe))
+    run_in_process(made)
     assert not failures(lines, "README.md", {})
+    assert not (made.run_folder / "ray").exists(), "a finished run is not repeated"
 
 
 def test_an_example_that_shows_something_else_is_seen(names):

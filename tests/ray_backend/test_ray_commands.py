@@ -5,8 +5,8 @@ import re
 import pytest
 from ray_kit import RAY, RECIPE, SCHEDULES, call, numbers, prepared_run, write_recipe
 
-import minidisc_ray
 from minidisc_ray.cli import demo
+from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.run_files.result import load_result
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
@@ -22,7 +22,7 @@ def minidisc(capsys):
     return succeed
 
 
-def test_run_shows_its_result_and_python_gives_the_same(minidisc, tmp_path):
+def test_run_shows_its_result_and_one_process_gives_the_same(minidisc, tmp_path):
     recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "storage", "minidisc")
     out = minidisc("run", recipe, "--set", "schedule.kind=conventional", "--name", "mine")
     folder = tmp_path / "storage" / "mine"
@@ -34,9 +34,10 @@ def test_run_shows_its_result_and_python_gives_the_same(minidisc, tmp_path):
     assert lines[-2:] == [f"student: {folder / 'student'}", f"report:  {folder / 'report.html'}"]
     assert "<html" in (folder / "report.html").read_text()
 
-    raw = {**RECIPE, "schedule": SCHEDULES["conventional"], "storage": str(tmp_path / "python")}
-    found = numbers(minidisc_ray.run(raw))
-    assert found.pop("name") == prepared_run(tmp_path / "python", "conventional").name
+    # The same from Python, on Ray too: the examples of the Python reference.
+    here = prepared_run(tmp_path / "here", "conventional")
+    found = numbers(run_in_process(here))
+    assert found.pop("name") == here.name
     wanted = numbers(result)
     assert wanted.pop("name") == "mine"
     assert found == wanted

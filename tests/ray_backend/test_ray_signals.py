@@ -7,12 +7,12 @@ import time
 
 import pytest
 from ray_kit import (
-    LONG_SANDWICH,
     RAY,
     TRIAL_TITLES,
     attempts_of,
     clean_environment,
     is_in_sandwich,
+    long_sandwich,
     numbers,
     prepared_run,
     processes_below,
@@ -28,6 +28,9 @@ from minidisc_ray.run_files.progress import read_progress
 from minidisc_ray.run_files.result import load_result
 
 pytestmark = [*RAY]
+
+EPOCHS = 10
+LONG_SANDWICH = long_sandwich(EPOCHS)
 
 # A Ray of its own for each, as a user's terminal has; not the tests' shared one. A shell that runs the tests in the
 # background has them ignore SIGINT, which children inherit; a terminal's do not.
@@ -81,7 +84,7 @@ def test_a_stopped_run_ends_soon_and_cleanly_and_goes_on_to_the_same_numbers(tmp
     done = json.loads((prepared.run_folder / "stages" / "sandwich" / "newest" / "state.json").read_text())[
         "epochs_done"
     ]
-    assert 1 <= done < 16
+    assert 1 <= done < EPOCHS
 
     # How it goes on depends neither on how it was stopped nor on what runs it; the same command again takes longest.
     if number == signal.SIGINT:

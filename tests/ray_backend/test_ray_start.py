@@ -100,7 +100,8 @@ NOWHERE = "teacher={kind: pretrained, path: nowhere/at-all}"
 
 
 def test_a_mistake_is_one_sentence_beside_a_ray_that_starts(starts, capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # Without a network the hub would be tried for a minute; the variable is read at the import, long ago here.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     starts[0].append(None)
     recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "storage", "conventional")
     code, _, errors = call(capsys, "run", recipe, "--set", NOWHERE)

@@ -21,32 +21,41 @@ NAMES = ["scale-80", "scale-60", "scale-30"]
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """A sweep of which one trial failed at first, and the same again once it could run.
+class FirstCall:
+    """A sweep of which one trial failed.
 
     Attributes:
         prepared: the run.
-        closed: each trial of the first call, with why it failed.
-        at_first: that call's result.
+        closed: each trial, with why it failed.
+        result: of the call.
         progress: what it left, (trial, status) each.
-        attempts: of stages, in that call.
-        armed: Tune's pickles, each of which would leave ``marker`` if it was loaded.
-        marker: what none of them left.
-        result: the second call's.
+        attempts: of stages.
     """
 
     prepared: PreparedRun
     closed: dict[str, Failure | None]
-    at_first: RunResult
+    result: RunResult
     progress: set[tuple[str, str]]
     attempts: list[Attempt]
+
+
+@dataclass(frozen=True)
+class SecondCall:
+    """The same sweep again, once the trial that failed could run.
+
+    Attributes:
+        armed: Tune's pickles of the first call, each of which would leave ``marker`` if it was loaded.
+        marker: what none of them left.
+        result: of the call.
+    """
+
     armed: set[str]
     marker: Path
     result: RunResult
 
 
 @pytest.fixture(scope="module")
-def sweep(tmp_path_factory, local_ray):
+def first(tmp_path_factory, local_ray) -> FirstCall:
     closed: dict[str, Failure | None] = {}
     close_item = ItemQueue.close
 
@@ -55,25 +64,48 @@ def sweep(tmp_path_factory, local_ray):
         return close_item(queue, title, failure)
 
     prepared = prepared_run(tmp_path_factory.mktemp("sweep"), "maxidisc", "compute.max_failures=0")
-    obstacle = open_run(prepared) / "trials" / "scale-60" / "stages"
+    obstacle = obstacle_of(open_run(prepared))
     obstacle.parent.mkdir(parents=True)
     obstacle.write_text("a file where a folder belongs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ItemQueue, "close", close)
-        at_first = run_on_ray(prepared)
+        result = run_on_ray(prepared)
     progress = {(p.trial, p.status) for p in read_progress(prepared.run_folder)}
-    attempts = attempts_of(prepared, "stage")
+    return FirstCall(prepared, closed, result, progress, attempts_of(prepared, "stage"))
 
-    obstacle.unlink()
+
+def obstacle_of(run_folder: Path) -> Path:
+    return run_folder / "trials" / "scale-60" / "stages"
+
+
+@pytest.fixture(scope="module")
+def second(first) -> SecondCall:
+    prepared = first.prepared
+    obstacle_of(prepared.run_folder).unlink()
     # Tune writes pickles for itself, to restore an experiment: whatever became of them, none is loaded.
     marker = prepared.storage.root / "it ran"
     armed = {path.name for path in arm_all(prepared.run_folder / "ray" / "tune-001", marker)}
-    return Sweep(prepared, closed, at_first, progress, attempts, armed, marker, run_on_ray(prepared))
+    return SecondCall(armed, marker, run_on_ray(prepared))
 
 
 @pytest.fixture
-def swept(sweep):
-    return sweep.prepared, sweep.result
+def swept(first, second):
+    return first.prepared, second.result
+
+
+def test_one_failed_trial_ends_no_other(first):
+    trials = {trial.name: trial for trial in first.result.trials}
+    statuses = {"scale-80": "finished", "scale-60": "failed", "scale-30": "finished"}
+    assert {name: trial.status for name, trial in trials.items()} == statuses
+    assert "scale-60" in trials["scale-60"].reason
+    assert "\n" not in trials["scale-60"].reason
+    # The driver may write the result as soon as the last item is closed.
+    (failure,) = [failure for failure in first.closed.values() if failure is not None]
+    assert failure.sentence == trials["scale-60"].reason
+    assert trials["scale-60"].student_selection is None
+    assert first.progress == {*statuses.items(), ("shared", "finished")}
+    failed = {(a.trial, a.name, a.status) for a in first.attempts if a.status != "finished"}
+    assert failed == {("scale-60", "assistant", "failed")}
 
 
 def test_every_scale_is_a_trial_and_the_best_student_is_kept(swept):
@@ -156,31 +188,16 @@ def test_a_finished_sweep_returns_at_once(swept):
     assert not (prepared.run_folder / "ray" / "tune-003").exists()
 
 
-def test_one_failed_trial_ends_no_other(sweep):
-    trials = {trial.name: trial for trial in sweep.at_first.trials}
-    statuses = {"scale-80": "finished", "scale-60": "failed", "scale-30": "finished"}
-    assert {name: trial.status for name, trial in trials.items()} == statuses
-    assert "scale-60" in trials["scale-60"].reason
-    assert "\n" not in trials["scale-60"].reason
-    # The driver may write the result as soon as the last item is closed.
-    (failure,) = [failure for failure in sweep.closed.values() if failure is not None]
-    assert failure.sentence == trials["scale-60"].reason
-    assert trials["scale-60"].student_selection is None
-    assert sweep.progress == {*statuses.items(), ("shared", "finished")}
-    failed = {(a.trial, a.name, a.status) for a in sweep.attempts if a.status != "finished"}
-    assert failed == {("scale-60", "assistant", "failed")}
-
-
-def test_a_failed_trial_runs_alone_when_it_can_and_no_pickle_is_loaded(sweep, tmp_path):
-    assert "tuner.pkl" in sweep.armed
-    assert not sweep.marker.exists()
-    new = attempts_of(sweep.prepared, "stage")[len(sweep.attempts) :]
+def test_a_failed_trial_runs_alone_when_it_can_and_no_pickle_is_loaded(first, second, tmp_path):
+    assert "tuner.pkl" in second.armed
+    assert not second.marker.exists()
+    new = attempts_of(first.prepared, "stage")[len(first.attempts) :]
     assert [(a.trial, a.name, a.status) for a in new] == [
         ("scale-60", "assistant", "finished"),
         ("scale-60", "student", "finished"),
     ]
-    assert sweep.result.trials[1].reason is None
-    assert numbers(sweep.result) == numbers(run_in_process(prepared_run(tmp_path, "maxidisc")))
+    assert second.result.trials[1].reason is None
+    assert numbers(second.result) == numbers(run_in_process(prepared_run(tmp_path, "maxidisc")))
 
 
 @pytest.mark.slow

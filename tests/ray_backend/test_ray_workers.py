@@ -4,12 +4,12 @@ import threading
 
 import pytest
 from ray_kit import (
-    LONG_SANDWICH,
     RAY,
     TRIAL_TITLES,
     ActorNames,
     attempts_of,
     is_in_sandwich,
+    long_sandwich,
     numbers,
     prepared_run,
     processes_below,
@@ -26,6 +26,8 @@ from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
+
+LONG_SANDWICH = long_sandwich(8)
 
 # Two workers sum in another order than one. AdamW divides a gradient by its size, so that where there is hardly any
 # rounding becomes a part of a step (here of 2e-3): in the head of a student that starts with its assistant's logits.

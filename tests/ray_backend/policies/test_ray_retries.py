@@ -113,7 +113,7 @@ def test_what_moves_is_left_alone(tmp_path):
 
 @pytest.mark.parametrize("body", [HANGS, HOLDS_THE_LOCK], ids=["sleeps", "holds_the_lock"])
 def test_what_hangs_ends_itself_and_says_where(tmp_path, body):
-    with started(tmp_path, body, 2.0) as process:
+    with started(tmp_path, body, 1.0) as process:
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert output.split() == ["started"]

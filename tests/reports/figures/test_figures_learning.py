@@ -1,8 +1,8 @@
 """Learning curves: which line leads to the student, and that many trials stay readable."""
 
 import pytest
+from figures_kit import costs, svg_text
 from reports_builder import model, run_result, stage
-from test_figures_drawn import costs, svg_text
 
 from minidisc_ray.core.task import Task, selection_names
 from minidisc_ray.reports.figures import learning_drawings

@@ -1,0 +1,92 @@
+import os
+from typing import get_args
+
+import pandas as pd
+import pytest
+
+from minidisc_ray.configs import load_recipe
+from minidisc_ray.configs.task import GlueTask
+from minidisc_ray.data import load_splits
+
+
+@pytest.mark.parametrize("task", get_args(GlueTask))
+def test_init_writes_a_recipe_that_parses_back(minidisc, tmp_path, monkeypatch, task):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINIDISC_DATA", "/somewhere")
+    out = minidisc.well("init", "--task", task, "--model", "bert-base-uncased")
+    assert out == f"wrote {task}.yaml; next: minidisc plan {task}.yaml\n"
+    config = load_recipe(tmp_path / f"{task}.yaml")
+    assert (config.task.name, config.data.folder) == (task, f"/somewhere/{task}")
+    assert config.teacher.path == "bert-base-uncased"
+    assert config.student.scale_percent == 10
+    assert config.candidate_scales() == tuple(range(95, 10, -5))
+    assert config.compute.cpus_per_worker == os.cpu_count()
+    for kind in ("conventional", "assistant", "maxidisc"):
+        assert load_recipe(tmp_path / f"{task}.yaml", [f"schedule.kind={kind}"]).schedule.kind == kind
+
+
+def test_init_replaces_a_file_only_when_asked_to(minidisc, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("mine")
+    arguments = ["init", "--task", "rte", "--model", "some/model", "--data", "/data/rte", "--output", path]
+    assert "mine.yaml exists" in minidisc(*arguments).sentence
+    assert path.read_text() == "mine"
+    minidisc.well(*arguments, "--force")
+    assert load_recipe(path).data.folder == "/data/rte"
+    assert "tusk is not a GLUE task; use one of cola" in minidisc("init", "--task", "tusk", "--model", "m").sentence
+    assert "cannot be written" in minidisc(*arguments[:-1], tmp_path / "no" / "where.yaml").sentence
+
+
+def write_reviews(path):
+    rows = [{"id": i, "review": f"film {i}: what a plot", "made on": f"5/{i}", "stars": i % 5 + 1} for i in range(60)]
+    pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def test_init_writes_a_recipe_for_ones_own_file(minidisc, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_reviews(tmp_path / "reviews 2024.csv")
+    out = minidisc.well("init", "--data", "reviews 2024.csv", "--model", "bert-base-uncased")
+    assert out.splitlines() == [
+        "assumed: text is review (by its name), label is stars (5 classes: 1, 2, 3, 4, 5); not used: id, made on",
+        "assumed: validation is a seeded 20% of reviews 2024.csv, as there is no validation file",
+        "wrote reviews-2024.yaml; next: minidisc plan reviews-2024.yaml",
+    ]
+    config = load_recipe(tmp_path / "reviews-2024.yaml")
+    assert config.task.model_dump(exclude_defaults=True) == {
+        "name": "reviews-2024",
+        "text": ("review",),
+        "label": "stars",
+    }
+    splits = load_splits(config)
+    assert (splits.task.name, splits.task.label_names) == ("reviews-2024", ("1", "2", "3", "4", "5"))
+    assert len(splits.validation["validation"]) == 12
+
+
+def test_init_writes_a_recipe_for_a_folder_with_awkward_names(minidisc, tmp_path, monkeypatch):
+    """Names that YAML or a comment would read as something else come back as they are."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "yes").mkdir()
+    for name, count in (("train", 40), ("dev", 20)):
+        rows = [f'"was it, {i}, good?"\t"it was good, {i} times"\t{i % 9 / 2}\n' for i in range(count)]
+        (tmp_path / "yes" / f"{name}.tsv").write_text("a, b\t[c] # d\tnull\n" + "".join(rows))
+    out = minidisc.well("init", "--data", "yes", "--model", "m", "--quoting", "csv")
+    assert out.startswith("assumed: text is a, b and [c] # d (the longest texts), label is null (a regression: numbers")
+    config = load_recipe(tmp_path / "yes.yaml")
+    assert (config.task.kind, config.task.text, config.task.label) == ("regression", ("a, b", "[c] # d"), "null")
+    assert (config.task_name, config.data.quoting, config.data.validation) == ("yes", "csv", "yes/dev.tsv")
+    assert load_splits(config).train.texts[0][0].startswith("was it, ")
+
+
+def test_init_needs_a_task_or_data_that_it_understands(minidisc, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert minidisc("init", "--model", "m").sentence.startswith("--task: missing; give a GLUE task, or your own file")
+    assert minidisc("init", "--model", "m", "--data", "no.csv").sentence.startswith(
+        "--data: there is no file or folder"
+    )
+    write_reviews(tmp_path / "reviews.csv")
+    assert minidisc("init", "--model", " ", "--data", "reviews.csv").sentence.startswith("--model: empty")
+    message = minidisc("init", "--model", "m", "--task", "reviews", "--data", "reviews.csv").sentence
+    assert message.endswith("or leave it out and name your own file with --data")
+    (tmp_path / "odd.csv").write_text('text,label\n"a" b,1\nc,2\n')
+    assert "set --quoting none" in minidisc("init", "--model", "m", "--data", "odd.csv").sentence
+    assert not list(tmp_path.glob("*.yaml"))
