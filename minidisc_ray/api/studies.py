@@ -7,10 +7,13 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.paths import with_absolute_paths
+from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.study.base import StudyConfig
-from minidisc_ray.configs.study.study import Cell, load_study, study_runs
-from minidisc_ray.data import Splits, load_splits
+from minidisc_ray.configs.study.grid import setting_text
+from minidisc_ray.configs.study.study import Cell, grid_runs, load_study, study_runs
+from minidisc_ray.data import load_splits
 from minidisc_ray.files.waiting import TRANSIENT
+from minidisc_ray.log import logger
 from minidisc_ray.pipeline.run_directory import configure_storage_retries
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
@@ -22,6 +25,7 @@ from minidisc_ray.run_files.progress import Watch
 from minidisc_ray.study.answers import FinishedRun
 from minidisc_ray.study.cells import Outcome, read_outcomes, study_folder
 from minidisc_ray.study.findings import Findings, findings_of
+from minidisc_ray.study.settings import Choice, choices_of
 
 # The files and folders that a study writes into its own folder.
 _FILES = ("study.yaml", "table.md", "table.csv", "study.json", "report.html")
@@ -34,20 +38,44 @@ class PreparedStudy:
 
     Attributes:
         config: the study with its budget applied.
-        cells: its cells, each a run's place in the table.
+        cells: its cells, each a run's place in the table; of a grid those whose setting is chosen.
         prepared: the checked recipe of each cell, in the same order; cells with equal recipes share one.
         folder: of the study's own files.
+        grid_cells: the runs that settings are chosen by; none without a grid.
+        grid_prepared: the checked recipe of each of these.
+        open_cells: cells whose setting is not chosen yet, or never will be; their recipes have the first one.
+        choices: by what is finished, one for each place of a study with a grid.
     """
 
     config: StudyConfig
     cells: tuple[Cell, ...]
     prepared: tuple[PreparedRun, ...]
     folder: Path
+    grid_cells: tuple[Cell, ...] = ()
+    grid_prepared: tuple[PreparedRun, ...] = ()
+    open_cells: tuple[Cell, ...] = ()
+    choices: tuple[Choice, ...] = ()
 
     @property
     def runs(self) -> list[PreparedRun]:
-        """The runs, each once."""
-        return list({prepared.name: prepared for prepared in self.prepared}.values())
+        """The runs that are known so far, each once: those of the grid first."""
+        return list({run.name: run for run in (*self.grid_prepared, *self.prepared)}.values())
+
+    @property
+    def grid_runs(self) -> list[PreparedRun]:
+        """The runs that settings are chosen by, each once."""
+        return list({run.name: run for run in self.grid_prepared}.values())
+
+    @property
+    def other_runs(self) -> list[PreparedRun]:
+        """The runs that are known so far, each once, without those of the grid."""
+        of_grid = {run.name for run in self.grid_prepared}
+        return [run for run in self.runs if run.name not in of_grid]
+
+    @property
+    def num_runs(self) -> int:
+        """How many runs the study has, those whose setting is not chosen yet among them."""
+        return len(self.runs) + sum(cell.seed != self.config.grid_seed for cell in self.open_cells)
 
 
 @dataclass(frozen=True)
@@ -83,24 +111,76 @@ def prepare_study(
     """
     study = load_study(path, overrides, budget)
     _check_folder(study_folder(storage or study.storage, study), storage or study.storage)
-    cells, splits = list(study_runs(study, storage)), dict[str, Splits]()
-    known, found = dict[str, PreparedRun](), list[PreparedRun]()
-    for cell in cells:
+    preparation, tried = _Preparation(), tuple(grid_runs(study, storage))
+    grid_prepared = preparation.of(tried)
+    if study.grid is not None:
+        where = grid_prepared[0].storage.place
+        return _with_choices(PreparedStudy(study, (), (), study_folder(where, study), tried, grid_prepared))
+    cells = tuple(study_runs(study, storage))
+    prepared = preparation.of(cells)
+    return PreparedStudy(study, cells, prepared, study_folder(prepared[0].storage.place, study))
+
+
+class _Preparation:
+    """Prepares the recipes of cells: equal ones once, with the rows of each task read once.
+
+    Args:
+        cells: that are prepared already.
+        prepared: their runs, in the same order.
+    """
+
+    def __init__(self, cells: Sequence[Cell] = (), prepared: Sequence[PreparedRun] = ()) -> None:
+        configs = [with_absolute_paths(cell.config) for cell in cells]
+        self._known = {config.model_dump_json(): run for config, run in zip(configs, prepared, strict=True)}
+        self._splits = {_of_rows(config): run.splits for config, run in zip(configs, prepared, strict=True)}
+        self._storage = prepared[0].storage if prepared else None
+
+    def of(self, cells: Sequence[Cell]) -> tuple[PreparedRun, ...]:
+        """The checked recipe of each cell.
+
+        Raises:
+            UserError: naming the method and the task.
+        """
+        return tuple(map(self._prepared, cells))
+
+    def _prepared(self, cell: Cell) -> PreparedRun:
         config = with_absolute_paths(cell.config)
         key = config.model_dump_json()
-        if key not in known:
+        if key not in self._known:
             try:
-                of_rows = config.model_dump_json(include={"task", "data", "protocol"})
-                if of_rows not in splits:
-                    splits[of_rows] = load_splits(config)
-                prepared = prepare(config, splits[of_rows])
-                # One storage object for all runs: its checks and settings hold for all of them.
-                known[key] = replace(prepared, storage=found[0].storage) if found else prepared
+                of_rows = _of_rows(config)
+                if of_rows not in self._splits:
+                    self._splits[of_rows] = load_splits(config)
+                prepared = prepare(config, self._splits[of_rows])
             except UserError as error:
                 raise UserError(f"methods.{cell.method} on {cell.task}: {error}") from error
-        found.append(known[key])
-    where = found[0].storage.place
-    return PreparedStudy(study, tuple(cells), tuple(found), study_folder(where, study))
+            # One storage object for all runs: its checks and settings hold for all of them.
+            self._storage = self._storage or prepared.storage
+            self._known[key] = replace(prepared, storage=self._storage)
+        return self._known[key]
+
+
+def _of_rows(config: RunConfig) -> str:
+    return config.model_dump_json(include={"task", "data", "protocol"})
+
+
+def _with_choices(study: PreparedStudy) -> PreparedStudy:
+    """The study with the settings that its grid's finished runs choose, and the runs that follow from them."""
+    if study.config.grid is None:
+        return study
+    outcomes = read_outcomes(study.grid_cells, [run.name for run in study.grid_prepared])
+    choices = tuple(choices_of(outcomes))
+    chosen = {choice.place: choice.chosen for choice in choices if choice.chosen is not None}
+    cells = list(study_runs(study.config, study.grid_cells[0].config.storage, chosen))
+    decided = tuple(cell for cell in cells if cell.setting is not None)
+    preparation = _Preparation((*study.grid_cells, *study.cells), (*study.grid_prepared, *study.prepared))
+    return replace(
+        study,
+        cells=decided,
+        prepared=preparation.of(decided),
+        open_cells=tuple(cell for cell in cells if cell.setting is None),
+        choices=choices,
+    )
 
 
 def _check_folder(folder: Path, storage: str) -> None:
@@ -135,6 +215,8 @@ def _check_folder(folder: Path, storage: str) -> None:
 def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bool = False) -> StudyReport:
     """Run a study's unfinished runs as one Ray Tune experiment, and report all of its runs.
 
+    A study with a grid takes two, one after the other: its grid's runs, then those with the settings chosen by them.
+
     Args:
         study: from :func:`prepare_study`.
         watch: called regularly with the progress of the running trials.
@@ -144,18 +226,34 @@ def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bo
         UserError: if no node has the resources of a trial, or the finished runs cannot be compared.
         KeyboardInterrupt: after Ctrl-C; the same call again resumes.
     """
+    if study.grid_prepared:
+        _run(study, study.grid_runs, watch, retry_failed)
+        study = _with_choices(study)
+        for choice in study.choices:
+            _log_choice(study, choice)
+    if others := study.other_runs:
+        _run(study, others, watch, retry_failed)
+    return report_study(study)
+
+
+def _run(study: PreparedStudy, runs: Sequence[PreparedRun], watch: Watch | None, retry_failed: bool) -> None:
     # Imported here: only calls that start a cluster need Ray.
     from minidisc_ray.ray_backend.run import run_many
 
     run_many(
-        study.runs,
+        runs,
         study.folder,
         lambda run, result: write_report(run.storage, run.run_folder, result),
         watch,
         "failed" if retry_failed else "new",
     )
-    configure_storage_retries(study.runs)
-    return report_study(study)
+    configure_storage_retries(runs)
+
+
+def _log_choice(study: PreparedStudy, choice: Choice) -> None:
+    grid = study.config.grid
+    if grid is not None and choice.chosen is not None:
+        logger.info("%s: chose %s", choice.place.title, setting_text(grid.settings[choice.chosen]))
 
 
 def report_study(study: PreparedStudy) -> StudyReport:
@@ -164,15 +262,23 @@ def report_study(study: PreparedStudy) -> StudyReport:
     Raises:
         UserError: if the finished runs cannot be compared.
     """
-    for run in study.runs:
+    for run in study.grid_runs:
+        fetch_run(run.storage, run.run_folder)
+    study = _with_choices(study)
+    for run in study.other_runs:
         fetch_run(run.storage, run.run_folder)
     outcomes = read_outcomes(study.cells, [prepared.name for prepared in study.prepared])
-    table = study_table(study.config, outcomes)
     finished = [
         FinishedRun(outcome.cell, prepared, outcome.result)
         for outcome, prepared in zip(outcomes, study.prepared, strict=True)
         if outcome.result is not None
     ]
+    failures = {choice.place: choice.failure for choice in study.choices}
+    for cell in study.open_cells:
+        name = f"{cell.place.title}, seed {cell.seed}"
+        outcomes.append(Outcome(cell, name, None, failures.get(cell.place)))
+    table = study_table(study.config, outcomes, study.choices)
     findings = findings_of(finished)
-    page = write_study(study.runs[0].storage, study.folder, study.config, table, findings, outcomes)
+    storage = study.runs[0].storage
+    page = write_study(storage, study.folder, study.config, table, findings, outcomes, study.choices)
     return StudyReport(table, findings, tuple(outcomes), page)

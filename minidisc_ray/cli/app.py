@@ -206,8 +206,7 @@ def study(
         from minidisc_ray.reports.study.page import render_whole_study
 
         prepared = studies.prepare_study(file, set_ or [], budget, storage)
-        cells = list(zip(prepared.cells, prepared.prepared, strict=True))
-        show_study(out, prepared.config, prepared.folder, cells, with_runs=dry_run)
+        show_study(out, prepared, with_runs=dry_run)
         if dry_run:
             return
         with log_lines(out) as lines, watching_trials(lines) as watch:

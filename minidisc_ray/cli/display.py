@@ -1,12 +1,14 @@
 """Print a run or a study before it starts, and a result."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from minidisc_ray.cli.options import print_line
-from minidisc_ray.configs.study.base import StudyConfig
+from minidisc_ray.configs.study.grid import values_text
 from minidisc_ray.configs.study.study import Cell
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
@@ -17,6 +19,9 @@ from minidisc_ray.reports.words import compute_text, hours_text, percent_text, p
 from minidisc_ray.run_files.family import FAMILY
 from minidisc_ray.run_files.result import RunResult
 
+if TYPE_CHECKING:
+    from minidisc_ray.api.studies import PreparedStudy
+
 
 def show_run(console: Console, prepared: PreparedRun) -> None:
     """Print the name, schedule and folder of a run that is about to start."""
@@ -25,39 +30,56 @@ def show_run(console: Console, prepared: PreparedRun) -> None:
         print_line(console, f"note: {note}")
 
 
-def show_study(
-    console: Console, study: StudyConfig, folder: Path, cells: Sequence[tuple[Cell, PreparedRun]], with_runs: bool
-) -> None:
-    """Print a study's budget, runs and resources in one line, and a table of its runs if asked.
+def show_study(console: Console, study: "PreparedStudy", with_runs: bool) -> None:
+    """Print a study's budget, runs and resources in one line, and tables of its runs if asked.
 
     Args:
         console: to print on.
-        study: the study with its budget applied.
-        folder: of the study's own files.
-        cells: its cells, each with its checked recipe.
+        study: with its budget applied.
         with_runs: whether to list the runs.
     """
-    is_done = {run.name: (run.run_folder / "result.json").is_file() for _, run in cells}
-    budget = f", budget {study.budget}" if study.budget is not None else ""
+    config = study.config
+    is_done = {run.name: (run.run_folder / "result.json").is_file() for run in study.runs}
+    budget = f", budget {config.budget}" if config.budget is not None else ""
+    of_grid = f" ({len(study.grid_runs)} of them in the grid)" if study.grid_prepared else ""
     print_line(
         console,
-        f"{study.name}{budget}: {len(is_done)} runs, {sum(is_done.values())} of them finished, each trial on "
-        f"{compute_text(cells[0][1].config.compute)}, in {folder}",
+        f"{config.name}{budget}: {study.num_runs} runs{of_grid}, {sum(is_done.values())} of them finished, each trial "
+        f"on {compute_text(study.runs[0].config.compute)}, in {study.folder}",
     )
-    if with_runs:
-        show(console, [_runs_table(cells, is_done)])
+    if not with_runs:
+        return
+    if not study.grid_prepared:
+        show(console, [_runs_table(study, list(zip(study.cells, study.prepared, strict=True)), is_done)])
+        return
+    tried = list(zip(study.grid_cells, study.grid_prepared, strict=True))
+    seen = {run.name for run in study.grid_prepared}
+    then = [(cell, run) for cell, run in zip(study.cells, study.prepared, strict=True) if run.name not in seen]
+    seed = config.grid_seed
+    rest = [(cell, None) for cell in study.open_cells if cell.seed != seed]
+    show(console, [replace(_runs_table(study, tried, is_done), title=f"The grid's runs, seed {seed}")])
+    title = "Then, with the chosen settings"
+    show(console, [replace(_runs_table(study, [*then, *rest], is_done), title=title)])
 
 
-def _runs_table(cells: Sequence[tuple[Cell, PreparedRun]], is_done: Mapping[str, bool]) -> Table:
-    has_teachers = any(cell.teacher is not None for cell, _ in cells)
+def _runs_table(
+    study: "PreparedStudy", cells: Sequence[tuple[Cell, PreparedRun | None]], is_done: Mapping[str, bool]
+) -> Table:
+    grid = study.config.grid
+
+    def setting(row: tuple[Cell, PreparedRun | None]) -> str:
+        chosen = row[0].setting
+        return values_text(grid.settings[chosen]) if grid is not None and chosen is not None else "to be chosen"
+
     columns = (
-        *([Column("Teacher", lambda row: row[0].teacher, is_number=False)] if has_teachers else []),
+        *([Column("Teacher", lambda row: row[0].teacher, is_number=False)] if study.config.teachers else []),
         Column("Method", lambda row: row[0].method, is_number=False),
         Column("Task", lambda row: row[0].task, is_number=False),
         Column("Scale", lambda row: row[0].scale_percent, unit="%"),
         Column("Seed", lambda row: row[0].seed),
-        Column("Run", lambda row: row[1].name, is_number=False),
-        Column("", lambda row: "finished" if is_done[row[1].name] else "not finished", is_number=False),
+        *([Column(" / ".join(grid.values), setting, is_number=False)] if grid is not None else []),
+        Column("Run", lambda row: row[1] and row[1].name, is_number=False),
+        Column("", lambda row: "finished" if row[1] and is_done[row[1].name] else "not finished", is_number=False),
     )
     return Table(columns=columns, rows=cells)
 

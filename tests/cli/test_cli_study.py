@@ -58,6 +58,29 @@ def test_one_damaged_run_costs_its_own_cell_and_not_the_page(tmp_path):
     assert {found.what for found in report.findings.differences} == {"MiniDisc"}
 
 
+def test_a_dry_run_of_a_grid_lists_both_parts_and_counts_all_runs(minidisc, tmp_path):
+    methods = {"LTSD": {"schedule": {"kind": "conventional"}}, "TA": {"schedule": {"kind": "assistant"}}}
+    grid = {"values": {"distil.learning_rate": [1e-3, 1e-2]}}
+    file = write_study(tmp_path, raw_study(scales=[10], methods=methods, grid=grid))
+    arguments = (file, "--storage", tmp_path / "runs")
+    out = minidisc.well("study", *arguments, "--dry-run")
+    assert out.startswith("small: 6 runs (4 of them in the grid), 0 of them finished, each trial on")
+    search, then = out.split("Then, with the chosen settings")
+    assert "The grid's runs, seed 0" in search
+    assert search.count("0.001") == search.count("0.01") == 2
+    rows = [line.split() for line in then.splitlines() if "to be chosen" in line]
+    assert [row[:4] for row in rows] == [["LTSD", "builtin", "10%", "1"], ["TA", "builtin", "10%", "1"]]
+    assert not (tmp_path / "runs").exists()
+
+    for run in prepare_study(file, storage=str(tmp_path / "runs")).grid_runs[:2]:
+        run_in_process(run)
+    out = minidisc.well("study", *arguments, "--dry-run")
+    assert "small: 6 runs (4 of them in the grid), 2 of them finished" in out
+    (known,) = prepare_study(file, storage=str(tmp_path / "runs")).other_runs
+    assert known.name in out
+    assert out.count("to be chosen") == 1
+
+
 def test_a_dry_run_is_a_table_of_runs(minidisc, tmp_path):
     methods = {"LTSD [b]": {"schedule": {"kind": "conventional"}}, "MiniDisc": None}
     budgets = {"quick": {"seeds": [0]}, "whole": {}}

@@ -91,6 +91,36 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(tmp_path):
     assert report_study(study).table.unfinished == ()
 
 
+@pytest.mark.parametrize("stopped_in_search", mostly_slow((False, True), (False,)))
+def test_a_grid_is_searched_then_used_by_one_command_that_resumes(capsys, tmp_path, stopped_in_search):
+    methods = {"LTSD": raw_study()["methods"]["LTSD"]}
+    grid = {"values": {"distil.learning_rate": [1e-3, 1e-2]}}
+    file = write_study(tmp_path, raw_study(scales=[10], methods=methods, grid=grid))
+    storage = tmp_path / "runs"
+    if stopped_in_search:
+        study = prepare_study(file, storage=str(storage))
+        run_in_process(study.grid_runs[0])
+        start = report_study(study)
+        assert (start.table.unfinished, start.table.failed) == (
+            (study.grid_runs[1].name, "LTSD on builtin at 10 percent, seed 1"),
+            {},
+        )
+
+    code, out, err = call(capsys, "study", file, "--storage", storage)
+    assert (code, err) == (0, "")
+    assert "small: 3 runs (2 of them in the grid)" in out
+    assert "LTSD on builtin at 10 percent: chose distil.learning_rate" in out
+    assert "Chosen settings: distil.learning_rate" in out
+    (entry,) = json.loads((storage / "study-small" / "study.json").read_text(encoding="utf-8"))["grid"]
+    best = max(entry["runs"], key=lambda run: run["selection_score"])
+    assert entry["chosen"] == best["setting"]
+    (other,) = prepare_study(file, storage=str(storage)).other_runs
+    assert other.config.distil.learning_rate == best["setting"]["distil.learning_rate"]
+    assert sorted(path.parent.name for path in storage.glob("*/result.json")) == sorted(
+        [other.name, *(run["run"] for run in entry["runs"])]
+    )
+
+
 def test_mistakes_are_one_sentence_before_anything_starts(tmp_path):
     file = write_study(
         tmp_path, raw_study(methods={"LTSD": {"schedule": {"kind": "assistant", "assistant_percent": 5}}})

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.configs.storage import Storage
+from minidisc_ray.configs.study.grid import StudyGridConfig
 
 # Sections whose entries have names, each with changes to the recipe.
 AXES = ("teachers", "tasks", "methods")
@@ -22,6 +23,8 @@ TABLE_COLUMNS = (
     "flops_ratio", "evaluation_flops", f"paper_{FLOPS}", f"paper_{COST}",
     "runs",
 )  # fmt: skip
+# Those of a study with a grid.
+SEARCH_COLUMNS = ("search_device_hours_ratio", "search_flops_ratio")
 STUDY_NAME = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9])?$")
 
 
@@ -61,11 +64,14 @@ class Changes(Config):
 
 
 class OnlyConfig(Config):
-    """The teachers, tasks and scales of a method that does not run with all of them."""
+    """The teachers, tasks, scales and seeds of a method that does not run with all of them."""
 
     teachers: tuple[str, ...] | None = Field(None, min_length=1)
     tasks: tuple[str, ...] | None = Field(None, min_length=1)
     scales: tuple[Scale, ...] | None = Field(None, min_length=1)
+    seeds: tuple[Seed, ...] | None = Field(
+        None, min_length=1, description="Those that the study lacks are left out, so that a part of its seeds can run."
+    )
 
 
 class MethodConfig(Changes):
@@ -132,6 +138,9 @@ class StudyConfig(Config):
     scales: Annotated[tuple[Scale, ...], Field(min_length=1), AfterValidator(_distinct)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
     methods: dict[AxisName, _MethodEntry] = Field(min_length=1)
+    grid: StudyGridConfig | None = Field(
+        None, description="Values of the recipe's keys that are searched, for every method alike."
+    )
     conventional: str | None = Field(None, description="The method whose cost is 1x.")
     budget: str | None = Field(None, description="The budget that was applied.")
     storage: Storage = "minidisc-runs"
@@ -141,6 +150,16 @@ class StudyConfig(Config):
     def teacher_names(self) -> tuple[str | None, ...]:
         """The teachers' names; None, for the recipe's own teacher, if the study has no teachers."""
         return (None,) if self.teachers is None else tuple(self.teachers)
+
+    @property
+    def grid_seed(self) -> int:
+        """The seed whose runs the grid compares."""
+        return self.seeds[0] if self.grid is None or self.grid.seed is None else self.grid.seed
+
+    def seeds_of(self, method: str) -> tuple[int, ...]:
+        """The seeds that a method runs with."""
+        only = self.methods[method].only.seeds
+        return tuple(seed for seed in self.seeds if only is None or seed in only)
 
     @model_validator(mode="after")
     def _names_exist(self) -> "StudyConfig":

@@ -5,7 +5,7 @@ from typing import Any
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import apply_override, deep_copy, keep_shared_keys
-from minidisc_ray.configs.study.base import AXES
+from minidisc_ray.configs.study.base import AXES, StudyConfig
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any], path: Sequence[str] = ()) -> dict[str, Any]:
@@ -30,7 +30,37 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any], path: Sequence[s
     return result
 
 
-def with_budget(study: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def apply_budget(raw: Mapping[str, Any], wanted: str | None) -> dict[str, Any]:
+    """A copy of a raw study with a budget applied, by default the one that it names, and without its budgets.
+
+    Raises:
+        UserError: if there is no such budget, or it changes a key that no budget may.
+    """
+    study: dict[str, Any] = deep_copy({key: value for key, value in raw.items() if key != "budgets"})
+    budgets = raw.get("budgets") or {}
+    if not isinstance(budgets, Mapping):
+        raise UserError("budgets: write a mapping from each budget's name to the study's keys that it changes")
+    name = raw.get("budget") if wanted is None else wanted
+    if name is None:
+        if budgets:
+            raise UserError(f"budget: missing; name the default one of {', '.join(map(str, budgets))}")
+        return study
+    if not isinstance(name, str | int | float):
+        raise UserError(f"budget: {name!r} is not a name; write one of {', '.join(map(str, budgets)) or 'none'}")
+    if name not in budgets:
+        listed = f"use one of {', '.join(map(str, budgets))}" if budgets else "the study has none"
+        raise UserError(f"budget: {name!r} is not a budget of this study; {listed}")
+    changes = budgets[name] or {}
+    if not isinstance(changes, Mapping):
+        raise UserError(f"budgets.{name}: write a mapping of the study's keys that it changes")
+    for key in changes:
+        if key in ("name", "budget", "budgets", "paper") or key not in StudyConfig.model_fields:
+            raise UserError(f"budgets.{name}.{key}: not a key that a budget changes; it may change recipe, teachers, "
+                            "tasks, scales, seeds, methods, grid, title, conventional and storage")  # fmt: skip
+    return _with_budget(study, changes) | {"budget": str(name)}
+
+
+def _with_budget(study: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Apply a budget's changes to a copy of a raw study: recipe and entries of axes merge, lists are replaced."""
     result: dict[str, Any] = deep_copy(study)
     for key, value in changes.items():

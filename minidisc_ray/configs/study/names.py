@@ -1,4 +1,4 @@
-"""Check a study's names: each is a line of text, and does not clash with a row or column of the table."""
+"""Check a study's names and keys: what each section may change, and no name of a row or column twice."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,7 @@ from minidisc_ray.configs.study.base import (
     AVERAGE,
     AXES,
     MAJORITY_ROW,
+    SEARCH_COLUMNS,
     STUDY_NAME,
     TABLE_COLUMNS,
     TEACHER_ROW,
@@ -17,6 +18,24 @@ from minidisc_ray.configs.study.base import (
 )
 
 _MAX_CHARACTERS = 80
+_WHY = {
+    "storage": "it is the study's own key",
+    "name": "runs are named by their config",
+    "seed": "write the study's seeds",
+    "task": "write the study's tasks",
+    "compute": "all runs of a table use the same resources; put it into recipe",
+}
+_OF_THE_TEACHER = dict.fromkeys(
+    ("data", "teacher", "finetune", "protocol", "precision"),
+    "all methods of a table share rows and teacher; put it into recipe, or under tasks or teachers",
+)
+# The keys that each section refuses, with the reason.
+_REFUSED = {
+    "recipe": {key: _WHY[key] for key in ("storage", "name", "seed", "task")},
+    "teachers": _WHY,
+    "tasks": {key: why for key, why in _WHY.items() if key != "task"},
+    "methods": _WHY | _OF_THE_TEACHER,
+}
 
 
 def check_names(raw: Mapping[str, Any]) -> None:
@@ -51,7 +70,7 @@ def check_columns(study: StudyConfig) -> None:
     Raises:
         UserError: naming the task and the column.
     """
-    taken = dict.fromkeys(TABLE_COLUMNS, "the table's own")
+    taken = dict.fromkeys((*TABLE_COLUMNS, *SEARCH_COLUMNS), "the table's own")
     taken |= dict.fromkeys(_columns(AVERAGE), f"the {AVERAGE}'s")
     for name, entry in study.tasks.items():
         keys = [name, f"{name}_m", f"{name}_mm"] if _is_mnli(name, entry.changes) else [name]
@@ -62,18 +81,28 @@ def check_columns(study: StudyConfig) -> None:
         taken |= dict.fromkeys(columns, f"that of {name!r}")
 
 
-def check_keys(where: str, changes: Mapping[str, Any], refused: Mapping[str, str], is_method: bool) -> None:
-    """Refuse keys that no recipe has, in a message that lists the allowed ones.
-
-    Args:
-        where: the section's path, for the message.
-        changes: the section.
-        refused: keys of a recipe that are not allowed in this section.
-        is_method: whether the section is a method, which has keys of its own too.
+def check_keys(study: StudyConfig) -> None:
+    """Refuse keys that no recipe has, that the study itself sets, or that all rows of a table share.
 
     Raises:
         UserError: naming the key.
     """
+    found: list[tuple[str, str, Mapping[str, Any]]] = [("recipe", "recipe", study.recipe)]
+    for axis in AXES:
+        entries = getattr(study, axis) or {}
+        found += [(axis, f"{axis}.{name}", entry.changes) for name, entry in entries.items()]
+    for kind, where, changes in found:
+        _check_known(where, changes, _REFUSED[kind], kind == "methods")
+        for key, why in _REFUSED[kind].items():
+            if key in changes:
+                raise UserError(f"{where}.{key}: not allowed here; {why}")
+        student = changes.get("student")
+        if isinstance(student, Mapping) and "scale_percent" in student:
+            raise UserError(f"{where}.student.scale_percent: not allowed here; write the study's scales")
+
+
+def _check_known(where: str, changes: Mapping[str, Any], refused: Mapping[str, str], is_method: bool) -> None:
+    """Refuse keys that no recipe has, in a message that lists the allowed ones: all but those that are refused."""
     own = set(MethodConfig.model_fields) if is_method else set()
     for key in changes:
         if key not in RunConfig.model_fields:

@@ -7,39 +7,49 @@ from typing import Any, NamedTuple, get_args
 from pydantic import ValidationError
 
 from minidisc_ray.configs.base import UserError
-from minidisc_ray.configs.loader import TOO_DEEP, check_integers, deep_copy, expand, read_yaml, resolve
+from minidisc_ray.configs.loader import TOO_DEEP, check_integers, expand, read_yaml, resolve
 from minidisc_ray.configs.messages import message_of
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
-from minidisc_ray.configs.study.base import AXES, MethodConfig, StudyConfig
-from minidisc_ray.configs.study.merge import merged, override_study, with_budget
+from minidisc_ray.configs.study.base import MethodConfig, StudyConfig
+from minidisc_ray.configs.study.grid import setting_text
+from minidisc_ray.configs.study.merge import apply_budget, merged, override_study
 from minidisc_ray.configs.study.names import check_columns, check_keys, check_names
 from minidisc_ray.configs.study.rows import check_distinct, check_printed
+from minidisc_ray.configs.study.settings import check_grid, with_setting
 from minidisc_ray.configs.task import GlueTask
 
-__all__ = ["MAX_RUNS", "Cell", "MethodConfig", "StudyConfig", "load_study", "resolve_study", "study_runs"]
+__all__ = [
+    "MAX_RUNS",
+    "Cell",
+    "MethodConfig",
+    "Place",
+    "StudyConfig",
+    "grid_runs",
+    "load_study",
+    "resolve_study",
+    "study_runs",
+]
 
 MAX_RUNS = 10_000
 _PRUNED = "pruned"
 _TASK_NAMES = (*get_args(GlueTask), "builtin")
-_WHY = {
-    "storage": "it is the study's own key",
-    "name": "runs are named by their config",
-    "seed": "write the study's seeds",
-    "task": "write the study's tasks",
-    "compute": "all runs of a table use the same resources; put it into recipe",
-}
-_OF_THE_TEACHER = dict.fromkeys(
-    ("data", "teacher", "finetune", "protocol", "precision"),
-    "all methods of a table share rows and teacher; put it into recipe, or under tasks or teachers",
-)
-# The keys that each section refuses, with the reason.
-_REFUSED = {
-    "recipe": {key: _WHY[key] for key in ("storage", "name", "seed", "task")},
-    "teachers": _WHY,
-    "tasks": {key: why for key, why in _WHY.items() if key != "task"},
-    "methods": _WHY | _OF_THE_TEACHER,
-}
+
+
+class Place(NamedTuple):
+    """What a study has one setting for: a method's runs of one teacher, task and student scale, over all seeds."""
+
+    teacher: str | None
+    task: str
+    method: str
+    scale_percent: int | None
+
+    @property
+    def title(self) -> str:
+        """The place in words."""
+        scale = "" if self.scale_percent is None else f" at {self.scale_percent} percent"
+        teacher = "" if self.teacher is None else f" from {self.teacher}"
+        return f"{self.method} on {self.task}{scale}{teacher}"
 
 
 class Cell(NamedTuple):
@@ -52,6 +62,8 @@ class Cell(NamedTuple):
         scale_percent: the student's scale; None if it is computed, so that the method has one row whatever the scales.
         seed: of the run.
         config: the whole recipe. Cells with equal recipes are the same run.
+        setting: of the study's grid, by its place there; None without a grid. A cell of a grid that has none yet has
+            the recipe of the first one.
     """
 
     teacher: str | None
@@ -60,6 +72,12 @@ class Cell(NamedTuple):
     scale_percent: int | None
     seed: int
     config: RunConfig
+    setting: int | None = None
+
+    @property
+    def place(self) -> Place:
+        """All but the seed."""
+        return Place(self.teacher, self.task, self.method, self.scale_percent)
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = (), budget: str | None = None) -> StudyConfig:
@@ -88,7 +106,7 @@ def resolve_study(raw: Mapping[str, Any], overrides: Sequence[str] = (), budget:
 
 
 def _resolved(raw: Mapping[str, Any], overrides: Sequence[str], budget: str | None) -> StudyConfig:
-    merged_study = _apply_budget(raw, budget)
+    merged_study = apply_budget(raw, budget)
     for override in overrides:
         override_study(merged_study, override)
     check_names(merged_study)
@@ -96,15 +114,22 @@ def _resolved(raw: Mapping[str, Any], overrides: Sequence[str], budget: str | No
         study = StudyConfig.model_validate(expand(merged_study, ""))
     except ValidationError as error:
         raise UserError(message_of(error, StudyConfig)) from error
-    _check_keys(study)
+    check_keys(study)
     check_columns(study)
-    count = sum(1 for _ in _points(study)) * len(study.seeds)
+    check_grid(study)
+    points = list(_points(study))
+    num_tried = 1 if study.grid is None else study.grid.num_settings
+    count = sum(num_tried - 1 + len(study.seeds_of(point.method)) for point in points)
     if count > MAX_RUNS:
-        raise UserError(f"the study has {count:,} runs, more than {MAX_RUNS:,}; take fewer tasks, scales or seeds")
+        fewer = "tasks, scales or seeds" if study.grid is None else "tasks, scales, seeds or values in the grid"
+        raise UserError(f"the study has {count:,} runs, more than {MAX_RUNS:,}; take fewer {fewer}")
     if count == 0:
         raise UserError("methods: none of them has a run; allow more under only")
-    first_seed = study.model_copy(update={"seeds": study.seeds[:1]})
-    runs = list(study_runs(first_seed))
+    # All with one seed, which a method may lack: recipes are compared.
+    seed = study.grid_seed
+    runs = [Cell(*point, seed, _config(point, study, seed, study.storage)) for point in points]
+    for _ in grid_runs(study):
+        pass
     check_distinct(
         {(run.method, run.teacher, run.task, run.scale_percent): run.config.model_dump_json() for run in runs}
     )
@@ -119,12 +144,15 @@ def _resolved(raw: Mapping[str, Any], overrides: Sequence[str], budget: str | No
     return study.model_copy(update={"conventional": study.conventional or _conventional(study, configs)})
 
 
-def study_runs(study: StudyConfig, storage: str | None = None) -> Iterator[Cell]:
-    """Yield every run, ordered by teacher, task, seed, method and scale (largest first).
+def study_runs(
+    study: StudyConfig, storage: str | None = None, chosen: Mapping[Place, int] | None = None
+) -> Iterator[Cell]:
+    """Yield every run of the table, ordered by teacher, task, seed, method and scale (largest first).
 
     Args:
         study: from :func:`load_study`.
         storage: where runs are kept; by default the study's own.
+        chosen: of a study with a grid, the setting of each place that has one.
 
     Raises:
         UserError: if a run's recipe is not allowed, naming its method and task.
@@ -135,39 +163,27 @@ def study_runs(study: StudyConfig, storage: str | None = None) -> Iterator[Cell]
         here = [point for point in points if (point.teacher, point.task) == (teacher, task)]
         for seed in study.seeds:
             for point in here:
-                yield Cell(*point, seed, _config(point, study, seed, where))
+                if seed in study.seeds_of(point.method):
+                    setting = (chosen or {}).get(point)
+                    yield Cell(*point, seed, _config(point, study, seed, where, setting or 0), setting)
 
 
-class _Point(NamedTuple):
-    teacher: str | None
-    task: str
-    method: str
-    scale_percent: int | None
+def grid_runs(study: StudyConfig, storage: str | None = None) -> Iterator[Cell]:
+    """Yield the runs that a setting is chosen by: for each place in turn every setting, with the grid's seed.
 
+    Args:
+        study: from :func:`load_study`; without a grid it has none.
+        storage: where runs are kept; by default the study's own.
 
-def _apply_budget(raw: Mapping[str, Any], wanted: str | None) -> dict[str, Any]:
-    study: dict[str, Any] = deep_copy({key: value for key, value in raw.items() if key != "budgets"})
-    budgets = raw.get("budgets") or {}
-    if not isinstance(budgets, Mapping):
-        raise UserError("budgets: write a mapping from each budget's name to the study's keys that it changes")
-    name = raw.get("budget") if wanted is None else wanted
-    if name is None:
-        if budgets:
-            raise UserError(f"budget: missing; name the default one of {', '.join(map(str, budgets))}")
-        return study
-    if not isinstance(name, str | int | float):
-        raise UserError(f"budget: {name!r} is not a name; write one of {', '.join(map(str, budgets)) or 'none'}")
-    if name not in budgets:
-        listed = f"use one of {', '.join(map(str, budgets))}" if budgets else "the study has none"
-        raise UserError(f"budget: {name!r} is not a budget of this study; {listed}")
-    changes = budgets[name] or {}
-    if not isinstance(changes, Mapping):
-        raise UserError(f"budgets.{name}: write a mapping of the study's keys that it changes")
-    for key in changes:
-        if key in ("name", "budget", "budgets", "paper") or key not in StudyConfig.model_fields:
-            raise UserError(f"budgets.{name}.{key}: not a key that a budget changes; it may change recipe, teachers, "
-                            "tasks, scales, seeds, methods, title, conventional and storage")  # fmt: skip
-    return with_budget(study, changes) | {"budget": str(name)}
+    Raises:
+        UserError: if a run's recipe is not allowed, naming its method, task and setting.
+    """
+    if study.grid is None:
+        return
+    where, seed = study.storage if storage is None else storage, study.grid_seed
+    for point in _points(study):
+        for setting in range(study.grid.num_settings):
+            yield Cell(*point, seed, _config(point, study, seed, where, setting), setting)
 
 
 def _all_scales(raw: Mapping[str, Any], study: StudyConfig) -> set[int]:
@@ -177,37 +193,23 @@ def _all_scales(raw: Mapping[str, Any], study: StudyConfig) -> set[int]:
     return {*study.scales, *(scale for found in lists for scale in found if isinstance(scale, int))}
 
 
-def _check_keys(study: StudyConfig) -> None:
-    """Refuse keys that no recipe has, that the study itself sets, or that all rows of a table share."""
-    found: list[tuple[str, str, Mapping[str, Any]]] = [("recipe", "recipe", study.recipe)]
-    for axis in AXES:
-        entries = getattr(study, axis) or {}
-        found += [(axis, f"{axis}.{name}", entry.changes) for name, entry in entries.items()]
-    for kind, where, changes in found:
-        check_keys(where, changes, _REFUSED[kind], kind == "methods")
-        for key, why in _REFUSED[kind].items():
-            if key in changes:
-                raise UserError(f"{where}.{key}: not allowed here; {why}")
-        student = changes.get("student")
-        if isinstance(student, Mapping) and "scale_percent" in student:
-            raise UserError(f"{where}.student.scale_percent: not allowed here; write the study's scales")
-
-
-def _points(study: StudyConfig) -> Iterator[_Point]:
+def _points(study: StudyConfig) -> Iterator[Place]:
     """Every combination of teacher, task, method and scale that the study has."""
     scales = sorted(study.scales, reverse=True)
     for teacher in study.teacher_names:
         for task in study.tasks:
             for name, method in study.methods.items():
                 only = method.only
+                if not study.seeds_of(name):
+                    continue
                 if task not in (only.tasks or study.tasks) or teacher not in (only.teachers or study.teacher_names):
                     continue
                 if _has_own_scale(study, teacher, task, method):
-                    yield _Point(teacher, task, name, None)
+                    yield Place(teacher, task, name, None)
                     continue
                 for scale in scales:
                     if scale in (only.scales or scales):
-                        yield _Point(teacher, task, name, scale)
+                        yield Place(teacher, task, name, scale)
 
 
 def _has_own_scale(study: StudyConfig, teacher: str | None, task: str, method: MethodConfig) -> bool:
@@ -223,8 +225,12 @@ def _merged_recipe(study: StudyConfig, teacher: str | None, task: str, method: M
     return merged(merged(raw, study.tasks[task].changes), method.changes)
 
 
-def _config(point: _Point, study: StudyConfig, seed: int, storage: str) -> RunConfig:
+def _config(point: Place, study: StudyConfig, seed: int, storage: str, setting: int = 0) -> RunConfig:
     raw = _merged_recipe(study, point.teacher, point.task, study.methods[point.method])
+    title = f"methods.{point.title}"
+    if study.grid is not None:
+        values = study.grid.settings[setting]
+        raw, title = with_setting(raw, values), f"{title} with {setting_text(values)}"
     if "task" not in raw:
         if point.task not in _TASK_NAMES:
             raise UserError(
@@ -235,18 +241,12 @@ def _config(point: _Point, study: StudyConfig, seed: int, storage: str) -> RunCo
     if point.scale_percent is not None:
         student = raw.get("student") or {}
         if not isinstance(student, Mapping):
-            raise UserError(f"{_title(point)}: student: {student!r} is not allowed; write a mapping")
+            raise UserError(f"{title}: student: {student!r} is not allowed; write a mapping")
         raw["student"] = {**student, "scale_percent": point.scale_percent}
     try:
         return resolve({**raw, "seed": seed, "storage": storage})
     except UserError as error:
-        raise UserError(f"{_title(point)}: {error}") from error
-
-
-def _title(point: _Point) -> str:
-    scale = "" if point.scale_percent is None else f" at {point.scale_percent} percent"
-    teacher = "" if point.teacher is None else f" from {point.teacher}"
-    return f"methods.{point.method} on {point.task}{scale}{teacher}"
+        raise UserError(f"{title}: {error}") from error
 
 
 def _conventional(study: StudyConfig, configs: Mapping[str, RunConfig]) -> str | None:

@@ -1,6 +1,6 @@
 """Notes that explain a study's table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.study.base import AVERAGE, PaperConfig, StudyConfig
@@ -9,14 +9,18 @@ from minidisc_ray.reports.study.columns import ScoreColumn
 from minidisc_ray.reports.study.marks import Marks, listed
 from minidisc_ray.reports.study.paper import average_of, other_teacher_note, printed_for
 from minidisc_ray.reports.study.scores import UNFINISHED
-from minidisc_ray.reports.words import metric_title
+from minidisc_ray.reports.study.settings import settings_notes
+from minidisc_ray.reports.words import metric_title, seeds_text
 from minidisc_ray.run_files.result import ModelRecord
 from minidisc_ray.study.cells import Outcome
+from minidisc_ray.study.settings import Choice, every_outcome
 
 Shown = Sequence[tuple[ModelRecord | None, Sequence[ScoreColumn]]]
 
 
-def notes_of(study: StudyConfig, outcomes: Sequence[Outcome], marks: Marks, blocks: Shown) -> list[str]:
+def notes_of(
+    study: StudyConfig, outcomes: Sequence[Outcome], marks: Marks, blocks: Shown, choices: Sequence[Choice] = ()
+) -> list[str]:
     """The notes below the table: problems, progress, what the numbers mean; warnings come last.
 
     Args:
@@ -24,15 +28,16 @@ def notes_of(study: StudyConfig, outcomes: Sequence[Outcome], marks: Marks, bloc
         outcomes: of its cells.
         marks: footnotes of the table's cells.
         blocks: each teacher with its columns.
+        choices: of a study with a grid.
     """
     results = list({one.name: one.result for one in outcomes if one.result is not None}.values())
-    notes = [*marks.notes(), *_progress(outcomes)]
+    notes = [*marks.notes(), *_progress(every_outcome(outcomes, choices))]
     if results:
         split = ", or ".join(dict.fromkeys(result.selection_split for result in results))
         has_deviations = len({result.seed for result in results}) > 1
         notes += [selection_note(split, results[0].protocol, has_deviations) + _metrics(blocks), _costs(study)]
         notes += majority_notes([(result.task, result.primary_metric, result.majority_of) for result in results])
-        notes += _matched(study, outcomes)
+        notes += [*settings_notes(study, choices), *_matched(study, outcomes), *_fewer_seeds(study)]
     notes += _paper(study.paper, blocks) if study.paper is not None else []
     seen = [result.task for result in results if result.teacher_may_have_seen_selection]
     warned = {result.task: result.teacher_warning for result in results if result.teacher_warning is not None}
@@ -40,8 +45,7 @@ def notes_of(study: StudyConfig, outcomes: Sequence[Outcome], marks: Marks, bloc
     return notes + ([seen_warning(seen)] if seen else [])
 
 
-def _progress(outcomes: Sequence[Outcome]) -> list[str]:
-    by_name = {outcome.name: outcome for outcome in outcomes}
+def _progress(by_name: Mapping[str, Outcome]) -> list[str]:
     failed = [name for name, one in by_name.items() if one.failure is not None]
     unfinished = [name for name, one in by_name.items() if one.result is None and one.failure is None]
     if not failed and not unfinished:
@@ -68,6 +72,15 @@ def _costs(study: StudyConfig) -> str:
         else "There is no conventional method, so there are no ratios."
     )
     return f"MACs: multiply-adds of one row of 128 tokens, what the papers print as FLOPs. {ratios}"
+
+
+def _fewer_seeds(study: StudyConfig) -> list[str]:
+    methods = {name: study.seeds_of(name) for name in study.methods}
+    return [
+        f"{name} runs with {seeds_text(len(seeds))} of {len(study.seeds)}: {', '.join(map(str, seeds))}."
+        for name, seeds in methods.items()
+        if 0 < len(seeds) < len(study.seeds)
+    ]
 
 
 def _matched(study: StudyConfig, outcomes: Sequence[Outcome]) -> list[str]:

@@ -10,6 +10,7 @@ import yaml
 from minidisc_ray.configs.printable import json_text
 from minidisc_ray.configs.redact import redact, redacted
 from minidisc_ray.configs.study.base import StudyConfig
+from minidisc_ray.configs.study.grid import values_text
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.reports.pages.page import environment, page_figures
 from minidisc_ray.reports.study.finding_notes import finding_notes
@@ -21,6 +22,7 @@ from minidisc_ray.reports.words import hours_text, percent_text
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.study.cells import Outcome
 from minidisc_ray.study.findings import Findings
+from minidisc_ray.study.settings import Choice, every_outcome
 
 _TEMPLATE = "study.html.jinja"
 _KINDS = ("tradeoff", "assistants", "cost", "accuracy", "structure")
@@ -52,8 +54,18 @@ def write_study(
     table: StudyTable,
     findings: Findings,
     outcomes: Sequence[Outcome],
+    choices: Sequence[Choice] = (),
 ) -> Path:
     """Write ``study.yaml``, ``table.md``, ``table.csv``, ``study.json``, ``figures/`` and ``report.html``.
+
+    Args:
+        storage: to write to.
+        folder: of the study's own files.
+        study: with its budget applied.
+        table: of its outcomes.
+        findings: of its runs.
+        outcomes: of its cells.
+        choices: of a study with a grid; the page lists its runs, figures leave out settings that were not chosen.
 
     Returns:
         The page's path.
@@ -69,7 +81,8 @@ def write_study(
     results = list({o.name: o.result for o in outcomes if o.result is not None}.values())
     drawings = drawings_of(results, _one_of_each_task(results))
     write_figures(storage, folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
-    total = len({outcome.name for outcome in outcomes})
+    every = every_outcome(outcomes, choices)
+    num_finished = sum(outcome.result is not None for outcome in every.values())
     page = (
         environment()
         .get_template(_TEMPLATE)
@@ -79,9 +92,9 @@ def write_study(
             findings=finding_tables(findings, table.num_seeds),
             finding_notes=finding_notes(findings, table.num_seeds),
             drawings=page_figures(drawings, *_KINDS),
-            progress=f"{len(results)} of {total} runs finished",
+            progress=f"{num_finished} of {len(every)} runs finished",
             date=datetime.now(UTC).strftime("%Y-%m-%d"),
-            runs=[_run_row(outcome) for outcome in {o.name: o for o in outcomes}.values()],
+            runs=[_run_row(outcome, study) for outcome in every.values()],
             config_text=config_text,
             versions=sorted(results[0].versions.items()) if results else [],
         )
@@ -105,10 +118,13 @@ def _one_of_each_task(results: Sequence[RunResult]) -> list[RunResult]:
     return list(found.values())
 
 
-def _run_row(outcome: Outcome) -> tuple[str, ...]:
+def _run_row(outcome: Outcome, study: StudyConfig) -> tuple[str, ...]:
     cell, result = outcome.cell, outcome.result
+    setting = ""
+    if study.grid is not None and cell.setting is not None:
+        setting = f" ({values_text(study.grid.settings[cell.setting])})"
     scale = "" if cell.scale_percent is None else f"{cell.scale_percent}%"
-    start = (outcome.name, cell.method, cell.task, str(cell.seed), scale)
+    start = (outcome.name, f"{cell.method}{setting}", cell.task, str(cell.seed), scale)
     if result is None:
         return (*start, "failed" if outcome.failure else "not finished", "")
     metric = result.student.validation_metrics[result.primary_metric]

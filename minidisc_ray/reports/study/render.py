@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from minidisc_ray.configs.study.base import AVERAGE, COST, FLOPS
+from minidisc_ray.configs.study.base import AVERAGE, COST, FLOPS, SEARCH_COLUMNS
 from minidisc_ray.reports.study.paper import size_text
 from minidisc_ray.reports.study.table import Block, StudyRow, StudyTable
 from minidisc_ray.reports.tables import Column, Format, Table, records_of, write
@@ -24,12 +24,12 @@ def render_study(table: StudyTable, format: Format, width: int | None = None) ->
         format: of the text.
         width: in characters, for ``table``; the terminal's by default.
     """
-    tables = [*study_tables(table), Table(notes=table.notes)]
+    tables = [*study_tables(table), *table.settings_tables, Table(notes=table.notes)]
     return write(format, tables, records_of(study_frame(table)), width, study_document(table))
 
 
 def study_document(table: StudyTable) -> dict[str, Any]:
-    """A study's table as a JSON object, in full precision."""
+    """A study's table as a JSON object, in full precision; ``grid`` only of a study with one."""
     return {
         "study": table.name,
         "title": table.title,
@@ -38,6 +38,7 @@ def study_document(table: StudyTable) -> dict[str, Any]:
         "notes": list(table.notes),
         "failed": table.failed,
         "unfinished": list(table.unfinished),
+        **({"grid": list(table.settings)} if table.settings else {}),
     }
 
 
@@ -70,6 +71,7 @@ def _table(table: StudyTable, block: Block) -> Table:
         *([Column("Average", _of(lambda row: row.average.text, AVERAGE))] if len(block.columns) > 1 else []),
         Column("Hours ratio", _of(lambda row: ratio_text(row.device_hours_ratio), COST, ratio_text)),
         Column("FLOPs ratio", _of(lambda row: ratio_text(row.flops_ratio)), priority=1),
+        *(_SEARCH_COLUMNS if table.settings else ()),
     ]
     return Table(" · ".join(part for part in title if part is not None), tuple(columns), list(_lines(block)))
 
@@ -88,6 +90,12 @@ def _of(
         return ""
 
     return text
+
+
+_SEARCH_COLUMNS = (
+    Column("Search hours", _of(lambda row: ratio_text(row.search_device_hours_ratio)), priority=1),
+    Column("Search FLOPs", _of(lambda row: ratio_text(row.search_flops_ratio)), priority=1),
+)
 
 
 def _score(key: str) -> Callable[[Line], str]:
@@ -130,5 +138,7 @@ def _record(table: StudyTable, block: Block, row: StudyRow) -> dict[str, Any]:
     record["flops_ratio"] = row.flops_ratio
     record["training_flops_ratio"] = row.training_flops_ratio
     record["evaluation_flops"] = row.evaluation_flops
+    if table.settings:
+        record |= {name: getattr(row, name) for name in SEARCH_COLUMNS}
     record |= {f"paper_{key}": value for key, value in (row.printed or {}).items()}
     return record | {"runs": " ".join(row.runs)}

@@ -2,20 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from minidisc_ray.configs.study.base import TEACHER_ROW, StudyConfig
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.reports.comparison.checks import check_comparable, check_same
 from minidisc_ray.reports.comparison.table import MAJORITY, flops_ratio, mean, mean_ratio
 from minidisc_ray.reports.study.columns import ScoreColumn, columns_of
+from minidisc_ray.reports.study.labels import row_label
 from minidisc_ray.reports.study.learning import learning_warnings
 from minidisc_ray.reports.study.marks import Marks
 from minidisc_ray.reports.study.notes import notes_of
 from minidisc_ray.reports.study.paper import printed_for, printed_row
 from minidisc_ray.reports.study.scores import Score, average_of_row, score_of
+from minidisc_ray.reports.study.settings import Bases, search_ratios, settings_document, settings_tables
+from minidisc_ray.reports.tables import Table
 from minidisc_ray.run_files.result import ModelRecord, RunResult
 from minidisc_ray.study.cells import Outcome
+from minidisc_ray.study.settings import Choice, every_outcome
 
 Group = Literal["teacher", "conventional", "assistant", "majority"]
 _ORDER: tuple[Group, ...] = ("conventional", "assistant")
@@ -36,6 +40,9 @@ class StudyRow:
         macs_at_128: multiply-adds of one row of 128 tokens, what the papers print as FLOPs.
         device_hours_ratio: to the conventional run of the same teacher, task, scale and seed.
         training_flops_ratio: the same of training FLOPs.
+        search_device_hours_ratio: device-hours of the grid's runs of settings that were not chosen, as a multiple of
+            the conventional run's; None without a grid.
+        search_flops_ratio: the same of FLOPs.
         printed: the paper's figures by column, metrics in percent; empty if they are not shown.
         runs: the names of its finished runs.
     """
@@ -53,6 +60,8 @@ class StudyRow:
     training_flops_ratio: float | None = None
     flops_ratio: float | None = None
     evaluation_flops: float | None = None
+    search_device_hours_ratio: float | None = None
+    search_flops_ratio: float | None = None
     printed: dict[str, float] | None = None
     runs: tuple[str, ...] = ()
 
@@ -81,6 +90,8 @@ class StudyTable:
         warnings: on models that score no better than the majority class.
         failed: names of failed runs with their reasons.
         unfinished: names of runs that have neither a result nor failed.
+        settings_tables: the settings that a grid's runs chose; empty without a grid.
+        settings: the same as data, with the cost of each run of the grid.
     """
 
     name: str
@@ -92,10 +103,17 @@ class StudyTable:
     failed: dict[str, str]
     unfinished: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    settings_tables: tuple[Table, ...] = ()
+    settings: tuple[dict[str, Any], ...] = ()
 
 
-def study_table(study: StudyConfig, outcomes: Sequence[Outcome]) -> StudyTable:
+def study_table(study: StudyConfig, outcomes: Sequence[Outcome], choices: Sequence[Choice] = ()) -> StudyTable:
     """The table of a study's outcomes, finished or not.
+
+    Args:
+        study: with its budget applied.
+        outcomes: of its cells.
+        choices: of a study with a grid, what its runs chose.
 
     Raises:
         UserError: if runs that the table compares differ in protocol, rows, metric, teacher or unit of hours.
@@ -106,33 +124,23 @@ def study_table(study: StudyConfig, outcomes: Sequence[Outcome]) -> StudyTable:
     for teacher in study.teacher_names:
         here = [outcome for outcome in outcomes if outcome.cell.teacher == teacher]
         if here:
-            blocks.append(_block(study, teacher, here, marks))
+            blocks.append(_block(study, teacher, here, choices, marks))
     warnings = tuple(learning_warnings(outcomes))
     shown = [(block.teacher, block.columns) for block in blocks]
+    every = every_outcome(outcomes, choices)
     return StudyTable(
         name=study.name,
         title=study.title or study.name,
         budget=study.budget,
         num_seeds=len(study.seeds),
         blocks=tuple(blocks),
-        notes=(*warnings, *notes_of(study, outcomes, marks, shown)),
-        failed={outcome.name: outcome.failure for outcome in outcomes if outcome.failure is not None},
-        unfinished=tuple(dict.fromkeys(one.name for one in outcomes if one.result is None and one.failure is None)),
+        notes=(*warnings, *notes_of(study, outcomes, marks, shown, choices)),
+        failed={name: one.failure for name, one in every.items() if one.failure is not None},
+        unfinished=tuple(name for name, one in every.items() if one.result is None and one.failure is None),
         warnings=warnings,
+        settings_tables=tuple(settings_tables(study, choices)),
+        settings=tuple(settings_document(study, choices)),
     )
-
-
-def row_label(method: str, scale_percent: int | None) -> str:
-    """A row's name with its scale, as the papers print it: ``MiniDisc10% (η=1)``.
-
-    After a name of several words the scale comes last: ``every second layer, 10%``.
-    """
-    if scale_percent is None:
-        return method
-    first, space, rest = method.partition(" ")
-    if rest and not rest.startswith("("):
-        return f"{method}, {scale_percent}%"
-    return f"{first}{scale_percent}%{space}{rest}"
 
 
 def _check(outcomes: Sequence[Outcome]) -> None:
@@ -146,7 +154,9 @@ def _check(outcomes: Sequence[Outcome]) -> None:
             check_same(here, lambda run: run.cost.device_unit, "unit of device-hours")
 
 
-def _block(study: StudyConfig, teacher: str | None, outcomes: Sequence[Outcome], marks: Marks) -> Block:
+def _block(
+    study: StudyConfig, teacher: str | None, outcomes: Sequence[Outcome], choices: Sequence[Choice], marks: Marks
+) -> Block:
     columns = columns_of(study, outcomes)
     results = _results(outcomes)
     record = results[0].teacher if results else None
@@ -165,7 +175,7 @@ def _block(study: StudyConfig, teacher: str | None, outcomes: Sequence[Outcome],
         ):
             runs = found[method, scale]
             printed = printed_row(table, method, scale, keys)
-            rows.append(_method_row(group, runs, columns, outcomes, study, marks, printed))
+            rows.append(_method_row(group, runs, columns, outcomes, study, choices, marks, printed))
     if results:
         rows.append(_majority_row(columns, outcomes))
     return Block(teacher, record, columns, tuple(rows))
@@ -182,6 +192,7 @@ def _method_row(
     columns: Sequence[ScoreColumn],
     outcomes: Sequence[Outcome],
     study: StudyConfig,
+    choices: Sequence[Choice],
     marks: Marks,
     printed: dict[str, float],
 ) -> StudyRow:
@@ -191,7 +202,9 @@ def _method_row(
         for column in columns
     }
     results = _results(runs)
-    pairs = _pairs(runs, outcomes, study.conventional)
+    bases = _bases(outcomes, study.conventional)
+    pairs = _pairs(runs, bases)
+    search_hours, search_flops = search_ratios(choices, cell.place, bases, study.grid_seed)
     students = [result.student for result in results]
     return StudyRow(
         group=group,
@@ -209,20 +222,24 @@ def _method_row(
         evaluation_flops=mean(
             result.cost.evaluation_flops for result in results if result.cost.evaluation_flops is not None
         ),
+        search_device_hours_ratio=search_hours,
+        search_flops_ratio=search_flops,
         printed=printed,
         runs=tuple(result.name for result in results),
     )
 
 
-def _pairs(
-    runs: Sequence[Outcome], outcomes: Sequence[Outcome], conventional: str | None
-) -> list[tuple[RunResult, RunResult]]:
-    """Pairs of a finished run and the conventional run of the same task, scale and seed; without one no pair."""
-    bases = {
+def _bases(outcomes: Sequence[Outcome], conventional: str | None) -> Bases:
+    """The finished conventional runs, by task, scale and seed."""
+    return {
         (one.cell.task, one.cell.scale_percent, one.cell.seed): one.result
         for one in outcomes
         if one.cell.method == conventional and one.result is not None
     }
+
+
+def _pairs(runs: Sequence[Outcome], bases: Bases) -> list[tuple[RunResult, RunResult]]:
+    """Pairs of a finished run and the conventional run of the same task, scale and seed; without one no pair."""
     pairs = []
     for run in runs:
         if run.result is not None:

@@ -8,9 +8,10 @@ from reports_builder import PAPER, TASKS, model, outcomes_of, result_of
 from study_kit import cells_of, study_of
 
 from minidisc_ray.configs.study.base import AVERAGE, TABLE_COLUMNS
+from minidisc_ray.reports.study.labels import row_label
 from minidisc_ray.reports.study.paper import hidden_size
 from minidisc_ray.reports.study.render import render_study, study_frame, study_tables
-from minidisc_ray.reports.study.table import StudyTable, row_label, study_table
+from minidisc_ray.reports.study.table import StudyTable, study_table
 from minidisc_ray.run_files.result import ModelRecord
 from minidisc_ray.study.cells import Outcome
 
