@@ -173,6 +173,7 @@ def report_study(study: PreparedStudy) -> StudyReport:
         for outcome, prepared in zip(outcomes, study.prepared, strict=True)
         if outcome.result is not None
     ]
-    findings = findings_of(finished)
+    config = study.config
+    findings = findings_of(finished, baselines=config.baselines, conventional=config.conventional)
     page = write_study(study.runs[0].storage, study.folder, study.config, table, findings, outcomes)
     return StudyReport(table, findings, tuple(outcomes), page)

@@ -133,6 +133,9 @@ class StudyConfig(Config):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
     methods: dict[AxisName, _MethodEntry] = Field(min_length=1)
     conventional: str | None = Field(None, description="The method whose cost is 1x.")
+    baselines: tuple[str, ...] = Field(
+        (), description="Methods that those with assistants are compared with, beside the conventional ones."
+    )
     budget: str | None = Field(None, description="The budget that was applied.")
     storage: Storage = "minidisc-runs"
     paper: PaperConfig | None = None
@@ -149,6 +152,13 @@ class StudyConfig(Config):
                 f"conventional: {self.conventional!r} is not a method of this study; use one of "
                 f"{', '.join(self.methods)}"
             )
+        for name in self.baselines:
+            if name not in self.methods:
+                raise ValueError(
+                    f"baselines: {name!r} is not a method of this study; use some of {', '.join(self.methods)}"
+                )
+            if self.baselines.count(name) > 1:
+                raise ValueError(f"baselines: {name!r} is listed twice; list each method once")
         for name, method in self.methods.items():
             axes = {"teachers": self.teachers or {}, "tasks": self.tasks, "scales": self.scales}
             for axis, values in axes.items():

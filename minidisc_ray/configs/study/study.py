@@ -166,7 +166,7 @@ def _apply_budget(raw: Mapping[str, Any], wanted: str | None) -> dict[str, Any]:
     for key in changes:
         if key in ("name", "budget", "budgets", "paper") or key not in StudyConfig.model_fields:
             raise UserError(f"budgets.{name}.{key}: not a key that a budget changes; it may change recipe, teachers, "
-                            "tasks, scales, seeds, methods, title, conventional and storage")  # fmt: skip
+                            "tasks, scales, seeds, methods, title, conventional, baselines and storage")  # fmt: skip
     return with_budget(study, changes) | {"budget": str(name)}
 
 
