@@ -163,7 +163,7 @@ def _shared_data(runs: Sequence[FinishedRun]) -> Mapping[str, str]:
     """A name for the data of each task that shares them, with another number of training rows."""
     tasks: dict[str, dict[str, str]] = {}
     for run in runs:
-        tasks.setdefault(_data_key(run.cell.config), {}).setdefault(run.cell.task, run.result.task)
+        tasks.setdefault(_data_key(run.cell.config), {}).setdefault(run.cell.task, run.cell.config.task_name)
     shared = [members for members in tasks.values() if len(members) > 1]
     names = [next(iter(members.values())) for members in shared]
     found = {}

@@ -141,6 +141,8 @@ def test_levels_nest_and_results_are_plain():
         "low": float,
         "high": float,
         "level": float,
+        "half_width": float,
+        "lower_bound": float,
         "excludes_zero": bool,
         "num_seeds": int,
         "num_examples": int,

@@ -1,20 +1,27 @@
 """Gains from generated results with known scores: which runs are paired, and what changes with gap and rows."""
 
+import json
 import math
+import re
 
 import pytest
 from reports_builder import result_of
+from storage_kit import LOCAL
 from study_kit import cells_of, study_of
 
 from minidisc_ray.configs.schedule import ConventionalConfig
+from minidisc_ray.configs.study.base import StudyConfig
 from minidisc_ray.evaluation.intervals import Resampling
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.reports.study.conclusions import conclusions
 from minidisc_ray.reports.study.finding_notes import finding_notes
 from minidisc_ray.reports.study.findings import finding_tables
 from minidisc_ray.reports.study.gains import gain_table
+from minidisc_ray.reports.study.page import write_study
+from minidisc_ray.reports.study.table import study_table
 from minidisc_ray.run_files.result import SplitRecord
 from minidisc_ray.study.answers import FinishedRun
+from minidisc_ray.study.cells import Outcome
 from minidisc_ray.study.findings import Findings
 from minidisc_ray.study.gains import gains_of, trends_of
 
@@ -31,9 +38,13 @@ def score_of(method, task, seed):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> list[FinishedRun]:
+def study(tmp_path_factory) -> StudyConfig:
+    return study_of(tmp_path_factory.mktemp("study"), tasks=TASKS, scales=[10], seeds=[0, 1, 2])
+
+
+@pytest.fixture(scope="module")
+def runs(study, tmp_path_factory) -> list[FinishedRun]:
     folder = tmp_path_factory.mktemp("gains")
-    study = study_of(folder, tasks=TASKS, scales=[10], seeds=[0, 1, 2])
     found, prepared = [], {}
     for cell in cells_of(study, folder / "runs"):
         score = score_of(cell.method, cell.task, cell.seed)
@@ -125,3 +136,29 @@ def test_the_page_lists_every_gain(gains):
     assert ["few", "0", "128", "90.0", "60.0", "+30.0", "TA", "75.0", "+15.0"] in texts
     assert len(texts) == len(gains)
     assert gain_table(Findings()) is None
+
+
+def test_the_page_the_json_and_the_figures_have_them(study, runs, gains, tmp_path):
+    # The figures of one run of each method are enough: those of gains are drawn from the findings.
+    kept = [run for run in runs if (run.cell.task, run.cell.seed) == ("few", 0)]
+    outcomes = [Outcome(run.cell, run.result.name, run.result, None) for run in kept]
+    table, folder = study_table(study, outcomes), tmp_path / "study-small"
+    page = write_study(LOCAL, folder, study, table, findings_with(gains), outcomes).read_text(encoding="utf-8")
+    for kind in ("the gap", "training rows"):
+        image = re.search(
+            rf'<img src="data:image/svg\+xml;base64,[^"]+" alt="Chart: Gain of an assistant against {kind}', page
+        )
+        assert image is not None, kind
+    assert "The gain of an assistant, run by run" in page
+    assert "rises: TA (+1.00, +1.00 to +1.00, 9 points)" in page
+    written = json.loads((folder / "study.json").read_text(encoding="utf-8"))["findings"]
+    assert len(written["gains"]) == len(gains)
+    assert written["gains"][0] | {"gap": 0.3} == {
+        "teacher": None, "scale_percent": 10, "task": "few", "seed": 0, "train_rows": 128, "teacher_score": 0.9,
+        "conventional_score": gains[0].conventional_score, "gap": 0.3, "method": "TA", "score": gains[0].score,
+        "gain": gains[0].gain, "same_data": "builtin",
+    }  # fmt: skip
+    assert {trend["against"] for trend in written["gain_trends"]} == {"gap", "training rows"}
+    names = {path.name for path in (folder / "figures").iterdir()}
+    assert {"gain-gap-10pc.svg", "gain-gap-10pc.png", "gain-rows-builtin-10pc.svg"} <= names
+    assert "run by run" not in (folder / "table.md").read_text(encoding="utf-8"), "the terminal stays short"

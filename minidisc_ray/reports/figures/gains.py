@@ -17,7 +17,7 @@ from minidisc_ray.study.gains import GAP, Gain, GainTrend
 _COLORS: Final = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE, style.SKY, style.BLACK)
 _MARKERS: Final = "os^Dv<>Pp*"
 _DASHES: Final[tuple[str | tuple[int, tuple[float, ...]], ...]] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
-_GAIN: Final = "Gain over the conventional student, points"
+_GAIN: Final = "Gain over conventional, points"
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,9 @@ def gap_figure(data: GainData) -> Figure:
     """Draw a mark for each task, seed and method: colours are methods, shapes tasks; lines have 95% bands."""
     with style.styled():
         several_tasks = len(data.tasks) > 1
-        entries = len(data.methods) + (len(data.tasks) if several_tasks else 0)
-        figure = style.new_figure(3.1 + 0.2 * ((entries + 3) // 2))
+        # With tasks the legend has a column of methods and one of tasks.
+        lines = max(len(data.methods), len(data.tasks)) if several_tasks else (len(data.methods) + 1) // 2
+        figure = style.new_figure(3.3 + 0.2 * lines)
         axes = style.new_axes(figure, grid="both")
         _zero_line(axes)
         for gap, column in _columns(data.gains):
@@ -73,10 +74,12 @@ def gap_figure(data: GainData) -> Figure:
                 [], [], color=_COLORS[place], linestyle=dashes, marker="s" if dashes == "none" else None,
                 label=plain(method, 24),
             )  # fmt: skip
+        _pad_legend(axes, lines - len(data.methods) if several_tasks else 0)
         for place, task in enumerate(data.tasks if several_tasks else ()):
             axes.plot(
                 [], [], _MARKERS[place], color="white", markeredgecolor=style.BLACK, markersize=7, label=plain(task, 24)
             )
+        _pad_legend(axes, lines - len(data.tasks) if several_tasks else 0)
         axes.set_xlabel("Teacher minus conventional student, points")
         axes.set_ylabel(_GAIN)
         _round(axes)
@@ -88,19 +91,21 @@ def gap_figure(data: GainData) -> Figure:
 def rows_figure(data: GainData) -> Figure:
     """Draw the mean gain of each method over training rows, on a logarithmic axis, with seeds as small dots."""
     with style.styled():
-        figure = style.new_figure(3.1 + 0.2 * ((len(data.methods) + 3) // 2))
+        figure = style.new_figure(3.3 + 0.2 * ((len(data.methods) + 1) // 2))
         axes = style.new_axes(figure, grid="both")
         _zero_line(axes)
         axes.set_xscale("log")
         counts = sorted({gain.train_rows for gain in data.gains if gain.train_rows})
         for place, method in enumerate(data.methods):
             # Methods stand side by side, so that the seeds of one do not hide those of another.
-            shift = 1.035 ** (place - (len(data.methods) - 1) / 2)
+            shift = 1.06 ** (place - (len(data.methods) - 1) / 2)
             means = []
             for count in counts:
                 found = [gain.gain for gain in data.gains if (gain.method, gain.train_rows) == (method, count)]
-                axes.plot([count * shift] * len(found), [100 * gain for gain in found], ".", color=_COLORS[place],
-                          markersize=5, alpha=0.7)  # fmt: skip
+                axes.plot(
+                    [count * shift] * len(found), [100 * gain for gain in found], ".", color=_COLORS[place],
+                    markeredgecolor="white", markeredgewidth=0.4, markersize=7, zorder=3,
+                )  # fmt: skip
                 mean = spread(found)
                 if mean is not None:
                     means.append((count * shift, 100 * mean.mean))
@@ -179,7 +184,13 @@ def _draw_trend(axes: Axes, found: GainTrend, place: int) -> None:
     x = [100 * point.x for point in line]
     axes.plot(x, [100 * point.y for point in line], color=_COLORS[place], linestyle=_dashes(place), zorder=2)
     ends = [[100 * getattr(point, end) for point in line] for end in ("low", "high")]
-    axes.fill_between(x, *ends, color=_COLORS[place], alpha=0.12, linewidth=0)
+    axes.fill_between(x, *ends, color=_COLORS[place], alpha=0.1, linewidth=0)
+
+
+def _pad_legend(axes: Axes, count: int) -> None:
+    """Empty entries that fill a column of the legend."""
+    for _ in range(count):
+        axes.plot([], [], linestyle="none", label=" ")
 
 
 def _zero_line(axes: Axes) -> None:
