@@ -166,7 +166,7 @@ def _shared_data(runs: Sequence[FinishedRun]) -> Mapping[str, str]:
         tasks.setdefault(_data_key(run.cell.config), {}).setdefault(run.cell.task, run.cell.config.task_name)
     shared = [members for members in tasks.values() if len(members) > 1]
     names = [next(iter(members.values())) for members in shared]
-    found = {}
+    found: dict[str, str] = {}
     for members, name in zip(shared, names, strict=True):
         # The same task from two folders: each is named by the first task of the study that has it.
         found |= dict.fromkeys(members, name if names.count(name) == 1 else next(iter(members)))

@@ -183,8 +183,8 @@ def _draw_trend(axes: Axes, found: GainTrend, place: int) -> None:
     line = found.trend.line
     x = [100 * point.x for point in line]
     axes.plot(x, [100 * point.y for point in line], color=_COLORS[place], linestyle=_dashes(place), zorder=2)
-    ends = [[100 * getattr(point, end) for point in line] for end in ("low", "high")]
-    axes.fill_between(x, *ends, color=_COLORS[place], alpha=0.1, linewidth=0)
+    low, high = ([100 * getattr(point, end) for point in line] for end in ("low", "high"))
+    axes.fill_between(x, low, high, color=_COLORS[place], alpha=0.1, linewidth=0)
 
 
 def _pad_legend(axes: Axes, count: int) -> None:

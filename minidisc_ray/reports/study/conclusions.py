@@ -19,7 +19,8 @@ def conclusions(findings: Findings) -> list[str]:
 
     Differences, regret and hits are over every task if there is such a mean, else on the study's only task.
     """
-    found = (*findings.differences, *findings.regrets, *findings.hits, *findings.gain_trends)
+    found: list[Finding | Hits | GainTrend] = [*findings.differences, *findings.regrets, *findings.hits]
+    found += findings.gain_trends
     several = len({(each.teacher, each.scale_percent) for each in found}) > 1
     hits = [each for each in _widest(findings.hits) if each.rule != BestStudentRule().label]
     return [
