@@ -148,7 +148,9 @@ def _gap_drawing(data: GainData, subject: str, scope: str) -> Drawing:
         "the teacher's score minus the conventional student's; marks of one task and seed are joined."
     )
     caption += " Lines are least squares with 95% bands, over tasks and their seeds." if data.trends else ""
-    caption += _unnamed(data)
+    methods, tasks = _num_unnamed(data)
+    caption += f" {methods} more methods are grey." if methods else ""
+    caption += f" {tasks} more tasks are small dots." if tasks else ""
     return Drawing("gains", f"gain-gap-{scope}", title, caption, freeze_layout(gap_figure(data)))
 
 
@@ -157,14 +159,15 @@ def _rows_drawing(data: GainData, subject: str, scope: str) -> Drawing:
     seeds = len({gain.seed for gain in data.gains})
     caption = f"{title}. The student's score minus the conventional student's; large marks are means"
     caption += f" over up to {seeds} seeds, small dots seeds." if seeds > 1 else " of one seed."
-    return Drawing("gains", f"gain-rows-{scope}", title, caption + _unnamed(data), freeze_layout(rows_figure(data)))
+    methods, _ = _num_unnamed(data)
+    caption += f" {methods} more methods are left out." if methods else ""
+    return Drawing("gains", f"gain-rows-{scope}", title, caption, freeze_layout(rows_figure(data)))
 
 
-def _unnamed(data: GainData) -> str:
-    methods = len({gain.method for gain in data.gains}) - len(data.methods)
-    tasks = len({gain.task for gain in data.gains}) - len(data.tasks)
-    text = f" {methods} more methods are grey or left out." if methods else ""
-    return text + (f" {tasks} more tasks are small dots." if tasks else "")
+def _num_unnamed(data: GainData) -> tuple[int, int]:
+    """How many methods, and how many tasks, have no colour or shape of their own."""
+    methods, tasks = {gain.method for gain in data.gains}, {gain.task for gain in data.gains}
+    return len(methods) - len(data.methods), len(tasks) - len(data.tasks)
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

@@ -112,7 +112,7 @@ def test_each_teacher_and_scale_has_its_figures_and_each_data_set_of_several_siz
 def test_more_methods_and_tasks_than_there_are_looks_are_counted():
     found = [gain(f"task {place}", 0, 0.1 + place / 100, 0.05, f"method {place % 9}") for place in range(18)]
     (drawing,) = gain_drawings(found, [])
-    assert drawing.caption.endswith("2 more methods are grey or left out. 8 more tasks are small dots.")
+    assert drawing.caption.endswith("2 more methods are grey. 8 more tasks are small dots.")
     colors = {to_hex(line.get_color()) for line in marks(drawing.figure.axes[0]).values()}
     assert len(colors) == 8
     assert GREY.lower() in colors
