@@ -277,8 +277,9 @@ def report_study(study: PreparedStudy) -> StudyReport:
     for cell in study.open_cells:
         name = f"{cell.place.title}, seed {cell.seed}"
         outcomes.append(Outcome(cell, name, None, failures.get(cell.place)))
-    table = study_table(study.config, outcomes, study.choices)
-    findings = findings_of(finished)
+    config = study.config
+    table = study_table(config, outcomes, study.choices)
+    findings = findings_of(finished, baselines=config.baselines, conventional=config.conventional)
     storage = study.runs[0].storage
-    page = write_study(storage, study.folder, study.config, table, findings, outcomes, study.choices)
+    page = write_study(storage, study.folder, config, table, findings, outcomes, study.choices)
     return StudyReport(table, findings, tuple(outcomes), page)

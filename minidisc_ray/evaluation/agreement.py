@@ -114,10 +114,14 @@ def rank_correlations(
     second: np.ndarray,  # (B, K)
 ) -> dict[Coefficient, np.ndarray]:  # (B,) each
     """Spearman's and Kendall's tau-b of each row, equal to those of scipy.stats; NaN where undefined."""
-    return {"spearman": _spearman(first, second), "kendall_tau_b": _kendall_tau_b(first, second)}
+    return {"spearman": spearman(first, second), "kendall_tau_b": _kendall_tau_b(first, second)}
 
 
-def _spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def spearman(
+    first: np.ndarray,  # (B, K)
+    second: np.ndarray,  # (B, K)
+) -> np.ndarray:  # (B,)
+    """Spearman's rank correlation of each row; NaN where undefined."""
     centre = (first.shape[1] + 1) / 2
     return _cosine(rankdata(first, axis=1) - centre, rankdata(second, axis=1) - centre)
 

@@ -11,6 +11,8 @@ from minidisc_ray.evaluation.resampling import bootstrap, common_seeds, differen
 from minidisc_ray.evaluation.rules import BestStudentRule, Rule, SelectionMetrics
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions, weighted_scores
 
+_TIED = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class SweepTrial:
@@ -64,6 +66,21 @@ def selection_metrics(rows: LabelledRows, sweep: Sweep) -> SelectionMetrics:
         dict(zip(scales, values[count : 2 * count], strict=True)),
         values[-1] if sweep.teacher else None,
     )
+
+
+def best_scales(rows: LabelledRows, sweep: Sweep) -> frozenset[int]:
+    """The scales whose students score best on the scored splits; several if they score the same.
+
+    Raises:
+        ValueError: as ``weighted_scores``.
+    """
+    models = [trial.student for trial in sweep.trials.values()]
+    splits = rows.scored_splits
+    scores = [weighted_scores(rows, split, models, np.ones((1, rows.num_rows([split]))))[0] for split in splits]
+    means = np.mean(scores, axis=0)
+    # Sums of the same counts in another order may differ in the last digit.
+    is_best = np.isclose(means, means.max(), rtol=0, atol=_TIED)
+    return frozenset(scale for scale, best in zip(sweep.trials, is_best, strict=True) if best)
 
 
 def pick_scales(rows: LabelledRows, sweeps: Mapping[int, Sweep], rule: Rule) -> dict[int, int | None]:

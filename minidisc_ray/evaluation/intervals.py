@@ -52,6 +52,8 @@ class Interval:
         low: lower end.
         high: upper end.
         level: share of replicates between them.
+        half_width: half the distance between them.
+        lower_bound: the one-sided lower bound: the same share of replicates lies above it.
         excludes_zero: whether both ends are on one side of zero.
         num_seeds: runs of each method; the smallest number if there are several tasks.
         num_examples: resampled rows of all tasks.
@@ -63,6 +65,8 @@ class Interval:
     low: float
     high: float
     level: float
+    half_width: float
+    lower_bound: float
     excludes_zero: bool
     num_seeds: int
     num_examples: int
@@ -123,6 +127,8 @@ class Estimate:
             low=low,
             high=high,
             level=self.resampling.level,
+            half_width=(high - low) / 2,
+            lower_bound=float(np.quantile(self.replicates, 1 - self.resampling.level)),
             excludes_zero=low > 0 or high < 0,
             num_seeds=self.num_seeds,
             num_examples=self.num_examples,

@@ -21,6 +21,8 @@ from minidisc_ray.run_files.predictions import (
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.plan import MAIN_TRIAL
 
+EVERY_TASK = "every task"
+_WITHOUT_ASSISTANT = ("conventional", "sparse_teacher")
 _NO_ANSWERS = "no answers were kept row by row (an older release, or they were removed); run it again to have them"
 
 
@@ -62,6 +64,10 @@ class RunGroup:
     def of(self, *kinds: str) -> dict[str, dict[int, FinishedRun]]:
         """The runs of the methods whose results have one of ``kinds``, by method and seed."""
         return {name: runs for name, runs in self.runs.items() if next(iter(runs.values())).result.method in kinds}
+
+    def with_assistants(self) -> list[str]:
+        """The methods whose schedules have assistants, in the order of the runs."""
+        return [name for name, runs in self.runs.items() if has_assistant(next(iter(runs.values())))]
 
     def students(self, method: str) -> dict[int, Predictions]:
         """The answers of a method's students, by seed."""
@@ -215,6 +221,11 @@ def sweeps_of(group: RunGroup) -> dict[int, Sweep]:
         for seed, found in group.answers[full[0]].items()
         if found.trials
     }
+
+
+def has_assistant(run: FinishedRun) -> bool:
+    """Whether a run's schedule has assistants, also where it may end without one."""
+    return run.cell.config.schedule.kind not in _WITHOUT_ASSISTANT
 
 
 def is_exhaustive(runs: Mapping[int, FinishedRun]) -> bool:

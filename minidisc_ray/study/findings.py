@@ -1,4 +1,4 @@
-"""Findings of a study beyond its table: intervals of differences, regret, hindsight and rank correlations.
+"""Findings of a study beyond its table: intervals of differences, regret, rules, rank correlations, gains.
 
 They are computed from the models' answers row by row; nothing is trained.
 """
@@ -6,26 +6,17 @@ They are computed from the models' answers row by row; nothing is trained.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from minidisc_ray.configs.schedule import LambdaSelectionConfig, MiniDiscConfig
-from minidisc_ray.core.flops import encoder_parameters
-from minidisc_ray.core.structure import Structure
 from minidisc_ray.evaluation.agreement import Agreement, rank_agreement
 from minidisc_ray.evaluation.assumptions import Share, num_falls, num_maxima, share_of
 from minidisc_ray.evaluation.choices import Sweep, hindsight, pick_scales, regret, rule_estimates
 from minidisc_ray.evaluation.intervals import Estimate, Interval, Resampling, average
 from minidisc_ray.evaluation.resampling import difference_estimate
-from minidisc_ray.evaluation.rules import (
-    BestAssistantRule,
-    LambdaRule,
-    NegativeDerivativeRule,
-    NoAssistantRule,
-    ParameterRatioRule,
-    Rule,
-)
+from minidisc_ray.evaluation.rules import LambdaRule
 from minidisc_ray.evaluation.weighted import LabelledRows, Predictions
-from minidisc_ray.study.answers import FinishedRun, RunGroup, groups_of, is_exhaustive, sweeps_of
+from minidisc_ray.study.answers import EVERY_TASK, FinishedRun, RunGroup, groups_of, is_exhaustive, sweeps_of
+from minidisc_ray.study.gains import Gain, GainTrend, gains_of, trends_of
+from minidisc_ray.study.sweep_rules import Hits, hits_of, rules_of, smallest_candidate
 
-EVERY_TASK = "every task"
 _SWEEP = "MaxiDisc"
 _MIN_CANDIDATES = 3  # of two values one is always the only maximum
 
@@ -87,12 +78,15 @@ class Findings:
     """All findings of a study; a field is empty if the study has no methods for it.
 
     Attributes:
-        differences: each method with assistants minus each conventional one.
-        regrets: MaxiDisc's student, chosen on the selection split, minus MiniDisc's.
-        hindsights: the best of MaxiDisc's students on validation itself, minus MiniDisc's.
+        differences: each method with assistants minus each conventional one, and minus each of the study's baselines.
+        regrets: MaxiDisc's student, chosen on the selection split, minus that of each other method with assistants.
+        hindsights: the best of MaxiDisc's students on validation itself, minus that of the same methods.
         rules: MaxiDisc's pick minus a rule's pick among the same students.
+        hits: how often a rule's pick is the best of them on validation.
         agreements: rank correlations over scales.
         assumptions: how often the paper's assumptions held.
+        gains: each run with an assistant beside its conventional run.
+        gain_trends: how gains change with the gap and with training rows.
         left_out: a sentence for each reason why runs are left out; it names the runs, the file and what is wrong.
     """
 
@@ -100,12 +94,20 @@ class Findings:
     regrets: tuple[Finding, ...] = ()
     hindsights: tuple[Finding, ...] = ()
     rules: tuple[Finding, ...] = ()
+    hits: tuple[Hits, ...] = ()
     agreements: tuple[TaskAgreement, ...] = ()
     assumptions: tuple[Assumptions, ...] = ()
+    gains: tuple[Gain, ...] = ()
+    gain_trends: tuple[GainTrend, ...] = ()
     left_out: tuple[str, ...] = ()
 
 
-def findings_of(runs: Sequence[FinishedRun], resampling: Resampling | None = None) -> Findings:
+def findings_of(
+    runs: Sequence[FinishedRun],
+    resampling: Resampling | None = None,
+    baselines: Sequence[str] = (),
+    conventional: str | None = None,
+) -> Findings:
     """All findings that a study's finished runs support.
 
     Runs without answers, or with damaged ones, are left out and named in ``left_out``.
@@ -113,16 +115,22 @@ def findings_of(runs: Sequence[FinishedRun], resampling: Resampling | None = Non
     Args:
         runs: the finished runs, in the order of the study.
         resampling: settings of the bootstrap; by default :class:`Resampling`'s own.
+        baselines: methods that those with assistants are compared with, beside the conventional ones.
+        conventional: the method that gains are over; by default the first one with a conventional schedule.
     """
     drawn = resampling or Resampling()
     groups, left_out = groups_of(runs)
+    gains = gains_of(runs, conventional)
     return Findings(
-        differences=tuple(_averaged(groups, lambda group: _differences(group, drawn))),
+        differences=tuple(_averaged(groups, lambda group: _differences(group, drawn, baselines))),
         regrets=tuple(_averaged(groups, lambda group: _against_sweep(group, drawn, regret))),
         hindsights=tuple(_averaged(groups, lambda group: _against_sweep(group, drawn, hindsight))),
         rules=tuple(_averaged(groups, lambda group: _rules(group, drawn))),
+        hits=tuple(hits_of(groups)),
         agreements=tuple(found for group in groups for found in _agreements(group, drawn)),
         assumptions=_assumptions_of(runs),
+        gains=gains,
+        gain_trends=tuple(trends_of(gains, drawn)),
         left_out=left_out,
     )
 
@@ -139,7 +147,7 @@ def _averaged(groups: Sequence[RunGroup], find: Callable[[RunGroup], _Found]) ->
         for key in dict.fromkeys(key for _, each in of_place for key in each):
             of_tasks = [(group, *each[key]) for group, each in of_place if key in each]
             for group, estimate, picks in of_tasks:
-                smallest = _smallest_candidate(group) if picks else None
+                smallest = smallest_candidate(group) if picks else None
                 yield Finding(*place, group.task, *key, estimate.interval(), picks, _seeds(estimate), smallest)
             if len(of_tasks) == len(of_place) > 1:
                 mean = average([estimate for _, estimate, _ in of_tasks])
@@ -153,16 +161,15 @@ def _seeds(estimate: Estimate) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def _smallest_candidate(group: RunGroup) -> int | None:
-    """The smallest assistant scale of the sweep that rules pick from."""
-    trials = _exhaustive_run(group).prepared.plan.trials
-    return min((trial.assistant_percent for trial in trials if trial.assistant_percent is not None), default=None)
-
-
-def _differences(group: RunGroup, resampling: Resampling) -> _Found:
+def _differences(group: RunGroup, resampling: Resampling, baselines: Sequence[str]) -> _Found:
     found: _Found = {}
-    for theirs in group.of("conventional", "matched"):
-        for ours in group.of("assistant", "law", "minidisc", "maxidisc"):
+    named = [name for name in baselines if name in group.runs]
+    bases = list(dict.fromkeys([*group.of("conventional", "matched"), *named]))
+    for place, theirs in enumerate(bases):
+        for ours in group.with_assistants():
+            # Of two baselines the later is compared with the earlier, and not once more the other way round.
+            if ours in bases[: place + 1]:
+                continue
             first, second = group.paired(ours, theirs)
             if first:
                 found[ours, theirs] = difference_estimate(group.rows, first, second, resampling), ()
@@ -175,8 +182,9 @@ def _against_sweep(
     compare: Callable[[LabelledRows, Mapping[int, Sweep], Mapping[int, Predictions], Resampling], Estimate],
 ) -> _Found:
     sweeps, found = sweeps_of(group), _Found()
-    for method in group.of("minidisc"):
-        students = group.students(method)
+    exhaustive = [name for name, runs in group.of("maxidisc").items() if is_exhaustive(runs)]
+    for method in group.with_assistants():
+        students = {} if method in exhaustive else group.students(method)
         common = sorted(sweeps.keys() & students.keys())
         if common:
             estimate = compare(group.rows, {s: sweeps[s] for s in common}, {s: students[s] for s in common}, resampling)
@@ -188,12 +196,7 @@ def _rules(group: RunGroup, resampling: Resampling) -> _Found:
     sweeps = sweeps_of(group)
     if not sweeps:
         return {}
-    rules: list[Rule] = [LambdaRule(lam) for lam in sorted({0.2, *_lambdas(group)})]
-    if all(sweep.teacher is not None for sweep in sweeps.values()):
-        rules.append(NegativeDerivativeRule())
-    rules += [_law(group), BestAssistantRule()]
-    if all(sweep.conventional is not None for sweep in sweeps.values()):
-        rules.append(NoAssistantRule())
+    rules = rules_of(group, sweeps)
     found: _Found = {}
     for rule, (_, lost) in zip(rules, rule_estimates(group.rows, sweeps, rules, resampling), strict=True):
         picks = pick_scales(group.rows, sweeps, rule)
@@ -206,29 +209,6 @@ def _agreements(group: RunGroup, resampling: Resampling) -> Iterator[TaskAgreeme
     if sweeps:
         for agreement in rank_agreement(group.rows, sweeps, LambdaRule(), resampling):
             yield TaskAgreement(group.teacher, group.scale_percent, group.task, agreement)
-
-
-def _lambdas(group: RunGroup) -> Iterator[float]:
-    for runs in group.of("minidisc").values():
-        schedule = next(iter(runs.values())).prepared.config.schedule
-        if isinstance(schedule, MiniDiscConfig) and isinstance(schedule.selection, LambdaSelectionConfig):
-            yield schedule.selection.lam
-
-
-def _law(group: RunGroup) -> ParameterRatioRule:
-    run = _exhaustive_run(group)
-    sizes = {
-        candidate.scale_percent: encoder_parameters(
-            run.prepared.shape, Structure(candidate.scale_percent, candidate.heads, candidate.neurons)
-        )
-        for candidate in run.result.candidates
-    }
-    return ParameterRatioRule(sizes, run.result.student.encoder_parameters)
-
-
-def _exhaustive_run(group: RunGroup) -> FinishedRun:
-    """A run of the first method that tries every scale in full."""
-    return next(next(iter(runs.values())) for runs in group.of("maxidisc").values() if is_exhaustive(runs))
 
 
 def _assumptions_of(runs: Sequence[FinishedRun]) -> tuple[Assumptions, ...]:

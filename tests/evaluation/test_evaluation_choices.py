@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from statistics_kit import difference, labelled, model, sweep
 
 from minidisc_ray.evaluation import LabelledRows, Resampling, Sweep, hindsight, regret
-from minidisc_ray.evaluation.choices import pick_scales, picked_students, rule_estimates
+from minidisc_ray.evaluation.choices import best_scales, pick_scales, picked_students, rule_estimates
 from minidisc_ray.evaluation.rules import (
     BestAssistantRule,
     BestStudentRule,
@@ -110,6 +110,17 @@ def test_hindsight_of_seeds_with_other_trials():
         for seed in sweeps
     ]
     assert hindsight(rows, sweeps, students, FEW).point == pytest.approx(np.mean(expected))
+
+
+def test_the_best_students_are_those_of_the_scored_rows_all_of_them_if_they_tie():
+    rows, sweeps = study(seeds=[0])
+    assert best_scales(rows, sweeps[0]) == {40}
+    twice = Sweep(dict(sweeps[0].trials) | {30: sweeps[0].trials[40]})
+    assert best_scales(rows, twice) == {40, 30}
+    turned = LabelledRows(
+        rows.task, {"selection": rows.labels["selection"], "validation": 1 - rows.labels["validation"]}
+    )
+    assert best_scales(turned, sweeps[0]) == {20}, "the worst on these rows is the best on the opposite ones"
 
 
 def test_rules_regrets():

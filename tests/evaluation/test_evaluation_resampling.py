@@ -35,6 +35,15 @@ def test_one_seed_is_scipys_paired_bootstrap_of_rows():
     assert (found.over, found.num_seeds, found.num_examples, found.num_tasks) == ("examples", 1, 400, 1)
 
 
+def test_the_one_sided_bound_and_the_half_width_are_those_of_the_draws():
+    rows = labelled(400)
+    found = difference_estimate(rows, method(rows, 1, 0.85), method(rows, 2, 0.80), Resampling(num_replicates=2000))
+    interval = found.interval()
+    assert (found.replicates > interval.lower_bound).mean() == pytest.approx(0.95, abs=0.01)
+    assert interval.low < interval.lower_bound < interval.mean
+    assert interval.half_width == pytest.approx((interval.high - interval.low) / 2)
+
+
 def test_intervals_over_examples_cover_the_truth_about_as_often_as_they_say():
     num_simulations, num_rows, covered, claimed = 400, 150, 0, 0
     rows = labelled(num_rows)
@@ -132,6 +141,8 @@ def test_levels_nest_and_results_are_plain():
         "low": float,
         "high": float,
         "level": float,
+        "half_width": float,
+        "lower_bound": float,
         "excludes_zero": bool,
         "num_seeds": int,
         "num_examples": int,

@@ -6,18 +6,20 @@ from findings_kit import FEW, section
 
 from minidisc_ray.reports.study.finding_notes import finding_notes
 from minidisc_ray.reports.study.findings import finding_tables
-from minidisc_ray.study.findings import EVERY_TASK, Findings, findings_of
+from minidisc_ray.study.answers import EVERY_TASK
+from minidisc_ray.study.findings import Findings, findings_of
 
 
 def test_sections_say_what_is_shown_and_what_is_not(findings):
     sections = {section.title: section for section in finding_tables(findings, num_seeds=2)}
     assert list(sections) == [
-        "Methods with assistants against conventional ones",
-        "Regret of one trial",
+        "Differences between methods",
+        "Regret to MaxiDisc",
         "Rules judged on MaxiDisc's students",
+        "Rules that pick the best student",
         "Do the method's assumptions hold?",
     ]
-    shown = section(findings, "Methods with assistants against conventional ones")["Shown"]
+    shown = section(findings, "Differences between methods")["Shown"]
     for verdict, found in zip(shown, findings.differences, strict=True):
         interval = found.interval
         assert verdict == ("no" if interval.low <= 0 <= interval.high else "better" if interval.mean > 0 else "worse")
@@ -25,14 +27,14 @@ def test_sections_say_what_is_shown_and_what_is_not(findings):
 
 
 def test_rows_on_fewer_seeds_than_the_study_has_name_them(runs, findings):
-    title = "Methods with assistants against conventional ones"
+    title = "Differences between methods"
     assert {found.seeds for found in findings.differences} == {(0, 1)}
     assert "Seeds" not in section(findings, title)
     assert set(section(findings, title, num_seeds=3)["Seeds"]) == {"0, 1"}, "the study has a third one"
 
     other = [replace(run, cell=run.cell._replace(task="again")) for run in runs if run.cell.seed == 1]
     some = findings_of([*runs, *other], FEW)
-    for each in ("Regret of one trial", "Rules judged on MaxiDisc's students", title):
+    for each in ("Regret to MaxiDisc", "Rules judged on MaxiDisc's students", title):
         columns = section(some, each)
         found = dict(zip(columns["Task"], columns["Seeds"], strict=True))
         assert found == {"builtin": "0, 1", "again": "1", EVERY_TASK: "1"}, each
@@ -43,7 +45,7 @@ def test_the_same_predictions_are_no_certainty(findings):
     found = findings.differences[0]
     same = replace(found, interval=replace(found.interval, mean=0.0, low=0.0, high=0.0, excludes_zero=False))
     message = Findings(differences=(same,))
-    (cells,) = section(message, "Methods with assistants against conventional ones")["Interval"]
+    (cells,) = section(message, "Differences between methods")["Interval"]
     assert cells == "the same predictions"
     assert any("does not show that the methods" in note for note in finding_notes(message, 2))
     assert not any("does not show that the methods" in note for note in finding_notes(Findings((found,)), 2))

@@ -142,6 +142,9 @@ class StudyConfig(Config):
         None, description="Values of the recipe's keys that are searched, for every method alike."
     )
     conventional: str | None = Field(None, description="The method whose cost is 1x.")
+    baselines: tuple[str, ...] = Field(
+        (), description="Methods that those with assistants are compared with, beside the conventional ones."
+    )
     budget: str | None = Field(None, description="The budget that was applied.")
     storage: Storage = "minidisc-runs"
     paper: PaperConfig | None = None
@@ -168,6 +171,13 @@ class StudyConfig(Config):
                 f"conventional: {self.conventional!r} is not a method of this study; use one of "
                 f"{', '.join(self.methods)}"
             )
+        for name in self.baselines:
+            if name not in self.methods:
+                raise ValueError(
+                    f"baselines: {name!r} is not a method of this study; use some of {', '.join(self.methods)}"
+                )
+            if self.baselines.count(name) > 1:
+                raise ValueError(f"baselines: {name!r} is listed twice; list each method once")
         for name, method in self.methods.items():
             axes = {"teachers": self.teachers or {}, "tasks": self.tasks, "scales": self.scales}
             for axis, values in axes.items():

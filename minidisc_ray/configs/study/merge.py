@@ -55,8 +55,8 @@ def apply_budget(raw: Mapping[str, Any], wanted: str | None) -> dict[str, Any]:
         raise UserError(f"budgets.{name}: write a mapping of the study's keys that it changes")
     for key in changes:
         if key in ("name", "budget", "budgets", "paper") or key not in StudyConfig.model_fields:
-            raise UserError(f"budgets.{name}.{key}: not a key that a budget changes; it may change recipe, teachers, "
-                            "tasks, scales, seeds, methods, grid, title, conventional and storage")  # fmt: skip
+            raise UserError(f"budgets.{name}.{key}: not a key that a budget changes; it may change recipe, "
+                            "teachers, tasks, scales, seeds, methods, grid, title, conventional, baselines and storage")  # fmt: skip
     return _with_budget(study, changes) | {"budget": str(name)}
 
 

@@ -1,4 +1,4 @@
-"""Figures of runs: trade-off of assistants, learning curves, structure of layers, cost by stage, score against cost.
+"""Figures of runs: trade-off of assistants, learning curves, layers, cost by stage, score against cost, gains.
 
 Each file draws one kind of figure, from plain data that it reads from results. No window is opened, and pyplot's
 global figures are not used.
@@ -12,15 +12,22 @@ from minidisc_ray.reports.figures._svg import data_uri, write_figures
 from minidisc_ray.reports.figures.accuracy import accuracy_drawings
 from minidisc_ray.reports.figures.assistants import assistants_drawings
 from minidisc_ray.reports.figures.cost import cost_drawings
+from minidisc_ray.reports.figures.gains import gain_drawings
 from minidisc_ray.reports.figures.learning import learning_drawings
 from minidisc_ray.reports.figures.structure import structure_drawings
 from minidisc_ray.reports.figures.tradeoff import tradeoff_drawings
 from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.study.gains import Gain, GainTrend
 
 __all__ = ["Drawing", "data_uri", "drawings_of", "learning_drawings", "write_figures"]
 
 
-def drawings_of(results: Sequence[RunResult], structures_of: Sequence[RunResult] | None = None) -> list[Drawing]:
+def drawings_of(
+    results: Sequence[RunResult],
+    structures_of: Sequence[RunResult] | None = None,
+    gains: Sequence[Gain] = (),
+    gain_trends: Sequence[GainTrend] = (),
+) -> list[Drawing]:
     """Draw every figure that the runs have data for, each with a unique file name.
 
     A figure shows one task and one student scale, and only runs whose scores can be compared.
@@ -28,6 +35,8 @@ def drawings_of(results: Sequence[RunResult], structures_of: Sequence[RunResult]
     Args:
         results: the runs; duplicates are dropped.
         structures_of: the runs whose kept heads and neurons are drawn; all by default.
+        gains: of a study's assistants.
+        gain_trends: of these gains.
     """
     runs = [run for place, run in enumerate(results) if run not in results[:place]]
     drawings = [
@@ -36,6 +45,7 @@ def drawings_of(results: Sequence[RunResult], structures_of: Sequence[RunResult]
         *structure_drawings(runs if structures_of is None else structures_of),
         *cost_drawings(runs),
         *accuracy_drawings(runs),
+        *gain_drawings(gains, gain_trends),
     ]
     taken: set[str] = set()
     for place, drawing in enumerate(drawings):

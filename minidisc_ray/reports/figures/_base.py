@@ -12,7 +12,7 @@ from minidisc_ray.reports.figures._words import plain, slug
 from minidisc_ray.reports.words import FIXED_METHODS, method_name, seeds_text
 from minidisc_ray.run_files.result import RunResult
 
-Kind = Literal["tradeoff", "assistants", "structure", "cost", "accuracy", "learning"]
+Kind = Literal["tradeoff", "assistants", "structure", "cost", "accuracy", "learning", "gains"]
 
 _METHOD_ORDER = ("conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc")
 

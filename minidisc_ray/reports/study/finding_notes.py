@@ -12,10 +12,13 @@ from minidisc_ray.reports.study.findings import (
     task_key,
 )
 from minidisc_ray.study.findings import Finding, Findings, TaskAgreement
+from minidisc_ray.study.gains import FEWEST_POINTS, num_points
+from minidisc_ray.study.sweep_rules import Hits
 
 _DIFFERENCES = (
     "Differences are between students on validation, in percentage points. Shown: whether the interval, by a bootstrap "
-    "over seeds and examples, excludes zero; where it does not, no benefit and no harm is claimed."
+    "over seeds and examples, excludes zero; where it does not, no benefit and no harm is claimed. Half-width: half "
+    "the interval. Above, one-sided: the bound that the difference is above, one-sided 95%."
 )
 _SEEDS = "Seeds: those that both sides have finished; for every task those of the task that has the fewest."
 _SAME = (
@@ -27,14 +30,25 @@ _FEW_SEEDS = (
     "bound of the uncertainty."
 )
 _REGRETS = (
-    "Regret: the score of MaxiDisc's student, its assistant chosen on the selection split, minus MiniDisc's; above "
-    "zero the one trial is worse. Hindsight: the score of the best of MaxiDisc's students on validation itself, which "
-    "no method can choose, minus MiniDisc's: an upper bound."
+    "Regret: the score of MaxiDisc's student, its assistant chosen on the selection split, minus the method's; above "
+    "zero the method is worse. Hindsight: the score of the best of MaxiDisc's students on validation itself, which "
+    "no method can choose, minus the method's: an upper bound."
 )
 _RULES = (
     "Rules pick among MaxiDisc's own students by numbers of the selection split; regret is the score of MaxiDisc's "
     "pick minus the rule's. Needs: what must be trained before the rule can pick; one sandwich run gives every "
     "assistant's metric."
+)
+_HITS = (
+    "Hits: in how many runs the rule picked the student of MaxiDisc that is best on validation, all of them if several "
+    "are; by chance: what a pick at random among the same students is expected to reach. A miss may cost nothing: the "
+    "regret above says what it costs. In brackets 95% intervals (Wilson)."
+)
+_TRENDS = (
+    "Gain: the student's score minus the conventional student's; gap: the teacher's minus the conventional student's; "
+    "a point for each task and seed. Slope: points of gain for each point of gap, or for ten times the training rows. "
+    "Intervals are by a bootstrap over tasks and their seeds. The same conventional student is in gain and gap, so one "
+    "that scores low by chance raises both: this shows when an assistant gained, and not why."
 )
 _AGREEMENTS = (
     "Rank correlation over scales with the student's validation metric; undefined where one side is the same at all "
@@ -58,13 +72,20 @@ def finding_notes(findings: Findings, num_seeds: int) -> list[str]:
     notes = [_DIFFERENCES] if findings.differences else []
     notes += [_REGRETS] if findings.regrets else []
     notes += [_RULES, *_blind_rules(findings.rules)] if findings.rules else []
+    notes += [_HITS] if findings.hits else []
     agreements = shown_agreements(findings.agreements)
     notes += [_AGREEMENTS] if agreements else []
     notes += _left_out(findings.agreements)
     notes += [_ASSUMPTIONS] if findings.assumptions else []
+    notes += [_TRENDS] if findings.gain_trends else []
+    if findings.gains and not findings.gain_trends:
+        notes.append(
+            f"No trends of gains: a method needs {FEWEST_POINTS} points of tasks and seeds with different gaps; the "
+            f"most here are {num_points(findings.gains)}."
+        )
     numbers = (*findings.differences, *findings.regrets, *findings.hindsights, *findings.rules)
     notes += [_SAME] if any(is_same(finding.interval) for finding in numbers) else []
-    shown: list[Finding | TaskAgreement] = [*numbers, *agreements]
+    shown: list[Finding | TaskAgreement | Hits] = [*numbers, *agreements, *findings.hits]
     notes += [_SEEDS] if any(lacks_seeds(each, num_seeds) for each in shown) else []
     counts = {finding.interval.num_seeds for finding in (*findings.differences, *findings.regrets)}
     if 1 in counts:

@@ -1,4 +1,4 @@
-"""Tables of a study's findings: differences, regret, what rules would pick, rank correlations."""
+"""Tables of a study's findings: differences, regret, what rules would pick, rank correlations, trends of gains."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,11 +7,15 @@ from minidisc_ray.evaluation.intervals import Interval
 from minidisc_ray.evaluation.rules import BestStudentRule, NoAssistantRule, ParameterRatioRule
 from minidisc_ray.reports.tables import Column, Table
 from minidisc_ray.study.findings import Finding, Findings, TaskAgreement
+from minidisc_ray.study.gains import GAP, GainTrend
+from minidisc_ray.study.sweep_rules import Hits
 
 SAME_PREDICTIONS = "the same predictions"
 NEEDS_NOTHING = "nothing"
 # Over fewer scales a rank correlation can take so few values that any order of students gives a large one.
 FEWEST_SCALES = 4
+# What has a teacher, a scale, a task and seeds.
+_Found = Finding | TaskAgreement | Hits
 _COEFFICIENTS = {"spearman": "Spearman", "kendall_tau_b": "Kendall"}
 # The last word of the rule's label, which the ratio does not change.
 _LAW = ParameterRatioRule({}, 1).label.split()[-1]
@@ -28,18 +32,20 @@ def finding_tables(findings: Findings, num_seeds: int) -> list[Table]:
     method = Column("Method", "what", is_number=False)
     tables = (
         Table(
-            "Methods with assistants against conventional ones",
+            "Differences between methods",
             (
                 method,
                 Column("Minus", "against", is_number=False),
                 *_task_columns(findings.differences, num_seeds),
                 *_with_interval("Difference", _own_interval),
+                Column("Half-width", lambda found: f"{100 * found.interval.half_width:.1f}", priority=1),
+                Column("Above, one-sided", lambda found: signed_points(found.interval.lower_bound), priority=1),
                 Column("Shown", lambda found: _verdict(found.interval), is_number=False),
             ),
             findings.differences,
         ),
         Table(
-            "Regret of one trial",
+            "Regret to MaxiDisc",
             (
                 method,
                 *_task_columns(findings.regrets, num_seeds),
@@ -59,18 +65,31 @@ def finding_tables(findings: Findings, num_seeds: int) -> list[Table]:
             ),
             findings.rules,
         ),
+        Table(
+            "Rules that pick the best student",
+            (
+                Column("Rule", "rule", is_number=False),
+                *_task_columns(findings.hits, num_seeds),
+                Column("Students", "num_students"),
+                Column("Hits", lambda found: f"{found.share.count} of {found.share.total}"),
+                Column("Share", "share", wilson_text),
+                Column("By chance", lambda found: f"{found.chance * found.share.total:.1f} of {found.share.total}"),
+            ),
+            findings.hits,
+        ),
         _agreements(shown_agreements(findings.agreements), num_seeds),
         Table(
             "Do the method's assumptions hold?",
             (
                 Column("Method", "method", is_number=False),
                 Column("Runs", lambda one: one.one_maximum.total),
-                Column("One maximum", "one_maximum", _share),
+                Column("One maximum", "one_maximum", wilson_text),
                 Column("Pairs", lambda one: one.falling_pairs.total),
-                Column("Falling pairs", "falling_pairs", _share),
+                Column("Falling pairs", "falling_pairs", wilson_text),
             ),
             findings.assumptions,
         ),
+        _trends(findings.gain_trends),
     )
     return [table for table in tables if table.rows]
 
@@ -86,12 +105,12 @@ def shown_agreements(found: Sequence[TaskAgreement]) -> list[TaskAgreement]:
     return [each for each in found if each.agreement.num_scales >= FEWEST_SCALES and task_key(each) in defined]
 
 
-def task_key(found: Finding | TaskAgreement) -> tuple[str | None, int | None, str]:
+def task_key(found: _Found) -> tuple[str | None, int | None, str]:
     """Teacher, student scale and task."""
     return found.teacher, found.scale_percent, found.task
 
 
-def lacks_seeds(found: Finding | TaskAgreement, num_seeds: int) -> bool:
+def lacks_seeds(found: _Found, num_seeds: int) -> bool:
     """Whether a finding averages fewer seeds than the study has."""
     return len(_seeds(found)) < num_seeds
 
@@ -101,6 +120,36 @@ def needs_of(rule: str) -> str:
     if rule == NoAssistantRule().label or rule.endswith(f" {_LAW}"):
         return NEEDS_NOTHING
     return "every student" if rule == BestStudentRule().label else "every assistant's metric"
+
+
+def _trends(found: Sequence[GainTrend]) -> Table:
+    teachers, scales = {each.teacher for each in found}, {each.scale_percent for each in found}
+    return Table(
+        "Does the gain of an assistant change with the gap, or with training rows?",
+        (
+            Column("Method", "method", is_number=False),
+            *([Column("Teacher", "teacher", is_number=False)] if len(teachers) > 1 else []),
+            *([Column("Scale", "scale_percent", unit="%")] if len(scales) > 1 else []),
+            Column(
+                "With",
+                lambda one: one.against if one.against == GAP else f"{one.against} of {one.same_data}",
+                is_number=False,
+            ),
+            Column("Points", lambda one: one.trend.num_points),
+            Column("Tasks", lambda one: one.trend.num_clusters),
+            Column("Spearman", lambda one: _value(one.trend.spearman)),
+            Column("Interval", lambda one: _ends(one.trend.low, one.trend.high)),
+            Column("Slope", _slope),
+        ),
+        found,
+    )
+
+
+def _slope(one: GainTrend) -> str:
+    """Points of gain for each point of gap, or for ten times the training rows."""
+    factor = 1 if one.against == GAP else 100
+    slope, low, high = (factor * value for value in (one.trend.slope, one.trend.slope_low, one.trend.slope_high))
+    return f"{slope:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def _agreements(found: Sequence[TaskAgreement], num_seeds: int) -> Table:
@@ -119,7 +168,7 @@ def _agreements(found: Sequence[TaskAgreement], num_seeds: int) -> Table:
     )
 
 
-def _task_columns(found: Sequence[Finding | TaskAgreement], num_seeds: int) -> list[Column]:
+def _task_columns(found: Sequence[_Found], num_seeds: int) -> list[Column]:
     """The task's column, and those of teacher, scale and seeds where rows differ in them."""
     teachers, scales = {each.teacher for each in found}, {each.scale_percent for each in found}
     columns = [Column("Teacher", "teacher", is_number=False)] if len(teachers) > 1 else []
@@ -133,8 +182,8 @@ def _task_columns(found: Sequence[Finding | TaskAgreement], num_seeds: int) -> l
 def _with_interval(heading: str, interval: Callable[[Finding], Interval], of: str = "") -> tuple[Column, Column]:
     """Two columns: a mean in percentage points, and the ends of its interval."""
     return (
-        Column(heading, lambda found: _signed(interval(found).mean)),
-        Column(f"Interval{of}", lambda found: _interval(interval(found))),
+        Column(heading, lambda found: signed_points(interval(found).mean)),
+        Column(f"Interval{of}", lambda found: interval_text(interval(found))),
     )
 
 
@@ -142,19 +191,22 @@ def _own_interval(found: Finding) -> Interval:
     return found.interval
 
 
-def _seeds(found: Finding | TaskAgreement) -> tuple[int, ...]:
+def _seeds(found: _Found) -> tuple[int, ...]:
     return found.agreement.seeds if isinstance(found, TaskAgreement) else found.seeds
 
 
-def _share(share: Share) -> str:
+def wilson_text(share: Share) -> str:
+    """A share in percent with its interval."""
     return f"{100 * share.share:.0f}% ({100 * share.low:.0f} to {100 * share.high:.0f})"
 
 
-def _interval(interval: Interval) -> str:
-    return SAME_PREDICTIONS if is_same(interval) else f"{_signed(interval.low)} to {_signed(interval.high)}"
+def interval_text(interval: Interval) -> str:
+    """The ends of a difference's interval in percentage points."""
+    return SAME_PREDICTIONS if is_same(interval) else f"{signed_points(interval.low)} to {signed_points(interval.high)}"
 
 
-def _signed(share: float) -> str:
+def signed_points(share: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
     text = f"{100 * share:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text
 

@@ -13,8 +13,10 @@ from minidisc_ray.configs.study.base import StudyConfig
 from minidisc_ray.configs.study.grid import values_text
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.reports.pages.page import environment, page_figures
+from minidisc_ray.reports.study.conclusions import conclusions
 from minidisc_ray.reports.study.finding_notes import finding_notes
 from minidisc_ray.reports.study.findings import finding_tables
+from minidisc_ray.reports.study.gains import gain_table
 from minidisc_ray.reports.study.render import render_study, study_document, study_tables
 from minidisc_ray.reports.study.table import StudyTable
 from minidisc_ray.reports.tables import Format, Table, write
@@ -25,7 +27,7 @@ from minidisc_ray.study.findings import Findings
 from minidisc_ray.study.settings import Choice, every_outcome
 
 _TEMPLATE = "study.html.jinja"
-_KINDS = ("tradeoff", "assistants", "cost", "accuracy", "structure")
+_KINDS = ("gains", "tradeoff", "assistants", "cost", "accuracy", "structure")
 
 
 def render_whole_study(table: StudyTable, findings: Findings, format: Format, width: int | None = None) -> str:  # noqa: A002 the option's name
@@ -42,7 +44,8 @@ def render_whole_study(table: StudyTable, findings: Findings, format: Format, wi
     if format == "json":
         return json_text(redacted(study_document(table) | {"findings": asdict(findings)}))
     text = render_study(table, format, width)
-    found, notes = finding_tables(findings, table.num_seeds), finding_notes(findings, table.num_seeds)
+    found = finding_tables(findings, table.num_seeds)
+    notes = [*conclusions(findings), *finding_notes(findings, table.num_seeds)]
     rest = f"\n{write(format, [*found, Table(notes=notes)], (), width)}" if found or notes else ""
     return redact(text + rest)
 
@@ -79,7 +82,7 @@ def write_study(
     storage.write_text(folder / "table.csv", render_whole_study(table, findings, "csv"))
     storage.write_text(folder / "study.json", render_whole_study(table, findings, "json"))
     results = list({o.name: o.result for o in outcomes if o.result is not None}.values())
-    drawings = drawings_of(results, _one_of_each_task(results))
+    drawings = drawings_of(results, _one_of_each_task(results), findings.gains, findings.gain_trends)
     write_figures(storage, folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
     every = every_outcome(outcomes, choices)
     num_finished = sum(outcome.result is not None for outcome in every.values())
@@ -89,8 +92,10 @@ def write_study(
         .render(
             study=table,
             tables=[_scores_first(each) for each in study_tables(table)],
+            conclusions=conclusions(findings),
             findings=finding_tables(findings, table.num_seeds),
             finding_notes=finding_notes(findings, table.num_seeds),
+            gains=gain_table(findings),
             drawings=page_figures(drawings, *_KINDS),
             progress=f"{num_finished} of {len(every)} runs finished",
             date=datetime.now(UTC).strftime("%Y-%m-%d"),
