@@ -56,7 +56,8 @@ def apply_budget(raw: Mapping[str, Any], wanted: str | None) -> dict[str, Any]:
     for key in changes:
         if key in ("name", "budget", "budgets", "paper") or key not in StudyConfig.model_fields:
             raise UserError(f"budgets.{name}.{key}: not a key that a budget changes; it may change recipe, "
-                            "teachers, tasks, scales, seeds, methods, grid, title, conventional, baselines and storage")  # fmt: skip
+                            "teachers, tasks, scales, seeds, methods, grid, title, conventional, baselines "
+                            "and storage")  # fmt: skip
     return _with_budget(study, changes) | {"budget": str(name)}
 
 
