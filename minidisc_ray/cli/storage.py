@@ -118,7 +118,7 @@ def _place(argument: Path | None, option: Path | None) -> Path:
 
 def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
     """Print a view of a storage or a run, once or repeatedly until Ctrl-C."""
-    from minidisc_ray.reports.tables import rich_table, show
+    from minidisc_ray.reports.tables import fitted, rich_table, show
     from minidisc_ray.run_files.fetching import fetch_summaries
 
     def find() -> Sequence[Any]:
@@ -133,7 +133,7 @@ def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
 
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                live.update(rich_table(view.table(find())), refresh=True)
+                live.update(rich_table(fitted(view.table(find()), console.width)), refresh=True)
                 time.sleep(_WATCH_SECONDS)
     found = find()
     if format_ != "table":
