@@ -61,7 +61,7 @@ def held_out_indices(
 
 
 def held_out_of_labels(
-    labels: NDArray[np.float32],  # (N, C)
+    labels: NDArray[Any],  # (N, C)
     fraction: float,
     seed: int,
     use: HeldOut,

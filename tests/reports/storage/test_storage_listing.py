@@ -16,7 +16,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.driver import DRIVER_FILE, this_driver
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.files.writing import write_json
-from minidisc_ray.reports.storage.listing import listing
+from minidisc_ray.reports.storage.listing import StorageEntry, listing
 from minidisc_ray.reports.storage.views import BY_RUN
 from minidisc_ray.reports.tables import terminal_text
 from minidisc_ray.run_files.failures import write_failure
@@ -238,3 +238,20 @@ def test_a_thousand_runs_are_listed_within_three_seconds(tmp_path):
     took = time.process_time() - begun
     assert len(found) == 1000
     assert took < 3.0
+
+
+def test_a_narrow_terminal_keeps_what_matters_and_names_the_rest():
+    entry = StorageEntry(
+        "mrpc-minidisc-10pc-seed0-0a1b2c3d", "run", "failed", "minidisc", "mrpc", 10, 0, "accuracy", 0.8, "selection",
+        12.3, 4.5, "core-hours", time.time() - 7200.0, None, 2**30, "a worker ran out of memory " * 9,
+    )  # fmt: skip
+    for width, left_out in ((220, ()), (100, ("Size", "Incl. teacher", "Seed", "Scale", "Task", "Method", "Changed"))):
+        text = terminal_text([BY_RUN.table([entry])], width)
+        assert max(map(len, text.splitlines())) <= width
+        assert "\N{HORIZONTAL ELLIPSIS}" not in text
+        for shown in ("mrpc-minidisc-10pc-seed0-0a1b2c3d", "failed", "80.0", "12.3", "memory"):
+            assert shown in text
+        last = text.splitlines()[-1]
+        for heading in left_out:
+            assert heading in last
+        assert last.startswith("Left out at this width: ") == bool(left_out)
