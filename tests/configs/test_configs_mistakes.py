@@ -26,15 +26,15 @@ MISTAKES = {
     ),
     "a thousand metrics": (
         {"task": {"kind": "classification", "extra_metrics": ["acuracy"] * 1000}},
-        ["extra_metrics is ['acuracy', 'acuracy',", "...; give one or several of accuracy, f1"],
+        ["task: extra_metrics is ['acuracy', 'acuracy',", "...; give one or several of accuracy, f1"],
     ),
     "a letter as a separator": (
         {"task": {"kind": "multilabel", "separator": "e"}},
-        ["separator is 'e'; give marks such as ; or |"],
+        ["task: separator is 'e'; give marks such as ; or |"],
     ),
     "a separator that is not printable": (
         {"task": {"kind": "multilabel", "separator": "|\x00|"}},
-        ["separator is '|\\x00|'; give marks such as ; or |"],
+        ["task: separator is '|\\x00|'; give marks such as ; or |"],
     ),
     "unknown kind": ({"schedule": {"kind": "minidisk"}}, ["schedule.kind", "minidisk", "minidisc", "maxidisc"]),
     "unknown task": ({"task": "mrcp"}, ["task.name", "mrcp", "mrpc"]),

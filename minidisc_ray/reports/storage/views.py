@@ -98,7 +98,7 @@ BY_RUN = View(
         *_HOURS,
         Column("Changed", "changed_at", lambda at: age_text(max(0.0, time.time() - at)), unit=" ago", priority=2),
         Column("Size", "size_bytes", _size_text, priority=8),
-        replace(_text_column("Driver or note", lambda entry: entry.driver or entry.note), wraps_at=24),
+        replace(_text_column("Driver or note", lambda entry: entry.driver or entry.note), wraps_at=20),
     ),
 )
 BY_TRIAL = View(
