@@ -26,6 +26,7 @@ from minidisc_ray.cli.options import (
     Set,
     Stopped,
     Storage,
+    check_storage_option,
     console,
     early_cluster,
     fits_here,
@@ -238,9 +239,11 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command in ``arguments``, by default the process's own, and exit."""
-    stop_on_signals()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    stop_on_signals(given)
     try:
-        app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=True, prog_name="minidisc")
+        check_storage_option(given)
+        app(given, standalone_mode=True, prog_name="minidisc")
     except UserError as error:
         print_error(error)
         sys.exit(2)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from minidisc_ray.cli.lines import log_lines
 from minidisc_ray.cli.options import Set, console, messages, print_line, when_stopped
 from minidisc_ray.cli.places import StorageOption, complete_finished, run_place
 from minidisc_ray.reports.tables import Format
@@ -42,11 +43,11 @@ def export(
     from minidisc_ray.api import exports
     from minidisc_ray.reports.run.export import export_sentences, render_speed
 
-    with when_stopped("nothing was written"):
+    out = console if format_ == "table" else messages
+    with when_stopped("nothing was written"), log_lines(out):
         if messages.is_terminal:
             messages.print("exporting and checking; half a minute or so for a small model", soft_wrap=True)
         report = exports.export(run_place(run, storage), output, to, int8, max_drop, recipe, threads, repeats)
-    out = console if format_ == "table" else messages
     print_line(out, f"wrote {output}")
     for sentence in export_sentences(report):
         print_line(out, sentence)

@@ -11,7 +11,7 @@ from rich.progress import Progress as Bar
 
 from minidisc_ray.cli.lines import Lines
 from minidisc_ray.reports.tables import Table, rich_table
-from minidisc_ray.reports.words import time_left_text
+from minidisc_ray.reports.words import hours_text, percent_text, sentence_case, time_left_text
 from minidisc_ray.run_files.progress import Progress, RunProgress, Watch
 
 _MAX_ROWS = 40
@@ -78,7 +78,7 @@ class _TrialLines:
                 self.lines.say("  ".join(filter(None, (f"{len(running)} trials run, {_count_text(run)}", _left(run)))))
 
     def _print(self, trial: Progress, run: RunProgress) -> None:
-        self.lines.say("  ".join(filter(None, (_line(trial), _left(run)))))
+        self.lines.say("  ".join(filter(None, (_line(trial, run.hours_unit), _left(run)))))
 
 
 class _TrialView:
@@ -112,7 +112,9 @@ def _count_text(run: RunProgress) -> str:
 
 
 def _left(run: RunProgress) -> str:
-    return "" if run.seconds_left is None or not run.num_left else f"{time_left_text(run.seconds_left)} left"
+    if run.seconds_left is None or not run.num_left:
+        return ""
+    return f"{'at most ' if run.may_end_early else ''}{time_left_text(run.seconds_left)} left"
 
 
 def _table(run: RunProgress) -> Table:
@@ -122,7 +124,7 @@ def _table(run: RunProgress) -> Table:
     rows = [_row(trial) for trial in shown[:_MAX_ROWS]]
     if len(trials) > _MAX_ROWS:
         rows.append([f"{len(trials) - len(shown)} finished, {len(shown)} not", "", "", "", "", "", "", ""])
-    columns = ("Trial", "Stage", "Epoch", "Step", "Loss", "Selection", "Device-hours", "")
+    columns = ("Trial", "Stage", "Epoch", "Step", "Loss", "Selection", sentence_case(run.hours_unit), "")
     return Table.of_texts(columns, rows, num_names=8)
 
 
@@ -133,15 +135,15 @@ def _row(trial: Progress) -> list[str]:
         str(trial.epoch) if trial.epoch else "",
         f"{trial.step}/{trial.num_steps}" if trial.num_steps else "",
         f"{trial.loss:.4f}" if trial.loss is not None else "",
-        f"{trial.metric_name} {trial.metric:.4f}" if trial.metric is not None else "",
-        f"{trial.device_hours:.4f}",
+        f"{trial.metric_name} {percent_text(trial.metric)}" if trial.metric is not None else "",
+        hours_text(trial.device_hours),
         trial.status,
     ]
 
 
-def _line(trial: Progress) -> str:
+def _line(trial: Progress, hours_unit: str) -> str:
     name, stage, epoch, step, loss, metric, held, status = _row(trial)
     where = ", ".join(filter(None, (epoch and f"epoch {epoch}", step and f"step {step}")))
     return "  ".join(
-        filter(None, (name, stage, where, loss and f"loss {loss}", metric, f"{held} device-hours", status))
+        filter(None, (name, stage, where, loss and f"loss {loss}", metric, f"{held} {hours_unit}", status))
     )

@@ -3,12 +3,14 @@
 import importlib
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +18,7 @@ import typer
 from rich.console import Console
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.redact import redact
 from minidisc_ray.log import logger
 from minidisc_ray.reports.tables import PIPE_COLUMNS, text_cell
 
@@ -33,6 +36,7 @@ QuotingOption = Annotated[
     Literal["csv", "none"] | None,
     typer.Option("--quoting", help="Quotation marks in CSV and TSV: csv, they enclose cells; none, they are text."),
 ]
+_STORAGE = "--storage"
 STOPPED = 130
 # Less than the 30 s after which Slurm and Kubernetes kill.
 MAX_SECONDS_TO_STOP = 20.0
@@ -55,6 +59,8 @@ class Stopped(SystemExit):
 
 # Hints of the open when_stopped contexts, for the thread that ends a command that hangs.
 _hints: list[str] = []
+# The command of this process, for the message after a stop.
+_command: list[str] = []
 _is_stopping = threading.Event()
 _is_done = threading.Event()
 
@@ -72,9 +78,11 @@ def when_stopped(hint: str) -> Iterator[None]:
 
 
 def print_stopped(hint: str = "", requested_by: str = "") -> None:
-    """Print that the command was stopped, by whom if by ``minidisc stop``, and a hint."""
+    """Print that the command was stopped, by whom if by ``minidisc stop``, and a hint; a resumable one in full."""
     who = f" by {requested_by}" if requested_by else ""
     after = f"; {hint}" if hint else ""
+    if hint == RESUMES and _command:
+        after += f": {redact(shlex.join(_command))}"
     print_line(messages, f"minidisc: stopped{who}{after}")
 
 
@@ -98,8 +106,13 @@ def work_is_done() -> None:
     _is_done.set()
 
 
-def stop_on_signals() -> None:
-    """Interrupt this command at the first SIGINT or SIGTERM; background jobs of a shell still ignore SIGINT."""
+def stop_on_signals(arguments: Sequence[str]) -> None:
+    """Interrupt this command at the first SIGINT or SIGTERM; background jobs of a shell still ignore SIGINT.
+
+    Args:
+        arguments: of the command, for the message after a stop.
+    """
+    _command[:] = ["minidisc", *arguments]
     _is_stopping.clear()
     _is_done.clear()
     # ray job stop and cluster schedulers send SIGTERM.
@@ -114,6 +127,20 @@ def _exit_if_hung(hint: str) -> None:
         os._exit(0)
     print_stopped(hint)
     os._exit(STOPPED)
+
+
+def check_storage_option(arguments: Sequence[str]) -> None:
+    """Check the one option of which a wrong value would not be noticed: the last would win, and "" be this folder.
+
+    Raises:
+        UserError: if ``--storage`` is given twice, or is empty.
+    """
+    given = [value for option, value in pairwise(arguments) if option == _STORAGE]
+    given += [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{_STORAGE}=")]
+    if len(given) > 1:
+        raise UserError(f"{_STORAGE}: given {len(given)} times; give one storage")
+    if given and not given[0].strip():
+        raise UserError(f"{_STORAGE}: empty; give a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
 
 
 def overrides_of(set_: list[str] | None, storage: str | None, name: str | None, address: str | None) -> list[str]:

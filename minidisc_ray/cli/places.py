@@ -9,8 +9,8 @@ import typer
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.driver import DRIVER_FILE
-from minidisc_ray.driver.names import folder_names, names_meant
-from minidisc_ray.files.places import PlaceError, is_uri, local_path
+from minidisc_ray.driver.names import folder_names, names_meant, no_such_run
+from minidisc_ray.files.places import PlaceError, is_uri, local_path, place_text
 
 DEFAULT_STORAGE = Path("minidisc-runs")
 _STORAGE_HELP = f"Where runs are kept; by default {DEFAULT_STORAGE}."
@@ -26,7 +26,10 @@ def storage_of(argument: Path | None, option: Path | None) -> Path:
         UserError: if both are given and differ.
     """
     if argument is not None and option is not None and argument != option:
-        raise UserError(f"--storage: {option} is not {argument}, which the command has as its argument; give one")
+        raise UserError(
+            f"--storage: {place_text(option)} is not {place_text(argument)}, which the command has as its argument; "
+            "give one"
+        )
     return argument or option or DEFAULT_STORAGE
 
 
@@ -34,18 +37,22 @@ def run_place(text: Path, storage: Path | None) -> Path:
     """The folder or URI of a run: a path that exists as it is, else the run of that name in the storage.
 
     Raises:
-        UserError: if several runs begin with the name.
+        UserError: if several runs begin with the name, or none.
     """
-    root = storage or DEFAULT_STORAGE
+    root, name = storage or DEFAULT_STORAGE, str(text)
     if is_uri(text) or os.path.exists(text):  # noqa: PTH110 - False for a name that is too long
+        return text
+    if text.name != name or name.startswith(("~", "..")):
         return text
     if is_uri(root):
         from minidisc_ray.run_files.fetching import fetch_summaries
 
-        found = names_meant(fetch_summaries(root), str(text))
+        local = fetch_summaries(root)
     else:
-        found = names_meant(root.expanduser(), str(text))
-    return root / found[0] if found else text
+        local = root.expanduser()
+    if found := names_meant(local, name):
+        return root / found[0]
+    raise no_such_run(local, name)
 
 
 def student_place(text: Path, storage: Path | None) -> Path:

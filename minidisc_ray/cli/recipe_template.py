@@ -82,6 +82,11 @@ _NOTES = {
     "quoting": "quotation marks in CSV and TSV: csv, they enclose cells; none, they are text",
 }
 _MAX_CLASSES = 10  # in a comment
+_METRICS = {
+    "classification": ("accuracy", "accuracy, macro_f1, weighted_f1, matthews, ...; f1 of two classes"),
+    "multilabel": ("micro_f1", "micro_f1, macro_f1, weighted_f1, or accuracy: rows with every label right"),
+    "regression": ("spearman", "spearman or pearson"),
+}
 
 
 def recipe_for(
@@ -123,7 +128,7 @@ def recipe_for(
     name = name_from_data(files.config)
     path = output or Path(f"{name or found.kind}.yaml")
     text = _own_recipe(found, name, files.config, model, str(path), cpus)
-    return path, text, [found.sentence, files.sentence]
+    return path, text, [found.sentence, files.sentence, *([found.missing] if found.missing else [])]
 
 
 def _glue_recipe(task: str, model: str, data: str | None, file: str, cpus: int) -> str:
@@ -140,16 +145,15 @@ def _glue_recipe(task: str, model: str, data: str | None, file: str, cpus: int) 
 
 def _own_recipe(task: "InferredTask", name: str | None, data: FilesDataConfig, model: str, file: str, cpus: int) -> str:
     classes = ", ".join(task.classes[:_MAX_CLASSES]) + (", ..." if len(task.classes) > _MAX_CLASSES else "")
+    many = "labels" if task.kind == "multilabel" else "classes"
     text = _quoted(task.text[0]) if len(task.text) == 1 else f"[{', '.join(map(_in_list, task.text))}]"
     section = [
         "task:",
-        _line("kind", task.kind, "classification, or regression for numbers"),
+        _line("kind", task.kind, "classification, multilabel for any number of labels, or regression for numbers"),
         *([_line("name", _quoted(name), "in run names and tables")] if name else []),
         _line("text", text, "a column, or two that are a pair: [question, answer]"),
-        _line("label", _quoted(task.label), f"{len(task.classes)} classes: {classes}" if classes else "numbers"),
-        _line("metric", "accuracy", "accuracy, macro_f1, weighted_f1, matthews, ...; f1 of two classes")
-        if classes
-        else _line("metric", "spearman", "spearman or pearson"),
+        _line("label", _quoted(task.label), f"{len(task.classes)} {many}: {classes}" if classes else "numbers"),
+        _line("metric", *_METRICS[task.kind]),
     ]
     if classes:
         section.append("  # label_names: [no, yes]   # the order of a fine-tuned model's outputs; by default sorted")

@@ -20,7 +20,7 @@ from minidisc_ray.cli.places import (
 )
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.storage import SHARED_FOLDER
-from minidisc_ray.files.places import place_of
+from minidisc_ray.files.places import place_of, place_text
 from minidisc_ray.reports.tables import Format
 
 if TYPE_CHECKING:
@@ -109,14 +109,16 @@ def ls(
 
 def _place(argument: Path | None, option: Path | None) -> Path:
     """The folder that ``ls`` and ``status`` show: a run where its name is given, else the storage."""
-    if argument is not None and (run := run_place(argument, option)) != argument:
+    if argument is None or argument == DEFAULT_STORAGE:
+        return storage_of(argument, option)
+    if (run := run_place(argument, option)) != argument:
         return run
     return storage_of(argument, option)
 
 
 def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
     """Print a view of a storage or a run, once or repeatedly until Ctrl-C."""
-    from minidisc_ray.reports.tables import rich_table, show
+    from minidisc_ray.reports.tables import fitted, rich_table, show
     from minidisc_ray.run_files.fetching import fetch_summaries
 
     def find() -> Sequence[Any]:
@@ -131,7 +133,7 @@ def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
 
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                live.update(rich_table(view.table(find())), refresh=True)
+                live.update(rich_table(fitted(view.table(find()), console.width)), refresh=True)
                 time.sleep(_WATCH_SECONDS)
     found = find()
     if format_ != "table":
@@ -139,7 +141,7 @@ def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
     elif found:
         show(console, [view.table(found)])
     else:
-        print_line(console, f"no runs in {place}")
+        print_line(console, f"no runs in {place_text(place)}")
 
 
 def stop(
@@ -158,14 +160,17 @@ def stop(
     """Stop a run or a study on whatever machine it was started, as Ctrl-C does there; its command resumes it."""
     from minidisc_ray.driver.stopping import stop as stop_driver
     from minidisc_ray.run_files.fetching import fetch_summaries, open_storage
+    from minidisc_ray.run_files.unfinished import resume_command
 
     root = storage_of(place, storage)
     fetch_summaries(root)
     with when_stopped("the request to stop stays, and the run stops as soon as its driver sees it"):
         stopped = stop_driver(open_storage(root), name, wait_seconds)
     who = f": {stopped.driver.title}" if stopped.driver is not None else ""
+    command = resume_command(stopped.folder)
+    how = "run its own command again to resume" if command is None else f"to resume it: {command}"
     message = {
-        "stopped": f"stopped{who}; run its own command again to resume",
+        "stopped": f"stopped{who}; {how}",
         "finished": f"finished before it could be stopped{who}",
         "not running": "not running",
         "still running": f"still running after {wait_seconds:g} s{who}; it stops as soon as it sees the request",

@@ -1,5 +1,6 @@
 """Turn a validation error into one sentence: the key, the value, what is allowed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -28,7 +29,8 @@ def message_of(error: ValidationError, model: type[BaseModel]) -> str:
     match first["type"]:
         case "extra_forbidden":
             allowed = allowed_keys(parts, model)
-            text = f"{key}: unknown key; {'allowed here: ' + ', '.join(allowed) if allowed else 'remove it'}"
+            text = f"{key}: unknown key{_other_kinds(path, model)}; "
+            text += f"allowed here: {', '.join(allowed)}" if allowed else "remove it"
         case "missing":
             text = f"{key}: missing; {first['msg'].lower()}"
         case "union_tag_invalid" | "union_tag_not_found":
@@ -50,6 +52,12 @@ def message_of(error: ValidationError, model: type[BaseModel]) -> str:
     # pydantic also reports a list as too short whose only item is wrong.
     more = sum(error["type"] != "too_short" for error in errors[1:])
     return text + (f" ({more} more mistake{'s' if more > 1 else ''} after this one)" if more else "")
+
+
+def _other_kinds(path: Sequence[str], model: type[BaseModel]) -> str:
+    """A clause on the kinds of the section that have the key; empty if none has."""
+    kinds = [kind for one in union_at(model, path[:-1]) if path[-1] in one.model_fields for kind in kinds_of(one)]
+    return f" of this kind, but one of {', '.join(kinds)}" if kinds else ""
 
 
 def quoted(value: Any) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from minidisc_ray.configs.base import Config
+from minidisc_ray.configs.messages import quoted
 from minidisc_ray.configs.task_name import TaskName
 from minidisc_ray.core.labels import as_number
 from minidisc_ray.core.task import ERROR_METRICS, Output
@@ -65,7 +66,7 @@ class _TaskConfig(Config):
 
 def _check_names(key: str, names: tuple[str, ...] | None, allowed: tuple[str, ...]) -> None:
     if names is not None and (not names or len(set(names)) != len(names) or not set(names) <= set(allowed)):
-        raise ValueError(f"{key} is {list(names)}; give one or several of {', '.join(allowed)}, each once")
+        raise ValueError(f"{key} is {quoted(list(names))}; give one or several of {', '.join(allowed)}, each once")
 
 
 class GlueTaskConfig(_TaskConfig):
@@ -112,7 +113,7 @@ class ClassificationTaskConfig(_TaskConfig):
 
 def _check_label_names(names: tuple[str, ...] | None) -> None:
     if names is not None and (len(names) < 2 or len(set(map(_name_or_number, names))) != len(names)):
-        raise ValueError(f"label_names is {list(names)}; give at least two distinct names")
+        raise ValueError(f"label_names is {quoted(list(names))}; give at least two distinct names")
 
 
 class MultilabelTaskConfig(_TaskConfig):
@@ -144,10 +145,12 @@ class MultilabelTaskConfig(_TaskConfig):
         _check_label_names(self.label_names)
         if not self.separator.strip() or self.separator.strip() != self.separator:
             raise ValueError(f"separator is {self.separator!r}; give characters without spaces around them")
+        if not self.separator.isprintable() or any(letter.isalnum() for letter in self.separator):
+            raise ValueError(f"separator is {self.separator!r}; give marks such as ; or |, as letters would cut names")
         if not isinstance(self.label, str):
             if len(self.label) < 2 or len(set(self.label)) < len(self.label):
                 raise ValueError(
-                    f"label is {list(self.label)}; give one column of names, or at least two columns of 0 and 1"
+                    f"label is {quoted(list(self.label))}; give one column of names, or at least two columns of 0 and 1"
                 )
             if self.label_names is not None:
                 raise ValueError("label_names is given, but the labels have the names of their columns; leave it out")

@@ -95,6 +95,11 @@ class ComputeConfig(Config):
         False, description="Add up the energy that GPUs use, read from NVML; needs minidisc_ray[energy]."
     )
 
+    @property
+    def hours_unit(self) -> Literal["core-hours", "GPU-hours"]:
+        """What device-hours of trials are called."""
+        return "GPU-hours" if self.gpus_per_worker else "core-hours"
+
     @field_validator("price_per_device_hour")
     @classmethod
     def _price_can_be_written(cls, price: float | None) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.base import UserError, text_of
 from minidisc_ray.core.task import Task
 from minidisc_ray.data.delimited import Quoting, read_delimited
 from minidisc_ray.data.labels import ClassIndex
@@ -59,7 +59,7 @@ def read_file(
         raise
     except Exception as error:
         # gzip, zlib and Arrow raise unrelated classes for a file that is damaged or too large.
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(text_of(error).split())[:200] or type(error).__name__
         raise UserError(f"{key}: {cut(path.name)} cannot be read as {ending} ({reason})") from error
     return Table(key, cut(path.name), columns, note=note)
 

@@ -51,6 +51,11 @@ def find_data_files(text: str, key: str, quoting: Quoting | None) -> DataFiles:
         return _beside(train, key, quoting)
     files = sorted(each for each in path.iterdir() if is_rows_file(each))
     if len(files) == 1:
+        if _is_test(files[0]):
+            raise UserError(
+                f"{key}: {shown(path)} has {cut(files[0].name)} alone, whose name says that it is to be tested on; "
+                "give the folder of the training file, or that file itself to train on it"
+            )
         return _alone(files[0], quoting)
     names = ", ".join(cut(each.name) for each in files[:_MAX_NAMES]) or "no file of rows"
     more = f" and {len(files) - _MAX_NAMES} more" if len(files) > _MAX_NAMES else ""
@@ -75,4 +80,9 @@ def _beside(train: Path, key: str, quoting: Quoting | None) -> DataFiles:
 def _alone(train: Path, quoting: Quoting | None) -> DataFiles:
     config = FilesDataConfig(train=str(train), validation_fraction=_VALIDATION_FRACTION, quoting=quoting)
     share = f"a seeded {100 * _VALIDATION_FRACTION:.0f}% of {cut(train.name)}"
-    return DataFiles(train, config, f"validation is {share}, as there is no validation file")
+    doubt = f"; {cut(train.name)} is trained on, though its name says test" if _is_test(train) else ""
+    return DataFiles(train, config, f"validation is {share}, as there is no validation file{doubt}")
+
+
+def _is_test(path: Path) -> bool:
+    return path.name.lower().split(".")[0] == "test"

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.core.labels import as_number
+from minidisc_ray.data.label_sets import distinct_names_in_cells
 from minidisc_ray.data.labels import LabelError, distinct_names
-from minidisc_ray.data.quoting import cut
+from minidisc_ray.data.quoting import cut, listed, named
 from minidisc_ray.data.table import Table
 
 _PAIRS = (
@@ -41,13 +42,15 @@ class InferredTask:
         label: its column.
         classes: the names found, in the order of the model's outputs; empty for a regression.
         sentence: what was assumed, and why.
+        missing: on rows without a label; None if every row has one.
     """
 
-    kind: Literal["classification", "regression"]
+    kind: Literal["classification", "multilabel", "regression"]
     text: tuple[str, ...]
     label: str
     classes: tuple[str, ...]
     sentence: str
+    missing: str | None = None
 
 
 def infer_task(table: Table) -> InferredTask:
@@ -57,8 +60,11 @@ def infer_task(table: Table) -> InferredTask:
         table: all columns of a file.
 
     Raises:
-        UserError: if no column looks like a text, or none like a label; names all columns.
+        UserError: if there are no rows, no column looks like a text, or none like a label, or all labels are the same.
     """
+    if not any(table.columns.values()):
+        what = "has columns and no rows" if table.columns else "is empty"
+        raise UserError(f"{table.key}: {table.where} {what}; give a file with rows to train on")
     columns = [
         _Column(name, [value for value in values if value is not None]) for name, values in table.columns.items()
     ]
@@ -66,23 +72,42 @@ def infer_task(table: Table) -> InferredTask:
     if not texts:
         raise UserError(_nothing_like("a text", table, "task.text"))
     rest = [column for column in columns if column not in texts and column.values]
-    named = [column for name in _LABELS for column in rest if column.lower == name and column.can_be_label]
+    called = [column for name in _LABELS for column in rest if column.lower == name and column.can_be_label]
     few = [column for column in rest if column.has_classes]
+    several = [column for column in rest if column.has_few_labels]
     fractional = [column for column in rest if column.is_fractional]
     # Tables have the label last as a rule.
-    label = next((found for found in (named[:1], few[-1:], fractional[-1:]) if found), [])
+    label = next((found for found in (called[:1], few[-1:], several[-1:], fractional[-1:]) if found), [])
     if not label:
         raise UserError(_nothing_like("a label", table, "task.label"))
     found, text = label[0], tuple(column.name for column in texts)
-    unused = ", ".join(cut(column.name) for column in columns if column not in (*texts, found))
+    if len(found.classes) == 1:
+        raise UserError(
+            f'{table.key}: every label in {table.where} is {named(found.classes[0])} (column "{cut(found.name)}"); a '
+            "task needs at least two different ones"
+        )
+    unused = [column.name for column in columns if column not in (*texts, found)]
     sentence = f"text is {' and '.join(map(cut, text))} ({by}), label is {cut(found.name)} ({found.described})"
-    sentence += f"; not used: {unused}" if unused else ""
+    sentence += f"; not used: {listed(unused)}" if unused else ""
     return InferredTask(
-        "regression" if found.is_regression else "classification",
+        found.kind,
         text,
         found.name,
-        () if found.is_regression else found.classes,
+        found.classes,
         sentence,
+        _without_label(found, len(table.columns[found.name])),
+    )
+
+
+def _without_label(found: "_Column", num_rows: int) -> str | None:
+    """A sentence on rows without a label; None if there are none, or a row may have no label."""
+    blank = sum(isinstance(value, str) and not value.strip() for value in found.values)
+    missing = num_rows - len(found.values) + blank
+    if not missing or found.kind == "multilabel":
+        return None
+    return (
+        f"{missing:,} of {num_rows:,} rows have no {cut(found.name)}; a run needs one in every row, so label these or "
+        "leave them out"
     )
 
 
@@ -107,7 +132,8 @@ class _Column:
 
     @cached_property
     def is_text(self) -> bool:
-        return bool(self.values) and all(isinstance(value, str) for value in self.values) and not self.numbers
+        is_text = bool(self.values) and all(isinstance(value, str) for value in self.values)
+        return is_text and not self.numbers and not self.label_sets
 
     @cached_property
     def mean_length(self) -> float:
@@ -129,17 +155,45 @@ class _Column:
     def is_regression(self) -> bool:
         return self.is_fractional or (bool(self.numbers) and self.distinct > _MAX_NUMBERED_CLASSES)
 
+    @cached_property
+    def label_sets(self) -> tuple[str, ...]:
+        """The distinct names of a column of lists, in Parquet and JSON or as JSON texts; empty for other columns."""
+        is_list = [
+            isinstance(value, list) or (isinstance(value, str) and value.strip()[:1] == "[") for value in self.values
+        ]
+        if not all(is_list):
+            return ()
+        try:
+            names = distinct_names_in_cells(self.values, ";")
+        except LabelError:
+            return ()
+        # Lists of nothing but 0 and 1 are answers, not names.
+        return () if set(names) <= {"0", "1"} else names
+
+    @property
+    def has_few_labels(self) -> bool:
+        return 2 <= len(self.label_sets) <= _MAX_CLASSES
+
+    @property
+    def kind(self) -> Literal["classification", "multilabel", "regression"]:
+        return "multilabel" if self.label_sets else "regression" if self.is_regression else "classification"
+
     @property
     def has_classes(self) -> bool:
         limit = max(2, min(_MAX_CLASSES, len(self.values) // _ROWS_OF_A_CLASS))
-        return 2 <= self.distinct <= limit and not self.is_fractional
+        return 2 <= self.distinct <= limit and not self.is_fractional and not self.label_sets
 
     @property
     def can_be_label(self) -> bool:
-        return bool(self.numbers) or 2 * self.distinct <= len(self.values)
+        return bool(self.numbers or self.label_sets) or 2 * self.distinct <= len(self.values)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
+        """The names of the classes or labels; none of a regression."""
+        if self.is_regression:
+            return ()
+        if self.label_sets:
+            return self.label_sets
         try:
             return distinct_names(self.values)
         except LabelError:
@@ -149,8 +203,9 @@ class _Column:
     def described(self) -> str:
         if self.is_regression:
             return f"a regression: numbers from {min(self.numbers):f} to {max(self.numbers):f}"
-        shown = ", ".join(map(cut, self.classes[:_SHOWN])) + (", ..." if len(self.classes) > _SHOWN else "")
-        return f"{len(self.classes)} classes: {shown}"
+        shown = ", ".join(map(named, self.classes[:_SHOWN])) + (", ..." if len(self.classes) > _SHOWN else "")
+        kind = "labels, any number in a row" if self.kind == "multilabel" else "classes"
+        return f"{len(self.classes)} {kind}: {shown}"
 
 
 def _texts(columns: Sequence[_Column]) -> tuple[list[_Column], str]:
@@ -173,7 +228,7 @@ def _texts(columns: Sequence[_Column]) -> tuple[list[_Column], str]:
 
 
 def _nothing_like(what: str, table: Table, key: str) -> str:
-    names = ", ".join(map(cut, table.columns)) or "none"
+    names = listed(list(table.columns))
     return (
         f"{table.key}: no column of {table.where} looks like {what}; its columns are {names}; give the file of another "
         f"task, or write a recipe with {key} by hand (docs/guide/recipes.md)"

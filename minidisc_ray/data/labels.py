@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from minidisc_ray.core.labels import DECIMAL, MOST_DIGITS, as_number
-from minidisc_ray.data.quoting import cut, quoted
+from minidisc_ray.data.quoting import cut, named, quoted
 
 _MAX_NAMES_SHOWN = 10
 _FLOAT32_MAX = 3.4e38
@@ -76,11 +76,11 @@ class ClassIndex:
 
     def positions_note(self) -> str:
         """Which class each position is, in words."""
-        pairs = ", ".join(f"{position} is {cut(name)}" for position, name in enumerate(self.names[:_MAX_NAMES_SHOWN]))
+        pairs = ", ".join(f"{position} is {named(name)}" for position, name in enumerate(self.names[:_MAX_NAMES_SHOWN]))
         return pairs + (", ..." if len(self.names) > _MAX_NAMES_SHOWN else "")
 
     def _allowed(self) -> str:
-        shown = ", ".join(map(cut, self.names[:_MAX_NAMES_SHOWN]))
+        shown = ", ".join(map(named, self.names[:_MAX_NAMES_SHOWN]))
         shown += ", ..." if len(self.names) > _MAX_NAMES_SHOWN else ""
         positions = f", or a number from 0 to {len(self.names) - 1}" if self.allows_positions else ""
         return f"{self._allowed_words}: {shown}{positions}"

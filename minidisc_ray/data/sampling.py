@@ -60,6 +60,25 @@ def held_out_indices(
     return np.sort(np.concatenate(chosen))
 
 
+def held_out_of_labels(
+    labels: NDArray[Any],  # (N, C)
+    fraction: float,
+    seed: int,
+    use: HeldOut,
+) -> NDArray[np.int64]:
+    """Sorted positions (M,) of a seeded share of rows, not stratified; every label keeps a row that is not taken.
+
+    M is below the share where too many rows are the last ones of a label.
+    """
+    generator = np.random.default_rng((seed, _DRAWS[use]))
+    size, left, chosen = max(1, round(len(labels) * fraction)), labels.sum(axis=0), list[int]()
+    for row in generator.permutation(len(labels)).tolist():
+        if len(chosen) < size and (left[labels[row] > 0] > 1).all():
+            left = left - labels[row]
+            chosen.append(row)
+    return np.sort(np.asarray(chosen, dtype=np.int64))
+
+
 def _apportion(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Rows of each class by largest remainders, then at least one and not all of them; none of a class of one row."""
     exact = counts * (size / counts.sum())

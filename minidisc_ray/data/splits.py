@@ -15,9 +15,9 @@ from minidisc_ray.configs.task import ClassificationTaskConfig, MultilabelTaskCo
 from minidisc_ray.core.task import Task
 from minidisc_ray.data.builtin import builtin_rows
 from minidisc_ray.data.labels import ClassIndex
-from minidisc_ray.data.quoting import cut
+from minidisc_ray.data.quoting import named
 from minidisc_ray.data.rows import Rows
-from minidisc_ray.data.sampling import HeldOut, held_out_indices, sample, strata
+from minidisc_ray.data.sampling import HeldOut, held_out_indices, held_out_of_labels, sample, strata
 from minidisc_ray.data.sources import Tables, read_files, read_hub
 from minidisc_ray.data.table import Table, label_names_in, to_rows
 from minidisc_ray.data.tasks import given_label_names, label_columns, resolve_task
@@ -84,8 +84,10 @@ def load_splits(config: RunConfig) -> Splits:
     elif loaded.selection is not None:
         selection, description = loaded.selection, loaded.selection_name
     else:
-        selection, train = _hold_out(train, data.selection_fraction, data.selection_seed, loaded.task, "selection")
-        description = f"a seeded {_share(data.selection_fraction)} of train"
+        share, seed = data.selection_fraction, data.selection_seed
+        selection, train, notes = _hold_out(train, share, seed, loaded.task, "selection")
+        loaded = dataclasses.replace(loaded, notes=(*loaded.notes, *notes))
+        description = f"a seeded {_share(share)} of train"
         _require_usable(train, "train without selection", loaded.task)
     _require_usable(selection, "selection", loaded.task)
     task = dataclasses.replace(loaded.task, validation_splits=tuple(validation))
@@ -130,21 +132,31 @@ def _load(config: RunConfig) -> _Loaded:
 def _with_validation(loaded: _Loaded, fraction: float, seed: int) -> _Loaded:
     """The rows with a share of train as validation."""
     _require_usable(loaded.train, "train", loaded.task)
-    validation, train = _hold_out(loaded.train, fraction, seed, loaded.task, "validation")
+    validation, train, notes = _hold_out(loaded.train, fraction, seed, loaded.task, "validation")
     known = set(zip(*train.texts, strict=True))
     repeated = sum(texts in known for texts in zip(*validation.texts, strict=True))
     note = f"validation is a seeded {_share(fraction)} of train, {len(validation):,} rows (data.validation_fraction)"
     if repeated:
         note += f"; {repeated:,} of them have the same text as a row that is trained on, which makes scores too high"
-    return dataclasses.replace(loaded, train=train, validation={"validation": validation}, notes=(*loaded.notes, note))
+    notes = (*loaded.notes, note, *notes)
+    return dataclasses.replace(loaded, train=train, validation={"validation": validation}, notes=notes)
 
 
-def _hold_out(rows: Rows, fraction: float, seed: int, task: Task, use: HeldOut) -> tuple[Rows, Rows]:
-    """A seeded share of the rows, and the others."""
-    groups = strata(rows, task.output)
+def _hold_out(rows: Rows, fraction: float, seed: int, task: Task, use: HeldOut) -> tuple[Rows, Rows, tuple[str, ...]]:
+    """A seeded share of the rows, the others, and notes on how it was drawn."""
+    groups, notes = strata(rows, task.output), tuple[str, ...]()
     chosen = held_out_indices(groups, len(rows), fraction, seed, use)
+    is_off = len(chosen) < 2 <= round(len(rows) * fraction) or _is_large_share(len(chosen), len(rows), fraction)
+    if task.is_multilabel and is_off:
+        chosen = held_out_of_labels(rows.labels, fraction, seed, use)
+        notes = (f"{use} is drawn at random and not by labels: too few rows have the same rarest label",)
+        if len(chosen) < 2:
+            raise UserError(
+                f"data.{use}_fraction: {fraction:g} of the {len(rows)} rows of train would leave a label without a row "
+                f"to train on; give more rows, merge labels, or name a {use} file (data.{use})"
+            )
     _refuse_large_share(groups, len(chosen), fraction, task, use)
-    return rows.take(chosen), rows.take(np.setdiff1d(np.arange(len(rows)), chosen))
+    return rows.take(chosen), rows.take(np.setdiff1d(np.arange(len(rows)), chosen)), notes
 
 
 def _notes(tables: Tables, classes: ClassIndex, config: TaskConfig, train: Rows) -> tuple[str, ...]:
@@ -153,7 +165,7 @@ def _notes(tables: Tables, classes: ClassIndex, config: TaskConfig, train: Rows)
     if classes.used_positions and isinstance(config, ClassificationTaskConfig):
         notes.append(f"labels that are numbers are positions in task.label_names: {classes.positions_note()}")
         if not (train.labels == 0).any():
-            notes.append(f"no row of train is of the class {cut(classes.names[0])}: positions begin at 0, not at 1")
+            notes.append(f"no row of train is of the class {named(classes.names[0])}: positions begin at 0, not at 1")
     return tuple(notes)
 
 
@@ -173,20 +185,23 @@ def _refuse_equal_splits(tables: Tables, loaded: _Loaded) -> None:
             )
 
 
+def _is_large_share(drawn: int, num_rows: int, fraction: float) -> bool:
+    return drawn > 2 * fraction * num_rows + 1e-9
+
+
 def _refuse_large_share(
     groups: NDArray[np.int64] | None, drawn: int, fraction: float, task: Task, use: HeldOut
 ) -> None:
     """Refuse held-out rows that exceed their share by far because each class of two or more rows has a row in them."""
     # A selection of one row is refused later, as one of a single class.
-    if groups is None or drawn < 2 or drawn <= 2 * fraction * len(groups) + 1e-9:
+    if groups is None or drawn < 2 or not _is_large_share(drawn, len(groups), fraction):
         return
     classes, counts = np.unique(groups, return_counts=True)
-    smallest = cut([*task.label_names, "no label"][int(classes[counts.argmin()])])
-    kind = "labels" if task.is_multilabel else "classes"
+    smallest = named(task.label_names[int(classes[counts.argmin()])])
     raise UserError(
         f"data.{use}_fraction: {fraction:g} of the {len(groups)} rows of train, with at least one of each of "
-        f"{len(classes)} {kind}, would be {drawn} rows ({drawn / len(groups):.0%}; {smallest} has {counts.min()} in "
-        f"all); merge {kind}, give more rows, or name a {use} file (data.{use})"
+        f"{len(classes)} classes, would be {drawn} rows ({drawn / len(groups):.0%}; {smallest} has {counts.min()} in "
+        f"all); merge classes, give more rows, or name a {use} file (data.{use})"
     )
 
 
@@ -198,7 +213,7 @@ def _require_all_labels(train: Rows, task: Task) -> None:
         if not count:
             key = "label" if task.label_columns else "label_names"
             raise UserError(
-                f"task.{key}: no row of train has the label {cut(name)}; leave it out, or give rows that have it"
+                f"task.{key}: no row of train has the label {named(name)}; leave it out, or give rows that have it"
             )
 
 
@@ -219,7 +234,7 @@ def _require_usable(rows: Rows, name: str, task: Task) -> None:
         )
     only = task.label_names[int(rows.labels[0])]
     raise UserError(
-        f"data: all {len(rows)} rows of {name} are of the class {cut(only)}; at least two classes are needed"
+        f"data: all {len(rows)} rows of {name} are of the class {named(only)}; at least two classes are needed"
     )
 
 

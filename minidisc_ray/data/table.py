@@ -96,10 +96,11 @@ def require_columns(wanted: Mapping[str, str], present: Sequence[str], key: str,
             continue
         alike = next((name for name in present if name.strip() == column.strip()), None)
         names = [cut(name) if alike is None else f'"{cut(name)}"' for name in present]
-        listed = ", ".join(names[:_MAX_COLUMNS]) + (", ..." if len(names) > _MAX_COLUMNS else "")
+        shown = ", ".join(names[:_MAX_COLUMNS])
+        shown += f" and {len(names) - _MAX_COLUMNS:,} more" if len(names) > _MAX_COLUMNS else ""
         hint = "" if alike is None else f'; "{cut(alike)}" differs only by spaces; remove them, or use this name'
         raise MissingColumnError(
-            f'{key}: column "{cut(column)}" is not in {where}, which has: {listed or "none"}{hint}', column
+            f'{key}: column "{cut(column)}" is not in {where}, which has: {shown or "none"}{hint}', column
         )
 
 

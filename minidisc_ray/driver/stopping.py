@@ -9,7 +9,7 @@ from typing import Literal
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.driver import DRIVER_FILE, Driver, driver_of, fetch_driver, this_driver, unreadable_driver
 from minidisc_ray.driver.lease import STOP_FILE
-from minidisc_ray.driver.names import names_meant
+from minidisc_ray.driver.names import names_meant, no_such_run
 from minidisc_ray.files.places import place_of
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.waiting import reason_of
@@ -91,10 +91,7 @@ def _find_folder(root: Path, name: str) -> Path:
     # The request is written below the root: a name does not lead out of it, and no link is followed.
     found = [root / one for one in names_meant(root, name)]
     if not found:
-        raise UserError(
-            f"{name}: no run or study of that name in {place_of(root)}; `minidisc ls --storage {place_of(root)}` "
-            "lists them"
-        )
+        raise no_such_run(root, name)
     live = [folder for folder in found if driver_of(folder) is not None]
     if len(live) > 1:
         raise UserError(

@@ -107,7 +107,7 @@ def predict_costs(found: Alternatives, recipe: PreparedRun, timings: Timings, ov
         objective=recipe.config.objective.label,
         student_percent=recipe.plan.student_percent,
         devices=devices,
-        device_unit="GPU-hours" if compute.gpus_per_worker else "core-hours",
+        device_unit=compute.hours_unit,
         currency=compute.currency,
         num_workers=compute.num_workers,
         teacher=PredictedTeacher(

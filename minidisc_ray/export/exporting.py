@@ -34,10 +34,12 @@ from minidisc_ray.export.speed import (
     onnx_variants,
     torch_variants,
 )
+from minidisc_ray.log import logger
 
 Target = Literal["onnx", "openvino"]
 # Rounding makes logits of two runtimes differ by less than this; a wrong graph makes them differ by more.
 TOLERANCE = 1e-3
+_CHECKING = "export: checking the graph on every validation row"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def export_model(source: ExportSource, request: Request, output: Path) -> Export
         UserError: if the graph does not compute what the model does, the int8 copy loses too much, or the folder
             cannot be written.
     """
+    logger.info("export: PyTorch's answers on %s validation rows", f"{source.num_rows:,}")
     reference = logits_over(torch_forward(source.model), source.model, source.validation, source.pad_token_id)
 
     def fill(folder: Path) -> ExportReport:
@@ -114,7 +117,9 @@ def export_model(source: ExportSource, request: Request, output: Path) -> Export
             check, int8, speed = _fill_onnx(folder, source, request, reference)
         else:
             path = folder / "openvino_model.xml"
+            logger.info("export: writing the OpenVINO graph")
             save_openvino(source, path)
+            logger.info(_CHECKING)
             forward = openvino_forward(path, request.num_threads)
             copied = logits_over(forward, source.model, source.validation, source.pad_token_id)
             check, int8, speed = compare_logits(source, reference, copied), None, []
@@ -175,8 +180,10 @@ def compare_logits(
 def _fill_onnx(
     folder: Path, source: ExportSource, request: Request, reference: Mapping[str, np.ndarray]
 ) -> tuple[Check, Int8Report | None, list[SpeedRow]]:
+    logger.info("export: writing the ONNX graph")
     graph, path = onnx_graph(source), folder / "onnx" / "model.onnx"
     save_onnx(graph, path)
+    logger.info(_CHECKING)
     forward = onnx_forward(path, request.num_threads)
     check = compare_logits(
         source, reference, logits_over(forward, source.model, source.validation, source.pad_token_id)
@@ -184,6 +191,7 @@ def _fill_onnx(
     if not request.int8:
         return check, None, []
     work = folder / ".work"
+    logger.info("export: making int8 copies, each checked on every validation row")
     try:
         copies = int8_copies(graph, source, reference, work, request.num_threads)
         passing = [each for each in copies if each.drop.passes(request.max_drop)]
@@ -227,6 +235,7 @@ def _speed(
 ) -> list[SpeedRow]:
     if not request.repeats:
         return []
+    logger.info("export: timing every copy, %d passes each", request.repeats)
     names = ("config.json", "tokenizer.json", "tokenizer_config.json")
     other_bytes = sum(path.stat().st_size for name in names if (path := source.folder / name).is_file())
     variants = torch_variants(source, other_bytes)

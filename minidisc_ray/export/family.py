@@ -56,7 +56,7 @@ class Family:
         return len(self.sizes)
 
     def __contains__(self, scale_percent: object) -> bool:
-        return scale_percent in self.sizes
+        return isinstance(scale_percent, int) and scale_percent in self.sizes
 
     def __getitem__(self, scale_percent: int) -> PreTrainedModel:
         """A model of one size, independent of the others; its logits equal those of the sandwich's slice bit by bit.
@@ -64,10 +64,12 @@ class Family:
         Raises:
             UserError: if the family has no such size.
         """
-        size = self.sizes.get(scale_percent)
+        # Callers in notebooks give lists and texts too.
+        size = self.sizes.get(scale_percent) if isinstance(scale_percent, int) else None
         if size is None:
+            shown = f"{scale_percent}%" if isinstance(scale_percent, int) else f"{scale_percent!r:.80}"
             raise UserError(
-                f"{scale_percent}% is not in the family of {place_of(self._folder.parent)}, which has "
+                f"{shown} is not in the family of {place_of(self._folder.parent)}, which has "
                 f"{', '.join(f'{scale}%' for scale in self.sizes)}; take one of these"
             )
         return cut(self._largest, _structure(size)).eval()

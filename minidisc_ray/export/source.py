@@ -19,6 +19,7 @@ from minidisc_ray.models.families import num_token_types
 from minidisc_ray.models.label_checks import check_classes
 from minidisc_ray.models.loading import load_tokenizer, position_limit
 from minidisc_ray.run_files.result import load_result
+from minidisc_ray.run_files.unfinished import unfinished_error
 
 CALIBRATION_ROWS = 256
 
@@ -100,10 +101,8 @@ def _model_and_recipe(folder: Path, recipe: RunConfig | None) -> tuple[Path, Run
         if recipe is not None:
             return folder / "student", recipe, None
         return folder / "student", load_recipe(folder / "config.yaml", ()), result.data_digest
-    if (folder / "identity.json").is_file():
-        raise UserError(
-            f"{place_of(folder)}: this run is not finished (no result.json); run its recipe again to continue it"
-        )
+    if (unfinished := unfinished_error(folder)) is not None:
+        raise unfinished
     if not (folder / "config.json").is_file():
         raise UserError(
             f"{place_of(folder)}: no run and no model there; give the folder of a finished run, or a model's"

@@ -76,6 +76,14 @@ def is_uri(place: str | Path) -> bool:
     return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/" if isinstance(place, Path) else r"[^/]*://", str(place)))
 
 
+def place_text(place: str | Path) -> str:
+    """A place as a user types it: as a :class:`Path` a URI has lost a slash."""
+    if isinstance(place, str) or not is_uri(place):
+        return str(place)
+    scheme, rest = str(place).split(":/", 1)
+    return f"{scheme}://{'/' if scheme == 'file' else ''}{rest}"
+
+
 def local_path(place: str | Path) -> Path:
     """The local path of a storage: a folder's own, or that of this node's copy of a bucket.
 
@@ -86,9 +94,9 @@ def local_path(place: str | Path) -> Path:
         raise PlaceError(f"{place[:80]}: a URI begins with {found[1]}://")
     if not is_uri(place):
         return Path(place).expanduser().resolve()
-    uri = re.sub(r":/+", "://", str(place), count=1) if isinstance(place, Path) else place
+    uri = place_text(place)
     if uri.startswith("file://"):
-        rest = urlsplit(re.sub("^file:/+", "file:///", uri) if isinstance(place, Path) else uri)
+        rest = urlsplit(uri)
         if rest.netloc not in ("", "localhost"):
             raise PlaceError(f"{uri[:80]}: a file is on this machine; give file:///FOLDER")
         return Path(unquote(rest.path)).resolve()

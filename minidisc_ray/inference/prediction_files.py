@@ -64,9 +64,9 @@ def json_lines(frame: pd.DataFrame) -> str:
     lines = []
     for row in _rows(frame):
         values = dict(zip(frame.columns, row, strict=True))
-        line = json.dumps(values, ensure_ascii=False, default=str)
+        line = json.dumps(values, ensure_ascii=False, default=_text)
         # A lone surrogate, which UTF-8 cannot hold, stays an escape.
-        lines.append(line if is_unicode(line) else json.dumps(values, default=str))
+        lines.append(line if is_unicode(line) else json.dumps(values, default=_text))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -103,4 +103,9 @@ def _cell(value: Any) -> str:
     """A value as the text of a cell; lists and mappings as JSON."""
     if value is None:
         return ""
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value)
+    return json.dumps(value, ensure_ascii=False, default=_text) if isinstance(value, list | dict) else _text(value)
+
+
+def _text(value: Any) -> str:
+    """A value as text; bytes as the text that they encode, with escapes for others."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)

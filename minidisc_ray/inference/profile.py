@@ -30,6 +30,7 @@ from minidisc_ray.models.pruned import structure_of
 from minidisc_ray.models.registration import PRUNED_PREFIX
 from minidisc_ray.models.surgery import cut
 from minidisc_ray.run_files.result import ModelRecord, load_result
+from minidisc_ray.run_files.unfinished import unfinished_error
 
 BATCH_ROWS = 32  # table 11's batch
 MEASURED = "measured"
@@ -126,10 +127,8 @@ def models_in(folder: Path) -> list[ProfiledModel]:
     """
     if (folder / "result.json").is_file():
         return _models_of_run(folder)
-    if (folder / "identity.json").is_file():
-        raise UserError(
-            f"{place_of(folder)}: this run is not finished (no result.json); run its recipe again, so that it goes on"
-        )
+    if (unfinished := unfinished_error(folder)) is not None:
+        raise unfinished
     if not (folder / "config.json").is_file():
         raise UserError(
             f"{place_of(folder)}: no run and no model there; give the folder of a finished run, or a student's"

@@ -111,7 +111,9 @@ class StageObserver:
             prepared = self.context.prepared
             append_epoch(prepared.storage, prepared.run_folder, self.context.trial, self.stage, self.step, record)
             losses = ", ".join(f"{name} {value:.4f}" for name, value in record.losses.items())
-            shown = f"{self.metric:.4f}" if len(values) == 1 else f"{min(values.values()):.4f} to {self.metric:.4f}"
+            # In percent, as in every table.
+            best = f"{100 * self.metric:z.1f}"
+            shown = best if len(values) == 1 else f"{100 * min(values.values()):z.1f} to {best}"
             logger.info(
                 "[%s] %s epoch %d/%d: loss %s; selection %s %s",
                 self.context.trial,

@@ -9,6 +9,7 @@ from dataclasses import replace
 import ray
 from ray.util.state import list_placement_groups
 
+from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.training import ComputeConfig
 from minidisc_ray.estimate.time_left import StageWork, TimeLeft, TrialKey
 from minidisc_ray.estimate.work import Work, work_of
@@ -53,6 +54,9 @@ class Follower:
         self._asked_at, self._answer = 0.0, ""
         runs = list({item.run.name: item.run for item in self._items.values()}.values())
         self._has_one_run = len(runs) == 1
+        # Runs that are executed together have the same resources.
+        self._hours_unit = runs[0].config.compute.hours_unit
+        self._may_end_early = any(_stops_early(run.config) for run in runs)
         self._add(runs[0], first)
         if len(runs) > 1:
             threading.Thread(target=self._add_all, args=(runs[1:],), name="minidisc-work", daemon=True).start()
@@ -93,6 +97,8 @@ class Follower:
             num_left=len(left),
             seconds_left=self._time_left.seconds(self._probabilities(left), self._at_once, self._mean_start()),
             waiting=self._waiting([item for item in running if not self._has_worker(item, of_trials)]),
+            hours_unit=self._hours_unit,
+            may_end_early=self._may_end_early,
         )
 
     def _mean_start(self) -> float:
@@ -146,6 +152,11 @@ def what_is_missing(compute: ComputeConfig) -> str:
         for need, kind in needs
         if need > 0
     )
+
+
+def _stops_early(config: RunConfig) -> bool:
+    stages = (config.finetune, config.sandwich_training, config.distil_training)
+    return any(stage.early_stop_epochs is not None for stage in stages)
 
 
 def _key(item: Item) -> TrialKey:

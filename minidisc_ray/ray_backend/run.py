@@ -170,6 +170,7 @@ class RunMonitor:
         follower: Follower | None = None,
     ) -> None:
         stall_seconds = runs[0].config.compute.stall_seconds
+        self._hours_unit = runs[0].config.compute.hours_unit
         self._queue, self._lease, self._finisher, self._watch = queue, lease, finisher, watch
         self._stalls = StallWatch([run.ledger for run in runs], stall_seconds, end_on_its_node)
         self._only = runs[0] if len(runs) == 1 else None
@@ -202,7 +203,7 @@ class RunMonitor:
     def _run_progress(self, running: Sequence[Item], seen: Sequence[tuple[str, Path, Progress]]) -> RunProgress:
         shown = [progress.model_copy(update={"trial": title}) for title, _, progress in seen]
         if self._follower is None:
-            return RunProgress(shown)
+            return RunProgress(shown, hours_unit=self._hours_unit)
         only = self._only
         of_trials = {title if only is None else item_title(only, title): progress for title, _, progress in seen}
         return self._follower.follow(running, shown, of_trials)

@@ -19,7 +19,7 @@ class HeldHours:
 
     Attributes:
         held_hours: of every stage that the run executed itself, its teacher's fine-tuning included.
-        teacher_hours: the part of them that the teacher's fine-tuning took.
+        teacher_hours: the part of them that the teacher's fine-tuning took, useful and lost, as a result counts it.
         hours_unit: ``core-hours``, ``GPU-hours``, or ``device-hours`` where an attempt differs from the others.
     """
 
@@ -41,7 +41,8 @@ def held_by_trial(run_folder: Path) -> dict[str, HeldHours]:
     found: dict[str, list[HeldHours]] = {}
     for share in shares(read_attempts(ledger)):
         attempt, hours = share.attempt, share.held / _SECONDS_PER_HOUR
-        teacher_hours = hours if attempt.kind == "stage" and attempt.name == _TEACHER else 0.0
+        worked = (share.useful + share.lost) / _SECONDS_PER_HOUR
+        teacher_hours = worked if attempt.kind == "stage" and attempt.name == _TEACHER else 0.0
         found.setdefault(attempt.trial, []).append(HeldHours(hours, teacher_hours, _unit(attempt.device_type)))
     return {trial: _sum(of_trial) for trial, of_trial in found.items()}
 
@@ -58,8 +59,8 @@ def held_by_result(cost: CostRecord) -> HeldHours:
     """
     held = [
         HeldHours(
-            hours := one.useful_device_hours + one.lost_device_hours + one.idle_device_hours,
-            hours if one.stage == _TEACHER else 0.0,
+            (worked := one.useful_device_hours + one.lost_device_hours) + one.idle_device_hours,
+            worked if one.stage == _TEACHER else 0.0,
             _unit(one.device_type),
         )
         for one in cost.attempts

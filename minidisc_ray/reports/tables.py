@@ -49,6 +49,7 @@ class Column:
         is_number: numbers are aligned right.
         priority: on a narrow terminal columns with the largest priority are dropped first, those with 0 never.
         can_wrap: whether its texts may wrap.
+        wraps_at: a width from which its texts wrap before any column is dropped; None: they never do.
         styles: on a terminal, the Rich style of each value.
     """
 
@@ -59,6 +60,7 @@ class Column:
     is_number: bool = True
     priority: int = 0
     can_wrap: bool = True
+    wraps_at: int | None = None
     styles: Mapping[Any, str] | None = None
 
     def cell(self, row: Any) -> Cell:
@@ -180,7 +182,7 @@ def show(console: Console, tables: Sequence[Table]) -> None:
         if table.title:
             console.print(text_cell(table.title, "bold"))
         if table.columns:
-            fitting = _fitted(table, console.width)
+            fitting = fitted(table, console.width)
             left_out += [column.heading for column in table.columns if column not in fitting.columns]
             console.print(rich_table(fitting))
         if table.title:
@@ -192,14 +194,15 @@ def show(console: Console, tables: Sequence[Table]) -> None:
         console.print(text_cell(f"Left out at this width: {names}; csv and json have them."))
 
 
-def rich_table(table: Table) -> RichTable:
-    """The table for a terminal, without its title and notes."""
+def rich_table(table: Table, is_measured: bool = False) -> RichTable:
+    """The table for a terminal, without its title and notes; to be measured, long texts have the width they wrap at."""
     rich = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for column in table.columns:
         # Break a heading after its first word, so that numbers set the column's width.
         heading = Text(printable(column.heading).replace("-hours", "-\nhours").replace(" ", "\n", 1))
         justify: Literal["left", "right"] = "right" if column.is_number else "left"
-        rich.add_column(heading, justify=justify, overflow="fold", no_wrap=not column.can_wrap)
+        width = column.wraps_at if is_measured else None
+        rich.add_column(heading, justify=justify, overflow="fold", no_wrap=not column.can_wrap, max_width=width)
     for row, cells in zip(table.rows, table.cells, strict=True):
         styles = [(column.styles or {}).get(cell.value, "") for column, cell in zip(table.columns, cells, strict=True)]
         texts = [text_cell(cell.text, style) for cell, style in zip(cells, styles, strict=True)]
@@ -212,10 +215,10 @@ def text_cell(text: str, style: str = "") -> Text:
     return Text(printable(text, kept=""), style=style)
 
 
-def _fitted(table: Table, width: int) -> Table:
+def fitted(table: Table, width: int) -> Table:
     """The table without the columns that do not fit the width."""
     console = Console(file=io.StringIO(), width=10_000)
-    while console.measure(rich_table(table)).maximum > width:
+    while console.measure(rich_table(table, is_measured=True)).maximum > width:
         largest = max(column.priority for column in table.columns)
         if largest == 0:
             break

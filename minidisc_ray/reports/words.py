@@ -86,10 +86,11 @@ def percent_text(mean: float | None, std: float | None = None) -> str:
     """A metric in percent with one decimal, with its standard deviation where there is one."""
     if mean is None:
         return ""
-    return f"{100 * mean:.1f}" if std is None else f"{100 * mean:.1f} ± {100 * std:.1f}"
+    # z: no minus before a zero.
+    return f"{100 * mean:z.1f}" if std is None else f"{100 * mean:z.1f} ± {100 * std:.1f}"
 
 
-def score_text(metric: str, mean: float | None, std: float | None) -> str:
+def score_text(metric: str, mean: float | None, std: float | None = None) -> str:
     """A metric as tables show it: in percent, an error in the unit of its label (squared, of the squared one)."""
     if mean is None or metric.partition("@")[0] not in ERROR_METRICS:
         return percent_text(mean, std)

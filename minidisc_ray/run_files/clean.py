@@ -9,6 +9,7 @@ import psutil
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.driver import driver_of, seems_alive, unreadable_driver
+from minidisc_ray.driver.names import close_names
 from minidisc_ray.files.places import is_uri, uri_of
 from minidisc_ray.files.writing import read_json
 from minidisc_ray.run_files.family import FAMILY
@@ -52,7 +53,9 @@ def clean(storage: str | Path, dry_run: bool = False, families: bool = False) ->
             f"store's own client, for instance `{client} rm --recursive {uri}/NAME/stages`"
         )
     if not root.is_dir():
-        raise UserError(f"{root}: no such storage folder")
+        close = close_names(root.parent, root.name)
+        hint = f"; close to it are {', '.join(str(root.with_name(name)) for name in close)}" if close else ""
+        raise UserError(f"{root}: no such storage folder; give the folder that holds the runs{hint}")
     to_remove: list[Path] = []
     own = ("stages", "ray", FAMILY) if families else ("stages", "ray")
     runs = sorted(path for path in root.iterdir() if _is_run(path))

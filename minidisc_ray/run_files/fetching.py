@@ -10,10 +10,11 @@ from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.storage import SHARED_FOLDER
-from minidisc_ray.files.places import PlaceError, is_uri, place_of
+from minidisc_ray.files.places import PlaceError, is_uri, place_of, place_text
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.files.waiting import reason_of
 from minidisc_ray.files.writing import read_json
+from minidisc_ray.run_files.unfinished import unfinished_error
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
 _STUDENT = "student"  # in a run's folder
@@ -92,12 +93,15 @@ def fetch_student(place: str | Path) -> Path:
     """Fetch a model's folder, or the student of a run's folder; returns the model's local path.
 
     Raises:
-        UserError: if the URI is not supported, or cannot be read.
+        UserError: if the URI is not supported, or cannot be read; or if the run is not finished.
     """
     folder = fetch_folders(place, _STUDENT)
     with suppress(OSError):  # of a path that no file system can have, which loading reports
         if not (folder / "config.json").exists() and (folder / _STUDENT / "config.json").exists():
             folder = folder / _STUDENT
+        of_run = folder.parent if folder.name == _STUDENT else folder
+        if not (folder / "config.json").exists() and (unfinished := unfinished_error(of_run)) is not None:
+            raise unfinished
     if is_uri(place):
         with _as_user_errors():
             # A copy on this node that was damaged since is fetched again.
@@ -155,7 +159,7 @@ def fetch_summaries(place: str | Path, depth: int = 1) -> Path:
     try:
         storage.fetch(storage.root, lambda name: _is_summary(name.split("/"), depth))
     except OSError as error:
-        raise UserError(f"storage: {place} cannot be read ({reason_of(error)})") from error
+        raise UserError(f"storage: {place_text(place)} cannot be read ({reason_of(error)})") from error
     return storage.root
 
 

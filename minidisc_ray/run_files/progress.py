@@ -48,6 +48,8 @@ class RunProgress:
         num_left: how many are not, the running ones included.
         seconds_left: until all are finished; None before it can be known.
         waiting: what trials without a worker wait for; None if none waits.
+        hours_unit: of the trials' device-hours; ``core-hours`` or ``GPU-hours``.
+        may_end_early: whether early stopping may end a stage before its last epoch, and so all sooner.
     """
 
     trials: Sequence[Progress]
@@ -55,6 +57,8 @@ class RunProgress:
     num_left: int = 0
     seconds_left: float | None = None
     waiting: str | None = None
+    hours_unit: str = "device-hours"
+    may_end_early: bool = False
 
     def __iter__(self) -> Iterator[Progress]:
         return iter(self.trials)

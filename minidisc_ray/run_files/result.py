@@ -15,6 +15,7 @@ from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.run_files.result_costs import CostRecord
 from minidisc_ray.run_files.result_flaws import first_flaw, impossible_number
+from minidisc_ray.run_files.unfinished import unfinished_error
 from minidisc_ray.training.race_check import RaceCheck
 
 SCHEMA_VERSION: Final = 1
@@ -171,7 +172,8 @@ class RunResult(Config):
     versions: dict[str, str]
     threads: int
     devices: str
-    started_at: str
+    attempts: int = Field(1, ge=1, description="Processes that executed the trial that needed most of them.")
+    started_at: str = Field(description="Of the first attempt; in older results of the last.")
     finished_at: str
 
     @model_validator(mode="after")
@@ -227,7 +229,8 @@ def load_result(folder: str | Path) -> RunResult:
     try:
         raw = json.loads(read_regular(path, _MAX_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{place_of(Path(folder))}: no result.json there; give the folder of a finished run") from error
+        missing = UserError(f"{place_of(Path(folder))}: no result.json there; give the folder of a finished run")
+        raise (unfinished_error(Path(folder)) or missing) from error
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{place}: cannot be read as a result ({error})") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None

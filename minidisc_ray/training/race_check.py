@@ -49,11 +49,15 @@ def race_choice(check: RaceCheck) -> str:
 
 def race_event(check: RaceCheck) -> str | None:
     """Which candidates left at a check, and what was chosen, in words; None if neither happened."""
-    left = [scale for scale in sorted(check.tradeoffs, reverse=True) if scale not in check.alive]
+    left = {*check.ruled_out, *(scale for scale in check.tradeoffs if scale not in check.alive)}
     parts = []
     if left:
         stay = ", ".join(f"{scale}%" for scale in check.alive) or "none"
-        parts.append(f"out of the race: {', '.join(f'{scale}%' for scale in left)}; still in it: {stay}")
+        out = ", ".join(
+            f"{scale}%" if scale in check.tradeoffs else f"{scale}% (not evaluated)"
+            for scale in sorted(left, reverse=True)
+        )
+        parts.append(f"out of the race: {out}; still in it: {stay}")
     if check.choice is not None:
         parts.append(f"assistant chosen: {race_choice(check)}")
     return f"step {check.step}: {'; '.join(parts)}" if parts else None

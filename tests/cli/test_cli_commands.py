@@ -166,7 +166,7 @@ def test_evaluate_prints_exactly_the_score_of_the_result(minidisc, recipe, runs)
             assert json.loads(minidisc.well("evaluate", folder, recipe, "--format", "json"))["metrics"] == metrics
     lines = [line.split() for line in minidisc.well("evaluate", runs[0], recipe).splitlines()]
     accuracy = load_result(runs[0]).student.validation_metrics["accuracy"]
-    assert ["accuracy", f"{accuracy:.6f}"] in lines
+    assert ["accuracy", f"{100 * accuracy:.1f}"] in lines
     assert ["Label", "negative", "positive"] in lines
 
 

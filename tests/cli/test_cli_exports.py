@@ -1,14 +1,17 @@
 """``export``, ``extract`` and ``push`` from the command line, and what each says of bad input before it computes."""
 
+import re
 import shutil
 import sys
 
 import pytest
 import yaml
-from cli_kit import RECIPE
+from cli_kit import RECIPE, write_rows
 from pipeline_kit import prepared_run, random_teacher
+from storage_kit import LOCAL
 
 from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.run_files.failures import write_failure
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +70,35 @@ def test_a_package_that_cannot_be_imported_names_its_extra(minidisc, run, tmp_pa
 def test_a_run_that_is_not_finished(minidisc, run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "result.json").unlink()
-    said = minidisc("export", tmp_path / "run", "--output", tmp_path / "out").sentence
-    assert "this run is not finished (no result.json)" in said
+    shutil.rmtree(tmp_path / "run" / "student")
+    rows = write_rows(tmp_path / "rows.jsonl", 4)
+    command = f"minidisc run {tmp_path}/run/config.yaml --storage {tmp_path}"
+    for command_line in (
+        ("export", "run", "--output", tmp_path / "out"),
+        ("push", "run", "--to", tmp_path / "out"),
+        ("extract", "run", "--scale", "30", "--output", tmp_path / "out"),
+        ("evaluate", "run", rows),
+        ("predict", "run", rows),
+        ("predict", tmp_path / "run", rows),
+        ("profile", "run"),
+        ("compare", "run"),
+    ):
+        said = minidisc(*command_line, "--storage", tmp_path).sentence
+        where = r"stage \d of \d, \w+(, step \d+ of \d+)?"
+        assert re.fullmatch(rf"{tmp_path}/run: this run is not finished: {where}; `{command}` resumes it", said), said
+
+
+def test_a_run_whose_secrets_were_masked_is_resumed_by_its_own_recipe(minidisc, run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("license: null", "license: '***'"))
+    said = minidisc("profile", tmp_path / "run").sentence
+    assert said.endswith("; run its recipe again to resume it")
+    write_failure(LOCAL, tmp_path / "run", "main", "no memory left")
+    said = minidisc("profile", tmp_path / "run").sentence
+    assert "/run: this run failed: stage " in said
+    assert said.endswith(" (no memory left); run its recipe again to resume it")
 
 
 def test_a_folder_of_nothing(minidisc, tmp_path):

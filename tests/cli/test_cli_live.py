@@ -61,13 +61,15 @@ def log():
 def test_a_line_has_stage_step_loss_metric_and_time_left(log):
     lines, new = log
     with watching_trials(lines) as watch:
-        run = RunProgress([trial()], num_left=1, seconds_left=700.0)
+        run = RunProgress([trial()], num_left=1, seconds_left=700.0, hours_unit="core-hours")
         watch(run)
         watch(run)
     assert new() == [
-        "main  3/5 sandwich  epoch 2, step 56/90  loss 0.4211  accuracy 0.8250  0.0090 device-hours  running  "
-        "12 min left"
+        "main  3/5 sandwich  epoch 2, step 56/90  loss 0.4211  accuracy 82.5  0.00900 core-hours  running  12 min left"
     ]
+    with watching_trials(lines) as watch:
+        watch(RunProgress([trial()], num_left=1, seconds_left=700.0, hours_unit="GPU-hours", may_end_early=True))
+    assert new()[0].endswith("0.00900 GPU-hours  running  at most 12 min left")
 
 
 def test_unknown_numbers_are_left_out_and_events_come_once(log):
@@ -78,7 +80,7 @@ def test_unknown_numbers_are_left_out_and_events_come_once(log):
     with watching_trials(lines) as watch:
         begun = trial(step=0, num_steps=0, epoch=0, metric=None, loss=None, events=(event,))
         watch(RunProgress([begun], num_left=1))
-        assert new() == ["main  3/5 sandwich  0.0090 device-hours  running"], "the driver knew of the teacher"
+        assert new() == ["main  3/5 sandwich  0.00900 device-hours  running"], "the driver knew of the teacher"
         out = "sandwich: step 9: out of the race: 40%; still in it: 20%"
         for _ in range(2):
             watch(RunProgress([begun.model_copy(update={"events": (event, out)})], num_left=1))
@@ -143,7 +145,8 @@ def test_a_terminal_shows_a_bar_with_the_time_left_of_the_whole_run():
         watch(RunProgress([], num_left=3, waiting="3 trials: waiting for a worker; its process starts"))
         watch(RunProgress([trial("scale-40", events=("step 3: news",))], num_finished=1, num_left=2, seconds_left=40.0))
     drawn = out.getvalue()
-    for text in ("waiting for a worker", "1 of 3 trials finished", "40 s left", "0.4211", "56/90", "step 3: news"):
+    texts = ("waiting for a worker", "1 of 3 trials finished", "40 s left", "0.4211", "56/90", "step 3: news", "82.5")
+    for text in texts:
         assert text in drawn, text
 
 

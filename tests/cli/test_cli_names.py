@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_kit import RECIPE
+from cli_kit import RECIPE, write_rows
 from reports_builder import run_result
 from slow_kit import mostly_slow
 from storage_kit import LOCAL
 
 from minidisc_ray.api import plan
 from minidisc_ray.driver.lease import leased
+from minidisc_ray.driver.names import close_names
+from minidisc_ray.files.places import place_text
 from minidisc_ray.pipeline.run_directory import open_run
 
 NAMES = ("mrpc-mini-a", "mrpc-maxi", "sst2")
@@ -112,3 +114,64 @@ def test_without_a_storage_each_takes_the_recipes_default(minidisc, storage):
 def test_clean_of_a_bucket_is_refused_in_one_sentence(minidisc):
     for given in (("s3://bucket/team",), ("--storage", "s3://bucket/team")):
         assert minidisc("clean", *given).sentence.startswith("s3://bucket/team: clean frees folders, not buckets; ")
+
+
+NAMED = (
+    ("status", "mrpc-maxy"),
+    ("ls", "mrpc-maxy"),
+    ("stop", "mrpc-maxy"),
+    ("compare", "mrpc-maxy"),
+    ("profile", "mrpc-maxy"),
+    ("evaluate", "mrpc-maxy", "rows.jsonl"),
+    ("predict", "mrpc-maxy", "rows.jsonl"),
+    ("export", "mrpc-maxy", "--output", "new"),
+    ("extract", "mrpc-maxy", "--scale", "30", "--output", "new"),
+    ("push", "mrpc-maxy", "--to", "new"),
+)
+
+
+@pytest.mark.parametrize("command", NAMED, ids=lambda command: command[0])
+def test_a_name_with_a_typo_is_answered_with_close_names(minidisc, storage, tmp_path, command):
+    write_rows(tmp_path / "rows.jsonl", 4)
+    sentence = minidisc(*command).sentence
+    assert sentence == (
+        "mrpc-maxy: no run or study of that name in minidisc-runs; the closest names are mrpc-maxi, mrpc-mini-a; "
+        "`minidisc ls --storage minidisc-runs` lists them"
+    ).replace(" minidisc-runs", f" {storage if command[0] == 'stop' else 'minidisc-runs'}")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    sentence = minidisc(*command, "--storage", elsewhere).sentence
+    assert sentence.startswith(f"mrpc-maxy: no run or study of that name in {elsewhere}; `minidisc ls ")
+    sentence = minidisc(*command, "--storage", tmp_path / "gone").sentence
+    assert sentence.startswith(f"mrpc-maxy: there is no storage {tmp_path / 'gone'} to look for that run in")
+
+
+def test_clean_names_the_folder_that_is_close(minidisc, storage, tmp_path):
+    assert minidisc("clean", "minidisc-rums").sentence == (
+        "minidisc-rums: no such storage folder; give the folder that holds the runs; close to it are minidisc-runs"
+    )
+
+
+def test_a_typo_in_the_beginning_of_a_long_name_is_found(tmp_path):
+    for name in ("mrpc-minidisc-10pc-seed0-0a1b2c3d", "study-table", "sst2"):
+        (tmp_path / name).mkdir()
+    assert close_names(tmp_path, "mrpc-minidsic") == ["mrpc-minidisc-10pc-seed0-0a1b2c3d"]
+    assert close_names(tmp_path, "tabel") == ["study-table"]
+    assert close_names(tmp_path, "qqp") == []
+
+
+def test_a_storage_is_given_once_and_is_not_empty(minidisc, storage):
+    for given in (("--storage", ""), ("--storage=",), ("--storage", " ")):
+        for command in (("ls",), ("clean", "--dry-run"), ("demo",)):
+            assert minidisc(*command, *given).sentence.startswith("--storage: empty; give a folder, ")
+    assert minidisc("ls", "--storage", storage, f"--storage={storage}").sentence == (
+        "--storage: given 2 times; give one storage"
+    )
+
+
+def test_a_uri_in_a_message_has_both_slashes(minidisc, storage):
+    sentence = minidisc("ls", "s3://bucket/team", "--storage", "gs://bucket/team").sentence
+    assert sentence.startswith("--storage: gs://bucket/team is not s3://bucket/team, which ")
+    assert place_text(Path("file:///tmp/runs")) == "file:///tmp/runs"
+    assert place_text("s3://bucket/team") == "s3://bucket/team"
+    assert place_text(Path("/tmp/runs")) == "/tmp/runs"

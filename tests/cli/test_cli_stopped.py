@@ -1,5 +1,6 @@
 """Ctrl-C says what is left to go on from, and promises nothing where there is nothing."""
 
+import shlex
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ import minidisc_ray.driver.stopping
 import minidisc_ray.ray_backend.run
 import minidisc_ray.run_files.clean
 
-RESUMES = "minidisc: stopped; run the same command again to resume\n"
+RESUMES = "minidisc: stopped; run the same command again to resume: minidisc "
 NOTHING = "minidisc: stopped\n"
 
 
@@ -49,7 +50,17 @@ def recipe(tmp_path):
 def test_ctrl_c_is_exit_code_130_and_one_sentence(minidisc, recipe, monkeypatch, where, name, command, message):
     interrupt(monkeypatch, where, name)
     done = minidisc(*command, recipe)
-    assert (done.code, done.err) == (130, message)
+    expected = f"{message}run {recipe}\n" if message is RESUMES else message
+    assert (done.code, done.err) == (130, expected)
+
+
+def test_the_command_that_resumes_can_be_pasted_and_has_no_secrets(minidisc, recipe, monkeypatch):
+    interrupt(monkeypatch, minidisc_ray.ray_backend.run, "run_many")
+    given = ("run", recipe, "--set", "data={kind: builtin, license: 'a b'}")
+    (line,) = minidisc(*given).err.splitlines()
+    assert shlex.split(line.partition(": minidisc ")[2]) == [str(part) for part in given]
+    line = minidisc("run", recipe, "--set", "data.license=hf_abcdefghijklmnopqrstuvwxyz").err
+    assert line == f"{RESUMES}run {recipe} --set data.license=***\n"
 
 
 def test_who_asked_for_a_stop_from_elsewhere_is_named(minidisc, recipe, monkeypatch):
@@ -57,7 +68,8 @@ def test_who_asked_for_a_stop_from_elsewhere_is_named(minidisc, recipe, monkeypa
         raise KeyboardInterrupt("anna on [red]laptop\x1b[0m")
 
     monkeypatch.setattr(minidisc_ray.ray_backend.run, "run_many", asked)
-    assert minidisc("run", recipe).err == RESUMES.replace("stopped;", "stopped by anna on [red]laptop\\x1b[0m;")
+    expected = RESUMES.replace("stopped;", "stopped by anna on [red]laptop\\x1b[0m;")
+    assert minidisc("run", recipe).err == f"{expected}run {recipe}\n"
 
 
 HANGS = """
@@ -95,7 +107,8 @@ def test_ctrl_c_in_a_study(minidisc, tmp_path, monkeypatch):
     file = write_study(tmp_path, raw_study())
     arguments = ("study", file, "--storage", tmp_path / "runs")
     interrupt(monkeypatch, minidisc_ray.api.studies, "run_study")
-    assert (minidisc(*arguments).code, minidisc(*arguments).err) == (130, RESUMES)
+    done = minidisc(*arguments)
+    assert (done.code, done.err) == (130, f"{RESUMES}study {file} --storage {tmp_path / 'runs'}\n")
     message = minidisc(*arguments, "--retry-failed").err
     assert message == (
         "minidisc: stopped; with --retry-failed the command retries the rest, without it resumes runs that had "

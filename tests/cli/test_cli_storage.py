@@ -95,7 +95,9 @@ def test_stop(minidisc, storage):
     message = minidisc.well("stop", "waits", "--storage", storage)
     thread.join()
     assert message.startswith("waits: stopped: ")
-    assert message.endswith("; run its own command again to resume\n")
+    assert message.endswith(f"; to resume it: minidisc run {storage / 'waits' / 'config.yaml'}\n")
+    # Its own config gives the same run, so that anyone can resume it from anywhere.
+    assert plan(storage / "waits" / "config.yaml").run_folder == storage / "waits"
     with leased(LOCAL, storage / "waits"):
         done = minidisc("stop", "waits", "--storage", storage, "--wait-seconds", "0.3")
         assert (done.code, done.err) == (1, "")

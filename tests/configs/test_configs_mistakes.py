@@ -12,6 +12,30 @@ MISTAKES = {
         {"schedule": {"kind": "conventional", "num_sampled": 3}},
         ["schedule.num_sampled", "unknown key", "kind"],
     ),
+    "a key of other schedules": (
+        {"schedule": {"kind": "conventional", "selection": {"kind": "lambda"}}},
+        ["schedule.selection: unknown key of this kind, but one of minidisc, maxidisc; allowed here: kind, match"],
+    ),
+    "a truth for one of two numbers": (
+        {"schedule": {"kind": "minidisc", "selection": {"kind": "negative_derivative", "order": True}}},
+        ["schedule.selection.order: true is not a number"],
+    ),
+    "a truth for a number or a word": (
+        {"pruning": {"importance_rows": True}},
+        ["pruning.importance_rows: true is not a number; use a number, or auto or null"],
+    ),
+    "a thousand metrics": (
+        {"task": {"kind": "classification", "extra_metrics": ["acuracy"] * 1000}},
+        ["task: extra_metrics is ['acuracy', 'acuracy',", "...; give one or several of accuracy, f1"],
+    ),
+    "a letter as a separator": (
+        {"task": {"kind": "multilabel", "separator": "e"}},
+        ["task: separator is 'e'; give marks such as ; or |"],
+    ),
+    "a separator that is not printable": (
+        {"task": {"kind": "multilabel", "separator": "|\x00|"}},
+        ["task: separator is '|\\x00|'; give marks such as ; or |"],
+    ),
     "unknown kind": ({"schedule": {"kind": "minidisk"}}, ["schedule.kind", "minidisk", "minidisc", "maxidisc"]),
     "unknown task": ({"task": "mrcp"}, ["task.name", "mrcp", "mrpc"]),
     "wrong type": ({"distil": {"num_epochs": "many"}}, ["distil.num_epochs", "'many'", "integer"]),

@@ -46,6 +46,19 @@ def inferred(folder, columns):
         ({"text": LONG, "label": [i % 2 == 0 for i in range(COUNT)]}, "classification", ("text",), "label"),
         # A label of 0.0 and 1.0 is what a table with missing values makes of classes.
         ({"text": LONG, "label": [float(i % 2) for i in range(COUNT)]}, "classification", ("text",), "label"),
+        (
+            {"text": LONG, "labels": [[["a", "b"], ["a"], []][i % 3] for i in range(COUNT)]},
+            "multilabel",
+            ("text",),
+            "labels",
+        ),
+        (
+            {"text": LONG, "tags": ['["a", "b"]' if i % 2 else "[]" for i in range(COUNT)]},
+            "multilabel",
+            ("text",),
+            "tags",
+        ),
+        ({"text": LONG, "labels": [[i % 4, 9] for i in range(COUNT)]}, "multilabel", ("text",), "labels"),
         # A column called class with a value for each row is none.
         ({"text": LONG, "class": SHORT, "verdict": CLASSES}, "classification", ("text",), "verdict"),
     ],
@@ -126,3 +139,56 @@ def test_folders_that_do_not_say_which_file(tmp_path, names, message):
         find_data_files(str(tmp_path if names else tmp_path / "none"), "--data", None)
     assert str(caught.value).startswith("--data: ")
     assert message in str(caught.value)
+
+
+def test_lists_of_labels_are_said_to_be_so(tmp_path):
+    found = inferred(tmp_path, {"text": LONG, "labels": [["rude", "spam"][: i % 3] for i in range(COUNT)]})
+    assert found.sentence.endswith("label is labels (2 labels, any number in a row: rude, spam)")
+    assert found.missing is None, "no label is an answer"
+
+
+def test_rows_without_a_label_are_counted(tmp_path):
+    labels = [None if i < 3 else " " if i == 3 else CLASSES[i] for i in range(COUNT)]
+    found = inferred(tmp_path, {"text": LONG, "label": labels})
+    assert found.missing == (
+        "4 of 40 rows have no label; a run needs one in every row, so label these or leave them out"
+    )
+    assert inferred(tmp_path, {"text": LONG, "label": CLASSES}).missing is None
+
+
+@pytest.mark.parametrize("label", ["good", "", 1])
+def test_a_single_label_is_no_task(tmp_path, label):
+    with pytest.raises(
+        UserError, match=r'every label in rows.jsonl is .* \(column "label"\); a task needs at least two'
+    ):
+        inferred(tmp_path, {"text": LONG, "label": [label] * COUNT})
+
+
+def test_thousands_of_columns_are_counted_and_not_listed(tmp_path):
+    columns = {"text": LONG, "label": CLASSES, **{f"c{place}": IDS for place in range(1000)}}
+    assert inferred(tmp_path, columns).sentence.endswith(
+        "; not used: " + ", ".join(f"c{i}" for i in range(20)) + " and 980 more"
+    )
+    del columns["label"]
+    with pytest.raises(UserError, match=r"c18 and 981 more; give the file") as caught:
+        inferred(tmp_path, columns)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(("content", "what"), [("", "is empty"), ("text,label\n", "has columns and no rows")])
+def test_a_file_without_rows_has_a_sentence_of_its_own(tmp_path, content, what):
+    path = tmp_path / "rows.csv"
+    path.write_text(content)
+    with pytest.raises(UserError) as caught:
+        infer_task(read_file(path, "--data", {}, with_others=True))
+    assert str(caught.value) == f"--data: rows.csv {what}; give a file with rows to train on"
+
+
+def test_a_lone_test_file_is_not_trained_on_unasked(tmp_path):
+    path = tmp_path / "test.csv"
+    path.write_text("text,label\n")
+    with pytest.raises(UserError, match=r"has test.csv alone, whose name says that it is to be tested on"):
+        find_data_files(str(tmp_path), "--data", None)
+    found = find_data_files(str(path), "--data", None)
+    assert found.train == path
+    assert found.sentence.endswith("; test.csv is trained on, though its name says test")

@@ -228,3 +228,27 @@ def test_flags():
     for value in (2, -1, "no", "", float("nan"), [1], None):
         with pytest.raises(LabelError):
             flag(value)
+
+
+def rows_of(count, labels_of):
+    return [{"text": f"comment {place}", "labels": labels_of(place)} for place in range(count)]
+
+
+def test_rows_with_rarest_labels_of_their_own_are_split_at_random_with_a_note(recipe):
+    # Every row has two labels, and each pair of labels comes once: no two rows have the same rarest label twice over.
+    names = [f"l{place:02d}" for place in range(60)]
+    rows = rows_of(60, lambda place: [names[place], names[(place + 1) % 60]])
+    found = load(recipe, train=rows, validation=rows_of(20, lambda place: [names[place]]))
+    assert len(found.selection) == 6
+    assert len(found.train) == 54
+    assert (found.train.labels.sum(axis=0) > 0).all(), "every label keeps a row to train on"
+    (note,) = found.notes
+    assert note == "selection is drawn at random and not by labels: too few rows have the same rarest label"
+    again = load(recipe, train=rows, validation=rows_of(20, lambda place: [names[place]]))
+    assert again.digest == found.digest
+
+
+def test_labels_of_a_single_row_each_cannot_be_held_out(recipe):
+    rows = rows_of(40, lambda place: [f"l{place:02d}"])
+    with pytest.raises(UserError, match=r"would leave a label without a row to train on; give more rows, merge labels"):
+        load(recipe, train=rows, validation=rows[:20])

@@ -13,7 +13,7 @@ from minidisc_ray.configs.loader import resolve
 from minidisc_ray.data import load_splits, read_texts
 from minidisc_ray.data.files import read_file
 from minidisc_ray.data.labels import LabelError, distinct_names, regression_value
-from minidisc_ray.data.quoting import cut, quoted
+from minidisc_ray.data.quoting import cut, listed, named, quoted
 
 WANTED = {"text": "text", "label": "label"}
 FOUND = {"kind": "classification"}
@@ -262,4 +262,6 @@ def test_quoting():
     assert quoted("a") == "'a'"
     assert cut("a\nb\x00") == r"a\nb\x00"
     assert len(quoted("x" * 10_000)) == len(cut("\n" * 10_000)) == 80
-    assert quoted(b"\xff" * 1000).endswith("...")
+    assert quoted(b"\xff" * 1000) == "binary data (1,000 bytes)"
+    assert [named(name) for name in ("a b", "", " a")] == ["a b", "''", "' a'"]
+    assert listed([f"c{place}" for place in range(10_000)]).endswith(", c19 and 9,980 more")

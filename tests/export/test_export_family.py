@@ -105,6 +105,13 @@ def test_a_scale_that_is_not_in_the_family(minidisc, family, tmp_path):
     assert len(family) == 3
 
 
+@pytest.mark.parametrize("wrong", [[25], "30", None, 0.3])
+def test_what_is_no_scale_gets_a_sentence(family, wrong):
+    with pytest.raises(UserError, match=r"is not in the family of .*, which has .*%; take one of these"):
+        family[wrong]
+    assert wrong not in family
+
+
 def test_a_race_keeps_its_assistant_and_the_students_slice(storage, teacher):
     prepared = prepared_run(storage, "minidisc", (*teacher, *RACE))
     result = run_in_process(prepared)

@@ -1,6 +1,7 @@
 """Graphs of every family beside PyTorch: headless layers, one class too many, a regression; then int8 and its gate."""
 
 import json
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -45,6 +46,16 @@ def test_a_graph_answers_as_pytorch_on_every_row(source, exported):
     again = logits_of(source, onnx_forward(output / "onnx" / "model.onnx", 1))
     wanted = logits_of(source, torch_forward(source.model))
     assert np.abs(again["validation"] - wanted["validation"]).max() == pytest.approx(report.check.largest_difference)
+
+
+def test_each_phase_is_a_line(source, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "minidisc_ray"):
+        export_model(source, ONNX, tmp_path / "onnx")
+    assert [record.getMessage() for record in caplog.records] == [
+        "export: PyTorch's answers on 200 validation rows",
+        "export: writing the ONNX graph",
+        "export: checking the graph on every validation row",
+    ]
 
 
 def test_the_folder_is_what_transformers_js_looks_for(exported):

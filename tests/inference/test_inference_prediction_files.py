@@ -70,3 +70,18 @@ def test_json_has_what_json_lacks_as_text():
     lines = json_lines(frame({"at": [datetime.date(2024, 5, 1)], "value": [float("nan")], "bad": ["\ud800"]}))
     assert json.loads(lines) == {"at": "2024-05-01", "value": None, "bad": "\ud800"}
     assert lines.encode().isascii()
+
+
+def test_binary_cells_are_text_and_errors_of_arrow_are_words(tmp_path):
+    columns = {"text": ["good"], "key": ["caf\u00e9".encode()], "rest": [b"a\xff"], "keys": [[b"x"]]}
+    assert json.loads(json_lines(frame(columns))) == {
+        "text": "good",
+        "key": "caf\u00e9",
+        "rest": "a\\xff",
+        "keys": ["x"],
+    }
+    assert prediction_bytes(frame(columns), ".csv").decode().splitlines()[1] == 'good,caf\u00e9,a\\xff,"[""x""]"'
+    with pytest.raises(UserError) as caught:
+        prediction_bytes(frame({"text": ["a", 1]}), ".parquet")
+    assert "((" not in str(caught.value)
+    assert "('" not in str(caught.value)

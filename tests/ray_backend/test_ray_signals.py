@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -72,7 +73,8 @@ def test_a_stopped_run_ends_soon_and_cleanly_and_goes_on_to_the_same_numbers(tmp
             process.communicate()
     assert process.returncode == 130, errors
     assert took < 30
-    assert errors.splitlines() == ["minidisc: stopped; run the same command again to resume"]
+    resumes = f"run the same command again to resume: {shlex.join(('minidisc', *run))}"
+    assert errors.splitlines() == [f"minidisc: stopped; {resumes}"]
     assert any(line.startswith(f"{prepared.name}: ") for line in output.splitlines())
     wait_until(lambda: not still_there(below), 30, f"the end of {still_there(below)}")
 

@@ -194,3 +194,13 @@ def test_the_command_line_tells_no_secret(capsys, monkeypatch, tmp_path):
         assert (ended.value.code, HF in message, "***" in message) == (1, False, True)
         assert ("Traceback" in message) == traceback_wanted
     assert "minidisc_ray" in sys.modules
+
+
+def test_masked_keys_are_compared_with_the_keys_that_they_can_stand_for():
+    # Masked, the key sorts before "b"; in full after it.
+    value = {"b": 1, f"https://me:{HF}@h": 2}
+    assert is_redacted_form(redacted(value), value)
+    assert not is_redacted_form(redacted(value), {"b": 1, f"https://me:{HF}@h": 3})
+    assert not is_redacted_form(redacted(value), {"b": 2, f"https://me:{HF}@h": 1})
+    assert not is_redacted_form({"a": 1}, {"b": 1})
+    assert not is_redacted_form({"a": 1}, {"a": 1, "b": 1})

@@ -27,7 +27,7 @@ def choose_assistant(context: Context, step: ChooseStep, attempt: StageAttempt) 
     selection, stage = found[chosen]
     chain = " → ".join(f"{scale}%" for scale in choice.chain)
     context.note(
-        f"{step.name}: assistant chosen: {chain} (selection {task.selection_label} {metrics[chosen]:.4f}, "
+        f"{step.name}: assistant chosen: {chain} (selection {task.selection_label} {100 * metrics[chosen]:z.1f}, "
         f"trade-off {choice.tradeoffs[chosen]:.4f})"
     )
     if step.sandwich is None:

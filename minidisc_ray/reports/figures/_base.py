@@ -3,18 +3,19 @@
 import statistics
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from matplotlib.figure import Figure
 
 from minidisc_ray.reports.comparison.checks import grouped
 from minidisc_ray.reports.figures._words import plain, slug
 from minidisc_ray.reports.words import FIXED_METHODS, method_name, seeds_text
-from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.run_files.result import Method, RunResult
 
 Kind = Literal["tradeoff", "assistants", "structure", "cost", "accuracy", "learning", "gains"]
 
-_METHOD_ORDER = ("conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc")
+# As tables have them.
+_METHOD_ORDER = get_args(Method)
 
 
 @dataclass(frozen=True)
@@ -146,5 +147,12 @@ def _assistants_text(run: RunResult) -> str:
 
 def _order(run: RunResult) -> tuple[object, ...]:
     fixed = tuple(-model.scale_percent for model in run.assistants) if run.method in FIXED_METHODS else ()
-    place = _METHOD_ORDER.index(run.method) if run.method in _METHOD_ORDER else len(_METHOD_ORDER)
-    return place, len(run.assistants), fixed, run.label, run.objective != "LTSD", run.objective, run.method_digest
+    return (
+        _METHOD_ORDER.index(run.method),
+        len(run.assistants),
+        fixed,
+        run.label,
+        run.objective != "LTSD",
+        run.objective,
+        run.method_digest,
+    )

@@ -37,8 +37,8 @@ def candidate_table(result: RunResult) -> Table:
     columns = (
         Column("Scale", "scale_percent", unit="%"),
         Column(metric, "metric", percent_text),
-        Column("λ-tradeoff", "lambda_tradeoff", "{:.4f}".format),
-        Column("Negative derivative", "negative_derivative", "{:.3f}".format),
+        Column("λ-tradeoff", "lambda_tradeoff", "{:z.4f}".format),
+        Column("Negative derivative", "negative_derivative", "{:z.3f}".format),
         # Not trained: only evaluated, as a slice of the shared parameters.
         Column("Trained", "trained", lambda trained: "trained" if trained else "evaluated", is_number=False),
         Column("Heads kept", lambda candidate: candidate.kept_share.get("heads"), share_text),

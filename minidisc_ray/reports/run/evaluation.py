@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any
 
+from minidisc_ray.core.task import ERROR_METRICS
 from minidisc_ray.evaluation import ClassDetails, Details, ErrorDetails, Evaluation
 from minidisc_ray.reports.tables import Column, Format, Row, Table, write
-from minidisc_ray.reports.words import number_text, percent_text
+from minidisc_ray.reports.words import number_text, percent_text, score_text
 
 # A larger matrix fits neither a terminal nor a page.
 MAX_MATRIX_CLASSES = 20
@@ -81,14 +82,13 @@ def render_evaluation(found: Evaluation, format: Format, width: int | None = Non
         format: of the text.
         width: in characters, for ``table``; the terminal's by default.
     """
-    tables = [
-        Table(
-            "Scores",
-            (Column("Metric", itemgetter(0), is_number=False), Column("Value", itemgetter(1), "{:.6f}".format)),
-            list(found.items()),
-            found.notes,
-        )
-    ]
+    has_errors = any(name.partition("@")[0] in ERROR_METRICS for name in found)
+    unit = "metrics in percent, errors in the unit of the label" if has_errors else "in percent"
+    columns = (
+        Column("Metric", itemgetter(0), is_number=False),
+        Column("Value", lambda score: score_text(*score)),
+    )
+    tables = [Table(f"Scores, {unit}", columns, list(found.items()), found.notes)]
     for name, details in found.details.items():
         tables += details_tables(name, details)
     return write(format, tables, _records(found), width, document=_document(found))
@@ -120,7 +120,8 @@ def _errors_of(details: ErrorDetails) -> dict[str, float]:
 
 
 def _error_text(value: float) -> str:
-    return f"-{number_text(-value)}" if value < 0 else number_text(value)
+    # The mean of errors that cancel out may be a negative zero.
+    return f"-{number_text(-value)}" if value < 0 else number_text(abs(value))
 
 
 def _document(found: Evaluation) -> Row:

@@ -8,12 +8,19 @@ from minidisc_ray.training.race_check import RaceCheck, race_choice
 
 def race_table(result: RunResult) -> Table:
     """A row for each evaluation; trade-offs are in [0, 1], that of no assistant is the teacher's own metric."""
+    evaluated = {scale for check in result.race for scale in check.metrics}
+
+    def out(check: RaceCheck) -> str:
+        scales = sorted({*check.ruled_out, *check.tradeoffs} - {*check.alive}, reverse=True)
+        return ", ".join(f"{scale}%" if scale in evaluated else f"{scale}% (not evaluated)" for scale in scales)
+
     columns = (
         Column("Step", "step", "{:,}".format),
         Column("Rows", "num_rows", "{:,}".format),
         Column("Candidates left", _left, is_number=False),
+        Column("Out", out, is_number=False),
         Column("Most probably best", _favourite, is_number=False),
-        Column("Its trade-off", lambda check: check.tradeoffs[check.favourite], "{:.4f}".format),
+        Column("Its trade-off", lambda check: check.tradeoffs[check.favourite], "{:z.4f}".format),
         Column("No assistant", _teacher, is_number=False),
         Column("Decision", _decision, is_number=False),
     )

@@ -81,24 +81,24 @@ def _text_column(heading: str, value: str | Callable[[Any], Any], styles: Mappin
 
 _HOURS = (
     Column("Held hours", "held_hours", hours_text),
-    Column("Incl. teacher", "teacher_hours", hours_text, priority=1),
+    Column("Incl. teacher", "teacher_hours", hours_text, priority=7),
 )
 BY_RUN = View(
     listing,
     StorageEntry,
     (
-        # Not wrapped, so that it can be copied.
+        # Not wrapped, so that it can be copied. A derived name has the method, task, scale and seed.
         Column("Name", "name", is_number=False, can_wrap=False),
         _text_column("State", "state", _STYLES),
-        _text_column("Method", lambda entry: "study" if entry.kind == "study" else entry.method),
-        _text_column("Task", "task"),
-        Column("Scale", "scale_percent", unit="%"),
-        Column("Seed", "seed"),
+        replace(_text_column("Method", lambda one: "study" if one.kind == "study" else one.method), priority=3),
+        replace(_text_column("Task", "task"), priority=4),
+        Column("Scale", "scale_percent", unit="%", priority=5),
+        Column("Seed", "seed", priority=6),
         Column("Metric", _metric),
         *_HOURS,
-        Column("Changed", "changed_at", lambda at: age_text(max(0.0, time.time() - at)), unit=" ago"),
-        Column("Size", "size_bytes", _size_text),
-        _text_column("Driver or note", lambda entry: entry.driver or entry.note),
+        Column("Changed", "changed_at", lambda at: age_text(max(0.0, time.time() - at)), unit=" ago", priority=2),
+        Column("Size", "size_bytes", _size_text, priority=8),
+        replace(_text_column("Driver or note", lambda entry: entry.driver or entry.note), wraps_at=20),
     ),
 )
 BY_TRIAL = View(

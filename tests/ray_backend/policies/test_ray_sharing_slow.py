@@ -1,6 +1,7 @@
 """Several drivers, eight nodes, a thousand trials: each on real Rays of its own, by name only."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -67,7 +68,8 @@ def test_a_run_that_is_stopped_from_elsewhere_ends_as_by_ctrl_c(tmp_path):
             process.kill()
             process.communicate()
     assert process.returncode == 130, errors
-    assert errors.splitlines() == ["minidisc: stopped; run the same command again to resume"]
+    resumes = f"run the same command again to resume: {shlex.join(('minidisc', *run[3:]))}"
+    assert errors.splitlines() == [f"minidisc: stopped; {resumes}"]
     wait_until(lambda: not still_there(below), 30, f"the end of {still_there(below)}")
     assert not [path.name for path in prepared.run_folder.iterdir() if path.name.startswith(".")]
 

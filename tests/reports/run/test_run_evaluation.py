@@ -73,3 +73,14 @@ def test_models_stand_beside_each_other():
     headings = [column.heading for column in class_table("", {"Student": details, "Teacher": details}).columns]
     assert headings[:5] == ["Class", "Rows", "Student: Precision", "Student: Recall", "Student: F1"]
     assert headings[5] == "Teacher: Precision"
+
+
+def test_scores_are_in_percent_as_the_classes_are():
+    found = Evaluation({"accuracy": 1.0, "matthews": -1e-6}, classified(2).details)
+    text = render_evaluation(found, "md")
+    assert "**Scores, in percent**" in text
+    assert "| accuracy | 100.0 |" in text
+    assert "| matthews | 0.0 |" in text
+    text = render_evaluation(Evaluation({"pearson": 0.9, "mean_squared_error": 0.0625}, regressed().details), "md")
+    assert "**Scores, metrics in percent, errors in the unit of the label**" in text
+    assert "| mean_squared_error | 0.0625 |" in text

@@ -16,7 +16,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.driver import DRIVER_FILE, this_driver
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.files.writing import write_json
-from minidisc_ray.reports.storage.listing import listing
+from minidisc_ray.reports.storage.listing import StorageEntry, listing
 from minidisc_ray.reports.storage.views import BY_RUN
 from minidisc_ray.reports.tables import terminal_text
 from minidisc_ray.run_files.failures import write_failure
@@ -238,3 +238,21 @@ def test_a_thousand_runs_are_listed_within_three_seconds(tmp_path):
     took = time.process_time() - begun
     assert len(found) == 1000
     assert took < 3.0
+
+
+def test_a_narrow_terminal_keeps_what_matters_and_names_the_rest():
+    entry = StorageEntry(
+        "mrpc-minidisc-10pc-seed0-0a1b2c3d", "run", "failed", "minidisc", "mrpc", 10, 0, "accuracy", 0.8, "selection",
+        12.3, 4.5, "core-hours", time.time() - 7200.0, None, 2**30, "a worker ran out of memory " * 9,
+    )  # fmt: skip
+    for width, left_out in (
+        (220, ""),
+        (100, "Method, Task, Scale, Seed, Incl. teacher, Size; csv and json have them."),
+    ):
+        text = terminal_text([BY_RUN.table([entry])], width)
+        assert max(map(len, text.splitlines())) <= width
+        assert "\N{HORIZONTAL ELLIPSIS}" not in text
+        for shown in ("mrpc-minidisc-10pc-seed0-0a1b2c3d", "failed", "(Accuracy 80.0)", "12.3", "2 h ago", "memory"):
+            assert shown in text
+        assert ("Left out at this width: " in text) == bool(left_out)
+        assert left_out in text
