@@ -6,7 +6,8 @@ They are computed from the models' answers row by row; nothing is trained.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from minidisc_ray.configs.schedule import LambdaSelectionConfig, MiniDiscConfig
+from minidisc_ray.configs.schedule import MiniDiscConfig
+from minidisc_ray.configs.selection import LambdaSelectionConfig
 from minidisc_ray.core.flops import encoder_parameters
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.evaluation.agreement import Agreement, rank_agreement
@@ -162,7 +163,7 @@ def _smallest_candidate(group: RunGroup) -> int | None:
 def _differences(group: RunGroup, resampling: Resampling) -> _Found:
     found: _Found = {}
     for theirs in group.of("conventional", "matched"):
-        for ours in group.of("assistant", "law", "minidisc", "maxidisc"):
+        for ours in group.of("assistant", "law", "minidisc", "maxidisc", "auto"):
             first, second = group.paired(ours, theirs)
             if first:
                 found[ours, theirs] = difference_estimate(group.rows, first, second, resampling), ()

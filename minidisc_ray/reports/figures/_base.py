@@ -14,7 +14,7 @@ from minidisc_ray.run_files.result import RunResult
 
 Kind = Literal["tradeoff", "assistants", "structure", "cost", "accuracy", "learning"]
 
-_METHOD_ORDER = ("conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc")
+_METHOD_ORDER = ("conventional", "sparse_teacher", "assistant", "minidisc", "maxidisc", "auto")
 
 
 @dataclass(frozen=True)
