@@ -149,10 +149,8 @@ class Forecaster:
             case ChooseStep() | PruneStep() | CandidateStep():
                 return self._cut_seconds(prepared, expected_percent(prepared.plan, trial, step.name))
             case DecideStep():
-                scoring = (
-                    self.speed.seconds(*each, self.selection) for each in ((self.shape, self.full), self.student)
-                )
-                return 2 * self.timings.load_seconds + sum(scoring)
+                pair = ((self.shape, self.full), self.student)
+                return sum(self.timings.load_seconds + self.speed.seconds(*each, self.selection) for each in pair)
         raise AssertionError(step)
 
     def timed(self, kind: StageKind) -> TimedStage:

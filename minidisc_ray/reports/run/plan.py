@@ -133,8 +133,8 @@ def _few_rows(prepared: PreparedRun) -> Iterator[str]:
         yield f"{text}; raise data.selection_fraction, or take more rows"
     if rows < _FEW_ROWS and any(isinstance(step, DecideStep) for _, step in prepared.plan.own_steps()):
         yield (
-            f"warning: {rows} selection row{'s' if rows != 1 else ''} decide{'s' if rows == 1 else ''} on an assistant: "
-            "the interval of the gap will be wide"
+            f"warning: {rows} selection row{'s' if rows != 1 else ''} decide{'s' if rows == 1 else ''} whether an "
+            "assistant is used, so the interval of the gap will be wide"
         )
 
 
