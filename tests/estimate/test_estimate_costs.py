@@ -229,8 +229,10 @@ def test_a_schedule_that_the_recipe_does_not_allow_is_left_out_and_its_own_added
 def test_a_run_that_decides_is_priced_both_ways(tmp_path):
     overrides = ("distil.num_epochs=4", "schedule={kind: auto, then: {kind: minidisc, search: race, scales: [60, 30]}}")
     run = prepared_run(tmp_path, "minidisc", overrides)
-    found, over = alternatives(run), Overheads(0, 0, 0, 0, 0, at_once=1, slowdown=1.0)
-    estimate = predict_costs(found, run, made_up(run), over)
+    over = Overheads(
+        cluster_seconds=0, job_seconds=0, startup_seconds=0, sweep_seconds=0, trial_seconds=0, at_once=1, slowdown=1
+    )
+    estimate = predict_costs(alternatives(run), run, made_up(run), over)
     methods = {method.kind: method for method in estimate.methods}
     assert list(methods) == ["conventional", "minidisc", "maxidisc", "auto_small_gap", "auto_large_gap"]
     small, large = methods["auto_small_gap"], methods["auto_large_gap"]

@@ -262,15 +262,14 @@ def test_the_plan_says_what_decides_and_what_both_ways_cost(tmp_path, teacher):
         f"auto: a gap above 100 points is followed by TA (40%), as assumed above: {flops[0]:,.3f} TFLOPs with "
         f"evaluation; a smaller one by the rest of that distillation: {flops[1]:,.3f}"
     )
-    assert any(
-        line.startswith(f"warning: {rows} selection rows decide whether an assistant is used") for line in lines_of(run)
-    )
+    (warning,) = [line for line in lines_of(run) if line.startswith("warning")]
+    assert warning.startswith(f"warning: {rows} selection rows decide whether an assistant is used, so the interval")
     many = prepared(tmp_path, teacher, SMALL_GAP, "data.train_rows=512")
     assert not [line for line in lines_of(many) if line.startswith("warning")]
 
 
 def test_a_probe_that_ends_before_the_objectives_last_phase_is_refused(tmp_path, teacher):
-    objective = "objective={kind: sequence, parts: [{objective: {kind: hs}, share: 0.75}, {objective: {kind: kd}}]}"
+    objective = "objective={kind: sequence, phases: [{objective: {kind: hs}, share: 3}, {objective: {kind: kd}}]}"
     with pytest.raises(UserError, match=r"^schedule.probe_share: 0.5 ends the probe after epoch 2 of 4.*use 1 or more"):
         prepared(tmp_path, teacher, SMALL_GAP, objective)
     assert prepared(tmp_path, teacher, SMALL_GAP, objective, "schedule.probe_share=1").plan
