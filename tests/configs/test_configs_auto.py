@@ -73,6 +73,13 @@ def test_what_does_not_go_with_it_is_refused(schedule, message):
         recipe(schedule)
 
 
+def test_kinds_below_the_following_schedule_have_the_same_defaults():
+    then = "{kind: minidisc, scales: {values: [60, 30]}, num_sampled: 2, selection: {lam: 0.5}}"
+    short = recipe(f"{{kind: auto, then: {then}}}")
+    assert short.candidate_scales() == (60, 30)
+    assert short.full_schedule.selection.lam == 0.5
+
+
 def test_the_papers_protocol_has_no_rows_to_decide_on():
     with pytest.raises(UserError, match=r"^protocol: paper has no selection rows of its own.*use protocol held_out"):
         recipe("{kind: auto}", "protocol=paper")

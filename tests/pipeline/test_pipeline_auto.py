@@ -268,6 +268,13 @@ def test_the_plan_says_what_decides_and_what_both_ways_cost(tmp_path, teacher):
     assert not [line for line in lines_of(many) if line.startswith("warning")]
 
 
+def test_the_laws_assistant_is_computed_as_without_it(tmp_path, teacher):
+    law = "{kind: law, scales: [80, 60, 40, 20]}"
+    run, plain = (prepared(tmp_path, teacher, f"schedule={each}") for each in (f"{{kind: auto, then: {law}}}", law))
+    assert run.config.schedule.then == plain.config.schedule
+    assert run.plan.trials[0].steps[2:] == plain.plan.trials[0].steps
+
+
 def test_a_probe_that_ends_before_the_objectives_last_phase_is_refused(tmp_path, teacher):
     objective = "objective={kind: sequence, phases: [{objective: {kind: hs}, share: 3}, {objective: {kind: kd}}]}"
     with pytest.raises(UserError, match=r"^schedule.probe_share: 0.5 ends the probe after epoch 2 of 4.*use 1 or more"):
