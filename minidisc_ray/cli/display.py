@@ -98,6 +98,8 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
         print_line(console, f"{between}: {chosen} ({result.selection_rule or 'given'})")
     if result.choice_by_lambda:
         print_line(console, lambda_scan_line(result))
+    if result.decision is not None:
+        print_line(console, result.decision.sentence)
     if result.race:
         print_line(console, race_line(result))
     if result.early_end is not None:

@@ -42,12 +42,7 @@ student:
   # or fewer layers: {{kind: layers, num_layers: 2}}
   # or a smaller model with the same vocabulary: {{kind: checkpoint, path: ...}}
 
-schedule:
-  kind: minidisc             # conventional, assistant (one at schedule.assistant_percent), minidisc, maxidisc
-  scales: {{kind: step, step_percent: 5}}     # candidates 95, 90, ..., 15
-  # search: race             # drops candidates that cannot win, and chooses early: about a third of the cost
-  # num_sampled: 6           # candidates trained at each step; in a race 3
-  selection: {{kind: lambda, lam: 0.2}}       # or {{kind: negative_derivative}}
+{schedule}
 
 objective:
   kind: ltsd                 # logits and last hidden states; labels, kd, pkd, ckd, ltad, tinybert, minilm, od, hs,
@@ -73,6 +68,15 @@ storage: minidisc-runs
 """
 
 
+# The schedule that a new recipe has.
+_SCHEDULE = """\
+schedule:
+  kind: minidisc             # conventional, assistant (one at schedule.assistant_percent), minidisc, maxidisc, auto
+  scales: {kind: step, step_percent: 5}       # candidates 95, 90, ..., 15
+  # search: race             # drops candidates that cannot win, and chooses early: about a third of the cost
+  # num_sampled: 6           # candidates trained at each step; in a race 3
+  selection: {kind: lambda, lam: 0.2}         # or {kind: negative_derivative}
+"""
 _ON_THE_HUB = "# From the hub instead: --set data.kind=hub --set teacher.path=bert-base-uncased\n"
 _NOTES = {
     "folder": "holds train.* and validation.*: .jsonl[.gz], .csv, .tsv or .parquet",
@@ -182,6 +186,7 @@ def _render(title: str, needs: str, task: str, rows: str, model: str, file: str,
         task=task,
         files=rows,
         model=_quoted(model),
+        schedule=_SCHEDULE.rstrip(),
         cpus=cpus,
     )
 

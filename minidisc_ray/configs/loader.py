@@ -168,8 +168,8 @@ def _fill_kinds(raw: dict[str, Any]) -> None:
         if isinstance(given, dict) and "kind" not in given:
             given["kind"] = getattr(defaults, section).kind
     schedule = raw.get("schedule")
-    match = schedule.get("match") if isinstance(schedule, dict) else None
-    for given in (schedule, match):
+    inner = [schedule.get(key) for key in ("match", "then")] if isinstance(schedule, dict) else []
+    for given in (schedule, *inner):
         if isinstance(given, dict) and isinstance(selection := given.get("selection"), dict):
             selection.setdefault("kind", "lambda")
         if isinstance(given, dict) and isinstance(scales := given.get("scales"), dict):

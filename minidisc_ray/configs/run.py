@@ -17,6 +17,7 @@ from minidisc_ray.configs.model import (
 from minidisc_ray.configs.objective import LTSDConfig, ObjectiveConfig
 from minidisc_ray.configs.schedule import (
     AssistantConfig,
+    AutoConfig,
     ConventionalConfig,
     LawConfig,
     MaxiDiscConfig,
@@ -92,6 +93,11 @@ class RunConfig(Config):
         return self.distil.model_copy(update={"num_epochs": schedule.num_epochs, "early_stop_epochs": None})
 
     @property
+    def full_schedule(self) -> ScheduleConfig:
+        """The schedule, or for ``auto`` the one with an assistant: every scale that the run may use is in it."""
+        return self.schedule.then if isinstance(self.schedule, AutoConfig) else self.schedule
+
+    @property
     def student_percent(self) -> int:
         """The student's scale in percent; ``prepare`` computes it unless the student's kind is pruned."""
         percent = self.student.scale_percent
@@ -112,7 +118,10 @@ class RunConfig(Config):
         Raises:
             UserError: if the scale does not fit the rest of the recipe.
         """
-        return self._changed(schedule=self.schedule.model_copy(update={"assistant_percent": percent}))
+        schedule = self.full_schedule.model_copy(update={"assistant_percent": percent})
+        if isinstance(self.schedule, AutoConfig):
+            schedule = self.schedule.model_copy(update={"then": schedule})
+        return self._changed(schedule=schedule)
 
     def with_num_epochs(self, count: int) -> "RunConfig":
         """The recipe with the number of epochs of its conventional schedule set."""
@@ -134,15 +143,16 @@ class RunConfig(Config):
 
     def candidate_scales(self) -> tuple[int, ...]:
         """The scales between teacher and student, largest first; none for a conventional schedule."""
-        match self.schedule:
+        schedule = self.full_schedule
+        match schedule:
             case MiniDiscConfig() | MaxiDiscConfig():
-                return self.schedule.scales.scales(self.student_percent)
+                return schedule.scales.scales(self.student_percent)
             case AssistantConfig():
-                return (self.schedule.assistant_percent,)
+                return (schedule.assistant_percent,)
             case LawConfig(assistant_percent=percent) if percent is not None:
                 return (percent,)
             case SparseTeacherConfig():
-                return (self.schedule.teacher_percent,)
+                return (schedule.teacher_percent,)
         return ()
 
     @model_validator(mode="after")
@@ -151,43 +161,45 @@ class RunConfig(Config):
         if student is None:
             # with_student_scale checks the whole config again.
             return self
+        schedule = self.full_schedule
+        section = "schedule" if schedule is self.schedule else "schedule.then"
         for key in ("assistant_percent", "teacher_percent"):
-            percent = getattr(self.schedule, key, None)
+            percent = getattr(schedule, key, None)
             if percent is not None and percent <= student:
                 raise ValueError(
-                    f"schedule.{key}: {percent} is not above the student's own scale of {student} percent; use "
+                    f"{section}.{key}: {percent} is not above the student's own scale of {student} percent; use "
                     + (f"a value between {student + 1} and 99" if student < 99 else "a smaller student")
                 )
         try:
             scales = self.candidate_scales()
             # A law's grid must be valid even before its assistant is computed from it.
-            grid = self.schedule.scales.scales(student) if isinstance(self.schedule, LawConfig) else scales
+            grid = schedule.scales.scales(student) if isinstance(schedule, LawConfig) else scales
         except ValueError as error:
-            raise ValueError(f"schedule.scales: {error}") from error
-        if isinstance(self.schedule, LawConfig) and not set(scales) <= set(grid):
+            raise ValueError(f"{section}.scales: {error}") from error
+        if isinstance(schedule, LawConfig) and not set(scales) <= set(grid):
             raise ValueError(
-                f"schedule.assistant_percent: {self.schedule.assistant_percent} is not among schedule.scales; leave it "
+                f"{section}.assistant_percent: {schedule.assistant_percent} is not among {section}.scales; leave it "
                 "out, it is computed"
             )
-        has_sandwich = isinstance(self.schedule, MiniDiscConfig) or (
-            isinstance(self.schedule, MaxiDiscConfig) and self.schedule.assistants == "sandwich"
+        has_sandwich = isinstance(schedule, MiniDiscConfig) or (
+            isinstance(schedule, MaxiDiscConfig) and schedule.assistants == "sandwich"
         )
-        num_sampled = getattr(self.schedule, "num_sampled", 0)
-        is_race = getattr(self.schedule, "search", "paper") == "race"
+        num_sampled = getattr(schedule, "num_sampled", 0)
+        is_race = getattr(schedule, "search", "paper") == "race"
         if is_race and num_sampled == 2 and len(scales) > 1:
             raise ValueError(
-                "schedule.num_sampled: 2 would leave the candidates between the largest and the student's slice "
+                f"{section}.num_sampled: 2 would leave the candidates between the largest and the student's slice "
                 f"without training; use 1, or a value between 3 and {len(scales) + 1}"
             )
         # A race's default of three is allowed where one candidate and the student make two.
         if has_sandwich and num_sampled > max(len(scales) + 1, 3 if is_race else 0):
             raise ValueError(
-                f"schedule.num_sampled: {num_sampled} is more than the sandwich's {len(scales) + 1} "
+                f"{section}.num_sampled: {num_sampled} is more than the sandwich's {len(scales) + 1} "
                 f"scales (candidates and the student's own); use a value between 1 and {len(scales) + 1}"
             )
-        if isinstance(self.schedule, MiniDiscConfig) and self.schedule.num_assistants > len(scales):
+        if isinstance(schedule, MiniDiscConfig) and schedule.num_assistants > len(scales):
             raise ValueError(
-                f"schedule.num_assistants: {self.schedule.num_assistants} is more than the {len(scales)} candidates; "
+                f"{section}.num_assistants: {schedule.num_assistants} is more than the {len(scales)} candidates; "
                 "use fewer assistants, or more scales"
             )
         return self
@@ -222,5 +234,14 @@ class RunConfig(Config):
             raise ValueError(
                 f"schedule.early_end: asha first tries every scale in a quarter of the epochs, but distil.num_epochs "
                 f"is {self.distil.num_epochs}; use {_MIN_EPOCHS_WITH_PROBES} or more, or leave early_end out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _auto_has_its_own_rows(self) -> "RunConfig":
+        if isinstance(self.schedule, AutoConfig) and self.protocol == "paper":
+            raise ValueError(
+                "protocol: paper has no selection rows of its own, and schedule.kind auto decides on them; use "
+                "protocol held_out, or another schedule"
             )
         return self

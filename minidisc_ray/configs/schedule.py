@@ -6,40 +6,18 @@ from pydantic import Field, model_validator
 
 from minidisc_ray.configs.base import Config
 from minidisc_ray.configs.grid import GridConfig, StepGridConfig
+from minidisc_ray.configs.selection import (
+    PAPER_LAMBDA,
+    LambdaSelectionConfig,
+    NegativeDerivativeSelectionConfig,
+    SelectionConfig,
+    StudentSelectionConfig,
+)
 
-_PAPER_LAMBDA = 0.2
 _PAPER_ETA = 6
 _RACE_ETA = 3
-
-
-class LambdaSelectionConfig(Config):
-    """Choose by ``m + lambda (1 - s)`` (MiniDisc, definition 1)."""
-
-    kind: Literal["lambda"] = "lambda"
-    lam: float = Field(0.2, ge=0.0, le=1.0)
-
-
-class NegativeDerivativeSelectionConfig(Config):
-    """Choose by the negative derivative of performance to scale (MiniDisc, appendix J)."""
-
-    kind: Literal["negative_derivative"] = "negative_derivative"
-    order: Literal[1, 2] = Field(
-        1, description="1: difference to the next larger candidate; 2: to both neighbours, with less variance."
-    )
-
-    @property
-    def note(self) -> str:
-        """The name in tables."""
-        return "ND" if self.order == 1 else f"ND of order {self.order}"
-
-
-SelectionConfig = Annotated[LambdaSelectionConfig | NegativeDerivativeSelectionConfig, Field(discriminator="kind")]
-
-
-class StudentSelectionConfig(Config):
-    """Choose the assistant whose student is best, after all students are trained."""
-
-    kind: Literal["student"] = "student"
+_MIN_GAP_POINTS = 2.0
+_PROBE_SHARE = 0.5
 
 
 class _ScheduleConfig(Config):
@@ -170,7 +148,7 @@ class MiniDiscConfig(_ScheduleConfig):
             notes.append("residual")
         if isinstance(self.selection, NegativeDerivativeSelectionConfig):
             notes.append(self.selection.note)
-        elif self.selection.lam != _PAPER_LAMBDA:
+        elif self.selection.lam != PAPER_LAMBDA:
             notes.append(f"λ = {self.selection.lam:g}")
         if self.num_sampled != (_RACE_ETA if is_race else _PAPER_ETA):
             notes.append(f"η = {self.num_sampled}")
@@ -228,7 +206,7 @@ class MaxiDiscConfig(_ScheduleConfig):
         match self.selection:
             case LambdaSelectionConfig():
                 lam = self.selection.lam
-                return "MaxiDisc with λ-tradeoff" + (f" (λ = {lam:g})" if lam != _PAPER_LAMBDA else "")
+                return "MaxiDisc with λ-tradeoff" + (f" (λ = {lam:g})" if lam != PAPER_LAMBDA else "")
             case NegativeDerivativeSelectionConfig():
                 return "MaxiDisc with ND-tradeoff" + (
                     f" of order {order}" if (order := self.selection.order) > 1 else ""
@@ -274,7 +252,41 @@ class ConventionalConfig(_ScheduleConfig):
         return "Conventional" if self.match is None else "Conventional (compute-matched)"
 
 
+class AutoConfig(_ScheduleConfig):
+    """Conventional, unless a short conventional distillation stays so far below the teacher that an assistant pays."""
+
+    kind: Literal["auto"] = "auto"
+    min_gap_points: float = Field(
+        _MIN_GAP_POINTS,
+        ge=0.0,
+        le=100.0,
+        description="Teacher less probe student on the selection rows, in points: above it an assistant is used.",
+    )
+    probe_share: float = Field(
+        _PROBE_SHARE, gt=0.0, le=1.0, description="The share of distil.num_epochs after which the gap is measured."
+    )
+    then: Annotated[AssistantConfig | LawConfig | MiniDiscConfig, Field(discriminator="kind")] = Field(
+        MiniDiscConfig(search="race"), description="The schedule for a larger gap."
+    )
+
+    @property
+    def label(self) -> str:
+        """The name in tables, with what differs from the defaults in brackets."""
+        notes = [self.then.label] if self.then != MiniDiscConfig(search="race") else []
+        if self.min_gap_points != _MIN_GAP_POINTS:
+            notes.append(f"gap {self.min_gap_points:g}")
+        if self.probe_share != _PROBE_SHARE:
+            notes.append(f"probe {self.probe_share:g}")
+        return "Auto" + (f" ({', '.join(notes)})" if notes else "")
+
+
 ScheduleConfig = Annotated[
-    ConventionalConfig | SparseTeacherConfig | AssistantConfig | LawConfig | MiniDiscConfig | MaxiDiscConfig,
+    ConventionalConfig
+    | SparseTeacherConfig
+    | AssistantConfig
+    | LawConfig
+    | MiniDiscConfig
+    | MaxiDiscConfig
+    | AutoConfig,
     Field(discriminator="kind"),
 ]

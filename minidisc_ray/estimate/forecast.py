@@ -26,10 +26,12 @@ from minidisc_ray.preparation.race_costs import race_evaluation_flops, race_time
 from minidisc_ray.schedules.expected import expected_events, expected_percent, expected_sandwich
 from minidisc_ray.schedules.plan import (
     MAIN_TRIAL,
+    PROBE,
     STUDENT,
     TEACHER,
     CandidateStep,
     ChooseStep,
+    DecideStep,
     DistilStep,
     ImportanceStep,
     PruneStep,
@@ -39,7 +41,7 @@ from minidisc_ray.schedules.plan import (
     TeacherStep,
     Trial,
 )
-from minidisc_ray.schedules.training import training_of
+from minidisc_ray.schedules.training import num_trained
 from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
 from minidisc_ray.training.teacher_outputs import cache_limit_bytes, cached_bytes
 
@@ -146,6 +148,9 @@ class Forecaster:
                 return self._distil(prepared, trial, step)
             case ChooseStep() | PruneStep() | CandidateStep():
                 return self._cut_seconds(prepared, expected_percent(prepared.plan, trial, step.name))
+            case DecideStep():
+                pair = ((self.shape, self.full), self.student)
+                return sum(self.timings.load_seconds + self.speed.seconds(*each, self.selection) for each in pair)
         raise AssertionError(step)
 
     def timed(self, kind: StageKind) -> TimedStage:
@@ -209,9 +214,9 @@ class Forecaster:
             parts = StageSeconds(steps, epoch_end, once)
         # Distilling from the teacher, as was timed, reads two copies of it; from a smaller model, one less.
         reading = self.timings.load_seconds if step.source != TEACHER else 0.0
-        epochs = training_of(prepared.config, step).num_epochs
+        epochs = num_trained(prepared.config, step)
         teacher = self._teacher_beyond_sample(prepared, trial, step, "distil", epochs, timed)
-        scoring = self._scoring_beyond_sample(shape, structure, validated=True)
+        scoring = self._scoring_beyond_sample(shape, structure, validated=step.name != PROBE)
         every = parts.steps + parts.epoch_end + self._scoring_beyond_sample(shape, structure)
         return epochs * every + max(0.0, parts.once + scoring + teacher - reading)
 

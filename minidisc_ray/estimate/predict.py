@@ -9,10 +9,12 @@ import numpy as np
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.loader import resolve
+from minidisc_ray.configs.schedule import AutoConfig
 from minidisc_ray.core.flops import forward_macs
 from minidisc_ray.estimate.forecast import Forecaster
 from minidisc_ray.estimate.records import Estimate, PredictedMethod, PredictedStage, PredictedTeacher, Timed
 from minidisc_ray.estimate.timings import Overheads, TimedStage, Timings
+from minidisc_ray.preparation.outcomes import with_outcome
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.records import read_record
@@ -20,6 +22,7 @@ from minidisc_ray.schedules.expected import expected_promoted, expected_scale, e
 from minidisc_ray.schedules.plan import SHARED_TRIAL, DistilStep, TeacherStep, Trial
 
 COMPARED = ("conventional", "minidisc", "maxidisc")
+_AUTO = {"auto_small_gap": "Auto, small gap: ", "auto_large_gap": "Auto, large gap: "}
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Alternatives:
     """The recipe under each schedule.
 
     Attributes:
-        runs: conventional, MiniDisc and MaxiDisc, and the recipe's own schedule if it is none of them.
+        runs: conventional, MiniDisc and MaxiDisc, and the recipe's own schedule if it is none of them; for ``auto``
+            both ways that it may go on.
         left_out: schedules that the recipe does not allow, and why.
     """
 
@@ -72,7 +76,9 @@ def alternatives(prepared: PreparedRun) -> Alternatives:
             left_out[kind] = str(error)
             continue
         runs[kind] = replace(other, encoded=prepared.encoded)
-    if not is_plain:
+    if isinstance(own, AutoConfig):
+        runs |= {"auto_small_gap": with_outcome(prepared, False), "auto_large_gap": with_outcome(prepared, True)}
+    elif not is_plain:
         runs["recipe"] = prepared
     return Alternatives(runs, left_out)
 
@@ -90,7 +96,9 @@ def predict_costs(found: Alternatives, recipe: PreparedRun, timings: Timings, ov
     compute = recipe.config.compute
     devices = compute.num_workers * (compute.gpus_per_worker or compute.cpus_per_worker)
     price = compute.price_per_device_hour
-    drafts = [_method(kind, run, run is recipe, forecaster, overheads, devices) for kind, run in found.runs.items()]
+    drafts = [
+        _method(kind, run, run.name == recipe.name, forecaster, overheads, devices) for kind, run in found.runs.items()
+    ]
     base = next(draft.device_hours for draft in drafts if draft.kind == "conventional")
     methods = [
         draft.model_copy(
@@ -162,7 +170,7 @@ def _method(
     ]
     held, duration = _beyond_stages(run, stages, overheads)
     return PredictedMethod(
-        method=run.config.schedule.label,
+        method=_AUTO.get(kind, "") + run.config.schedule.label,
         kind=kind,
         is_recipe=is_recipe,
         stages=tuple(stages),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from minidisc_ray.estimate.time_left import StageWork
+from minidisc_ray.pipeline.decision import decided
 from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.run_files.failures import trial_folder
@@ -15,7 +16,11 @@ Work = Mapping[str, Mapping[str, StageWork]]
 
 
 def work_of(prepared: PreparedRun) -> Work:
-    """A run's unfinished stages, by trial; encodes the run's rows if they are not encoded yet."""
+    """A run's unfinished stages, by trial; encodes the run's rows if they are not encoded yet.
+
+    Until a run has decided whether to use an assistant, it is expected to.
+    """
+    prepared = decided(prepared)
     finished = {(trial, stage) for trial, stage, _ in finished_stages(prepared)}
     every = [trial.name for trial in prepared.plan.trials]
     work: dict[str, dict[str, StageWork]] = {}

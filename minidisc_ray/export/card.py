@@ -202,7 +202,7 @@ def _origin(facts: CardFacts) -> list[str]:
         f"Teacher: {result.teacher_source}; licence: {getattr(config.teacher, 'license', None) or _NOT_STATED}.",
         f"Data: {rows}, {result.splits['train'].rows:,} training rows; licence: {data.license or _NOT_STATED}.",
         f"Method: {result.label}, loss {result.objective}; from the teacher to models with {chain} of its attention "
-        "heads and feed-forward neurons." + (_MINIDISC if result.method == "minidisc" else ""),
+        "heads and feed-forward neurons." + (_MINIDISC if result.method == "minidisc" or result.race else ""),
         f"Cost, without the teacher's: {cost.device_hours:.3g} {cost.device_unit}, {teraflops:.3g} TFLOPs {kind}.",
         "Licence of this model: for its owner to state, as `license:` in the metadata above.",
     ]

@@ -103,7 +103,7 @@ def open_family(folder: Path) -> Family:
     """
     result, family = load_result(folder), folder / FAMILY
     if not (family / "config.json").is_file():
-        if result.method != "minidisc":
+        if result.method != "minidisc" and all(stage.stage != "sandwich" for stage in result.cost.stages):
             raise UserError(
                 f"{place_of(folder)}: a {result.method} run has no family; only MiniDisc trains nested sizes together "
                 "(schedule.kind=minidisc)"

@@ -1,11 +1,7 @@
 """A run's assistant candidates for its result, and the choices that other values of lambda would have made."""
 
-from minidisc_ray.configs.schedule import (
-    LambdaSelectionConfig,
-    MaxiDiscConfig,
-    MiniDiscConfig,
-    NegativeDerivativeSelectionConfig,
-)
+from minidisc_ray.configs.schedule import MaxiDiscConfig, MiniDiscConfig
+from minidisc_ray.configs.selection import LambdaSelectionConfig, NegativeDerivativeSelectionConfig
 from minidisc_ray.core.flops import kept_share
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.structure import Structure

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from minidisc_ray.configs.schedule import LambdaSelectionConfig, SelectionConfig
+from minidisc_ray.configs.selection import LambdaSelectionConfig, SelectionConfig
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.core.tradeoff import LAMBDA_SCAN, best_chain, lambda_tradeoff, negative_derivative
 from minidisc_ray.schedules.plan import SandwichStep

@@ -5,22 +5,11 @@ import platform
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import comparable_setting, digest
-from minidisc_ray.configs.model import PretrainedTeacherConfig
 from minidisc_ray.configs.redact import redacted
-from minidisc_ray.configs.schedule import (
-    ConventionalConfig,
-    LambdaSelectionConfig,
-    LawConfig,
-    MaxiDiscConfig,
-    MiniDiscConfig,
-    NegativeDerivativeSelectionConfig,
-    ScheduleConfig,
-    StudentSelectionConfig,
-)
+from minidisc_ray.configs.schedule import ScheduleConfig
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, kept_share, total_parameters
 from minidisc_ray.core.race import RaceEvent
 from minidisc_ray.core.structure import Structure
@@ -28,8 +17,10 @@ from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.log import logger
 from minidisc_ray.pipeline.candidates import candidate_records, choices_by_lambda
 from minidisc_ray.pipeline.costs import cost_record, starts, trial_records
+from minidisc_ray.pipeline.decision import decided, decision_of
 from minidisc_ray.pipeline.early_end import early_end_record, verdicts
 from minidisc_ray.pipeline.family import keep_family
+from minidisc_ray.pipeline.method import method_of, selection_rule, teacher_source
 from minidisc_ray.pipeline.structures import final_structure, structures_of
 from minidisc_ray.pipeline.trial import stage_folder
 from minidisc_ray.preparation.checkpoint_student import CheckpointStudent
@@ -46,7 +37,7 @@ from minidisc_ray.run_files.predictions import (
     write_predictions,
 )
 from minidisc_ray.run_files.records import StageRecord, copy_model, read_record
-from minidisc_ray.run_files.result import Method, ModelRecord, RunResult, SplitRecord, load_result, write_result
+from minidisc_ray.run_files.result import ModelRecord, RunResult, SplitRecord, load_result, write_result
 from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL, TEACHER, Trial
 from minidisc_ray.tracking.trackers import track_result
 from minidisc_ray.training.loop import TrainingError
@@ -62,7 +53,8 @@ def finish_run(prepared: PreparedRun, started_at: float) -> RunResult:
     folder, storage = prepared.run_folder, prepared.storage
     fetch_run(storage, folder)
     fetch_records(storage, prepared.teacher_folder, prepared.importance_folder)
-    result, winner = _result(prepared, started_at)
+    asked, prepared = prepared.config.schedule, decided(prepared)
+    result, winner = _result(prepared, asked, started_at)
     result = RunResult.model_validate(redacted(result.model_dump()))
     source = stage_folder(trial_folder(folder, winner.name), winner.steps[-1]) / "model"
     storage.fetch_sealed(source)
@@ -102,6 +94,7 @@ def is_trial_finished(prepared: PreparedRun, trial: Trial) -> bool:
     """Whether every step of a trial left its record, undamaged."""
     folder = trial_folder(prepared.run_folder, trial.name)
     fetch_records(prepared.storage, folder / "stages")
+    trial = decided(prepared).plan.trial(trial.name) or trial
     # Without its last record a trial is unfinished, whatever the others say: that one is read first.
     return all(read_record(prepared.storage, stage_folder(folder, step)) is not None for step in reversed(trial.steps))
 
@@ -129,7 +122,8 @@ def _student_flaw(prepared: PreparedRun) -> str | None:
     return None if flaw is None else f"is damaged ({flaw})"
 
 
-def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]:
+def _result(prepared: PreparedRun, asked: ScheduleConfig, started_at: float) -> tuple[RunResult, Trial]:
+    """The result of a run that has decided, with the recipe's own schedule, and the trial of its student."""
     config, task, checkpoint_student = prepared.config, prepared.task, prepared.checkpoint_student
     teacher_record = read_record(prepared.storage, prepared.teacher_folder)
     if teacher_record is None:
@@ -167,8 +161,8 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
     now = datetime.now(UTC)
     result = RunResult(
         name=prepared.name,
-        method=_method(config.schedule),
-        label=config.schedule.label,
+        method=method_of(asked),
+        label=asked.label,
         objective=config.objective.label,
         task=task.name,
         primary_metric=task.primary_metric,
@@ -189,15 +183,16 @@ def _result(prepared: PreparedRun, started_at: float) -> tuple[RunResult, Trial]
         ),
         majority_of="scored rows",
         teacher=_model(prepared, prepared.shape.full(), teacher_record),
-        teacher_source=_teacher_source(prepared),
+        teacher_source=teacher_source(prepared),
         teacher_may_have_seen_selection=prepared.teacher_is_fine_tuned and config.protocol == "held_out",
         teacher_warning=teacher_record.warning,
         assistants=tuple(_model(prepared, structures[r.percent], r) for r in assistants),
         candidates=tuple(candidates),
         choice_by_lambda={f"{lam:.1f}": scale for lam, (_, scale) in by_lambda.items()},
         epoch_by_lambda={f"{lam:.1f}": epoch for lam, (epoch, _) in by_lambda.items()},
-        selection_rule=_selection_rule(prepared),
+        selection_rule=selection_rule(config.schedule),
         race=checks,
+        decision=decision_of(prepared),
         label_names=task.label_names,
         student=_model(
             prepared,
@@ -265,34 +260,3 @@ def _versions() -> dict[str, str]:
 def _splits(prepared: PreparedRun) -> dict[str, SplitRecord]:
     encoded = {"train": prepared.train, "selection": prepared.selection, **prepared.validation}
     return {name: SplitRecord(rows=len(rows), truncated_rows=rows.truncated_rows) for name, rows in encoded.items()}
-
-
-def _selection_rule(prepared: PreparedRun) -> str | None:
-    schedule = prepared.config.schedule
-    if isinstance(schedule, LawConfig):
-        return f"the encoder nearest to {schedule.times_student:g} times the student's"
-    if not isinstance(schedule, MiniDiscConfig | MaxiDiscConfig):
-        return None
-    match schedule.selection:
-        case StudentSelectionConfig():
-            return "best student on the selection split"
-        case LambdaSelectionConfig(lam=lam):
-            return f"λ-tradeoff with λ = {lam:g}" + (", in a race" if _is_race(schedule) else "")
-        case NegativeDerivativeSelectionConfig(order=order):
-            return "negative derivative" + (f" of order {order}" if order > 1 else "")
-
-
-def _is_race(schedule: ScheduleConfig) -> bool:
-    return isinstance(schedule, MiniDiscConfig) and schedule.search == "race"
-
-
-def _method(schedule: ScheduleConfig) -> Method:
-    is_matched = isinstance(schedule, ConventionalConfig) and schedule.match is not None
-    return "matched" if is_matched else schedule.kind
-
-
-def _teacher_source(prepared: PreparedRun) -> str:
-    teacher = prepared.config.teacher
-    if not isinstance(teacher, PretrainedTeacherConfig):
-        return "built in, trained here"
-    return f"{Path(teacher.path).name}, {'used as it is' if prepared.teacher_is_fine_tuned else 'fine-tuned here'}"

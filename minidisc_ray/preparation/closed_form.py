@@ -15,9 +15,11 @@ from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.race_costs import race_evaluation_flops, race_times, race_training_flops
 from minidisc_ray.schedules.expected import expected_events, expected_percent, expected_sandwich, expected_steps
 from minidisc_ray.schedules.plan import (
+    PROBE,
     TEACHER,
     CandidateStep,
     ChooseStep,
+    DecideStep,
     DistilStep,
     ImportanceStep,
     PruneStep,
@@ -27,7 +29,7 @@ from minidisc_ray.schedules.plan import (
     TeacherStep,
     Trial,
 )
-from minidisc_ray.schedules.training import training_of
+from minidisc_ray.schedules.training import num_trained
 from minidisc_ray.training.importance import BATCH_SIZE as IMPORTANCE_BATCH_SIZE
 from minidisc_ray.training.importance import sample_parts, shuffled_rows
 from minidisc_ray.training.predict import EVALUATION_BATCH_SIZE
@@ -133,10 +135,10 @@ class Estimator:
                 return trained + self._teacher_flops("sandwich", trial, step)
             case DistilStep():
                 made = self.prepared.expected_structure(trial, step)
-                epochs = training_of(self.prepared.config, step).num_epochs
+                epochs = num_trained(self.prepared.config, step)
                 trained = self._learner_flops("distil", made, self.prepared.expected_shape(step.name), epochs)
                 return trained + self._teacher_flops("distil", trial, step, epochs)
-            case ChooseStep() | PruneStep() | CandidateStep():
+            case ChooseStep() | PruneStep() | CandidateStep() | DecideStep():
                 return 0.0
 
     def _evaluation_flops(self, trial: Trial, step: Step) -> float:
@@ -163,8 +165,16 @@ class Estimator:
                 )
             case DistilStep():
                 made = prepared.expected_structure(trial, step)
-                epochs = training_of(prepared.config, step).num_epochs
-                return self._scoring_flops(made, epochs, prepared.expected_shape(step.name))
+                epochs, shape = num_trained(prepared.config, step), prepared.expected_shape(step.name)
+                if step.name == PROBE:
+                    return float(epochs * pass_flops(shape, made, prepared.selection))
+                return self._scoring_flops(made, epochs, shape)
+            case DecideStep(probe=name):
+                probe = trial.step(name)
+                assert isinstance(probe, DistilStep)
+                teacher = pass_flops(prepared.shape, prepared.shape.full(), prepared.selection)
+                made = prepared.expected_structure(trial, probe)
+                return float(teacher + pass_flops(prepared.student_shape, made, prepared.selection))
             case ChooseStep():
                 return self._scoring_flops(prepared.structure(self._source_percent(trial, step.name)))
             case PruneStep(scale_percent=percent) | CandidateStep(scale_percent=percent):
@@ -181,7 +191,7 @@ class Estimator:
         self, stage: str, structure: Structure, shape: EncoderShape | None = None, epochs: int | None = None
     ) -> float:
         macs = macs_of(shape or self.prepared.shape, structure, self.sizes[stage])
-        return 6 * macs * (epochs or self.epochs[stage])
+        return 6 * macs * (self.epochs[stage] if epochs is None else epochs)
 
     def _race_epoch_flops(self, scale: int) -> float:
         return 6 * macs_of(self.prepared.shape, self.prepared.structure(scale), self.sizes["sandwich"])
@@ -207,7 +217,8 @@ class Estimator:
         size = cached_bytes(prepared.train, prepared.task.num_labels, wanted, prepared.shape, structure)
         if size <= self.cache_bytes:
             return 2 * macs_of(prepared.shape, structure, self.one_pass)
-        return 2 * macs_of(prepared.shape, structure, self.sizes[stage]) * (epochs or self.epochs[stage])
+        count = self.epochs[stage] if epochs is None else epochs
+        return 2 * macs_of(prepared.shape, structure, self.sizes[stage]) * count
 
 
 def early_end_cost_share(prepared: PreparedRun, promoted: Collection[str] | None = None) -> float:

@@ -1,5 +1,6 @@
 """Builds the objective of each step of a plan from model sizes alone, and checks that its needs can be met."""
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -15,7 +16,8 @@ from minidisc_ray.core.task import Task
 from minidisc_ray.objectives import Objective, build_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.schedules.expected import expected_percent, expected_sandwich
-from minidisc_ray.schedules.plan import TEACHER, DistilStep, PruneStep, RaceStep, SandwichStep, Trial
+from minidisc_ray.schedules.plan import PROBE, TEACHER, DistilStep, PruneStep, RaceStep, SandwichStep, Trial
+from minidisc_ray.schedules.training import last_epoch
 
 
 def stage_objective(
@@ -82,6 +84,7 @@ def check_objective(prepared: PreparedRun) -> None:
         key, training = ("sandwich", config.sandwich_training) if is_sandwich else ("distil", config.distil_training)
         objective = planned_objective(prepared, trial, step)
         _check_in_place(config, step, objective)
+        _check_probe(config, step, objective)
         batch = min(training.batch_size, len(prepared.splits.train))
         rows = batch // (config.compute.num_workers * training.accumulation_steps)
         needed = objective.needs().rows
@@ -98,6 +101,19 @@ def check_objective(prepared: PreparedRun) -> None:
                 f"{rows} in each of {training.accumulation_steps} parts, but objective.kind {config.objective.kind} "
                 f"compares rows with each other and needs {needed}; raise the batch size"
             )
+
+
+def _check_probe(config: RunConfig, step: SandwichStep | DistilStep, objective: Objective) -> None:
+    """Refuse a probe that ends before the objective's last phase: it would score something else."""
+    if not isinstance(step, DistilStep) or step.name != PROBE:
+        return
+    count, last, start = config.distil_training.num_epochs, last_epoch(config, step), objective.final_phase_start()
+    needed = math.floor(start * count) + 1
+    if start > 0 and last < needed:
+        raise UserError(
+            f"schedule.probe_share: {step.stop_share:g} ends the probe after epoch {last} of {count}, before the last "
+            f"phase of objective.kind {config.objective.kind}; use {math.ceil(100 * needed / count) / 100:g} or more"
+        )
 
 
 def _check_in_place(config: RunConfig, step: SandwichStep | DistilStep, objective: Objective) -> None:

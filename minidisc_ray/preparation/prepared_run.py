@@ -18,7 +18,7 @@ from minidisc_ray.preparation.checkpoint_student import CheckpointStudent
 from minidisc_ray.preparation.sizes import kept_layers, planned_structure, planned_student
 from minidisc_ray.schedules import Plan
 from minidisc_ray.schedules.expected import expected_percent, expected_scale
-from minidisc_ray.schedules.plan import FIRST_STUDENT, STUDENT, DistilStep, Trial
+from minidisc_ray.schedules.plan import FIRST_STUDENT, PROBE, STUDENT, DistilStep, Trial
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class PreparedRun:
 
     def expected_shape(self, stage: str) -> EncoderShape:
         """Unpruned sizes of the models that a stage trains."""
-        return self.student_shape if stage in (STUDENT, FIRST_STUDENT) else self.shape
+        return self.student_shape if stage in (STUDENT, FIRST_STUDENT, PROBE) else self.shape
 
     @property
     def kept_layers(self) -> tuple[int, ...]:

@@ -55,14 +55,15 @@ def check_structures(config: RunConfig, shape: EncoderShape) -> None:
     Raises:
         UserError: naming the key.
     """
-    schedule, student = config.schedule, config.student
+    schedule, student = config.full_schedule, config.student
+    section = "schedule" if schedule is config.schedule else "schedule.then"
     assistants = config.candidate_scales()
     key = {"assistant": "assistant_percent", "sparse_teacher": "teacher_percent"}.get(schedule.kind, "scales")
     needed: list[tuple[str, Callable[[RunConfig, EncoderShape, int], Structure], int]]
-    needed = [(f"schedule.{key}", planned_structure, scale) for scale in assistants]
+    needed = [(f"{section}.{key}", planned_structure, scale) for scale in assistants]
     if isinstance(student, LayersStudentConfig):
         needed.append(("student.width_percent", planned_student, TEACHER_PERCENT))
-        needed += [(f"schedule.{key}", planned_student, scale) for scale in assistants]
+        needed += [(f"{section}.{key}", planned_student, scale) for scale in assistants]
     # The sandwich's smallest slice is pruned to the student's scale, whatever kind the student is.
     has_sandwich = isinstance(schedule, MiniDiscConfig) or (
         isinstance(schedule, MaxiDiscConfig) and schedule.assistants == "sandwich"
@@ -87,9 +88,10 @@ def with_law_scale(config: RunConfig, shape: EncoderShape, own_parameters: int |
     Raises:
         UserError: if a candidate leaves no head, or the recipe gives another scale.
     """
-    schedule = config.schedule
+    schedule = config.full_schedule
     if not isinstance(schedule, LawConfig):
         return config
+    section = "schedule" if schedule is config.schedule else "schedule.then"
     try:
         student = own_parameters or encoder_parameters(shape, planned_student(config, shape, TEACHER_PERCENT))
         wanted = schedule.times_student * student
@@ -98,12 +100,12 @@ def with_law_scale(config: RunConfig, shape: EncoderShape, own_parameters: int |
             for scale in schedule.scales.scales(config.student_percent)
         }
     except ValueError as error:
-        raise UserError(f"schedule.scales: {error}") from error
+        raise UserError(f"{section}.scales: {error}") from error
     # Of two equally near scales the smaller one is taken: it costs less.
     percent = min(sizes, key=lambda scale: (abs(sizes[scale] - wanted), scale))
     if schedule.assistant_percent not in (None, percent):
         raise UserError(
-            f"schedule.assistant_percent: {schedule.assistant_percent} is not the scale whose encoder is nearest "
+            f"{section}.assistant_percent: {schedule.assistant_percent} is not the scale whose encoder is nearest "
             f"to {schedule.times_student:g} times the student's; leave it out, or write {percent}"
         )
     return config.with_assistant(percent)

@@ -15,6 +15,7 @@ _METHODS = {
     "law": "TA (law)",
     "minidisc": "MiniDisc",
     "maxidisc": "MaxiDisc",
+    "auto": "Auto",
 }
 # Outside this range a number is written with an exponent, not with rows of zeros.
 _EXPONENT_BELOW, _EXPONENT_ABOVE = 1e-9, 1e18

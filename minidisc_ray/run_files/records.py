@@ -17,12 +17,13 @@ from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.files.digests import check_seal, entry_flaw, entry_of, open_document, sealed_document
 from minidisc_ray.files.storage import Storage
 from minidisc_ray.log import logger
+from minidisc_ray.run_files.decision import GapDecision
 from minidisc_ray.run_files.result import ROUNDING, bounded
 from minidisc_ray.run_files.result_flaws import impossible_number
 from minidisc_ray.training.race_check import RaceCheck
 from minidisc_ray.training.state import EpochRecord
 
-_RECORD, MODEL = "record.json", "model"
+RECORD, MODEL = "record.json", "model"
 # A damaged record may name any other file, also outside the folder.
 _TENSOR_FILE = re.compile(r"[A-Za-z0-9_-]{1,100}\.safetensors")
 _warned: set[tuple[Path, str]] = set()
@@ -55,6 +56,7 @@ class StageRecord(Config):
         None, description="Of importance on a sample: Jaccard index of the units that its two halves keep."
     )
     race: tuple[RaceCheck, ...] = Field((), description="Of a race: its evaluations, the last one with the choice.")
+    decision: GapDecision | None = Field(None, description="Whether an assistant follows, in a run that decides so.")
 
     @property
     def percent(self) -> int:
@@ -71,9 +73,9 @@ def read_record(storage: Storage, folder: Path, verify: bool = True) -> StageRec
         folder: of the stage.
         verify: also check the files beside the record; a missing model is no damage, since ``clean`` removes it.
     """
-    if not storage.exists(folder / _RECORD):
+    if not storage.exists(folder / RECORD):
         return None
-    raw = storage.read_json(folder / _RECORD)
+    raw = storage.read_json(folder / RECORD)
     record, flaw = storage.retry(lambda: _read(folder, raw, verify), folder)
     if flaw is None and verify:
         flaw = storage.check_seal(folder / MODEL)
@@ -100,12 +102,12 @@ def write_record(storage: Storage, folder: Path, record: StageRecord) -> None:
     value: dict[str, Any] = json.loads(record.model_dump_json())
     tensors = storage.retry(lambda: sorted(folder.glob("*.safetensors")), folder)
     value["files"] = {path.name: storage.retry(partial(entry_of, path), path) for path in tensors}
-    storage.write_text(folder / _RECORD, json.dumps(sealed_document(value), indent=2, ensure_ascii=False) + "\n")
+    storage.write_text(folder / RECORD, json.dumps(sealed_document(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def remove_record(storage: Storage, folder: Path) -> None:
     """Mark a stage as not finished, before it is executed again."""
-    storage.remove(folder / _RECORD)
+    storage.remove(folder / RECORD)
 
 
 def copy_model(storage: Storage, source: Path, folder: Path) -> None:
@@ -126,21 +128,21 @@ def copy_model(storage: Storage, source: Path, folder: Path) -> None:
 def _read(folder: Path, raw: Any, verify: bool) -> tuple[StageRecord | None, str | None]:
     """Parse a record; returns it, and what is wrong with it or, if ``verify``, with the files that it lists."""
     if not isinstance(raw, dict):
-        return None, f"{_RECORD} cannot be read"
+        return None, f"{RECORD} cannot be read"
     value, flaw = open_document(raw)
     files = value.pop("files", {})
     try:
         record = StageRecord.model_validate(value)
         flaw = flaw or _invalid_value(value, record)
     except (ValidationError, UnicodeEncodeError):
-        return None, f"{_RECORD} is not a valid record"
+        return None, f"{RECORD} is not a valid record"
     try:
         if not all(map(_TENSOR_FILE.fullmatch, files)):
-            return None, f"{_RECORD} lists files that no stage writes"
+            return None, f"{RECORD} lists files that no stage writes"
         flaws = (entry_flaw(folder / name, entry) for name, entry in files.items() if verify)
         return record, flaw or next((found for found in flaws if found is not None), None)
     except (AttributeError, KeyError, TypeError):
-        return None, f"{_RECORD} lists no files"
+        return None, f"{RECORD} lists no files"
 
 
 def _invalid_value(value: Any, record: StageRecord) -> str | None:
@@ -151,25 +153,25 @@ def _invalid_value(value: Any, record: StageRecord) -> str | None:
     """
     json.dumps(value, ensure_ascii=False).encode()
     if (number := impossible_number(value)) is not None:
-        return f"{_RECORD}: {number}"
+        return f"{RECORD}: {number}"
     chosen = () if record.chosen_percent is None else (record.chosen_percent,)
     own = () if record.scale_percent is None else (record.scale_percent,)
     if not all(
         1 <= scale <= TEACHER_PERCENT for scale in (*own, *chosen, *record.chosen_chain, *record.selection_metrics)
     ):
-        return f"{_RECORD} has a scale that is not between 1 and 100 percent"
+        return f"{RECORD} has a scale that is not between 1 and 100 percent"
     metrics = [*record.selection_metrics.values(), record.validation_metrics]
     metrics += [scores for epoch in record.history for scores in epoch.metrics.values()]
     if any(abs(metric) > 1 + ROUNDING for scores in metrics for metric in bounded(scores)):
-        return f"{_RECORD} has a metric that is not between -1 and 1"
+        return f"{RECORD} has a metric that is not between -1 and 1"
     if own and not (record.selection_metrics.get(own[0]) and record.validation_metrics):
-        return f"{_RECORD} lacks the metrics of its model"
+        return f"{RECORD} lacks the metrics of its model"
     if not all(record.selection_metrics.values()):
-        return f"{_RECORD} lacks the metrics of a candidate"
+        return f"{RECORD} lacks the metrics of a candidate"
     if (
         min(record.training_flops, record.evaluation_flops) < 0
         or (record.step_seconds or 0) < 0
         or (record.step_memory_bytes or 0) < 0
     ):
-        return f"{_RECORD} has a negative cost"
+        return f"{RECORD} has a negative cost"
     return None

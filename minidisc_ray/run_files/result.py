@@ -13,6 +13,7 @@ from minidisc_ray.files.digests import open_document, sealed_document
 from minidisc_ray.files.places import place_of
 from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.storage import Storage
+from minidisc_ray.run_files.decision import GapDecision
 from minidisc_ray.run_files.result_costs import CostRecord
 from minidisc_ray.run_files.result_flaws import first_flaw, impossible_number
 from minidisc_ray.run_files.unfinished import unfinished_error
@@ -22,7 +23,7 @@ SCHEMA_VERSION: Final = 1
 _RESULT = "result.json"
 # The result of ten thousand trials has a few MiB; a larger file would delay listings by half a minute.
 _MAX_BYTES = 16 * 2**20
-Method = Literal["conventional", "matched", "sparse_teacher", "assistant", "law", "minidisc", "maxidisc"]
+Method = Literal["conventional", "matched", "sparse_teacher", "assistant", "law", "minidisc", "maxidisc", "auto"]
 _WITH_ASSISTANT = ("assistant", "law", "minidisc", "maxidisc")
 # Rounding may give a correlation slightly above 1.
 ROUNDING = 1e-6
@@ -149,6 +150,7 @@ class RunResult(Config):
     )
     selection_rule: str | None = None
     race: tuple[RaceCheck, ...] = Field((), description="Evaluations of a race, the last one with its choice.")
+    decision: GapDecision | None = Field(None, description="Of method auto: whether it used an assistant, and why.")
     label_names: tuple[str, ...] = Field(
         (), description="Of the classes, in the order of the outputs; empty for a regression and in older results."
     )
@@ -190,6 +192,8 @@ class RunResult(Config):
             raise ValueError(f"there are no candidates, but {self.method} chooses among them")
         if self.method == "maxidisc":
             self._check_sweep()
+        if self.method == "auto" and self.decision is None:
+            raise ValueError("there is no decision, but auto makes one")
         return self
 
     def _all_metrics(self) -> Iterator[tuple[str, float]]:

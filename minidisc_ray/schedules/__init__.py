@@ -3,12 +3,14 @@
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import (
     AssistantConfig,
+    AutoConfig,
     ConventionalConfig,
     LawConfig,
     MaxiDiscConfig,
     MiniDiscConfig,
     SparseTeacherConfig,
 )
+from minidisc_ray.schedules.auto import plan_auto
 from minidisc_ray.schedules.maxidisc import plan_maxidisc
 from minidisc_ray.schedules.minidisc import plan_minidisc
 from minidisc_ray.schedules.plan import (
@@ -42,3 +44,5 @@ def build_plan(config: RunConfig) -> Plan:
             return plan_minidisc(config.schedule, student, config.student.kind == "pruned")
         case MaxiDiscConfig():
             return plan_maxidisc(config.schedule, student)
+        case AutoConfig():
+            return plan_auto(config.schedule, student, build_plan(config.with_schedule(config.schedule.then)))

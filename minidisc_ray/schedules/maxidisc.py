@@ -1,6 +1,7 @@
 """Plans MaxiDisc, one full trial for each scale, and its ablations on the way to MiniDisc (table 5)."""
 
-from minidisc_ray.configs.schedule import LambdaSelectionConfig, MaxiDiscConfig, StudentSelectionConfig
+from minidisc_ray.configs.schedule import MaxiDiscConfig
+from minidisc_ray.configs.selection import LambdaSelectionConfig, StudentSelectionConfig
 from minidisc_ray.schedules.early_end import probe_of
 from minidisc_ray.schedules.plan import (
     STUDENT,

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from minidisc_ray.configs.schedule import LambdaSelectionConfig, SelectionConfig
+from minidisc_ray.configs.selection import LambdaSelectionConfig, SelectionConfig
 from minidisc_ray.core.grid import sample_evenly
 
 TEACHER = "teacher"
 STUDENT = "student"
 FIRST_STUDENT = "first_student"
+PROBE = "probe"
 MAIN_TRIAL = "main"
 SHARED_TRIAL = "shared"
 
@@ -144,7 +145,7 @@ class ChosenScale:
 class DistilStep:
     """Distil to a scale; the smaller model is cut from the model it is distilled from.
 
-    Steps named ``student`` or ``first_student`` make the recipe's ``student``, all others a pruned model.
+    Steps named ``student``, ``first_student`` or ``probe`` make the recipe's ``student``, all others a pruned model.
 
     Attributes:
         source: the model that teaches.
@@ -153,6 +154,9 @@ class DistilStep:
         slice_of: a race whose slice at the student's scale is trained further, for half the epochs; the slice itself is
             kept if that does not improve it.
         epoch_share: the share of the recipe's epochs to train for.
+        stop_share: the share of these epochs after which the step stops, as if it went on: its learning rate is that of
+            a whole distillation.
+        resumes: a step that stopped, from whose last epoch this one goes on.
     """
 
     source: str
@@ -161,14 +165,32 @@ class DistilStep:
     continues: str | None = None
     slice_of: str | None = None
     epoch_share: float = 1.0
+    stop_share: float = 1.0
+    resumes: "DistilStep | None" = None
 
     @property
     def makes_student(self) -> bool:
         """Whether the step makes the recipe's ``student``."""
-        return self.name in (STUDENT, FIRST_STUDENT)
+        return self.name in (STUDENT, FIRST_STUDENT, PROBE)
 
 
-OwnStep = PruneStep | SandwichStep | CandidateStep | ChooseStep | DistilStep
+@dataclass(frozen=True)
+class DecideStep:
+    """Measure how far a probe's student is below the teacher, and decide what follows; nothing is trained.
+
+    Attributes:
+        min_gap_points: the gap, in points, above which the trial's further steps follow, which use an assistant.
+        otherwise: the steps that follow instead.
+        probe: the step that trained the student.
+    """
+
+    min_gap_points: float
+    otherwise: tuple[DistilStep, ...]
+    probe: str = PROBE
+    name: str = "decide"
+
+
+OwnStep = PruneStep | SandwichStep | CandidateStep | ChooseStep | DistilStep | DecideStep
 Step = TeacherStep | ImportanceStep | OwnStep
 
 
@@ -183,6 +205,13 @@ class Trial:
     def step(self, name: str) -> OwnStep:
         """The step with a name."""
         return next(step for step in self.steps if step.name == name)
+
+    def without_assistant(self) -> "Trial":
+        """The trial as it goes on where its decision is that no assistant is worth its cost."""
+        place = next(place for place, step in enumerate(self.steps) if isinstance(step, DecideStep))
+        decision = self.steps[place]
+        assert isinstance(decision, DecideStep)
+        return replace(self, steps=(*self.steps[: place + 1], *decision.otherwise))
 
 
 @dataclass(frozen=True)

@@ -29,3 +29,13 @@ def training_of(config: RunConfig, step: SandwichStep | DistilStep) -> TrainingC
             "early_stop_epochs": None if patience is None else min(patience, _SLICE_PATIENCE_EPOCHS),
         }
     )
+
+
+def last_epoch(config: RunConfig, step: DistilStep) -> int:
+    """The epoch after which a distillation ends, unless it stops early."""
+    return math.ceil(training_of(config, step).num_epochs * step.stop_share)
+
+
+def num_trained(config: RunConfig, step: DistilStep) -> int:
+    """The epochs that a distillation trains itself, without those of the step that it resumes."""
+    return last_epoch(config, step) - (0 if step.resumes is None else last_epoch(config, step.resumes))

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from minidisc_ray.configs.schedule import LambdaSelectionConfig, MiniDiscConfig
+from minidisc_ray.configs.schedule import MiniDiscConfig
+from minidisc_ray.configs.selection import LambdaSelectionConfig
 from minidisc_ray.core.flops import encoder_parameters
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.evaluation.assumptions import Share, share_of

@@ -7,7 +7,9 @@ Every state needs the weights of its own best epoch. At any moment the disk has 
     best-before removed                  as soon as both states have the same best epoch
 """
 
+import shutil
 from collections.abc import Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -33,6 +35,22 @@ def drop_checkpoints(storage: Storage, stage: Path) -> None:
     for name in _FOLDERS:
         storage.remove(stage / name)
         _drop_leftovers(storage, stage, name)
+
+
+def copy_checkpoints(storage: Storage, source: Path, stage: Path) -> None:
+    """Let a stage go on from where another one stopped, unless it has begun already.
+
+    Without whole checkpoints there it starts from its beginning, and gives the same numbers.
+    """
+    if storage.exists(stage / NEWEST) or storage.exists(stage / BEFORE):
+        return
+    for name in (BEST, NEWEST):
+        storage.fetch_sealed(source / name)
+        flaw = storage.check_seal(source / name) if storage.exists(source / name) else "it is gone"
+        if flaw is not None:
+            logger.warning("%s: no whole checkpoint (%s); training from the start", source / name, flaw)
+            return
+        storage.write_folder(stage / name, partial(shutil.copytree, source / name, dirs_exist_ok=True))
 
 
 class Checkpoints:

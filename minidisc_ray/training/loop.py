@@ -50,6 +50,7 @@ def train(
     storage: Storage,
     folder: Path,
     observer: Observer,
+    last_epoch: int | None = None,
 ) -> TrainingState:
     """Train to the end, from the newest whole checkpoint in ``folder`` if any, and leave the best weights in the model.
 
@@ -61,6 +62,7 @@ def train(
         storage: has the stage's folder.
         folder: the stage's, with the stage's name; has its checkpoints.
         observer: called after every step, check of a race and epoch.
+        last_epoch: the epoch to stop after, as if training went on; by default the last one of ``training``.
 
     Raises:
         TrainingError: if a gradient is not finite.
@@ -73,7 +75,9 @@ def train(
     state, best = checkpoints.resume(trained, optimizer)
     # FLOPs of filling the teacher's cache were counted before the interruption.
     flops_before = state.training_flops - (workers.sum_number(learner.total_flops()) if state.steps_done else 0.0)
+    last_epoch = last_epoch or training.num_epochs
     num_steps = math.ceil(len(rows) / training.batch_size) * training.num_epochs
+    num_steps_here = num_steps // training.num_epochs * last_epoch
     epochs_before_final = math.floor(learner.objective.final_phase_start() * training.num_epochs)
     meter = StepMeter(workers.device)
     clipping = Clipping(learner.gradients, training.max_gradient_norm, is_deferred=workers.device.type == "cuda")
@@ -81,7 +85,7 @@ def train(
     if race is not None:
         race.resume(state.race)
 
-    while state.epochs_done < training.num_epochs and not _is_patience_over(state, training, epochs_before_final):
+    while state.epochs_done < last_epoch and not _is_patience_over(state, training, epochs_before_final):
         epoch, step, in_epoch = state.epochs_done + 1, state.steps_done, state.step_in_epoch
         batches = epoch_batches(rows.lengths, training.batch_size, seed, state.epochs_done)
         sums, is_stopping = LossSums(workers, state.partial_losses), False
@@ -98,7 +102,7 @@ def train(
                     _check_gradients(clipping, training)
                 optimizer.step()
                 step, in_epoch = step + 1, in_epoch + 1
-                observer.on_step(step, num_steps, epoch, losses)
+                observer.on_step(step, num_steps_here, epoch, losses)
                 sums.add(losses)
                 if is_stopping := must_stop(workers):
                     break

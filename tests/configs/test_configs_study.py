@@ -26,6 +26,13 @@ def test_runs_are_methods_by_tasks_by_scales_by_seeds(tmp_path):
     assert configs["builtin", "MiniDisc", 10, 0].schedule.num_sampled == 2
 
 
+def test_a_method_may_decide_by_itself(tmp_path):
+    methods = {"LTSD": {"schedule": {"kind": "conventional"}}, "Auto": {"schedule": {"kind": "auto"}}}
+    configs = by_place(study_of(tmp_path, methods=methods, seeds=[0], scales=[10]))
+    assert configs["builtin", "Auto", 10, 0].schedule.label == "Auto"
+    assert configs["builtin", "Auto", 10, 0].full_schedule.search == "race"
+
+
 def test_another_kind_takes_the_foreign_keys_along_and_keeps_shared_ones(tmp_path):
     chosen = {"kind": "lambda", "lam": 0.5}
     recipe = {**raw_study()["recipe"], "schedule": {"kind": "minidisc", "scales": [60, 30], "selection": chosen}}

@@ -226,6 +226,27 @@ def test_a_schedule_that_the_recipe_does_not_allow_is_left_out_and_its_own_added
     assert found.assistant_scales == (95, 55, 15)
 
 
+def test_a_run_that_decides_is_priced_both_ways(tmp_path):
+    overrides = ("distil.num_epochs=4", "schedule={kind: auto, then: {kind: minidisc, search: race, scales: [60, 30]}}")
+    run = prepared_run(tmp_path, "minidisc", overrides)
+    over = Overheads(
+        cluster_seconds=0, job_seconds=0, startup_seconds=0, sweep_seconds=0, trial_seconds=0, at_once=1, slowdown=1
+    )
+    estimate = predict_costs(alternatives(run), run, made_up(run), over)
+    methods = {method.kind: method for method in estimate.methods}
+    assert list(methods) == ["conventional", "minidisc", "maxidisc", "auto_small_gap", "auto_large_gap"]
+    small, large = methods["auto_small_gap"], methods["auto_large_gap"]
+    assert [method.is_recipe for method in methods.values()] == [False, False, False, True, True]
+    assert small.method == "Auto, small gap: Conventional"
+    assert large.method == "Auto, large gap: MiniDisc (race)"
+    names = {kind: [stage.stage for stage in methods[kind].stages if stage.in_ratio] for kind in methods}
+    assert names["auto_small_gap"] == ["importance", "probe", "decide", "student"]
+    assert names["auto_large_gap"] == ["importance", "probe", "decide", "sandwich", "choose", "student"]
+    assert methods["conventional"].device_hours < small.device_hours < large.device_hours
+    seconds = [{stage.stage: stage.seconds for stage in each.stages} for each in (small, large)]
+    assert seconds[0]["probe"] == seconds[1]["probe"] > 0
+
+
 def test_a_real_estimate_leaves_nothing_behind(tmp_path):
     prepared = prepared_run(tmp_path / "storage", "minidisc")
     estimate = estimate_in_process(prepared, budget_seconds=2.0)

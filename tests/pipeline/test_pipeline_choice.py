@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pipeline_kit import prepared_run, random_teacher
 from storage_kit import LOCAL
 
-from minidisc_ray.configs.schedule import LambdaSelectionConfig, NegativeDerivativeSelectionConfig
+from minidisc_ray.configs.selection import LambdaSelectionConfig, NegativeDerivativeSelectionConfig
 from minidisc_ray.pipeline.choice import choose, epoch_value, scan_lambda
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.run_files.records import read_record

@@ -4,7 +4,7 @@ import pytest
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.configs.loader import resolve
-from minidisc_ray.configs.schedule import LambdaSelectionConfig, NegativeDerivativeSelectionConfig
+from minidisc_ray.configs.selection import LambdaSelectionConfig, NegativeDerivativeSelectionConfig
 from minidisc_ray.schedules import Plan, build_plan
 from minidisc_ray.schedules.expected import expected_percent, expected_sandwich, expected_scale
 from minidisc_ray.schedules.plan import TEACHER, CandidateStep, ChooseStep, ChosenScale, DistilStep, SandwichStep

@@ -15,6 +15,7 @@ from minidisc_ray.pipeline.stages._build import teacher_stage_folder
 from minidisc_ray.pipeline.stages._objective_parts import load_objective_parts, save_objective_parts
 from minidisc_ray.preparation.objective import stage_objective, untrained_head_note
 from minidisc_ray.schedules.plan import STUDENT, DistilStep, SandwichStep
+from minidisc_ray.schedules.training import last_epoch
 from minidisc_ray.training.distil import NestedModels, StageInputs, distillation_learner
 from minidisc_ray.training.learner import Learner
 from minidisc_ray.training.teacher_outputs import cache_limit_bytes
@@ -54,7 +55,8 @@ def training_stage(
         load_objective_parts(context.storage, teacher_stage, objective)
     if context.workers.is_first and step.name == STUDENT and (note := untrained_head_note(prepared)) is not None:
         logger.warning("[%s] %s", context.trial, note)
-    with closing(StageObserver(context, step.name, training.num_epochs, attempt.beat)) as observer:
+    num_epochs = last_epoch(prepared.config, step) if isinstance(step, DistilStep) else training.num_epochs
+    with closing(StageObserver(context, step.name, num_epochs, attempt.beat)) as observer:
         yield distillation_learner(models, teacher, objective, training, _stage_inputs(context)), observer
     if context.workers.is_first:
         save_model(context.storage, models.largest.to("cpu"), prepared.tokenizer, attempt.folder / "model")

@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 
-from minidisc_ray.configs.schedule import ConventionalConfig, SparseTeacherConfig
+from minidisc_ray.configs.schedule import AutoConfig, ConventionalConfig, SparseTeacherConfig
 from minidisc_ray.core.flops import encoder_parameters, forward_macs, total_parameters
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.preparation.closed_form import Estimator, early_end_cost_share
 from minidisc_ray.preparation.objective import untrained_head_note
+from minidisc_ray.preparation.outcomes import with_outcome
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.race_costs import race_times
 from minidisc_ray.preparation.tokenizer import unknown_token_warnings
 from minidisc_ray.reports.run.plan_report import PlanReport, PlanTable
 from minidisc_ray.reports.words import compute_text, count_text
 from minidisc_ray.schedules.expected import expected_events, expected_promoted, expected_sandwich, expected_scale
-from minidisc_ray.schedules.plan import ChooseStep, ChosenScale, DistilStep, RaceStep, SandwichStep
-from minidisc_ray.schedules.training import training_of
+from minidisc_ray.schedules.plan import ChooseStep, ChosenScale, DecideStep, DistilStep, RaceStep, SandwichStep
+from minidisc_ray.schedules.training import last_epoch, training_of
 
 _SLICE = "a slice of the student's scale"
 _FEW_ROWS = 50
@@ -130,6 +131,11 @@ def _few_rows(prepared: PreparedRun) -> Iterator[str]:
         is_share = prepared.task.primary_metric == "accuracy"
         text += f": metrics move in steps of {100 / rows:.1f} points" if is_share else ", which is few"
         yield f"{text}; raise data.selection_fraction, or take more rows"
+    if rows < _FEW_ROWS and any(isinstance(step, DecideStep) for _, step in prepared.plan.own_steps()):
+        yield (
+            f"warning: {rows} selection row{'s' if rows != 1 else ''} decide{'s' if rows == 1 else ''} whether an "
+            "assistant is used, so the interval of the gap will be wide"
+        )
 
 
 def _assumed(prepared: PreparedRun) -> Iterator[str]:
@@ -147,6 +153,8 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
             else:
                 which = f"{_percents(sandwich.trained)}; the other candidates are only evaluated"
             yield f"{step.name} trains: {which}"
+        elif isinstance(step, DecideStep):
+            yield from _decision_assumed(prepared, step)
         elif isinstance(step, ChooseStep):
             if step.sandwich is not None and isinstance(trial.step(step.sandwich), RaceStep):
                 continue
@@ -162,6 +170,25 @@ def _assumed(prepared: PreparedRun) -> Iterator[str]:
             f"matched: the FLOPs, in closed form and evaluation included, of {schedule.match.label} over {grid} with "
             f"eta {schedule.match.num_sampled}; reached in {prepared.config.distil_training.num_epochs} epochs"
         )
+
+
+def _decision_assumed(prepared: PreparedRun, decision: DecideStep) -> Iterator[str]:
+    """What a run with ``schedule.kind: auto`` decides by, and what both ways cost."""
+    schedule = prepared.config.schedule
+    assert isinstance(schedule, AutoConfig)
+    small, large = (
+        sum(stage.flops for stage in Estimator(with_outcome(prepared, uses)).stages() if stage.in_ratio) / 1e12
+        for uses in (False, True)
+    )
+    probe = last_epoch(prepared.config, prepared.plan.trials[0].steps[0])  # type: ignore[arg-type]
+    yield (
+        f"auto: after {probe} of {prepared.config.distil_training.num_epochs} epochs of the conventional distillation, "
+        f"its best student is compared with the teacher on {len(prepared.splits.selection):,} selection rows"
+    )
+    yield (
+        f"auto: a gap above {decision.min_gap_points:g} points is followed by {schedule.then.label}, as assumed above: "
+        f"{large:,.3f} TFLOPs with evaluation; a smaller one by the rest of that distillation: {small:,.3f}"
+    )
 
 
 def _probes_assumed(prepared: PreparedRun) -> str:

@@ -39,7 +39,7 @@ class StorageEntry:
         changed_at: when its newest file was written, in seconds since the epoch.
         driver: the process that drives it now, as user@host and pid.
         size_bytes: of all its files.
-        note: why it failed, or what is damaged.
+        note: why it failed, what is damaged, or what ``schedule.kind: auto`` decided.
     """
 
     name: str
@@ -105,6 +105,7 @@ def _run_entry(folder: Path, driver: Driver | None) -> StorageEntry:
     statuses, result = read_status(folder)
     if result is not None:
         ended = unfinished_trials_text(result)
+        decision = "" if result.decision is None else result.decision.summary
         return StorageEntry(
             folder.name,
             "run",
@@ -117,7 +118,7 @@ def _run_entry(folder: Path, driver: Driver | None) -> StorageEntry:
             metric=result.student.validation_metrics[result.primary_metric],
             metric_split="validation",
             **_hours(held_by_result(result.cost)),
-            note=f"of {len(result.trials)} trials {', '.join(ended)}" if ended else "",
+            note=f"of {len(result.trials)} trials {', '.join(ended)}" if ended else decision,
         )
     state = _state(statuses, driver)
     reason = read_failure(folder, MAIN_TRIAL)

@@ -122,7 +122,7 @@ def _finished(run: str, result: RunResult, finished_at: float) -> RunStatus:
         run=run,
         trial=", ".join([trials, *unfinished_trials_text(result)]),
         status="finished",
-        stage="",
+        stage="" if result.decision is None else result.decision.summary,
         step="",
         metric_name=result.primary_metric,
         metric=result.student.validation_metrics.get(result.primary_metric),
