@@ -136,8 +136,8 @@ def _numbers(column: pd.Series, name: str) -> pd.Series:
 
 def _flags(column: pd.Series, name: str) -> pd.Series:
     words = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
-    known = column.astype(object).map(lambda cell: pd.NA if pd.isna(cell) else words.get(str(cell).lower(), cell))
-    strange = [cell for cell in known.unique() if cell is not pd.NA and not isinstance(cell, bool)]
+    cells = [None if pd.isna(cell) else str(cell).lower() for cell in column]
+    strange = sorted({cell for cell in cells if cell is not None and cell not in words})
     if strange:
         raise UserError(f"{name}: {column.name} is {strange[0]!r} in a row; use true or false")
-    return known.astype("boolean")
+    return pd.Series([None if cell is None else words[cell] for cell in cells], column.index, dtype="boolean")
