@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from minidisc_ray.autodistiller.features import DatasetFeatures, dataset_feature
 from minidisc_ray.autodistiller.frame import feature_columns
 from minidisc_ray.autodistiller.observation import Observation
 from minidisc_ray.autodistiller.published import read_published
-from minidisc_ray.autodistiller.runs import SOURCE, is_run, observe_run
+from minidisc_ray.autodistiller.runs import is_run, observe_run
 from minidisc_ray.autodistiller.table import ObservationTable
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.names import folder_names
@@ -26,6 +27,7 @@ NO_FINETUNED: Final = (
     "the table has no fine-tuned student of the same size (a run with objective.kind labels and schedule.kind "
     "conventional)"
 )
+NOT_PUBLISHED: Final = "the score of the fine-tuned student was not published"
 TEACHER_NOT_ABOVE: Final = "the teacher is not above the fine-tuned student"
 
 
@@ -172,16 +174,19 @@ def _observed(table: ObservationTable, begun: Observed, keys: set[str]) -> Obser
     """With what the table has now."""
     rows = table.observations()
     finetuned = {(one.comparable, one.metric) for one in rows if one.is_finetuned}
-    reasons: dict[str, int] = {}
-    for one in rows:
-        # A student that learned from labels alone is what the ratio compares with.
-        if one.key in keys and one.ratio is None and not one.is_finetuned:
-            is_known = one.source != SOURCE or (one.comparable, one.metric) in finetuned
-            reason = TEACHER_NOT_ABOVE if is_known else NO_FINETUNED
-            reasons[reason] = reasons.get(reason, 0) + 1
+    # With another teacher the same student has a ratio.
+    published = {(one.task, one.student) for one in rows if one.comparable is None and one.ratio is not None}
+
+    def reason(one: Observation) -> str:
+        if one.comparable is None:
+            return TEACHER_NOT_ABOVE if (one.task, one.student) in published else NOT_PUBLISHED
+        return TEACHER_NOT_ABOVE if (one.comparable, one.metric) in finetuned else NO_FINETUNED
+
+    # A student that learned from labels alone is what the ratio compares with, and needs none.
+    lacking = [one for one in rows if one.key in keys and one.ratio is None and not one.is_finetuned]
     return replace(
         begun,
-        without_ratio=reasons,
+        without_ratio=Counter(map(reason, lacking)),
         num_without_features=sum(one.key in keys and one.features is None for one in rows),
         num_observations=len(rows),
         num_tasks=len({one.task for one in rows}),

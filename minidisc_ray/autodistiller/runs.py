@@ -46,7 +46,7 @@ def observe_run(folder: Path) -> tuple[Observation, RunConfig, str]:
     """
     result = load_result(folder)
     identity = read_json(folder / "identity.json")
-    if not isinstance(identity, dict) or digest(_without(identity, "seed")) != result.method_digest:
+    if not isinstance(identity, dict) or not _is_of(identity, result):
         raise UserError(f"{place_of(folder / 'identity.json')}: missing, damaged or of another run than result.json")
     config = load_recipe(folder / "config.yaml")
     metric = result.primary_metric
@@ -137,5 +137,6 @@ def _num_labels(result: RunResult) -> int | None:
     return len(result.label_names) or None
 
 
-def _without(identity: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in identity.items() if name != key}
+def _is_of(identity: dict[str, Any], result: RunResult) -> bool:
+    method = {name: value for name, value in identity.items() if name != "seed"}
+    return digest(method) == result.method_digest and identity.get("seed") == result.seed
