@@ -132,7 +132,7 @@ def test_features_of_a_recipe_are_the_same_every_time(tmp_path, monkeypatch):
     found = []
     for cache in ("one", "two", "two"):
         monkeypatch.setenv("MINIDISC_CACHE", str(tmp_path / cache))
-        # Whoever else draws random numbers in the process changes nothing.
+        # Other random numbers drawn in the process change nothing.
         torch.manual_seed(len(found))
         found.append(dataset_features(config))
     assert found[0] == found[1] == found[2]

@@ -1,4 +1,4 @@
-"""The table of observations: what is written comes back, by whomever and however often it was added."""
+"""The table of observations: what is written comes back, however often it was added."""
 
 import hashlib
 import subprocess
@@ -40,6 +40,12 @@ def test_an_observation_comes_back_whole(tmp_path):
 
 def test_every_column_of_the_frame_is_stored():
     assert set(COLUMNS) <= set(arrow_schema().names)
+
+
+def test_every_column_is_explained():
+    page = (Path(__file__).parents[2] / "docs" / "autodistiller.md").read_text(encoding="utf-8")
+    missing = [name for name in arrow_schema().names if f"`{name}`" not in page]
+    assert not missing
 
 
 def test_the_frame_has_the_features_of_one_space(tmp_path):
