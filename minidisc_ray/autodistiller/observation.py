@@ -22,7 +22,7 @@ class Observation:
     Attributes not listed are columns of the frame. None: unknown, or it does not apply.
 
     Attributes:
-        key: of a run, a digest of its identity; of a published row, its place and a digest of its cells.
+        key: of a run, a digest of its identity; of a published row, its place and a digest of its models and score.
         run: the run's name; of a published row empty.
         metric: that the scores are of.
         seed: of the run.

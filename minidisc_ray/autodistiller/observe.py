@@ -1,7 +1,5 @@
 """Adds the finished runs of a storage, or the published observations, to a table of observations."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +15,7 @@ from minidisc_ray.autodistiller.published import read_published
 from minidisc_ray.autodistiller.runs import is_run, observe_run
 from minidisc_ray.autodistiller.table import ObservationTable
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.identity import digest
 from minidisc_ray.driver.names import folder_names
 from minidisc_ray.files.places import place_of
 from minidisc_ray.run_files.fetching import fetch_summaries
@@ -161,8 +160,8 @@ def published_observations(folder: Path) -> list[Observation]:
     for place, row in enumerate(frame.to_dict(orient="records")):
         cells: dict[str, Any] = {str(name): _known(value) for name, value in row.items()}
         values = tuple(cells.pop(name) for name in names)
-        text = json.dumps(cells, sort_keys=True)
-        key = f"public-{place:04d}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        # Of what the files say alone, so that a release that derives other columns adds no row twice.
+        key = f"public-{place:04d}-{digest([cells[name] for name in ('task', 'student', 'teacher', 'score')])[:8]}"
         whole = None if None in values or not values else values
         cells["schema_version"] = int(cells["schema_version"])
         space = None if whole is None else PUBLIC_SPACE

@@ -159,7 +159,8 @@ def _read(path: Path) -> list[Observation]:
         assert named is not None
         if hashlib.sha256(content).hexdigest()[:32] != named[1]:
             raise UserError(f"{place}: damaged (its content is not what was written); {again}")
-        schema = pyarrow.parquet.read_schema(pyarrow.BufferReader(content))
+        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
+        schema = file.schema_arrow
         version = (schema.metadata or {}).get(VERSION_KEY, b"none").decode(errors="replace")
         if version != str(SCHEMA_VERSION):
             raise UserError(
@@ -168,7 +169,7 @@ def _read(path: Path) -> list[Observation]:
             )
         if not schema.equals(arrow_schema()):
             raise UserError(f"{place}: not a table of observations (its columns are others); {again}")
-        return observations_in(pyarrow.parquet.read_table(pyarrow.BufferReader(content)))
+        return observations_in(file.read())
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(f"{place}: cannot be read ({first_line(error)}); {again}") from error
 
