@@ -16,6 +16,7 @@ from minidisc_ray.autodistiller.runs import is_run, observe_run
 from minidisc_ray.autodistiller.table import ObservationTable
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import digest
+from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.driver.names import folder_names
 from minidisc_ray.files.places import place_of
 from minidisc_ray.run_files.fetching import fetch_summaries
@@ -90,6 +91,7 @@ def observe_runs(
     unfinished: list[str] = []
     damaged: dict[str, str] = {}
     without_features: dict[str, str] = {}
+    features = _Features(vectors, report)
     for folder in folders:
         if not (folder / "result.json").exists():
             unfinished.append(folder.name)
@@ -101,11 +103,11 @@ def observe_runs(
             continue
         has_features = one.key in known and known[one.key].features is not None
         if with_features and not has_features:
-            try:
-                report(one.task)
-                one = _with_features(one, dataset_features(config, vectors, data_digest=data_digest))
-            except UserError as error:
-                without_features[folder.name] = str(error)
+            computed = features.of(config, data_digest)
+            if isinstance(computed, UserError):
+                without_features[folder.name] = str(computed)
+            else:
+                one = _with_features(one, computed)
         # A copy of a run is the same run.
         if one.key in seen or (one.key in known and (has_features or one.features is None)):
             seen.add(one.key)
@@ -190,6 +192,25 @@ def _observed(table: ObservationTable, begun: Observed, keys: set[str]) -> Obser
         num_observations=len(rows),
         num_tasks=len({one.task for one in rows}),
     )
+
+
+class _Features:
+    """Features of the data sets of many runs, each computed once."""
+
+    def __init__(self, vectors: str | Path | None, report: Callable[[str], object]) -> None:
+        self._vectors, self._report = vectors, report
+        self._found: dict[tuple[str, str], DatasetFeatures | UserError] = {}
+
+    def of(self, config: RunConfig, data_digest: str) -> DatasetFeatures | UserError:
+        """The features of a run's data set, or why they cannot be computed."""
+        key = (config.model_dump_json(include={"task", "data", "teacher", "protocol"}), data_digest)
+        if key not in self._found:
+            self._report(config.task_name)
+            try:
+                self._found[key] = dataset_features(config, self._vectors, data_digest=data_digest)
+            except UserError as error:
+                self._found[key] = error
+        return self._found[key]
 
 
 def _with_features(one: Observation, found: DatasetFeatures) -> Observation:

@@ -31,6 +31,8 @@ from minidisc_ray.files.places import PlaceError, place_of
 from minidisc_ray.files.reading import read_regular
 from minidisc_ray.files.storage import Storage
 
+# A few bytes of a file can stand for billions of equal rows.
+_MAX_ROWS: Final = 1_000_000
 _PART: Final = re.compile(r"observations-([0-9a-f]{32})\.parquet")
 
 
@@ -167,8 +169,10 @@ def _read(path: Path) -> list[Observation]:
                 f"{place}: its observations have schema version {version[:20]}, and this release reads version "
                 f"{SCHEMA_VERSION}; update minidisc-ray"
             )
-        if not schema.equals(arrow_schema()):
-            raise UserError(f"{place}: not a table of observations (its columns are others); {again}")
+        if not schema.equals(arrow_schema()) or file.metadata.num_rows > _MAX_ROWS:
+            raise UserError(
+                f"{place}: not a table of observations (its columns are others, or it has over a million rows); {again}"
+            )
         return observations_in(file.read())
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(f"{place}: cannot be read ({first_line(error)}); {again}") from error
