@@ -1,0 +1,143 @@
+"""The table of observations: one distillation a row, its configuration, its task and what came out.
+
+Every part of this package reads and writes this one frame. A cell that does not apply is missing: None in a text
+column, NaN in a numeric one, pandas' NA in ``mixup``.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from minidisc_ray.configs.base import UserError
+
+SCHEMA_VERSION: Final = 1
+
+# Configuration: the names and values are those of `objective: {kind: distiller}`, where it has them.
+TEXT_COMPONENTS: Final = (
+    "student",
+    "teacher",
+    "intermediate_loss",  # none, mi_alpha, mse, l2, cosine, pkd, ce
+    "intermediate_strategy",  # skip, last, emd
+    "prediction_loss",  # ce, mse
+    "augmentation",  # none, contextual, backtranslation, random; several joined by "+" in the order of use
+    "schedule",
+    "objective",
+)
+NUMERIC_COMPONENTS: Final = (
+    "alpha",  # of MI-alpha only
+    "augmentation_repeats",
+    "augmentation_share",  # of words changed; missing without augmentation
+    "num_assistants",
+    "scale_percent",
+    "learning_rate",
+    "batch_size",
+    "num_epochs",
+)
+FLAG_COMPONENTS: Final = ("mixup",)
+COMPONENTS: Final = (*TEXT_COMPONENTS, *NUMERIC_COMPONENTS, *FLAG_COMPONENTS)
+
+# Sizes of the models, so that a student no row has seen is not a stranger; missing where unknown.
+SIZES: Final = ("student_parameters", "teacher_parameters")
+# Of the task; scores are shares, so that a correlation may be negative.
+TASK_NUMBERS: Final = ("num_examples", "baseline_score", "teacher_score")
+# `ratio_to_teacher` is score / teacher_score; `ratio` is equation 2, missing where the teacher is not above the
+# student that was fine-tuned without it, or that student's score is unknown.
+OUTCOMES: Final = ("score", "ratio_to_teacher", "ratio")
+
+TEXTS: Final = ("task", *TEXT_COMPONENTS, "source")
+NUMBERS: Final = (*NUMERIC_COMPONENTS, *SIZES, *TASK_NUMBERS, *OUTCOMES, "schema_version")
+FLAGS: Final = FLAG_COMPONENTS
+COLUMNS: Final = ("task", *COMPONENTS, *SIZES, *TASK_NUMBERS, *OUTCOMES, "source", "schema_version")
+# Never missing.
+REQUIRED: Final = ("task", "student", "teacher", "score", "ratio_to_teacher", "source", "schema_version")
+
+# feature_000, feature_001, ...: the first half embeds the task's rows, the second half its description (table 2).
+FEATURE: Final = re.compile(r"feature_\d{3,}")
+
+
+def feature_name(place: int) -> str:
+    """The column of a dataset feature, counted from 0."""
+    return f"feature_{place:03d}"
+
+
+def feature_columns(names: Iterable[str]) -> list[str]:
+    """The dataset features among names of columns, in order."""
+    found = (name for name in names if FEATURE.fullmatch(name))
+    # By number: a wide model has over a thousand.
+    return sorted(found, key=lambda name: (len(name), name))
+
+
+def checked_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A frame with these columns in this order and with their types: str, float64 and boolean; never changes it.
+
+    Columns that may be missing are added, all cells missing.
+
+    Args:
+        frame: observations.
+        name: where they are from, for messages.
+
+    Raises:
+        UserError: for an unknown column or a newer version's table, for a required column or cell that is missing,
+            and for a text in a numeric column.
+    """
+    columns = [str(column) for column in frame.columns]
+    versions = pd.to_numeric(frame["schema_version"], errors="coerce") if "schema_version" in columns else None
+    # Before the columns: a newer version may have more of them.
+    if versions is not None and len(frame) and versions.max() > SCHEMA_VERSION:
+        raise UserError(
+            f"{name}: a newer version wrote it (schema_version {versions.max():g}, known here: {SCHEMA_VERSION}); "
+            "update minidisc_ray"
+        )
+    unknown = [column for column in columns if column not in COLUMNS and not FEATURE.fullmatch(column)]
+    if unknown:
+        raise UserError(
+            f"{name}: unknown column {unknown[0]!r}; a table of observations has {', '.join(COLUMNS)} and "
+            f"{feature_name(0)}, {feature_name(1)}, ...; `minidisc observe` writes one"
+        )
+    absent = [column for column in REQUIRED if column not in columns]
+    if absent:
+        raise UserError(f"{name}: lacks the column {absent[0]!r}; `minidisc observe` writes a whole table")
+    features = feature_columns(columns)
+    checked = frame.reindex(columns=[*COLUMNS, *features])
+    for column in TEXTS:
+        checked[column] = _texts(checked[column])
+    for column in (*NUMBERS, *features):
+        checked[column] = _numbers(checked[column], name)
+    for column in FLAGS:
+        checked[column] = _flags(checked[column], name)
+    for column in REQUIRED:
+        if checked[column].isna().any():
+            row = int(np.flatnonzero(checked[column].isna().to_numpy())[0])
+            raise UserError(f"{name}: {column} is missing in row {row + 1} of {len(frame)}; drop the row or fill it in")
+    return checked.reset_index(drop=True)
+
+
+def configuration_keys(frame: pd.DataFrame) -> pd.Series:
+    """The number of each row's configuration on its task: rows that repeat one, with another seed, share it."""
+    return frame.groupby(["task", *COMPONENTS], dropna=False, sort=False).ngroup()
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    return column.astype(object).map(lambda cell: None if pd.isna(cell) else str(cell)).astype("str")
+
+
+def _numbers(column: pd.Series, name: str) -> pd.Series:
+    try:
+        numbers = pd.to_numeric(column).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name}: {column.name} has a cell that is not a number ({error}); correct it") from error
+    if np.isinf(numbers.to_numpy()).any():
+        raise UserError(f"{name}: {column.name} has an infinite cell; correct it or drop the row")
+    return numbers
+
+
+def _flags(column: pd.Series, name: str) -> pd.Series:
+    words = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+    cells = [None if pd.isna(cell) else str(cell).lower() for cell in column]
+    strange = sorted({cell for cell in cells if cell is not None and cell not in words})
+    if strange:
+        raise UserError(f"{name}: {column.name} is {strange[0]!r} in a row; use true or false")
+    return pd.Series([None if cell is None else words[cell] for cell in cells], column.index, dtype="boolean")
