@@ -64,9 +64,9 @@ def _printing(train: Any, recipe: str) -> Any:
     train = getattr(train, "unwrapped", train)
 
     def printing(
-        learner: Any, rows: Any, training: Any, seed: int, storage: Storage, folder: Path, observer: Any
+        learner: Any, rows: Any, training: Any, seed: int, storage: Storage, folder: Path, *others: Any
     ) -> Any:
-        state = train(learner, rows, training, seed, storage, folder, observer)
+        state = train(learner, rows, training, seed, storage, folder, *others)
         for epoch in state.history:
             metrics = {scale: dict(sorted(found.items())) for scale, found in sorted(epoch.metrics.items())}
             print(recipe, folder.name, epoch.epoch, dict(sorted(epoch.losses.items())), metrics, flush=True)
