@@ -41,6 +41,8 @@ class Gain:
         method: the method's name in the study.
         score: of the method's student.
         gain: its score minus the conventional student's.
+        teacher_has_learned: whether the teacher scores above the majority class; else its gap says nothing, and neither
+            trends nor figures have the gain.
         same_data: the name of the data that this task shares with other tasks of the study, which have other numbers of
             training rows; None if there is no such task.
     """
@@ -56,6 +58,7 @@ class Gain:
     method: str
     score: float
     gain: float
+    teacher_has_learned: bool = True
     same_data: str | None = None
 
 
@@ -98,7 +101,7 @@ def gains_of(runs: Sequence[FinishedRun], conventional: str | None = None) -> tu
         teacher, plain, own = (_score(result, model) for model in (result.teacher, other.student, result.student))
         if teacher is None or plain is None or own is None:
             continue
-        train = result.splits.get("train")
+        train, majority = result.splits.get("train"), result.majority_metrics.get(result.primary_metric)
         found.append(
             Gain(
                 teacher=cell.teacher,
@@ -112,6 +115,7 @@ def gains_of(runs: Sequence[FinishedRun], conventional: str | None = None) -> tu
                 method=cell.method,
                 score=own,
                 gain=own - plain,
+                teacher_has_learned=majority is None or teacher > majority,
                 same_data=shared.get(cell.task),
             )
         )
@@ -134,14 +138,15 @@ def trends_of(gains: Sequence[Gain], resampling: Resampling = DEFAULT_RESAMPLING
 
 
 def num_points(gains: Sequence[Gain]) -> int:
-    """The largest number of points of one teacher, scale and method; 0 without gains."""
+    """The largest number of points that a trend of one teacher, scale and method could have."""
     return max((len(points) for points in _by_method(gains).values()), default=0)
 
 
 def _by_method(gains: Sequence[Gain]) -> dict[tuple[str | None, int, str], list[Gain]]:
     found: dict[tuple[str | None, int, str], list[Gain]] = {}
     for gain in gains:
-        found.setdefault((gain.teacher, gain.scale_percent, gain.method), []).append(gain)
+        if gain.teacher_has_learned:
+            found.setdefault((gain.teacher, gain.scale_percent, gain.method), []).append(gain)
     return found
 
 

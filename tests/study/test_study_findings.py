@@ -88,6 +88,10 @@ def test_hits_are_counted_by_hand(runs, findings):
     assert set(shown["By chance"]) == {f"{2 * chance:.1f} of 2"}
 
 
+def teacher_of(run):
+    return run.result.teacher.validation_metrics
+
+
 def test_gains_are_those_of_the_reported_metrics(runs, findings):
     assert {(gain.method, gain.seed) for gain in findings.gains} == {
         (method, seed) for method in ("TA", "MiniDisc", "MaxiDisc", "with tradeoff") for seed in (0, 1)
@@ -100,8 +104,13 @@ def test_gains_are_those_of_the_reported_metrics(runs, findings):
         assert gain.gap == pytest.approx(plain.teacher.validation_metrics["accuracy"] - base)
         assert gain.train_rows == plain.splits["train"].rows
     assert findings.gain_trends == ()
-    note = "No trends of gains: a method needs 8 points of tasks and seeds with different gaps; the most here are 2."
-    assert note in finding_notes(findings, 2)
+    # The random teacher may score no better than the majority class with a seed.
+    learned = {run.cell.seed for run in runs if teacher_of(run)["accuracy"] > run.result.majority_metrics["accuracy"]}
+    assert {gain.seed for gain in findings.gains if gain.teacher_has_learned} == learned
+    notes = finding_notes(findings, 2)
+    need = "No trends of gains: a method needs 8 points of tasks and seeds with different gaps; the most here are"
+    assert f"{need} {len(learned)}." in notes
+    assert any(note.endswith("so there is no gap to close.") for note in notes) == (len(learned) < 2)
 
 
 def test_rules_pick_among_maxidiscs_own_students(runs, findings):

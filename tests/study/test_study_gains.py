@@ -112,6 +112,20 @@ def test_trends_are_found_where_they_are(gains):
     assert not list(trends_of([gain for gain in gains if gain.task != "few"], FEW)), "six points are too few"
 
 
+def test_a_teacher_that_learned_nothing_has_no_gap_to_close(runs, gains):
+    dead = [
+        FinishedRun(run.cell, run.prepared, run.result.model_copy(update={"majority_metrics": {"f1": 0.9}}))
+        if run.cell.task == "few"
+        else run
+        for run in runs
+    ]
+    found = gains_of(dead)
+    assert {gain.task for gain in found if not gain.teacher_has_learned} == {"few"}
+    assert len(found) == len(gains)
+    assert not list(trends_of(found, FEW)), "six points are left"
+    assert finding_notes(Findings(gains=found), 3)[0].startswith("6 of 18 gains are in no trend and no figure")
+
+
 def test_tables_and_sentences_say_what_was_found(gains):
     findings = findings_with(gains)
     (table,) = finding_tables(findings, 3)
@@ -156,7 +170,7 @@ def test_the_page_the_json_and_the_figures_have_them(study, runs, gains, tmp_pat
     assert written["gains"][0] | {"gap": 0.3} == {
         "teacher": None, "scale_percent": 10, "task": "few", "seed": 0, "train_rows": 128, "teacher_score": 0.9,
         "conventional_score": gains[0].conventional_score, "gap": 0.3, "method": "TA", "score": gains[0].score,
-        "gain": gains[0].gain, "same_data": "builtin",
+        "gain": gains[0].gain, "teacher_has_learned": True, "same_data": "builtin",
     }  # fmt: skip
     assert {trend["against"] for trend in written["gain_trends"]} == {"gap", "training rows"}
     names = {path.name for path in (folder / "figures").iterdir()}

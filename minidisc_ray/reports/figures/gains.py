@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -69,11 +69,10 @@ def gap_figure(data: GainData) -> Figure:
                 color=_color(data, gain.method), markeredgecolor="white", markeredgewidth=0.5, markersize=7, zorder=3,
             )  # fmt: skip
         for place, method in enumerate(data.methods):
-            dashes = _dashes(place) if any(trend.method == method for trend in data.trends) else "none"
-            axes.plot(
-                [], [], color=_COLORS[place], linestyle=dashes, marker="s" if dashes == "none" else None,
-                label=plain(method, 24),
-            )  # fmt: skip
+            # Without a line the method has a broad bar, which is no task's shape.
+            has_line = any(trend.method == method for trend in data.trends)
+            look: dict[str, Any] = {"linestyle": _dashes(place)} if has_line else {"linewidth": 6}
+            axes.plot([], [], color=_COLORS[place], label=plain(method, 24), **look)
         _pad_legend(axes, lines - len(data.methods) if several_tasks else 0)
         for place, task in enumerate(data.tasks if several_tasks else ()):
             axes.plot(
@@ -127,9 +126,10 @@ def rows_figure(data: GainData) -> Figure:
 def gain_drawings(gains: Sequence[Gain], trends: Sequence[GainTrend]) -> list[Drawing]:
     """A figure over the gap for each teacher and student scale, and over training rows for data that tasks share."""
     drawings: list[Drawing] = []
-    places = list(dict.fromkeys((gain.teacher, gain.scale_percent) for gain in gains))
+    learned = [gain for gain in gains if gain.teacher_has_learned]
+    places = list(dict.fromkeys((gain.teacher, gain.scale_percent) for gain in learned))
     for teacher, scale in places:
-        here = [gain for gain in gains if (gain.teacher, gain.scale_percent) == (teacher, scale)]
+        here = [gain for gain in learned if (gain.teacher, gain.scale_percent) == (teacher, scale)]
         of_place = [trend for trend in trends if (trend.teacher, trend.scale_percent) == (teacher, scale)]
         subject = f"student at {scale}%" + (f", {plain(teacher)}" if teacher is not None else "")
         scope = "-".join([*([slug(teacher)] if teacher is not None else []), f"{scale}pc"])

@@ -78,6 +78,11 @@ def finding_notes(findings: Findings, num_seeds: int) -> list[str]:
     notes += _left_out(findings.agreements)
     notes += [_ASSUMPTIONS] if findings.assumptions else []
     notes += [_TRENDS] if findings.gain_trends else []
+    if blind := sum(not gain.teacher_has_learned for gain in findings.gains):
+        notes.append(
+            f"{blind} of {len(findings.gains)} gains are in no trend and no figure: their teacher scores no better "
+            "than the majority class, so there is no gap to close."
+        )
     if findings.gains and not findings.gain_trends:
         notes.append(
             f"No trends of gains: a method needs {FEWEST_POINTS} points of tasks and seeds with different gaps; the "

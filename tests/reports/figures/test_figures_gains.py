@@ -109,6 +109,10 @@ def test_each_teacher_and_scale_has_its_figures_and_each_data_set_of_several_siz
     assert gain_drawings([], []) == []
 
 
+def test_without_a_teacher_that_learned_there_is_no_figure():
+    assert gain_drawings([gain("rte", 0, 0.1, 0.05, teacher_has_learned=False)], []) == []
+
+
 def test_more_methods_and_tasks_than_there_are_looks_are_counted():
     found = [gain(f"task {place}", 0, 0.1 + place / 100, 0.05, f"method {place % 9}") for place in range(18)]
     (drawing,) = gain_drawings(found, [])
