@@ -58,22 +58,30 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     """
     if len(text) < _MIN_CHARACTERS:
         return text
-    for value in _secret_values(os.environ if environment is None else environment):
+    return _masked(text, _secret_values(os.environ if environment is None else environment))
+
+
+def redacted(value: Any) -> Any:
+    """Redact every text in nested mappings and lists, keys too; other values stay as they are."""
+    return _redacted(value, _secret_values(os.environ))
+
+
+def _redacted(value: Any, secrets: Sequence[str]) -> Any:
+    if isinstance(value, str):
+        return value if len(value) < _MIN_CHARACTERS else _masked(value, secrets)
+    if isinstance(value, Mapping):
+        return {_redacted(key, secrets): _redacted(item, secrets) for key, item in value.items()}
+    return [_redacted(item, secrets) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _masked(text: str, secrets: Sequence[str]) -> str:
+    for value in secrets:
         text = text.replace(value, MASK)
     text = _PRIVATE_KEY.sub(MASK, text)
     text = _ADDRESS.sub(rf"\1{MASK}@", text)
     for named in (_QUERY, _ASSIGNED, _AUTHORIZATION):
         text = named.sub(rf"\1{MASK}", text)
     return _SHAPES.sub(MASK, text)
-
-
-def redacted(value: Any) -> Any:
-    """Redact every text in nested mappings and lists, keys too; other values stay as they are."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {redacted(key): redacted(item) for key, item in value.items()}
-    return [redacted(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def is_redacted_form(written: Any, value: Any) -> bool:

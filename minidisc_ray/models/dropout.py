@@ -26,7 +26,10 @@ def seed_dropout(seed: int) -> None:
     """Seed all dropout of this process; called before every step, so that a resumed run draws the same masks."""
     global _bits
     _bits = np.random.SFC64(seed)
-    torch.manual_seed(seed)
+    # As ``torch.manual_seed``, which notes a stack trace for each kind of device that was never used: at every step.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
 
 
 class FastDropout(nn.Module):
