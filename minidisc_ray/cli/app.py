@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 import minidisc_ray
+from minidisc_ray.cli import distillations as distillation_commands
 from minidisc_ray.cli import exports as export_commands
 from minidisc_ray.cli import models as model_commands
 from minidisc_ray.cli import storage as storage_commands
@@ -232,6 +233,7 @@ for command in (
     export_commands.export,
     export_commands.extract,
     export_commands.push,
+    distillation_commands.importance,
     storage_commands.clean,
 ):
     app.command()(command)
