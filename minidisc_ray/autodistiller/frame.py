@@ -101,13 +101,10 @@ def checked_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     if absent:
         raise UserError(f"{name}: lacks the column {absent[0]!r}; `minidisc observe` writes a whole table")
     features = feature_columns(columns)
-    checked = frame.reindex(columns=[*COLUMNS, *features])
-    for column in TEXTS:
-        checked[column] = _texts(checked[column])
-    for column in (*NUMBERS, *features):
-        checked[column] = _numbers(checked[column], name)
-    for column in FLAGS:
-        checked[column] = _flags(checked[column], name)
+    given = frame.reindex(columns=[*COLUMNS, *features])
+    typed = {column: _typed(given[column], name) for column in given}
+    # Put together at once: pandas warns of a hundred columns that are added one by one.
+    checked = pd.DataFrame(typed)
     for column in REQUIRED:
         if checked[column].isna().any():
             row = int(np.flatnonzero(checked[column].isna().to_numpy())[0])
@@ -118,6 +115,12 @@ def checked_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 def configuration_keys(frame: pd.DataFrame) -> pd.Series:
     """The number of each row's configuration on its task: rows that repeat one, with another seed, share it."""
     return frame.groupby(["task", *COMPONENTS], dropna=False, sort=False).ngroup()
+
+
+def _typed(column: pd.Series, name: str) -> pd.Series:
+    if column.name in TEXTS:
+        return _texts(column)
+    return _flags(column, name) if column.name in FLAGS else _numbers(column, name)
 
 
 def _texts(column: pd.Series) -> pd.Series:

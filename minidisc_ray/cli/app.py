@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 import minidisc_ray
+from minidisc_ray.cli import distillations as distillation_commands
 from minidisc_ray.cli import exports as export_commands
 from minidisc_ray.cli import models as model_commands
 from minidisc_ray.cli import observations as observation_commands
@@ -235,6 +236,7 @@ for command in (
     export_commands.push,
     observation_commands.observe,
     observation_commands.features,
+    distillation_commands.importance,
     storage_commands.clean,
 ):
     app.command()(command)

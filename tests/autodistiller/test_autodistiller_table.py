@@ -16,6 +16,7 @@ from minidisc_ray.autodistiller.frame import COLUMNS, SCHEMA_VERSION
 from minidisc_ray.autodistiller.observation import VERSION_KEY, arrow_schema, arrow_table
 from minidisc_ray.autodistiller.observe import observe_public
 from minidisc_ray.autodistiller.published import read_published
+from minidisc_ray.autodistiller.reading import read_table
 from minidisc_ray.autodistiller.table import ObservationTable, read_frame
 from minidisc_ray.configs import UserError
 
@@ -222,3 +223,11 @@ def test_published_rows_and_runs_share_one_schema(tmp_path):
     frame = read_frame(tmp_path)
     assert len(frame) == 1240
     assert frame["source"].value_counts().to_dict() == {"public": 1239, "run": 1}
+
+
+def test_the_tables_folder_is_read_where_a_table_is_asked_for(tmp_path):
+    ObservationTable(tmp_path / "table").add([observation("a")])
+    pd.testing.assert_frame_equal(read_table(tmp_path / "table"), read_frame(tmp_path / "table"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="there are no observations in"):
+        read_table(tmp_path / "empty")

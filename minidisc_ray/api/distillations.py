@@ -1,0 +1,44 @@
+"""What earlier distillations say: which components matter, and what to try on a task."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minidisc_ray.autodistiller.importance import Importance, Target, Weights, component_importance
+from minidisc_ray.autodistiller.reading import read_table
+from minidisc_ray.configs.base import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def importance(
+    table: str | Path,
+    target: Target = "ratio_to_teacher",
+    weights: Weights = "uniform",
+    student: str | None = None,
+    teacher: str | None = None,
+) -> Importance:
+    """Explain the spread of each task's results by components, alone and in pairs (Distiller, figure 2).
+
+    Args:
+        table: a table of observations (.parquet, .csv), or the folder of Distiller's published files.
+        target: the column whose variance is explained.
+        weights: whether a component's choices count equally often, or as often as they were observed.
+        student: only rows of this student.
+        teacher: only rows of this teacher.
+
+    Raises:
+        UserError: if the table cannot be read, no row is left, or no task has enough of them.
+    """
+    frame = read_table(Path(table))
+    for column, name in (("student", student), ("teacher", teacher)):
+        if name is not None:
+            frame = _only(frame, column, name)
+    return component_importance(frame, target, weights)
+
+
+def _only(frame: "pd.DataFrame", column: str, name: str) -> "pd.DataFrame":
+    rows = frame[frame[column] == name]
+    if rows.empty:
+        raise UserError(f"--{column}: {name} has no row; the table has {', '.join(sorted(frame[column].unique()))}")
+    return rows

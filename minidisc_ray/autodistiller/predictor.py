@@ -1,0 +1,161 @@
+"""Predicts how well a distillation will do on a task, from those of other tasks (Distiller, section 3.1)."""
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, rankdata
+
+from minidisc_ray.autodistiller.frame import configuration_keys
+from minidisc_ray.autodistiller.process import SHARINGS, Process, Sharing, fit_process
+from minidisc_ray.configs.base import UserError
+
+# Fewer configurations of a task say nothing of its spread.
+MIN_TASK_CONFIGURATIONS: Final = 5
+# The largest system of equations that is solved: some seconds, and 300 MB.
+MAX_CONFIGURATIONS: Final = 2_500
+_MAX_FOLDS: Final = 10
+
+
+class Predictor:
+    """A Gaussian process on results, ranked within each task.
+
+    The result of a configuration is a sum of effects of its models and of its components. An effect has a part that
+    all tasks share and a part of each task's own; those of components also have a part that tasks share the more, the
+    closer their numbers of training rows are. How much each part counts is averaged over, by marginal likelihood, so
+    that nothing is chosen by looking at a task that is left out. Results are normal scores of their rank within the
+    task, so that a task with a wide spread does not count more than others.
+
+    Intervals are quantiles of the errors on training tasks that were left out in turn, each task counting the same.
+
+    Args:
+        target: the column that is predicted.
+        level: share of results that an interval is meant to hold.
+        seed: of the sample of a table with more than ``MAX_CONFIGURATIONS`` configurations.
+    """
+
+    def __init__(self, target: str = "ratio_to_teacher", level: float = 0.9, seed: int = 0) -> None:
+        self.target = target
+        self.level = level
+        self.seed = seed
+        self.notes: list[str] = []
+
+    def fit(self, frame: pd.DataFrame) -> "Predictor":
+        """Learn from checked observations.
+
+        Raises:
+            UserError: if fewer than two tasks have enough configurations with different results.
+        """
+        rows = self._training_rows(frame)
+        self._process = _fitted(rows)
+        by_task = rows.groupby("task", sort=True)["value"]
+        self._centres = pd.DataFrame({"median": by_task.median(), "spread": by_task.agg(_spread)})
+        self._errors = self._left_out_errors(rows)
+        return self
+
+    def rank(self, frame: pd.DataFrame) -> np.ndarray:
+        """The expected normal score of each row's configuration within its task."""
+        return self._process.mean(frame)
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Mean, standard deviation, and lower and upper end of the interval of each row's result.
+
+        A task that the table lacks gets the median centre and spread of those that it has.
+
+        Args:
+            frame: configurations and their tasks, in the table's columns; outcomes are not needed.
+        """
+        return self._with_errors(self._means(self.rank(frame), frame["task"], self._centres), frame.index)
+
+    def _with_errors(self, means: np.ndarray, index: pd.Index) -> pd.DataFrame:
+        errors, weights = self._errors
+        tail = (1 - self.level) / 2
+        low, high = _weighted_quantiles(errors, weights, (tail, 1 - tail))
+        deviation = float(np.sqrt(np.average(errors**2, weights=weights)))
+        columns = {"mean": means, "deviation": deviation, "low": means + low, "high": means + high}
+        return pd.DataFrame(columns, index=index)
+
+    def _training_rows(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A row for each configuration, with the mean of its results and of their normal scores, and their number."""
+        known = frame[frame[self.target].notna()]
+        if known["task"].nunique() < 2:
+            raise UserError(
+                f"the table has {self.target} for {known['task'].nunique()} task(s); a prediction for a new task needs "
+                "two or more: add another table, or runs of another task"
+            )
+        keys = configuration_keys(known)
+        by_task = known.groupby("task")[self.target]
+        scored = known.assign(key=keys, value=known[self.target], normal=by_task.transform(_normal_scores))
+        rows = scored.drop_duplicates("key").set_index("key")
+        grouped = scored.groupby("key")
+        rows = rows.assign(
+            value=grouped["value"].mean(), normal=grouped["normal"].mean(), repeats=grouped.size()
+        ).reset_index(drop=True)
+        usable = rows.groupby("task")["value"].transform(
+            lambda values: len(values) >= MIN_TASK_CONFIGURATIONS and values.nunique() > 1
+        )
+        left_out = sorted(rows.loc[~usable.astype(bool), "task"].unique())
+        rows = rows[usable.astype(bool)].reset_index(drop=True)
+        if rows["task"].nunique() < 2:
+            raise UserError(
+                f"fewer than two tasks have {MIN_TASK_CONFIGURATIONS} configurations with different values of "
+                f"{self.target} (too few, or one value: {', '.join(left_out)}); add observations"
+            )
+        if left_out:
+            self.notes.append(f"too few configurations, or one result for all, left out: {', '.join(left_out)}")
+        if len(rows) > MAX_CONFIGURATIONS:
+            self.notes.append(f"a random sample of {MAX_CONFIGURATIONS:,} of {len(rows):,} configurations was used")
+            rows = _sampled(rows, self.seed)
+        return rows
+
+    def _left_out_errors(self, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Errors on tasks left out in turn, and weights by which each task counts the same."""
+        tasks = sorted(rows["task"].unique())
+        errors, weights = [], []
+        for fold in range(min(_MAX_FOLDS, len(tasks))):
+            is_out = rows["task"].isin(tasks[fold::_MAX_FOLDS])
+            train, held_out = rows[~is_out].reset_index(drop=True), rows[is_out]
+            centres = self._centres.drop(index=held_out["task"].unique())
+            # One member, since all of them would take ten times as long as the fit.
+            ranks = _fitted(train, (self._process.likeliest,)).mean(held_out)
+            means = self._means(ranks, held_out["task"], centres)
+            errors.append(held_out["value"].to_numpy() - means)
+            weights.append((1 / held_out.groupby("task")["task"].transform("size")).to_numpy())
+        return np.concatenate(errors), np.concatenate(weights)
+
+    @staticmethod
+    def _means(ranks: np.ndarray, tasks: pd.Series, centres: pd.DataFrame) -> np.ndarray:
+        own = centres.reindex(tasks)
+        typical = centres.median()
+        return (own["median"].fillna(typical["median"]) + own["spread"].fillna(typical["spread"]) * ranks).to_numpy()
+
+
+def _fitted(rows: pd.DataFrame, members: tuple[Sharing, ...] = SHARINGS) -> Process:
+    return fit_process(rows, rows["normal"].to_numpy(), rows["repeats"].to_numpy(np.float64), members)
+
+
+def _normal_scores(values: pd.Series) -> np.ndarray:
+    scores: np.ndarray = norm.ppf((rankdata(values) - 0.5) / len(values))
+    return scores
+
+
+def _spread(values: pd.Series) -> float:
+    """The standard deviation of a normal distribution with the same quartiles, which a failed run does not widen."""
+    low, high = np.quantile(values, [0.25, 0.75])
+    return float(high - low) / (2 * float(norm.ppf(0.75)))
+
+
+def _sampled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """At most ``MAX_CONFIGURATIONS``, from each task the same number where it has as many."""
+    shuffled = rows.sample(frac=1.0, random_state=seed)
+    place = shuffled.groupby("task").cumcount()
+    chosen = place.sort_values(kind="stable").index[:MAX_CONFIGURATIONS]
+    return rows.loc[sorted(chosen)].reset_index(drop=True)
+
+
+def _weighted_quantiles(values: np.ndarray, weights: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) / weights.sum()
+    places = np.searchsorted(reached, shares).clip(max=len(values) - 1)
+    found: np.ndarray = values[order][places]
+    return found

@@ -1,0 +1,46 @@
+"""Tables of observations from where they lie: our own, a frame's file, or what Distiller's authors published."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from minidisc_ray.autodistiller.frame import checked_frame
+from minidisc_ray.autodistiller.published import OBSERVATIONS, read_published
+from minidisc_ray.autodistiller.table import read_frame
+from minidisc_ray.configs.base import UserError, first_line
+from minidisc_ray.files.places import is_uri
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The observations of a table of ``minidisc observe``, of a frame saved as Parquet or CSV, or published ones.
+
+    Args:
+        path: the table's folder or URI, the file, or the folder with the published CSV files.
+
+    Raises:
+        UserError: if it cannot be read, or its columns are not those of a table of observations.
+    """
+    if is_uri(path):
+        return read_frame(path)
+    if path.is_dir():
+        return read_published(path) if (path / OBSERVATIONS).is_file() else read_frame(path)
+    readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
+    if path.suffix.lower() not in readers:
+        raise UserError(f"{path}: not a table of observations; give a .parquet or .csv file")
+    try:
+        table = readers[path.suffix.lower()](path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `minidisc observe` writes a table of observations") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path}: cannot be read as a table ({first_line(error)})") from error
+    return checked_frame(table, path.name)
+
+
+def read_tables(paths: Sequence[Path]) -> pd.DataFrame:
+    """Several tables as one; a dataset feature that a table lacks is missing in its rows."""
+    tables = [read_table(path) for path in paths]
+    if len(tables) == 1:
+        return tables[0]
+    return checked_frame(pd.concat(tables, ignore_index=True), ", ".join(path.name for path in paths))

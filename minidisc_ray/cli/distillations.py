@@ -1,0 +1,50 @@
+"""Commands on tables of observations: what mattered in earlier distillations."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from minidisc_ray.cli.options import console, messages, print_line, when_stopped
+from minidisc_ray.configs.base import UserError
+from minidisc_ray.reports.tables import Format
+
+Table = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TABLE", help="A table of `minidisc observe` (.parquet, .csv), or the folder of Distiller's files."
+    ),
+]
+
+
+def importance(
+    table: Table,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="Write importance.csv, .svg and .png there.")
+    ] = None,
+    target: Annotated[
+        Literal["ratio_to_teacher", "score", "ratio"],
+        typer.Option("--target", help="The column to explain: ratio_to_teacher, score or ratio."),
+    ] = "ratio_to_teacher",
+    weights: Annotated[
+        Literal["uniform", "observed"],
+        typer.Option("--weights", help="Choices of a component count equally (uniform), or as observed."),
+    ] = "uniform",
+    student: Annotated[str | None, typer.Option("--student", help="Only rows of this student.")] = None,
+    teacher: Annotated[str | None, typer.Option("--teacher", help="Only rows of this teacher.")] = None,
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
+) -> None:
+    """Show which components explain the results of earlier distillations, alone and in pairs (fANOVA)."""
+    from minidisc_ray.api import distillations
+    from minidisc_ray.reports.importance.render import render_importance
+
+    if output is not None and output.exists() and not output.is_dir():
+        raise UserError(f"--output: {output} is a file; give a folder")
+    with when_stopped("nothing was written"):
+        found = distillations.importance(table, target, weights, student, teacher)
+    print(render_importance(found, format_), end="")  # noqa: T201 - csv and json must not be wrapped
+    if output is not None:
+        from minidisc_ray.reports.importance.files import write_importance
+
+        for path in write_importance(found, output):
+            print_line(console if format_ == "table" else messages, f"wrote {path}")
