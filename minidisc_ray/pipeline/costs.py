@@ -1,11 +1,9 @@
 """Costs of a run's trials and stages for its result, from their records and ledgers."""
 
 import functools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from minidisc_ray.accounting.attempts import Attempt
 from minidisc_ray.accounting.cost import Held, held_by_stage, shares, startup_device_hours, sum_known
@@ -21,20 +19,15 @@ _SECONDS_AN_HOUR = 3600.0
 Records = Mapping[str, Sequence[StageRecord]]
 
 
-def starts(prepared: PreparedRun, started_at: float) -> dict[str, Any]:
-    """When the run first started, and how many attempts its trials needed, as fields of the result.
+def first_start(prepared: PreparedRun, started_at: float) -> str:
+    """When the run's first attempt started, as ISO text in UTC.
 
     Args:
         prepared: the run.
         started_at: of this process, in seconds since the epoch; earlier attempts are in the ledger.
     """
-    attempts = prepared.ledger.attempts()
-    first = min([started_at, *(attempt.started_at for attempt in attempts)])
-    holds = Counter((attempt.trial, attempt.name) for attempt in attempts if attempt.kind == "hold")
-    return {
-        "started_at": datetime.fromtimestamp(first, UTC).isoformat(timespec="seconds"),
-        "attempts": max(holds.values(), default=1),
-    }
+    first = min([started_at, *(attempt.started_at for attempt in prepared.ledger.attempts())])
+    return datetime.fromtimestamp(first, UTC).isoformat(timespec="seconds")
 
 
 def trial_records(prepared: PreparedRun, records: Records, verdicts: Mapping[str, str]) -> tuple[TrialRecord, ...]:

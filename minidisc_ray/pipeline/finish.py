@@ -16,7 +16,7 @@ from minidisc_ray.core.structure import Structure
 from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.log import logger
 from minidisc_ray.pipeline.candidates import candidate_records, choices_by_lambda
-from minidisc_ray.pipeline.costs import cost_record, starts, trial_records
+from minidisc_ray.pipeline.costs import cost_record, first_start, trial_records
 from minidisc_ray.pipeline.decision import decided, decision_of
 from minidisc_ray.pipeline.early_end import early_end_record, verdicts
 from minidisc_ray.pipeline.family import keep_family
@@ -213,7 +213,7 @@ def _result(prepared: PreparedRun, asked: ScheduleConfig, started_at: float) -> 
         versions=_versions(),
         threads=config.compute.cpus_per_worker * config.compute.num_workers,
         devices=f"{cost.stages[-1].devices:g} x {cost.stages[-1].device_type}",
-        **starts(prepared, started_at),
+        started_at=first_start(prepared, started_at),
         finished_at=now.isoformat(timespec="seconds"),
     )
     return result, winner

@@ -174,7 +174,6 @@ class RunResult(Config):
     versions: dict[str, str]
     threads: int
     devices: str
-    attempts: int = Field(1, ge=1, description="Processes that executed the trial that needed most of them.")
     started_at: str = Field(description="Of the first attempt; in older results of the last.")
     finished_at: str
 

@@ -1,5 +1,6 @@
 """``report.html``: one self-contained page that describes a run."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,7 @@ def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:
         "early_end": early_end_line(result),
         "stages": [(stage, _note(stage)) for stage in result.cost.stages],
         "attempts": _attempts(result),
+        "num_attempts": num_attempts(result),
         "held": held_by_result(result.cost),
         "exact": _exact(result),
     }
@@ -151,6 +153,12 @@ def _attempts(result: RunResult) -> tuple[AttemptCost, ...]:
     """All attempts if one did not finish; else none, as the stages then say the same."""
     attempts = result.cost.attempts
     return attempts if any(attempt.status != "finished" for attempt in attempts) else ()
+
+
+def num_attempts(result: RunResult) -> int:
+    """How often the trial that was interrupted most was started, retries included."""
+    stopped = Counter(attempt.trial for attempt in result.cost.attempts if attempt.status != "finished")
+    return 1 + max(stopped.values(), default=0)
 
 
 def _exact(result: RunResult) -> list[tuple[str, str]]:

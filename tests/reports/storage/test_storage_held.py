@@ -10,6 +10,7 @@ from reports_builder import run_result
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.reports.held import held_by_result
+from minidisc_ray.reports.run.page import num_attempts, write_report
 from minidisc_ray.reports.storage.listing import listing
 from minidisc_ray.reports.storage.status import status
 from minidisc_ray.reports.storage.views import BY_RUN, BY_TRIAL
@@ -54,7 +55,9 @@ def test_status_and_ls_agree_and_hours_never_fall_through_a_resume(tmp_path, mon
     assert listed[-1].teacher_hours == pytest.approx(result.cost.teacher_device_hours, rel=0.02)
     first = min(attempt.started_at for attempt in prepared.ledger.attempts())
     assert datetime.fromisoformat(result.started_at) == datetime.fromtimestamp(int(first), UTC)
-    assert result.attempts == 2
+    assert num_attempts(result) == 2
+    page = write_report(prepared.storage, prepared.run_folder, result).read_text()
+    assert f"started {result.started_at}, finished {result.finished_at}, in 2 attempts" in page
     assert 0 < listed[-1].teacher_hours < listed[-1].held_hours
     assert (listed[-1].state, shown[-1].status) == ("finished", "finished")
 
