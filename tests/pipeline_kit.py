@@ -78,7 +78,8 @@ def stages_of(prepared: PreparedRun) -> list[Attempt]:
 def numbers(result: RunResult) -> dict[str, Any]:
     """All that has to be the same again: no clock in it."""
     measured = {"student_step_seconds", "student_step_memory_bytes"}
-    dumped = result.model_dump(mode="json", exclude={"started_at", "finished_at", "cost", "trials", *measured})
+    clocks = {"started_at", "finished_at", "attempts", "cost"}
+    dumped = result.model_dump(mode="json", exclude={*clocks, "trials", *measured})
     dumped["trials"] = [
         trial.model_dump(mode="json", exclude={"device_hours", "training_flops"}) for trial in result.trials
     ]

@@ -105,7 +105,7 @@ def numbers(result: RunResult) -> dict[str, Any]:
     """All that has to be the same again: no clock in it, and nothing of where it ran."""
     measured = {"student_step_seconds", "student_step_memory_bytes"}
     dumped = result.model_dump(
-        mode="json", exclude={"started_at", "finished_at", "cost", "trials", "threads", *measured}
+        mode="json", exclude={"started_at", "finished_at", "attempts", "cost", "trials", "threads", *measured}
     )
     dumped.pop("devices")
     dumped["trials"] = [
