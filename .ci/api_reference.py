@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "api.md"
 # Examples use these names, and the run that the example of ``run`` creates.
 SETUP = """\
-from minidisc_ray import RunConfig, RunResult, UserError, compare, evaluate, open_family, plan, predict, run
-from minidisc_ray.api import export, extract, profile, push
+from minidisc_ray import RunConfig, RunResult, UserError, compare, evaluate, observe, open_family, plan, predict, run
+from minidisc_ray.api import dataset_features, export, extract, profile, push, read_observations
 
 recipe = {
     "task": "builtin",
@@ -49,8 +49,19 @@ function that is called with the progress of a run's trials. Folders of runs and
 
 """
 # In the order of use.
-FRONT = ("plan", "run", "compare", "predict", "evaluate", "open_family", "RunConfig", "RunResult", "UserError")
-FURTHER = ("export", "extract", "push", "profile")
+FRONT = (
+    "plan",
+    "run",
+    "compare",
+    "predict",
+    "evaluate",
+    "open_family",
+    "observe",
+    "RunConfig",
+    "RunResult",
+    "UserError",
+)
+FURTHER = ("export", "extract", "push", "profile", "read_observations", "dataset_features")
 _SECTION = re.compile(r"^(Args|Attributes|Example|Raises|Returns):$", re.MULTILINE)
 _ENTRY = re.compile(r"^(\w+): ", re.MULTILINE)
 _WIDTH = 110

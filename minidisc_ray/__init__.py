@@ -9,7 +9,18 @@ from typing import Any
 
 from minidisc_ray.models.registration import register_when_imported as _register_when_imported
 
-__all__ = ["RunConfig", "RunResult", "UserError", "compare", "evaluate", "open_family", "plan", "predict", "run"]
+__all__ = [
+    "RunConfig",
+    "RunResult",
+    "UserError",
+    "compare",
+    "evaluate",
+    "observe",
+    "open_family",
+    "plan",
+    "predict",
+    "run",
+]
 
 # Where each name is defined; the others are in the API.
 _MODULES = {"RunConfig": "configs", "UserError": "configs", "RunResult": "run_files.result"}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from minidisc_ray.api.exports import export, extract, open_family, push
     from minidisc_ray.api.models import evaluate, predict, profile
+    from minidisc_ray.api.observations import dataset_features, observe, observe_public, read_observations
     from minidisc_ray.api.plans import describe_plan
     from minidisc_ray.api.recipes import Recipe
     from minidisc_ray.api.runs import compare, estimate, plan, run, run_prepared, run_together
@@ -15,16 +16,20 @@ __all__ = [
     "Recipe",
     "Watch",
     "compare",
+    "dataset_features",
     "describe_plan",
     "estimate",
     "evaluate",
     "export",
     "extract",
+    "observe",
+    "observe_public",
     "open_family",
     "plan",
     "predict",
     "profile",
     "push",
+    "read_observations",
     "run",
     "run_prepared",
     "run_together",
@@ -32,14 +37,18 @@ __all__ = [
 
 # The module of each name; the others are in ``runs``.
 _MODULES = {
+    "dataset_features": "observations",
     "describe_plan": "plans",
     "evaluate": "models",
     "export": "exports",
     "extract": "exports",
+    "observe": "observations",
+    "observe_public": "observations",
     "open_family": "exports",
     "predict": "models",
     "profile": "models",
     "push": "exports",
+    "read_observations": "observations",
     "Recipe": "recipes",
 }
 

@@ -1,1 +1,1 @@
-"""What distillations of many tasks say about the next one (Distiller, section 3.1); knows no Ray and no torch."""
+"""What distillations of many tasks say about the next one (Distiller, section 3.1); knows no Ray."""

@@ -55,7 +55,7 @@ COLUMNS: Final = ("task", *COMPONENTS, *SIZES, *TASK_NUMBERS, *OUTCOMES, "source
 REQUIRED: Final = ("task", "student", "teacher", "score", "ratio_to_teacher", "source", "schema_version")
 
 # feature_000, feature_001, ...: the first half embeds the task's rows, the second half its description (table 2).
-FEATURE: Final = re.compile(r"feature_\d{3}")
+FEATURE: Final = re.compile(r"feature_\d{3,}")
 
 
 def feature_name(place: int) -> str:
@@ -65,7 +65,9 @@ def feature_name(place: int) -> str:
 
 def feature_columns(names: Iterable[str]) -> list[str]:
     """The dataset features among names of columns, in order."""
-    return sorted(name for name in names if FEATURE.fullmatch(name))
+    found = (name for name in names if FEATURE.fullmatch(name))
+    # By number: a wide model has over a thousand.
+    return sorted(found, key=lambda name: (len(name), name))
 
 
 def checked_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:

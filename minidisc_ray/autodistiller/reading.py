@@ -1,4 +1,4 @@
-"""Tables of observations from files: our own, or the folder that Distiller's authors published."""
+"""Tables of observations from where they lie: our own, a frame's file, or what Distiller's authors published."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,22 +8,24 @@ import pyarrow as pa
 
 from minidisc_ray.autodistiller.frame import checked_frame
 from minidisc_ray.autodistiller.published import OBSERVATIONS, read_published
+from minidisc_ray.autodistiller.table import read_frame
 from minidisc_ray.configs.base import UserError, first_line
+from minidisc_ray.files.places import is_uri
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The observations of a Parquet or CSV file, or of a folder with the published CSV files.
+    """The observations of a table of ``minidisc observe``, of a frame saved as Parquet or CSV, or published ones.
+
+    Args:
+        path: the table's folder or URI, the file, or the folder with the published CSV files.
 
     Raises:
         UserError: if it cannot be read, or its columns are not those of a table of observations.
     """
+    if is_uri(path):
+        return read_frame(path)
     if path.is_dir():
-        if not (path / OBSERVATIONS).is_file():
-            raise UserError(
-                f"{path}: a folder without {OBSERVATIONS}; give a table of `minidisc observe`, or the folder of the "
-                "published files"
-            )
-        return read_published(path)
+        return read_published(path) if (path / OBSERVATIONS).is_file() else read_frame(path)
     readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: not a table of observations; give a .parquet or .csv file")

@@ -16,6 +16,7 @@ import minidisc_ray
 from minidisc_ray.cli import distillations as distillation_commands
 from minidisc_ray.cli import exports as export_commands
 from minidisc_ray.cli import models as model_commands
+from minidisc_ray.cli import observations as observation_commands
 from minidisc_ray.cli import storage as storage_commands
 from minidisc_ray.cli.lines import log_lines
 from minidisc_ray.cli.options import (
@@ -233,6 +234,8 @@ for command in (
     export_commands.export,
     export_commands.extract,
     export_commands.push,
+    observation_commands.observe,
+    observation_commands.features,
     distillation_commands.importance,
     storage_commands.clean,
 ):

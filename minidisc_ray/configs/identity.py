@@ -22,9 +22,10 @@ _RESERVED = frozenset(
 _SECTIONS_LEFT_OUT = {"compute", "track", "storage", "name"}
 # Checkpoints do not change a stage's numbers.
 _STAGE_KEYS_LEFT_OUT = {"checkpoint_steps"}
-# Paths and ways to read files: the identity has digests of the contents instead. Licences, and whether a run stops at
-# a teacher at chance, do not change its numbers.
+# Paths and ways to read files: the identity has digests of the contents instead. Licences, a task's description, and
+# whether a run stops at a teacher at chance, do not change its numbers.
 _KEYS_LEFT_OUT = {
+    "task": {"description"},
     "data": {"folder", "train", "validation", "selection", "columns", "quoting", "license"},
     "teacher": {"path", "allow_at_chance", "license"},
     "student": {"path"},

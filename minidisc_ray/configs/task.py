@@ -48,6 +48,13 @@ class _TaskConfig(Config):
         description="More metrics that results and `evaluate` report. No choice uses them, so these may be errors, "
         "mean_squared_error and mean_absolute_error.",
     )
+    description: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2000,
+        description="What the task is, in a sentence or two: dataset features embed it, by default the names of the "
+        "task and of its labels. No number of a run depends on it.",
+    )
 
     @property
     def _output(self) -> Output:

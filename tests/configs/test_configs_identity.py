@@ -37,6 +37,7 @@ def name_of(overrides=(), contents=CONTENTS, raw=FILES):
         "data.folder=/moved",
         "teacher.path=/moved/a",
         "schedule.num_sampled=6",  # the default, written out
+        "task.description=Do two sentences mean the same?",
     ],
 )
 def test_places_and_resources_are_not_part_of_a_run(override):
