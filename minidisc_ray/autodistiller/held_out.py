@@ -119,7 +119,7 @@ def recommended_against_random(
         draws = [generator.integers(len(means), size=len(means)) for _ in range(num_draws)]
         columns = np.array([_picked(predicted[draw], recorded[draw], count) for draw in draws])
         point = _picked(predicted, recorded, count)
-        measured = [_with_interval(value, columns[:, place]) for place, value in enumerate(point)]
+        measured = [measured_by(value, columns[:, place]) for place, value in enumerate(point)]
         found[str(task)] = Recommended(len(means), *measured)
     return found
 
@@ -127,7 +127,13 @@ def recommended_against_random(
 def mean_of(measured: Sequence[Measured]) -> Measured:
     """The mean of several; its interval treats their tasks as given."""
     draws = np.mean([one.draws for one in measured], axis=0)
-    return _with_interval(float(np.mean([one.value for one in measured])), draws)
+    return measured_by(float(np.mean([one.value for one in measured])), draws)
+
+
+def measured_by(value: float, draws: np.ndarray) -> Measured:
+    """A value with the interval of draws."""
+    low, high = np.quantile(draws, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return Measured(value, float(low), float(high), draws)
 
 
 def _picked(predicted: np.ndarray, recorded: np.ndarray, count: int) -> tuple[float, ...]:
@@ -155,9 +161,4 @@ def _correlation(rows: pd.DataFrame, ranks: pd.Series, target: str, num_draws: i
     for _ in range(num_draws):
         chosen = np.concatenate([members[one] for one in generator.integers(len(members), size=len(members))])
         draws.append(spearman(predicted[chosen], recorded[chosen]))
-    return _with_interval(spearman(predicted, recorded), np.array(draws))
-
-
-def _with_interval(value: float, draws: np.ndarray) -> Measured:
-    low, high = np.quantile(draws, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return Measured(value, float(low), float(high), draws)
+    return measured_by(spearman(predicted, recorded), np.array(draws))

@@ -50,7 +50,7 @@ class Predictor:
         self._process = _fitted(rows)
         by_task = rows.groupby("task", sort=True)["value"]
         self._centres = pd.DataFrame({"median": by_task.median(), "spread": by_task.agg(_spread)})
-        self._errors = self._left_out_errors(rows)
+        self._errors: tuple[np.ndarray, np.ndarray] | None = None
         return self
 
     def rank(self, frame: pd.DataFrame) -> np.ndarray:
@@ -65,15 +65,15 @@ class Predictor:
         Args:
             frame: configurations and their tasks, in the table's columns; outcomes are not needed.
         """
-        return self._with_errors(self._means(self.rank(frame), frame["task"], self._centres), frame.index)
-
-    def _with_errors(self, means: np.ndarray, index: pd.Index) -> pd.DataFrame:
+        means = self._means(self.rank(frame), frame["task"], self._centres)
+        if self._errors is None:
+            self._errors = self._left_out_errors(self._process.rows)
         errors, weights = self._errors
         tail = (1 - self.level) / 2
         low, high = _weighted_quantiles(errors, weights, (tail, 1 - tail))
         deviation = float(np.sqrt(np.average(errors**2, weights=weights)))
         columns = {"mean": means, "deviation": deviation, "low": means + low, "high": means + high}
-        return pd.DataFrame(columns, index=index)
+        return pd.DataFrame(columns, index=frame.index)
 
     def _training_rows(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A row for each configuration, with the mean of its results and of their normal scores, and their number."""

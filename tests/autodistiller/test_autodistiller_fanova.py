@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-from pytest import approx
 from sklearn.ensemble import RandomForestRegressor
 
 from minidisc_ray.autodistiller.fanova import Domain, decompose
@@ -45,8 +44,8 @@ def test_a_tree_that_knows_a_grid_has_the_shares_of_the_definition(kind: str) ->
     points = np.array(list(itertools.product(*map(range, sizes))))
     found = decompose(_whole_tree(points, table.ravel()), [Domain(weights=tuple(one)) for one in weights])
     expected = _expected(table, weights)
-    assert found.mains[0] == approx([expected[(place,)] for place in range(3)])
-    assert {pair: values[0] for pair, values in found.pairs.items()} == approx(
+    assert found.mains[0] == pytest.approx([expected[(place,)] for place in range(3)])
+    assert {pair: values[0] for pair, values in found.pairs.items()} == pytest.approx(
         {pair: expected[pair] for pair in found.pairs}
     )
 
@@ -56,7 +55,7 @@ def test_shares_of_all_orders_add_up_to_one() -> None:
     points = np.array(list(itertools.product(range(4), range(6))))
     domains = [Domain(weights=(0.25,) * 4), Domain(weights=(1 / 6,) * 6)]
     found = decompose(_whole_tree(points, table.ravel()), domains)
-    assert found.mains.sum() + found.pairs[0, 1][0] == approx(1.0)
+    assert found.mains.sum() + found.pairs[0, 1][0] == pytest.approx(1.0)
 
 
 def test_ishigami_shares_are_the_closed_form() -> None:
@@ -68,10 +67,10 @@ def test_ishigami_shares_are_the_closed_form() -> None:
     found = decompose(forest, [Domain(-np.pi, np.pi)] * 3)
     variance = 49 / 8 + 0.1 * np.pi**4 / 5 + 0.01 * np.pi**8 / 18 + 0.5
     of_x, of_y, of_xz = 0.5 * (1 + 0.1 * np.pi**4 / 5) ** 2, 49 / 8, 8 * 0.01 * np.pi**8 / 225
-    assert found.mains.mean(axis=0) == approx([of_x / variance, of_y / variance, 0.0], abs=0.03)
-    assert found.pairs[0, 2].mean() == approx(of_xz / variance, abs=0.03)
-    assert found.pairs[0, 1].mean() == approx(0.0, abs=0.02)
-    assert found.pairs[1, 2].mean() == approx(0.0, abs=0.02)
+    assert found.mains.mean(axis=0) == pytest.approx([of_x / variance, of_y / variance, 0.0], abs=0.03)
+    assert found.pairs[0, 2].mean() == pytest.approx(of_xz / variance, abs=0.03)
+    assert found.pairs[0, 1].mean() == pytest.approx(0.0, abs=0.02)
+    assert found.pairs[1, 2].mean() == pytest.approx(0.0, abs=0.02)
 
 
 def test_trees_that_are_constant_are_left_out() -> None:

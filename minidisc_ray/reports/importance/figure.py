@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from minidisc_ray.autodistiller.importance import Importance, Key
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._svg import freeze_layout
-from minidisc_ray.reports.figures._words import plain, wrapped
+from minidisc_ray.reports.figures._words import wrapped
 from minidisc_ray.reports.importance.render import key_text
 
 _MAX_KEYS: Final = 8
@@ -29,7 +29,7 @@ def importance_figure(importance: Importance) -> Figure:
         axes[0].set_title("Alone", loc="left", fontsize=9.5, fontweight="bold")
         if len(panels) > 1:
             axes[1].set_title("In pairs, beyond either alone", loc="left", fontsize=9.5, fontweight="bold")
-        axes[-1].set_xlabel(f"Share of the variance of {plain(importance.target)}, percent")
+        axes[-1].set_xlabel("Share of variance, percent")
         style.legend_below(figure, 3, axes[0])
     return freeze_layout(figure)
 

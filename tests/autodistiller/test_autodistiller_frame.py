@@ -1,0 +1,92 @@
+"""The table of observations: what is checked, and how the published one is read."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from autodistiller_kit import observations
+
+from minidisc_ray.autodistiller.frame import COLUMNS, SCHEMA_VERSION, checked_frame, configuration_keys
+from minidisc_ray.autodistiller.published import read_published
+from minidisc_ray.autodistiller.reading import read_table, read_tables
+from minidisc_ray.configs.base import UserError
+
+PUBLISHED = Path(os.environ.get("MINIDISC_DATA", "/nowhere")) / "autodistiller"
+needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="MINIDISC_DATA has no autodistiller folder")
+
+
+def test_a_table_survives_parquet_and_csv(tmp_path: Path) -> None:
+    frame = observations()
+    frame.to_parquet(tmp_path / "table.parquet")
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "table.parquet"), frame)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), frame)
+    assert len(read_tables([tmp_path / "table.csv", tmp_path / "table.parquet"])) == 2 * len(frame)
+
+
+def test_flags_and_columns_have_one_type_each() -> None:
+    frame = checked_frame(observations().astype({"mixup": object}).assign(mixup="TRUE"), "table")
+    assert list(frame.columns) == list(COLUMNS)
+    assert frame["mixup"].dtype == "boolean"
+    assert frame["mixup"].all()
+    assert frame["alpha"].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda frame: frame.assign(lr=0.1), "unknown column 'lr'"),
+        (lambda frame: frame.drop(columns="teacher"), "lacks the column 'teacher'"),
+        (lambda frame: frame.assign(schema_version=SCHEMA_VERSION + 1), "a newer version wrote it"),
+        (lambda frame: frame.assign(score=np.nan), "score is missing in row 1"),
+        (lambda frame: frame.assign(alpha="high"), "alpha has a cell that is not a number"),
+        (lambda frame: frame.assign(score=np.inf), "score has an infinite cell"),
+        (lambda frame: frame.assign(mixup="perhaps"), "mixup is 'perhaps' in a row"),
+    ],
+)
+def test_a_mistake_in_a_table_is_one_sentence(change: object, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        checked_frame(change(observations()), "table")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["missing.parquet", "table.txt", "broken.parquet", "folder"])
+def test_a_file_that_is_no_table_is_one_sentence(name: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.parquet").write_bytes(b"not parquet")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=name):
+        read_table(tmp_path / name)
+
+
+def test_rows_that_repeat_a_configuration_share_a_key() -> None:
+    frame = observations()
+    keys = configuration_keys(pd.concat([frame, frame], ignore_index=True)).to_numpy()
+    assert (keys[: len(frame)] == keys[len(frame) :]).all()
+    assert len(set(keys)) == len(frame)
+
+
+@needs_published
+def test_the_published_table_is_read_as_it_was_counted() -> None:
+    frame = read_published(PUBLISHED)
+    assert len(frame) == 1239
+    assert frame["task"].nunique() == 8
+    assert configuration_keys(frame).duplicated(keep=False).sum() == 267
+    assert frame["mixup"].sum() == 470
+    # alpha belongs to MI-alpha alone.
+    assert frame["alpha"].notna().sum() == (frame["intermediate_loss"] == "mi_alpha").sum() == 875
+    assert frame.loc[frame["augmentation"] == "none", "augmentation_share"].isna().all()
+    assert set(frame["augmentation"]) >= {"none", "random+contextual", "backtranslation+random"}
+
+
+@needs_published
+def test_published_scores_are_shares_and_ratios_follow_from_them() -> None:
+    frame = read_published(PUBLISHED)
+    implied = frame["score"] / frame["teacher_score"]
+    assert implied.to_numpy() == pytest.approx(frame["ratio_to_teacher"].to_numpy(), abs=2e-3)
+    # Equation 2 by hand: TinyBERT4 alone has 85.9 on QNLI, its teacher 90.9.
+    row = frame[(frame["task"] == "qnli") & (frame["student"] == "TinyBERT4")].iloc[0]
+    assert row["ratio"] == pytest.approx((row["score"] - 0.859) / (0.909 - 0.859), abs=0.01)
+    # On RTE the student alone is above this teacher.
+    is_rte = (frame["task"] == "rte") & (frame["teacher"] == "BERT_BASE")
+    assert frame.loc[is_rte, "ratio"].isna().all()
