@@ -128,8 +128,8 @@ def _run_whole(prepared: PreparedRun, bench: Bench) -> tuple[dict[str, Any], dic
     """Run the pipeline in this process, and record the losses of each training."""
     losses: dict[str, Any] = {}
 
-    def record(learner: Any, rows: Any, training: Any, seed: int, storage: Storage, folder: Path, observer: Any) -> Any:
-        state = train(learner, rows, training, seed, storage, folder, observer)
+    def record(learner: Any, rows: Any, training: Any, seed: int, storage: Storage, folder: Path, *others: Any) -> Any:
+        state = train(learner, rows, training, seed, storage, folder, *others)
         losses[folder.name] = [dict(epoch.losses) for epoch in state.history]
         return state
 
