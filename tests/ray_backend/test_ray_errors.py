@@ -32,6 +32,7 @@ def chained(error: BaseException, cause: BaseException) -> BaseException:
         (MemoryError(), True),
         (torch.OutOfMemoryError("CUDA out of memory"), True),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("could not create a primitive"), True),
         (RuntimeError("can't start new thread"), True),
         (RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:544] Connection closed by peer"), True),
         (torch.distributed.DistBackendError("NCCL error"), True),

@@ -23,9 +23,11 @@ _RETRYABLE_ERRORS = (
     RayTrainError,
     Preempted,
 )
-# Torch has no classes for these.
+# Torch has no classes for these. A primitive is oneDNN's, which says no more where it gets no memory.
 _RETRYABLE_MESSAGE = re.compile(
-    r"allocate memory|start new thread|gloo|nccl|connection (closed|reset|refused)|broken pipe|socket|timed out", re.I
+    r"allocate memory|could not (create|execute) a primitive|start new thread|gloo|nccl"
+    r"|connection (closed|reset|refused)|broken pipe|socket|timed out",
+    re.I,
 )
 
 # Preemptions are no fault of the trial, but a trial that loses its node again and again must end some time.
