@@ -108,7 +108,7 @@ def _report(task: str) -> None:
 
 def _print_added(observed: "Observed", what: str) -> None:
     known = f"; {observed.num_known:,} known already" if observed.num_known else ""
-    completed = f"; {len(observed.completed):,} known ones now have dataset features" if observed.completed else ""
+    completed = f"; {_counted(len(observed.completed), 'known run')} now with features" if observed.completed else ""
     print_line(console, f"added {_counted(len(observed.added), what)} to {observed.table}{known}{completed}")
     if observed.unfinished:
         print_line(console, f"left out, not finished: {_named(observed.unfinished)}")
