@@ -140,7 +140,18 @@ def coverage(frame: pd.DataFrame) -> dict[str, float]:
         shares[task] = float(held_out["ratio_to_teacher"].between(predicted["low"], predicted["high"]).mean())
     shares["mean"] = float(np.mean(list(shares.values())))
     print("\nCoverage of 90% intervals: " + ", ".join(f"{task} {share:.2f}" for task, share in shares.items()))
-    return shares
+    # The same for configurations of tasks that the table has.
+    folds = configuration_keys(frame) % 5
+    inside = pd.Series(False, index=frame.index)
+    for fold in range(5):
+        held_out = frame[folds == fold]
+        predicted = Predictor(level=0.9).fit(frame[folds != fold]).predict(held_out.drop(columns=list(OUTCOMES)))
+        inside[held_out.index] = held_out["ratio_to_teacher"].between(predicted["low"], predicted["high"])
+    known = inside.groupby(frame["task"]).mean()
+    print("of new configurations of known tasks: " + ", ".join(f"{task} {share:.2f}" for task, share in known.items()))
+    return (
+        shares | {f"known {task}": float(share) for task, share in known.items()} | {"known mean": float(known.mean())}
+    )
 
 
 def of_generated(frame: pd.DataFrame, num_rows: int) -> dict[str, object]:
