@@ -173,6 +173,7 @@ def of_generated(frame: pd.DataFrame, num_rows: int) -> dict[str, object]:
     start = time.perf_counter()
     checked = checked_frame(rows, "generated")
     read = time.perf_counter() - start
+    del rows
     start = time.perf_counter()
     fitted = Predictor().fit(checked)
     fit = time.perf_counter() - start

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata
 
-from minidisc_ray.autodistiller.frame import configuration_keys
+from minidisc_ray.autodistiller.frame import COMPONENTS, configuration_keys
 from minidisc_ray.autodistiller.process import SHARINGS, Process, Sharing, fit_process
 from minidisc_ray.configs.base import UserError
 
@@ -82,7 +82,8 @@ class Predictor:
 
     def _training_rows(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A row for each configuration, with the mean of its results and of their normal scores, and their number."""
-        known = frame[frame[self.target].notna()]
+        # Without dataset features, which would be most of the memory of a large table.
+        known = frame.loc[frame[self.target].notna(), ["task", *COMPONENTS, "num_examples", self.target]]
         if known["task"].nunique() < 2:
             raise UserError(
                 f"the table has {self.target} for {known['task'].nunique()} task(s); a prediction for a new task needs "
