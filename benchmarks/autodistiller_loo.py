@@ -28,6 +28,7 @@ from minidisc_ray.autodistiller.held_out import (
     Recommended,
     leave_one_task_out,
     mean_of,
+    measured_by,
     pair_correlations,
     recommended_against_random,
     task_correlations,
@@ -89,17 +90,25 @@ def of_published(frame: pd.DataFrame, num_draws: int) -> dict[str, object]:
         "ridge, components alone": lambda: RidgeRanker(with_models=False),
     }
     print(f"\nFigure 5: Spearman's correlation with ratio_to_teacher on each dataset left out; the paper has {PAPER}")
+    all_means: dict[str, dict[str, Measured]] = {}
     for name, make in rankers.items():
         ranks = leave_one_task_out(frame, make)
         by_task = task_correlations(frame, ranks, num_draws=num_draws)
         by_pair = pair_correlations(frame, ranks, num_draws=num_draws)
         means = {"mean": mean_of(list(by_task.values())), "mean within pairs": mean_of(list(by_pair.values()))}
         print(f"{name}: " + ", ".join(f"{task} {text(one)}" for task, one in (means | by_task).items()))
+        all_means[name] = means
         found[name] = {key: plain(one) for key, one in (means | by_task).items()}
         if name == "predictor":
             print("  within pairs: " + ", ".join(f"{' '.join(key)} {text(one)}" for key, one in by_pair.items()))
             found["within pairs"] = {" ".join(key): plain(one) for key, one in by_pair.items()}
             found["figure 3b"] = figure_3b(frame, ranks, num_draws)
+    # Draws of all rankers are of the same configurations, so that their differences are paired.
+    for key, mean in all_means["predictor"].items():
+        other = all_means["ridge"][key]
+        difference = measured_by(mean.value - other.value, mean.draws - other.draws)
+        print(f"predictor less ridge, {key}: {text(difference)}")
+        found[f"predictor less ridge, {key}"] = plain(difference)
     found["coverage"] = coverage(frame)
     curve = correlation_by_num_tasks(frame, Predictor)
     print("\nFigure 3a: mean correlation by number of datasets trained on (each draw): ")
@@ -140,7 +149,18 @@ def coverage(frame: pd.DataFrame) -> dict[str, float]:
         shares[task] = float(held_out["ratio_to_teacher"].between(predicted["low"], predicted["high"]).mean())
     shares["mean"] = float(np.mean(list(shares.values())))
     print("\nCoverage of 90% intervals: " + ", ".join(f"{task} {share:.2f}" for task, share in shares.items()))
-    return shares
+    # The same for configurations of tasks that the table has.
+    folds = configuration_keys(frame) % 5
+    inside = pd.Series(False, index=frame.index)
+    for fold in range(5):
+        held_out = frame[folds == fold]
+        predicted = Predictor(level=0.9).fit(frame[folds != fold]).predict(held_out.drop(columns=list(OUTCOMES)))
+        inside[held_out.index] = held_out["ratio_to_teacher"].between(predicted["low"], predicted["high"])
+    known = inside.groupby(frame["task"]).mean()
+    print("of new configurations of known tasks: " + ", ".join(f"{task} {share:.2f}" for task, share in known.items()))
+    return (
+        shares | {f"known {task}": float(share) for task, share in known.items()} | {"known mean": float(known.mean())}
+    )
 
 
 def of_generated(frame: pd.DataFrame, num_rows: int) -> dict[str, object]:
@@ -153,6 +173,7 @@ def of_generated(frame: pd.DataFrame, num_rows: int) -> dict[str, object]:
     start = time.perf_counter()
     checked = checked_frame(rows, "generated")
     read = time.perf_counter() - start
+    del rows
     start = time.perf_counter()
     fitted = Predictor().fit(checked)
     fit = time.perf_counter() - start

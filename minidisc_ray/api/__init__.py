@@ -4,11 +4,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minidisc_ray.api.distillations import importance
     from minidisc_ray.api.exports import export, extract, open_family, push
     from minidisc_ray.api.models import evaluate, predict, profile
     from minidisc_ray.api.observations import dataset_features, observe, observe_public, read_observations
     from minidisc_ray.api.plans import describe_plan
     from minidisc_ray.api.recipes import Recipe
+    from minidisc_ray.api.recommendations import recommend
     from minidisc_ray.api.runs import compare, estimate, plan, run, run_prepared, run_together
     from minidisc_ray.run_files.progress import Watch
 
@@ -22,6 +24,7 @@ __all__ = [
     "evaluate",
     "export",
     "extract",
+    "importance",
     "observe",
     "observe_public",
     "open_family",
@@ -30,6 +33,7 @@ __all__ = [
     "profile",
     "push",
     "read_observations",
+    "recommend",
     "run",
     "run_prepared",
     "run_together",
@@ -42,6 +46,7 @@ _MODULES = {
     "evaluate": "models",
     "export": "exports",
     "extract": "exports",
+    "importance": "distillations",
     "observe": "observations",
     "observe_public": "observations",
     "open_family": "exports",
@@ -49,6 +54,7 @@ _MODULES = {
     "profile": "models",
     "push": "exports",
     "read_observations": "observations",
+    "recommend": "recommendations",
     "Recipe": "recipes",
 }
 

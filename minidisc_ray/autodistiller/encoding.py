@@ -69,7 +69,9 @@ class Encoding:
 
     def _indicators(self, frame: pd.DataFrame, column: str) -> np.ndarray:
         given = frame[column].astype(object).where(frame[column].notna(), "").astype(str).to_numpy()
-        return (given[:, None] == np.array(self.choices[column], dtype=object)[None, :]).astype(np.float64)
+        known = np.array(self.choices[column], dtype=object)
+        indicators: np.ndarray = (given[:, None] == known[None, :]).astype(np.float64)
+        return indicators
 
 
 def _numbers(frame: pd.DataFrame, column: str) -> np.ndarray:

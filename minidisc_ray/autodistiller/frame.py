@@ -101,8 +101,8 @@ def checked_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     if absent:
         raise UserError(f"{name}: lacks the column {absent[0]!r}; `minidisc observe` writes a whole table")
     features = feature_columns(columns)
-    given = frame.reindex(columns=[*COLUMNS, *features])
-    typed = {column: _typed(given[column], name) for column in given}
+    missing = pd.Series(np.nan, frame.index)
+    typed = {column: _typed(frame.get(column, missing).rename(column), name) for column in (*COLUMNS, *features)}
     # Put together at once: pandas warns of a hundred columns that are added one by one.
     checked = pd.DataFrame(typed)
     for column in REQUIRED:

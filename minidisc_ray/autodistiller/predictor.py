@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata
 
-from minidisc_ray.autodistiller.frame import configuration_keys
+from minidisc_ray.autodistiller.frame import COMPONENTS, configuration_keys
 from minidisc_ray.autodistiller.process import SHARINGS, Process, Sharing, fit_process
 from minidisc_ray.configs.base import UserError
 
@@ -15,6 +15,8 @@ MIN_TASK_CONFIGURATIONS: Final = 5
 # The largest system of equations that is solved: some seconds, and 300 MB.
 MAX_CONFIGURATIONS: Final = 2_500
 _MAX_FOLDS: Final = 10
+# Of a task whose results are nearly all the same.
+_SMALLEST_SPREAD: Final = 1e-6
 
 
 class Predictor:
@@ -50,7 +52,7 @@ class Predictor:
         self._process = _fitted(rows)
         by_task = rows.groupby("task", sort=True)["value"]
         self._centres = pd.DataFrame({"median": by_task.median(), "spread": by_task.agg(_spread)})
-        self._errors: tuple[np.ndarray, np.ndarray] | None = None
+        self._errors: pd.DataFrame | None = None
         return self
 
     def rank(self, frame: pd.DataFrame) -> np.ndarray:
@@ -60,7 +62,8 @@ class Predictor:
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Mean, standard deviation, and lower and upper end of the interval of each row's result.
 
-        A task that the table lacks gets the median centre and spread of those that it has.
+        A task that the table lacks gets the median level and spread of the others, and its interval is as wide as
+        levels differ between tasks. A task of the table has its own level and spread.
 
         Args:
             frame: configurations and their tasks, in the table's columns; outcomes are not needed.
@@ -68,16 +71,19 @@ class Predictor:
         means = self._means(self.rank(frame), frame["task"], self._centres)
         if self._errors is None:
             self._errors = self._left_out_errors(self._process.rows)
-        errors, weights = self._errors
-        tail = (1 - self.level) / 2
-        low, high = _weighted_quantiles(errors, weights, (tail, 1 - tail))
-        deviation = float(np.sqrt(np.average(errors**2, weights=weights)))
-        columns = {"mean": means, "deviation": deviation, "low": means + low, "high": means + high}
+        errors, weights = self._errors, self._errors["weight"].to_numpy()
+        tails = ((1 - self.level) / 2, (1 + self.level) / 2)
+        of_new = _bounds(errors["error"].to_numpy(), weights, tails)
+        of_known = _bounds(errors["within"].to_numpy(), weights, tails)
+        spread = self._centres["spread"].reindex(frame["task"]).to_numpy()[:, None]
+        bounds = np.where(np.isfinite(spread), spread * of_known, of_new)  # (M, 3)
+        columns = {"mean": means, "deviation": bounds[:, 0], "low": means + bounds[:, 1], "high": means + bounds[:, 2]}
         return pd.DataFrame(columns, index=frame.index)
 
     def _training_rows(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A row for each configuration, with the mean of its results and of their normal scores, and their number."""
-        known = frame[frame[self.target].notna()]
+        # Without dataset features, which would be most of the memory of a large table.
+        known = frame.loc[frame[self.target].notna(), ["task", *COMPONENTS, "num_examples", self.target]]
         if known["task"].nunique() < 2:
             raise UserError(
                 f"the table has {self.target} for {known['task'].nunique()} task(s); a prediction for a new task needs "
@@ -108,26 +114,31 @@ class Predictor:
             rows = _sampled(rows, self.seed)
         return rows
 
-    def _left_out_errors(self, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Errors on tasks left out in turn, and weights by which each task counts the same."""
+    def _left_out_errors(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Errors on tasks left out in turn, the same in spreads with the task's own level known, and equal weights."""
         tasks = sorted(rows["task"].unique())
-        errors, weights = [], []
+        folds = []
         for fold in range(min(_MAX_FOLDS, len(tasks))):
             is_out = rows["task"].isin(tasks[fold::_MAX_FOLDS])
             train, held_out = rows[~is_out].reset_index(drop=True), rows[is_out]
-            centres = self._centres.drop(index=held_out["task"].unique())
+            names, values = held_out["task"], held_out["value"].to_numpy()
             # One member, since all of them would take ten times as long as the fit.
             ranks = _fitted(train, (self._process.likeliest,)).mean(held_out)
-            means = self._means(ranks, held_out["task"], centres)
-            errors.append(held_out["value"].to_numpy() - means)
-            weights.append((1 / held_out.groupby("task")["task"].transform("size")).to_numpy())
-        return np.concatenate(errors), np.concatenate(weights)
+            means = self._means(ranks, names, self._centres.drop(index=names.unique().tolist()))
+            own = self._centres.reindex(names)
+            spread = np.maximum(own["spread"].to_numpy(), _SMALLEST_SPREAD)
+            within = (values - own["median"].to_numpy()) / spread - ranks
+            weights = 1 / names.groupby(names).transform("size").to_numpy()
+            folds.append(pd.DataFrame({"error": values - means, "within": within, "weight": weights}))
+        return pd.concat(folds, ignore_index=True)
 
     @staticmethod
     def _means(ranks: np.ndarray, tasks: pd.Series, centres: pd.DataFrame) -> np.ndarray:
         own = centres.reindex(tasks)
         typical = centres.median()
-        return (own["median"].fillna(typical["median"]) + own["spread"].fillna(typical["spread"]) * ranks).to_numpy()
+        level, spread = own["median"].fillna(typical["median"]), own["spread"].fillna(typical["spread"])
+        means: np.ndarray = level.to_numpy() + spread.to_numpy() * ranks
+        return means
 
 
 def _fitted(rows: pd.DataFrame, members: tuple[Sharing, ...] = SHARINGS) -> Process:
@@ -153,9 +164,9 @@ def _sampled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     return rows.loc[sorted(chosen)].reset_index(drop=True)
 
 
-def _weighted_quantiles(values: np.ndarray, weights: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
-    order = np.argsort(values)
+def _bounds(errors: np.ndarray, weights: np.ndarray, tails: tuple[float, float]) -> np.ndarray:  # (3,)
+    """Root mean square, and the quantiles at both tails."""
+    order = np.argsort(errors)
     reached = np.cumsum(weights[order]) / weights.sum()
-    places = np.searchsorted(reached, shares).clip(max=len(values) - 1)
-    found: np.ndarray = values[order][places]
-    return found
+    low, high = errors[order][np.searchsorted(reached, tails).clip(max=len(errors) - 1)]
+    return np.array([np.sqrt(np.average(errors**2, weights=weights)), low, high])

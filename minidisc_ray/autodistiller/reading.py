@@ -26,11 +26,11 @@ def read_table(path: Path) -> pd.DataFrame:
         return read_frame(path)
     if path.is_dir():
         return read_published(path) if (path / OBSERVATIONS).is_file() else read_frame(path)
-    readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
-    if path.suffix.lower() not in readers:
+    kind = path.suffix.lower()
+    if kind not in (".parquet", ".csv"):
         raise UserError(f"{path}: not a table of observations; give a .parquet or .csv file")
     try:
-        table = readers[path.suffix.lower()](path)
+        table = pd.read_parquet(path) if kind == ".parquet" else pd.read_csv(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `minidisc observe` writes a table of observations") from None
     except (OSError, ValueError, pa.ArrowException) as error:

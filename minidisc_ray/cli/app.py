@@ -237,6 +237,7 @@ for command in (
     observation_commands.observe,
     observation_commands.features,
     distillation_commands.importance,
+    distillation_commands.recommend,
     storage_commands.clean,
 ):
     app.command()(command)

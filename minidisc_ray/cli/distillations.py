@@ -1,11 +1,11 @@
-"""Commands on tables of observations: what mattered in earlier distillations."""
+"""Commands on tables of observations: what mattered in earlier distillations, and what to try next."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from minidisc_ray.cli.options import console, messages, print_line, when_stopped
+from minidisc_ray.cli.options import RecipeFile, Set, console, messages, print_line, when_stopped
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.tables import Format
 
@@ -47,4 +47,32 @@ def importance(
         from minidisc_ray.reports.importance.files import write_importance
 
         for path in write_importance(found, output):
+            print_line(console if format_ == "table" else messages, f"wrote {path}")
+
+
+def recommend(
+    recipe: RecipeFile,
+    tables: Annotated[
+        list[Path],
+        typer.Option("--from", metavar="TABLE", help="A table, as for importance; repeat to learn from several."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="DIR", help="A new folder for the recipes and a table.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", help="Configurations to recommend.")] = 5,
+    set_: Set = None,
+    format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
+) -> None:
+    """Recommend objectives for a recipe's task, from distillations of other tasks; trains nothing."""
+    from minidisc_ray.api.recommendations import recommend as recommended
+    from minidisc_ray.reports.recommendation.files import write_recommendation
+    from minidisc_ray.reports.recommendation.render import render_recommendation
+
+    if output is not None and output.exists():
+        raise UserError(f"--output: {output} exists; choose another name")
+    with when_stopped("nothing was written"):
+        found = recommended(recipe, tables, set_ or [], top)
+    print(render_recommendation(found, format_), end="")  # noqa: T201 - csv and json must not be wrapped
+    if output is not None:
+        for path in write_recommendation(found, output):
             print_line(console if format_ == "table" else messages, f"wrote {path}")

@@ -135,7 +135,15 @@ class RunConfig(Config):
         """
         return self._changed(schedule=schedule)
 
-    def _changed(self, **values: Config) -> "RunConfig":
+    def with_objective(self, objective: ObjectiveConfig) -> "RunConfig":
+        """The recipe with another objective, checked as a whole, and with the name that derives from it.
+
+        Raises:
+            UserError: if the objective does not fit the rest of the recipe.
+        """
+        return self._changed(objective=objective, name=None)
+
+    def _changed(self, **values: Config | None) -> "RunConfig":
         try:
             return RunConfig.model_validate({**dict(self), **values})
         except ValidationError as error:

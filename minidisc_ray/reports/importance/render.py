@@ -1,5 +1,7 @@
 """Shares of components as a table, CSV or JSON."""
 
+from collections.abc import Sequence
+
 from minidisc_ray.autodistiller.importance import Importance, Key, Share, TaskImportance, importance_frame
 from minidisc_ray.reports.tables import Format, Row, Table, records_of, write
 
@@ -32,7 +34,7 @@ def key_text(key: Key) -> str:
     return " x ".join(key)
 
 
-def _table(title: str, importance: Importance, keys: list[Key]) -> Table:
+def _table(title: str, importance: Importance, keys: Sequence[Key]) -> Table:
     ordered = sorted(keys, key=lambda key: -importance.means[key].value)
     rows = [
         [

@@ -1,0 +1,1 @@
+"""Recommended configurations: their table and their recipes."""
