@@ -15,8 +15,6 @@ MIN_TASK_CONFIGURATIONS: Final = 5
 # The largest system of equations that is solved: some seconds, and 300 MB.
 MAX_CONFIGURATIONS: Final = 2_500
 _MAX_FOLDS: Final = 10
-# Of a task whose results are nearly all the same.
-_SMALLEST_SPREAD: Final = 1e-6
 
 
 class Predictor:
@@ -63,7 +61,7 @@ class Predictor:
         """Mean, standard deviation, and lower and upper end of the interval of each row's result.
 
         A task that the table lacks gets the median level and spread of the others, and its interval is as wide as
-        levels differ between tasks. A task of the table has its own level and spread.
+        levels differ between tasks. A task of the table has its own level, spread and errors.
 
         Args:
             frame: configurations and their tasks, in the table's columns; outcomes are not needed.
@@ -71,12 +69,12 @@ class Predictor:
         means = self._means(self.rank(frame), frame["task"], self._centres)
         if self._errors is None:
             self._errors = self._left_out_errors(self._process.rows)
-        errors, weights = self._errors, self._errors["weight"].to_numpy()
-        tails = ((1 - self.level) / 2, (1 + self.level) / 2)
-        of_new = _bounds(errors["error"].to_numpy(), weights, tails)
-        of_known = _bounds(errors["within"].to_numpy(), weights, tails)
-        spread = self._centres["spread"].reindex(frame["task"]).to_numpy()[:, None]
-        bounds = np.where(np.isfinite(spread), spread * of_known, of_new)  # (M, 3)
+        bounds = np.empty((len(frame), 3))
+        for task in frame["task"].unique():
+            own = self._errors[self._errors["task"] == task]
+            errors = self._errors["error"] if own.empty else own["with_level"]
+            weights = self._errors["weight"] if own.empty else own["weight"]
+            bounds[frame["task"].to_numpy() == task] = _bounds(errors.to_numpy(), weights.to_numpy(), self.level)
         columns = {"mean": means, "deviation": bounds[:, 0], "low": means + bounds[:, 1], "high": means + bounds[:, 2]}
         return pd.DataFrame(columns, index=frame.index)
 
@@ -115,7 +113,7 @@ class Predictor:
         return rows
 
     def _left_out_errors(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Errors on tasks left out in turn, the same in spreads with the task's own level known, and equal weights."""
+        """Errors on tasks left out in turn, the same with the task's own level and spread, and equal task weights."""
         tasks = sorted(rows["task"].unique())
         folds = []
         for fold in range(min(_MAX_FOLDS, len(tasks))):
@@ -125,11 +123,13 @@ class Predictor:
             # One member, since all of them would take ten times as long as the fit.
             ranks = _fitted(train, (self._process.likeliest,)).mean(held_out)
             means = self._means(ranks, names, self._centres.drop(index=names.unique().tolist()))
-            own = self._centres.reindex(names)
-            spread = np.maximum(own["spread"].to_numpy(), _SMALLEST_SPREAD)
-            within = (values - own["median"].to_numpy()) / spread - ranks
-            weights = 1 / names.groupby(names).transform("size").to_numpy()
-            folds.append(pd.DataFrame({"error": values - means, "within": within, "weight": weights}))
+            errors = {
+                "task": names,
+                "error": values - means,
+                "with_level": values - self._means(ranks, names, self._centres),
+                "weight": 1 / names.groupby(names).transform("size").to_numpy(),
+            }
+            folds.append(pd.DataFrame(errors))
         return pd.concat(folds, ignore_index=True)
 
     @staticmethod
@@ -164,9 +164,10 @@ def _sampled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     return rows.loc[sorted(chosen)].reset_index(drop=True)
 
 
-def _bounds(errors: np.ndarray, weights: np.ndarray, tails: tuple[float, float]) -> np.ndarray:  # (3,)
+def _bounds(errors: np.ndarray, weights: np.ndarray, level: float) -> np.ndarray:  # (3,)
     """Root mean square, and the quantiles at both tails."""
     order = np.argsort(errors)
     reached = np.cumsum(weights[order]) / weights.sum()
+    tails = ((1 - level) / 2, (1 + level) / 2)
     low, high = errors[order][np.searchsorted(reached, tails).clip(max=len(errors) - 1)]
     return np.array([np.sqrt(np.average(errors**2, weights=weights)), low, high])

@@ -12,7 +12,8 @@ from minidisc_ray.reports.tables import Format
 Table = Annotated[
     Path,
     typer.Argument(
-        metavar="TABLE", help="A table of `minidisc observe` (.parquet, .csv), or the folder of Distiller's files."
+        metavar="TABLE",
+        help="A table of `minidisc observe`, a .parquet or .csv file, or Distiller's folder.",
     ),
 ]
 

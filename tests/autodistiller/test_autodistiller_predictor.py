@@ -60,6 +60,15 @@ def test_a_task_of_the_table_is_predicted_at_its_own_level() -> None:
     assert np.abs(predicted["mean"] - frame["ratio_to_teacher"]).max() < 0.05
 
 
+def test_an_interval_is_wider_for_a_task_whose_level_is_not_known() -> None:
+    frame = observations(tasks=6)
+    fitted = Predictor(level=0.9).fit(frame)
+    known = fitted.predict(frame.drop(columns=list(OUTCOMES)))
+    new = fitted.predict(frame.assign(task="new").drop(columns=list(OUTCOMES)))
+    assert frame["ratio_to_teacher"].between(known["low"], known["high"]).mean() >= 0.9
+    assert ((new["high"] - new["low"]) > (known["high"] - known["low"])).mean() > 0.5
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
