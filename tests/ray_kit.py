@@ -61,7 +61,7 @@ def run_on_ray(prepared: PreparedRun, watch: Watch | None = None) -> RunResult:
 
 
 class ActorNames:
-    """A watch that reads the names of a run's actors from Ray's state API, while the student is trained."""
+    """A watch that reads the names of a run's actors from Ray's state API, while a student or a sandwich is trained."""
 
     def __init__(self, run: PreparedRun) -> None:
         self.run = run
@@ -69,7 +69,7 @@ class ActorNames:
 
     def __call__(self, progress: RunProgress) -> None:
         # Once: each question goes to the dashboard's server.
-        if self.found or not any(trial.stage == "student" for trial in progress):
+        if self.found or not any(trial.stage in ("sandwich", "student") for trial in progress):
             return
         import ray
         from ray.util.state import list_actors

@@ -2,7 +2,7 @@ import json
 import sys
 
 import pytest
-from ray_kit import RAY, ActorNames, attempts_of, numbers, prepared_run, run_on_ray, student_weights
+from ray_kit import RAY, ActorNames, attempts_of, long_sandwich, numbers, prepared_run, run_on_ray, student_weights
 
 from minidisc_ray.configs import UserError
 from minidisc_ray.pipeline.in_process import run_in_process
@@ -17,7 +17,8 @@ def finished(tmp_path_factory, local_ray):
     """A MiniDisc run on Ray, the same one in this process, and what was watched."""
     seen, progress = [], []
     root = tmp_path_factory.mktemp("runs")
-    on_ray, here = prepared_run(root / "ray", "minidisc"), prepared_run(root / "here", "minidisc")
+    # Long enough for the watch, which looks every half second.
+    on_ray, here = (prepared_run(root / name, "minidisc", long_sandwich(12)) for name in ("ray", "here"))
     names = ActorNames(on_ray)
 
     def watch(found):
