@@ -13,7 +13,7 @@ from minidisc_ray.reports.held import HeldHours, held_by_result, held_by_trial
 from minidisc_ray.run_files.failures import read_failure
 from minidisc_ray.run_files.progress import Progress, is_stale, read_progress
 from minidisc_ray.run_files.result import RunResult, load_result
-from minidisc_ray.schedules.plan import MAIN_TRIAL
+from minidisc_ray.schedules.plan import MAIN_TRIAL, SHARED_TRIAL
 
 T = TypeVar("T")
 
@@ -94,6 +94,7 @@ def _is_run(folder: Path) -> bool:
 def read_status(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
     """The status of a run's trials, and its result if it is finished; ``stage`` says which files are damaged."""
     live = _read_or_none(read_progress, folder) or []
+    reason = read_failure(folder, MAIN_TRIAL)
     finished_at = modified_at(folder / "result.json")
     if finished_at is not None:
         result = _read_or_none(load_result, folder)
@@ -105,9 +106,9 @@ def read_status(folder: Path) -> tuple[list[RunStatus], RunResult | None]:
             return [_without_progress(folder.name, "failed", "result.json cannot be read", finished_at)], None
     if live:
         held = _read_or_none(held_by_trial, folder) or {}
-        return [_live(folder.name, entry, held.get(entry.trial)) for entry in live], None
+        return [_live(folder.name, entry, held.get(entry.trial), reason) for entry in live], None
     changed_at = modified_at(folder / "config.yaml") or modified_at(folder) or time.time()
-    if (reason := read_failure(folder, MAIN_TRIAL)) is not None:
+    if reason is not None:
         return [_without_progress(folder.name, "failed", reason, changed_at)], None
     progress = folder / "progress"
     if progress.is_file() or any(progress.glob("*.json")):
@@ -138,12 +139,15 @@ def unfinished_trials_text(result: RunResult) -> list[str]:
     return [f"{counts[ending]} {ending}" for ending in ("failed", "ended early") if counts[ending]]
 
 
-def _live(run: str, progress: Progress, held: HeldHours | None) -> RunStatus:
+def _live(run: str, progress: Progress, held: HeldHours | None, reason: str | None) -> RunStatus:
+    stage = f"{progress.stage_index}/{progress.num_stages} {progress.stage}"
+    # A new attempt deletes the reason first, so these shared stages ended without a last progress.
+    has_failed = reason is not None and progress.trial == SHARED_TRIAL and progress.status == "running"
     return RunStatus(
         run=run,
         trial=progress.trial,
-        status="stale" if is_stale(progress, _STALE_SECONDS) else progress.status,
-        stage=f"{progress.stage_index}/{progress.num_stages} {progress.stage}",
+        status="failed" if has_failed else "stale" if is_stale(progress, _STALE_SECONDS) else progress.status,
+        stage=f"{stage}: {reason}" if has_failed else stage,
         step=f"{progress.step}/{progress.num_steps}" if progress.num_steps else "",
         metric_name=progress.metric_name,
         metric=progress.metric,

@@ -17,6 +17,7 @@ from minidisc_ray.driver.driver import DRIVER_FILE, this_driver
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.files.writing import write_json
 from minidisc_ray.reports.storage.listing import StorageEntry, listing
+from minidisc_ray.reports.storage.status import status
 from minidisc_ray.reports.storage.views import BY_RUN
 from minidisc_ray.reports.tables import terminal_text
 from minidisc_ray.run_files.failures import write_failure
@@ -106,6 +107,18 @@ def test_a_run_that_ended_for_a_reason_has_failed(tmp_path):
     assert [(one.state, one.note) for one in listing(tmp_path)] == [("interrupted", "")]
     write_failure(LOCAL, folder, "main", "teacher: it has learned nothing")
     assert [(one.state, one.note) for one in listing(tmp_path)] == [("failed", "teacher: it has learned nothing")]
+
+
+@pytest.mark.parametrize("age", [1.0, 3600.0])
+def test_a_run_whose_shared_stages_failed_has_failed_whatever_their_progress_says(tmp_path, age):
+    folder = run_folder(tmp_path, "learned-nothing")
+    progress(folder, "running", "shared", age=age)
+    write_failure(LOCAL, folder, "main", "the teacher has learned nothing")
+    (entry,) = listing(tmp_path)
+    assert (entry.state, entry.note) == ("failed", "the teacher has learned nothing")
+    (shown,) = status(tmp_path)
+    assert shown.status == "failed"
+    assert shown.stage.endswith(": the teacher has learned nothing")
 
 
 def test_held_hours_are_those_of_all_attempts_and_the_teachers_part_is_named(storage):
