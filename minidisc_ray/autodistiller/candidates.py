@@ -38,6 +38,11 @@ def candidates_of(frame: pd.DataFrame) -> Candidates:
         UserError: if it knows no pipeline of Distiller.
     """
     alphas = sorted(frame.loc[frame["intermediate_loss"] == "mi_alpha", "alpha"].dropna().unique())
+    strange = [alpha for alpha in alphas if not 0 <= alpha <= 1]
+    if strange:
+        raise UserError(
+            f"alpha is {strange[0]:g} in a row of the table; MI-alpha takes 0 to 1: correct it or drop the row"
+        )
     losses: list[MeasureConfig | MIAlphaConfig] = [MIAlphaConfig(alpha=float(alpha)) for alpha in alphas]
     losses += [MeasureConfig(kind=kind) for kind in _MEASURES if (frame["intermediate_loss"] == kind).any()]
     mappings = [mapping for mapping in _MAPPINGS if (frame["intermediate_strategy"] == mapping).any()]

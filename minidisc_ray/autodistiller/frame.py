@@ -54,6 +54,9 @@ COLUMNS: Final = ("task", *COMPONENTS, *SIZES, *TASK_NUMBERS, *OUTCOMES, "source
 # Never missing.
 REQUIRED: Final = ("task", "student", "teacher", "score", "ratio_to_teacher", "source", "schema_version")
 
+# Squares and sums of such numbers are still finite.
+_LARGEST: Final = 1e100
+
 # feature_000, feature_001, ...: the first half embeds the task's rows, the second half its description (table 2).
 FEATURE: Final = re.compile(r"feature_\d{3,}")
 
@@ -119,21 +122,23 @@ def configuration_keys(frame: pd.DataFrame) -> pd.Series:
 
 def _typed(column: pd.Series, name: str) -> pd.Series:
     if column.name in TEXTS:
-        return _texts(column)
+        return _texts(column, name)
     return _flags(column, name) if column.name in FLAGS else _numbers(column, name)
 
 
-def _texts(column: pd.Series) -> pd.Series:
+def _texts(column: pd.Series, name: str) -> pd.Series:
+    if not all(pd.api.types.is_scalar(cell) for cell in column):
+        raise UserError(f"{name}: {column.name} has a cell that is a list; write one text in each")
     return column.astype(object).map(lambda cell: None if pd.isna(cell) else str(cell)).astype("str")
 
 
 def _numbers(column: pd.Series, name: str) -> pd.Series:
     try:
         numbers = pd.to_numeric(column).astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{name}: {column.name} has a cell that is not a number ({error}); correct it") from error
-    if np.isinf(numbers.to_numpy()).any():
-        raise UserError(f"{name}: {column.name} has an infinite cell; correct it or drop the row")
+    if (np.abs(numbers.to_numpy()) > _LARGEST).any():
+        raise UserError(f"{name}: {column.name} has a cell beyond {_LARGEST:g}; correct it or drop the row")
     return numbers
 
 

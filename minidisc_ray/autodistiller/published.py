@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from minidisc_ray.autodistiller.frame import SCHEMA_VERSION, checked_frame, feature_name
-from minidisc_ray.configs.base import UserError
+from minidisc_ray.autodistiller.tabular import read_tabular
+from minidisc_ray.configs.base import UserError, first_line
 
 OBSERVATIONS: Final = "auto_distiller_tabular_data.csv"
 FEATURES: Final = "dataset_features_50_concat.csv"
@@ -40,16 +41,24 @@ def read_published(folder: Path) -> pd.DataFrame:
     ``augmentation_share`` without augmentation, where the files repeat a default.
 
     Raises:
-        UserError: if a file or a column is missing.
+        UserError: if a file or a column is missing, or the files do not fit together.
     """
-    rows = _read(folder / OBSERVATIONS)
-    features = _read(folder / FEATURES).set_index("task")
-    students = _read(folder / STUDENTS).set_index(["task", "Model"])["student_score"] / 100
-    teachers = _read(folder / TEACHERS).set_index(["task", "model"])["score"] / 100
+    rows, features, students, teachers = (_read(folder / name) for name in (OBSERVATIONS, FEATURES, STUDENTS, TEACHERS))
     try:
-        return _frame(rows, features, students, teachers)
+        return _frame(
+            rows,
+            features.set_index("task"),
+            students.set_index(["task", "Model"])["student_score"] / 100,
+            teachers.set_index(["task", "model"])["score"] / 100,
+        )
+    except UserError:
+        raise
     except KeyError as error:
         raise UserError(f"{folder}: a file lacks {error}; take the files as they were published") from error
+    except (AttributeError, ArithmeticError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder}: the files do not fit together ({first_line(error)}); take them as they were published"
+        ) from error
 
 
 def _frame(rows: pd.DataFrame, features: pd.DataFrame, students: pd.Series, teachers: pd.Series) -> pd.DataFrame:
@@ -96,9 +105,7 @@ def _augmentation(places: "pd.Series[int]") -> str:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    try:
-        # One of the files starts with a byte order mark.
-        table = pd.read_csv(path, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); give the folder of the published files") from error
-    return table.replace([np.inf, -np.inf], np.nan)
+    if not path.exists():
+        raise UserError(f"{path}: cannot be read (no such file); give the folder of the published files")
+    # One of the files starts with a byte order mark.
+    return read_tabular(path, encoding="utf-8-sig").replace([np.inf, -np.inf], np.nan)

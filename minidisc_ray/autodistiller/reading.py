@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 
 from minidisc_ray.autodistiller.frame import checked_frame
 from minidisc_ray.autodistiller.published import OBSERVATIONS, read_published
 from minidisc_ray.autodistiller.table import read_frame
-from minidisc_ray.configs.base import UserError, first_line
+from minidisc_ray.autodistiller.tabular import read_tabular
+from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.places import is_uri
 
 
@@ -28,13 +28,10 @@ def read_table(path: Path) -> pd.DataFrame:
         return read_published(path) if (path / OBSERVATIONS).is_file() else read_frame(path)
     kind = path.suffix.lower()
     if kind not in (".parquet", ".csv"):
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder; `minidisc observe` writes a table of observations")
         raise UserError(f"{path}: not a table of observations; give a .parquet or .csv file")
-    try:
-        table = pd.read_parquet(path) if kind == ".parquet" else pd.read_csv(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `minidisc observe` writes a table of observations") from None
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path}: cannot be read as a table ({first_line(error)})") from error
+    table = read_tabular(path)
     return checked_frame(table, path.name)
 
 

@@ -19,6 +19,8 @@ from minidisc_ray.files.reading import open_regular
 _MAX_LINE_BYTES: Final = 2**17  # of a few thousand numbers
 _MAX_WIDTH: Final = 4096
 _CHUNK_WORDS: Final = 4096
+# Published vectors stay below a hundred; sums of such numbers are still finite.
+_LARGEST: Final = 1e30
 
 
 class WordVectors(Protocol):
@@ -162,8 +164,8 @@ def _numbers(cells: Sequence[bytes], path: Path, number: int) -> np.ndarray:
         values = np.array([float(cell) for cell in cells])
     except ValueError:
         raise _wrong(path, number, "a value that is not a number") from None
-    if not np.isfinite(values).all():
-        raise _wrong(path, number, "a value that is not finite")
+    if not (np.abs(values) < _LARGEST).all():
+        raise _wrong(path, number, f"a value that is not finite or beyond {_LARGEST:g}")
     return values
 
 

@@ -41,6 +41,8 @@ def importance(
 
     if output is not None and output.exists() and not output.is_dir():
         raise UserError(f"--output: {output} is a file; give a folder")
+    if output is not None and output.is_dir() and any(output.iterdir()):
+        raise UserError(f"--output: {output} is not empty; choose another name")
     with when_stopped("nothing was written"):
         found = distillations.importance(table, target, weights, student, teacher)
     print(render_importance(found, format_), end="")  # noqa: T201 - csv and json must not be wrapped

@@ -8,6 +8,7 @@ import typer
 from minidisc_ray.cli.options import RecipeFile, Set, console, messages, print_error, print_line, when_stopped
 from minidisc_ray.cli.places import DEFAULT_STORAGE, StorageArgument, StorageOption, storage_of
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.files.places import is_uri
 from minidisc_ray.reports.tables import Format
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def observe(
         raise UserError("--public: the published observations have features and come from no storage; give it alone")
     if vectors is not None and not features:
         raise UserError("--vectors: these are for dataset features; add --features, or leave it out")
+    if to == Path():
+        raise UserError("--to: give a folder of the table's own, or a URI")
     with when_stopped("nothing was added; the same command begins again"):
         if public is not None:
             observed = api.observe_public(public, to)
@@ -51,6 +54,8 @@ def observe(
                 raise UserError(
                     f"storage: there is no {DEFAULT_STORAGE} here; give the folder that runs were written to"
                 )
+            if not is_uri(to) and not is_uri(root) and to.resolve().is_relative_to(root.resolve()):
+                raise UserError(f"--to: {to} is in the storage; give a folder beside it")
             observed = api.observe(root, to, features, vectors, _report)
             _print_added(observed, "run")
     _print_missing(observed, features)

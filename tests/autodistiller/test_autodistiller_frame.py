@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from autodistiller_kit import observations
 
 from minidisc_ray.autodistiller.frame import COLUMNS, SCHEMA_VERSION, checked_frame, configuration_keys
 from minidisc_ray.autodistiller.published import read_published
 from minidisc_ray.autodistiller.reading import read_table, read_tables
+from minidisc_ray.autodistiller.tabular import MAX_ROWS
 from minidisc_ray.configs.base import UserError
 
 PUBLISHED = Path(os.environ.get("MINIDISC_DATA", "/nowhere")) / "autodistiller"
@@ -42,7 +45,10 @@ def test_flags_and_columns_have_one_type_each() -> None:
         (lambda frame: frame.assign(schema_version=SCHEMA_VERSION + 1), "a newer version wrote it"),
         (lambda frame: frame.assign(score=np.nan), "score is missing in row 1"),
         (lambda frame: frame.assign(alpha="high"), "alpha has a cell that is not a number"),
-        (lambda frame: frame.assign(score=np.inf), "score has an infinite cell"),
+        (lambda frame: frame.assign(score=np.inf), r"score has a cell beyond 1e\+100"),
+        (lambda frame: frame.assign(ratio_to_teacher=-1e308), r"ratio_to_teacher has a cell beyond 1e\+100"),
+        (lambda frame: frame.assign(score="1" + "0" * 400), "score has a cell"),
+        (lambda frame: frame.assign(student=[["a", "b"]] * len(frame)), "student has a cell that is a list"),
         (lambda frame: frame.assign(mixup="perhaps"), "mixup is 'perhaps' in a row"),
     ],
 )
@@ -57,6 +63,45 @@ def test_a_file_that_is_no_table_is_one_sentence(name: str, tmp_path: Path) -> N
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=name):
         read_table(tmp_path / name)
+
+
+def test_a_table_of_more_rows_than_memory_holds_is_refused_at_once(tmp_path: Path) -> None:
+    rows = pa.table({"task": pa.DictionaryArray.from_arrays(pa.array(np.zeros(MAX_ROWS + 1, np.int8)), ["a"])})
+    pq.write_table(rows, tmp_path / "bomb.parquet")
+    with pytest.raises(UserError, match="has more than 2,000,000 rows"):
+        read_table(tmp_path / "bomb.parquet")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_or_a_device_is_no_table(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "table.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(UserError, match=r"table\.csv: cannot be read as a table \(not a regular file\)|Invalid"):
+        read_table(path)
+
+
+@needs_published
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("dataset_features_50_concat.csv", "task,", "tusk,"),
+        ("student_baseline.csv", "task,Model", "task,Name"),
+        ("teacher_baseline.csv", "task,model", "task,name"),
+        ("auto_distiller_tabular_data.csv", "0.83681737", "abc"),
+        ("auto_distiller_tabular_data.csv", "56.2,0,0,0", "56.2,abc,0,0"),
+    ],
+)
+def test_published_files_that_were_changed_are_one_sentence(tmp_path: Path, name: str, before: str, after: str) -> None:
+    for path in PUBLISHED.glob("*.csv"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    changed = (tmp_path / name).read_bytes().replace(before.encode(), after.encode(), 1)
+    (tmp_path / name).write_bytes(changed)
+    with pytest.raises(UserError, match=str(tmp_path)) as caught:
+        read_published(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_rows_that_repeat_a_configuration_share_a_key() -> None:
