@@ -87,7 +87,8 @@ def _left_out(frame: pd.DataFrame) -> list[str]:
         "mixup": frame["mixup"].fillna(False).astype(bool),
     }
     return [
-        f"{int(rows.sum()):,} observations use {name}, which no recipe can: learnt from, but never recommended"
+        f"{int(rows.sum()):,} observations use {name}, for which recipes have no key; the predictor learns from them, "
+        "but does not recommend them"
         for name, rows in unmapped.items()
         if rows.any()
     ]

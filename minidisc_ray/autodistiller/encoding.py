@@ -20,7 +20,7 @@ _TEXTS: Final = (
     "schedule",
     "objective",
 )
-# The steps of a stacked augmentation, so that a new stack is not a stranger to those that share its steps.
+# The steps of a stacked augmentation, by which a new stack is compared with those that share its steps.
 _STEPS: Final = ("contextual", "backtranslation", "random")
 # Numbers that are powers of something rather than sums.
 _LOGARITHMIC: Final = ("learning_rate", "batch_size", "num_epochs")
@@ -28,7 +28,7 @@ _LOGARITHMIC: Final = ("learning_rate", "batch_size", "num_epochs")
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the columns of a table become numbers; learnt from training rows.
+    """How the columns of a table become numbers; fitted on training rows.
 
     Attributes:
         choices: the known values of each text column; an unknown one has no indicator.

@@ -39,7 +39,7 @@ NUMERIC_COMPONENTS: Final = (
 FLAG_COMPONENTS: Final = ("mixup",)
 COMPONENTS: Final = (*TEXT_COMPONENTS, *NUMERIC_COMPONENTS, *FLAG_COMPONENTS)
 
-# Sizes of the models, so that a student no row has seen is not a stranger; missing where unknown.
+# Sizes of the models, by which one that no row has is compared with others; missing where unknown.
 SIZES: Final = ("student_parameters", "teacher_parameters")
 # Of the task; scores are shares, so that a correlation may be negative.
 TASK_NUMBERS: Final = ("num_examples", "baseline_score", "teacher_score")

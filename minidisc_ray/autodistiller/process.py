@@ -76,7 +76,7 @@ class Process:
 
     Attributes:
         encoding: of configurations.
-        rows: that it learnt from.
+        rows: that it was fitted on.
         members: ways to share.
         weights: of members, by their marginal likelihood on the rows; they add up to 1.
         coefficients: (N,) of each member.

@@ -37,7 +37,7 @@ class Recommendation:
         is_known_task: whether the table has observations of it.
         items: as many as were asked for, fewer where there are fewer.
         num_candidates: that were ranked.
-        num_observations: that were learnt from.
+        num_observations: that the predictor was fitted on.
         num_tasks: their tasks.
         refused: candidates better than the last item that do not fit the recipe, with the reason.
         notes: on how the table was used.
