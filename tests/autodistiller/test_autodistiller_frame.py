@@ -79,7 +79,7 @@ def test_a_pipe_or_a_device_is_no_table(tmp_path: Path, kind: str) -> None:
         os.mkfifo(path)
     else:
         path.symlink_to("/dev/zero")
-    with pytest.raises(UserError, match=r"table\.csv: cannot be read as a table \(not a regular file\)|Invalid"):
+    with pytest.raises(UserError, match=r"table\.csv: cannot be read as a table \(not a regular file\)$"):
         read_table(path)
 
 

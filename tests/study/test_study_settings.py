@@ -68,7 +68,7 @@ def test_a_choice_by_several_metrics_is_by_their_mean(cells):
 
 
 def test_a_study_searches_then_runs_the_other_seeds_and_trains_nothing_twice(tmp_path):
-    """In pieces: after each the study is read anew from its files, as a resumed one is."""
+    """In pieces: after each the study is read from its files again, as a resumed one is."""
     file = write_study(tmp_path, raw_study(scales=[10], methods=METHODS, grid=TWO_RATES))
 
     def study():
