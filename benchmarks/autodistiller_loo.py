@@ -19,11 +19,10 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import Ridge
 
-from minidisc_ray.autodistiller import predictor as predictors
-from minidisc_ray.autodistiller.datasets import correlation_by_num_tasks, permutation_importance
-from minidisc_ray.autodistiller.encoding import Encoding
-from minidisc_ray.autodistiller.frame import OUTCOMES, checked_frame, configuration_keys
-from minidisc_ray.autodistiller.held_out import (
+from minidisc_ray.autodistiller.prediction import predictor as predictors
+from minidisc_ray.autodistiller.prediction.dataset_importance import correlation_by_num_tasks, permutation_importance
+from minidisc_ray.autodistiller.prediction.encoding import Encoding
+from minidisc_ray.autodistiller.prediction.held_out import (
     Measured,
     Recommended,
     leave_one_task_out,
@@ -33,8 +32,9 @@ from minidisc_ray.autodistiller.held_out import (
     recommended_against_random,
     task_correlations,
 )
-from minidisc_ray.autodistiller.predictor import Predictor
-from minidisc_ray.autodistiller.published import read_published
+from minidisc_ray.autodistiller.prediction.predictor import Predictor
+from minidisc_ray.autodistiller.tables.frame import OUTCOMES, checked_frame, configuration_keys
+from minidisc_ray.autodistiller.tables.published import read_published
 
 PAPER = 0.33  # figure 5, mean of eight datasets
 PAIR = ("TinyBERT4", "BERT_BASE")  # figure 3

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from minidisc_ray.autodistiller.frame import SCHEMA_VERSION, checked_frame
+from minidisc_ray.autodistiller.tables.frame import SCHEMA_VERSION, checked_frame
 
 LOSS_EFFECTS = {"mse": 0.0, "pkd": 0.02, "cosine": 0.04}
 PREDICTION_EFFECTS = {"ce": 0.0, "mse": 0.03}

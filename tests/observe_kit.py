@@ -10,7 +10,7 @@ import yaml
 from reports_builder import model, run_result
 from storage_kit import LOCAL
 
-from minidisc_ray.autodistiller.observation import Observation
+from minidisc_ray.autodistiller.tables.observation import Observation
 from minidisc_ray.configs import resolve
 from minidisc_ray.configs.identity import digest, run_identity
 from minidisc_ray.run_files.result import write_result

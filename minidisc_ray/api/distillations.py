@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minidisc_ray.autodistiller.importance import Importance, Target, Weights, component_importance
-from minidisc_ray.autodistiller.reading import read_table
+from minidisc_ray.autodistiller.importance.component_importance import Importance, Target, Weights, component_importance
+from minidisc_ray.autodistiller.tables.reading import read_table
 from minidisc_ray.configs.base import UserError
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from minidisc_ray.api.recipes import Recipe, config_of
-from minidisc_ray.autodistiller.features import DatasetFeatures
-from minidisc_ray.autodistiller.features import dataset_features as _features_of
-from minidisc_ray.autodistiller.observe import Observed, observe_public, observe_runs
-from minidisc_ray.autodistiller.table import read_frame
+from minidisc_ray.autodistiller.features.dataset_features import DatasetFeatures
+from minidisc_ray.autodistiller.features.dataset_features import dataset_features as _features_of
+from minidisc_ray.autodistiller.tables.observe import Observed, observe_public, observe_runs
+from minidisc_ray.autodistiller.tables.table import read_frame
 
 __all__ = ["DatasetFeatures", "Observed", "dataset_features", "observe", "observe_public", "read_observations"]
 

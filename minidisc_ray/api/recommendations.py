@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minidisc_ray.api.recipes import Recipe, config_of
-from minidisc_ray.autodistiller.candidates import candidate_rows, candidates_of
-from minidisc_ray.autodistiller.predictor import Predictor
-from minidisc_ray.autodistiller.reading import read_tables
-from minidisc_ray.autodistiller.recommendation import Recommendation, Recommended
+from minidisc_ray.autodistiller.prediction.candidates import candidate_rows, candidates_of
+from minidisc_ray.autodistiller.prediction.predictor import Predictor
+from minidisc_ray.autodistiller.prediction.recommendation import Recommendation, Recommended
+from minidisc_ray.autodistiller.tables.reading import read_tables
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.objective import DistillerConfig
 from minidisc_ray.configs.run import RunConfig

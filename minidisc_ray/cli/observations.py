@@ -12,7 +12,7 @@ from minidisc_ray.files.places import is_uri
 from minidisc_ray.reports.tables import Format
 
 if TYPE_CHECKING:
-    from minidisc_ray.autodistiller.observe import Observed
+    from minidisc_ray.autodistiller.tables.observe import Observed
 
 Vectors = Annotated[
     Path | None,

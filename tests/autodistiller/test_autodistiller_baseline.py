@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from minidisc_ray.autodistiller import baseline
-from minidisc_ray.autodistiller.baseline import baseline_score
+from minidisc_ray.autodistiller.features import baseline
+from minidisc_ray.autodistiller.features.baseline import baseline_score
 from minidisc_ray.configs import resolve
 from minidisc_ray.core.task import Task
 from minidisc_ray.data import Rows, Splits, load_splits

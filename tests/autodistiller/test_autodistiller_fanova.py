@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
-from minidisc_ray.autodistiller.fanova import Domain, decompose
+from minidisc_ray.autodistiller.importance.fanova import Domain, decompose
 
 
 def _whole_tree(points: np.ndarray, values: np.ndarray) -> RandomForestRegressor:

@@ -13,9 +13,9 @@ from tiny_models import tiny_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from minidisc_ray.autodistiller.features import dataset_features, embed
-from minidisc_ray.autodistiller.vectors import FileVectors, TeacherVectors, weighted_means
-from minidisc_ray.autodistiller.words import default_description, weighted_words
+from minidisc_ray.autodistiller.features.dataset_features import dataset_features, embed
+from minidisc_ray.autodistiller.features.vectors import FileVectors, TeacherVectors, weighted_means
+from minidisc_ray.autodistiller.features.words import default_description, weighted_words
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.data import Rows, builtin_tokenizer
 from minidisc_ray.models.checkpoint import save_model

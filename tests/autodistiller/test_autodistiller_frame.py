@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from autodistiller_kit import observations
 
-from minidisc_ray.autodistiller.frame import COLUMNS, SCHEMA_VERSION, checked_frame, configuration_keys
-from minidisc_ray.autodistiller.published import read_published
-from minidisc_ray.autodistiller.reading import read_table, read_tables
-from minidisc_ray.autodistiller.tabular import MAX_ROWS
+from minidisc_ray.autodistiller.tables.frame import COLUMNS, SCHEMA_VERSION, checked_frame, configuration_keys
+from minidisc_ray.autodistiller.tables.published import read_published
+from minidisc_ray.autodistiller.tables.reading import read_table, read_tables
+from minidisc_ray.autodistiller.tables.tabular import MAX_ROWS
 from minidisc_ray.configs.base import UserError
 
 PUBLISHED = Path(os.environ.get("MINIDISC_DATA", "/nowhere")) / "autodistiller"

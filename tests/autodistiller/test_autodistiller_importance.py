@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from autodistiller_kit import LOSS_EFFECTS, PREDICTION_EFFECTS, observations
 
-from minidisc_ray.autodistiller.importance import component_importance, importance_frame
+from minidisc_ray.autodistiller.importance.component_importance import component_importance, importance_frame
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.importance.files import write_importance
 from minidisc_ray.reports.importance.render import render_importance

@@ -9,16 +9,16 @@ from observe_kit import DISTILLER, TEACHER, public_folder, write_run
 from pipeline_kit import prepared_run, run
 from storage_kit import LOCAL
 
-from minidisc_ray.autodistiller.observe import (
+from minidisc_ray.autodistiller.tables.observe import (
     NO_FINETUNED,
     NOT_PUBLISHED,
     TEACHER_NOT_ABOVE,
     observe_public,
     observe_runs,
 )
-from minidisc_ray.autodistiller.ratio import distillation_ratio
-from minidisc_ray.autodistiller.runs import components, student_name, teacher_name
-from minidisc_ray.autodistiller.table import ObservationTable, read_frame
+from minidisc_ray.autodistiller.tables.ratio import distillation_ratio
+from minidisc_ray.autodistiller.tables.runs import components, student_name, teacher_name
+from minidisc_ray.autodistiller.tables.table import ObservationTable, read_frame
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.files.digests import sealed_document
 from minidisc_ray.files.storage import Storage

@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 from autodistiller_kit import observations
 
-from minidisc_ray.autodistiller import predictor as predictors
-from minidisc_ray.autodistiller.datasets import correlation_by_num_tasks, permutation_importance
-from minidisc_ray.autodistiller.frame import OUTCOMES
-from minidisc_ray.autodistiller.held_out import (
+from minidisc_ray.autodistiller.prediction import predictor as predictors
+from minidisc_ray.autodistiller.prediction.dataset_importance import correlation_by_num_tasks, permutation_importance
+from minidisc_ray.autodistiller.prediction.held_out import (
     leave_one_task_out,
     mean_of,
     pair_correlations,
@@ -19,8 +18,9 @@ from minidisc_ray.autodistiller.held_out import (
     spearman,
     task_correlations,
 )
-from minidisc_ray.autodistiller.predictor import Predictor
-from minidisc_ray.autodistiller.published import read_published
+from minidisc_ray.autodistiller.prediction.predictor import Predictor
+from minidisc_ray.autodistiller.tables.frame import OUTCOMES
+from minidisc_ray.autodistiller.tables.published import read_published
 from minidisc_ray.configs.base import UserError
 
 PUBLISHED = Path(os.environ.get("MINIDISC_DATA", "/nowhere")) / "autodistiller"

@@ -8,7 +8,7 @@ from autodistiller_kit import observations
 
 from minidisc_ray.api import plan
 from minidisc_ray.api.recommendations import recommend
-from minidisc_ray.autodistiller.candidates import candidates_of
+from minidisc_ray.autodistiller.prediction.candidates import candidates_of
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.recommendation.files import write_recommendation
 from minidisc_ray.reports.recommendation.render import recommendation_records, render_recommendation

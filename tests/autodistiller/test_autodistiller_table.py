@@ -12,12 +12,12 @@ import pytest
 from bucket_kit import another_node, bucket_at, names
 from observe_kit import observation, public_folder
 
-from minidisc_ray.autodistiller.frame import COLUMNS, SCHEMA_VERSION
-from minidisc_ray.autodistiller.observation import VERSION_KEY, arrow_schema, arrow_table
-from minidisc_ray.autodistiller.observe import observe_public
-from minidisc_ray.autodistiller.published import read_published
-from minidisc_ray.autodistiller.reading import read_table
-from minidisc_ray.autodistiller.table import ObservationTable, read_frame
+from minidisc_ray.autodistiller.tables.frame import COLUMNS, SCHEMA_VERSION
+from minidisc_ray.autodistiller.tables.observation import VERSION_KEY, arrow_schema, arrow_table
+from minidisc_ray.autodistiller.tables.observe import observe_public
+from minidisc_ray.autodistiller.tables.published import read_published
+from minidisc_ray.autodistiller.tables.reading import read_table
+from minidisc_ray.autodistiller.tables.table import ObservationTable, read_frame
 from minidisc_ray.configs import UserError
 
 
@@ -97,8 +97,8 @@ def test_the_ratio_is_of_equation_2(tmp_path):
 _ADD = """
 import sys, time
 from pathlib import Path
-from minidisc_ray.autodistiller.observation import Observation
-from minidisc_ray.autodistiller.table import ObservationTable
+from minidisc_ray.autodistiller.tables.observation import Observation
+from minidisc_ray.autodistiller.tables.table import ObservationTable
 which = sys.argv[2]
 Path(sys.argv[1], which).touch()
 while not Path(sys.argv[1], "go").exists():

@@ -6,7 +6,7 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minidisc_ray.autodistiller.importance import Importance, Key
+from minidisc_ray.autodistiller.importance.component_importance import Importance, Key
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._svg import freeze_layout
 from minidisc_ray.reports.figures._words import wrapped

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from minidisc_ray.autodistiller.importance import Importance
+from minidisc_ray.autodistiller.importance.component_importance import Importance
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.figures import write_figures
 from minidisc_ray.reports.importance.figure import importance_figure

@@ -2,7 +2,13 @@
 
 from collections.abc import Sequence
 
-from minidisc_ray.autodistiller.importance import Importance, Key, Share, TaskImportance, importance_frame
+from minidisc_ray.autodistiller.importance.component_importance import (
+    Importance,
+    Key,
+    Share,
+    TaskImportance,
+    importance_frame,
+)
 from minidisc_ray.reports.tables import Format, Row, Table, records_of, write
 
 # A forest that predicts less says little about what matters.

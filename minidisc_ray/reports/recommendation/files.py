@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from minidisc_ray.autodistiller.recommendation import Recommendation, Recommended
+from minidisc_ray.autodistiller.prediction.recommendation import Recommendation, Recommended
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.reports.figures._words import slug
 from minidisc_ray.reports.recommendation.render import recommendation_records

@@ -1,6 +1,6 @@
 """Recommended configurations as a table, CSV or JSON."""
 
-from minidisc_ray.autodistiller.recommendation import Recommendation
+from minidisc_ray.autodistiller.prediction.recommendation import Recommendation
 from minidisc_ray.reports.tables import Column, Format, Row, Table, write
 
 # Below, tasks differ so much that an interval for another one says little.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from minidisc_ray.autodistiller.frame import OUTCOMES, configuration_keys
+from minidisc_ray.autodistiller.tables.frame import OUTCOMES, configuration_keys
 
 # Below, a correlation within a pair of student and teacher is mostly noise.
 MIN_PAIR_ROWS: Final = 10

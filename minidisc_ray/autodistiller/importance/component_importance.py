@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestRegressor
 
-from minidisc_ray.autodistiller.components import component_levels, varying_components
-from minidisc_ray.autodistiller.fanova import Decomposition, Domain, decompose
-from minidisc_ray.autodistiller.frame import configuration_keys
+from minidisc_ray.autodistiller.importance.components import component_levels, varying_components
+from minidisc_ray.autodistiller.importance.fanova import Decomposition, Domain, decompose
+from minidisc_ray.autodistiller.tables.frame import configuration_keys
 from minidisc_ray.configs.base import UserError
 
 Target = Literal["ratio_to_teacher", "score", "ratio"]

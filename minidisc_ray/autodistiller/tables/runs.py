@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from minidisc_ray.autodistiller.observation import Observation
+from minidisc_ray.autodistiller.tables.observation import Observation
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import digest
 from minidisc_ray.configs.loader import load_recipe

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import cho_factor, cho_solve
 
-from minidisc_ray.autodistiller.encoding import Encoding
+from minidisc_ray.autodistiller.prediction.encoding import Encoding
 
 
 @dataclass(frozen=True)

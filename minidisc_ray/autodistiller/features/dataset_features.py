@@ -10,9 +10,15 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from minidisc_ray.autodistiller.baseline import BASELINE_VERSION, baseline_score
-from minidisc_ray.autodistiller.vectors import FileVectors, TeacherVectors, WordVectors, file_digest, weighted_means
-from minidisc_ray.autodistiller.words import default_description, weighted_words
+from minidisc_ray.autodistiller.features.baseline import BASELINE_VERSION, baseline_score
+from minidisc_ray.autodistiller.features.vectors import (
+    FileVectors,
+    TeacherVectors,
+    WordVectors,
+    file_digest,
+    weighted_means,
+)
+from minidisc_ray.autodistiller.features.words import default_description, weighted_words
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.model import BuiltinTeacherConfig
 from minidisc_ray.configs.run import RunConfig

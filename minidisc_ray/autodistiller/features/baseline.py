@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minidisc_ray.autodistiller.words import WORD_PATTERN
+from minidisc_ray.autodistiller.features.words import WORD_PATTERN
 from minidisc_ray.core.task import Task
 from minidisc_ray.data import Rows, Splits
 from minidisc_ray.evaluation import score

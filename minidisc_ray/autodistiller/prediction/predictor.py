@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata
 
-from minidisc_ray.autodistiller.frame import COMPONENTS, configuration_keys
-from minidisc_ray.autodistiller.process import SHARINGS, Process, Sharing, fit_process
+from minidisc_ray.autodistiller.prediction.process import SHARINGS, Process, Sharing, fit_process
+from minidisc_ray.autodistiller.tables.frame import COMPONENTS, configuration_keys
 from minidisc_ray.configs.base import UserError
 
 # Fewer configurations of a task say nothing of its spread.

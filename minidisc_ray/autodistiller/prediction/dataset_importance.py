@@ -9,9 +9,9 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupShuffleSplit
 
-from minidisc_ray.autodistiller.encoding import Encoding
-from minidisc_ray.autodistiller.frame import OUTCOMES, configuration_keys, feature_columns
-from minidisc_ray.autodistiller.held_out import Measured, Ranker, measured_by, spearman
+from minidisc_ray.autodistiller.prediction.encoding import Encoding
+from minidisc_ray.autodistiller.prediction.held_out import Measured, Ranker, measured_by, spearman
+from minidisc_ray.autodistiller.tables.frame import OUTCOMES, configuration_keys, feature_columns
 
 GROUPS: Final = ("context embedding", "task embedding", "baseline score", "teacher score", "number of examples")
 _TEST_SHARE: Final = 0.2

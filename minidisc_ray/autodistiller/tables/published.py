@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from minidisc_ray.autodistiller.frame import SCHEMA_VERSION, checked_frame, feature_name
-from minidisc_ray.autodistiller.tabular import read_tabular
+from minidisc_ray.autodistiller.tables.frame import SCHEMA_VERSION, checked_frame, feature_name
+from minidisc_ray.autodistiller.tables.tabular import read_tabular
 from minidisc_ray.configs.base import UserError, first_line
 
 OBSERVATIONS: Final = "auto_distiller_tabular_data.csv"

@@ -7,8 +7,8 @@ from typing import Final, get_args
 
 import pandas as pd
 
-from minidisc_ray.autodistiller.frame import SCHEMA_VERSION, checked_frame
-from minidisc_ray.autodistiller.runs import components, student_name, teacher_name
+from minidisc_ray.autodistiller.tables.frame import SCHEMA_VERSION, checked_frame
+from minidisc_ray.autodistiller.tables.runs import components, student_name, teacher_name
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.objective import DistillerConfig, MeasureConfig, MIAlphaConfig
 from minidisc_ray.configs.run import RunConfig

@@ -9,7 +9,7 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 import pandas as pd
 import pyarrow
 
-from minidisc_ray.autodistiller.frame import COLUMNS, SCHEMA_VERSION, checked_frame, feature_name
+from minidisc_ray.autodistiller.tables.frame import COLUMNS, SCHEMA_VERSION, checked_frame, feature_name
 
 # In the file's metadata, so that it is read before the columns, of which a newer version may have others.
 VERSION_KEY: Final = b"minidisc_schema_version"

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from minidisc_ray.autodistiller.features import DatasetFeatures, dataset_features
-from minidisc_ray.autodistiller.frame import feature_columns
-from minidisc_ray.autodistiller.observation import Observation
-from minidisc_ray.autodistiller.published import read_published
-from minidisc_ray.autodistiller.runs import is_run, observe_run
-from minidisc_ray.autodistiller.table import ObservationTable
+from minidisc_ray.autodistiller.features.dataset_features import DatasetFeatures, dataset_features
+from minidisc_ray.autodistiller.tables.frame import feature_columns
+from minidisc_ray.autodistiller.tables.observation import Observation
+from minidisc_ray.autodistiller.tables.published import read_published
+from minidisc_ray.autodistiller.tables.runs import is_run, observe_run
+from minidisc_ray.autodistiller.tables.table import ObservationTable
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import digest
 from minidisc_ray.configs.run import RunConfig

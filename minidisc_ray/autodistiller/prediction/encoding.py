@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from minidisc_ray.autodistiller.frame import FLAG_COMPONENTS, NUMERIC_COMPONENTS
+from minidisc_ray.autodistiller.tables.frame import FLAG_COMPONENTS, NUMERIC_COMPONENTS
 
 MODELS: Final = ("student", "teacher")
 _TEXTS: Final = (

@@ -16,8 +16,8 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from minidisc_ray.autodistiller.frame import SCHEMA_VERSION
-from minidisc_ray.autodistiller.observation import (
+from minidisc_ray.autodistiller.tables.frame import SCHEMA_VERSION
+from minidisc_ray.autodistiller.tables.observation import (
     VERSION_KEY,
     Observation,
     arrow_schema,
@@ -25,7 +25,7 @@ from minidisc_ray.autodistiller.observation import (
     frame_of,
     observations_in,
 )
-from minidisc_ray.autodistiller.ratio import distillation_ratio
+from minidisc_ray.autodistiller.tables.ratio import distillation_ratio
 from minidisc_ray.configs.base import UserError, first_line
 from minidisc_ray.files.places import PlaceError, place_of
 from minidisc_ray.files.reading import read_regular
@@ -107,7 +107,7 @@ class ObservationTable:
 
 
 def read_frame(place: str | Path, space: str | None = None) -> pd.DataFrame:
-    """The table's observations as a checked frame, one row each (see :mod:`minidisc_ray.autodistiller.frame`).
+    """The table's observations as a checked frame, one row each (see :mod:`minidisc_ray.autodistiller.tables.frame`).
 
     Args:
         place: of the table.

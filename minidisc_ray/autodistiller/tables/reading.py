@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from minidisc_ray.autodistiller.frame import checked_frame
-from minidisc_ray.autodistiller.published import OBSERVATIONS, read_published
-from minidisc_ray.autodistiller.table import read_frame
-from minidisc_ray.autodistiller.tabular import read_tabular
+from minidisc_ray.autodistiller.tables.frame import checked_frame
+from minidisc_ray.autodistiller.tables.published import OBSERVATIONS, read_published
+from minidisc_ray.autodistiller.tables.table import read_frame
+from minidisc_ray.autodistiller.tables.tabular import read_tabular
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.files.places import is_uri
 
