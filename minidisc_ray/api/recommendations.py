@@ -43,7 +43,7 @@ def recommend(
     candidates = candidates_of(frame)
     base = prepare(config)
     predictor = Predictor(level=_LEVEL).fit(frame)
-    rows = candidate_rows(base.config, candidates.objectives, len(base.splits.train))
+    rows = candidate_rows(base.config, candidates.objectives, len(base.splits.train), base.task.num_labels)
     predicted = predictor.predict(rows)
     items: list[Recommended] = []
     refused: dict[str, str] = {}

@@ -118,6 +118,8 @@ def test_the_published_table_is_read_as_it_was_counted() -> None:
     assert frame["task"].nunique() == 8
     assert configuration_keys(frame).duplicated(keep=False).sum() == 267
     assert frame["mixup"].sum() == 470
+    num_labels = frame.groupby("task")["num_labels"].unique().map(list)
+    assert num_labels.to_dict() == {task: [2.0] for task in num_labels.index} | {"mnli": [3.0], "stsb": [1.0]}
     # alpha belongs to MI-alpha alone.
     assert frame["alpha"].notna().sum() == (frame["intermediate_loss"] == "mi_alpha").sum() == 875
     assert frame.loc[frame["augmentation"] == "none", "augmentation_share"].isna().all()

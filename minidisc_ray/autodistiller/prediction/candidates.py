@@ -59,7 +59,9 @@ def candidates_of(frame: pd.DataFrame) -> Candidates:
     return Candidates(objectives, tuple(_left_out(frame)))
 
 
-def candidate_rows(config: RunConfig, objectives: Sequence[DistillerConfig], num_examples: int) -> pd.DataFrame:
+def candidate_rows(
+    config: RunConfig, objectives: Sequence[DistillerConfig], num_examples: int, num_labels: int
+) -> pd.DataFrame:
     """The candidates on a recipe's task, as rows of a table whose outcomes are not known yet."""
     teacher = teacher_name(config.teacher)
     distil = config.distil_training
@@ -72,6 +74,7 @@ def candidate_rows(config: RunConfig, objectives: Sequence[DistillerConfig], num
         "batch_size": distil.batch_size,
         "num_epochs": distil.num_epochs,
         "num_examples": num_examples,
+        "num_labels": num_labels,
         # Required of an observation; nothing reads them here.
         "score": 0.0,
         "ratio_to_teacher": 0.0,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata
 
-from minidisc_ray.autodistiller.prediction.process import SHARINGS, Process, Sharing, fit_process
+from minidisc_ray.autodistiller.prediction.two_levels import PAIR, fit_two_levels
 from minidisc_ray.autodistiller.tables.frame import COMPONENTS, configuration_keys
 from minidisc_ray.configs.base import UserError
 
@@ -18,13 +18,15 @@ _MAX_FOLDS: Final = 10
 
 
 class Predictor:
-    """A Gaussian process on results, ranked within each task.
+    """Gaussian processes on results, ranked within each task.
 
     The result of a configuration is a sum of effects of its models and of its components. An effect has a part that
     all tasks share and a part of each task's own; those of components also have a part that tasks share the more, the
-    closer their numbers of training rows are. How much each part counts is averaged over, by marginal likelihood, so
-    that nothing is chosen by looking at a task that is left out. Results are normal scores of their rank within the
-    task, so that a task with a wide spread does not count more than others.
+    closer their numbers of training rows are, and share less between a classification and a regression. How much each
+    part counts is averaged over, by marginal likelihood, so that nothing is chosen by looking at a task that is left
+    out. Results are normal scores of their rank, so that a task with a wide spread does not count more than others:
+    effects of models are learned from ranks within the task, those of components from ranks within one student and
+    teacher, where differences between models hide nothing.
 
     Intervals are quantiles of the errors on training tasks that were left out in turn, each task counting the same.
 
@@ -47,7 +49,8 @@ class Predictor:
             UserError: if fewer than two tasks have enough configurations with different results.
         """
         rows = self._training_rows(frame)
-        self._process = _fitted(rows)
+        self._rows = rows
+        self._levels = fit_two_levels(rows)
         by_task = rows.groupby("task", sort=True)["value"]
         self._centres = pd.DataFrame({"median": by_task.median(), "spread": by_task.agg(_spread)})
         self._errors: pd.DataFrame | None = None
@@ -55,7 +58,7 @@ class Predictor:
 
     def rank(self, frame: pd.DataFrame) -> np.ndarray:
         """The expected normal score of each row's configuration within its task."""
-        return self._process.mean(frame)
+        return self._levels.mean(frame)
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Mean, standard deviation, and lower and upper end of the interval of each row's result.
@@ -68,7 +71,7 @@ class Predictor:
         """
         means = self._means(self.rank(frame), frame["task"], self._centres)
         if self._errors is None:
-            self._errors = self._left_out_errors(self._process.rows)
+            self._errors = self._left_out_errors(self._rows)
         bounds = np.empty((len(frame), 3))
         for task in frame["task"].unique():
             own = self._errors[self._errors["task"] == task]
@@ -79,21 +82,25 @@ class Predictor:
         return pd.DataFrame(columns, index=frame.index)
 
     def _training_rows(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """A row for each configuration, with the mean of its results and of their normal scores, and their number."""
+        """A row for each configuration, with the means of its results and of their normal scores, and their number."""
         # Without dataset features, which would be most of the memory of a large table.
-        known = frame.loc[frame[self.target].notna(), ["task", *COMPONENTS, "num_examples", self.target]]
+        known = frame.loc[frame[self.target].notna(), ["task", *COMPONENTS, "num_examples", "num_labels", self.target]]
         if known["task"].nunique() < 2:
             raise UserError(
                 f"the table has {self.target} for {known['task'].nunique()} task(s); a prediction for a new task needs "
                 "two or more: add another table, or runs of another task"
             )
         keys = configuration_keys(known)
-        by_task = known.groupby("task")[self.target]
-        scored = known.assign(key=keys, value=known[self.target], normal=by_task.transform(_normal_scores))
+        scored = known.assign(
+            key=keys,
+            value=known[self.target],
+            normal=known.groupby("task")[self.target].transform(_normal_scores),
+            within=known.groupby(list(PAIR))[self.target].transform(_normal_scores),
+        )
         rows = scored.drop_duplicates("key").set_index("key")
         grouped = scored.groupby("key")
         rows = rows.assign(
-            value=grouped["value"].mean(), normal=grouped["normal"].mean(), repeats=grouped.size()
+            **{name: grouped[name].mean() for name in ("value", "normal", "within")}, repeats=grouped.size()
         ).reset_index(drop=True)
         usable = rows.groupby("task")["value"].transform(
             lambda values: len(values) >= MIN_TASK_CONFIGURATIONS and values.nunique() > 1
@@ -121,7 +128,7 @@ class Predictor:
             train, held_out = rows[~is_out].reset_index(drop=True), rows[is_out]
             names, values = held_out["task"], held_out["value"].to_numpy()
             # One member, since all of them would take ten times as long as the fit.
-            ranks = _fitted(train, (self._process.likeliest,)).mean(held_out)
+            ranks = fit_two_levels(train, like=self._levels).mean(held_out)
             means = self._means(ranks, names, self._centres.drop(index=names.unique().tolist()))
             errors = {
                 "task": names,
@@ -139,10 +146,6 @@ class Predictor:
         level, spread = own["median"].fillna(typical["median"]), own["spread"].fillna(typical["spread"])
         means: np.ndarray = level.to_numpy() + spread.to_numpy() * ranks
         return means
-
-
-def _fitted(rows: pd.DataFrame, members: tuple[Sharing, ...] = SHARINGS) -> Process:
-    return fit_process(rows, rows["normal"].to_numpy(), rows["repeats"].to_numpy(np.float64), members)
 
 
 def _normal_scores(values: pd.Series) -> np.ndarray:

@@ -24,6 +24,8 @@ class Sharing:
         own: of the part that each task has for itself.
         similar: of the part that tasks share the more, the closer their numbers of training rows are.
         reach: the difference in the logarithm of training rows at which tasks share 1/e of that part.
+        across_kinds: how much of what tasks share a regression shares with a classification, in [0, 1]. Their losses
+            are not the same ones: over a single output, cross-entropy is constant.
     """
 
     scale: float
@@ -31,13 +33,18 @@ class Sharing:
     own: float
     similar: float
     reach: float
+    across_kinds: float
 
 
 # All add up to the same variance, so that the evidence compares how it is split and not how much there is.
-_SPLITS: Final = ((1.5, 1.5, 0.0, 1.0), *((1.0, 1.0, 1.0, reach) for reach in (0.5, 1.0, 2.0)))
-_LOCAL_SPLITS: Final = tuple((0.5, 0.5, 2.0, reach) for reach in (0.5, 1.0, 2.0))
+_SPLITS: Final = (
+    (1.5, 1.5, 0.0, 1.0),
+    (1.0, 1.0, 1.0, 1.0),
+    *((0.5, 0.5, 2.0, reach) for reach in (0.5, 1.0, 2.0)),
+)
 SHARINGS: Final = tuple(
-    Sharing(scale, *split) for scale, split in product((0.02, 0.05, 0.15), (*_SPLITS, *_LOCAL_SPLITS))
+    Sharing(scale, *split, across_kinds)
+    for scale, split, across_kinds in product((0.02, 0.05), _SPLITS, (0.0, 0.5, 1.0))
 )
 _MODELS: Final = 0.7
 _NOISE: Final = 0.35
@@ -53,6 +60,7 @@ class _Parts:
     components: np.ndarray
     is_same: np.ndarray
     distance: np.ndarray
+    is_same_kind: np.ndarray
 
     @classmethod
     def of(cls, encoding: Encoding, first: pd.DataFrame, second: pd.DataFrame) -> "_Parts":
@@ -62,11 +70,17 @@ class _Parts:
             encoding.components(first) @ encoding.components(second).T,
             (first["task"].to_numpy()[:, None] == second["task"].to_numpy()[None, :]).astype(np.float64),
             np.abs(log_first[:, None] - log_second[None, :]),
+            _kinds(first) @ _kinds(second).T,
         )
 
-    def kernel(self, sharing: Sharing) -> np.ndarray:
-        across = sharing.shared + sharing.own * self.is_same + sharing.similar * np.exp(-self.distance / sharing.reach)
-        kernel: np.ndarray = _MODELS * self.models * (1 + self.is_same) + sharing.scale * self.components * across
+    def of_models(self) -> np.ndarray:
+        kernel: np.ndarray = _MODELS * self.models * (1 + self.is_same)
+        return kernel
+
+    def of_components(self, sharing: Sharing) -> np.ndarray:
+        across = sharing.shared + sharing.similar * np.exp(-self.distance / sharing.reach)
+        across *= sharing.across_kinds + (1 - sharing.across_kinds) * self.is_same_kind
+        kernel: np.ndarray = sharing.scale * self.components * (across + sharing.own * self.is_same)
         return kernel
 
 
@@ -80,6 +94,7 @@ class Process:
         members: ways to share.
         weights: of members, by their marginal likelihood on the rows; they add up to 1.
         coefficients: (N,) of each member.
+        has_models: whether models have effects, or components alone.
     """
 
     encoding: Encoding
@@ -87,6 +102,7 @@ class Process:
     members: tuple[Sharing, ...]
     weights: tuple[float, ...]
     coefficients: tuple[np.ndarray, ...]
+    has_models: bool = True
 
     @property
     def likeliest(self) -> Sharing:
@@ -96,10 +112,18 @@ class Process:
     def mean(self, frame: pd.DataFrame) -> np.ndarray:  # (M,)
         """The expected value of each row."""
         parts = _Parts.of(self.encoding, frame, self.rows)
-        total = np.zeros(len(frame))
+        total = self._of_models(parts) if self.has_models else np.zeros(len(frame))
         for member, weight, coefficients in zip(self.members, self.weights, self.coefficients, strict=True):
-            total += weight * (parts.kernel(member) @ coefficients)
+            total += weight * (parts.of_components(member) @ coefficients)
         return total
+
+    def mean_of_models(self, frame: pd.DataFrame) -> np.ndarray:  # (M,)
+        """The part of each row's expected value that is of its models."""
+        return self._of_models(_Parts.of(self.encoding, frame, self.rows))
+
+    def _of_models(self, parts: _Parts) -> np.ndarray:
+        effects: np.ndarray = parts.of_models() @ (np.array(self.weights) @ np.array(self.coefficients))
+        return effects
 
 
 def fit_process(
@@ -107,15 +131,16 @@ def fit_process(
     values: np.ndarray,  # (N,)
     repeats: np.ndarray,  # (N,) how many results each value is the mean of
     members: tuple[Sharing, ...] = SHARINGS,
+    has_models: bool = True,  # whether models have effects; not where values are ranks within a pair of models
 ) -> Process:
     """Fit every member, and weigh them by the likelihood of the values, with the values' scale free."""
     encoding = Encoding.of(rows)
     parts = _Parts.of(encoding, rows, rows)
+    # A configuration that was repeated is known better.
+    fixed = np.diag(_NOISE / repeats) + (parts.of_models() if has_models else 0.0)
     evidence, coefficients = [], []
     for member in members:
-        system = parts.kernel(member)
-        # A configuration that was repeated is known better.
-        system[np.diag_indices(len(rows))] += _NOISE / repeats
+        system = parts.of_components(member) + fixed
         factor = cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
         solved = cho_solve(factor, values, check_finite=False)
         coefficients.append(solved)
@@ -130,7 +155,14 @@ def fit_process(
         tuple(members[place] for place in kept),
         tuple(weights.tolist()),
         tuple(coefficients[place] for place in kept),
+        has_models,
     )
+
+
+def _kinds(frame: pd.DataFrame) -> np.ndarray:  # (M, 2)
+    """Regression or classification; half of each where the number of outputs is not known."""
+    is_regression = np.where(frame["num_labels"].isna(), 0.5, frame["num_labels"] == 1)
+    return np.column_stack([is_regression, 1 - is_regression])
 
 
 def _log_rows(frame: pd.DataFrame, known: pd.DataFrame) -> np.ndarray:

@@ -41,8 +41,9 @@ COMPONENTS: Final = (*TEXT_COMPONENTS, *NUMERIC_COMPONENTS, *FLAG_COMPONENTS)
 
 # Sizes of the models, by which one that no row has is compared with others; missing where unknown.
 SIZES: Final = ("student_parameters", "teacher_parameters")
-# Of the task; scores are shares, so that a correlation may be negative.
-TASK_NUMBERS: Final = ("num_examples", "baseline_score", "teacher_score")
+# Of the task; `num_labels` is the width of the output, 1 for a regression; scores are shares, so that a correlation may
+# be negative.
+TASK_NUMBERS: Final = ("num_examples", "num_labels", "baseline_score", "teacher_score")
 # `ratio_to_teacher` is score / teacher_score; `ratio` is equation 2, missing where the teacher is not above the
 # student that was fine-tuned without it, or that student's score is unknown.
 OUTCOMES: Final = ("score", "ratio_to_teacher", "ratio")

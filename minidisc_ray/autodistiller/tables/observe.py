@@ -165,7 +165,8 @@ def published_observations(folder: Path) -> list[Observation]:
         # Of what the files say alone, so that a release that derives other columns adds no row twice.
         key = f"public-{place:04d}-{digest([cells[name] for name in ('task', 'student', 'teacher', 'score')])[:8]}"
         whole = None if None in values or not values else values
-        cells["schema_version"] = int(cells["schema_version"])
+        for name in ("num_labels", "schema_version"):
+            cells[name] = None if cells[name] is None else int(cells[name])
         space = None if whole is None else PUBLIC_SPACE
         found.append(Observation(key=key, run="", features=whole, feature_space=space, **cells))
     return found

@@ -84,6 +84,7 @@ def _frame(rows: pd.DataFrame, features: pd.DataFrame, students: pd.Series, teac
         "student_parameters": rows["Model"].map(_PARAMETERS) * 1e6,
         "teacher_parameters": rows["Teacher"].map(_PARAMETERS) * 1e6,
         "num_examples": features["#example"].reindex(rows["task"]).to_numpy(),
+        "num_labels": features["#label"].reindex(rows["task"]).to_numpy(),
         "baseline_score": rows["baseline_score"] / 100,
         "teacher_score": teacher,
         "score": rows["score"],
