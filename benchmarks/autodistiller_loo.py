@@ -30,6 +30,7 @@ from minidisc_ray.autodistiller.prediction.held_out import (
     measured_by,
     pair_correlations,
     recommended_against_random,
+    spearman,
     task_correlations,
 )
 from minidisc_ray.autodistiller.prediction.predictor import Predictor
@@ -103,6 +104,7 @@ def of_published(frame: pd.DataFrame, num_draws: int) -> dict[str, object]:
             print("  within pairs: " + ", ".join(f"{' '.join(key)} {text(one)}" for key, one in by_pair.items()))
             found["within pairs"] = {" ".join(key): plain(one) for key, one in by_pair.items()}
             found["figure 3b"] = figure_3b(frame, ranks, num_draws)
+            found["ceiling"] = ceiling(frame, ranks)
     # Draws of all rankers are of the same configurations, so that their differences are paired.
     for key, mean in all_means["predictor"].items():
         other = all_means["ridge"][key]
@@ -136,6 +138,42 @@ def figure_3b(frame: pd.DataFrame, ranks: pd.Series, num_draws: int) -> dict[str
             print(f"  {task}: " + ", ".join(f"{field} {text(one[field], 3)}" for field in columns))
             found[f"{name}, {task}"] = {field: plain(one[field]) for field in columns}
     return found
+
+
+def ceiling(frame: pd.DataFrame, ranks: pd.Series, num_draws: int = 2) -> dict[str, object]:
+    """What a correlation within pairs could be: with half of a dataset's own rows known, and by repeats.
+
+    Args:
+        ranks: predicted without any row of the dataset, for the same halves.
+    """
+    keys, generator = configuration_keys(frame), np.random.default_rng(0)
+    known, unknown = [], []
+    for _ in range(num_draws):
+        is_known = pd.Series(generator.permutation(keys.max() + 1) % 2 == 0)[keys].to_numpy()
+        halves = pd.Series(np.nan, index=frame.index)
+        for task in sorted(frame["task"].unique()):
+            held_out = (frame["task"] == task) & ~is_known
+            fitted = Predictor().fit(frame[~held_out])
+            halves[held_out] = fitted.rank(frame[held_out].drop(columns=list(OUTCOMES)))
+        for predicted, values in ((halves, known), (ranks, unknown)):
+            by_pair = pair_correlations(frame[~is_known], predicted[~is_known], num_draws=2)
+            values.append(mean_of(list(by_pair.values())).value)
+    halves_known = {"half of its rows known": float(np.mean(known)), "none": float(np.mean(unknown))}
+    print("\nWithin pairs, on half of each dataset's configurations: " + str(halves_known))
+    repeats = {}
+    for pair, rows in frame.groupby(["task", "student", "teacher"]):
+        if keys[rows.index][keys[rows.index].duplicated()].nunique() < 10:
+            continue
+        values = pd.DataFrame({"key": keys[rows.index], "normal": predictors._normal_scores(rows["ratio_to_teacher"])})
+        repeated = values[values["key"].duplicated(keep=False)]
+        by_key = repeated.groupby("key")["normal"]
+        two = pd.DataFrame({"first": by_key.first(), "last": by_key.last()})
+        error = float(((repeated["normal"] - by_key.transform("mean")) ** 2).sum() / (len(repeated) - len(two)))
+        share = max(0.0, 1 - error / float(values["normal"].var()))
+        repeats[" ".join(pair)] = [len(two), spearman(two["first"].to_numpy(), two["last"].to_numpy()), share**0.5]
+    print("repeated configurations, correlation of two repeats, largest correlation with one result of any predictor:")
+    print("; ".join(f"{pair}: {number}, {two:.2f}, {most:.2f}" for pair, (number, two, most) in repeats.items()))
+    return {"halves": halves_known, "repeats": repeats}
 
 
 def coverage(frame: pd.DataFrame) -> dict[str, float]:
