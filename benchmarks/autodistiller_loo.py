@@ -143,8 +143,7 @@ def figure_3b(frame: pd.DataFrame, ranks: pd.Series, num_draws: int) -> dict[str
 def ceiling(frame: pd.DataFrame, ranks: pd.Series, num_draws: int = 2) -> dict[str, object]:
     """What a correlation within pairs could be: with half of a dataset's own rows known, and by repeats.
 
-    Args:
-        ranks: predicted without any row of the dataset, for the same halves.
+    ``ranks``, predicted without any row of the dataset, are measured on the same halves.
     """
     keys, generator = configuration_keys(frame), np.random.default_rng(0)
     known, unknown = [], []
