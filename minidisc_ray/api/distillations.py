@@ -1,14 +1,10 @@
 """What earlier distillations say: which components matter, and what to try on a task."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from minidisc_ray.autodistiller.importance.component_importance import Importance, Target, Weights, component_importance
+from minidisc_ray.autodistiller.tables.names import check_name
 from minidisc_ray.autodistiller.tables.reading import read_table
-from minidisc_ray.configs.base import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def importance(
@@ -33,12 +29,6 @@ def importance(
     frame = read_table(Path(table))
     for column, name in (("student", student), ("teacher", teacher)):
         if name is not None:
-            frame = _only(frame, column, name)
+            check_name(column, name, frame[column])
+            frame = frame[frame[column] == name]
     return component_importance(frame, target, weights)
-
-
-def _only(frame: "pd.DataFrame", column: str, name: str) -> "pd.DataFrame":
-    rows = frame[frame[column] == name]
-    if rows.empty:
-        raise UserError(f"--{column}: {name} has no row; the table has {', '.join(sorted(frame[column].unique()))}")
-    return rows
