@@ -15,7 +15,7 @@ from minidisc_ray.run_files.fetching import open_storage
 
 Interval = Sequence[float]  # value, low, high
 _NOT_TASKS: Final = ("mean", "mean within pairs")
-_LINE: Final[dict[str, Any]] = {"linestyle": "none", "capsize": 2.5, "elinewidth": 1.2, "markersize": 6}
+_LINE: Final[dict[str, Any]] = {"linestyle": "none", "capsize": 3, "elinewidth": 1.2, "markersize": 4}
 
 
 def write_all(found: Mapping[str, Any], paper: float, folder: Path) -> list[Path]:
@@ -53,9 +53,9 @@ def number_of_tasks(curve: Mapping[str, Sequence[float]], paper: float) -> Figur
         _paper_line(axes.axhline, paper)
         axes.set_xticks(numbers)
         axes.set_xlim(numbers[0] - 0.4, numbers[-1] + 0.4)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.12 * max(value for _, value in points))
         axes.set_xlabel("Data sets trained on")
-        axes.set_ylabel("Mean correlation on data sets left out")
+        axes.set_ylabel("Mean correlation, left out")
 
     return _figure(draw, 3.4, "y", 2)
 
@@ -79,11 +79,12 @@ def top_against_random(found: Mapping[str, Mapping[str, Interval]]) -> Figure:
                 ("5 random ones", "random", style.ORANGE, "s", 0.16),
             ):
                 _intervals(one, [rows[task][column] for task in names], label, color, marker, shift)
-            one.axvline(1.0, color=style.BLACK, linewidth=0.8)
+            one.axvline(1.0, color=style.BLACK, linewidth=0.8, label="The teacher")
+            one.axhline(len(names) - 1.5, color=style.GREY, linewidth=0.6)
             _name_rows(one, names)
             one.set_title(name[0].upper() + name[1:], loc="left", fontsize=9.5, fontweight="bold")
-        axes[-1].set_xlabel("Share of the teacher's score (1: as good)")
-        style.legend_below(figure, 2, axes[0])
+        axes[-1].set_xlabel("Share of the teacher's score, with its 95% interval")
+        style.legend_below(figure, 3, axes[0])
     return freeze_layout(figure)
 
 

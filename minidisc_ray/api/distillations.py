@@ -2,9 +2,17 @@
 
 from pathlib import Path
 
-from minidisc_ray.autodistiller.importance.component_importance import Importance, Target, Weights, component_importance
+from minidisc_ray.autodistiller.importance.component_importance import (
+    Importance,
+    Target,
+    TaskImportance,
+    Weights,
+    component_importance,
+)
 from minidisc_ray.autodistiller.tables.names import check_name
 from minidisc_ray.autodistiller.tables.reading import read_table
+
+__all__ = ["Importance", "TaskImportance", "importance"]
 
 
 def importance(
@@ -25,6 +33,11 @@ def importance(
 
     Raises:
         UserError: if the table cannot be read, no row is left, or no task has enough of them.
+
+    Example:
+        >>> found = importance("earlier.parquet")
+        >>> max(found.means, key=lambda key: found.means[key].value)
+        ('intermediate loss',)
     """
     frame = read_table(Path(table))
     for column, name in (("student", student), ("teacher", teacher)):

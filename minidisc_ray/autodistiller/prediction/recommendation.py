@@ -63,7 +63,7 @@ class Recommendation:
     Example:
         >>> found = recommend("rte", ["earlier.parquet"], count=2)
         >>> found.student, found.teacher, found.num_candidates, len(found.items)
-        ('small', 'large', 8, 2)
+        ('small', 'large', 12, 2)
     """
 
     task: str
