@@ -22,8 +22,14 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "api.md"
 # Examples use these names, and the run that the example of ``run`` creates.
 SETUP = """\
+import itertools
+
+import pandas
+
 from minidisc_ray import RunConfig, RunResult, UserError, compare, evaluate, observe, open_family, plan, predict, run
-from minidisc_ray.api import dataset_features, export, extract, profile, push, read_observations
+from minidisc_ray.api import (
+    dataset_features, export, extract, importance, profile, push, read_observations, recommend,
+)
 
 recipe = {
     "task": "builtin",
@@ -34,6 +40,16 @@ recipe = {
     "storage": "runs",
     "name": "first",
 }
+
+# Observations of two other tasks, 12 pipelines of Distiller each.
+parts = itertools.product(("rte", "mrpc"), ("mse", "pkd", "cosine"), ("skip", "last"), ("ce", "mse"))
+names = ["task", "intermediate_loss", "intermediate_strategy", "prediction_loss"]
+earlier = pandas.DataFrame(parts, columns=names).assign(source="others", schema_version=1)
+earlier = earlier.assign(student="small", teacher="large", num_examples=2500)
+effects = {"mse": 0.00, "pkd": 0.04, "cosine": 0.08, "skip": 0.00, "last": 0.01}
+found = earlier["intermediate_loss"].map(effects) + earlier["intermediate_strategy"].map(effects)
+found += 0.03 * (earlier["prediction_loss"] == "mse")
+earlier.assign(score=0.7 + found, ratio_to_teacher=0.8 + found).to_parquet("earlier.parquet")
 """
 HEAD = """\
 # Python
@@ -61,7 +77,20 @@ FRONT = (
     "RunResult",
     "UserError",
 )
-FURTHER = ("export", "extract", "push", "profile", "read_observations", "dataset_features")
+FURTHER = (
+    "export",
+    "extract",
+    "push",
+    "profile",
+    "read_observations",
+    "dataset_features",
+    "importance",
+    "Importance",
+    "TaskImportance",
+    "recommend",
+    "Recommendation",
+    "Recommended",
+)
 _SECTION = re.compile(r"^(Args|Attributes|Example|Raises|Returns):$", re.MULTILINE)
 _ENTRY = re.compile(r"^(\w+): ", re.MULTILINE)
 _WIDTH = 110

@@ -1,11 +1,13 @@
 """How well configurations of a dataset are ranked that the predictor has not seen: Distiller's figures 3, 4 and 5.
 
-    MINIDISC_DATA=... OMP_NUM_THREADS=1 python benchmarks/autodistiller_loo.py [--output results.json]
+    MINIDISC_DATA=... OMP_NUM_THREADS=1 python benchmarks/autodistiller_loo.py [--output results.json] [--figures DIR]
+    python benchmarks/autodistiller_loo.py --results results.json --figures DIR
     python benchmarks/autodistiller_loo.py --generated 1000000
 
 The published observations of eight datasets, each left out in turn; the predictor's choices are made inside the other
 seven. Minutes on two cores. With ``--generated`` it measures seconds and memory of a table of that many rows instead,
-and how well a sample of the published configurations does.
+and how well a sample of the published configurations does. With ``--results`` it draws the numbers of an earlier
+``--output`` and measures nothing.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from autodistiller_figures import write_all
 from sklearn.linear_model import Ridge
 
 from minidisc_ray.autodistiller.prediction import predictor as predictors
@@ -67,9 +70,18 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, help="write all numbers as JSON")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="draw figures 3a, 3b, 4 and 5, as SVG and PNG")
+    parser.add_argument("--results", type=Path, metavar="JSON", help="draw these numbers, and measure nothing")
     parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws of an interval")
     parser.add_argument("--generated", type=int, default=0, help="rows of a generated table to be timed on")
     arguments = parser.parse_args()
+    if arguments.figures is not None and arguments.generated:
+        parser.error("--figures: a generated table has none; leave out --generated")
+    if arguments.results is not None:
+        if arguments.figures is None:
+            parser.error("--results: give a folder with --figures")
+        draw(json.loads(arguments.results.read_text()), arguments.figures)
+        return
     frame = read_published(Path(os.environ["MINIDISC_DATA"]) / "autodistiller")
     start = time.perf_counter()
     found = of_generated(frame, arguments.generated) if arguments.generated else of_published(frame, arguments.draws)
@@ -77,6 +89,14 @@ def main() -> None:
     print(f"{time.perf_counter() - start:.0f} s, peak {peak:.2f} GiB")
     if arguments.output is not None:
         arguments.output.write_text(json.dumps(found, indent=1) + "\n")
+    if arguments.figures is not None:
+        draw(found, arguments.figures)
+
+
+def draw(found: dict[str, object], folder: Path) -> None:
+    """Write the figures, and print their paths."""
+    for path in write_all(found, PAPER, folder):
+        print(f"wrote {path}")
 
 
 def of_published(frame: pd.DataFrame, num_draws: int) -> dict[str, object]:

@@ -4,18 +4,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from minidisc_ray.api.distillations import importance
+    from minidisc_ray.api.distillations import Importance, TaskImportance, importance
     from minidisc_ray.api.exports import export, extract, open_family, push
     from minidisc_ray.api.models import evaluate, predict, profile
     from minidisc_ray.api.observations import dataset_features, observe, observe_public, read_observations
     from minidisc_ray.api.plans import describe_plan
     from minidisc_ray.api.recipes import Recipe
-    from minidisc_ray.api.recommendations import recommend
+    from minidisc_ray.api.recommendations import Recommendation, Recommended, recommend
     from minidisc_ray.api.runs import compare, estimate, plan, run, run_prepared, run_together
     from minidisc_ray.run_files.progress import Watch
 
 __all__ = [
+    "Importance",
     "Recipe",
+    "Recommendation",
+    "Recommended",
+    "TaskImportance",
     "Watch",
     "compare",
     "dataset_features",
@@ -41,6 +45,10 @@ __all__ = [
 
 # The module of each name; the others are in ``runs``.
 _MODULES = {
+    "Importance": "distillations",
+    "Recommendation": "recommendations",
+    "Recommended": "recommendations",
+    "TaskImportance": "distillations",
     "dataset_features": "observations",
     "describe_plan": "plans",
     "evaluate": "models",

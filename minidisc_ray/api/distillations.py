@@ -1,14 +1,18 @@
 """What earlier distillations say: which components matter, and what to try on a task."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from minidisc_ray.autodistiller.importance.component_importance import Importance, Target, Weights, component_importance
+from minidisc_ray.autodistiller.importance.component_importance import (
+    Importance,
+    Target,
+    TaskImportance,
+    Weights,
+    component_importance,
+)
+from minidisc_ray.autodistiller.tables.names import check_name
 from minidisc_ray.autodistiller.tables.reading import read_table
-from minidisc_ray.configs.base import UserError
 
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = ["Importance", "TaskImportance", "importance"]
 
 
 def importance(
@@ -29,16 +33,15 @@ def importance(
 
     Raises:
         UserError: if the table cannot be read, no row is left, or no task has enough of them.
+
+    Example:
+        >>> found = importance("earlier.parquet")
+        >>> max(found.means, key=lambda key: found.means[key].value)
+        ('intermediate loss',)
     """
     frame = read_table(Path(table))
     for column, name in (("student", student), ("teacher", teacher)):
         if name is not None:
-            frame = _only(frame, column, name)
+            check_name(column, name, frame[column])
+            frame = frame[frame[column] == name]
     return component_importance(frame, target, weights)
-
-
-def _only(frame: "pd.DataFrame", column: str, name: str) -> "pd.DataFrame":
-    rows = frame[frame[column] == name]
-    if rows.empty:
-        raise UserError(f"--{column}: {name} has no row; the table has {', '.join(sorted(frame[column].unique()))}")
-    return rows

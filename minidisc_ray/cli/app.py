@@ -41,6 +41,7 @@ from minidisc_ray.cli.options import (
     when_stopped,
     work_is_done,
 )
+from minidisc_ray.cli.usage import USAGE_ERROR, usage_sentence
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redact
 from minidisc_ray.reports.tables import Format
@@ -249,7 +250,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     stop_on_signals(given)
     try:
         check_storage_option(given)
-        app(given, standalone_mode=True, prog_name="minidisc")
+        code = app(given, standalone_mode=False, prog_name="minidisc")
+    except USAGE_ERROR as error:
+        if not given:
+            error.show()  # type: ignore[attr-defined]  # the whole help
+        else:
+            print_error(UserError(usage_sentence(error)))
+        sys.exit(2)
     except UserError as error:
         print_error(error)
         sys.exit(2)
@@ -258,11 +265,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(STOPPED)
     except Stopped as ended:
         print_stopped(ended.hint, ended.requested_by)
-        raise
-    except SystemExit as ended:
-        # Typer turns a KeyboardInterrupt in a command into this exit, without a message.
-        if ended.code == STOPPED:
-            print_stopped()
         raise
     except Exception as error:  # noqa: BLE001 - every error is printed
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
@@ -278,4 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         print_error(UserError(" ".join(str(error).split()) or type(error).__name__))
         messages.print("minidisc: set MINIDISC_TRACEBACK=1 for the traceback", soft_wrap=True)
         sys.exit(1)
-    sys.exit(0)
+    if code == STOPPED:
+        # Typer turns a KeyboardInterrupt in a command into this code, without a message.
+        print_stopped()
+    sys.exit(code or 0)

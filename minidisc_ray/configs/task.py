@@ -1,5 +1,6 @@
 """Tasks: the columns of text and label, and the metrics."""
 
+import re
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -56,6 +57,13 @@ class _TaskConfig(Config):
         description="What the task is, in a sentence or two: dataset features embed it, by default the names of the "
         "task and of its labels. No number of a run depends on it.",
     )
+
+    @field_validator("description")
+    @classmethod
+    def _has_a_word(cls, description: str | None) -> str | None:
+        if description is not None and re.search(r"\w", description) is None:
+            raise ValueError(f"{quoted(description)} has no word; write what the task is, or leave it out")
+        return description
 
     @property
     def _output(self) -> Output:

@@ -181,7 +181,14 @@ def _parquet(table: pyarrow.Table) -> bytes:
 def test_a_newer_version_is_refused_in_a_sentence(tmp_path):
     newer = arrow_table([observation("a")]).append_column("new", pyarrow.array(["x"]))
     _write_as_whole(tmp_path, _parquet(newer.replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION + 1)})))
-    with pytest.raises(UserError, match=r"schema version 2, and this release reads version 1; update minidisc-ray"):
+    with pytest.raises(UserError, match=r"newer release wrote it \(schema version 2, this one reads 1\); read it with"):
+        ObservationTable(tmp_path).observations()
+
+
+def test_a_version_that_never_was_is_no_reason_for_another_release(tmp_path):
+    part = arrow_table([observation("a")]).replace_schema_metadata({VERSION_KEY: b"0"})
+    _write_as_whole(tmp_path, _parquet(part))
+    with pytest.raises(UserError, match=r"not a table of observations \(its schema version is 0\); remove it"):
         ObservationTable(tmp_path).observations()
 
 

@@ -87,3 +87,27 @@ def test_a_bad_file_of_vectors_is_a_sentence(minidisc, tmp_path):
     (tmp_path / "glove.txt").write_text("good 1 2\nfilm 1\n")
     done = minidisc("features", recipe, "--vectors", tmp_path / "glove.txt")
     assert "line 2 of" in done.sentence
+
+
+def test_vectors_that_are_not_there_are_noticed_before_anything_is_read(minidisc, tmp_path):
+    rows = {"kind": "files", "train": str(tmp_path / "none.jsonl"), "validation": str(tmp_path / "none.jsonl")}
+    recipe = write_recipe(
+        tmp_path / "r.yaml",
+        tmp_path / "runs",
+        task={"kind": "classification"},
+        data=rows,
+        student={"scale_percent": 20},
+    )
+    nowhere = tmp_path / "nowhere"
+    assert f"vectors: {nowhere} cannot be read" in minidisc("features", recipe, "--vectors", nowhere).sentence
+    write_run(tmp_path / "runs", 0.84)
+    given = ("observe", tmp_path / "runs", "--to", tmp_path / "table", "--features", "--vectors", nowhere)
+    assert f"vectors: {nowhere} cannot be read" in minidisc(*given).sentence
+    assert not (tmp_path / "table").exists()
+
+
+@pytest.mark.parametrize("description", ["?!", "...", "- -"])
+def test_a_description_has_a_word(minidisc, tmp_path, description):
+    recipe = write_recipe(tmp_path / "tiny.yaml", tmp_path / "runs")
+    done = minidisc("features", recipe, "--set", f"task.description='{description}'")
+    assert done.sentence == f"task.description: '{description}' has no word; write what the task is, or leave it out"

@@ -15,6 +15,7 @@ from minidisc_ray.autodistiller.features.vectors import (
     FileVectors,
     TeacherVectors,
     WordVectors,
+    check_vectors,
     file_digest,
     weighted_means,
 )
@@ -82,6 +83,8 @@ def dataset_features(
     Raises:
         UserError: if rows, teacher or vectors cannot be read, no text has a word, or the rows are others.
     """
+    if vectors is not None:
+        check_vectors(Path(vectors))
     splits = load_splits(config)
     if data_digest is not None and splits.digest != data_digest:
         raise UserError("data: the rows are no longer those that the run used")

@@ -97,7 +97,7 @@ class FileVectors:
                     if word in needed:
                         self._found[word.decode()] = _numbers(cells[-width:], path, number)
         except OSError as error:
-            raise UserError(f"vectors: {path} cannot be read ({error.strerror or error}); give a GloVe file") from error
+            raise _unreadable(path, error) from error
         if not width:
             raise UserError(f"vectors: {path} is empty; give a GloVe file, one word and its numbers a line")
         self.width = width
@@ -134,6 +134,19 @@ def weighted_means(
     return (sums / np.maximum(totals, 1.0)[:, None]).reshape(-1), missing
 
 
+def check_vectors(path: Path) -> None:
+    """Check that a file of vectors can be opened, before rows are read and models loaded.
+
+    Raises:
+        UserError: if it cannot.
+    """
+    try:
+        with open_regular(path, follow_link=True):
+            return
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def file_digest(path: Path) -> str:
     """Sha256 (hexadecimal) of a file of vectors.
 
@@ -144,7 +157,7 @@ def file_digest(path: Path) -> str:
         with open_regular(path, follow_link=True) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"vectors: {path} cannot be read ({error.strerror or error}); give a GloVe file") from error
+        raise _unreadable(path, error) from error
 
 
 def _lines(file: BufferedReader, path: Path) -> Iterator[tuple[int, bytes]]:
@@ -167,6 +180,10 @@ def _numbers(cells: Sequence[bytes], path: Path, number: int) -> np.ndarray:
     if not (np.abs(values) < _LARGEST).all():
         raise _wrong(path, number, f"a value that is not finite or beyond {_LARGEST:g}")
     return values
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"vectors: {path} cannot be read ({error.strerror or error}); give a GloVe file")
 
 
 def _wrong(path: Path, number: int, reason: str) -> UserError:

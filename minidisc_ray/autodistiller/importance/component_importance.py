@@ -40,7 +40,13 @@ class TaskImportance:
         num_observations: rows.
         num_configurations: rows less repetitions.
         fit: R² of the forest on rows left out of its trees: shares of a forest that predicts nothing say nothing.
-        shares: by component, and by pair of components without what either has alone.
+        shares: by component, and by pair of components without what either has alone; each has ``value``, ``low`` and
+            ``high``, shares of the variance.
+
+    Example:
+        >>> of_mrpc = importance("earlier.parquet").tasks[0]
+        >>> of_mrpc.task, of_mrpc.num_configurations
+        ('mrpc', 12)
     """
 
     task: str
@@ -62,6 +68,12 @@ class Importance:
         num_tasks: how many these are.
         left_out: tasks with too few configurations, or one result for all.
         num_draws: bootstrap draws behind each interval.
+
+    Example:
+        >>> found = importance("earlier.parquet")
+        >>> share = found.means["prediction loss",]
+        >>> share.low < share.value < share.high, found.num_tasks["prediction loss",]
+        (True, 2)
     """
 
     target: Target

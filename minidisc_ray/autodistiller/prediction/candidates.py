@@ -1,9 +1,9 @@
 """Configurations that can be recommended: pipelines of Distiller that the table knows and a recipe can express."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import pandas as pd
 
@@ -75,13 +75,16 @@ def candidate_rows(
         "num_epochs": distil.num_epochs,
         "num_examples": num_examples,
         "num_labels": num_labels,
-        # Required of an observation; nothing reads them here.
-        "score": 0.0,
-        "ratio_to_teacher": 0.0,
-        "source": "candidate",
-        "schema_version": SCHEMA_VERSION,
     }
-    return checked_frame(pd.DataFrame([{**task, **components(objective)} for objective in objectives]), "candidates")
+    return rows_of(task, objectives)
+
+
+def rows_of(task: Mapping[str, Any], objectives: Sequence[DistillerConfig]) -> pd.DataFrame:
+    """The candidates as rows, with the columns that are the same in all of them."""
+    # Required of an observation; nothing reads them here.
+    outcomes = {"score": 0.0, "ratio_to_teacher": 0.0, "source": "candidate", "schema_version": SCHEMA_VERSION}
+    rows = [{**task, **outcomes, **components(objective)} for objective in objectives]
+    return checked_frame(pd.DataFrame(rows), "candidates")
 
 
 def _left_out(frame: pd.DataFrame) -> list[str]:

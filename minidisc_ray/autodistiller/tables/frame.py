@@ -55,6 +55,9 @@ COLUMNS: Final = ("task", *COMPONENTS, *SIZES, *TASK_NUMBERS, *OUTCOMES, "source
 # Never missing.
 REQUIRED: Final = ("task", "student", "teacher", "score", "ratio_to_teacher", "source", "schema_version")
 
+# Above 0 wherever they are known.
+POSITIVE: Final = ("learning_rate", "batch_size", "num_epochs", "num_examples", *SIZES)
+
 # Squares and sums of such numbers are still finite.
 _LARGEST: Final = 1e100
 
@@ -85,15 +88,15 @@ def checked_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
     Raises:
         UserError: for an unknown column or a newer version's table, for a required column or cell that is missing,
-            and for a text in a numeric column.
+            for a text in a numeric column, and for a number that no distillation has.
     """
     columns = [str(column) for column in frame.columns]
     versions = pd.to_numeric(frame["schema_version"], errors="coerce") if "schema_version" in columns else None
     # Before the columns: a newer version may have more of them.
     if versions is not None and len(frame) and versions.max() > SCHEMA_VERSION:
         raise UserError(
-            f"{name}: a newer version wrote it (schema_version {versions.max():g}, known here: {SCHEMA_VERSION}); "
-            "update minidisc_ray"
+            f"{name}: a newer release wrote it (schema_version {versions.max():g}, this one reads {SCHEMA_VERSION}); "
+            "read it with that release"
         )
     unknown = [column for column in columns if column not in COLUMNS and not FEATURE.fullmatch(column)]
     if unknown:
@@ -113,12 +116,31 @@ def checked_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         if checked[column].isna().any():
             row = int(np.flatnonzero(checked[column].isna().to_numpy())[0])
             raise UserError(f"{name}: {column} is missing in row {row + 1} of {len(frame)}; drop the row or fill it in")
+    _check_numbers(checked, name)
     return checked.reset_index(drop=True)
 
 
 def configuration_keys(frame: pd.DataFrame) -> pd.Series:
     """The number of each row's configuration on its task: rows that repeat one, with another seed, share it."""
     return frame.groupby(["task", *COMPONENTS], dropna=False, sort=False).ngroup()
+
+
+def _check_numbers(checked: pd.DataFrame, name: str) -> None:
+    """Refuse numbers that no distillation has: their logarithm would silently be taken as unknown.
+
+    Raises:
+        UserError: for the first one.
+    """
+    wrong = {column: checked[column] <= 0 for column in POSITIVE}
+    wrong["schema_version"] = ~checked["schema_version"].isin(range(1, SCHEMA_VERSION + 1))
+    for column, rows in wrong.items():
+        if rows.any():
+            row = int(np.flatnonzero(rows.to_numpy())[0])
+            allowed = f"whole numbers from 1 to {SCHEMA_VERSION}" if column == "schema_version" else "numbers above 0"
+            raise UserError(
+                f"{name}: {column} is {checked[column].iloc[row]:g} in row {row + 1} of {len(checked)}, which takes "
+                f"{allowed}; correct it or drop the row"
+            )
 
 
 def _typed(column: pd.Series, name: str) -> pd.Series:

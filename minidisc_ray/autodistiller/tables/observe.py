@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from minidisc_ray.autodistiller.features.dataset_features import DatasetFeatures, dataset_features
+from minidisc_ray.autodistiller.features.vectors import check_vectors
 from minidisc_ray.autodistiller.tables.frame import feature_columns
 from minidisc_ray.autodistiller.tables.observation import Observation
 from minidisc_ray.autodistiller.tables.published import read_published
@@ -79,8 +80,11 @@ def observe_runs(
         report: called with the name of each task whose features are computed.
 
     Raises:
-        UserError: if the storage or the table cannot be read, or the table cannot be written.
+        UserError: if the storage, the table or the vectors cannot be read, or the table cannot be written.
     """
+    if vectors is not None:
+        # Else each run would be added without features, for the same reason.
+        check_vectors(Path(vectors))
     table = ObservationTable(to)
     known = {one.key: one for one in table.observations()}
     folders = _runs(fetch_summaries(place), place)

@@ -164,11 +164,13 @@ def _read(path: Path) -> list[Observation]:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
         schema = file.schema_arrow
         version = (schema.metadata or {}).get(VERSION_KEY, b"none").decode(errors="replace")
-        if version != str(SCHEMA_VERSION):
+        if version.isdecimal() and int(version) > SCHEMA_VERSION:
             raise UserError(
-                f"{place}: its observations have schema version {version[:20]}, and this release reads version "
-                f"{SCHEMA_VERSION}; update minidisc-ray"
+                f"{place}: a newer release wrote it (schema version {version[:20]}, this one reads {SCHEMA_VERSION}); "
+                "read it with that release"
             )
+        if version != str(SCHEMA_VERSION):
+            raise UserError(f"{place}: not a table of observations (its schema version is {version[:20]}); {again}")
         if not schema.equals(arrow_schema()) or file.metadata.num_rows > _MAX_ROWS:
             raise UserError(
                 f"{place}: not a table of observations (its columns are others, or it has over a million rows); {again}"

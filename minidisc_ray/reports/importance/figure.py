@@ -47,14 +47,16 @@ def _draw(axes: Axes, importance: Importance, keys: Sequence[Key]) -> None:
         axes.barh(
             place, 100 * mean.value, height=0.6, color=style.SKY, edgecolor=style.BLACK, linewidth=0.6, label=label
         )
-        axes.plot(
-            [100 * mean.low, 100 * mean.high], [place, place], color=style.BLACK, linewidth=1.2,
-            label="95% interval" if place == 0 else None,
+        # Above and below the middle of the bar: neither hides the other.
+        below, above = 100 * max(0.0, mean.value - mean.low), 100 * max(0.0, mean.high - mean.value)
+        axes.errorbar(
+            100 * mean.value, place - 0.13, xerr=[[below], [above]], fmt="none", ecolor=style.BLACK, elinewidth=1.2,
+            capsize=2, label="95% interval" if place == 0 else None,
         )  # fmt: skip
         values = [100 * task.shares[key].value for task in importance.tasks if key in task.shares]
         axes.plot(
-            values, [place] * len(values), "o", color=style.ORANGE, markersize=3.5, markeredgecolor=style.BLACK,
-            markeredgewidth=0.4, label="One task" if place == 0 else None,
+            values, [place + 0.14] * len(values), "o", color=style.ORANGE, markersize=3.5, markeredgecolor=style.BLACK,
+            markeredgewidth=0.4, clip_on=False, label="One task" if place == 0 else None,
         )  # fmt: skip
     axes.set_yticks(range(len(keys)), [wrapped(key_text(key), 24) for key in keys])
     axes.tick_params(axis="y", length=0)
