@@ -145,7 +145,7 @@ def test_a_finished_study_is_packed_without_models_and_reported_elsewhere(minidi
     docs = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^    (tar (?:.*\\\n)*.*)", docs, re.MULTILINE)
     places = {"STORAGE": str(here), "study.tar.xz": str(tmp_path / "study.tar.xz")}
-    subprocess.run([places.get(word, word) for word in shlex.split(command)], check=True)
+    subprocess.run([places.get(word, word) for word in shlex.split(command.replace("\\\n", " "))], check=True)
     there.mkdir()
     subprocess.run(["tar", "-C", there, "-xf", tmp_path / "study.tar.xz"], check=True)
     names = {path.name for path in there.rglob("*") if path.is_file()}
