@@ -2,21 +2,20 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.paths import with_absolute_paths
-from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.study.base import StudyConfig
 from minidisc_ray.configs.study.grid import setting_text
 from minidisc_ray.configs.study.study import Cell, grid_runs, load_study, study_runs
-from minidisc_ray.data import load_splits
 from minidisc_ray.files.waiting import TRANSIENT
 from minidisc_ray.log import logger
 from minidisc_ray.pipeline.run_directory import configure_storage_retries
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.preparation.shared_inputs import SharedInputs
 from minidisc_ray.reports.run.page import write_report
 from minidisc_ray.reports.study.page import write_study
 from minidisc_ray.reports.study.table import StudyTable, study_table
@@ -45,6 +44,7 @@ class PreparedStudy:
         grid_prepared: the checked recipe of each of these.
         open_cells: cells whose setting is not chosen yet, or never will be; their recipes have the first one.
         choices: by what is finished, one for each place of a study with a grid.
+        inputs: what the recipes of a study with a grid have in common.
     """
 
     config: StudyConfig
@@ -55,6 +55,7 @@ class PreparedStudy:
     grid_prepared: tuple[PreparedRun, ...] = ()
     open_cells: tuple[Cell, ...] = ()
     choices: tuple[Choice, ...] = ()
+    inputs: SharedInputs = field(default_factory=SharedInputs, compare=False, repr=False)
 
     @property
     def runs(self) -> list[PreparedRun]:
@@ -96,7 +97,11 @@ class StudyReport:
 
 
 def prepare_study(
-    path: str | Path, overrides: Sequence[str] = (), budget: str | None = None, storage: str | None = None
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    budget: str | None = None,
+    storage: str | None = None,
+    tasks: Sequence[str] | None = None,
 ) -> PreparedStudy:
     """Read a study and check every one of its recipes; starts nothing.
 
@@ -105,35 +110,38 @@ def prepare_study(
         overrides: ``key.sub=value``, as after ``--set``.
         budget: its name; by default the one that the study names.
         storage: for its runs; by default the study's own.
+        tasks: names of the study's tasks to take; by default all.
 
     Raises:
         UserError: for the first mistake found, in one sentence that names the method and the task.
     """
-    study = load_study(path, overrides, budget)
+    study = load_study(path, overrides, budget, tasks)
     _check_folder(study_folder(storage or study.storage, study), storage or study.storage)
-    preparation, tried = _Preparation(), tuple(grid_runs(study, storage))
+    inputs, tried = SharedInputs(), tuple(grid_runs(study, storage))
+    preparation = _Preparation(inputs)
     grid_prepared = preparation.of(tried)
     if study.grid is not None:
-        where = grid_prepared[0].storage.place
-        return _with_choices(PreparedStudy(study, (), (), study_folder(where, study), tried, grid_prepared))
+        folder = study_folder(grid_prepared[0].storage.place, study)
+        return _with_choices(PreparedStudy(study, (), (), folder, tried, grid_prepared, inputs=inputs))
     cells = tuple(study_runs(study, storage))
     prepared = preparation.of(cells)
     return PreparedStudy(study, cells, prepared, study_folder(prepared[0].storage.place, study))
 
 
 class _Preparation:
-    """Prepares the recipes of cells: equal ones once, with the rows of each task read once.
+    """Prepares the recipes of cells: equal ones once.
 
     Args:
+        inputs: what recipes of the study have in common.
         cells: that are prepared already.
         prepared: their runs, in the same order.
     """
 
-    def __init__(self, cells: Sequence[Cell] = (), prepared: Sequence[PreparedRun] = ()) -> None:
+    def __init__(self, inputs: SharedInputs, cells: Sequence[Cell] = (), prepared: Sequence[PreparedRun] = ()) -> None:
         configs = [with_absolute_paths(cell.config) for cell in cells]
         self._known = {config.model_dump_json(): run for config, run in zip(configs, prepared, strict=True)}
-        self._splits = {_of_rows(config): run.splits for config, run in zip(configs, prepared, strict=True)}
         self._storage = prepared[0].storage if prepared else None
+        self._inputs = inputs
 
     def of(self, cells: Sequence[Cell]) -> tuple[PreparedRun, ...]:
         """The checked recipe of each cell.
@@ -148,20 +156,13 @@ class _Preparation:
         key = config.model_dump_json()
         if key not in self._known:
             try:
-                of_rows = _of_rows(config)
-                if of_rows not in self._splits:
-                    self._splits[of_rows] = load_splits(config)
-                prepared = prepare(config, self._splits[of_rows])
+                prepared = prepare(config, inputs=self._inputs)
             except UserError as error:
                 raise UserError(f"methods.{cell.method} on {cell.task}: {error}") from error
             # One storage object for all runs: its checks and settings hold for all of them.
             self._storage = self._storage or prepared.storage
             self._known[key] = replace(prepared, storage=self._storage)
         return self._known[key]
-
-
-def _of_rows(config: RunConfig) -> str:
-    return config.model_dump_json(include={"task", "data", "protocol"})
 
 
 def _with_choices(study: PreparedStudy) -> PreparedStudy:
@@ -173,7 +174,8 @@ def _with_choices(study: PreparedStudy) -> PreparedStudy:
     chosen = {choice.place: choice.chosen for choice in choices if choice.chosen is not None}
     cells = list(study_runs(study.config, study.grid_cells[0].config.storage, chosen))
     decided = tuple(cell for cell in cells if cell.setting is not None)
-    preparation = _Preparation((*study.grid_cells, *study.cells), (*study.grid_prepared, *study.prepared))
+    known = (*study.grid_cells, *study.cells), (*study.grid_prepared, *study.prepared)
+    preparation = _Preparation(study.inputs, *known)
     return replace(
         study,
         cells=decided,
@@ -215,7 +217,8 @@ def _check_folder(folder: Path, storage: str) -> None:
 def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bool = False) -> StudyReport:
     """Run a study's unfinished runs as one Ray Tune experiment, and report all of its runs.
 
-    A study with a grid takes two, one after the other: its grid's runs, then those with the settings chosen by them.
+    A study with a grid takes two, one after the other on the same Ray: its grid's runs, then those with the settings
+    chosen by them.
 
     Args:
         study: from :func:`prepare_study`.
@@ -226,18 +229,21 @@ def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bo
         UserError: if no node has the resources of a trial, or the finished runs cannot be compared.
         KeyboardInterrupt: after Ctrl-C; the same call again resumes.
     """
-    if study.grid_prepared:
-        _run(study, study.grid_runs, watch, retry_failed)
-        study = _with_choices(study)
-        for choice in study.choices:
-            _log_choice(study, choice)
-    if others := study.other_runs:
-        _run(study, others, watch, retry_failed)
+    # Imported here: only calls that start a cluster need Ray.
+    from minidisc_ray.ray_backend.cluster import kept_cluster
+
+    with kept_cluster():
+        if study.grid_prepared:
+            _run(study, study.grid_runs, watch, retry_failed)
+            study = _with_choices(study)
+            for choice in study.choices:
+                _log_choice(study, choice)
+        if others := study.other_runs:
+            _run(study, others, watch, retry_failed)
     return report_study(study)
 
 
 def _run(study: PreparedStudy, runs: Sequence[PreparedRun], watch: Watch | None, retry_failed: bool) -> None:
-    # Imported here: only calls that start a cluster need Ray.
     from minidisc_ray.ray_backend.run import run_many
 
     run_many(

@@ -198,10 +198,16 @@ def study(
     storage: Storage = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run only what failed before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, list the runs, start nothing.")] = False,
+    report_only: Annotated[
+        bool, typer.Option("--report", help="Print the table of what is finished and write the page; start nothing.")
+    ] = False,
+    tasks: Annotated[
+        str | None, typer.Option("--tasks", help="Only these of the study's tasks, separated by commas.")
+    ] = None,
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
 ) -> None:
     """Run methods x tasks x scales x seeds as one experiment, and print one table in the paper's layout."""
-    hint = "nothing was started" if dry_run else _RETRIES_STOPPED if retry_failed else RESUMES
+    hint = "nothing was started" if dry_run or report_only else _RETRIES_STOPPED if retry_failed else RESUMES
     out = Console(stderr=True) if format_ in ("csv", "json") else console
     with when_stopped(hint):
         from minidisc_ray.api import studies
@@ -209,12 +215,20 @@ def study(
         from minidisc_ray.cli.live import watching_trials
         from minidisc_ray.reports.study.page import render_whole_study
 
-        prepared = studies.prepare_study(file, set_ or [], budget, storage)
-        show_study(out, prepared, with_runs=dry_run)
+        if report_only and (dry_run or retry_failed):
+            raise UserError(f"--report starts nothing; leave out {'--dry-run' if dry_run else '--retry-failed'}")
+        names = None if tasks is None else [name.strip() for name in tasks.split(",")]
+        prepared = studies.prepare_study(file, set_ or [], budget, storage, names)
+        num_finished = show_study(out, prepared, with_runs=dry_run)
         if dry_run:
             return
-        with log_lines(out) as lines, watching_trials(lines) as watch:
-            report = studies.run_study(prepared, watch, retry_failed)
+        if report_only:
+            if not num_finished:
+                raise UserError(f"--report: no run of this study is finished in {prepared.folder.parent}")
+            report = studies.report_study(prepared)
+        else:
+            with log_lines(out) as lines, watching_trials(lines) as watch:
+                report = studies.run_study(prepared, watch, retry_failed)
     print(render_whole_study(report.table, report.findings, format_), end="")  # noqa: T201 - csv and json must not be wrapped
     print_line(out, f"page: {report.page}")
     for name, reason in report.table.failed.items():

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from minidisc_ray.cli.options import print_line
 from minidisc_ray.configs.study.grid import values_text
-from minidisc_ray.configs.study.study import Cell
+from minidisc_ray.configs.study.study import Cell, methods_without_runs
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
@@ -30,13 +30,16 @@ def show_run(console: Console, prepared: PreparedRun) -> None:
         print_line(console, f"note: {note}")
 
 
-def show_study(console: Console, study: "PreparedStudy", with_runs: bool) -> None:
+def show_study(console: Console, study: "PreparedStudy", with_runs: bool) -> int:
     """Print a study's budget, runs and resources in one line, and tables of its runs if asked.
 
     Args:
         console: to print on.
         study: with its budget applied.
         with_runs: whether to list the runs.
+
+    Returns:
+        How many runs are finished.
     """
     config = study.config
     is_done = {run.name: (run.run_folder / "result.json").is_file() for run in study.runs}
@@ -47,19 +50,28 @@ def show_study(console: Console, study: "PreparedStudy", with_runs: bool) -> Non
         f"{config.name}{budget}: {study.num_runs} runs{of_grid}, {sum(is_done.values())} of them finished, each trial "
         f"on {compute_text(study.runs[0].config.compute)}, in {study.folder}",
     )
-    if not with_runs:
-        return
+    for sentence in methods_without_runs(config):
+        print_line(console, sentence)
+    if with_runs:
+        _show_runs(console, study, is_done)
+    return sum(is_done.values())
+
+
+def _show_runs(console: Console, study: "PreparedStudy", is_done: Mapping[str, bool]) -> None:
     if not study.grid_prepared:
         show(console, [_runs_table(study, list(zip(study.cells, study.prepared, strict=True)), is_done)])
         return
     tried = list(zip(study.grid_cells, study.grid_prepared, strict=True))
     seen = {run.name for run in study.grid_prepared}
     then = [(cell, run) for cell, run in zip(study.cells, study.prepared, strict=True) if run.name not in seen]
-    seed = config.grid_seed
+    seed = study.config.grid_seed
     rest = [(cell, None) for cell in study.open_cells if cell.seed != seed]
     show(console, [replace(_runs_table(study, tried, is_done), title=f"The grid's runs, seed {seed}")])
-    title = "Then, with the chosen settings"
-    show(console, [replace(_runs_table(study, [*then, *rest], is_done), title=title)])
+    if then or rest:
+        title = "Then, with the chosen settings"
+        show(console, [replace(_runs_table(study, [*then, *rest], is_done), title=title)])
+    else:
+        print_line(console, "Then nothing: every run has the grid's seed.")
 
 
 def _runs_table(

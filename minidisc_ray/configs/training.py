@@ -17,7 +17,9 @@ class TrainingConfig(Config):
     """One training stage: AdamW, linear warmup then linear decay, clipping, early stopping."""
 
     num_epochs: int = Field(10, ge=1, le=10_000)
-    batch_size: int = Field(32, ge=1, description="Rows of one optimiser step, over all workers and micro-batches.")
+    batch_size: int = Field(
+        32, ge=1, le=1_000_000, description="Rows of one optimiser step, over all workers and micro-batches."
+    )
     accumulation_steps: int = Field(
         1, ge=1, description="Micro-batches that a worker splits its rows of a step into, to save memory."
     )

@@ -3,58 +3,40 @@
 import math
 from dataclasses import replace
 
-import torch
-from transformers import PreTrainedTokenizerBase
-
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.identity import run_identity, run_name
-from minidisc_ray.configs.model import BuiltinTeacherConfig, LayersStudentConfig
+from minidisc_ray.configs.model import LayersStudentConfig
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.schedule import ConventionalConfig
-from minidisc_ray.data import Splits, builtin_tokenizer, builtin_vocabulary, load_splits, tokenizer_digest
-from minidisc_ray.models.contents import check_all_used, content_digest
-from minidisc_ray.models.families import shape_of
-from minidisc_ray.models.loading import build_teacher, is_fine_tuned, load_tokenizer, position_limit
-from minidisc_ray.models.unfilled import build_unfilled
+from minidisc_ray.data import Splits
 from minidisc_ray.preparation.checkpoint_student import plan_for, with_checkpoint_student
 from minidisc_ray.preparation.closed_form import Estimator
 from minidisc_ray.preparation.objective import check_objective
 from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.preparation.shared_inputs import SharedInputs
 from minidisc_ray.preparation.sizes import check_structures, with_law_scale
 from minidisc_ray.preparation.storage_check import check_storage
 from minidisc_ray.preparation.student_scale import layers_percent
-from minidisc_ray.preparation.tokenizer import check_tokenizer
 from minidisc_ray.run_files.fetching import open_storage
 
 
-def prepare(config: RunConfig, splits: Splits | None = None) -> PreparedRun:
+def prepare(config: RunConfig, splits: Splits | None = None, inputs: SharedInputs | None = None) -> PreparedRun:
     """Check a recipe against its data, models and storage, and return it prepared; starts nothing.
 
     Args:
         config: the recipe.
         splits: the recipe's rows, if they are loaded already.
+        inputs: of recipes that were prepared before.
 
     Raises:
         UserError: for the first mistake found.
     """
-    splits = splits or load_splits(config)
-    if isinstance(config.teacher, BuiltinTeacherConfig):
-        tokenizer: PreTrainedTokenizerBase = builtin_tokenizer()
-        fine_tuned, teacher_digest = False, "builtin"
-        with torch.device("meta"):
-            model = build_teacher(config.teacher, splits.task, len(builtin_vocabulary()), config.seed)
-        limit = 128
-    else:
-        tokenizer = load_tokenizer(config.teacher)
-        model = build_unfilled(config.teacher, splits.task)
-        fine_tuned = is_fine_tuned(config.teacher)
-        limit = position_limit(model.config)
-        teacher_digest = content_digest(config.teacher)
-        check_all_used(config.teacher, model)
-    check_tokenizer(tokenizer, model)
+    inputs = inputs or SharedInputs()
+    splits = splits or inputs.splits(config)
+    teacher = inputs.teacher(config, splits.task)
+    tokenizer, shape, limit = teacher.tokenizer, teacher.shape, teacher.max_length
     if config.data.max_length > limit:
         raise UserError(f"data.max_length: {config.data.max_length} is more than the teacher's {limit} positions")
-    shape = shape_of(model)
     if isinstance(config.student, LayersStudentConfig):
         config = config.with_student_scale(layers_percent(config.student, shape.num_layers))
     config, student = with_checkpoint_student(config, splits.task, tokenizer, shape)
@@ -69,11 +51,11 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> PreparedRun:
         shape=shape,
         identity={},
         name="",
-        teacher_is_fine_tuned=fine_tuned,
+        teacher_is_fine_tuned=teacher.is_fine_tuned,
         checkpoint_student=student,
     )
-    prepared = _with_matched_epochs(prepared)
-    contents = {"data": splits.digest, "teacher": teacher_digest, "tokenizer": tokenizer_digest(tokenizer)}
+    prepared = _with_matched_epochs(prepared, inputs)
+    contents = {"data": splits.digest, "teacher": teacher.digest, "tokenizer": teacher.tokenizer_digest}
     if student is not None:
         contents["student"] = student.digest
     identity = run_identity(prepared.config, contents)
@@ -83,7 +65,7 @@ def prepare(config: RunConfig, splits: Splits | None = None) -> PreparedRun:
     return prepared
 
 
-def _with_matched_epochs(prepared: PreparedRun) -> PreparedRun:
+def _with_matched_epochs(prepared: PreparedRun, inputs: SharedInputs) -> PreparedRun:
     """The run with the epochs of a compute-matched schedule filled in; unchanged for every other schedule.
 
     The epochs are the fewest whose closed-form FLOPs, evaluation included, reach those of the matched schedule.
@@ -100,7 +82,9 @@ def _with_matched_epochs(prepared: PreparedRun) -> PreparedRun:
         check_structures(matched, prepared.shape)
     except UserError as error:
         raise UserError(f"schedule.match: {error}") from error
+    prepared.encoded.update(inputs.encoded(config))
     target = _flops(prepared, matched)
+    inputs.encoded(config).update(prepared.encoded)
     one, two = (_flops(prepared, config.with_num_epochs(count)) for count in (1, 2))
     needed = max(1, 1 + math.ceil((target - one) / (two - one)))
     if schedule.num_epochs not in (None, needed):

@@ -1,6 +1,7 @@
 """Structures of the right size for counting, before importance decides what each layer loses."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 
@@ -11,7 +12,7 @@ from minidisc_ray.configs.schedule import LawConfig, MaxiDiscConfig, MiniDiscCon
 from minidisc_ray.core.depth import layers_taken
 from minidisc_ray.core.flops import EncoderShape, encoder_parameters
 from minidisc_ray.core.grid import TEACHER_PERCENT
-from minidisc_ray.core.structure import Structure, UnitRanking, rank_units, structure_at, structure_of_layers
+from minidisc_ray.core.structure import Scope, Structure, UnitRanking, rank_units, structure_at, structure_of_layers
 
 
 def kept_layers(config: RunConfig, shape: EncoderShape) -> tuple[int, ...]:
@@ -28,7 +29,7 @@ def planned_structure(config: RunConfig, shape: EncoderShape, scale_percent: int
     Raises:
         ValueError: if the scale leaves no head.
     """
-    return structure_at(*_equal_rankings(config, shape), scale_percent, config.pruning.neuron_multiple)
+    return _structure_at(config.pruning.ranking, shape, scale_percent, config.pruning.neuron_multiple)
 
 
 def planned_student(config: RunConfig, shape: EncoderShape, source_percent: int) -> Structure:
@@ -41,7 +42,7 @@ def planned_student(config: RunConfig, shape: EncoderShape, source_percent: int)
     if not isinstance(student, LayersStudentConfig):
         return planned_structure(config, shape, config.student_percent)
     return structure_of_layers(
-        *_equal_rankings(config, shape),
+        *_equal_rankings(config.pruning.ranking, shape),
         kept_layers(config, shape),
         min(student.width_percent, source_percent),
         config.student_percent,
@@ -111,8 +112,14 @@ def with_law_scale(config: RunConfig, shape: EncoderShape, own_parameters: int |
     return config.with_assistant(percent)
 
 
-def _equal_rankings(config: RunConfig, shape: EncoderShape) -> tuple[UnitRanking, UnitRanking]:
-    ranking = config.pruning.ranking
+# A plan asks for the same few sizes again and again, and a ranking sorts thousands of units.
+@lru_cache(maxsize=4096)
+def _structure_at(ranking: Scope, shape: EncoderShape, scale_percent: int, neuron_multiple: int) -> Structure:
+    return structure_at(*_equal_rankings(ranking, shape), scale_percent, neuron_multiple)
+
+
+@lru_cache(maxsize=16)
+def _equal_rankings(ranking: Scope, shape: EncoderShape) -> tuple[UnitRanking, UnitRanking]:
     heads = rank_units([torch.ones(shape.num_heads)] * shape.num_layers, ranking)
     neurons = rank_units([torch.ones(shape.intermediate_size)] * shape.num_layers, ranking)
     return heads, neurons

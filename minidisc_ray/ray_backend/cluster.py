@@ -34,6 +34,7 @@ _SECONDS_BETWEEN_TRIES = 2.0
 
 _outlives_run = threading.Event()
 _is_started_here = threading.Event()
+_is_kept = threading.Event()
 
 
 def outlives_run() -> bool:
@@ -69,9 +70,28 @@ def cluster(address: str | None) -> Iterator[list[Node]]:
     _is_started_here.set()
     try:
         yield living_nodes()
+    except BaseException:
+        _end()
+        raise
+    if not _is_kept.is_set():
+        _end()
+
+
+@contextmanager
+def kept_cluster() -> Iterator[None]:
+    """Within it, the Ray that a run starts stays for the runs that follow; nothing is started before."""
+    _is_kept.set()
+    try:
+        yield
     finally:
-        _is_started_here.clear()
-        _disconnect()
+        _is_kept.clear()
+        if _is_started_here.is_set():
+            _end()
+
+
+def _end() -> None:
+    _is_started_here.clear()
+    _disconnect()
 
 
 def _disconnect() -> None:

@@ -1,5 +1,6 @@
 """How far runs are, for the one who watches: trials left, time left, and what trials without a worker wait for."""
 
+import copy
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -62,9 +63,11 @@ class Follower:
             threading.Thread(target=self._add_all, args=(runs[1:],), name="minidisc-work", daemon=True).start()
 
     def _add_all(self, runs: Sequence[PreparedRun]) -> None:
+        # Runs of a study share their tokenizer, and one tokenizer fails if two threads encode with it.
+        tokenizers = {id(run.tokenizer): copy.deepcopy(run.tokenizer) for run in runs}
         for run in runs:
             # A copy: the finisher forgets the rows of a run that is over.
-            self._add(run, work_of(replace(run, encoded={})))
+            self._add(run, work_of(replace(run, encoded={}, tokenizer=tokenizers[id(run.tokenizer)])))
 
     def _add(self, run: PreparedRun, work: Work) -> None:
         for item in self._items.values():

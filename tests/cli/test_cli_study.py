@@ -1,6 +1,11 @@
 """``minidisc study`` before and after its runs, without a cluster: what stands in the way, and what is damaged."""
 
 import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from study_kit import raw_study, write_study
@@ -101,3 +106,56 @@ def test_a_dry_run_is_a_table_of_runs(minidisc, tmp_path):
     done = study.prepared[0].name
     assert all(row.endswith("not finished") != (done in row) for row in rows)
     assert rows[0].startswith("LTSD [b]")
+
+
+def test_a_dry_run_says_which_method_has_no_run_and_shows_no_empty_table(minidisc, tmp_path):
+    methods = {
+        "LTSD": {"schedule": {"kind": "conventional"}},
+        "TA": {"schedule": {"kind": "assistant"}, "only": {"seeds": [7]}},
+    }
+    grid = {"values": {"distil.learning_rate": [1e-3, 1e-2]}}
+    file = write_study(tmp_path, raw_study(scales=[10], seeds=[0], methods=methods, grid=grid))
+    lines = minidisc.well("study", file, "--storage", tmp_path / "runs", "--dry-run").splitlines()
+    assert lines[1] == "TA has no seed in this command"
+    assert lines[-1] == "Then nothing: every run has the grid's seed."
+    assert not any("Then, with the chosen settings" in line for line in lines)
+
+
+def test_a_report_needs_a_finished_run_and_starts_nothing(minidisc, tmp_path):
+    file = write_study(tmp_path, raw_study())
+    given = ("study", file, "--storage", tmp_path / "runs", "--report")
+    assert minidisc(*given, "--retry-failed").sentence == "--report starts nothing; leave out --retry-failed"
+    done = minidisc(*given)
+    assert (done.code, done.err) == (2, f"minidisc: --report: no run of this study is finished in {tmp_path}/runs\n")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(shutil.which("xz") is None, reason="the documented command packs with xz")
+def test_a_finished_study_is_packed_without_models_and_reported_elsewhere(minidisc, tmp_path):
+    """With the command of docs/studies.md."""
+    methods = raw_study()["methods"] | {"MaxiDisc": {"schedule": {"kind": "maxidisc", "scales": [60, 30]}}}
+    file = write_study(tmp_path, raw_study(scales=[10], seeds=[0], methods=methods))
+    here, there = tmp_path / "runs", tmp_path / "there"
+    for run in prepare_study(file, storage=str(here)).runs:
+        run_in_process(run)
+    arguments = ("study", file, "--format", "md", "--storage")
+    first, *before = minidisc.well(*arguments, here, "--report").splitlines()
+    assert first == f"small: 4 runs, 4 of them finished, each trial on 1 x 1 CPUs, in {here}/study-small"
+
+    docs = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^    (tar (?:.*\\\n)*.*)", docs, re.MULTILINE)
+    places = {"STORAGE": str(here), "study.tar.xz": str(tmp_path / "study.tar.xz")}
+    subprocess.run([places.get(word, word) for word in shlex.split(command.replace("\\\n", " "))], check=True)
+    there.mkdir()
+    subprocess.run(["tar", "-C", there, "-xf", tmp_path / "study.tar.xz"], check=True)
+    names = {path.name for path in there.rglob("*") if path.is_file()}
+    assert not names & {"model.safetensors", "importance.safetensors", "tokenizer.json"}
+    assert sum(path.stat().st_size for path in there.rglob("*") if path.is_file()) < 4_000_000
+
+    first, *after = minidisc.well(*arguments, there, "--report").splitlines()
+    assert "4 runs, 4 of them finished" in first
+    assert after[:-1] == before[:-1], "the last line is the page's path"
+    assert any("Regret to MaxiDisc" in line for line in after)
+    listed = minidisc.well("study", file, "--storage", there, "--dry-run").splitlines()[3:]
+    assert len(listed) == 4
+    assert not [line for line in listed if line.endswith("not finished")]

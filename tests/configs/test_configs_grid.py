@@ -116,7 +116,20 @@ MISTAKES = {
     "a list in the list": (values(distil__batch_size=[[16]]), "grid.values: distil.batch_size: [16] is not a single"),
     "a value twice": (
         values(distil__batch_size=[16, 32, 16.0]),
-        "grid.values: distil.batch_size: 16 is listed twice; list each value once",
+        "grid.values: distil.batch_size: 16 and 16.0 are the same; list each value once",
+    ),
+    "a value once more as text": (
+        values(distil__batch_size=[16, "16"]),
+        "grid.values: distil.batch_size: 16 and '16' are the same; list each value once",
+    ),
+    "a text twice": (
+        values(objective__kind=["ltsd", "kd", "ltsd"]),
+        "grid.values: objective.kind: 'ltsd' is listed twice; list each value once",
+    ),
+    "a batch of more rows than any data": (
+        values(distil__batch_size=[16, 10**30]),
+        "methods.LTSD on builtin at 20 percent with distil.batch_size 1000000000000000000000000000000: "
+        "distil.batch_size: 1000000000000000000000000000000 is not allowed",
     ),
     "one setting in all": (
         values(distil__batch_size=[16], distil__learning_rate=[1e-3]),

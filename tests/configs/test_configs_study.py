@@ -5,7 +5,7 @@ from study_kit import raw_study, study_of, write_study
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.study.merge import merged
-from minidisc_ray.configs.study.study import load_study, study_runs
+from minidisc_ray.configs.study.study import load_study, methods_without_runs, study_runs
 
 
 def by_place(study):
@@ -134,6 +134,25 @@ def test_a_task_of_ones_own_says_what_it_is(tmp_path):
         study_of(tmp_path, tasks={"few": {}})
 
 
+def test_some_of_the_tasks_can_be_taken(tmp_path):
+    tasks = {name: {"task": "builtin", "data": {"train_rows": rows}} for name, rows in (("few", 64), ("many", 128))}
+    file = write_study(tmp_path, raw_study(tasks=tasks, methods=WITH_ONE_TASK))
+    assert {run.task for run in study_runs(load_study(file))} == {"few", "many"}
+    part = load_study(file, tasks=["many"])
+    assert {(run.task, run.method) for run in study_runs(part)} == {("many", "LTSD")}
+    assert methods_without_runs(part) == ["TA has no run in this command"]
+    whole = {run.config for run in study_runs(load_study(file)) if run.task == "many"}
+    assert {run.config for run in study_runs(part)} == whole, "the same runs as in the whole study"
+    with pytest.raises(UserError, match=r"^--tasks: 'mny' is not a task of this study; name some of few, many$"):
+        load_study(file, tasks=["few", "mny"])
+
+
+WITH_ONE_TASK = {
+    "LTSD": {"schedule": {"kind": "conventional"}},
+    "TA": {"schedule": {"kind": "assistant", "assistant_percent": 40}, "only": {"tasks": ["few"]}},
+}
+
+
 def method(**changes):
     return {"methods": {"LTSD": {"schedule": {"kind": "conventional"}}, "Other": changes}}
 
@@ -150,6 +169,14 @@ MISTAKES = {
     "no teachers": ({"teachers": {}}, ["teachers"]),
     "a seed twice": ({"seeds": [0, 0]}, ["seeds: 0 is listed twice"]),
     "a scale twice": ({"scales": [10, 10]}, ["scales: 10 is listed twice"]),
+    "a method's seed twice": (
+        {"methods": {"LTSD": {"schedule": {"kind": "conventional"}, "only": {"seeds": [0, 0]}}}},
+        ["methods.LTSD.only.seeds: 0 is listed twice; list each value once"],
+    ),
+    "a method's task twice": (
+        {"methods": {"LTSD": {"schedule": {"kind": "conventional"}, "only": {"tasks": ["builtin", "builtin"]}}}},
+        ["methods.LTSD.only.tasks: builtin is listed twice"],
+    ),
     "a name that leaves the storage": ({"name": "../x"}, ["name: '../x'"]),
     "a conventional that is none": ({"conventional": "FT"}, ["conventional: 'FT' is not a method", "LTSD, TA"]),
     "a baseline that is none": ({"baselines": ["FT"]}, ["baselines: 'FT' is not a method of this study", "LTSD, TA"]),

@@ -10,7 +10,7 @@ from ray_kit import call, clean_environment, write_recipe
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.ray_backend import cluster as room
-from minidisc_ray.ray_backend.cluster import cluster, outlives_run
+from minidisc_ray.ray_backend.cluster import cluster, kept_cluster, outlives_run
 
 TIMED_OUT = "The current node timed out during startup. This could happen because some of the raylet failed to startup."
 PORT_IN_USE = "Failed to start the dashboard agent: port 52365 is already in use"
@@ -84,6 +84,25 @@ def test_one_ray_for_all_runs_of_a_command(starts):
             raise KeyboardInterrupt
         assert ended == [1], "the workers of a run that is stopped end before its ledger is closed"
     assert addresses == ["local"]
+
+
+def test_what_a_run_starts_is_kept_for_the_runs_that_follow(starts):
+    errors, addresses, ended = starts
+    with kept_cluster():
+        assert not addresses, "nothing is started before a run asks for it"
+        errors += [None]
+        for _ in range(2):
+            with cluster(None):
+                assert not outlives_run(), "it ends with the command"
+        assert (addresses, ended) == (["local"], [])
+    assert ended == [1]
+    errors += [None, None]
+    with pytest.raises(KeyboardInterrupt), kept_cluster(), cluster(None):
+        raise KeyboardInterrupt
+    assert ended == [1, 2], "a run that is stopped ends it at once"
+    with cluster(None):
+        pass
+    assert ended == [1, 2, 3], "later runs have one of their own again"
 
 
 def test_a_dashboards_address_is_refused_in_one_sentence(starts, capsys, tmp_path):

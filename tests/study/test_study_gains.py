@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from reports_builder import result_of
@@ -16,7 +17,7 @@ from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.reports.study.conclusions import conclusions
 from minidisc_ray.reports.study.finding_notes import finding_notes
 from minidisc_ray.reports.study.findings import finding_tables
-from minidisc_ray.reports.study.gains import gain_table
+from minidisc_ray.reports.study.gains import gain_table, rows_table
 from minidisc_ray.reports.study.page import write_study
 from minidisc_ray.reports.study.table import study_table
 from minidisc_ray.run_files.result import SplitRecord
@@ -49,7 +50,8 @@ def runs(study, tmp_path_factory) -> list[FinishedRun]:
     for cell in cells_of(study, folder / "runs"):
         score = score_of(cell.method, cell.task, cell.seed)
         splits = {"train": SplitRecord(rows=ROWS[cell.task], truncated_rows=0)}
-        result = result_of(cell, score, 1.0, splits=splits)
+        # A run knows nothing of the study's names of tasks.
+        result = result_of(cell, score, 1.0, splits=splits).model_copy(update={"task": "builtin"})
         if (cell.task, cell.method) not in prepared:
             prepared[cell.task, cell.method] = prepare(cell.config)
         found.append(FinishedRun(cell, prepared[cell.task, cell.method], result))
@@ -140,6 +142,22 @@ def test_tables_and_sentences_say_what_was_found(gains):
     assert any(note.startswith("Gain: the student's score minus") for note in finding_notes(findings, 3))
 
 
+def test_means_by_training_rows_have_a_table(gains):
+    table = rows_table(findings_with(gains))
+    assert table is not None
+    assert [column.heading for column in table.columns] == [
+        "Method", "Data", "Training rows", "Gap", "Gain", "Each seed",
+    ]  # fmt: skip
+    texts = [[cell.text for cell in row] for row in table.cells]
+    assert texts[:3] == [
+        ["TA", "builtin", "128", "+29.0", "+14.5", "+15.0, +14.5, +14.0"],
+        ["TA", "builtin", "256", "+19.0", "+9.5", "+10.0, +9.5, +9.0"],
+        ["TA", "builtin", "512", "+9.0", "+4.5", "+5.0, +4.5, +4.0"],
+    ]
+    assert [row[:3] for row in texts[3:]] == [["MiniDisc", "builtin", rows] for rows in ("128", "256", "512")]
+    assert rows_table(findings_with([replace(gain, same_data=None) for gain in gains])) is None
+
+
 def test_the_page_lists_every_gain(gains):
     table = gain_table(findings_with(gains))
     assert table is not None
@@ -173,6 +191,10 @@ def test_the_page_the_json_and_the_figures_have_them(study, runs, gains, tmp_pat
         "gain": gains[0].gain, "teacher_has_learned": True, "same_data": "builtin",
     }  # fmt: skip
     assert {trend["against"] for trend in written["gain_trends"]} == {"gap", "training rows"}
+    assert "Gain by training rows" in page
+    assert "Gain by training rows" in (folder / "table.md").read_text(encoding="utf-8")
     names = {path.name for path in (folder / "figures").iterdir()}
     assert {"gain-gap-10pc.svg", "gain-gap-10pc.png", "gain-rows-builtin-10pc.svg"} <= names
+    assert {"cost-few-10pc.svg", "tradeoff-few-10pc.svg"} <= names, "figures have the study's own names of tasks"
+    assert not [name for name in names if name.startswith(("cost-builtin", "tradeoff-builtin"))]
     assert "run by run" not in (folder / "table.md").read_text(encoding="utf-8"), "the terminal stays short"

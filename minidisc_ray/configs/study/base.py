@@ -1,7 +1,7 @@
 """The config of a study: the axes whose product its runs are, and figures that a paper printed for them."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -14,6 +14,7 @@ AXES = ("teachers", "tasks", "methods")
 TEACHER_ROW, MAJORITY_ROW = "Teacher", "Majority class"
 # Columns of a paper's table that do not belong to a task.
 AVERAGE, FLOPS, COST = "average", "flops_g", "cost"
+_Value = TypeVar("_Value", int, str)
 _GLUE_COLUMNS = ("sst2", "mrpc", "stsb", "qqp", "mnli_m", "mnli_mm", "mnli", "qnli", "rte", "cola", "wnli")
 
 # Columns of a study's csv and json that do not belong to a task.
@@ -40,7 +41,7 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
+def _distinct(values: tuple[_Value, ...]) -> tuple[_Value, ...]:
     for value in values:
         if values.count(value) > 1:
             raise ValueError(f"{value} is listed twice; list each value once")
@@ -66,11 +67,11 @@ class Changes(Config):
 class OnlyConfig(Config):
     """The teachers, tasks, scales and seeds of a method that does not run with all of them."""
 
-    teachers: tuple[str, ...] | None = Field(None, min_length=1)
-    tasks: tuple[str, ...] | None = Field(None, min_length=1)
-    scales: tuple[Scale, ...] | None = Field(None, min_length=1)
-    seeds: tuple[Seed, ...] | None = Field(
-        None, min_length=1, description="Those that the study lacks are left out, so that a part of its seeds can run."
+    teachers: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    tasks: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] | None = Field(
+        None, description="Those that the study lacks are left out, so that a part of its seeds can run."
     )
 
 

@@ -64,8 +64,11 @@ class StudyGridConfig(Config):
             for value in found:
                 if not (value is None or isinstance(value, bool | int | float | str)):
                     raise ValueError(f"{key}: {quoted(value)} is not a single value; list numbers, words, or null")
-                if sum(value == other and isinstance(value, bool) == isinstance(other, bool) for other in found) > 1:
-                    raise ValueError(f"{key}: {quoted(value)} is listed twice; list each value once")
+            for first, second in itertools.combinations(found, 2):
+                if _as_read(first) == _as_read(second):
+                    pair = [quoted(first), quoted(second)]
+                    twice = f"{pair[0]} is listed twice" if pair[0] == pair[1] else f"{' and '.join(pair)} are the same"
+                    raise ValueError(f"{key}: {twice}; list each value once")
         if all(len(found) == 1 for found in values.values()):
             only = {key: found[0] for key, found in values.items()}
             given = f"the only setting is {setting_text(only)}" if only else "there are none"
@@ -88,6 +91,16 @@ def value_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return f"{value:g}" if isinstance(value, float) else quoted(value)
+
+
+def _as_read(value: Any) -> Any:
+    """A value as a recipe reads it: a number in quotes is that number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return ("bool", value) if isinstance(value, bool) else value
 
 
 def _flattened(values: Mapping[Any, Any], above: str = "") -> Iterator[tuple[Any, Any]]:

@@ -27,6 +27,7 @@ __all__ = [
     "StudyConfig",
     "grid_runs",
     "load_study",
+    "methods_without_runs",
     "resolve_study",
     "study_runs",
 ]
@@ -80,8 +81,19 @@ class Cell(NamedTuple):
         return Place(self.teacher, self.task, self.method, self.scale_percent)
 
 
-def load_study(path: str | Path, overrides: Sequence[str] = (), budget: str | None = None) -> StudyConfig:
+def load_study(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    budget: str | None = None,
+    tasks: Sequence[str] | None = None,
+) -> StudyConfig:
     """Read a study, apply one of its budgets, apply ``key.sub=value`` overrides and check every run's recipe.
+
+    Args:
+        path: of the study's file.
+        overrides: ``key.sub=value``, as after ``--set``.
+        budget: its name; by default the one that the study names.
+        tasks: names of the study's tasks that are kept; by default all.
 
     Raises:
         UserError: if the file cannot be read, or a key or value is not allowed; a recipe's mistake names the method.
@@ -89,10 +101,15 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), budget: str | No
     raw = read_yaml(Path(path), "study", "name, recipe, tasks and methods")
     if not {"methods", "recipe", "tasks"} & raw.keys() and {"task", "schedule", "teacher"} & raw.keys():
         raise UserError(f"{path} is a recipe of one run, without methods; use minidisc run or minidisc plan")
-    return resolve_study(raw, overrides, budget)
+    return resolve_study(raw, overrides, budget, tasks)
 
 
-def resolve_study(raw: Mapping[str, Any], overrides: Sequence[str] = (), budget: str | None = None) -> StudyConfig:
+def resolve_study(
+    raw: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    budget: str | None = None,
+    tasks: Sequence[str] | None = None,
+) -> StudyConfig:
     """Check a study given as a mapping, as :func:`load_study` does.
 
     Raises:
@@ -100,12 +117,14 @@ def resolve_study(raw: Mapping[str, Any], overrides: Sequence[str] = (), budget:
     """
     try:
         check_integers(raw)
-        return _resolved(raw, overrides, budget)
+        return _resolved(raw, overrides, budget, tasks)
     except RecursionError as error:
         raise UserError(TOO_DEEP) from error
 
 
-def _resolved(raw: Mapping[str, Any], overrides: Sequence[str], budget: str | None) -> StudyConfig:
+def _resolved(
+    raw: Mapping[str, Any], overrides: Sequence[str], budget: str | None, tasks: Sequence[str] | None
+) -> StudyConfig:
     merged_study = apply_budget(raw, budget)
     for override in overrides:
         override_study(merged_study, override)
@@ -117,6 +136,7 @@ def _resolved(raw: Mapping[str, Any], overrides: Sequence[str], budget: str | No
     check_keys(study)
     check_columns(study)
     check_grid(study)
+    study = _with_tasks(study, tasks)
     points = list(_points(study))
     num_tried = 1 if study.grid is None else study.grid.num_settings
     count = sum(num_tried - 1 + len(study.seeds_of(point.method)) for point in points)
@@ -184,6 +204,25 @@ def grid_runs(study: StudyConfig, storage: str | None = None) -> Iterator[Cell]:
     for point in _points(study):
         for setting in range(study.grid.num_settings):
             yield Cell(*point, seed, _config(point, study, seed, where, setting), setting)
+
+
+def methods_without_runs(study: StudyConfig) -> list[str]:
+    """A sentence for each method that has no run, since its ``only`` has none of the seeds, tasks or scales taken."""
+    found = {point.method for point in _points(study)}
+    return [
+        f"{name} has no {'run' if study.seeds_of(name) else 'seed'} in this command"
+        for name in study.methods
+        if name not in found
+    ]
+
+
+def _with_tasks(study: StudyConfig, names: Sequence[str] | None) -> StudyConfig:
+    """The study with some of its tasks, in its own order."""
+    if names is None:
+        return study
+    if unknown := [name for name in names if name not in study.tasks]:
+        raise UserError(f"--tasks: {unknown[0]!r} is not a task of this study; name some of {', '.join(study.tasks)}")
+    return study.model_copy(update={"tasks": {name: study.tasks[name] for name in study.tasks if name in names}})
 
 
 def _all_scales(raw: Mapping[str, Any], study: StudyConfig) -> set[int]:

@@ -17,6 +17,7 @@ from minidisc_ray.reports.figures.learning import learning_drawings
 from minidisc_ray.reports.figures.structure import structure_drawings
 from minidisc_ray.reports.figures.tradeoff import tradeoff_drawings
 from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.study.findings import Finding
 from minidisc_ray.study.gains import Gain, GainTrend
 
 __all__ = ["Drawing", "data_uri", "drawings_of", "learning_drawings", "write_figures"]
@@ -27,6 +28,7 @@ def drawings_of(
     structures_of: Sequence[RunResult] | None = None,
     gains: Sequence[Gain] = (),
     gain_trends: Sequence[GainTrend] = (),
+    over_conventional: Sequence[Finding] = (),
 ) -> list[Drawing]:
     """Draw every figure that the runs have data for, each with a unique file name.
 
@@ -37,6 +39,7 @@ def drawings_of(
         structures_of: the runs whose kept heads and neurons are drawn; all by default.
         gains: of a study's assistants.
         gain_trends: of these gains.
+        over_conventional: the mean of the same gains on each task, with intervals.
     """
     runs = [run for place, run in enumerate(results) if run not in results[:place]]
     drawings = [
@@ -45,7 +48,7 @@ def drawings_of(
         *structure_drawings(runs if structures_of is None else structures_of),
         *cost_drawings(runs),
         *accuracy_drawings(runs),
-        *gain_drawings(gains, gain_trends),
+        *gain_drawings(gains, gain_trends, over_conventional),
     ]
     taken: set[str] = set()
     for place, drawing in enumerate(drawings):

@@ -1,6 +1,6 @@
 """The gain of an assistant against the gap between teacher and conventional student, and against training rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,10 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from minidisc_ray.evaluation.intervals import Interval
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures._base import Drawing, spread
 from minidisc_ray.reports.figures._svg import freeze_layout
 from minidisc_ray.reports.figures._words import plain, slug
+from minidisc_ray.study.findings import Finding
 from minidisc_ray.study.gains import GAP, Gain, GainTrend
 
 _COLORS: Final = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE, style.SKY, style.BLACK)
@@ -29,22 +31,25 @@ class GainData:
         tasks: named ones, at most as many as there are markers; other tasks have small dots.
         gains: one for each task, seed and method.
         trends: with the gap, of the methods that have enough points.
+        intervals: of the mean gain over seeds, by method and task; a share.
     """
 
     methods: tuple[str, ...]
     tasks: tuple[str, ...]
     gains: tuple[Gain, ...]
     trends: tuple[GainTrend, ...]
+    intervals: Mapping[tuple[str, str], Interval]
 
 
-def gain_data(gains: Sequence[Gain], trends: Sequence[GainTrend] = ()) -> GainData:
-    """The data of gains that share teacher and student scale."""
+def gain_data(gains: Sequence[Gain], trends: Sequence[GainTrend] = (), means: Sequence[Finding] = ()) -> GainData:
+    """The data of gains, their trends and means, that share teacher and student scale."""
     methods, tasks = _distinct(gain.method for gain in gains), _distinct(gain.task for gain in gains)
     return GainData(
         tuple(methods[: len(_COLORS)]),
         tuple(tasks[: len(_MARKERS)]),
         tuple(gains),
         tuple(trend for trend in trends if trend.against == GAP and trend.method in methods[: len(_COLORS)]),
+        {(found.what, found.task): found.interval for found in means},
     )
 
 
@@ -88,7 +93,7 @@ def gap_figure(data: GainData) -> Figure:
 
 
 def rows_figure(data: GainData) -> Figure:
-    """Draw the mean gain of each method over training rows, on a logarithmic axis, with seeds as small dots."""
+    """Draw each method's mean gain and its interval over training rows, on a logarithmic axis, with seeds as dots."""
     with style.styled():
         figure = style.new_figure(3.3 + 0.2 * ((len(data.methods) + 1) // 2))
         axes = style.new_axes(figure, grid="both")
@@ -108,6 +113,11 @@ def rows_figure(data: GainData) -> Figure:
                 mean = spread(found)
                 if mean is not None:
                     means.append((count * shift, 100 * mean.mean))
+            for gain in {(one.task, one.train_rows): one for one in data.gains if one.method == method}.values():
+                interval = data.intervals.get((method, gain.task))
+                if interval is not None and gain.train_rows:
+                    ends = [100 * interval.low, 100 * interval.high]
+                    axes.plot([gain.train_rows * shift] * 2, ends, color=_COLORS[place], linewidth=1.1, alpha=0.7)
             axes.plot(
                 [x for x, _ in means], [y for _, y in means], color=_COLORS[place], linestyle=_dashes(place),
                 marker=_MARKERS[place], markersize=7, markeredgecolor="white", label=plain(method, 24),
@@ -123,8 +133,14 @@ def rows_figure(data: GainData) -> Figure:
         return figure
 
 
-def gain_drawings(gains: Sequence[Gain], trends: Sequence[GainTrend]) -> list[Drawing]:
-    """A figure over the gap for each teacher and student scale, and over training rows for data that tasks share."""
+def gain_drawings(gains: Sequence[Gain], trends: Sequence[GainTrend], means: Sequence[Finding] = ()) -> list[Drawing]:
+    """A figure over the gap for each teacher and student scale, and over training rows for data that tasks share.
+
+    Args:
+        gains: of a study's assistants.
+        trends: of these gains.
+        means: of these gains, over seeds of each task.
+    """
     drawings: list[Drawing] = []
     learned = [gain for gain in gains if gain.teacher_has_learned]
     places = list(dict.fromkeys((gain.teacher, gain.scale_percent) for gain in learned))
@@ -136,8 +152,10 @@ def gain_drawings(gains: Sequence[Gain], trends: Sequence[GainTrend]) -> list[Dr
         drawings.append(_gap_drawing(gain_data(here, of_place), subject, scope))
         for data in _distinct(gain.same_data for gain in here if gain.same_data is not None):
             found = [gain for gain in here if gain.same_data == data and gain.train_rows]
+            of_rows = [one for one in means if (one.teacher, one.scale_percent) == (teacher, scale)]
             if len({gain.train_rows for gain in found}) > 1:
-                drawings.append(_rows_drawing(gain_data(found), f"{plain(data)}, {subject}", f"{slug(data)}-{scope}"))
+                shown = gain_data(found, means=of_rows)
+                drawings.append(_rows_drawing(shown, f"{plain(data)}, {subject}", f"{slug(data)}-{scope}"))
     return drawings
 
 
@@ -159,6 +177,10 @@ def _rows_drawing(data: GainData, subject: str, scope: str) -> Drawing:
     seeds = len({gain.seed for gain in data.gains})
     caption = f"{title}. The student's score minus the conventional student's; large marks are means"
     caption += f" over up to {seeds} seeds, small dots seeds." if seeds > 1 else " of one seed."
+    tasks = {(gain.method, gain.task) for gain in data.gains}
+    over = {found.over for place, found in data.intervals.items() if place in tasks}
+    caption += f" Bars are 95% intervals over {max(over, key=len)}." if over else ""
+    caption += " Rows held out for selection are not counted."
     methods, _ = _num_unnamed(data)
     caption += f" {methods} more methods are left out." if methods else ""
     return Drawing("gains", f"gain-rows-{scope}", title, caption, freeze_layout(rows_figure(data)))

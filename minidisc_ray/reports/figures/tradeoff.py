@@ -32,22 +32,24 @@ Curve = Mapping[int, Spread]  # scale percent -> the value there, over seeds
 
 @dataclass(frozen=True)
 class TradeoffData:
-    """One MiniDisc recipe, one MaxiDisc sweep, or both, of one task and one student scale.
+    """One recipe with a sandwich, one MaxiDisc sweep, or both, of one task and one student scale.
 
     Metrics are shares; those of assistants are of the selection rows, those of students of the validation rows.
 
     Attributes:
-        candidates: slices of MiniDisc's sandwich.
+        chooser: the method with the sandwich: MiniDisc, or Auto where it went on with one.
+        candidates: slices of the sandwich.
         trial_assistants: assistants of MaxiDisc's trials.
         trial_students: the students distilled from them.
-        tradeoffs: the value that selection maximises, of MiniDisc, or of the sweep alone.
+        tradeoffs: the value that selection maximises, of the sandwich, or of the sweep alone.
         tradeoff_name: the name of that value.
-        chosen: number of seeds that chose each scale in MiniDisc, or kept its trial in the sweep alone.
-        minidisc_student: the student of MiniDisc's runs.
+        chosen: number of seeds that chose each scale, or kept its trial in the sweep alone.
+        minidisc_student: the student of the runs with the sandwich.
     """
 
     metric_name: str
     student_percent: int
+    chooser: str
     candidates: Curve
     trial_assistants: Curve
     trial_students: Curve
@@ -60,8 +62,8 @@ class TradeoffData:
 
 
 def tradeoff_data(results: Sequence[RunResult]) -> TradeoffData | None:
-    """The data of the runs of one MiniDisc recipe and one MaxiDisc recipe; None if there is nothing to draw."""
-    minidisc = [run for run in results if run.method == "minidisc" and run.candidates]
+    """The data of the runs of one recipe with a sandwich and one MaxiDisc recipe; None if there is nothing to draw."""
+    minidisc = [run for run in results if _has_choice(run)]
     # A sweep with trials ended early has students at a few scales only.
     maxidisc = [run for run in results if run.method == "maxidisc" and run.trials and run.early_end is None]
     choosing = minidisc or maxidisc
@@ -76,6 +78,7 @@ def tradeoff_data(results: Sequence[RunResult]) -> TradeoffData | None:
     return TradeoffData(
         metric_name=metric_title(choosing[0].primary_metric),
         student_percent=choosing[0].student.scale_percent,
+        chooser="Auto" if choosing[0].method == "auto" else "MiniDisc",
         candidates=candidates,
         trial_assistants=_curve((trial.assistant_percent, trial.assistant_selection) for trial in trials),
         trial_students=_curve((trial.assistant_percent, trial.student_validation) for trial in trials),
@@ -86,6 +89,12 @@ def tradeoff_data(results: Sequence[RunResult]) -> TradeoffData | None:
         minidisc_seeds=len(minidisc),
         maxidisc_seeds=len(maxidisc),
     )
+
+
+def _has_choice(run: RunResult) -> bool:
+    """Whether a run chose among the slices of a sandwich: MiniDisc, or ``auto`` where it went on with one."""
+    # After a given assistant, auto has that one as its only candidate.
+    return bool(run.candidates) and (run.method == "minidisc" or (run.method == "auto" and len(run.candidates) > 1))
 
 
 def tradeoff_figure(data: TradeoffData) -> Figure:
@@ -101,7 +110,9 @@ def tradeoff_figure(data: TradeoffData) -> Figure:
         _line(right, data.tradeoffs, f"{data.tradeoff_name} (right)", style.RED, "D", (0, (1, 1)), 1)
         if data.minidisc_student is not None:
             mean = 100 * data.minidisc_student.mean
-            axes.axhline(mean, color=style.BLACK, linestyle=(0, (6, 2)), linewidth=1.3, label="MiniDisc's student")
+            axes.axhline(
+                mean, color=style.BLACK, linestyle=(0, (6, 2)), linewidth=1.3, label=f"{data.chooser}'s student"
+            )
         _mark_choice(axes, data)
         scales = sorted({*data.candidates, *data.trial_assistants, *data.tradeoffs})
         if len(scales) <= 10:
@@ -117,9 +128,9 @@ def tradeoff_figure(data: TradeoffData) -> Figure:
 
 
 def tradeoff_drawings(results: Sequence[RunResult]) -> list[Drawing]:
-    """One figure for each MiniDisc recipe, with the first sweep of the same setting; other sweeps have their own."""
+    """One figure for each recipe with a sandwich, with the setting's first sweep; other sweeps have their own."""
     drawings: list[Drawing] = []
-    runs = [run for run in results if run.method in ("minidisc", "maxidisc")]
+    runs = [run for run in results if run.method == "maxidisc" or _has_choice(run)]
     for group in grouped(runs, lambda run: (comparison_key(run), run.objective, run.setting_digest)):
         for members, extra in _figures_of_setting(group):
             data = tradeoff_data(members)
@@ -130,7 +141,7 @@ def tradeoff_drawings(results: Sequence[RunResult]) -> list[Drawing]:
 
 def _figures_of_setting(runs: list[RunResult]) -> list[tuple[list[RunResult], str]]:
     """The runs of each figure, with the variant's name if the setting has several."""
-    minidisc = variants([run for run in runs if run.method == "minidisc" and run.candidates])
+    minidisc = variants([run for run in runs if _has_choice(run)])
     sweeps = variants([run for run in runs if run.method == "maxidisc"])
     sweep = list(sweeps[0].runs) if sweeps else []
     figures = [([*variant.runs, *sweep], variant.name if len(minidisc) > 1 else "") for variant in minidisc]
@@ -145,10 +156,10 @@ def _drawing(data: TradeoffData, first: RunResult, extra: str) -> Drawing:
     title = f"Trade-off of assistants{f' ({variant})' if variant else ''}: {subject_of([first])}"
     seeds = [
         f"{method}: {seeds_text(count)}"
-        for method, count in (("MiniDisc", data.minidisc_seeds), ("MaxiDisc", data.maxidisc_seeds))
+        for method, count in ((data.chooser, data.minidisc_seeds), ("MaxiDisc", data.maxidisc_seeds))
         if count
     ]
-    choice = "MiniDisc's choice" if data.minidisc_seeds else "the trial that the sweep kept"
+    choice = f"{data.chooser}'s choice" if data.minidisc_seeds else "the trial that the sweep kept"
     caption = (
         f"{title}. Assistants are scored on the selection rows, students on the validation rows; the vertical "
         f"line is {choice}. {'; '.join(seeds)}"
@@ -181,7 +192,7 @@ def _line(
 
 
 def _mark_choice(axes: Axes, data: TradeoffData) -> None:
-    legend = "MiniDisc's choice" if data.minidisc_seeds else "Kept by the sweep"
+    legend = f"{data.chooser}'s choice" if data.minidisc_seeds else "Kept by the sweep"
     unanimous = set(data.chosen.values()) == {data.minidisc_seeds or data.maxidisc_seeds}
     for index, scale in enumerate(sorted(data.chosen)):
         label = legend if index == 0 else None

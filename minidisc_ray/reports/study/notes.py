@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from minidisc_ray.configs.schedule import ConventionalConfig
 from minidisc_ray.configs.study.base import AVERAGE, PaperConfig, StudyConfig
+from minidisc_ray.configs.study.study import methods_without_runs
 from minidisc_ray.reports.comparison.render import majority_notes, seen_warning, selection_note
 from minidisc_ray.reports.study.columns import ScoreColumn
 from minidisc_ray.reports.study.marks import Marks, listed
@@ -30,17 +31,19 @@ def notes_of(
         blocks: each teacher with its columns.
         choices: of a study with a grid.
     """
-    results = list({one.name: one.result for one in outcomes if one.result is not None}.values())
+    by_name = {one.name: (one.cell.task, one.result) for one in outcomes if one.result is not None}
+    of_tasks, results = list(by_name.values()), [result for _, result in by_name.values()]
     notes = [*marks.notes(), *_progress(every_outcome(outcomes, choices))]
     if results:
         split = ", or ".join(dict.fromkeys(result.selection_split for result in results))
         has_deviations = len({result.seed for result in results}) > 1
         notes += [selection_note(split, results[0].protocol, has_deviations) + _metrics(blocks), _costs(study)]
-        notes += majority_notes([(result.task, result.primary_metric, result.majority_of) for result in results])
+        notes += majority_notes([(task, run.primary_metric, run.majority_of) for task, run in of_tasks])
         notes += [*settings_notes(study, choices), *_matched(study, outcomes), *_fewer_seeds(study)]
+    notes += [f"{sentence}." for sentence in methods_without_runs(study)]
     notes += _paper(study.paper, blocks) if study.paper is not None else []
-    seen = [result.task for result in results if result.teacher_may_have_seen_selection]
-    warned = {result.task: result.teacher_warning for result in results if result.teacher_warning is not None}
+    seen = [task for task, run in of_tasks if run.teacher_may_have_seen_selection]
+    warned = {task: run.teacher_warning for task, run in of_tasks if run.teacher_warning is not None}
     notes += [f"On {task} {warning}." for task, warning in warned.items()]
     return notes + ([seen_warning(seen)] if seen else [])
 

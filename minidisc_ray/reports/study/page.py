@@ -16,7 +16,7 @@ from minidisc_ray.reports.pages.page import environment, page_figures
 from minidisc_ray.reports.study.conclusions import conclusions
 from minidisc_ray.reports.study.finding_notes import finding_notes
 from minidisc_ray.reports.study.findings import finding_tables
-from minidisc_ray.reports.study.gains import gain_table
+from minidisc_ray.reports.study.gains import gain_table, rows_table
 from minidisc_ray.reports.study.render import render_study, study_document, study_tables
 from minidisc_ray.reports.study.table import StudyTable
 from minidisc_ray.reports.tables import Format, Table, write
@@ -44,7 +44,7 @@ def render_whole_study(table: StudyTable, findings: Findings, format: Format, wi
     if format == "json":
         return json_text(redacted(study_document(table) | {"findings": asdict(findings)}))
     text = render_study(table, format, width)
-    found = finding_tables(findings, table.num_seeds)
+    found = _finding_tables(findings, table.num_seeds)
     notes = [*conclusions(findings), *finding_notes(findings, table.num_seeds)]
     rest = f"\n{write(format, [*found, Table(notes=notes)], (), width)}" if found or notes else ""
     return redact(text + rest)
@@ -81,8 +81,9 @@ def write_study(
     storage.write_text(folder / "table.md", render_whole_study(table, findings, "md"))
     storage.write_text(folder / "table.csv", render_whole_study(table, findings, "csv"))
     storage.write_text(folder / "study.json", render_whole_study(table, findings, "json"))
-    results = list({o.name: o.result for o in outcomes if o.result is not None}.values())
-    drawings = drawings_of(results, _one_of_each_task(results), findings.gains, findings.gain_trends)
+    results = _results(outcomes)
+    over_conventional = [found for found in findings.differences if found.against == study.conventional]
+    drawings = drawings_of(results, _one_of_each_task(results), findings.gains, findings.gain_trends, over_conventional)
     write_figures(storage, folder / "figures", {drawing.name: drawing.figure for drawing in drawings})
     every = every_outcome(outcomes, choices)
     num_finished = sum(outcome.result is not None for outcome in every.values())
@@ -93,7 +94,7 @@ def write_study(
             study=table,
             tables=[_scores_first(each) for each in study_tables(table)],
             conclusions=conclusions(findings),
-            findings=finding_tables(findings, table.num_seeds),
+            findings=_finding_tables(findings, table.num_seeds),
             finding_notes=finding_notes(findings, table.num_seeds),
             gains=gain_table(findings),
             drawings=page_figures(drawings, *_KINDS),
@@ -109,16 +110,27 @@ def write_study(
     return path
 
 
+def _finding_tables(findings: Findings, num_seeds: int) -> list[Table]:
+    by_rows = rows_table(findings)
+    return [*finding_tables(findings, num_seeds), *([by_rows] if by_rows is not None else [])]
+
+
+def _results(outcomes: Sequence[Outcome]) -> list[RunResult]:
+    """The finished runs, each once, with the study's own name of their task: several may be of one task."""
+    found = {one.name: (one.cell.task, one.result) for one in outcomes if one.result is not None}
+    return [result.model_copy(update={"task": task}) for task, result in found.values()]
+
+
 def _scores_first(table: Table) -> Table:
     """The table with its columns by priority: a page scrolls where a terminal drops columns, so these come last."""
     return replace(table, columns=tuple(sorted(table.columns, key=lambda column: column.priority)))
 
 
 def _one_of_each_task(results: Sequence[RunResult]) -> list[RunResult]:
-    """One MiniDisc run of each task and scale: structures of other seeds are not drawn, since they look the same."""
+    """One run with candidates of each task and scale: structures of other seeds are not drawn, for they look alike."""
     found: dict[tuple[str, int], RunResult] = {}
     for result in results:
-        if result.method == "minidisc":
+        if result.method in ("minidisc", "auto") and result.candidates:
             found.setdefault((result.task, result.student.scale_percent), result)
     return list(found.values())
 

@@ -13,6 +13,12 @@ from minidisc_ray.reports.figures.assistants import assistants_data
 from minidisc_ray.reports.figures.cost import cost_data
 from minidisc_ray.reports.figures.structure import structure_data
 from minidisc_ray.reports.figures.tradeoff import tradeoff_data, tradeoff_drawings
+from minidisc_ray.run_files.decision import GapDecision
+
+DECISION = GapDecision(
+    teacher_metric=0.9, student_metric=0.8, num_rows=200, gap_points=10.0, low_points=7.0, high_points=13.0,
+    min_gap_points=5.0, probe_epochs=1, num_epochs=3, outcome="MiniDisc (race)",
+)  # fmt: skip
 
 
 def test_tradeoff_is_over_seeds_and_keeps_rows_apart():
@@ -32,6 +38,23 @@ def test_tradeoff_by_derivative_draws_the_derivative():
     assert data is not None
     assert data.tradeoff_name == "Negative derivative"
     assert data.tradeoffs[55].mean == pytest.approx(-(0.9 - 0.872) / 0.45)
+
+
+def test_a_run_that_went_on_with_a_race_has_a_tradeoff_of_its_own():
+    auto = run_result(
+        "auto", candidates=run_result("minidisc").candidates, decision=DECISION, label="Auto", method_digest="auto"
+    )
+    (alone,) = tradeoff_drawings([auto, run_result("maxidisc")])
+    assert alone.title == "Trade-off of assistants (Auto): mrpc, LTSD, student at 10%"
+    assert "the vertical line is Auto's choice. Auto: 1 seed; MaxiDisc: 1 seed." in alone.caption
+    labels = [line.get_label() for axes in alone.figure.axes for line in axes.lines]
+    assert "Auto's student" in labels
+    assert "Auto's choice" in labels
+    both = [drawing.caption for drawing in tradeoff_drawings([run_result("minidisc"), auto])]
+    assert ["MiniDisc: 1 seed." in both[0], "Auto: 1 seed." in both[1]] == [True, True]
+    given = auto.model_copy(update={"candidates": auto.candidates[:1]})
+    assert tradeoff_drawings([given]) == [], "a given assistant was not chosen among others"
+    assert tradeoff_drawings([auto.model_copy(update={"candidates": ()})]) == [], "it ended without an assistant"
 
 
 def test_recipes_of_minidisc_have_a_tradeoff_each_beside_the_sweep():

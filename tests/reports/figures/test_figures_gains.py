@@ -2,19 +2,25 @@
 
 import base64
 import re
+from dataclasses import replace
 
 import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 from storage_kit import LOCAL
 
-from minidisc_ray.evaluation.intervals import Resampling
+from minidisc_ray.evaluation.intervals import Interval, Resampling
 from minidisc_ray.reports.figures import data_uri, drawings_of, write_figures
 from minidisc_ray.reports.figures._style import GREY
 from minidisc_ray.reports.figures.gains import gain_data, gain_drawings, gap_figure, rows_figure
+from minidisc_ray.study.findings import Finding
 from minidisc_ray.study.gains import Gain, trends_of
 
 FEW = Resampling(num_replicates=200)
+INTERVAL = Interval(
+    mean=0.0, low=0.0, high=0.0, level=0.95, half_width=0.0, lower_bound=0.0, excludes_zero=True, num_seeds=3,
+    num_examples=100, num_tasks=1, over="seeds and examples",
+)  # fmt: skip
 ROWS = {"qnli-500": 450, "qnli-2000": 1800, "qnli-8000": 7200}
 
 
@@ -88,6 +94,17 @@ def test_means_over_training_rows_are_those_of_the_seeds():
     assert list(line.get_xdata()) == list(ROWS.values())
     assert list(line.get_ydata()) == pytest.approx([14, 9, 4])
     assert ">7,200<" in svg_text(axes.figure)
+
+
+def test_means_over_training_rows_have_the_intervals_of_their_task():
+    found = gains(["TA"])
+    over = replace(INTERVAL, mean=0.14, low=0.1, high=0.17)
+    means = [Finding(None, 10, "qnli-500", "TA", "LTSD", over), Finding(None, 5, "qnli-8000", "TA", "LTSD", over)]
+    drawing = gain_drawings(found, [], means)[1]
+    assert "Bars are 95% intervals over seeds and examples." in drawing.caption
+    bars = [line for line in drawing.figure.axes[0].lines if list(line.get_ydata()) == pytest.approx([10, 17])]
+    assert [list(line.get_xdata()) for line in bars] == [[450, 450]], "that of the other scale belongs elsewhere"
+    assert "Bars are" not in gain_drawings(found, [])[1].caption
 
 
 def test_each_teacher_and_scale_has_its_figures_and_each_data_set_of_several_sizes(tmp_path):
