@@ -28,7 +28,14 @@ import pandas
 
 from minidisc_ray import RunConfig, RunResult, UserError, compare, evaluate, observe, open_family, plan, predict, run
 from minidisc_ray.api import (
-    dataset_features, export, extract, importance, profile, push, read_observations, recommend,
+    dataset_features,
+    export,
+    extract,
+    importance,
+    profile,
+    push,
+    read_observations,
+    recommend,
 )
 
 recipe = {

@@ -28,7 +28,7 @@ from minidisc_ray.cli.options import (
     Set,
     Stopped,
     Storage,
-    check_storage_option,
+    check_paths,
     console,
     early_cluster,
     fits_here,
@@ -106,12 +106,15 @@ def init(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="By default TASK.yaml.")] = None,
     quoting: QuotingOption = None,
+    drop_unlabelled: Annotated[
+        bool, typer.Option("--drop-unlabelled", help="Leave out rows of your own data that have no label.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a commented recipe, for a GLUE task or for your own data."""
     from minidisc_ray.cli.recipe_template import recipe_for
 
-    path, text, assumed = recipe_for(task, data, model, quoting, output, cpus=os.cpu_count() or 1)
+    path, text, assumed = recipe_for(task, data, model, quoting, output, os.cpu_count() or 1, drop_unlabelled)
     if path.exists() and not force:
         raise UserError(f"--output: {path} exists; choose another name, or replace it with --force")
     try:
@@ -263,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     stop_on_signals(given)
     try:
-        check_storage_option(given)
+        check_paths(given)
         code = app(given, standalone_mode=False, prog_name="minidisc")
     except USAGE_ERROR as error:
         if not given:

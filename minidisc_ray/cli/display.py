@@ -1,6 +1,7 @@
 """Print a run or a study before it starts, and a result."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,10 @@ from minidisc_ray.cli.options import print_line
 from minidisc_ray.configs.study.grid import values_text
 from minidisc_ray.configs.study.study import Cell, methods_without_runs
 from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.reports.held import teacher_hours
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
+from minidisc_ray.reports.run.plan_warnings import plan_warnings
 from minidisc_ray.reports.run.race import chose_no_assistant, race_line, race_table
 from minidisc_ray.reports.tables import Column, Table, show
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
@@ -24,10 +27,17 @@ if TYPE_CHECKING:
 
 
 def show_run(console: Console, prepared: PreparedRun) -> None:
-    """Print the name, schedule and folder of a run that is about to start."""
+    """Print the name, schedule and folder of a run that is about to start, and what ``plan`` warns of."""
     print_line(console, f"{prepared.name}: {prepared.config.schedule.kind}, in {prepared.run_folder}")
     for note in prepared.splits.notes:
         print_line(console, f"note: {note}")
+    # A finished run only shows its result, and warnings need every row encoded.
+    if (prepared.run_folder / "result.json").is_file():
+        return
+    # Encodings are kept in the storage; should it be away or full, the run waits for it.
+    with suppress(OSError):
+        for warning in plan_warnings(prepared):
+            print_line(console, f"warning: {warning}")
 
 
 def show_study(console: Console, study: "PreparedStudy", with_runs: bool) -> int:
@@ -135,7 +145,7 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
     notes = [f"{hours_text(stage.lost_device_hours)} of them lost"] if stage and stage.lost_device_hours else []
     notes += ["reused"] if stage and stage.reused else []
     teacher_notes = f" ({', '.join(notes)})" if notes else ""
-    teacher = f"; {hours_text(cost.teacher_device_hours)} for its teacher{teacher_notes}" if stage else ""
+    teacher = f"; {hours_text(teacher_hours(cost))} for its teacher{teacher_notes}" if stage else ""
     print_line(
         console,
         f"cost: {hours_text(cost.device_hours)} {cost.device_unit}{lost}, and "

@@ -37,6 +37,18 @@ QuotingOption = Annotated[
     typer.Option("--quoting", help="Quotation marks in CSV and TSV: csv, they enclose cells; none, they are text."),
 ]
 _STORAGE = "--storage"
+# Options that take a path, and what to give; "" would be the current folder.
+PATH_OPTIONS = {
+    _STORAGE: "a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX",
+    "--to": "a folder, or what else the command's --help names",
+    "--output": "a path",
+    "--data": "a file or a folder",
+    "--model": "a model's folder or a name on the hub",
+    "--recipe": "a recipe file",
+    "--from": "a table's folder",
+    "--public": "a folder",
+    "--vectors": "a file",
+}
 STOPPED = 130
 # Less than the 30 s after which Slurm and Kubernetes kill.
 MAX_SECONDS_TO_STOP = 20.0
@@ -129,18 +141,29 @@ def _exit_if_hung(hint: str) -> None:
     os._exit(STOPPED)
 
 
-def check_storage_option(arguments: Sequence[str]) -> None:
-    """Check the one option of which a wrong value would not be noticed: the last would win, and "" be this folder.
+def check_paths(arguments: Sequence[str]) -> None:
+    """Check values whose mistake would not be noticed: of two storages the last would win, "" be the current folder.
 
     Raises:
-        UserError: if ``--storage`` is given twice, or is empty.
+        UserError: if ``--storage`` is given twice, or an argument or an option that takes a path is empty.
     """
     given = [value for option, value in pairwise(arguments) if option == _STORAGE]
     given += [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{_STORAGE}=")]
     if len(given) > 1:
         raise UserError(f"{_STORAGE}: given {len(given)} times; give one storage")
-    if given and not given[0].strip():
-        raise UserError(f"{_STORAGE}: empty; give a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+    for before, argument in pairwise(("", *arguments)):
+        option, _, value = argument.partition("=")
+        if option in PATH_OPTIONS and option != argument:
+            _check_path(option, value)
+        elif before in PATH_OPTIONS:
+            _check_path(before, argument)
+        elif not before.startswith("-") and not argument.strip():
+            raise UserError("an argument is empty; give a path or a name, or leave it out")
+
+
+def _check_path(option: str, value: str) -> None:
+    if not value.strip():
+        raise UserError(f"{option}: empty; give {PATH_OPTIONS[option]}")
 
 
 def overrides_of(set_: list[str] | None, storage: str | None, name: str | None, address: str | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -10,8 +11,10 @@ import yaml
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.data import FilesDataConfig
 from minidisc_ray.configs.printable import printable
+from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.configs.task import GlueTask
 from minidisc_ray.configs.task_name import name_from_data
+from minidisc_ray.configs.unions import kinds_of, union_at
 
 if TYPE_CHECKING:
     from minidisc_ray.data.infer_task import InferredTask
@@ -21,7 +24,7 @@ _TEMPLATE = """\
 # {title}, compressed to 10% by MiniDisc. Needs: {needs}.
 #   minidisc plan {file}
 #   minidisc run {file}
-#   minidisc run {file} --set schedule.kind=conventional      # or sparse_teacher, assistant, maxidisc: the same recipe
+#   minidisc run {file} --set schedule.kind=conventional      # or another kind of schedule: the same recipe
 {more}
 {task}
 
@@ -45,8 +48,7 @@ student:
 {schedule}
 
 objective:
-  kind: ltsd                 # logits and last hidden states; labels, kd, pkd, ckd, ltad, tinybert, minilm, od, hs,
-                             # minilmv2, directminilm, distiller, sum, sequence: docs/objectives.md
+  kind: ltsd                 # {objectives}
 
 pruning:
   ranking: global            # heads and neurons of all layers compete; local: each layer keeps its share
@@ -71,7 +73,7 @@ storage: minidisc-runs
 # The schedule that a new recipe has.
 _SCHEDULE = """\
 schedule:
-  kind: minidisc             # conventional, assistant (one at schedule.assistant_percent), minidisc, maxidisc, auto
+  kind: minidisc             # SCHEDULES: docs/guide/recipes.md
   scales: {kind: step, step_percent: 5}       # candidates 95, 90, ..., 15
   # search: race             # drops candidates that cannot win, and chooses early: about a third of the cost
   # num_sampled: 6           # candidates trained at each step; in a race 3
@@ -83,9 +85,11 @@ _NOTES = {
     "train": "",
     "validation": "",
     "validation_fraction": "share of train held out for the reported score; or validation: FILE",
+    "drop_unlabelled": "rows without a label are left out, and counted by plan",
     "quoting": "quotation marks in CSV and TSV: csv, they enclose cells; none, they are text",
 }
 _MAX_CLASSES = 10  # in a comment
+_COMMENT_COLUMN, _COMMENT_WIDTH = 29, 90
 _METRICS = {
     "classification": ("accuracy", "accuracy, macro_f1, weighted_f1, matthews, ...; f1 of two classes"),
     "multilabel": ("micro_f1", "micro_f1, macro_f1, weighted_f1, or accuracy: rows with every label right"),
@@ -100,6 +104,7 @@ def recipe_for(
     quoting: Literal["csv", "none"] | None,
     output: Path | None,
     cpus: int,
+    drop_unlabelled: bool = False,
 ) -> tuple[Path, str, list[str]]:
     """The path and text of a recipe, and what it assumes of the user's own data, a sentence each.
 
@@ -110,14 +115,19 @@ def recipe_for(
         quoting: of the user's CSV and TSV files.
         output: the recipe's path; by default in the current folder, called after the task.
         cpus: of each worker.
+        drop_unlabelled: whether rows of the user's data that have no label are left out.
 
     Raises:
-        UserError: if the task is not a GLUE task, the model is empty, or the data has no column that looks like a text
-            or like a label.
+        UserError: if the task is not a GLUE task, the model is empty, the data has no column that looks like a text
+            or like a label, or rows are to be left out where none can be.
     """
     if task is not None:
         if quoting is not None:
             raise UserError("--quoting: a GLUE task has its own; leave it out, or leave out --task")
+        if drop_unlabelled:
+            raise UserError(
+                "--drop-unlabelled: all rows of a GLUE task have a label; leave it out, or leave out --task"
+            )
         path = output or Path(f"{task}.yaml")
         return path, _glue_recipe(task, model, data, str(path), cpus), []
     if data is None:
@@ -129,10 +139,15 @@ def recipe_for(
 
     files = find_data_files(data, "--data", quoting)
     found = infer_task(read_file(files.train, "--data", {}, quoting, "--quoting", with_others=True))
-    name = name_from_data(files.config)
+    if drop_unlabelled and found.kind == "multilabel":
+        raise UserError("--drop-unlabelled: in a multilabel task a row may have no label; leave it out")
+    config = files.config.model_copy(update={"drop_unlabelled": drop_unlabelled})
+    name = name_from_data(config)
     path = output or Path(f"{name or found.kind}.yaml")
-    text = _own_recipe(found, name, files.config, model, str(path), cpus)
-    return path, text, [found.sentence, files.sentence, *([found.missing] if found.missing else [])]
+    text = _own_recipe(found, name, config, model, str(path), cpus)
+    what = "are left out" if drop_unlabelled else "a run needs one in every row: label them, or add --drop-unlabelled"
+    join = " and " if drop_unlabelled else "; "
+    return path, text, [found.sentence, files.sentence, *([f"{found.missing}{join}{what}"] if found.missing else [])]
 
 
 def _glue_recipe(task: str, model: str, data: str | None, file: str, cpus: int) -> str:
@@ -162,9 +177,9 @@ def _own_recipe(task: "InferredTask", name: str | None, data: FilesDataConfig, m
     if classes:
         section.append("  # label_names: [no, yes]   # the order of a fine-tuned model's outputs; by default sorted")
     rows = [
-        _line(key, _quoted(value) if isinstance(value, str) else str(value), note)
+        _line(key, _quoted(value) if isinstance(value, str) else json.dumps(value), note)
         for key, note in _NOTES.items()
-        if (value := getattr(data, key)) is not None
+        if (value := getattr(data, key)) not in (None, False)
     ]
     needs = data.folder or data.train or ""
     return _render(name or task.kind, needs, "\n".join(section), "\n".join(rows), model, file, cpus, "")
@@ -178,6 +193,7 @@ def _line(key: str, value: str, note: str) -> str:
 def _render(title: str, needs: str, task: str, rows: str, model: str, file: str, cpus: int, more: str) -> str:
     if not model.strip():
         raise UserError("--model: empty; give a model's folder or a name on the hub")
+    others = [kind for kind in _kinds("objective") if kind != "ltsd"]
     return _TEMPLATE.format(
         title=title,
         needs=_comment(f"{needs}, {Path(model).name}"),
@@ -186,9 +202,20 @@ def _render(title: str, needs: str, task: str, rows: str, model: str, file: str,
         task=task,
         files=rows,
         model=_quoted(model),
-        schedule=_SCHEDULE.rstrip(),
+        schedule=_SCHEDULE.replace("SCHEDULES", ", ".join(_kinds("schedule"))).rstrip(),
+        objectives=_wrapped(f"logits and last hidden states; {', '.join(others)}: docs/objectives.md"),
         cpus=cpus,
     )
+
+
+def _kinds(section: str) -> list[str]:
+    """The kinds of a section of the recipe, in the config's order."""
+    return [kind for member in union_at(RunConfig, (section,)) for kind in kinds_of(member)]
+
+
+def _wrapped(comment: str) -> str:
+    """A comment beside a key, in lines as long as the template's."""
+    return f"\n{' ' * _COMMENT_COLUMN}# ".join(textwrap.wrap(comment, _COMMENT_WIDTH))
 
 
 def _comment(text: str) -> str:

@@ -118,7 +118,7 @@ def _place(argument: Path | None, option: Path | None) -> Path:
 
 def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
     """Print a view of a storage or a run, once or repeatedly until Ctrl-C."""
-    from minidisc_ray.reports.tables import fitted, rich_table, show
+    from minidisc_ray.reports.tables import fitted, rich_table, show, text_cell
     from minidisc_ray.run_files.fetching import fetch_summaries
 
     def find() -> Sequence[Any]:
@@ -129,11 +129,14 @@ def _show(view: "View", place: Path, format_: Format, watch: bool) -> None:
     if watch:
         if format_ != "table":
             raise UserError(f"--watch: needs --format table, not {format_}; leave one of them out")
+        from rich.console import Group
         from rich.live import Live
 
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                live.update(rich_table(fitted(view.table(find()), console.width)), refresh=True)
+                table = view.table(find())
+                notes = map(text_cell, table.notes)
+                live.update(Group(rich_table(fitted(table, console.width)), *notes), refresh=True)
                 time.sleep(_WATCH_SECONDS)
     found = find()
     if format_ != "table":

@@ -36,7 +36,7 @@ class BuiltinDataConfig(_DataConfig):
 class FilesDataConfig(_DataConfig):
     """Local files: JSON Lines (also .gz), CSV, TSV or Parquet."""
 
-    keys_added: ClassVar[frozenset[str]] = frozenset({"validation_fraction"})
+    keys_added: ClassVar[frozenset[str]] = frozenset({"validation_fraction", "drop_unlabelled"})
 
     kind: Literal["files"] = "files"
     folder: str | None = Field(None, description="A folder with train.* and validation.* (or validation_matched.*).")
@@ -57,6 +57,9 @@ class FilesDataConfig(_DataConfig):
         None,
         description="Quotation marks in CSV and TSV files. csv: they enclose cells; none: they are text. By default "
         "csv for CSV, none for TSV.",
+    )
+    drop_unlabelled: bool = Field(
+        False, description="Leave out rows whose label is missing or empty, and count them in a note; else an error."
     )
 
     @model_validator(mode="after")

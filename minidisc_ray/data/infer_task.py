@@ -10,7 +10,7 @@ from minidisc_ray.core.labels import as_number
 from minidisc_ray.data.label_sets import distinct_names_in_cells
 from minidisc_ray.data.labels import LabelError, distinct_names
 from minidisc_ray.data.quoting import cut, listed, named
-from minidisc_ray.data.table import Table
+from minidisc_ray.data.table import Table, has_label
 
 _PAIRS = (
     ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("text1", "text2"),
@@ -42,7 +42,7 @@ class InferredTask:
         label: its column.
         classes: the names found, in the order of the model's outputs; empty for a regression.
         sentence: what was assumed, and why.
-        missing: on rows without a label; None if every row has one.
+        missing: how many rows have no label, in words; None if every row has one.
     """
 
     kind: Literal["classification", "multilabel", "regression"]
@@ -100,15 +100,11 @@ def infer_task(table: Table) -> InferredTask:
 
 
 def _without_label(found: "_Column", num_rows: int) -> str | None:
-    """A sentence on rows without a label; None if there are none, or a row may have no label."""
-    blank = sum(isinstance(value, str) and not value.strip() for value in found.values)
-    missing = num_rows - len(found.values) + blank
+    """How many rows have no label, in words; None if all have one, or a row may have none."""
+    missing = num_rows - sum(map(has_label, found.values))
     if not missing or found.kind == "multilabel":
         return None
-    return (
-        f"{missing:,} of {num_rows:,} rows have no {cut(found.name)}; a run needs one in every row, so label these or "
-        "leave them out"
-    )
+    return f"{missing:,} of {num_rows:,} rows have no {cut(found.name)}"
 
 
 @dataclass(frozen=True, eq=False)

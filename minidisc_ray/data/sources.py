@@ -8,11 +8,11 @@ from typing import Any
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.data import FilesDataConfig, HubDataConfig
-from minidisc_ray.configs.task import TaskConfig
+from minidisc_ray.configs.task import MultilabelTaskConfig, TaskConfig
 from minidisc_ray.data.files import find_file, missing_split, read_file
 from minidisc_ray.data.paths import given_path
 from minidisc_ray.data.quoting import cut
-from minidisc_ray.data.table import Table, column_map, require_columns
+from minidisc_ray.data.table import Table, column_map, require_columns, without_unlabelled
 from minidisc_ray.data.tasks import given_label_names, label_columns, task_columns, validation_names
 
 # A loader of the datasets library, not a data set: older releases of it unpickle local files.
@@ -35,7 +35,8 @@ def read_files(task: TaskConfig, data: FilesDataConfig) -> Tables:
     """Read the files that a recipe names, or those that its folder has.
 
     Raises:
-        UserError: if a file is missing or cannot be read, or lacks a column.
+        UserError: if a file is missing or cannot be read, or lacks a column, or has no label where unlabelled rows are
+            to be left out.
     """
     wanted = column_map(task_columns(task), data.columns, len(label_columns(task)))
     folder = None if data.folder is None else given_path(data.folder, "data.folder")
@@ -61,7 +62,22 @@ def read_files(task: TaskConfig, data: FilesDataConfig) -> Tables:
         assert folder is not None, "as for the training file"
         validation = _validation_in(folder, validation_names(task), read)
     selection = None if data.selection is None else read(given_path(data.selection, "data.selection"), "data.selection")
-    return Tables(train, validation, selection)
+    found = Tables(train, validation, selection)
+    return _labelled(found, task) if data.drop_unlabelled else found
+
+
+def _labelled(tables: Tables, task: TaskConfig) -> Tables:
+    """The splits without their rows that have no label."""
+    if isinstance(task, MultilabelTaskConfig):
+        raise UserError(
+            "data.drop_unlabelled: a row of a multilabel task may have no label, so none is left out; remove the key"
+        )
+    (column,) = label_columns(task)
+    return Tables(
+        without_unlabelled(tables.train, column),
+        {name: without_unlabelled(table, column) for name, table in tables.validation.items()},
+        None if tables.selection is None else without_unlabelled(tables.selection, column),
+    )
 
 
 def _refuse_validation_in(folder: Path, names: tuple[str, ...]) -> None:

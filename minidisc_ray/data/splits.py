@@ -86,6 +86,9 @@ def load_splits(config: RunConfig) -> Splits:
     else:
         share, seed = data.selection_fraction, data.selection_seed
         selection, train, notes = _hold_out(train, share, seed, loaded.task, "selection")
+        if isinstance(data, FilesDataConfig) and data.validation_fraction is not None:
+            left = f"selection is a seeded {_share(share)} of the rows that are left, {len(selection):,} rows"
+            notes = (f"{left} (data.selection_fraction): no row is in both", *notes)
         loaded = dataclasses.replace(loaded, notes=(*loaded.notes, *notes))
         description = f"a seeded {_share(share)} of train"
         _require_usable(train, "train without selection", loaded.task)

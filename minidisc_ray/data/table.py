@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -115,6 +115,37 @@ def refuse_repeated(names: Sequence[str], key: str, where: str) -> None:
             raise UserError(
                 f'{key}: {where} has {count} columns called "{cut(name)}"; give each column a name of its own'
             )
+
+
+def has_label(value: Any) -> bool:
+    """Whether a cell of a label column is neither missing nor blank."""
+    return bool(value.strip()) if isinstance(value, str) else value is not None
+
+
+def without_unlabelled(table: Table, label_column: str) -> Table:
+    """The table without its rows that have no label, with a note on how many were left out.
+
+    Raises:
+        UserError: if no row has a label.
+    """
+    labels = table.columns[label_column]
+    kept = [row for row, label in enumerate(labels) if has_label(label)]
+    if len(kept) == len(labels):
+        return table
+    if not kept:
+        raise UserError(
+            f'{table.key}: no row of {table.where} has a "{cut(label_column)}", and data.drop_unlabelled leaves out '
+            "such rows; give a file with labels"
+        )
+    counts = f"{len(labels) - len(kept):,} of {len(labels):,} rows of {table.where}"
+    note = f'{counts} have no "{cut(label_column)}" and are left out (data.drop_unlabelled)'
+    return replace(
+        table,
+        # Messages name rows by their number, which is no longer that of the file.
+        where=f"{table.where}, not counting rows without a label",
+        columns={name: [values[row] for row in kept] for name, values in table.columns.items()},
+        note="; ".join(filter(None, (table.note, note))),
+    )
 
 
 def to_rows(table: Table, task: Task, classes: ClassIndex | None = None) -> Rows:

@@ -125,10 +125,12 @@ class Waiting:
         error = _error_of(state)
         number = self._transient_errno(error)
         waited = f" for {self.seconds:g} s (compute.storage_patience_seconds)" if self.seconds else ""
+        # Only a run waits; other commands, which list or read, have no checkpoint to go on from.
+        again = "run again: the run goes on from its last checkpoint" if self.seconds else "give the command again"
         raise StorageError(
             number,
             f"{place}: the storage could not be used{waited}: {self._reason(number)}; free space or make it available, "
-            "and run again: the run goes on from its last checkpoint",
+            f"and {again}",
         ) from error
 
     def _transient_errno(self, error: BaseException) -> int | None:

@@ -3,12 +3,14 @@
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 
@@ -31,6 +33,8 @@ _ENVIRONMENT = {
 
 _START_ATTEMPTS = 2
 _SECONDS_BETWEEN_TRIES = 2.0
+# For each address of the host's name, of which there may be two.
+_SECONDS_TO_REACH = 5.0
 
 _outlives_run = threading.Event()
 _is_started_here = threading.Event()
@@ -110,6 +114,7 @@ def _connect(address: str | None) -> None:
         )
     if address is not None:
         logger.info("connecting to the Ray cluster at %s", redact(address))
+        _check_reachable(address)
         try:
             _init(address)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
@@ -125,6 +130,28 @@ def _connect(address: str | None) -> None:
         logger.info("starting a local Ray")
         _start_local()
     _protect_token()
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address that does not answer: Ray alone would try it for most of a minute.
+
+    Raises:
+        UserError: if no connection to it opens within some seconds.
+    """
+    try:
+        found = urlsplit(address if "://" in address else f"//{address}")
+        host, port = found.hostname, found.port
+    except ValueError:
+        return  # Ray says what is wrong with it
+    if host is None or port is None:
+        return  # such as auto
+    try:
+        socket.create_connection((host, port), _SECONDS_TO_REACH).close()
+    except OSError as error:
+        raise UserError(
+            f"compute.address: nothing answers at {address} ({first_line(error)}); check the address, and that a Ray "
+            "cluster runs there"
+        ) from error
 
 
 def _start_local() -> None:

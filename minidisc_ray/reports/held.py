@@ -67,10 +67,21 @@ def held_by_result(cost: CostRecord) -> HeldHours:
     ]
     if held:
         return _sum(held)
-    is_reused = any(stage.stage == _TEACHER and stage.reused for stage in cost.stages)
-    teacher = 0.0 if is_reused else cost.teacher_device_hours
+    teacher = 0.0 if _reuses_teacher(cost) else cost.teacher_device_hours
     charged = cost.useful_device_hours + cost.lost_device_hours + cost.idle_device_hours
     return HeldHours(charged + teacher, teacher, cost.device_unit)
+
+
+def teacher_hours(cost: CostRecord) -> float:
+    """Device-hours of a finished run's teacher, the same as ``minidisc ls`` shows; of a reused one what it took before.
+
+    The teacher has a ledger beside the run's own, whose clock is read some milliseconds later.
+    """
+    return cost.teacher_device_hours if _reuses_teacher(cost) else held_by_result(cost).teacher_hours
+
+
+def _reuses_teacher(cost: CostRecord) -> bool:
+    return any(stage.stage == _TEACHER and stage.reused for stage in cost.stages)
 
 
 def _sum(parts: Iterable[HeldHours]) -> HeldHours:

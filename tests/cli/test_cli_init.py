@@ -4,9 +4,15 @@ from typing import get_args
 import pandas as pd
 import pytest
 
-from minidisc_ray.configs import load_recipe
+from minidisc_ray.configs import UserError, load_recipe
+from minidisc_ray.configs.objective import ObjectiveConfig
+from minidisc_ray.configs.schedule import ScheduleConfig
 from minidisc_ray.configs.task import GlueTask
+from minidisc_ray.configs.unions import kinds_of, models_in
 from minidisc_ray.data import load_splits
+
+KINDS = [kind for member in models_in(ScheduleConfig) for kind in kinds_of(member)]
+OBJECTIVES = list(models_in(ObjectiveConfig))
 
 
 @pytest.mark.parametrize("task", get_args(GlueTask))
@@ -21,8 +27,21 @@ def test_init_writes_a_recipe_that_parses_back(minidisc, tmp_path, monkeypatch, 
     assert config.student.scale_percent == 10
     assert config.candidate_scales() == tuple(range(95, 10, -5))
     assert config.compute.cpus_per_worker == os.cpu_count()
-    for kind in ("conventional", "assistant", "maxidisc"):
+    for kind in KINDS:
         assert load_recipe(tmp_path / f"{task}.yaml", [f"schedule.kind={kind}"]).schedule.kind == kind
+
+
+def test_a_recipes_comments_name_every_schedule_and_objective(minidisc, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    minidisc.well("init", "--task", "rte", "--model", "m")
+    lines = (tmp_path / "rte.yaml").read_text().splitlines()
+    assert max(map(len, lines)) <= 130
+    named = lines[lines.index("schedule:") + 1].split("# ")[1].split(":")[0]
+    assert named.split(", ") == KINDS
+    first = lines.index("objective:") + 1
+    comment = " ".join(line.split("# ")[1].strip() for line in lines[first : lines.index("", first)])
+    others = comment.removeprefix("logits and last hidden states; ").removesuffix(": docs/objectives.md")
+    assert {"ltsd", *others.split(", ")} == {kind for member in OBJECTIVES for kind in kinds_of(member)}
 
 
 def test_init_replaces_a_file_only_when_asked_to(minidisc, tmp_path):
@@ -90,3 +109,23 @@ def test_init_needs_a_task_or_data_that_it_understands(minidisc, tmp_path, monke
     (tmp_path / "odd.csv").write_text('text,label\n"a" b,1\nc,2\n')
     assert "set --quoting none" in minidisc("init", "--model", "m", "--data", "odd.csv").sentence
     assert not list(tmp_path.glob("*.yaml"))
+
+
+def test_rows_without_a_label_are_left_out_where_asked(minidisc, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"review": f"film {i}: what a plot", "stars": i % 3 + 1 if i % 10 else None} for i in range(60)]
+    pd.DataFrame(rows).to_csv(tmp_path / "reviews.csv", index=False)
+    init = ("init", "--data", "reviews.csv", "--model", "m")
+    said = "assumed: 6 of 60 rows have no stars; a run needs one in every row: label them, or add --drop-unlabelled"
+    assert said in minidisc.well(*init)
+    with pytest.raises(UserError, match=r'data\.train: "stars" is missing in row 1 of reviews\.csv'):
+        load_splits(load_recipe(tmp_path / "reviews.yaml"))
+
+    assert "assumed: 6 of 60 rows have no stars and are left out" in minidisc.well(
+        *init, "--drop-unlabelled", "--force"
+    )
+    splits = load_splits(load_recipe(tmp_path / "reviews.yaml"))
+    assert splits.notes[0] == '6 of 60 rows of reviews.csv have no "stars" and are left out (data.drop_unlabelled)'
+    assert len(splits.train) + len(splits.selection) + len(splits.validation["validation"]) == 54
+    glue = minidisc("init", "--task", "rte", "--model", "m", "--drop-unlabelled").sentence
+    assert glue.startswith("--drop-unlabelled: all rows of a GLUE task have a label")

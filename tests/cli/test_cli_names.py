@@ -2,17 +2,22 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
 from cli_kit import RECIPE, write_rows
 from reports_builder import run_result
 from slow_kit import mostly_slow
 from storage_kit import LOCAL
+from typer.models import OptionInfo
 
 from minidisc_ray.api import plan
+from minidisc_ray.cli.app import app
+from minidisc_ray.cli.options import PATH_OPTIONS
 from minidisc_ray.driver.lease import leased
 from minidisc_ray.driver.names import close_names
 from minidisc_ray.files.places import place_text
@@ -167,6 +172,29 @@ def test_a_storage_is_given_once_and_is_not_empty(minidisc, storage):
     assert minidisc("ls", "--storage", storage, f"--storage={storage}").sentence == (
         "--storage: given 2 times; give one storage"
     )
+
+
+def test_an_empty_path_is_not_the_current_folder(minidisc, storage):
+    for given in (("--to", ""), ("--to= ",)):
+        assert minidisc("observe", storage, *given).sentence.startswith("--to: empty; give a folder")
+    assert minidisc("init", "--data", "", "--model", "m").sentence == "--data: empty; give a file or a folder"
+    assert minidisc("predict", "a", "b", "--output=").sentence == "--output: empty; give a path"
+    for command in (("ls", ""), ("status", " "), ("stop", ""), ("compare", "a", ""), ("plan", ""), ("study", "")):
+        assert minidisc(*command).sentence == "an argument is empty; give a path or a name, or leave it out"
+
+
+def test_every_option_that_takes_a_path_is_checked():
+    found = set()
+    for command in app.registered_commands:
+        for hint in get_type_hints(command.callback, include_extras=True).values():
+            base, *options = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+            for option in options:
+                words = set(re.split(r"\W", option.metavar or ""))
+                if isinstance(option, OptionInfo) and ("Path" in str(base) or words & {"FILE", "DIR"}):
+                    # Beside a type, what Typer calls the default is the option's name.
+                    found.update(name for name in (option.default, *(option.param_decls or ())) if name is not None)
+    assert found - PATH_OPTIONS.keys() == set()
+    assert {"--storage", "--to", "--output", "--data"} <= found
 
 
 def test_a_uri_in_a_message_has_both_slashes(minidisc, storage):

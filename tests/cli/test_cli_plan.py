@@ -63,3 +63,19 @@ def test_a_path_with_quotes_and_spaces_is_taken_as_it_is(minidisc, tmp_path):
     assert str(odd) in minidisc.well(
         "plan", write_recipe(tmp_path / "r.yaml", tmp_path), "--storage", odd, "--name", "x"
     )
+
+
+def test_sizes_before_pruning_are_called_estimates(minidisc, tmp_path):
+    path = write_recipe(tmp_path / "r.yaml", tmp_path / "storage")
+
+    def estimated(*overrides):
+        out = minidisc.well("plan", path, *(part for one in overrides for part in ("--set", one)))
+        lines = out[out.index("Sizes") :].splitlines()
+        found = [line for line in lines if line.startswith(("teacher ", "candidate ", "student "))]
+        return [line.split(" ")[0] for line in found if "(estimated)" in line]
+
+    assert estimated() == ["candidate", "candidate", "student"]
+    conventional = "schedule={kind: conventional}"
+    assert estimated(conventional, "student.scale_percent=50") == ["student"]
+    assert estimated(conventional, "student.scale_percent=50", "pruning.ranking=local") == [], "layers lose alike"
+    assert estimated(conventional, "student={kind: layers, num_layers: 1}") == [], "its layers are whole"

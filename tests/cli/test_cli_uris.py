@@ -99,7 +99,9 @@ def test_a_run_in_a_bucket_is_measured_and_used_from_another_node(minidisc, buck
     assert bucket in minidisc("clean", bucket).sentence
     assert names(bucket) == there
     lose_the_store(monkeypatch)
-    assert "the storage could not be used" in minidisc("predict", f"{uri}/student", file).sentence
+    gone = minidisc("predict", f"{uri}/student", file).sentence
+    assert "the storage could not be used" in gone
+    assert gone.endswith("give the command again"), "what only reads has no checkpoint"
 
 
 @pytest.mark.parametrize("store", mostly_slow(("s3", "gs"), ("gs",)), indirect=True)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.identity import run_identity
 from minidisc_ray.configs.loader import resolve
 from minidisc_ray.data import Rows, load_splits
 from minidisc_ray.data.sampling import held_out_indices, strata
@@ -174,7 +175,22 @@ class TestValidationFraction:
         assert np.bincount(validation.labels).tolist() == [10, 5]
         assert texts(splits.train) | texts(splits.selection) | texts(validation) == {(row["text"],) for row in rows}
         assert splits.task.name == "reviews"
-        assert splits.notes == ("validation is a seeded 25% of train, 15 rows (data.validation_fraction)",)
+        first, second = splits.notes
+        assert first == "validation is a seeded 25% of train, 15 rows (data.validation_fraction)"
+        left = "selection is a seeded tenth of the rows that are left, 4 rows"
+        assert second == f"{left} (data.selection_fraction): no row is in both"
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_the_same_share_twice_takes_different_rows(self, tmp_path, write, rows, seed):
+        path = write(tmp_path / "reviews.jsonl", rows)
+        splits = self.load(path, validation_fraction=0.2, selection_fraction=0.2, selection_seed=seed)
+        parts = [texts(split) for split in (splits.train, splits.selection, splits.validation["validation"])]
+        assert [len(part) for part in parts] == [38, 10, 12]
+        assert len(set.union(*parts)) == len(rows) == 60, "every row is in one split, and in no other"
+        assert [note.split(",")[0] for note in splits.notes] == [
+            "validation is a seeded 20% of train",
+            "selection is a seeded 20% of the rows that are left",
+        ]
 
     def test_the_same_rows_each_time_and_others_by_another_seed(self, tmp_path, write, rows):
         path = write(tmp_path / "reviews.jsonl", rows)
@@ -186,7 +202,7 @@ class TestValidationFraction:
         assert texts(small.validation["validation"]) == texts(first.validation["validation"])
 
     def test_rows_that_are_in_both_are_counted(self, tmp_path, write, rows):
-        (note,) = self.load(write(tmp_path / "reviews.jsonl", [*rows, *rows])).notes
+        note, _ = self.load(write(tmp_path / "reviews.jsonl", [*rows, *rows])).notes
         count = int(note.split("; ")[1].split()[0])
         assert 0 < count <= 30
         assert note.endswith("have the same text as a row that is trained on, which makes scores too high")
@@ -276,3 +292,33 @@ def test_builtin_has_a_test_split():
     assert splits.test is not None
     assert len(splits.test) == 600
     assert json.dumps(splits.digest)
+
+
+class TestDropUnlabelled:
+    def test_rows_without_a_label_are_left_out_of_every_split(self, recipe, rows):
+        validation = [*rows[:20], {"text": "v", "label": " "}]
+        given = [{"text": "a", "label": None}, *rows, {"text": "b"}]
+        splits = load_splits(recipe(given, validation, data={"drop_unlabelled": True}))
+        plain = load_splits(recipe(rows, rows[:20]))
+        assert splits.digest == plain.digest
+        assert splits.notes == (
+            '2 of 62 rows of train.jsonl have no "label" and are left out (data.drop_unlabelled)',
+            '1 of 21 rows of validation.jsonl have no "label" and are left out (data.drop_unlabelled)',
+        )
+
+    def test_the_key_gives_no_run_another_name(self, recipe):
+        assert "drop_unlabelled" not in run_identity(recipe(), {})["data"]
+        assert run_identity(recipe(data={"drop_unlabelled": True}), {})["data"]["drop_unlabelled"] is True
+
+    def test_rows_in_messages_are_counted_without_them(self, recipe, rows):
+        given = [{"text": "a", "label": None}, *rows, {"text": 7, "label": "no"}]
+        with pytest.raises(UserError, match=r"in row 61 of train\.jsonl, not counting rows without a label; every row"):
+            load_splits(recipe(given, data={"drop_unlabelled": True}))
+
+    def test_where_it_makes_no_sense(self, recipe):
+        nothing = [{"text": "a", "label": None}] * 20
+        with pytest.raises(UserError, match=r'no row of validation\.jsonl has a "label", and data\.drop_unlabelled'):
+            load_splits(recipe(validation=nothing, data={"drop_unlabelled": True}))
+        task = {"kind": "multilabel", "text": "text", "label": "label"}
+        with pytest.raises(UserError, match=r"data\.drop_unlabelled: a row of a multilabel task may have no label"):
+            load_splits(recipe(task=task, data={"drop_unlabelled": True}))

@@ -72,8 +72,9 @@ def test_a_folder_is_replaced_whole_and_a_failed_write_leaves_the_old_one_and_no
         (temporary / "new").write_text("new")
         raise OSError(errno.ENOSPC, "full", str(temporary))
 
-    with pytest.raises(StorageError, match=r"model: the storage could not be used: No space left"):
+    with pytest.raises(StorageError, match=r"model: the storage could not be used: No space left") as error:
         LOCAL.write_folder(folder, fail)
+    assert str(error.value).endswith("; free space or make it available, and give the command again")
     assert names_in(tmp_path) == ["model"]
     assert names_in(folder) == ["old", "seal.json"]
     write_folder(folder, lambda place: (place / "new").write_text("new"))

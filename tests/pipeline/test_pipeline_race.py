@@ -16,7 +16,8 @@ from minidisc_ray.objectives.ltsd import LTSDObjective
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.pipeline.observer import StageObserver
 from minidisc_ray.pipeline.structures import structures_of
-from minidisc_ray.reports.run.race import race_line
+from minidisc_ray.reports.run.page import write_report
+from minidisc_ray.reports.run.race import race_line, race_rule
 from minidisc_ray.run_files.records import read_record
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.training.race import Race
@@ -72,6 +73,26 @@ def test_candidates_that_left_without_a_look_are_named(raced):
     line = race_line(raced.model_copy(update={"race": doctored}))
     assert line.startswith(race_line(raced))
     assert line.endswith("would have made them the best: 95%, 90%")
+
+
+def test_the_page_says_by_what_a_race_chose(storage, raced):
+    folder = storage / raced.name
+    page = " ".join(write_report(LOCAL, folder, raced).read_text().split())
+    sandwich, last = record_of(storage, raced, "sandwich"), raced.race[-1]
+    steps_per_epoch = -(-raced.splits["train"].rows // 16)
+    epoch, rows = -(-last.step // steps_per_epoch), raced.splits["selection"].rows
+    assert last.num_rows == rows, "there are fewer than a first evaluation takes"
+    assert (
+        f"Chosen after {last.step} steps, in epoch {epoch}, by λ-tradeoff with λ = 0.2, in a race, on {rows} selection "
+        f"rows: {last.choice}% ("
+    ) in page
+    assert f"has the chosen one at epoch {sandwich.best_epoch}, which was kept after that, the others at their" in page
+    # A part of the rows, no history, and no assistant.
+    checks = (*raced.race[:-1], last.model_copy(update={"num_rows": rows - 9, "choice": 100}))
+    sentence = race_rule(raced.model_copy(update={"race": checks}), ())
+    assert sentence.startswith(f"Chosen after {last.step} steps, by ")
+    assert f", on {rows - 9} of {rows} selection rows: no assistant (" in sentence
+    assert "lead" not in sentence
 
 
 def test_after_the_choice_only_assistant_and_slice_are_trained_and_scored(storage, raced, teacher, monkeypatch):

@@ -1,15 +1,18 @@
 """The tokenizer is part of a run: what it reads, what a model must embed, and texts that it does not know."""
 
+import io
 import json
 import re
 
 import pytest
 import torch
 from pipeline_kit import prepared_run, run
+from rich.console import Console
 from storage_kit import LOCAL
 from tiny_models import tiny_config
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
+from minidisc_ray.cli.display import show_run
 from minidisc_ray.configs import UserError
 from minidisc_ray.core.task import Task
 from minidisc_ray.data import builtin_tokenizer, builtin_vocabulary
@@ -156,11 +159,26 @@ class TestUnknownTokens:
         for split, text in texts.items():
             rows = [json.dumps({"text": text, "label": i % 2}) for i in range(40)]
             (tmp_path / f"{split}.jsonl").write_text("\n".join(rows))
-        own = ("task={kind: classification}", f"data={{kind: files, folder: {tmp_path}}}")
-        assert self.lines(tmp_path / "runs", (*overrides, *own)) == [
+        own = (*overrides, "task={kind: classification}", f"data={{kind: files, folder: {tmp_path}}}")
+        expected = (
             "warning: 50.0% of the tokens of validation are unknown to the teacher's tokenizer; check its casing and "
             "language"
-        ]
+        )
+        assert self.lines(tmp_path / "runs", own) == [expected]
+
+        # A run that begins has the plan's warnings, one line each; a finished one only shows its result.
+        prepared = prepared_run(tmp_path / "runs", "minidisc", own)
+        few = "warning: 4 selection rows choose: metrics move in steps of 25.0 points; raise data.selection_fraction, "
+        first = f"{prepared.name}: minidisc, in {prepared.run_folder}"
+        assert self.begun(prepared) == [first, expected, f"{few}or take more rows"]
+        prepared.run_folder.mkdir(parents=True)
+        (prepared.run_folder / "result.json").write_text("{}")
+        assert self.begun(prepared) == [first]
+
+    def begun(self, prepared):
+        out = io.StringIO()
+        show_run(Console(file=out, width=80), prepared)
+        return out.getvalue().splitlines()
 
     def test_known_texts_are_not(self, tmp_path):
         assert self.lines(tmp_path, ()) == []

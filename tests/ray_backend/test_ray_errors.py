@@ -72,6 +72,7 @@ class TestRuns:
         lines = [line for line in errors.splitlines() if line.startswith("minidisc: ")]
         assert lines[0].startswith("minidisc: trial main failed: IndexError: Target "), errors
         assert "lost a worker" not in errors + out
+        assert out.count("warning: 13 selection rows choose: ") == 1, "as plan says it"
         assert [(a.name, a.status) for a in attempts_of(prepared, "stage")] == [("teacher", "failed")]
 
     @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])

@@ -1,8 +1,11 @@
 """How a local Ray is started, and what is said where it does not start."""
 
 import logging
+import socket
 import subprocess
 import sys
+import time
+from contextlib import ExitStack, suppress
 
 import pytest
 import ray
@@ -61,15 +64,49 @@ def test_the_second_failure_says_what_to_do(starts, text, advice):
     assert len(addresses) == 2
 
 
+def enter(address):
+    with cluster(address):
+        pytest.fail("there is no cluster")
+
+
 def test_a_cluster_that_is_not_there_is_no_local_one(starts):
     errors, addresses, _ = starts
-    errors += [ConnectionError("connection refused")]
-    with (
-        pytest.raises(UserError, match=r"compute.address: the cluster at head:6379 could not be reached"),
-        cluster("head:6379"),
-    ):
-        pytest.fail("there is no cluster")
-    assert addresses == ["head:6379"]
+    errors += [ConnectionError("no Ray")]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(
+            UserError, match=rf"^compute.address: the cluster at {address} could not be reached \(no Ray"
+        ):
+            enter(address)
+    assert addresses == [address]
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_dead_host_is_not_waited_for(starts, monkeypatch, scheme):
+    """Ray alone would try for most of a minute; one that refuses, and one that does not answer at all."""
+    monkeypatch.setattr(room, "_SECONDS_TO_REACH", 0.2)
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        host, port = full.getsockname()
+        address = f"{scheme}{host}:{port}"
+        with suppress(TimeoutError):
+            # What is not accepted fills the queue, and the system then drops every further packet.
+            for _ in range(10):
+                stack.enter_context(socket.create_connection((host, port), 0.2))
+        begun = time.monotonic()
+        with pytest.raises(UserError, match=rf"^compute.address: nothing answers at {address} \(timed out\)"):
+            enter(address)
+        assert time.monotonic() - begun < 10
+    with pytest.raises(UserError, match=rf"^compute.address: nothing answers at {address} \(.*refused"):
+        enter(address)
+    assert starts[1] == [], "Ray was not asked"
+
+
+@pytest.mark.parametrize("address", ["auto", "head", "head:port"])
+def test_what_is_no_host_with_a_port_is_for_ray(starts, address):
+    starts[0].append(ConnectionError("no Ray"))
+    with pytest.raises(UserError, match=rf"the cluster at {address} could not be reached"):
+        enter(address)
 
 
 def test_one_ray_for_all_runs_of_a_command(starts):

@@ -10,12 +10,12 @@ from minidisc_ray.reports import words
 from minidisc_ray.reports.comparison.columns import comparison_tables
 from minidisc_ray.reports.comparison.render import footnotes, seen_warning
 from minidisc_ray.reports.comparison.table import compare
-from minidisc_ray.reports.held import held_by_result
+from minidisc_ray.reports.held import held_by_result, teacher_hours
 from minidisc_ray.reports.pages.page import environment, page_figures
 from minidisc_ray.reports.run.candidates import candidate_table, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
 from minidisc_ray.reports.run.predictions import prediction_sections
-from minidisc_ray.reports.run.race import chose_no_assistant, race_table
+from minidisc_ray.reports.run.race import chose_no_assistant, race_rule, race_table
 from minidisc_ray.run_files.history import read_history
 from minidisc_ray.run_files.result import ModelRecord, RunResult
 from minidisc_ray.run_files.result_costs import AttemptCost, StageCost
@@ -42,13 +42,15 @@ def write_report(storage: Storage, folder: Path, result: RunResult, others: Sequ
     from minidisc_ray.reports.figures import drawings_of, learning_drawings, write_figures
 
     drawings = drawings_of([result, *others], structures_of=[result])
-    drawings += learning_drawings(result, read_history(folder))
+    history = read_history(folder)
+    drawings += learning_drawings(result, history)
     context = (
         _context(result, others)
         | _figures(result, drawings)
         | {
             "config_text": _config_text(folder),
             "predictions": prediction_sections(folder, result),
+            "race_rule": race_rule(result, history),
         }
     )
     page = environment().get_template(_TEMPLATE).render(context)
@@ -102,6 +104,7 @@ def _context(result: RunResult, others: Sequence[RunResult]) -> dict[str, Any]:
         "attempts": _attempts(result),
         "num_attempts": num_attempts(result),
         "held": held_by_result(result.cost),
+        "teacher_hours": teacher_hours(result.cost),
         "exact": _exact(result),
     }
 
@@ -182,7 +185,7 @@ def _exact(result: RunResult) -> list[tuple[str, str]]:
         ("Training FLOPs the plan estimated", result.closed_form_training_flops),
         ("Evaluation FLOPs", result.cost.evaluation_flops),
         ("Evaluation FLOPs the plan estimated", result.closed_form_evaluation_flops),
-        ("Teacher device-hours", result.cost.teacher_device_hours),
+        ("Teacher device-hours", teacher_hours(result.cost)),
         ("Teacher training FLOPs", result.cost.teacher_training_flops),
         ("Teacher evaluation FLOPs", result.cost.teacher_evaluation_flops),
         ("Start-up device-hours", result.cost.startup_device_hours),

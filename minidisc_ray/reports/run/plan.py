@@ -3,22 +3,21 @@
 from collections.abc import Iterator, Sequence
 
 from minidisc_ray.configs.schedule import AutoConfig, ConventionalConfig, SparseTeacherConfig
-from minidisc_ray.core.flops import encoder_parameters, forward_macs, total_parameters
+from minidisc_ray.core.flops import EncoderShape, encoder_parameters, forward_macs, total_parameters
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.preparation.closed_form import Estimator, early_end_cost_share
 from minidisc_ray.preparation.objective import untrained_head_note
 from minidisc_ray.preparation.outcomes import with_outcome
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.race_costs import race_times
-from minidisc_ray.preparation.tokenizer import unknown_token_warnings
 from minidisc_ray.reports.run.plan_report import PlanReport, PlanTable
+from minidisc_ray.reports.run.plan_warnings import plan_warnings
 from minidisc_ray.reports.words import compute_text, count_text
 from minidisc_ray.schedules.expected import expected_events, expected_promoted, expected_sandwich, expected_scale
 from minidisc_ray.schedules.plan import ChooseStep, ChosenScale, DecideStep, DistilStep, RaceStep, SandwichStep
 from minidisc_ray.schedules.training import last_epoch, training_of
 
 _SLICE = "a slice of the student's scale"
-_FEW_ROWS = 50
 
 
 def plan_report(prepared: PreparedRun) -> PlanReport:
@@ -40,8 +39,7 @@ def _parts(prepared: PreparedRun) -> Iterator[str | PlanTable]:
     yield f"objective: {prepared.config.objective.label}"
     if (note := untrained_head_note(prepared)) is not None:
         yield f"note: {note}"
-    yield from (f"warning: {each}" for each in unknown_token_warnings(prepared))
-    yield from _few_rows(prepared)
+    yield from (f"warning: {each}" for each in plan_warnings(prepared))
     yield _sizes(prepared)
     yield _steps(prepared)
     yield from _assumed(prepared)
@@ -69,7 +67,7 @@ def _sizes(prepared: PreparedRun) -> PlanTable:
         columns=("Model", "Heads", "Neurons", "Encoder params", "Total params", "MACs at 128"),
         rows=tuple(
             (
-                name,
+                name + (" (estimated)" if _is_estimate(prepared, structure, shape) else ""),
                 f"{sum(structure.heads)}",
                 f"{sum(structure.neurons):,}",
                 count_text(encoder_parameters(shape, structure)),
@@ -79,6 +77,16 @@ def _sizes(prepared: PreparedRun) -> PlanTable:
             for name, shape, structure in rows
         ),
     )
+
+
+def _is_estimate(prepared: PreparedRun, structure: Structure, shape: EncoderShape) -> bool:
+    """Whether a model's size is known only once importance is measured, which decides what each layer loses."""
+    if prepared.checkpoint_student is not None and structure is prepared.checkpoint_student.structure:
+        return False
+    is_whole = set(structure.heads) == {shape.num_heads} and set(structure.neurons) == {shape.intermediate_size}
+    # By local ranking every layer keeps its share; a student of some layers also depends on its assistant.
+    is_local = prepared.config.pruning.ranking == "local" and len(structure.heads) == shape.num_layers
+    return not is_whole and not is_local
 
 
 def _origin(prepared: PreparedRun, student: Structure) -> str:
@@ -120,22 +128,6 @@ def _steps(prepared: PreparedRun) -> PlanTable:
 
 def _tera(*flops: float) -> tuple[str, ...]:
     return tuple(f"{each / 1e12:,.3f}" for each in flops)
-
-
-def _few_rows(prepared: PreparedRun) -> Iterator[str]:
-    """A warning if so few rows choose that neighbouring candidates differ by chance."""
-    rows = len(prepared.splits.selection)
-    chooses = prepared.plan.is_sweep or any(isinstance(step, ChooseStep) for _, step in prepared.plan.own_steps())
-    if chooses and rows < _FEW_ROWS:
-        text = f"warning: {rows} selection row{'s' if rows != 1 else ''} choose{'s' if rows == 1 else ''}"
-        is_share = prepared.task.primary_metric == "accuracy"
-        text += f": metrics move in steps of {100 / rows:.1f} points" if is_share else ", which is few"
-        yield f"{text}; raise data.selection_fraction, or take more rows"
-    if rows < _FEW_ROWS and any(isinstance(step, DecideStep) for _, step in prepared.plan.own_steps()):
-        yield (
-            f"warning: {rows} selection row{'s' if rows != 1 else ''} decide{'s' if rows == 1 else ''} whether an "
-            "assistant is used, so the interval of the gap will be wide"
-        )
 
 
 def _assumed(prepared: PreparedRun) -> Iterator[str]:

@@ -1,9 +1,20 @@
 """A race's evaluations, the candidates left after each, and the choice, as a table and a sentence."""
 
+import math
+from collections.abc import Sequence
+
 from minidisc_ray.core.grid import TEACHER_PERCENT
 from minidisc_ray.reports.tables import Column, Table
+from minidisc_ray.run_files.history import EpochNote
 from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.training.race_check import RaceCheck, race_choice
+from minidisc_ray.training.state import best_epoch
+
+_STAGE = "sandwich"
+_KEPT = "the epoch kept after that"
+_NOT_THE_LEADER = (
+    "the table has the chosen one at {kept}, the others at their last evaluation, so another one may lead it"
+)
 
 
 def race_table(result: RunResult) -> Table:
@@ -32,10 +43,35 @@ def race_line(result: RunResult) -> str:
     if not result.race:
         return ""
     last = result.race[-1]
-    when = "before any training" if last.step == 0 else f"after {last.step:,} steps"
     times = "one evaluation" if len(result.race) == 1 else f"{len(result.race)} evaluations"
-    kept = "" if last.choice in (None, TEACHER_PERCENT) else "; the candidates' table is of the epoch kept after that"
-    return f"race: {race_choice(last)}, {when} and {times} of the candidates{kept}{_never_evaluated(result)}"
+    kept = "" if last.choice in (None, TEACHER_PERCENT) else f"; {_NOT_THE_LEADER.format(kept=_KEPT)}"
+    return f"race: {race_choice(last)}, {_when(last)} and {times} of the candidates{kept}{_never_evaluated(result)}"
+
+
+def race_rule(result: RunResult, history: Sequence[EpochNote]) -> str:
+    """By which rule, on which rows and at which epoch a race chose, in a sentence; empty where nothing raced.
+
+    Args:
+        result: of the run.
+        history: its epochs; without them the sentence has the step and no epochs.
+    """
+    if not result.race or result.race[-1].choice is None:
+        return ""
+    last, split = result.race[-1], result.splits.get("selection")
+    some = "" if split is None or split.rows == last.num_rows else f" of {split.rows:,}"
+    notes = [note for note in history if note.stage == _STAGE and note.step > 0]
+    epoch, kept = "", _KEPT
+    if notes and last.step:
+        # Every epoch has as many steps.
+        epoch = f", in epoch {math.ceil(last.step * notes[0].epoch.epoch / notes[0].step)}"
+        kept = f"epoch {best_epoch([note.epoch for note in notes])}, which was kept after that"
+    leads = "" if last.choice == TEACHER_PERCENT else f"; {_NOT_THE_LEADER.format(kept=kept)}"
+    rule = f"by {result.selection_rule}, on {last.num_rows:,}{some} selection rows"
+    return f"Chosen {_when(last)}{epoch}, {rule}: {race_choice(last)}{leads}."
+
+
+def _when(check: RaceCheck) -> str:
+    return "before any training" if check.step == 0 else f"after {check.step:,} steps"
 
 
 def _never_evaluated(result: RunResult) -> str:

@@ -22,6 +22,8 @@ _STYLES = {
     "not begun": "dim",
     "damaged": "red",
 }
+# A longer one would wrap into a column of words, and stands below the table.
+_SHORT_NOTE = 20
 # The end of the year 9999, the last that datetime can hold.
 _LAST_SECOND = 253402300799.0
 
@@ -34,18 +36,20 @@ class View:
         find: the entries of a storage's folder, or of a run's.
         entry: their class, whose fields are the columns of csv and json.
         columns: of tables; metrics in percent, in a listing in brackets if on the selection rows.
+        note: a line below tables on an entry; empty for none.
     """
 
     find: Callable[[Path], Sequence[Any]]
     entry: type
     columns: tuple[Column, ...]
+    note: Callable[[Any], str] = lambda _: ""
 
     def table(self, entries: Sequence[Any]) -> Table:
         """The entries as a table; the heading of held hours names their unit where all entries have the same."""
         units = {unit for entry in entries if (unit := entry.hours_unit) is not None}
         unit = units.pop() if len(units) == 1 else "device-hours"
         columns = (replace(one, heading=f"Held {unit}") if one.value == "held_hours" else one for one in self.columns)
-        return Table(columns=tuple(columns), rows=entries)
+        return Table(columns=tuple(columns), rows=entries, notes=tuple(filter(None, map(self.note, entries))))
 
     def text(self, entries: Sequence[Any], format: Format) -> str:  # noqa: A002 the option's name
         """The entries as csv or json, with full values and times in UTC, or as a table."""
@@ -66,6 +70,15 @@ def _metric(entry: StorageEntry | RunStatus) -> str | None:
         return None
     text = f"{metric_title(entry.metric_name or '')} {percent_text(entry.metric)}"
     return f"({text})" if isinstance(entry, StorageEntry) and entry.metric_split == "selection" else text
+
+
+def _driver_or_note(entry: StorageEntry) -> str:
+    """What fits into a line of the table: the driver, else a short note."""
+    return entry.driver or ("see below" if _note_below(entry) else entry.note)
+
+
+def _note_below(entry: StorageEntry) -> str:
+    return f"{entry.name}: {entry.note}" if len(entry.note) > _SHORT_NOTE else ""
 
 
 def _size_text(size: int) -> str:
@@ -98,8 +111,9 @@ BY_RUN = View(
         *_HOURS,
         Column("Changed", "changed_at", lambda at: age_text(max(0.0, time.time() - at)), unit=" ago", priority=2),
         Column("Size", "size_bytes", _size_text, priority=8),
-        replace(_text_column("Driver or note", lambda entry: entry.driver or entry.note), wraps_at=20),
+        replace(_text_column("Driver or note", _driver_or_note), wraps_at=_SHORT_NOTE),
     ),
+    _note_below,
 )
 BY_TRIAL = View(
     status,

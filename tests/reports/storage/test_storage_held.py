@@ -9,7 +9,7 @@ from reports_builder import run_result
 
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.reports.held import held_by_result
+from minidisc_ray.reports.held import held_by_result, teacher_hours
 from minidisc_ray.reports.run.page import num_attempts, write_report
 from minidisc_ray.reports.storage.listing import listing
 from minidisc_ray.reports.storage.status import status
@@ -60,6 +60,7 @@ def test_status_and_ls_agree_and_hours_never_fall_through_a_resume(tmp_path, mon
     assert f"started {result.started_at}, finished {result.finished_at}, in 2 attempts" in page
     assert 0 < listed[-1].teacher_hours < listed[-1].held_hours
     assert (listed[-1].state, shown[-1].status) == ("finished", "finished")
+    assert teacher_hours(result.cost) == listed[-1].teacher_hours, "the line that run ends with, to the last digit"
 
 
 def _holds(prepared):
@@ -72,6 +73,7 @@ def test_a_run_that_reuses_a_teacher_holds_nothing_for_it(tmp_path):
     assert second.cost.stages[0].reused
     held = held_by_result(second.cost)
     assert held.teacher_hours == 0
+    assert teacher_hours(second.cost) == second.cost.teacher_device_hours > 0
     assert 0 < held.held_hours < second.cost.priced_device_hours + second.cost.teacher_device_hours
 
 

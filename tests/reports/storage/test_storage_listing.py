@@ -5,6 +5,7 @@ import io
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -258,14 +259,23 @@ def test_a_narrow_terminal_keeps_what_matters_and_names_the_rest():
         "mrpc-minidisc-10pc-seed0-0a1b2c3d", "run", "failed", "minidisc", "mrpc", 10, 0, "accuracy", 0.8, "selection",
         12.3, 4.5, "core-hours", time.time() - 7200.0, None, 2**30, "a worker ran out of memory " * 9,
     )  # fmt: skip
+    short = replace(entry, name="mrpc-conventional-10pc-seed0-1b2c3d4e", note="is a link; remove it")
     for width, left_out in (
         (220, ""),
-        (100, "Method, Task, Scale, Seed, Incl. teacher, Size; csv and json have them."),
+        (100, "Scale, Seed, Incl. teacher, Size; csv and json have them."),
     ):
-        text = terminal_text([BY_RUN.table([entry])], width)
+        text = terminal_text([BY_RUN.table([entry, short])], width)
         assert max(map(len, text.splitlines())) <= width
         assert "\N{HORIZONTAL ELLIPSIS}" not in text
         for shown in ("mrpc-minidisc-10pc-seed0-0a1b2c3d", "failed", "(Accuracy 80.0)", "12.3", "2 h ago", "memory"):
             assert shown in text
         assert ("Left out at this width: " in text) == bool(left_out)
         assert left_out in text
+        # A row of the table is a line of the screen, and a long reason stands below.
+        lines = text.splitlines()
+        rows = [line for line in lines if line.startswith("mrpc-")]
+        assert [line.split()[0].rstrip(":") for line in rows] == [entry.name, short.name, entry.name]
+        assert rows[0].endswith("see below")
+        assert rows[1].endswith("is a link; remove it")
+        assert rows[2].startswith(f"{entry.name}: a worker ran out of memory ")
+        assert lines.index(rows[1]) == lines.index(rows[0]) + 1
