@@ -12,6 +12,7 @@ from minidisc_ray.configs.study.grid import setting_text
 from minidisc_ray.configs.study.study import Cell, grid_runs, load_study, study_runs
 from minidisc_ray.files.waiting import TRANSIENT
 from minidisc_ray.log import logger
+from minidisc_ray.pipeline.finish import has_result
 from minidisc_ray.pipeline.run_directory import configure_storage_retries
 from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.prepared_run import PreparedRun
@@ -217,6 +218,7 @@ def _check_folder(folder: Path, storage: str) -> None:
 def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bool = False) -> StudyReport:
     """Run a study's unfinished runs as one Ray Tune experiment, and report all of its runs.
 
+    A run whose result is there is finished even if its student was taken away, as in a packed study.
     A study with a grid takes two, one after the other on the same Ray: its grid's runs, then those with the settings
     chosen by them.
 
@@ -246,13 +248,17 @@ def run_study(study: PreparedStudy, watch: Watch | None = None, retry_failed: bo
 def _run(study: PreparedStudy, runs: Sequence[PreparedRun], watch: Watch | None, retry_failed: bool) -> None:
     from minidisc_ray.ray_backend.run import run_many
 
-    run_many(
-        runs,
-        study.folder,
-        lambda run, result: write_report(run.storage, run.run_folder, result),
-        watch,
-        "failed" if retry_failed else "new",
-    )
+    for run in runs:
+        fetch_run(run.storage, run.run_folder)
+    left = [run for run in runs if not has_result(run)]
+    if left:
+        run_many(
+            left,
+            study.folder,
+            lambda run, result: write_report(run.storage, run.run_folder, result),
+            watch,
+            "failed" if retry_failed else "new",
+        )
     configure_storage_retries(runs)
 
 

@@ -111,6 +111,21 @@ def is_finished(prepared: PreparedRun) -> bool:
     if (flaw := _student_flaw(prepared)) is not None:
         logger.warning("%s: the student %s and is made again", prepared.run_folder, flaw)
         return False
+    return _nothing_failed(result)
+
+
+def has_result(prepared: PreparedRun) -> bool:
+    """Whether the run is finished, or has its whole result and its student was taken away: a table needs no student."""
+    if prepared.storage.is_stored(prepared.run_folder / "student" / "config.json"):
+        return is_finished(prepared)
+    try:
+        result = load_result(prepared.run_folder)
+    except UserError:
+        return False
+    return _nothing_failed(result)
+
+
+def _nothing_failed(result: RunResult) -> bool:
     return all(trial.status != "failed" for trial in result.trials)
 
 

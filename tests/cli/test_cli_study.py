@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from study_kit import raw_study, write_study
 
-from minidisc_ray.api.studies import prepare_study, report_study
+from minidisc_ray.api.studies import prepare_study, report_study, run_study
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.pipeline.finish import has_result, is_finished
 from minidisc_ray.pipeline.in_process import run_in_process
 
 
@@ -149,7 +150,7 @@ def test_a_finished_study_is_packed_without_models_and_reported_elsewhere(minidi
     there.mkdir()
     subprocess.run(["tar", "-C", there, "-xf", tmp_path / "study.tar.xz"], check=True)
     names = {path.name for path in there.rglob("*") if path.is_file()}
-    assert not names & {"model.safetensors", "importance.safetensors", "tokenizer.json"}
+    assert not names & {"model.safetensors", "importance.safetensors", "tokenizer.json", "report.html"}
     assert sum(path.stat().st_size for path in there.rglob("*") if path.is_file()) < 4_000_000
 
     first, *after = minidisc.well(*arguments, there, "--report").splitlines()
@@ -159,3 +160,22 @@ def test_a_finished_study_is_packed_without_models_and_reported_elsewhere(minidi
     listed = minidisc.well("study", file, "--storage", there, "--dry-run").splitlines()[3:]
     assert len(listed) == 4
     assert not [line for line in listed if line.endswith("not finished")]
+
+    # The study itself trains nothing either: no cluster is started, since none is needed.
+    report = run_study(prepare_study(file, storage=str(there)))
+    assert all(outcome.result is not None for outcome in report.outcomes)
+    assert not (there / "study-small" / "ray").exists()
+
+
+def test_a_damaged_student_is_no_packed_one(tmp_path):
+    file = write_study(tmp_path, raw_study(scales=[10], seeds=[0], methods={"LTSD": raw_study()["methods"]["LTSD"]}))
+    (run,) = prepare_study(file, storage=str(tmp_path / "runs")).runs
+    run_in_process(run)
+    assert has_result(run)
+    (run.run_folder / "student" / "model.safetensors").unlink()
+    assert not has_result(run), "part of it is there"
+    shutil.rmtree(run.run_folder / "student")
+    assert has_result(run)
+    assert not is_finished(run), "`minidisc run` makes it again"
+    (run.run_folder / "result.json").write_text("{}")
+    assert not has_result(run)
