@@ -33,7 +33,6 @@ from minidisc_ray.autodistiller.prediction.held_out import (
     measured_by,
     pair_correlations,
     recommended_against_random,
-    spearman,
     task_correlations,
 )
 from minidisc_ray.autodistiller.prediction.predictor import Predictor
@@ -186,12 +185,12 @@ def ceiling(frame: pd.DataFrame, ranks: pd.Series, num_draws: int = 2) -> dict[s
         values = pd.DataFrame({"key": keys[rows.index], "normal": predictors._normal_scores(rows["ratio_to_teacher"])})
         repeated = values[values["key"].duplicated(keep=False)]
         by_key = repeated.groupby("key")["normal"]
-        two = pd.DataFrame({"first": by_key.first(), "last": by_key.last()})
-        error = float(((repeated["normal"] - by_key.transform("mean")) ** 2).sum() / (len(repeated) - len(two)))
-        share = max(0.0, 1 - error / float(values["normal"].var()))
-        repeats[" ".join(pair)] = [len(two), spearman(two["first"].to_numpy(), two["last"].to_numpy()), share**0.5]
-    print("repeated configurations, correlation of two repeats, largest correlation with one result of any predictor:")
-    print("; ".join(f"{pair}: {number}, {two:.2f}, {most:.2f}" for pair, (number, two, most) in repeats.items()))
+        # Not the first with the second of two: the published rows are sorted by score.
+        squares = float(((repeated["normal"] - by_key.transform("mean")) ** 2).sum())
+        share = 1 - squares / (len(repeated) - by_key.ngroups) / float(values["normal"].var())
+        repeats[" ".join(pair)] = [by_key.ngroups, max(0.0, share) ** 0.5]
+    print("repeated configurations, and by their spread the largest correlation of any predictor with single results:")
+    print("; ".join(f"{pair}: {number}, {most:.2f}" for pair, (number, most) in repeats.items()))
     return {"halves": halves_known, "repeats": repeats}
 
 
