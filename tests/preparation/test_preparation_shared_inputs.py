@@ -10,7 +10,7 @@ from minidisc_ray.preparation.prepare import prepare
 from minidisc_ray.preparation.shared_inputs import SharedInputs
 from minidisc_ray.preparation.sizes import planned_structure
 
-GRID = [60, 40, 20]
+GRID = [80, 60, 40]
 METHODS = {
     "LTSD": {"schedule": {"kind": "conventional"}},
     "matched": {"schedule": {"kind": "conventional", "match": {"kind": "minidisc", "scales": GRID, "num_sampled": 2}}},
@@ -47,7 +47,7 @@ def reads(monkeypatch):
 
 
 def test_recipes_prepared_together_are_the_same_runs_as_alone(tmp_path, reads):
-    cells = cells_of(study_of(tmp_path, tasks=TASKS, methods=METHODS, scales=[10]), tmp_path / "runs")
+    cells = cells_of(study_of(tmp_path, tasks=TASKS, methods=METHODS, scales=[30]), tmp_path / "runs")
     inputs = SharedInputs()
     together = [prepare(cell.config, inputs=inputs) for cell in cells]
     assert sorted(reads) == ["_read_teacher"] * 2 + ["load_splits"] * 2, "once for each task"
