@@ -41,6 +41,8 @@ def long_sandwich(num_epochs: int) -> str:
 
 
 LONG_SANDWICH = long_sandwich(16)
+# What the fixture ``in_one_process`` trains: long enough for a watch, which looks every half second.
+WATCHED_SANDWICH = long_sandwich(12)
 # What Ray calls a process that runs trials: within a call, and between two.
 TRIAL_TITLES = ("ray::ResourceTrainable", "ray::TrialActor")
 # Ray Data, which Ray Train asks for its context, sets options of its own that it deprecates; not ours to mend.

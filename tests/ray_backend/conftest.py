@@ -5,7 +5,18 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from ray_kit import NOT_NICE
+from ray_kit import NOT_NICE, WATCHED_SANDWICH, prepared_run
+
+from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.preparation.prepared_run import PreparedRun
+from minidisc_ray.run_files.result import RunResult
+
+
+@pytest.fixture(scope="session")
+def in_one_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[PreparedRun, RunResult]:
+    """A run in one process, whose numbers a run on Ray has too, however it is disturbed."""
+    prepared = prepared_run(tmp_path_factory.mktemp("one"), "minidisc", WATCHED_SANDWICH)
+    return prepared, run_in_process(prepared)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from ray.tune.experiment import Trial as TuneTrial
-from ray_kit import RAY, SCHEDULES, TRIAL_TITLES, attempts_of, numbers, prepared_run, processes_below
+from ray_kit import RAY, SCHEDULES, TRIAL_TITLES, attempts_of, numbers, prepared_run, processes_below, student_weights
 from wait_kit import wait_until
 
 from minidisc_ray.pipeline.in_process import run_in_process
@@ -23,14 +23,17 @@ VARIANTS = {
     "conventional": {"kind": "conventional"},
     "tradeoff_of_each": {"kind": "maxidisc", "scales": GRID, "selection": {"kind": "lambda"}},
     "students_of_a_sandwich": {"kind": "maxidisc", "scales": GRID, "assistants": "sandwich", "num_sampled": 2},
+    "auto": {"kind": "auto", "min_gap_points": 100, "then": {"kind": "assistant", "assistant_percent": 40}},
 }
 SCHEDULES.update(VARIANTS)
+# A probe takes half of the epochs.
+OVERRIDES = {"auto": ("distil.num_epochs=2",)}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, local_ray):
     storage = tmp_path_factory.mktemp("many")
-    runs = [prepared_run(storage, kind) for kind in VARIANTS]
+    runs = [prepared_run(storage, kind, *OVERRIDES.get(kind, ())) for kind in VARIANTS]
     results, seen = [], set()
     run_many(
         runs,
@@ -65,7 +68,18 @@ def test_the_teacher_was_made_once(finished):
 def test_numbers_are_those_of_a_run_in_this_process(finished, tmp_path):
     _, runs, results, _ = finished
     for kind, run in zip(VARIANTS, runs, strict=True):
-        assert numbers(run_in_process(prepared_run(tmp_path, kind))) == numbers(results[run.name])
+        here = prepared_run(tmp_path, kind, *OVERRIDES.get(kind, ()))
+        assert numbers(run_in_process(here)) == numbers(results[run.name])
+        assert student_weights(here) == student_weights(run)
+
+
+def test_a_run_among_others_decides_by_itself(finished):
+    _, runs, results, _ = finished
+    auto = runs[-1]
+    assert [a.name for a in attempts_of(auto, "stage")] == ["probe", "decide", "student"]
+    decision = results[auto.name].decision
+    assert decision is not None
+    assert not decision.uses_assistant
 
 
 def test_again_nothing_is_run(finished):
@@ -123,7 +137,9 @@ def test_a_failed_trial_ends_no_other_run_and_is_tried_again_when_asked(finished
     assert load_result(bad.run_folder).student == load_result(good.run_folder).student
 
 
+@pytest.mark.slow
 def test_a_dead_trial_is_reported_in_words_and_its_pickle_in_the_storage_is_left_alone(tmp_path, monkeypatch):
+    """The last attempt; that of a trial which is tried again is looked at where a worker is killed."""
     run = prepared_run(tmp_path, "conventional", "compute.max_failures=0", "finetune.num_epochs=50")
     loaded, load = [], TuneTrial.get_pickled_error
 

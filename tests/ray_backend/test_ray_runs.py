@@ -2,10 +2,9 @@ import json
 import sys
 
 import pytest
-from ray_kit import RAY, ActorNames, attempts_of, long_sandwich, numbers, prepared_run, run_on_ray, student_weights
+from ray_kit import RAY, WATCHED_SANDWICH, ActorNames, attempts_of, numbers, prepared_run, run_on_ray, student_weights
 
 from minidisc_ray.configs import UserError
-from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.run_files.progress import read_progress
 from minidisc_ray.run_files.result import load_result
 
@@ -13,12 +12,10 @@ pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, local_ray):
+def finished(tmp_path_factory, local_ray, in_one_process):
     """A MiniDisc run on Ray, the same one in this process, and what was watched."""
     seen, progress = [], []
-    root = tmp_path_factory.mktemp("runs")
-    # Long enough for the watch, which looks every half second.
-    on_ray, here = (prepared_run(root / name, "minidisc", long_sandwich(12)) for name in ("ray", "here"))
+    on_ray = prepared_run(tmp_path_factory.mktemp("runs"), "minidisc", WATCHED_SANDWICH)
     names = ActorNames(on_ray)
 
     def watch(found):
@@ -27,7 +24,7 @@ def finished(tmp_path_factory, local_ray):
         seen.append([(t.trial, t.stage, t.status) for t in found])
 
     result = run_on_ray(on_ray, watch)
-    return on_ray, result, here, run_in_process(here), seen, progress, names.found
+    return on_ray, result, *in_one_process, seen, progress, names.found
 
 
 def test_a_run_gives_the_numbers_of_one_process(finished):

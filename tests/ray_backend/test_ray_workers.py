@@ -3,13 +3,14 @@ import signal
 import threading
 
 import pytest
+from ray.tune.experiment import Trial as TuneTrial
 from ray_kit import (
     RAY,
     TRIAL_TITLES,
+    WATCHED_SANDWICH,
     ActorNames,
     attempts_of,
     is_in_sandwich,
-    long_sandwich,
     numbers,
     prepared_run,
     processes_below,
@@ -22,12 +23,11 @@ from wait_kit import wait_until
 
 from minidisc_ray.models.checkpoint import load_model
 from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.ray_backend.experiment import _TuneErrors
 from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
 pytestmark = [*RAY, pytest.mark.usefixtures("local_ray")]
-
-LONG_SANDWICH = long_sandwich(8)
 
 # Two workers sum in another order than one. AdamW divides a gradient by its size, so that where there is hardly any
 # rounding becomes a part of a step (here of 2e-3): in the head of a student that starts with its assistant's logits.
@@ -76,14 +76,30 @@ def test_two_workers_equal_one_worker(tmp_path, kind):
 
 
 @pytest.mark.parametrize("num_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_killed_worker_is_replaced_and_the_numbers_stay(tmp_path, num_workers):
+def test_a_killed_worker_is_replaced_and_the_numbers_stay(tmp_path, monkeypatch, in_one_process, num_workers):
     workers = f"compute.num_workers={num_workers}"
     on_ray = prepared_run(
-        tmp_path / "ray", "minidisc", LONG_SANDWICH, "compute.max_failures=1", "compute.retry_wait_seconds=1", workers
+        tmp_path / "ray",
+        "minidisc",
+        WATCHED_SANDWICH,
+        "compute.max_failures=1",
+        "compute.retry_wait_seconds=1",
+        workers,
     )
-    here = prepared_run(tmp_path / "here", "minidisc", LONG_SANDWICH)
     title = "ray::RayTrainWorker" if num_workers > 1 else TRIAL_TITLES
-    killed = []
+    killed, loaded, reasons = [], [], []
+    load, reason_of = TuneTrial.get_pickled_error, _TuneErrors.sentence
+
+    def load_and_note(trial):
+        loaded.append(load(trial))
+        return loaded[-1]
+
+    def sentence(errors, trial_id):
+        reasons.append(reason_of(errors, trial_id))
+        return reasons[-1]
+
+    monkeypatch.setattr(TuneTrial, "get_pickled_error", load_and_note)
+    monkeypatch.setattr(_TuneErrors, "sentence", sentence)
 
     def kill() -> None:
         wait_until(lambda: is_in_sandwich(on_ray.run_folder), 240, "the sandwich's first checkpoint")
@@ -96,8 +112,13 @@ def test_a_killed_worker_is_replaced_and_the_numbers_stay(tmp_path, num_workers)
     result = run_on_ray(on_ray)
     killer.join()
     assert len(killed) == num_workers
+    (reason,) = reasons
+    assert "its process died" not in reason, "Ray knows more"
+    assert list((on_ray.run_folder / "ray").rglob("error.pkl"))
+    assert set(loaded) == {None}, "pickles in the storage are left alone"
     if num_workers == 1:
-        assert numbers(result) == numbers(run_in_process(here))
+        here, reference = in_one_process
+        assert numbers(result) == numbers(reference)
         assert student_weights(on_ray) == student_weights(here)
     sandwich = [attempt for attempt in attempts_of(on_ray, "stage") if attempt.name == "sandwich"]
     assert [attempt.status for attempt in sandwich] == ["failed", "finished"], "the driver says its end"
