@@ -11,6 +11,7 @@ from matplotlib.ticker import NullLocator
 from minidisc_ray.reports.figures import _style as style
 from minidisc_ray.reports.figures import write_figures
 from minidisc_ray.reports.figures._svg import freeze_layout
+from minidisc_ray.reports.figures._words import plain
 from minidisc_ray.run_files.fetching import open_storage
 
 Interval = Sequence[float]  # value, low, high
@@ -83,7 +84,7 @@ def top_against_random(found: Mapping[str, Mapping[str, Interval]]) -> Figure:
             one.axhline(len(names) - 1.5, color=style.GREY, linewidth=0.6)
             _name_rows(one, names)
             one.set_title(name[0].upper() + name[1:], loc="left", fontsize=9.5, fontweight="bold")
-        axes[-1].set_xlabel("Share of the teacher's score, with its 95% interval")
+        axes[-1].set_xlabel("Share of the teacher's score,\nwith its 95% interval")
         style.legend_below(figure, 3, axes[0])
     return freeze_layout(figure)
 
@@ -116,7 +117,7 @@ def held_out_correlations(predictor: Mapping[str, Interval], ridge: Mapping[str,
         axes.axvline(0.0, color=style.BLACK, linewidth=0.8)
         axes.axhline(len(tasks) - 0.5, color=style.GREY, linewidth=0.6)
         _name_rows(axes, names)
-        axes.set_xlabel("Spearman's correlation, with its 95% interval")
+        axes.set_xlabel("Spearman's correlation,\nwith its 95% interval")
 
     return _figure(draw, 1.0 + 0.36 * len(names), "x", 3)
 
@@ -142,7 +143,7 @@ def _intervals(axes: Axes, rows: Sequence[Interval], label: str, color: str, mar
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), list(names))
+    axes.set_yticks(range(len(names)), [plain(name, 24) for name in names])
     axes.yaxis.set_minor_locator(NullLocator())
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.4, -0.6)

@@ -86,13 +86,13 @@ def recommend(
     if config is None:
         assert name is not None
         named = named_task(name, whole, frame, student, teacher)
-        rows, check = named_rows(named, candidates.objectives), _unchecked
+        rows = named_rows(named, candidates.objectives)
     else:
         base = prepare(config)
         rows = candidate_rows(base.config, candidates.objectives, len(base.splits.train), base.task.num_labels)
-        check = _checked_on(config)
     predictor = Predictor(level=_LEVEL).fit(frame)
     predicted = predictor.predict(rows)
+    check = _unchecked if config is None else _checked_on(config)
     items, refused, num_tied = _best(predicted, candidates.objectives, check, count)
     first = rows.iloc[0]
     return Recommendation(
