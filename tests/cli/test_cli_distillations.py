@@ -41,7 +41,7 @@ def test_importance_prints_json_and_writes_its_files(
         (("importance", "TABLE", "--student", "huge"), "--student: huge has no row"),
         (("importance", "nothing"), "nothing: no such file or folder"),
         (("importance", "TABLE", "--output", "/"), "--output: / is not empty"),
-        (("observe", "--to", ""), "--to: give a folder of the table's own"),
+        (("observe", "--to", ""), "--to: empty; give a folder"),
         (("observe", "/", "--to", "/nothing"), "--to: /nothing is in the storage"),
         (("recommend", "nothing.yaml", "--from", "TABLE"), "nothing.yaml"),
         (("recommend", "nothing.yaml", "--from", "TABLE", "--output", "."), "--output: . exists"),
