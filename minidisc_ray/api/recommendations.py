@@ -82,6 +82,9 @@ def recommend(
     for task in without:
         check_name("without", task, whole["task"])
     frame = whole[~whole["task"].isin(list(without))].reset_index(drop=True)
+    if frame.empty:
+        reason = f"--without leaves nothing of its {len(whole):,} rows" if len(whole) else "it has no rows"
+        raise UserError(f"--from: nothing to learn from, since {reason}; give another table too")
     candidates = candidates_of(frame)
     if config is None:
         assert name is not None

@@ -1,5 +1,6 @@
 """Columns as read from a source, and the checks that turn them into rows."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -118,7 +119,9 @@ def refuse_repeated(names: Sequence[str], key: str, where: str) -> None:
 
 
 def has_label(value: Any) -> bool:
-    """Whether a cell of a label column is neither missing nor blank."""
+    """Whether a cell of a label column is neither missing nor blank; writers mark what is missing by NaN too."""
+    if isinstance(value, float) and math.isnan(value):
+        return False
     return bool(value.strip()) if isinstance(value, str) else value is not None
 
 

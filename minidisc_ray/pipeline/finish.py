@@ -15,6 +15,7 @@ from minidisc_ray.core.race import RaceEvent
 from minidisc_ray.core.structure import Structure
 from minidisc_ray.evaluation import majority_scores, merge_scores
 from minidisc_ray.log import logger
+from minidisc_ray.models.weight_files import INDEX, WEIGHTS
 from minidisc_ray.pipeline.candidates import candidate_records, choices_by_lambda
 from minidisc_ray.pipeline.costs import cost_record, first_start, trial_records
 from minidisc_ray.pipeline.decision import decided, decision_of
@@ -116,13 +117,19 @@ def is_finished(prepared: PreparedRun) -> bool:
 
 def has_result(prepared: PreparedRun) -> bool:
     """Whether the run is finished, or has its whole result and its student was taken away: a table needs no student."""
-    if prepared.storage.is_stored(prepared.run_folder / "student" / "config.json"):
-        return is_finished(prepared)
     try:
         result = load_result(prepared.run_folder)
     except UserError:
         return False
+    if (result.method_digest, result.seed) != (_method_digest(prepared), prepared.config.seed):
+        return False
+    if prepared.storage.is_stored(prepared.run_folder / "student" / "config.json"):
+        return is_finished(prepared)
     return _nothing_failed(result)
+
+
+def _method_digest(prepared: PreparedRun) -> str:
+    return digest({key: value for key, value in prepared.identity.items() if key != "seed"})
 
 
 def _nothing_failed(result: RunResult) -> bool:
@@ -134,6 +141,9 @@ def _student_flaw(prepared: PreparedRun) -> str | None:
     if not storage.is_stored(student / "config.json"):
         return "is gone"
     flaw = storage.check_seal(student)
+    # Without a seal nothing is known to be missing.
+    if flaw is None and not storage.is_bucket and not any((student / name).is_file() for name in (WEIGHTS, INDEX)):
+        flaw = "it has no weights"
     return None if flaw is None else f"is damaged ({flaw})"
 
 
@@ -188,7 +198,7 @@ def _result(prepared: PreparedRun, asked: ScheduleConfig, started_at: float) -> 
         data_digest=prepared.splits.digest,
         setting_digest=digest(comparable_setting(prepared.identity)),
         step_digest=digest({k: v for k, v in prepared.identity.items() if k not in ("seed", "objective")}),
-        method_digest=digest({k: v for k, v in prepared.identity.items() if k != "seed"}),
+        method_digest=_method_digest(prepared),
         majority_metrics=merge_scores(
             task,
             {

@@ -1,6 +1,7 @@
 """The table of observations: what is checked, and how the published one is read."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from autodistiller_kit import observations
 
-from minidisc_ray.autodistiller.tables.frame import COLUMNS, SCHEMA_VERSION, checked_frame, configuration_keys
+from minidisc_ray.autodistiller.tables.frame import (
+    COLUMNS,
+    SCHEMA_VERSION,
+    checked_frame,
+    configuration_keys,
+    feature_name,
+)
 from minidisc_ray.autodistiller.tables.published import read_published
 from minidisc_ray.autodistiller.tables.reading import read_table, read_tables
 from minidisc_ray.autodistiller.tables.tabular import MAX_ROWS
@@ -26,7 +33,7 @@ def test_a_table_survives_parquet_and_csv(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "table.csv", index=False)
     pd.testing.assert_frame_equal(read_table(tmp_path / "table.parquet"), frame)
     pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), frame)
-    assert len(read_tables([tmp_path / "table.csv", tmp_path / "table.parquet"])) == 2 * len(frame)
+    assert len(read_tables([tmp_path / "table.csv", tmp_path / "table.parquet"])) == len(frame), "the same rows"
 
 
 def test_flags_and_columns_have_one_type_each() -> None:
@@ -145,3 +152,45 @@ def test_published_scores_are_shares_and_ratios_follow_from_them() -> None:
     # On RTE the student alone is above this teacher.
     is_rte = (frame["task"] == "rte") & (frame["teacher"] == "BERT_BASE")
     assert frame.loc[is_rte, "ratio"].isna().all()
+
+
+def test_a_row_of_two_tables_counts_once_and_repeats_of_one_table_stay(tmp_path):
+    frame = observations(tasks=2)
+    repeated = pd.concat([frame, frame.iloc[:3]], ignore_index=True)
+    frame.to_parquet(tmp_path / "first.parquet")
+    repeated.assign(source="copy").to_parquet(tmp_path / "second.parquet")
+    assert len(read_tables([tmp_path / "first.parquet"] * 2)) == len(frame)
+    assert len(read_tables([tmp_path / "first.parquet", tmp_path / "second.parquet"])) == len(repeated)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "allowed"),
+    [
+        ("score", 84.5, "score is 84.5 in row 1 of 72, which takes shares from -1 to 1"),
+        ("ratio_to_teacher", 1e99, "ratio_to_teacher is 1e+99 in row 1 of 72, which takes ratios up to 10,000"),
+        ("num_labels", 0.5, "num_labels is 0.5 in row 1 of 72, which takes whole numbers from 1"),
+        ("num_labels", 0, "num_labels is 0 in row 1 of 72"),
+        ("scale_percent", -5, "scale_percent is -5 in row 1 of 72, which takes percents from 1 to 100"),
+        ("score", pd.Timestamp("2026-01-01"), "score has cells of type datetime64"),
+        ("score", True, "score has cells of type bool, not numbers"),
+        ("task", b"sst2", "task has a cell of bytes; write texts"),
+        ("mixup", [True, False], "mixup has a cell that is a list; use true or false"),
+    ],
+)
+def test_a_cell_that_no_distillation_has_is_refused(column, value, allowed):
+    frame = observations(tasks=3)
+    frame[column] = pd.Series([value] * len(frame))
+    with pytest.raises(UserError, match=re.escape(allowed)):
+        checked_frame(frame, "table")
+
+
+def test_a_table_with_a_hundred_thousand_features_is_refused():
+    wide = pd.DataFrame(np.zeros((1, 100_000)), columns=[feature_name(place) for place in range(100_000)])
+    with pytest.raises(UserError, match="has 100,000 dataset features, more than 20,000; drop some"):
+        checked_frame(pd.concat([observations(tasks=2).iloc[:1], wide], axis=1), "table")
+
+
+def test_what_pandas_noted_of_an_index_is_not_read(tmp_path):
+    table = pa.Table.from_pandas(observations(tasks=2)).replace_schema_metadata({b"pandas": b"{}"})
+    pq.write_table(table, tmp_path / "table.parquet")
+    assert len(read_table(tmp_path / "table.parquet")) == len(observations(tasks=2))

@@ -102,10 +102,10 @@ def test_a_task_can_be_left_out(table: Path) -> None:
     assert (without.num_observations, without.num_tasks) == (72, 3)
     assert without.items[0].mean != whole.items[0].mean
     assert "Left out of the table, as --without says: task1 (24 observations)." in render_recommendation(without, "md")
-    with pytest.raises(UserError, match="--without: tusk1 has no row in the table; the closest names are task1"):
+    with pytest.raises(UserError, match="--without: 'tusk1' has no row in the table; the closest names are task1"):
         recommend("task1", [table], without=["tusk1"])
     with pytest.raises(
-        UserError, match="--without: x has no row in the table; the table has task0, task1, task2, task3"
+        UserError, match="--without: 'x' has no row in the table; the table has task0, task1, task2, task3"
     ):
         recommend("task1", [table], without=["x"])
     with pytest.raises(UserError, match="two or more"):
@@ -164,7 +164,7 @@ def test_mistakes_are_one_sentence(table: Path, tmp_path: Path) -> None:
         recommend("task1", [table], ["seed=1"])
     with pytest.raises(UserError, match="--student: small is for a task's name"):
         recommend(RECIPE, [table], student="small")
-    with pytest.raises(UserError, match="--teacher: teecher has no row in the table; the closest name is teacher"):
+    with pytest.raises(UserError, match="--teacher: 'teecher' has no row in the table; the closest name is teacher"):
         recommend("task1", [table], teacher="teecher")
     one_task = tmp_path / "one.parquet"
     observations(tasks=1).to_parquet(one_task)

@@ -38,7 +38,7 @@ def test_importance_prints_json_and_writes_its_files(
     ("arguments", "sentence"),
     [
         (("importance", "nothing.parquet"), "no such file"),
-        (("importance", "TABLE", "--student", "huge"), "--student: huge has no row"),
+        (("importance", "TABLE", "--student", "huge"), "--student: 'huge' has no row"),
         (("importance", "nothing"), "nothing: no such file or folder"),
         (("importance", "TABLE", "--output", "/"), "--output: / is not empty"),
         (("observe", "--to", ""), "--to: empty; give a folder"),
@@ -47,7 +47,7 @@ def test_importance_prints_json_and_writes_its_files(
         (("recommend", "nothing.yaml", "--from", "TABLE", "--output", "."), "--output: . exists"),
         (("recommend", "task0", "--from", "TABLE", "--output", "OUT"), "only a task's name was given"),
         (("recommend", "nothing", "--from", "TABLE"), "nothing: neither a recipe file nor a task"),
-        (("recommend", "task0", "--from", "TABLE", "--without", "tusk1"), "--without: tusk1 has no row in the table"),
+        (("recommend", "task0", "--from", "TABLE", "--without", "tusk1"), "--without: 'tusk1' has no row in the table"),
         # Refused before the table is read, which is not there.
         (("importance", "no.csv", "--output", "TABLE"), "is a file; give a folder"),
         (("importance", "no.csv", "--output", "TABLE/below"), "cannot be written (TABLE is a file)"),

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,8 +175,12 @@ def test_a_damaged_student_is_no_packed_one(tmp_path):
     assert has_result(run)
     (run.run_folder / "student" / "model.safetensors").unlink()
     assert not has_result(run), "part of it is there"
+    (run.run_folder / "student" / "seal.json").unlink()
+    assert not has_result(run), "nor does a folder without seal and weights pass"
     shutil.rmtree(run.run_folder / "student")
     assert has_result(run)
     assert not is_finished(run), "`minidisc run` makes it again"
+    other = replace(run, config=run.config.model_copy(update={"seed": 1}))
+    assert not has_result(other), "a result of another seed"
     (run.run_folder / "result.json").write_text("{}")
     assert not has_result(run)

@@ -58,6 +58,12 @@ REQUIRED: Final = ("task", "student", "teacher", "score", "ratio_to_teacher", "s
 # Above 0 wherever they are known.
 POSITIVE: Final = ("learning_rate", "batch_size", "num_epochs", "num_examples", *SIZES)
 
+SHARES: Final = ("score", "baseline_score", "teacher_score")
+RATIOS: Final = ("ratio_to_teacher", "ratio")
+# Equation 2 is huge where the teacher is hardly above the student; more than this is a slip.
+_LARGEST_RATIO: Final = 10_000
+# Twice the width of a large model.
+_MOST_FEATURES: Final = 20_000
 # Squares and sums of such numbers are still finite.
 _LARGEST: Final = 1e100
 
@@ -108,6 +114,8 @@ def checked_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     if absent:
         raise UserError(f"{name}: lacks the column {absent[0]!r}; `minidisc observe` writes a whole table")
     features = feature_columns(columns)
+    if len(features) > _MOST_FEATURES:
+        raise UserError(f"{name}: has {len(features):,} dataset features, more than {_MOST_FEATURES:,}; drop some")
     missing = pd.Series(np.nan, frame.index)
     typed = {column: _typed(frame.get(column, missing).rename(column), name) for column in (*COLUMNS, *features)}
     # Put together at once: pandas warns of a hundred columns that are added one by one.
@@ -131,12 +139,24 @@ def _check_numbers(checked: pd.DataFrame, name: str) -> None:
     Raises:
         UserError: for the first one.
     """
-    wrong = {column: checked[column] <= 0 for column in POSITIVE}
-    wrong["schema_version"] = ~checked["schema_version"].isin(range(1, SCHEMA_VERSION + 1))
-    for column, rows in wrong.items():
+
+    def outside(column: str, low: float, high: float) -> pd.Series:
+        return checked[column].notna() & ~checked[column].between(low, high)
+
+    labels = checked["num_labels"]
+    wrong = {column: (checked[column] <= 0, "numbers above 0") for column in POSITIVE}
+    wrong |= {column: (outside(column, -1, 1), "shares from -1 to 1") for column in SHARES}
+    wrong |= {
+        column: (outside(column, -_LARGEST_RATIO, _LARGEST_RATIO), f"ratios up to {_LARGEST_RATIO:,}")
+        for column in RATIOS
+    }
+    wrong["scale_percent"] = (outside("scale_percent", 1, 100), "percents from 1 to 100")
+    wrong["num_labels"] = (labels.notna() & ((labels < 1) | (labels % 1 != 0)), "whole numbers from 1")
+    is_known = checked["schema_version"].isin(range(1, SCHEMA_VERSION + 1))
+    wrong["schema_version"] = (~is_known, f"whole numbers from 1 to {SCHEMA_VERSION}")
+    for column, (rows, allowed) in wrong.items():
         if rows.any():
             row = int(np.flatnonzero(rows.to_numpy())[0])
-            allowed = f"whole numbers from 1 to {SCHEMA_VERSION}" if column == "schema_version" else "numbers above 0"
             raise UserError(
                 f"{name}: {column} is {checked[column].iloc[row]:g} in row {row + 1} of {len(checked)}, which takes "
                 f"{allowed}; correct it or drop the row"
@@ -152,10 +172,14 @@ def _typed(column: pd.Series, name: str) -> pd.Series:
 def _texts(column: pd.Series, name: str) -> pd.Series:
     if not all(pd.api.types.is_scalar(cell) for cell in column):
         raise UserError(f"{name}: {column.name} has a cell that is a list; write one text in each")
+    if any(isinstance(cell, bytes) for cell in column):
+        raise UserError(f"{name}: {column.name} has a cell of bytes; write texts")
     return column.astype(object).map(lambda cell: None if pd.isna(cell) else str(cell)).astype("str")
 
 
 def _numbers(column: pd.Series, name: str) -> pd.Series:
+    if column.dtype.kind in "bmM" and column.notna().any():
+        raise UserError(f"{name}: {column.name} has cells of type {column.dtype}, not numbers; correct it")
     try:
         numbers = pd.to_numeric(column).astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -166,6 +190,8 @@ def _numbers(column: pd.Series, name: str) -> pd.Series:
 
 
 def _flags(column: pd.Series, name: str) -> pd.Series:
+    if not all(pd.api.types.is_scalar(cell) for cell in column):
+        raise UserError(f"{name}: {column.name} has a cell that is a list; use true or false")
     words = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
     cells = [None if pd.isna(cell) else str(cell).lower() for cell in column]
     strange = sorted({cell for cell in cells if cell is not None and cell not in words})

@@ -34,4 +34,4 @@ def check_name(option: str, name: str, known: Iterable[str]) -> None:
     """
     names = set(known)
     if name not in names:
-        raise UserError(f"--{option}: {name[:_MAX_SHOWN]} has no row in the table; {names_hint(name, names)}")
+        raise UserError(f"--{option}: {name[:_MAX_SHOWN]!r} has no row in the table; {names_hint(name, names)}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from minidisc_ray.autodistiller.tables.frame import checked_frame
+from minidisc_ray.autodistiller.tables.frame import COLUMNS, checked_frame
 from minidisc_ray.autodistiller.tables.published import OBSERVATIONS, read_published
 from minidisc_ray.autodistiller.tables.table import read_frame
 from minidisc_ray.autodistiller.tables.tabular import read_tabular
@@ -36,8 +36,16 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_tables(paths: Sequence[Path]) -> pd.DataFrame:
-    """Several tables as one; a dataset feature that a table lacks is missing in its rows."""
+    """Several tables as one; a dataset feature that a table lacks is missing in its rows.
+
+    A row of one table that an earlier table has too, equal in all its columns but features, counts once.
+    """
     tables = [read_table(path) for path in paths]
     if len(tables) == 1:
         return tables[0]
-    return checked_frame(pd.concat(tables, ignore_index=True), ", ".join(path.name for path in paths))
+    rows = pd.concat(tables, ignore_index=True)
+    # Equal rows of one table are repeated results, each with its number; those of two tables are the same ones.
+    columns = [column for column in COLUMNS if column != "source"]
+    within = pd.concat([table.groupby(columns, dropna=False).cumcount() for table in tables], ignore_index=True)
+    is_known = rows[columns].assign(number=within).duplicated()
+    return checked_frame(rows[~is_known], ", ".join(path.name for path in paths))

@@ -164,7 +164,7 @@ def _read(path: Path) -> list[Observation]:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
         schema = file.schema_arrow
         version = (schema.metadata or {}).get(VERSION_KEY, b"none").decode(errors="replace")
-        if version.isdecimal() and int(version) > SCHEMA_VERSION:
+        if version.isdecimal() and int(version[:20]) > SCHEMA_VERSION:
             raise UserError(
                 f"{place}: a newer release wrote it (schema version {version[:20]}, this one reads {SCHEMA_VERSION}); "
                 "read it with that release"
