@@ -114,15 +114,15 @@ def init(
     """Write a commented recipe, for a GLUE task or for your own data."""
     from minidisc_ray.cli.recipe_template import recipe_for
 
-    path, text, assumed = recipe_for(task, data, model, quoting, output, os.cpu_count() or 1, drop_unlabelled)
+    path, text, said = recipe_for(task, data, model, quoting, output, os.cpu_count() or 1, drop_unlabelled)
     if path.exists() and not force:
         raise UserError(f"--output: {path} exists; choose another name, or replace it with --force")
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--output: {path} cannot be written ({error.strerror})") from error
-    for sentence in assumed:
-        print_line(console, f"assumed: {sentence}")
+    for sentence in said:
+        print_line(console, sentence)
     console.print(f"wrote {path}; next: minidisc plan {path}", soft_wrap=True)
 
 

@@ -79,7 +79,7 @@ def recommend(
     set_: Set = None,
     format_: Annotated[Format, typer.Option("--format", help="table, md, csv or json.")] = "table",
 ) -> None:
-    """Recommend objectives for a task, from distillations of other tasks; trains nothing.
+    """Recommend objectives for a task or a recipe, from earlier distillations; trains nothing.
 
     With a recipe the best are checked against its data and models, and have their costs; a task's name needs neither.
     """

@@ -106,7 +106,7 @@ def recipe_for(
     cpus: int,
     drop_unlabelled: bool = False,
 ) -> tuple[Path, str, list[str]]:
-    """The path and text of a recipe, and what it assumes of the user's own data, a sentence each.
+    """The path and text of a recipe, and what to say of the user's own data, a line each.
 
     Args:
         task: a GLUE task; None for the user's own data.
@@ -145,9 +145,12 @@ def recipe_for(
     name = name_from_data(config)
     path = output or Path(f"{name or found.kind}.yaml")
     text = _own_recipe(found, name, config, model, str(path), cpus)
-    what = "are left out" if drop_unlabelled else "a run needs one in every row: label them, or add --drop-unlabelled"
-    join = " and " if drop_unlabelled else "; "
-    return path, text, [found.sentence, files.sentence, *([f"{found.missing}{join}{what}"] if found.missing else [])]
+    said = [f"assumed: {found.sentence}", f"assumed: {files.sentence}"]
+    if found.missing and drop_unlabelled:
+        said.append(f"note: {found.missing} and are left out")
+    elif found.missing:
+        said.append(f"warning: {found.missing}, and `plan` refuses that: label them, or give --drop-unlabelled --force")
+    return path, text, said
 
 
 def _glue_recipe(task: str, model: str, data: str | None, file: str, cpus: int) -> str:

@@ -116,14 +116,12 @@ def test_rows_without_a_label_are_left_out_where_asked(minidisc, tmp_path, monke
     rows = [{"review": f"film {i}: what a plot", "stars": i % 3 + 1 if i % 10 else None} for i in range(60)]
     pd.DataFrame(rows).to_csv(tmp_path / "reviews.csv", index=False)
     init = ("init", "--data", "reviews.csv", "--model", "m")
-    said = "assumed: 6 of 60 rows have no stars; a run needs one in every row: label them, or add --drop-unlabelled"
+    said = "warning: 6 of 60 rows have no stars, and `plan` refuses that: label them, or give --drop-unlabelled --force"
     assert said in minidisc.well(*init)
     with pytest.raises(UserError, match=r'data\.train: "stars" is missing in row 1 of reviews\.csv'):
         load_splits(load_recipe(tmp_path / "reviews.yaml"))
 
-    assert "assumed: 6 of 60 rows have no stars and are left out" in minidisc.well(
-        *init, "--drop-unlabelled", "--force"
-    )
+    assert "note: 6 of 60 rows have no stars and are left out" in minidisc.well(*init, "--drop-unlabelled", "--force")
     splits = load_splits(load_recipe(tmp_path / "reviews.yaml"))
     assert splits.notes[0] == '6 of 60 rows of reviews.csv have no "stars" and are left out (data.drop_unlabelled)'
     assert len(splits.train) + len(splits.selection) + len(splits.validation["validation"]) == 54
