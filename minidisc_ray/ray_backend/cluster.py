@@ -3,12 +3,12 @@
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import create_connection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -146,7 +146,7 @@ def _check_reachable(address: str) -> None:
     if host is None or port is None:
         return  # such as auto
     try:
-        socket.create_connection((host, port), _SECONDS_TO_REACH).close()
+        create_connection((host, port), _SECONDS_TO_REACH).close()
     except OSError as error:
         raise UserError(
             f"compute.address: nothing answers at {address} ({first_line(error)}); check the address, and that a Ray "

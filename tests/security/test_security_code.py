@@ -51,6 +51,8 @@ def dangers(source: str) -> list[str]:
         match node:
             case ast.Import(names=names):
                 found += [name.name for name in names if _is_of(name.name, PICKLES | LISTENERS)]
+            case ast.ImportFrom(module="socket", names=[ast.alias(name="create_connection")]):
+                pass  # connects, and cannot listen
             case ast.ImportFrom(module=module, names=names):
                 whole = [module or "", *(f"{module}.{name.name}" for name in names)]
                 found += [name for name in whole if _is_of(name, PICKLES | LISTENERS)][:1]
@@ -92,11 +94,12 @@ def test_no_source_loads_pickles_runs_texts_or_listens():
 @pytest.mark.parametrize(
     "source",
     [
+        "import socket", "from socket import socket", "from socket import create_connection, create_server",
         "import pickle", "from cloudpickle import loads", "import http.server", "from http import server",
         "torch.load(path)", "eval(text)", "subprocess.run(command, shell=True)", "np.load(path, allow_pickle=True)",
         "yaml.load(text, Loader=Loader)", "class A(yaml.UnsafeLoader): pass",
         "AutoModel.from_pretrained(x, trust_remote_code=True)", "AutoConfig.from_pretrained(x)",
-        "pandas.read_pickle(path)", "tune.Tuner.restore(path)", "import socket",
+        "pandas.read_pickle(path)", "tune.Tuner.restore(path)",
     ],
 )  # fmt: skip
 def test_the_scan_sees(source):
