@@ -220,6 +220,8 @@ def study(
 
         if report_only and (dry_run or retry_failed):
             raise UserError(f"--report starts nothing; leave out {'--dry-run' if dry_run else '--retry-failed'}")
+        if messages.is_terminal:
+            messages.print("checking the study's recipes", soft_wrap=True)
         names = None if tasks is None else [name.strip() for name in tasks.split(",")]
         prepared = studies.prepare_study(file, set_ or [], budget, storage, names)
         num_finished = show_study(out, prepared, with_runs=dry_run)

@@ -12,7 +12,7 @@ from minidisc_ray.configs.task import MultilabelTaskConfig, TaskConfig
 from minidisc_ray.data.files import find_file, missing_split, read_file
 from minidisc_ray.data.paths import given_path
 from minidisc_ray.data.quoting import cut
-from minidisc_ray.data.table import Table, column_map, require_columns, without_unlabelled
+from minidisc_ray.data.table import Table, column_map, require_columns, require_labels, without_unlabelled
 from minidisc_ray.data.tasks import given_label_names, label_columns, task_columns, validation_names
 
 # A loader of the datasets library, not a data set: older releases of it unpickle local files.
@@ -35,8 +35,8 @@ def read_files(task: TaskConfig, data: FilesDataConfig) -> Tables:
     """Read the files that a recipe names, or those that its folder has.
 
     Raises:
-        UserError: if a file is missing or cannot be read, or lacks a column, or has no label where unlabelled rows are
-            to be left out.
+        UserError: if a file is missing or cannot be read, or lacks a column, or if a row has no label, unless such rows
+            are to be left out and some have one.
     """
     wanted = column_map(task_columns(task), data.columns, len(label_columns(task)))
     folder = None if data.folder is None else given_path(data.folder, "data.folder")
@@ -63,7 +63,13 @@ def read_files(task: TaskConfig, data: FilesDataConfig) -> Tables:
         validation = _validation_in(folder, validation_names(task), read)
     selection = None if data.selection is None else read(given_path(data.selection, "data.selection"), "data.selection")
     found = Tables(train, validation, selection)
-    return _labelled(found, task) if data.drop_unlabelled else found
+    if data.drop_unlabelled:
+        return _labelled(found, task)
+    if not isinstance(task, MultilabelTaskConfig):
+        (column,) = label_columns(task)
+        for table in (found.train, *found.validation.values(), *filter(None, [found.selection])):
+            require_labels(table, column)
+    return found
 
 
 def _labelled(tables: Tables, task: TaskConfig) -> Tables:

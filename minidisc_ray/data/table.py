@@ -125,6 +125,23 @@ def has_label(value: Any) -> bool:
     return bool(value.strip()) if isinstance(value, str) else value is not None
 
 
+def require_labels(table: Table, label_column: str) -> None:
+    """Check that every row has a label.
+
+    Raises:
+        UserError: if not; with how many have none, the first of them from 1, and the key that leaves them out.
+    """
+    labels = table.columns[label_column]
+    missing = [row for row, label in enumerate(labels, start=1) if not has_label(label)]
+    if missing and len(missing) == len(labels):
+        raise UserError(f'{table.key}: "{cut(label_column)}" is missing in every row of {table.where}')
+    if missing:
+        raise UserError(
+            f'{table.key}: {len(missing):,} of {len(labels):,} rows of {table.where} have no "{cut(label_column)}", '
+            f"the first of them row {missing[0]}; give labels, or leave such rows out with data.drop_unlabelled=true"
+        )
+
+
 def without_unlabelled(table: Table, label_column: str) -> Table:
     """The table without its rows that have no label, with a note on how many were left out.
 

@@ -1,6 +1,7 @@
 """What a user may get wrong in files, columns, labels and splits; every mistake is one sentence."""
 
 import gzip
+import math
 
 import numpy as np
 import pandas as pd
@@ -136,7 +137,6 @@ class TestLabels:
     @pytest.mark.parametrize(
         ("label", "problem"),
         [
-            (" ", "is empty in row 41 of train.jsonl; every row needs the name or number of a class"),
             ("a\x07b", r"is 'a\x07b' in row 41 of train.jsonl; the name of a class has no control characters and"),
             ("\ud800", r"is '\ud800' in row 41 of train.jsonl; the name of a class has no control characters and"),
             (-1, "is -1 in row 41 of train.jsonl; -1 marks rows without a label; leave them out, or name the classes"),
@@ -167,6 +167,15 @@ class TestLabels:
     def test_texts_that_are_no_number(self, label):
         with pytest.raises(LabelError, match="allowed is a finite number"):
             regression_value(label)
+
+    @pytest.mark.parametrize("label", [" ", None, math.nan])
+    def test_some_labels_missing(self, recipe, label):
+        rows = [{"text": f"t {i}", "label": i % 2} for i in range(40)]
+        given = [*rows, {"text": "blank", "label": label}, {"text": "last", "label": label}]
+        assert shown(load_splits, recipe(given, rows[:20], task=FOUND)) == (
+            'data.train: 2 of 42 rows of train.jsonl have no "label", the first of them row 41; give labels, or leave '
+            "such rows out with data.drop_unlabelled=true"
+        )
 
     def test_every_label_missing(self, recipe):
         rows = [{"text": f"t {i}", "label": None} for i in range(40)]

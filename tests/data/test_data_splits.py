@@ -117,14 +117,18 @@ def test_unusable_splits(recipe, train, validation, sentence):
     ("labels", "sentence"),
     [
         ([2.5] * 20, "data: all 20 labels of train are 2.5; a regression needs different ones"),
-        ([0.0, float("nan")], '"label" is nan in row 2 of train.jsonl; allowed is a finite number'),
+        ([0.0, float("inf")], '"label" is inf in row 2 of train.jsonl; allowed is a finite number'),
         (
             [0.0, 1e19],
             '"label" is 1e+19 in row 2 of train.jsonl; its square can overflow float32; scale labels to at most 1e+15',
         ),
         ([0.0, 1e300], '"label" is 1e+300 in row 2 of train.jsonl; allowed is a finite number'),
         ([0.0, "high"], "\"label\" is 'high' in row 2 of train.jsonl; allowed is a finite number"),
-        ([0.0, None], '"label" is missing in row 2 of train.jsonl; every row needs a finite number'),
+        (
+            [0.0, None],
+            '1 of 2 rows of train.jsonl have no "label", the first of them row 2; give labels, or leave such rows out '
+            "with data.drop_unlabelled=true",
+        ),
     ],
 )
 def test_unusable_regression_labels(recipe, labels, sentence):
