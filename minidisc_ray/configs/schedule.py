@@ -14,8 +14,8 @@ from minidisc_ray.configs.selection import (
     StudentSelectionConfig,
 )
 
-_PAPER_ETA = 6
-_RACE_ETA = 3
+_PAPER_ETA, _RACE_ETA = 6, 3
+_STUDENT_SHARE = 0.5
 _MIN_GAP_POINTS = 2.0
 _PROBE_SHARE = 0.5
 
@@ -71,7 +71,7 @@ class LawConfig(_ScheduleConfig):
 class MiniDiscConfig(_ScheduleConfig):
     """One trial: a sandwich of candidates, one choice, one distillation."""
 
-    keys_added: ClassVar[frozenset[str]] = frozenset({"search", "in_place"})
+    keys_added: ClassVar[frozenset[str]] = frozenset({"search", "in_place", "student_share"})
     keys_added_at_top: ClassVar[frozenset[str]] = frozenset({"num_assistants", "chain", "residual"})
 
     kind: Literal["minidisc"] = "minidisc"
@@ -98,8 +98,10 @@ class MiniDiscConfig(_ScheduleConfig):
     )
     residual: bool = Field(False, description="Distil the student once more, from the teacher (appendix L).")
     in_place: bool = Field(
-        False,
-        description="In a race: at each step the largest network learns from the teacher, the others from the largest.",
+        False, description="In a race: the largest network of a step learns from the teacher, the others from it."
+    )
+    student_share: float = Field(
+        _STUDENT_SHARE, gt=0.0, le=1.0, description="In a race: the share of distil.num_epochs that its student gets."
     )
 
     @model_validator(mode="before")
@@ -112,19 +114,23 @@ class MiniDiscConfig(_ScheduleConfig):
     @model_validator(mode="after")
     def _race_options_fit(self) -> "MiniDiscConfig":
         if self.search != "race":
-            if self.in_place:
-                raise ValueError("in_place is true, but search is paper; use search race, or leave it out")
+            for key, value, is_set in (
+                ("in_place", "true", self.in_place),
+                ("student_share", f"{self.student_share:g}", self.student_share != _STUDENT_SHARE),
+            ):
+                if is_set:
+                    raise ValueError(f"{key} is {value}, but search is paper; use search race, or leave it out")
             return self
         if self.sampling == "fixed":
             raise ValueError("sampling is fixed, but search race draws at each step; use per_step, or leave it out")
         if self.selection.kind != "lambda":
             raise ValueError(f"selection is {self.selection.kind}, but search race chooses by lambda; leave it out")
-        for key, value, is_more in (
+        for key, value, is_set in (
             ("num_assistants", self.num_assistants, self.num_assistants > 1),
             ("residual", "true", self.residual),
             ("chain", self.chain, self.chain != "repeated"),
         ):
-            if is_more:
+            if is_set:
                 raise ValueError(
                     f"{key} is {value}, but search race makes one assistant and one student; leave it out, or use "
                     "search paper"
@@ -142,6 +148,8 @@ class MiniDiscConfig(_ScheduleConfig):
         notes = ["race"] if is_race else []
         if self.in_place:
             notes.append("in place")
+        if self.student_share != _STUDENT_SHARE:
+            notes.append(f"student {self.student_share:g}")
         if self.num_assistants > 1:
             notes.append(f"{self.num_assistants} {'joint ' if self.chain == 'joint' else ''}assistants")
         if self.residual:

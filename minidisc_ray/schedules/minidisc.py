@@ -1,5 +1,7 @@
 """Plans MiniDisc: one trial (section 3.3), with one assistant or several (section 1: "recursively applying")."""
 
+from dataclasses import replace
+
 from minidisc_ray.configs.schedule import MiniDiscConfig
 from minidisc_ray.schedules.plan import (
     FIRST_STUDENT,
@@ -52,8 +54,9 @@ def _plan_race(schedule: MiniDiscConfig, student_percent: int, is_pruned: bool) 
         in_place=schedule.in_place,
     )
     choice = ChooseStep(schedule.selection, race.name)
-    slice_of = race.name if is_pruned else None
-    student = DistilStep(choice.name, student_percent, STUDENT, slice_of=slice_of)
+    student = DistilStep(choice.name, student_percent, STUDENT)
+    if is_pruned:
+        student = replace(student, slice_of=race.name, epoch_share=schedule.student_share)
     return Plan(trials=(Trial(MAIN_TRIAL, (race, choice, student)),))
 
 

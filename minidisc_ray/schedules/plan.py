@@ -151,8 +151,8 @@ class DistilStep:
         source: the model that teaches.
         scale: the scale of the model to make, in percent.
         continues: a step whose model is trained further instead of one cut from the source.
-        slice_of: a race whose slice at the student's scale is trained further, for half the epochs; the slice itself is
-            kept if that does not improve it.
+        slice_of: a race whose slice at the student's scale is trained further; the slice itself is kept if that does
+            not improve it.
         epoch_share: the share of the recipe's epochs to train for.
         stop_share: the share of these epochs after which the step stops, as if it went on: its learning rate is that of
             a whole distillation.

@@ -8,12 +8,14 @@ from minidisc_ray.schedules.plan import DistilStep, SandwichStep
 
 # A slice is trained already, so early stopping need not wait long for an improvement.
 _SLICE_PATIENCE_EPOCHS = 2
+# 0.29 of 100 epochs are 28.999999999999996.
+_ROUNDING = 1e-9
 
 
 def training_of(config: RunConfig, step: SandwichStep | DistilStep) -> TrainingConfig:
     """The training config of a sandwich or a distillation.
 
-    A student that starts from a slice gets half the epochs; a probe gets its share of them, rounded up.
+    A probe gets its share of the epochs, rounded up; a student that starts from a slice its own, rounded down.
     """
     if isinstance(step, SandwichStep):
         return config.sandwich_training
@@ -25,7 +27,7 @@ def training_of(config: RunConfig, step: SandwichStep | DistilStep) -> TrainingC
     patience = training.early_stop_epochs
     return training.model_copy(
         update={
-            "num_epochs": max(1, training.num_epochs // 2),
+            "num_epochs": max(1, math.floor(training.num_epochs * step.epoch_share + _ROUNDING)),
             "early_stop_epochs": None if patience is None else min(patience, _SLICE_PATIENCE_EPOCHS),
         }
     )

@@ -7,6 +7,7 @@ from minidisc_ray.configs.identity import run_identity
 from minidisc_ray.configs.run import RunConfig
 from minidisc_ray.schedules import build_plan
 from minidisc_ray.schedules.plan import ChooseStep, DistilStep, RaceStep
+from minidisc_ray.schedules.training import training_of
 
 
 def recipe(schedule: str, *overrides: str) -> RunConfig:
@@ -44,6 +45,8 @@ def test_the_search_is_part_of_what_a_run_is_and_the_papers_leaves_names_as_they
         ("search: race, num_sampled: 99", "num_sampled: 99 is more than the sandwich's 18 scales"),
         ("search: race, in_place: null", "in_place: null is not allowed; use true or false"),
         ("in_place: true", "in_place is true, but search is paper"),
+        ("student_share: 1", "student_share is 1, but search is paper"),
+        ("search: race, student_share: 0", "student_share: 0"),
         ("search: race, scales: [5]", "5 is not strictly between the student's own scale"),
     ],
 )
@@ -67,6 +70,17 @@ def test_only_a_pruned_student_goes_on_from_its_slice():
     last = build_plan(recipe("{kind: minidisc, search: race}", layers)).trials[0].steps[-1]
     assert isinstance(last, DistilStep)
     assert last.slice_of is None
+
+
+@pytest.mark.parametrize(
+    ("share", "num_epochs", "expected"), [(0.5, 10, 5), (0.5, 3, 1), (0.5, 1, 1), (1, 3, 3), (0.29, 100, 29)]
+)
+def test_the_student_of_a_race_is_trained_for_its_share_of_the_epochs(share, num_epochs, expected):
+    config = recipe(f"{{kind: minidisc, search: race, student_share: {share}}}", f"distil.num_epochs={num_epochs}")
+    student = build_plan(config).trials[0].steps[-1]
+    assert isinstance(student, DistilStep)
+    assert training_of(config, student).num_epochs == expected
+    assert ("student 1" in config.schedule.label) == (share == 1)
 
 
 def test_importance_takes_a_number_of_rows_or_auto():
