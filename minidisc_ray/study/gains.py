@@ -43,6 +43,8 @@ class Gain:
         gain: its score minus the conventional student's.
         teacher_has_learned: whether the teacher scores above the majority class; else its gap says nothing, and neither
             trends nor figures have the gain.
+        conventional_has_learned: whether the conventional student does; else its gap is that to the majority class, so
+            trends and figures over the gap do not have the gain.
         same_data: the name of the data that this task shares with other tasks of the study, which have other numbers of
             training rows; None if there is no such task.
     """
@@ -59,6 +61,7 @@ class Gain:
     score: float
     gain: float
     teacher_has_learned: bool = True
+    conventional_has_learned: bool = True
     same_data: str | None = None
 
 
@@ -116,6 +119,7 @@ def gains_of(runs: Sequence[FinishedRun], conventional: str | None = None) -> tu
                 score=own,
                 gain=own - plain,
                 teacher_has_learned=majority is None or teacher > majority,
+                conventional_has_learned=majority is None or plain > majority,
                 same_data=shared.get(cell.task),
             )
         )
@@ -125,7 +129,8 @@ def gains_of(runs: Sequence[FinishedRun], conventional: str | None = None) -> tu
 def trends_of(gains: Sequence[Gain], resampling: Resampling = DEFAULT_RESAMPLING) -> Iterator[GainTrend]:
     """The trends of each teacher, scale and method that has enough points; first those against the gap."""
     for (teacher, scale, method), points in _by_method(gains).items():
-        trend = _trend(points, [point.gap for point in points], resampling)
+        closed = [point for point in points if point.conventional_has_learned]
+        trend = _trend(closed, [point.gap for point in closed], resampling)
         if trend is not None:
             yield GainTrend(teacher, scale, method, GAP, None, trend)
     for (teacher, scale, method), points in _by_method(gains).items():
@@ -138,8 +143,10 @@ def trends_of(gains: Sequence[Gain], resampling: Resampling = DEFAULT_RESAMPLING
 
 
 def num_points(gains: Sequence[Gain]) -> int:
-    """The largest number of points that a trend of one teacher, scale and method could have."""
-    return max((len(points) for points in _by_method(gains).values()), default=0)
+    """The largest number of points that a trend over the gap of one teacher, scale and method could have."""
+    return max(
+        (sum(point.conventional_has_learned for point in points) for points in _by_method(gains).values()), default=0
+    )
 
 
 def _by_method(gains: Sequence[Gain]) -> dict[tuple[str | None, int, str], list[Gain]]:

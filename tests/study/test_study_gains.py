@@ -128,6 +128,24 @@ def test_a_teacher_that_learned_nothing_has_no_gap_to_close(runs, gains):
     assert finding_notes(Findings(gains=found), 3)[0].startswith("6 of 18 gains are in no trend and no figure")
 
 
+def test_a_conventional_student_that_learned_nothing_is_in_no_trend_over_the_gap(runs, gains):
+    plain = {run.cell.seed: run.result for run in runs if (run.cell.method, run.cell.task) == ("LTSD", "few")}
+    failed = plain[0].student.validation_metrics["f1"]
+    moved = [
+        FinishedRun(run.cell, run.prepared, run.result.model_copy(update={"majority_metrics": {"f1": failed}}))
+        if (run.cell.task, run.cell.seed) == ("few", 0)
+        else run
+        for run in runs
+    ]
+    found = gains_of(moved)
+    assert {(gain.task, gain.seed) for gain in found if not gain.conventional_has_learned} == {("few", 0)}
+    assert all(gain.teacher_has_learned for gain in found)
+    trends = {(each.method, each.against): each.trend.num_points for each in trends_of(found, FEW)}
+    assert trends == {("TA", "gap"): 8, ("TA", "training rows"): 9}
+    (note,) = (note for note in finding_notes(Findings(gains=found), 3) if "over the gap" in note)
+    assert note.startswith("2 of 18 gains are in no trend")
+
+
 def test_tables_and_sentences_say_what_was_found(gains):
     findings = findings_with(gains)
     (table,) = finding_tables(findings, 3)
@@ -188,7 +206,7 @@ def test_the_page_the_json_and_the_figures_have_them(study, runs, gains, tmp_pat
     assert written["gains"][0] | {"gap": 0.3} == {
         "teacher": None, "scale_percent": 10, "task": "few", "seed": 0, "train_rows": 128, "teacher_score": 0.9,
         "conventional_score": gains[0].conventional_score, "gap": 0.3, "method": "TA", "score": gains[0].score,
-        "gain": gains[0].gain, "teacher_has_learned": True, "same_data": "builtin",
+        "gain": gains[0].gain, "teacher_has_learned": True, "conventional_has_learned": True, "same_data": "builtin",
     }  # fmt: skip
     assert {trend["against"] for trend in written["gain_trends"]} == {"gap", "training rows"}
     assert "Gain by training rows" in page

@@ -149,7 +149,8 @@ def gain_drawings(gains: Sequence[Gain], trends: Sequence[GainTrend], means: Seq
         of_place = [trend for trend in trends if (trend.teacher, trend.scale_percent) == (teacher, scale)]
         subject = f"student at {scale}%" + (f", {plain(teacher)}" if teacher is not None else "")
         scope = "-".join([*([slug(teacher)] if teacher is not None else []), f"{scale}pc"])
-        drawings.append(_gap_drawing(gain_data(here, of_place), subject, scope))
+        if closed := [gain for gain in here if gain.conventional_has_learned]:
+            drawings.append(_gap_drawing(gain_data(closed, of_place), subject, scope))
         for data in _distinct(gain.same_data for gain in here if gain.same_data is not None):
             found = [gain for gain in here if gain.same_data == data and gain.train_rows]
             of_rows = [one for one in means if (one.teacher, one.scale_percent) == (teacher, scale)]

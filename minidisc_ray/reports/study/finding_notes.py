@@ -83,6 +83,12 @@ def finding_notes(findings: Findings, num_seeds: int) -> list[str]:
             f"{blind} of {len(findings.gains)} gains are in no trend and no figure: their teacher scores no better "
             "than the majority class, so there is no gap to close."
         )
+    learned = [gain for gain in findings.gains if gain.teacher_has_learned]
+    if failed := sum(not gain.conventional_has_learned for gain in learned):
+        notes.append(
+            f"{failed} of {len(findings.gains)} gains are in no trend and no figure over the gap: their conventional "
+            "student scores no better than the majority class, so gap and gain are both that of a failed training."
+        )
     if findings.gains and not findings.gain_trends:
         notes.append(
             f"No trends of gains: a method needs {FEWEST_POINTS} points of tasks and seeds with different gaps; the "

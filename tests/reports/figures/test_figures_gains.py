@@ -130,6 +130,14 @@ def test_without_a_teacher_that_learned_there_is_no_figure():
     assert gain_drawings([gain("rte", 0, 0.1, 0.05, teacher_has_learned=False)], []) == []
 
 
+def test_gains_over_a_conventional_student_that_learned_nothing_are_not_drawn_over_the_gap():
+    learned = gain("rte", 0, 0.1, 0.05)
+    failed = gain("rte", 1, 0.7, 0.65, conventional_has_learned=False)
+    assert gain_drawings([failed], []) == []
+    (both,), (alone,) = gain_drawings([learned, failed], []), gain_drawings([learned], [])
+    assert svg_text(both.figure) == svg_text(alone.figure)
+
+
 def test_more_methods_and_tasks_than_there_are_looks_are_counted():
     found = [gain(f"task {place}", 0, 0.1 + place / 100, 0.05, f"method {place % 9}") for place in range(18)]
     (drawing,) = gain_drawings(found, [])
