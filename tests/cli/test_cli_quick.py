@@ -62,3 +62,20 @@ def test_commands_over_a_folder(storage, arguments):
 def test_stopping_what_does_not_run(storage):
     (name,) = [path.name for path in storage.iterdir() if path.name != "_shared" and path.is_dir()]
     assert SLOW.isdisjoint(imported("stop", name, "--storage", storage))
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_one_line():
+    code = """
+import signal, sys
+from minidisc_ray.cli import main
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == "minidisc_ray.cli.app":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+main(["ls"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "minidisc: stopped\n")
