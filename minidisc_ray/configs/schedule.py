@@ -126,7 +126,7 @@ class MiniDiscConfig(_ScheduleConfig):
         if self.selection.kind != "lambda":
             raise ValueError(f"selection is {self.selection.kind}, but search race chooses by lambda; leave it out")
         for key, value, is_set in (
-            ("num_assistants", self.num_assistants, self.num_assistants > 1),
+            ("num_assistants", f"{self.num_assistants}", self.num_assistants > 1),
             ("residual", "true", self.residual),
             ("chain", self.chain, self.chain != "repeated"),
         ):

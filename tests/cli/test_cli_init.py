@@ -118,7 +118,7 @@ def test_rows_without_a_label_are_left_out_where_asked(minidisc, tmp_path, monke
     init = ("init", "--data", "reviews.csv", "--model", "m")
     said = "warning: 6 of 60 rows have no stars, and `plan` refuses that: label them, or give --drop-unlabelled --force"
     assert said in minidisc.well(*init)
-    with pytest.raises(UserError, match=r'data\.train: "stars" is missing in row 1 of reviews\.csv'):
+    with pytest.raises(UserError, match=r'data\.train: 6 of 60 rows of reviews\.csv have no "stars", the first'):
         load_splits(load_recipe(tmp_path / "reviews.yaml"))
 
     assert "note: 6 of 60 rows have no stars and are left out" in minidisc.well(*init, "--drop-unlabelled", "--force")
