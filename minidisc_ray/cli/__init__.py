@@ -14,5 +14,5 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         from minidisc_ray.cli.app import main as run_command
     except KeyboardInterrupt:
         sys.stderr.write("minidisc: stopped\n")
-        sys.exit(130)
+        sys.exit(130)  # options.STOPPED, which is not imported yet
     run_command(arguments)
