@@ -246,6 +246,18 @@ class RunConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _student_has_a_slice(self) -> "RunConfig":
+        schedule = self.full_schedule
+        if not isinstance(schedule, MiniDiscConfig) or isinstance(self.student, PrunedStudentConfig):
+            return self
+        if schedule.student_share != MiniDiscConfig.model_fields["student_share"].default:
+            raise ValueError(
+                f"schedule.student_share: {schedule.student_share:g} is for a student that starts from a slice, and one "
+                f"of kind {self.student.kind} does not; leave it out, or use student.kind pruned"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _auto_has_its_own_rows(self) -> "RunConfig":
         if isinstance(self.schedule, AutoConfig) and self.protocol == "paper":
             raise ValueError(
