@@ -252,8 +252,8 @@ class RunConfig(Config):
             return self
         if schedule.student_share != MiniDiscConfig.model_fields["student_share"].default:
             raise ValueError(
-                f"schedule.student_share: {schedule.student_share:g} is for a student that starts from a slice, and one "
-                f"of kind {self.student.kind} does not; leave it out, or use student.kind pruned"
+                f"schedule.student_share: {schedule.student_share:g} is for a student that starts from a slice, and "
+                f"one of kind {self.student.kind} does not; leave it out, or use student.kind pruned"
             )
         return self
 

@@ -70,9 +70,7 @@ def test_only_a_pruned_student_goes_on_from_its_slice():
     last = build_plan(recipe("{kind: minidisc, search: race}", layers)).trials[0].steps[-1]
     assert isinstance(last, DistilStep)
     assert last.slice_of is None
-    with pytest.raises(
-        UserError, match=r"student_share: 1 is for a student that starts from a slice, and one of"
-    ):
+    with pytest.raises(UserError, match=r"student_share: 1 is for a student that starts from a slice, and one of"):
         recipe("{kind: minidisc, search: race, student_share: 1}", layers)
 
 
