@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Learning rates are larger than the papers': on a laptop a 22M model trains for few steps.
 _TEMPLATE = """\
-# {title}, compressed to 10% by MiniDisc. Needs: {needs}.
+# {title}, compressed to 10%. Needs: {needs}.
 #   minidisc plan {file}
 #   minidisc run {file}
 #   minidisc run {file} --set schedule.kind=conventional      # or another kind of schedule: the same recipe
@@ -73,11 +73,10 @@ storage: minidisc-runs
 # The schedule that a new recipe has.
 _SCHEDULE = """\
 schedule:
-  kind: minidisc             # SCHEDULES: docs/guide/recipes.md
-  scales: {kind: step, step_percent: 5}       # candidates 95, 90, ..., 15
-  # search: race             # drops candidates that cannot win, and chooses early: about a third of the cost
-  # num_sampled: 6           # candidates trained at each step; in a race 3
-  selection: {kind: lambda, lam: 0.2}         # or {kind: negative_derivative}
+  kind: law                  # SCHEDULES: docs/guide/recipes.md
+  times_student: 2.5         # the assistant's encoder, in multiples of the student's: a rule, no search
+# schedule: {kind: minidisc, search: race}   # searches for the assistant in one trial; search: paper as the paper does
+# schedule: {kind: auto}     # no assistant where a short try shows that the conventional student is near the teacher
 """
 _ON_THE_HUB = "# From the hub instead: --set data.kind=hub --set teacher.path=bert-base-uncased\n"
 _NOTES = {

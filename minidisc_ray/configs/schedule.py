@@ -16,8 +16,7 @@ from minidisc_ray.configs.selection import (
 
 _PAPER_ETA, _RACE_ETA = 6, 3
 _STUDENT_SHARE = 0.5
-_MIN_GAP_POINTS = 2.0
-_PROBE_SHARE = 0.5
+_MIN_GAP_POINTS, _PROBE_SHARE = 2.0, 0.5
 
 
 class _ScheduleConfig(Config):
@@ -274,13 +273,14 @@ class AutoConfig(_ScheduleConfig):
         _PROBE_SHARE, gt=0.0, le=1.0, description="The share of distil.num_epochs after which the gap is measured."
     )
     then: Annotated[AssistantConfig | LawConfig | MiniDiscConfig, Field(discriminator="kind")] = Field(
-        MiniDiscConfig(search="race"), description="The schedule for a larger gap."
+        LawConfig(), description="The schedule for a larger gap."
     )
 
     @property
     def label(self) -> str:
         """The name in tables, with what differs from the defaults in brackets."""
-        notes = [self.then.label] if self.then != MiniDiscConfig(search="race") else []
+        # The law's scale is computed, so it is no difference from the default.
+        notes = [] if self.then.model_copy(update={"assistant_percent": None}) == LawConfig() else [self.then.label]
         if self.min_gap_points != _MIN_GAP_POINTS:
             notes.append(f"gap {self.min_gap_points:g}")
         if self.probe_share != _PROBE_SHARE:

@@ -6,7 +6,7 @@ import pytest
 
 from minidisc_ray.configs import UserError, load_recipe
 from minidisc_ray.configs.objective import ObjectiveConfig
-from minidisc_ray.configs.schedule import ScheduleConfig
+from minidisc_ray.configs.schedule import LawConfig, ScheduleConfig
 from minidisc_ray.configs.task import GlueTask
 from minidisc_ray.configs.unions import kinds_of, models_in
 from minidisc_ray.data import load_splits
@@ -25,7 +25,7 @@ def test_init_writes_a_recipe_that_parses_back(minidisc, tmp_path, monkeypatch, 
     assert (config.task.name, config.data.folder) == (task, f"/somewhere/{task}")
     assert config.teacher.path == "bert-base-uncased"
     assert config.student.scale_percent == 10
-    assert config.candidate_scales() == tuple(range(95, 10, -5))
+    assert config.schedule == LawConfig()
     assert config.compute.cpus_per_worker == os.cpu_count()
     for kind in KINDS:
         assert load_recipe(tmp_path / f"{task}.yaml", [f"schedule.kind={kind}"]).schedule.kind == kind

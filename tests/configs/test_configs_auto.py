@@ -5,7 +5,7 @@ import pytest
 from minidisc_ray.configs import UserError, resolve
 from minidisc_ray.configs.identity import run_identity, run_name
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.schedule import MiniDiscConfig
+from minidisc_ray.configs.schedule import LawConfig
 
 
 def recipe(schedule: str, *overrides: str) -> RunConfig:
@@ -13,18 +13,20 @@ def recipe(schedule: str, *overrides: str) -> RunConfig:
     return resolve(raw, (f"schedule={schedule}", *overrides))
 
 
-def test_a_race_follows_unless_another_schedule_is_given():
+def test_the_law_follows_unless_another_schedule_is_given():
     schedule = recipe("{kind: auto}").schedule
     assert (schedule.min_gap_points, schedule.probe_share) == (2.0, 0.5)
-    assert schedule.then == MiniDiscConfig(search="race")
-    assert schedule.then.num_sampled == 3
+    assert schedule.then == LawConfig()
+    assert recipe("{kind: auto, then: {kind: minidisc, search: race}}").schedule.then.num_sampled == 3
     assert recipe("{kind: auto}", "schedule.then.kind=assistant").candidate_scales() == (40,)
 
 
 def test_its_label_has_what_differs_from_the_defaults():
     labels = {
         "{kind: auto}": "Auto",
-        "{kind: auto, then: {kind: minidisc, search: race}}": "Auto",
+        "{kind: auto, then: {kind: law, assistant_percent: 25}}": "Auto",
+        "{kind: auto, then: {kind: law, times_student: 2}}": "Auto (TA (2\N{MULTIPLICATION SIGN} law))",
+        "{kind: auto, then: {kind: minidisc, search: race}}": "Auto (MiniDisc (race))",
         "{kind: auto, then: {kind: assistant}, min_gap_points: 1.5}": "Auto (TA (40%), gap 1.5)",
         "{kind: auto, probe_share: 1}": "Auto (probe 1)",
     }
@@ -40,7 +42,7 @@ def test_every_option_is_part_of_what_a_run_is():
             recipe("{kind: auto, min_gap_points: 1}"),
             recipe("{kind: auto, probe_share: 0.25}"),
             recipe("{kind: auto, then: {kind: minidisc}}"),
-            recipe("{kind: auto, then: {kind: law}}"),
+            recipe("{kind: auto, then: {kind: minidisc, search: race}}"),
         )
     }
     assert len(names) == 5

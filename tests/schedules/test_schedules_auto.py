@@ -36,7 +36,9 @@ def test_a_probe_and_a_decision_come_before_the_steps_of_either_schedule(then):
     ("share", "epochs", "expected"), [("0.5", 10, 5), ("0.5", 5, 3), ("0.5", 1, 1), ("0.01", 10, 1), ("1", 10, 10)]
 )
 def test_the_probe_has_its_share_of_the_epochs_rounded_up_and_the_student_the_rest(share, epochs, expected):
-    config = config_of(f"{{kind: auto, probe_share: {share}}}", f"distil.num_epochs={epochs}")
+    config = config_of(
+        f"{{kind: auto, then: {{kind: assistant}}, probe_share: {share}}}", f"distil.num_epochs={epochs}"
+    )
     (trial,) = build_plan(config).trials
     probe, student = trial.without_assistant().steps[0], trial.without_assistant().steps[-1]
     assert isinstance(probe, DistilStep)
