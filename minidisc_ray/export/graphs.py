@@ -31,7 +31,7 @@ def require_extra(target: str) -> None:
     """Refuse a target whose packages are not installed, or do not work.
 
     Raises:
-        UserError: naming the extra that installs them.
+        UserError: with the command that installs them.
     """
     for name in EXTRAS[target]:
         try:
@@ -39,7 +39,7 @@ def require_extra(target: str) -> None:
         except ImportError as error:
             raise UserError(
                 f"--to: {target} needs {name}, which cannot be imported here ({first_line(error)}); pip install "
-                f"'minidisc-ray[{target}]'"
+                f"{' '.join(EXTRAS[target])}"
             ) from error
 
 

@@ -10,6 +10,7 @@ from cli_kit import RECIPE, write_rows
 from pipeline_kit import prepared_run, random_teacher
 from storage_kit import LOCAL
 
+from minidisc_ray.export.graphs import EXTRAS
 from minidisc_ray.pipeline.in_process import run_in_process
 from minidisc_ray.run_files.failures import write_failure
 
@@ -60,11 +61,11 @@ def test_an_export_folder_that_exists(minidisc, run, tmp_path):
 
 
 @pytest.mark.parametrize(("target", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino")])
-def test_a_package_that_cannot_be_imported_names_its_extra(minidisc, run, tmp_path, monkeypatch, target, package):
+def test_a_package_that_cannot_be_imported_is_answered_with_what_installs_it(minidisc, run, tmp_path, monkeypatch, target, package):
     monkeypatch.setitem(sys.modules, package, None)
     said = minidisc("export", run, "--to", target, "--output", tmp_path / "out").sentence
     assert said.startswith(f"--to: {target} needs {package}, which cannot be imported here")
-    assert said.endswith(f"pip install 'minidisc-ray[{target}]'")
+    assert said.endswith(f"pip install {' '.join(EXTRAS[target])}")
 
 
 def test_a_run_that_is_not_finished(minidisc, run, tmp_path):
