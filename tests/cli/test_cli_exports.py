@@ -61,7 +61,9 @@ def test_an_export_folder_that_exists(minidisc, run, tmp_path):
 
 
 @pytest.mark.parametrize(("target", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino")])
-def test_a_package_that_cannot_be_imported_is_answered_with_what_installs_it(minidisc, run, tmp_path, monkeypatch, target, package):
+def test_a_package_that_cannot_be_imported_is_answered_with_what_installs_it(
+    minidisc, run, tmp_path, monkeypatch, target, package
+):
     monkeypatch.setitem(sys.modules, package, None)
     said = minidisc("export", run, "--to", target, "--output", tmp_path / "out").sentence
     assert said.startswith(f"--to: {target} needs {package}, which cannot be imported here")
