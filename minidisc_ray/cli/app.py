@@ -115,6 +115,8 @@ def init(
     from minidisc_ray.cli.recipe_template import recipe_for
 
     path, text, said = recipe_for(task, data, model, quoting, output, os.cpu_count() or 1, drop_unlabelled)
+    if path.exists() and path.suffix not in (".yaml", ".yml"):
+        raise UserError(f"--output: {path} exists and is no recipe, so it is kept; choose a name that ends with .yaml")
     if path.exists() and not force:
         raise UserError(f"--output: {path} exists; choose another name, or replace it with --force")
     try:

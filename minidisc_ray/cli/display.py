@@ -110,7 +110,7 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
     """Print a result: candidates or trials, the choice, score, cost and paths."""
     if result.trials:
         show(console, [trial_table(result)])
-    elif result.candidates:
+    elif len(result.candidates) > 1:
         show(console, [candidate_table(result), *([race_table(result)] if result.race else [])])
     chosen = ", ".join(f"{model.scale_percent}%" for model in result.assistants)
     if chose_no_assistant(result):

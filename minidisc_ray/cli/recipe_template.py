@@ -75,8 +75,8 @@ _SCHEDULE = """\
 schedule:
   kind: law                  # SCHEDULES: docs/guide/recipes.md
   times_student: 2.5         # the assistant's encoder, in multiples of the student's: a rule, no search
-# schedule: {kind: minidisc, search: race}   # searches for the assistant in one trial; search: paper as the paper does
-# schedule: {kind: auto}     # no assistant where a short try shows that the conventional student is near the teacher
+# or: schedule: {kind: minidisc, search: race}   # searches for the assistant in one trial; or search: paper
+# or: schedule: {kind: auto}                     # no assistant if a short try shows that the student does well without
 """
 _ON_THE_HUB = "# From the hub instead: --set data.kind=hub --set teacher.path=bert-base-uncased\n"
 _NOTES = {
@@ -159,6 +159,8 @@ def _glue_recipe(task: str, model: str, data: str | None, file: str, cpus: int) 
             f"--task: {task} is not a GLUE task; use one of {', '.join(tasks)}, or leave it out and name your own file "
             "with --data"
         )
+    if data is not None and Path(data).is_file():
+        raise UserError(f"--data: {data} is a file; give the folder of {task}'s train and validation files")
     folder = data or f"${{MINIDISC_DATA}}/{task}"
     rows = _line("folder", _quoted(folder), _NOTES["folder"])
     return _render(task.upper(), folder, f"task: {task}", rows, model, file, cpus, _ON_THE_HUB)
@@ -177,7 +179,12 @@ def _own_recipe(task: "InferredTask", name: str | None, data: FilesDataConfig, m
         _line("metric", *_METRICS[task.kind]),
     ]
     if classes:
-        section.append("  # label_names: [no, yes]   # the order of a fine-tuned model's outputs; by default sorted")
+        # Only a short list of names is complete.
+        names = f"[{', '.join(map(_in_list, task.classes))}]" if len(task.classes) <= _MAX_CLASSES else "[...]"
+        section.append(f"  # label_names: {_comment(names)}   # the order of a fine-tuned model's outputs; or sorted")
+    named = (*task.text, task.label, *(value for key in _NOTES if isinstance(value := getattr(data, key), str)))
+    if (odd := next((each for each in named if "${" in each), None)) is not None:
+        raise UserError(f"--data: {odd!r} would be read as an environment variable in a recipe; rename it")
     rows = [
         _line(key, _quoted(value) if isinstance(value, str) else json.dumps(value), note)
         for key, note in _NOTES.items()

@@ -13,6 +13,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.messages import message_of, quoted
 from minidisc_ray.configs.redact import is_secret_name
 from minidisc_ray.configs.run import RunConfig
+from minidisc_ray.configs.schedule import AutoConfig
 from minidisc_ray.configs.unions import kinds_of, union_at
 from minidisc_ray.configs.yaml_text import load_yaml
 from minidisc_ray.files.reading import NotAFileError, read_regular
@@ -169,6 +170,8 @@ def _fill_kinds(raw: dict[str, Any]) -> None:
             given["kind"] = getattr(defaults, section).kind
     schedule = raw.get("schedule")
     inner = [schedule.get(key) for key in ("match", "then")] if isinstance(schedule, dict) else []
+    if isinstance(schedule, dict) and isinstance(then := schedule.get("then"), dict):
+        then.setdefault("kind", AutoConfig().then.kind)
     for given in (schedule, *inner):
         if isinstance(given, dict) and isinstance(selection := given.get("selection"), dict):
             selection.setdefault("kind", "lambda")

@@ -16,6 +16,10 @@ def message_of(error: ValidationError, model: type[BaseModel]) -> str:
     """The first mistake that ``model`` found, as one sentence that counts the others."""
     errors = error.errors()
     first = errors[0]
+    if first["type"] == "missing":
+        # A key with a typo is both: missing, and unknown as it is written.
+        same = [each for each in errors if each["loc"][:-1] == first["loc"][:-1]]
+        first = next((each for each in same if each["type"] == "extra_forbidden"), first)
     parts = [str(part) for part in first["loc"]]
     if first["type"] == "literal_error" and parts[-1].startswith("literal["):
         # A union of words and bool: pydantic reports an error for each.

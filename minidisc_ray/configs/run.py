@@ -251,8 +251,9 @@ class RunConfig(Config):
         if not isinstance(schedule, MiniDiscConfig) or isinstance(self.student, PrunedStudentConfig):
             return self
         if schedule.student_share != MiniDiscConfig.model_fields["student_share"].default:
+            section = "schedule" if schedule is self.schedule else "schedule.then"
             raise ValueError(
-                f"schedule.student_share: {schedule.student_share:g} is for a student that starts from a slice, and "
+                f"{section}.student_share: {schedule.student_share:g} is for a student that starts from a slice, and "
                 f"one of kind {self.student.kind} does not; leave it out, or use student.kind pruned"
             )
         return self

@@ -34,13 +34,16 @@ class _RecipeLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
+        line_of: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is set twice", node.start_mark)
-            seen.add(key.value)
+            line = key.start_mark.line + 1
+            if key.value in line_of:
+                first = line_of[key.value]
+                where = f"in line {line}" if line == first else f"in lines {first} and {line}"
+                raise ValueError(f"{key.value!r} is set twice, {where}; remove one of them")
+            line_of[key.value] = line
         return super().construct_mapping(node, deep)
 
 

@@ -95,6 +95,9 @@ def with_law_scale(config: RunConfig, shape: EncoderShape, own_parameters: int |
     section = "schedule" if schedule is config.schedule else "schedule.then"
     try:
         student = own_parameters or encoder_parameters(shape, planned_student(config, shape, TEACHER_PERCENT))
+    except ValueError as error:
+        raise UserError(f"student.scale_percent: {error}") from error
+    try:
         wanted = schedule.times_student * student
         sizes = {
             scale: encoder_parameters(shape, planned_structure(config, shape, scale))

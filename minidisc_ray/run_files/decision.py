@@ -15,6 +15,9 @@ class GapDecision(Config):
     low_points: float = Field(description="Lower end of its 95% interval over rows, by a paired bootstrap.")
     high_points: float
     min_gap_points: float = Field(description="The gap above which an assistant is used.")
+    student_has_learned: bool = Field(
+        True, description="Whether the probe student scores more than its commonest answer, or its answers at random."
+    )
     probe_epochs: int = Field(ge=1, description="Epochs of the conventional distillation by then.")
     num_epochs: int = Field(ge=1, description="Epochs that it has in full.")
     outcome: str = Field(description="Label of the schedule that followed.")
@@ -33,9 +36,10 @@ class GapDecision(Config):
     def sentence(self) -> str:
         """The decision in one line."""
         side = "above" if self.uses_assistant else "not above"
+        failed = "" if self.student_has_learned else "; that student has learned nothing, so the gap says little"
         return (
             f"auto: teacher {100 * self.teacher_metric:.1f}, conventional student after {self.probe_epochs} of "
             f"{self.num_epochs} epochs {100 * self.student_metric:.1f} on {self.num_rows:,} selection rows; gap "
             f"{self.gap_points:.1f} points (95% interval {self.low_points:.1f} to {self.high_points:.1f}), {side} "
-            f"{self.min_gap_points:g}: {self.outcome}"
+            f"{self.min_gap_points:g}: {self.outcome}{failed}"
         )

@@ -56,6 +56,41 @@ def test_init_replaces_a_file_only_when_asked_to(minidisc, tmp_path):
     assert "cannot be written" in minidisc(*arguments[:-1], tmp_path / "no" / "where.yaml").sentence
 
 
+def test_init_never_replaces_what_is_no_recipe(minidisc, tmp_path):
+    write_reviews(tmp_path / "two.csv")
+    before = (tmp_path / "two.csv").read_bytes()
+    arguments = ("init", "--data", tmp_path / "two.csv", "--model", "m", "--output", tmp_path / "two.csv")
+    for more in ((), ("--force",)):
+        assert "two.csv exists and is no recipe, so it is kept" in minidisc(*arguments, *more).sentence
+    assert (tmp_path / "two.csv").read_bytes() == before
+
+
+def test_names_that_a_recipe_would_expand_are_refused(minidisc, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_reviews(tmp_path / "a${HOME}.csv")
+    own = ("init", "--data", "a${HOME}.csv", "--model", "m")
+    assert "'a${HOME}.csv' would be read as an environment variable" in minidisc(*own).sentence
+    task = ("init", "--task", "mrpc", "--model", "m", "--data", "a${HOME}.csv")
+    assert "is a file; give the folder of mrpc's train and validation files" in minidisc(*task).sentence
+
+
+def test_the_comments_of_a_new_recipe_may_be_taken_as_they_are(minidisc, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"text": f"film {i}: what a plot", "label": ("no", "yes")[i % 2]} for i in range(60)]
+    pd.DataFrame(rows).to_csv(tmp_path / "films.csv", index=False)
+    minidisc.well("init", "--data", "films.csv", "--model", "m")
+    text = (tmp_path / "films.yaml").read_text()
+    named = text.replace("  # label_names:", "  label_names:")
+    (tmp_path / "named.yaml").write_text(named)
+    assert load_recipe(tmp_path / "named.yaml").task.label_names == ("no", "yes")
+    others = [line.removeprefix("# or: ") for line in text.splitlines() if line.startswith("# or: schedule: ")]
+    for index, line in enumerate(others):
+        section = text[text.index("schedule:\n") : text.index("# or: schedule")]
+        (tmp_path / f"{index}.yaml").write_text(text.replace(section, line + "\n"))
+    kinds = [load_recipe(tmp_path / f"{index}.yaml").schedule.kind for index in range(len(others))]
+    assert kinds == ["minidisc", "auto"]
+
+
 def write_reviews(path):
     rows = [{"id": i, "review": f"film {i}: what a plot", "made on": f"5/{i}", "stars": i % 5 + 1} for i in range(60)]
     pd.DataFrame(rows).to_csv(path, index=False)

@@ -19,6 +19,7 @@ def test_the_law_follows_unless_another_schedule_is_given():
     assert schedule.then == LawConfig()
     assert recipe("{kind: auto, then: {kind: minidisc, search: race}}").schedule.then.num_sampled == 3
     assert recipe("{kind: auto}", "schedule.then.kind=assistant").candidate_scales() == (40,)
+    assert recipe("{kind: auto}", "schedule.then.times_student=3").schedule.then == LawConfig(times_student=3)
 
 
 def test_its_label_has_what_differs_from_the_defaults():
@@ -68,6 +69,7 @@ def test_every_option_is_part_of_what_a_run_is():
             r"^schedule.then.num_sampled: 2 would leave the candidates",
         ),
         ("{kind: conventional, match: {kind: auto}}", r"schedule.match.kind"),
+        ("{kind: auto, then: {scales: 5}}", r"^schedule.then.scales: 5 is not a grid"),
     ],
 )
 def test_what_does_not_go_with_it_is_refused(schedule, message):

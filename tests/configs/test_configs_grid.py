@@ -156,6 +156,16 @@ MISTAKES = {
         values(objective__temperature=[1, 2]),
         "methods.LTSD on builtin at 20 percent with objective.temperature 1: objective.temperature: unknown key",
     ),
+    "a sandwich that no method has": (
+        values(**RATES, sandwich__learning_rate=[1e-3, 2e-3])
+        | {"methods": {"LTSD": {"schedule": {"kind": "conventional"}}, "Law": {"schedule": {"kind": "law"}}}},
+        "grid.values: sandwich.learning_rate changes no run of any method; remove it",
+    ),
+    "a key that changes no number": (
+        values(distil__checkpoint_steps=[10, 20]),
+        "grid.values: distil.checkpoint_steps changes no run of any method; remove it",
+    ),
+    "a typo in values": ({"grid": {"value": {}}}, "grid.value: unknown key; allowed here: seed, values"),
     "too many runs": (
         {"grid": {"values": {"distil.num_epochs": list(range(1, 101)), "distil.batch_size": list(range(8, 30))}}},
         "the study has 13,206 runs, more than 10,000; take fewer tasks, scales, seeds or values in the grid",

@@ -195,7 +195,10 @@ def test_any_text_is_a_recipe_or_a_users_mistake(tmp_path_factory, text):
 def test_a_key_that_stands_twice_is_a_mistake(tmp_path):
     path = tmp_path / "twice.yaml"
     path.write_text("task: builtin\nseed: 1\nseed: 2\n", encoding="utf-8")
-    with pytest.raises(UserError, match="'seed' is set twice"):
+    with pytest.raises(UserError, match="'seed' is set twice, in lines 2 and 3; remove one of them"):
+        load_recipe(path)
+    path.write_text("task: builtin\nteacher: {kind: builtin, kind: builtin}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="'kind' is set twice, in line 2; remove one of them"):
         load_recipe(path)
 
 

@@ -107,6 +107,23 @@ def test_the_result_says_what_was_decided_and_by_what(storage, small, large):
     assert small.decision.model_copy(update={"min_gap_points": 2.0, "outcome": "TA (40%)"}) == large.decision
 
 
+def test_a_gap_of_exactly_the_threshold_is_not_above_it(tmp_path, storage, teacher, large):
+    """A few rows give few gaps, and 100 x (0.8 - 0.775) is a little more than 2.5."""
+    gap = large.decision.gap_points
+    assert gap == round(gap, 9)
+    exact = prepared(tmp_path, teacher, f"schedule={{kind: auto, min_gap_points: {gap!r}, then: {{kind: assistant}}}}")
+    decision = run_in_process(exact).decision
+    assert decision.gap_points == decision.min_gap_points == gap
+    assert (decision.uses_assistant, decision.outcome) == (False, "Conventional")
+
+
+def test_a_probe_that_has_learned_nothing_is_said(large):
+    failed = large.decision.model_copy(update={"student_has_learned": False})
+    end = f"above 2: TA (40%){'; that student has learned nothing, so the gap says little'}"
+    assert failed.sentence.endswith(end)
+    assert large.decision.sentence.endswith(end) is not large.decision.student_has_learned
+
+
 def test_the_probe_is_charged_and_the_conventional_way_costs_no_epoch_twice(storage, teacher, small, large, direct):
     flops = {(r.name, s.stage): s.training_flops for r in (small, large, *direct.values()) for s in r.cost.stages}
     plain, probe = direct["conventional"], flops[small.name, "probe"]

@@ -1,13 +1,17 @@
 """Apply a setting of a study's grid to a recipe, and refuse grids that do not fit the study."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from minidisc_ray.configs.base import UserError
+from minidisc_ray.configs.identity import run_identity
 from minidisc_ray.configs.loader import deep_copy
 from minidisc_ray.configs.study.base import AXES, StudyConfig
 from minidisc_ray.configs.study.grid import Setting
 from minidisc_ray.configs.study.merge import merged
+
+if TYPE_CHECKING:
+    from minidisc_ray.configs.study.study import Cell
 
 _SANDWICH = "sandwich"
 
@@ -61,6 +65,33 @@ def check_grid(study: StudyConfig) -> None:
                     raise UserError(
                         f"{axis}.{name}.{key}: the grid searches {key}; remove it here, or from grid.values"
                     )
+
+
+def check_searched(study: StudyConfig, cells: Iterable["Cell"]) -> None:
+    """Refuse a searched key that changes no method's runs.
+
+    Args:
+        study: with or without a grid.
+        cells: the grid's runs, for each place in turn every setting; none without a grid.
+
+    Raises:
+        UserError: naming the key; or if a run's recipe is not allowed.
+    """
+    settings = () if study.grid is None else study.grid.settings
+    # For each key the setting that differs from the first one in it alone; a key with one value has none.
+    other = {
+        key: next(index for index, found in enumerate(settings) if found == {**settings[0], key: values[1]})
+        for key, values in ({} if study.grid is None else study.grid.values).items()
+        if len(values) > 1
+    }
+    first: dict[str, Any] = {}
+    for cell in cells:
+        if cell.setting == 0:
+            first = run_identity(cell.config, {})
+        elif cell.setting in other.values() and run_identity(cell.config, {}) != first:
+            other = {key: setting for key, setting in other.items() if setting != cell.setting}
+    if other:
+        raise UserError(f"grid.values: {next(iter(other))} changes no run of any method; remove it")
 
 
 def _is_set(changes: Mapping[str, Any], parts: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ from minidisc_ray.configs.study.grid import setting_text
 from minidisc_ray.configs.study.merge import apply_budget, merged, override_study
 from minidisc_ray.configs.study.names import check_columns, check_keys, check_names
 from minidisc_ray.configs.study.rows import check_distinct, check_printed
-from minidisc_ray.configs.study.settings import check_grid, with_setting
+from minidisc_ray.configs.study.settings import check_grid, check_searched, with_setting
 from minidisc_ray.configs.task import GlueTask
 
 __all__ = [
@@ -148,8 +148,7 @@ def _resolved(
     # All with one seed, which a method may lack: recipes are compared.
     seed = study.grid_seed
     runs = [Cell(*point, seed, _config(point, study, seed, study.storage)) for point in points]
-    for _ in grid_runs(study):
-        pass
+    check_searched(study, grid_runs(study))
     check_distinct(
         {(run.method, run.teacher, run.task, run.scale_percent): run.config.model_dump_json() for run in runs}
     )

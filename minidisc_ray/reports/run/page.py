@@ -62,7 +62,8 @@ def write_report(storage: Storage, folder: Path, result: RunResult, others: Sequ
 
 def _figures(result: RunResult, drawings: Sequence["Drawing"]) -> dict[str, Any]:
     """The figures of each section; trade-offs that only other runs have go to the section on other runs."""
-    of_candidates = ("tradeoff",) if result.candidates or result.trials else ()
+    # A single candidate was given, not chosen.
+    of_candidates = ("tradeoff",) if len(result.candidates) > 1 or result.trials else ()
     of_others = ("accuracy", "assistants") if of_candidates else ("accuracy", "assistants", "tradeoff")
     kinds = {
         "figures_of_others": of_others,

@@ -10,6 +10,7 @@ from minidisc_ray.preparation.objective import untrained_head_note
 from minidisc_ray.preparation.outcomes import with_outcome
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.race_costs import race_times
+from minidisc_ray.reports.run.law import law_sentence
 from minidisc_ray.reports.run.plan_report import PlanReport, PlanTable
 from minidisc_ray.reports.run.plan_warnings import plan_warnings
 from minidisc_ray.reports.words import compute_text, count_text
@@ -133,6 +134,8 @@ def _tera(*flops: float) -> tuple[str, ...]:
 def _assumed(prepared: PreparedRun) -> Iterator[str]:
     """Lines on what each step trains, and on what its FLOPs assume."""
     plan = prepared.plan
+    if (law := law_sentence(prepared)) is not None:
+        yield law
     for trial, step in plan.own_steps():
         if isinstance(step, RaceStep):
             yield from _race_assumed(prepared, step)

@@ -4,14 +4,16 @@ from collections.abc import Iterator
 
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.tokenizer import unknown_token_warnings
+from minidisc_ray.reports.run.law import law_warning
 from minidisc_ray.schedules.plan import ChooseStep, DecideStep
 
 _FEW_ROWS = 50
 
 
 def plan_warnings(prepared: PreparedRun) -> tuple[str, ...]:
-    """A sentence each on tokens that the teacher does not know and on too few selection rows; encodes the rows."""
-    return (*unknown_token_warnings(prepared), *_few_rows(prepared))
+    """A sentence each on unknown tokens, too few selection rows and a law without a fitting one; encodes the rows."""
+    law = law_warning(prepared)
+    return (*unknown_token_warnings(prepared), *_few_rows(prepared), *([] if law is None else [law]))
 
 
 def _few_rows(prepared: PreparedRun) -> Iterator[str]:

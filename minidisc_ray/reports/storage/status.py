@@ -141,8 +141,8 @@ def unfinished_trials_text(result: RunResult) -> list[str]:
 
 def _live(run: str, progress: Progress, held: HeldHours | None, reason: str | None) -> RunStatus:
     stage = f"{progress.stage_index}/{progress.num_stages} {progress.stage}"
-    # A new attempt deletes the reason first, so these shared stages ended without a last progress.
-    has_failed = reason is not None and progress.trial == SHARED_TRIAL and progress.status == "running"
+    # A new attempt deletes the reason first, so these stages ended without a last progress.
+    has_failed = reason is not None and progress.trial in (MAIN_TRIAL, SHARED_TRIAL) and progress.status == "running"
     return RunStatus(
         run=run,
         trial=progress.trial,

@@ -39,7 +39,8 @@ def notes_of(
         has_deviations = len({result.seed for result in results}) > 1
         notes += [selection_note(split, results[0].protocol, has_deviations) + _metrics(blocks), _costs(study)]
         notes += majority_notes([(task, run.primary_metric, run.majority_of) for task, run in of_tasks])
-        notes += [*settings_notes(study, choices), *_matched(study, outcomes), *_fewer_seeds(study)]
+        notes += [*settings_notes(study, choices), *_matched(study, outcomes), *_decided(study, outcomes)]
+        notes += _fewer_seeds(study)
     notes += [f"{sentence}." for sentence in methods_without_runs(study)]
     notes += _paper(study.paper, blocks) if study.paper is not None else []
     seen = [task for task, run in of_tasks if run.teacher_may_have_seen_selection]
@@ -100,6 +101,17 @@ def _matched(study: StudyConfig, outcomes: Sequence[Outcome]) -> list[str]:
         f"{' and '.join(methods)} {verb} matched in FLOPs, in closed form, so {possessive} hours may differ from "
         "those of the method matched."
     ]
+
+
+def _decided(study: StudyConfig, outcomes: Sequence[Outcome]) -> list[str]:
+    """How often each method with ``schedule.kind: auto`` used an assistant, since its mean is over both ways."""
+    notes = []
+    for method in study.methods:
+        of_method = [one.result.decision for one in outcomes if one.result and one.cell.method == method]
+        found = [decision.uses_assistant for decision in of_method if decision is not None]
+        if found:
+            notes.append(f"{method} used an assistant in {sum(found)} of {len(found)} runs.")
+    return notes
 
 
 def _paper(paper: PaperConfig, blocks: Shown) -> list[str]:

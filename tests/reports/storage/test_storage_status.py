@@ -41,6 +41,9 @@ def test_every_kind_of_run(tmp_path):
     write_progress(LOCAL, run_folder(tmp_path, "live"), progress())
     write_progress(LOCAL, run_folder(tmp_path, "lost"), progress(age=300))
     write_progress(LOCAL, run_folder(tmp_path, "broken"), progress(state="failed"))
+    # Of a run that was refused after its teacher was trained.
+    write_progress(LOCAL, run_folder(tmp_path, "at chance"), progress(age=300))
+    write_failure(LOCAL, tmp_path / "at chance", "main", "the teacher has learned nothing")
     sweep = run_folder(tmp_path, "sweep")
     write_progress(LOCAL, sweep, progress("assistant-55", "finished"))
     write_progress(LOCAL, sweep, progress("assistant-40"))
@@ -57,6 +60,7 @@ def test_every_kind_of_run(tmp_path):
 
     found = {(entry.run, entry.trial): entry for entry in status(tmp_path)}
     assert {key: entry.status for key, entry in found.items()} == {
+        ("at chance", "main"): "failed",
         ("broken", "main"): "failed",
         ("done", "3 trials, 1 failed"): "finished",
         ("live", "main"): "running",
