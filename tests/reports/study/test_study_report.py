@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from reports_builder import PAPER, TASKS, model, outcomes_of, result_of
@@ -12,6 +13,7 @@ from minidisc_ray.reports.study.labels import row_label
 from minidisc_ray.reports.study.paper import hidden_size
 from minidisc_ray.reports.study.render import render_study, study_frame, study_tables
 from minidisc_ray.reports.study.table import StudyTable, study_table
+from minidisc_ray.run_files.decision import GapDecision
 from minidisc_ray.run_files.result import ModelRecord
 from minidisc_ray.study.cells import Outcome
 
@@ -174,6 +176,24 @@ def test_a_tasks_name_stays_one_heading_in_markdown(tmp_path):
 )
 def test_the_scale_follows_the_methods_first_word(method, scale, label):
     assert row_label(method, scale) == label
+
+
+def test_a_method_that_decides_says_how_often_it_used_an_assistant(tmp_path):
+    methods = {"LTSD": {"schedule": {"kind": "conventional"}}, "Auto": {"schedule": {"kind": "auto"}}}
+    study = study_of(tmp_path, tasks={"mrpc": TASKS["mrpc"]}, methods=methods, scales=[10], seeds=[0, 1, 2])
+    gaps = {0: 8.0, 1: 2.0, 2: 2.5}
+
+    def with_decision(outcome: Outcome) -> Outcome:
+        if outcome.cell.method != "Auto":
+            return outcome
+        decision = GapDecision(
+            teacher_metric=0.9, student_metric=0.8, num_rows=50, gap_points=gaps[outcome.cell.seed], low_points=-1.0,
+            high_points=9.0, min_gap_points=2.0, probe_epochs=2, num_epochs=4, outcome="-",
+        )  # fmt: skip
+        return replace(outcome, result=outcome.result.model_copy(update={"decision": decision}))
+
+    notes = study_table(study, [with_decision(each) for each in outcomes_of(study, tmp_path)]).notes
+    assert [note for note in notes if "used an assistant" in note] == ["Auto used an assistant in 2 of 3 runs."]
 
 
 def test_macs_and_flops_are_set_apart(tmp_path):
