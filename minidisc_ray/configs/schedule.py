@@ -16,7 +16,7 @@ from minidisc_ray.configs.selection import (
 
 _PAPER_ETA, _RACE_ETA = 6, 3
 _STUDENT_SHARE = 0.5
-_MIN_GAP_POINTS, _PROBE_SHARE = 2.0, 0.5
+_MIN_GAP_POINTS, _PROBE_SHARE = 5.0, 0.5
 
 
 class _ScheduleConfig(Config):

@@ -15,7 +15,7 @@ def recipe(schedule: str, *overrides: str) -> RunConfig:
 
 def test_the_law_follows_unless_another_schedule_is_given():
     schedule = recipe("{kind: auto}").schedule
-    assert (schedule.min_gap_points, schedule.probe_share) == (2.0, 0.5)
+    assert (schedule.min_gap_points, schedule.probe_share) == (5.0, 0.5)
     assert schedule.then == LawConfig()
     assert recipe("{kind: auto, then: {kind: minidisc, search: race}}").schedule.then.num_sampled == 3
     assert recipe("{kind: auto}", "schedule.then.kind=assistant").candidate_scales() == (40,)
