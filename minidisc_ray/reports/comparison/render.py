@@ -25,6 +25,7 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
     rows = records_of(frame)
     notes = [
         *_selection_notes(rows),
+        *_precision_notes(rows),
         "Useful hours exclude teacher fine-tuning and start-up, which have their own columns and are in no ratio. "
         "Ratios are to the Conventional run of the same recipe and seed, and empty where there is none. FLOPs ratios "
         "include training and evaluation.",
@@ -91,6 +92,21 @@ def _selection_notes(rows: list[Row]) -> Iterator[str]:
         tasks = ", ".join(dict.fromkeys(row["task"] for row in found))
         has_deviations = any(row["metric_std"] is not None for row in found)
         yield (f"{tasks}: " if len(alike) > 1 else "") + selection_note(split, protocol, has_deviations)
+
+
+def _precision_notes(rows: list[Row]) -> Iterator[str]:
+    """For each task scored by accuracy, the interval that its number of validation rows leaves (binomial)."""
+    for of_task in by_task(rows):
+        task, count = of_task[0]["task"], of_task[0]["validation_rows"]
+        student = next((row for row in of_task if row["objective"]), None)
+        if student is None or not count or student["metric_name"] != "accuracy":
+            continue
+        share = student["metric_mean"]
+        points = 196 * (share * (1 - share) / count) ** 0.5
+        yield (
+            f"On {task} {count:,} validation rows leave an accuracy of {100 * share:.1f} a 95% interval of "
+            f"±{points:.1f} points, in each seed; `minidisc study` has the intervals of differences."
+        )
 
 
 def _uncounted(rows: list[Row]) -> list[str]:

@@ -19,6 +19,7 @@ TEACHER = "Teacher"
 MAJORITY = "Majority class"
 LTSD = "LTSD"
 
+OWN_SPLITS = ("train", "selection")
 _METHOD_ORDER = get_args(Method)
 
 
@@ -228,6 +229,8 @@ def _shared(runs: list[RunResult]) -> Row:
     return {
         "task": first.task,
         "metric_name": first.primary_metric,
+        # The first of a task's validation sets is the one that the primary metric is of.
+        "validation_rows": next((found.rows for name, found in first.splits.items() if name not in OWN_SPLITS), None),
         "selection_split": first.selection_split,
         "protocol": first.protocol,
         "teacher_may_have_seen_selection": any(run.teacher_may_have_seen_selection for run in runs),

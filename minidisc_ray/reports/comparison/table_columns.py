@@ -39,6 +39,7 @@ TAIL = (
     *COSTS,
     "currency",
     "assistant",
+    "validation_rows",
     "majority_of",
     "teacher_warning",
     "selection_split",
@@ -46,7 +47,7 @@ TAIL = (
     "teacher_may_have_seen_selection",
     "runs",
 )
-WHOLE = ("student_scale_percent", "seeds")
+WHOLE = ("student_scale_percent", "seeds", "validation_rows")
 SIZES = ("encoder_parameters", "total_parameters", "macs_at_128")
 NUMBERS = (
     *SIZES,

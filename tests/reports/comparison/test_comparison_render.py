@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 
 import pandas as pd
 import pytest
@@ -108,6 +109,17 @@ def test_warnings_stand_under_the_table(format_name):
     text = " ".join(render(compare(runs), format_name, width=100).split())
     assert "Warning: on mrpc the teacher may have been trained on the selection rows" in text
     assert "scores are optimistic" in text
+
+
+def test_an_accuracy_has_the_interval_that_its_rows_leave():
+    run = run_result("conventional", primary_metric="accuracy", majority_metrics={"accuracy": 0.5})
+    student = run.student.model_copy(update={"validation_metrics": {"accuracy": 0.9}})
+    frame = compare([run.model_copy(update={"student": student})])
+    (rows,) = set(frame["validation_rows"])
+    points = 100 * 1.96 * math.sqrt(0.09 / rows)
+    words = f"On mrpc {rows} validation rows leave an accuracy of 90.0 a 95% interval of ±{points:.1f} points"
+    assert words in render(frame, "md")
+    assert "validation rows leave" not in render(compare([run_result("conventional")]), "md")
 
 
 def test_text_is_never_markup():
