@@ -53,6 +53,7 @@ objective:
 pruning:
   ranking: global            # heads and neurons of all layers compete; local: each layer keeps its share
   neuron_multiple: 8
+  importance_rows: auto      # ranked by a sample that grows until the ranking is settled; null: by all rows
 
 finetune: {{num_epochs: 3, batch_size: 32, learning_rate: 1e-4}}
 distil: {{num_epochs: 10, batch_size: 32, learning_rate: 3e-4, early_stop_epochs: 5}}
@@ -73,10 +74,11 @@ storage: minidisc-runs
 # The schedule that a new recipe has.
 _SCHEDULE = """\
 schedule:
-  kind: law                  # SCHEDULES: docs/guide/recipes.md
-  times_student: 2.5         # the assistant's encoder, in multiples of the student's: a rule, no search
-# or: schedule: {kind: minidisc, search: race}   # searches for the assistant in one trial; or search: paper
-# or: schedule: {kind: auto}                     # no assistant if a short try shows that the student does well without
+  kind: minidisc             # SCHEDULES: docs/guide/recipes.md
+  search: race               # drops candidates that cannot win, and chooses early; paper: as in the paper
+  scales: [40, 35, 30, 25, 20, 15]       # 1.5 to 4 times the student's: change both together
+# or: schedule: {kind: law}  # an assistant of 2.5 times the student's size, without a search: costs and scores less
+# or: schedule: {kind: auto} # no assistant if a short try shows that the student does well without
 """
 _ON_THE_HUB = "# From the hub instead: --set data.kind=hub --set teacher.path=bert-base-uncased\n"
 _NOTES = {

@@ -6,7 +6,7 @@ import pytest
 
 from minidisc_ray.configs import UserError, load_recipe
 from minidisc_ray.configs.objective import ObjectiveConfig
-from minidisc_ray.configs.schedule import LawConfig, ScheduleConfig
+from minidisc_ray.configs.schedule import MiniDiscConfig, ScheduleConfig
 from minidisc_ray.configs.task import GlueTask
 from minidisc_ray.configs.unions import kinds_of, models_in
 from minidisc_ray.data import load_splits
@@ -25,7 +25,7 @@ def test_init_writes_a_recipe_that_parses_back(minidisc, tmp_path, monkeypatch, 
     assert (config.task.name, config.data.folder) == (task, f"/somewhere/{task}")
     assert config.teacher.path == "bert-base-uncased"
     assert config.student.scale_percent == 10
-    assert config.schedule == LawConfig()
+    assert config.schedule == MiniDiscConfig(search="race", scales={"kind": "list", "values": [40, 35, 30, 25, 20, 15]})
     assert config.compute.cpus_per_worker == os.cpu_count()
     for kind in KINDS:
         assert load_recipe(tmp_path / f"{task}.yaml", [f"schedule.kind={kind}"]).schedule.kind == kind
@@ -88,7 +88,7 @@ def test_the_comments_of_a_new_recipe_may_be_taken_as_they_are(minidisc, tmp_pat
         section = text[text.index("schedule:\n") : text.index("# or: schedule")]
         (tmp_path / f"{index}.yaml").write_text(text.replace(section, line + "\n"))
     kinds = [load_recipe(tmp_path / f"{index}.yaml").schedule.kind for index in range(len(others))]
-    assert kinds == ["minidisc", "auto"]
+    assert kinds == ["law", "auto"]
 
 
 def write_reviews(path):
