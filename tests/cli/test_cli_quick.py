@@ -74,6 +74,8 @@ class Interrupts:
         if name == "minidisc_ray.cli.app":
             signal.raise_signal(signal.SIGINT)
 
+# A shell's background jobs start with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Interrupts())
 main(["ls"])
 """
