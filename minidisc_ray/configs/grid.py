@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from minidisc_ray.configs.base import Config
-from minidisc_ray.core.grid import grid_by_slices, grid_by_step, grid_of
+from minidisc_ray.core.grid import grid_by_slices, grid_by_step, grid_by_times, grid_of
 
 
 class StepGridConfig(Config):
@@ -41,6 +41,29 @@ class SlicesGridConfig(Config):
         return grid_by_slices(student_percent, self.count)
 
 
+class TimesGridConfig(Config):
+    """Evenly spaced multiples of the student's scale, around the size that the 2.5x law asks for."""
+
+    kind: Literal["times"] = "times"
+    smallest_times: float = Field(1.5, gt=1.0, le=99.0, description="The smallest candidate's multiple.")
+    largest_times: float = Field(4.0, gt=1.0, le=99.0, description="The largest candidate's multiple.")
+    num_candidates: int = Field(
+        6, ge=1, le=98, description="Fewer where multiples reach the teacher, or round to the same percent."
+    )
+
+    @model_validator(mode="after")
+    def _ends_are_in_order(self) -> "TimesGridConfig":
+        if self.largest_times < self.smallest_times:
+            raise ValueError(
+                f"largest_times is {self.largest_times:g}, less than smallest_times, {self.smallest_times:g}; swap them"
+            )
+        return self
+
+    def scales(self, student_percent: int) -> tuple[int, ...]:
+        """The candidates, largest first."""
+        return grid_by_times(student_percent, self.smallest_times, self.largest_times, self.num_candidates)
+
+
 def _grid_from_list(value: Any) -> Any:
     """Read ``scales: [60, 40, 20]`` as a grid of kind list."""
     if isinstance(value, int | float | str):
@@ -51,5 +74,7 @@ def _grid_from_list(value: Any) -> Any:
 
 
 GridConfig = Annotated[
-    StepGridConfig | ListGridConfig | SlicesGridConfig, Field(discriminator="kind"), BeforeValidator(_grid_from_list)
+    StepGridConfig | ListGridConfig | SlicesGridConfig | TimesGridConfig,
+    Field(discriminator="kind"),
+    BeforeValidator(_grid_from_list),
 ]

@@ -13,12 +13,19 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.messages import message_of, quoted
 from minidisc_ray.configs.redact import is_secret_name
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.schedule import AutoConfig
 from minidisc_ray.configs.unions import kinds_of, union_at
 from minidisc_ray.configs.yaml_text import load_yaml
 from minidisc_ray.files.reading import NotAFileError, read_regular
 
 TOO_DEEP = "nested too deeply: a recipe's keys are a handful of levels deep"
+# A grid without a kind is known by its keys.
+_GRIDS = {
+    "values": "list",
+    "count": "slices",
+    "smallest_times": "times",
+    "largest_times": "times",
+    "num_candidates": "times",
+}
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAX_RECIPE_BYTES = 100_000  # parsed within a second or two
 _TOO_LARGE = 10**400  # Python refuses to print an integer of more than 4,300 digits
@@ -170,13 +177,13 @@ def _fill_kinds(raw: dict[str, Any]) -> None:
             given["kind"] = getattr(defaults, section).kind
     schedule = raw.get("schedule")
     inner = [schedule.get(key) for key in ("match", "then")] if isinstance(schedule, dict) else []
-    if isinstance(schedule, dict) and isinstance(then := schedule.get("then"), dict):
-        then.setdefault("kind", AutoConfig().then.kind)
+    if isinstance(schedule, dict) and isinstance(then := schedule.get("then"), dict) and "kind" not in then:
+        inner[1] = schedule["then"] = {"kind": "minidisc", "search": "race", "scales": {"kind": "times"}, **then}
     for given in (schedule, *inner):
         if isinstance(given, dict) and isinstance(selection := given.get("selection"), dict):
             selection.setdefault("kind", "lambda")
         if isinstance(given, dict) and isinstance(scales := given.get("scales"), dict):
-            scales.setdefault("kind", "list" if "values" in scales else "slices" if "count" in scales else "step")
+            scales.setdefault("kind", next((kind for key, kind in _GRIDS.items() if key in scales), "step"))
 
 
 def expand(value: Any, path: str) -> Any:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from minidisc_ray.configs.base import Config
-from minidisc_ray.configs.grid import GridConfig, StepGridConfig
+from minidisc_ray.configs.grid import GridConfig, StepGridConfig, TimesGridConfig
 from minidisc_ray.configs.selection import (
     PAPER_LAMBDA,
     LambdaSelectionConfig,
@@ -273,14 +273,13 @@ class AutoConfig(_ScheduleConfig):
         _PROBE_SHARE, gt=0.0, le=1.0, description="The share of distil.num_epochs after which the gap is measured."
     )
     then: Annotated[AssistantConfig | LawConfig | MiniDiscConfig, Field(discriminator="kind")] = Field(
-        LawConfig(), description="The schedule for a larger gap."
+        MiniDiscConfig(search="race", scales=TimesGridConfig()), description="The schedule for a larger gap."
     )
 
     @property
     def label(self) -> str:
         """The name in tables, with what differs from the defaults in brackets."""
-        # The law's scale is computed, so it is no difference from the default.
-        notes = [] if self.then.model_copy(update={"assistant_percent": None}) == LawConfig() else [self.then.label]
+        notes = [self.then.label] if self.then != type(self).model_fields["then"].default else []
         if self.min_gap_points != _MIN_GAP_POINTS:
             notes.append(f"gap {self.min_gap_points:g}")
         if self.probe_share != _PROBE_SHARE:

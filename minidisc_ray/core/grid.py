@@ -33,6 +33,26 @@ def grid_by_slices(student_percent: int, count: int) -> tuple[int, ...]:
     return grid_of([student_percent + width * i for i in range(1, count)], student_percent)
 
 
+def grid_by_times(student_percent: int, smallest: float, largest: float, count: int) -> tuple[int, ...]:
+    """``count`` evenly spaced multiples of the student's scale, in whole percents, largest first.
+
+    Multiples that reach the teacher are left out, and so are those that round to a percent that is there already.
+
+    Raises:
+        ValueError: if nothing lies between student and teacher.
+    """
+    steps = max(count - 1, 1)
+    # The exact halves of 5 and 15 percent go up, whatever Python's own rounding does with them.
+    found = {int(student_percent * (smallest + (largest - smallest) * i / steps) + 0.5) for i in range(count)}
+    between = [scale for scale in found if student_percent < scale < TEACHER_PERCENT]
+    if not between:
+        raise ValueError(
+            f"no candidate of {smallest:g} to {largest:g} times the student's {student_percent} percent lies between it "
+            f"and the teacher's {TEACHER_PERCENT}; write a list such as [90], or {{kind: step, step_percent: 5}}"
+        )
+    return grid_of(between, student_percent)
+
+
 def grid_of(scales: Sequence[int], student_percent: int) -> tuple[int, ...]:
     """The given scales as a grid: distinct, largest first, each strictly between student and teacher.
 

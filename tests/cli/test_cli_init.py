@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from minidisc_ray.configs import UserError, load_recipe
+from minidisc_ray.configs.grid import TimesGridConfig
 from minidisc_ray.configs.objective import ObjectiveConfig
 from minidisc_ray.configs.schedule import MiniDiscConfig, ScheduleConfig
 from minidisc_ray.configs.task import GlueTask
@@ -25,7 +26,8 @@ def test_init_writes_a_recipe_that_parses_back(minidisc, tmp_path, monkeypatch, 
     assert (config.task.name, config.data.folder) == (task, f"/somewhere/{task}")
     assert config.teacher.path == "bert-base-uncased"
     assert config.student.scale_percent == 10
-    assert config.schedule == MiniDiscConfig(search="race", scales={"kind": "list", "values": [40, 35, 30, 25, 20, 15]})
+    assert config.schedule == MiniDiscConfig(search="race", scales=TimesGridConfig())
+    assert config.candidate_scales() == (40, 35, 30, 25, 20, 15)
     assert config.compute.cpus_per_worker == os.cpu_count()
     for kind in KINDS:
         assert load_recipe(tmp_path / f"{task}.yaml", [f"schedule.kind={kind}"]).schedule.kind == kind

@@ -3,9 +3,10 @@
 import pytest
 
 from minidisc_ray.configs import UserError, resolve
+from minidisc_ray.configs.grid import TimesGridConfig
 from minidisc_ray.configs.identity import run_identity, run_name
 from minidisc_ray.configs.run import RunConfig
-from minidisc_ray.configs.schedule import LawConfig
+from minidisc_ray.configs.schedule import MiniDiscConfig
 
 
 def recipe(schedule: str, *overrides: str) -> RunConfig:
@@ -13,19 +14,20 @@ def recipe(schedule: str, *overrides: str) -> RunConfig:
     return resolve(raw, (f"schedule={schedule}", *overrides))
 
 
-def test_the_law_follows_unless_another_schedule_is_given():
-    schedule = recipe("{kind: auto}").schedule
+def test_a_race_around_the_law_follows_unless_another_schedule_is_given():
+    config = recipe("{kind: auto}")
+    schedule = config.schedule
     assert (schedule.min_gap_points, schedule.probe_share) == (5.0, 0.5)
-    assert schedule.then == LawConfig()
-    assert recipe("{kind: auto, then: {kind: minidisc, search: race}}").schedule.then.num_sampled == 3
+    assert schedule.then == MiniDiscConfig(search="race", scales=TimesGridConfig())
+    assert (schedule.then.num_sampled, config.candidate_scales()) == (3, (40, 35, 30, 25, 20, 15))
     assert recipe("{kind: auto}", "schedule.then.kind=assistant").candidate_scales() == (40,)
-    assert recipe("{kind: auto}", "schedule.then.times_student=3").schedule.then == LawConfig(times_student=3)
+    assert recipe("{kind: auto}", "schedule.then.scales=[50]").schedule.then.search == "race"
 
 
 def test_its_label_has_what_differs_from_the_defaults():
     labels = {
         "{kind: auto}": "Auto",
-        "{kind: auto, then: {kind: law, assistant_percent: 25}}": "Auto",
+        "{kind: auto, then: {}}": "Auto",
         "{kind: auto, then: {kind: law, times_student: 2}}": "Auto (TA (2\N{MULTIPLICATION SIGN} law))",
         "{kind: auto, then: {kind: minidisc, search: race}}": "Auto (MiniDisc (race))",
         "{kind: auto, then: {kind: assistant}, min_gap_points: 1.5}": "Auto (TA (40%), gap 1.5)",

@@ -222,3 +222,5 @@ def test_a_choice_that_another_kind_has_goes_with_it():
 def test_a_grid_is_known_by_its_keys():
     assert resolve({"schedule": {"scales": {"values": [60, 40]}, "num_sampled": 2}}).schedule.scales.kind == "list"
     assert resolve({"schedule": {"scales": {"count": 9}}}).schedule.scales.kind == "slices"
+    several = resolve({"schedule": {"scales": {"largest_times": 3}, "num_sampled": 2}})
+    assert (several.schedule.scales.kind, several.candidate_scales()) == ("times", (30, 27, 24, 21, 18, 15))

@@ -30,7 +30,7 @@ def test_a_method_may_decide_by_itself(tmp_path):
     methods = {"LTSD": {"schedule": {"kind": "conventional"}}, "Auto": {"schedule": {"kind": "auto"}}}
     configs = by_place(study_of(tmp_path, methods=methods, seeds=[0], scales=[10]))
     assert configs["builtin", "Auto", 10, 0].schedule.label == "Auto"
-    assert configs["builtin", "Auto", 10, 0].full_schedule.kind == "law"
+    assert configs["builtin", "Auto", 10, 0].full_schedule.search == "race"
 
 
 def test_another_kind_takes_the_foreign_keys_along_and_keeps_shared_ones(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidisc_ray.core.grid import grid_by_slices, grid_by_step, grid_of, sample_evenly, sample_step
+from minidisc_ray.core.grid import grid_by_slices, grid_by_step, grid_by_times, grid_of, sample_evenly, sample_step
 
 
 def test_default_grid_of_a_ten_percent_student_has_17_candidates():
@@ -24,6 +24,30 @@ def test_a_step_grid_holds_multiples_strictly_between_student_and_teacher():
 def test_step_grids_that_cannot_be_are_refused(student, step, words):
     with pytest.raises(ValueError, match=words):
         grid_by_step(student, step)
+
+
+@pytest.mark.parametrize(
+    ("student", "expected"),
+    [
+        (10, (40, 35, 30, 25, 20, 15)),
+        (20, (80, 70, 60, 50, 40, 30)),
+        # 7.5 and 17.5 go up.
+        (5, (20, 18, 15, 13, 10, 8)),
+        (1, (4, 3, 2)),
+        (40, (80, 60)),
+        (66, (99,)),
+    ],
+)
+def test_multiples_of_the_students_scale_lie_between_it_and_the_teacher(student, expected):
+    assert grid_by_times(student, 1.5, 4.0, 6) == expected
+
+
+def test_multiples_of_which_none_fits_are_refused():
+    assert grid_by_times(10, 2.0, 4.0, 1) == (20,)
+    with pytest.raises(
+        ValueError, match=r"no candidate of 1.5 to 4 times the student's 70 percent lies between it and"
+    ):
+        grid_by_times(70, 1.5, 4.0, 6)
 
 
 def test_a_list_is_sorted_largest_first():
