@@ -47,8 +47,8 @@ def grid_by_times(student_percent: int, smallest: float, largest: float, count: 
     between = [scale for scale in found if student_percent < scale < TEACHER_PERCENT]
     if not between:
         raise ValueError(
-            f"no candidate of {smallest:g} to {largest:g} times the student's {student_percent} percent lies between it "
-            f"and the teacher's {TEACHER_PERCENT}; write a list such as [90], or {{kind: step, step_percent: 5}}"
+            f"no candidate of {smallest:g} to {largest:g} times the student's {student_percent} percent lies between "
+            f"it and the teacher's {TEACHER_PERCENT}; write a list such as [90], or {{kind: step, step_percent: 5}}"
         )
     return grid_of(between, student_percent)
 
