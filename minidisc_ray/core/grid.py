@@ -36,7 +36,8 @@ def grid_by_slices(student_percent: int, count: int) -> tuple[int, ...]:
 def grid_by_times(student_percent: int, smallest: float, largest: float, count: int) -> tuple[int, ...]:
     """``count`` evenly spaced multiples of the student's scale, in whole percents, largest first.
 
-    Multiples that reach the teacher are left out, and so are those that round to a percent that is there already.
+    Multiples that reach the teacher are left out, and so are those that round to a percent that is there already. Our
+    own: the paper grids the whole range in steps.
 
     Raises:
         ValueError: if nothing lies between student and teacher.

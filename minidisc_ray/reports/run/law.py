@@ -5,7 +5,8 @@ from minidisc_ray.core.flops import encoder_parameters
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.schedules.plan import DistilStep
 
-_NEAR = 0.25  # a share of the multiple that is asked for; steps of five percent are at most this far apart
+# As a share of the multiple that is asked for: more is another assistant than the one that was measured.
+_NEAR = 0.25
 
 
 def law_sentence(prepared: PreparedRun) -> str | None:
