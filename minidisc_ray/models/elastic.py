@@ -24,7 +24,11 @@ from minidisc_ray.models.surgery import prefix
 
 
 class FlatGradients:
-    """Gradients of all trainable parameters as views of one buffer."""
+    """Gradients of all trainable parameters as views of one buffer; empty parameters have none.
+
+    A layer without heads or neurons has empty parameters. Their strides are not those of an empty gradient, which is
+    an error in the fused AdamW on a GPU.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -32,7 +36,8 @@ class FlatGradients:
         first = self.parameters[0] if self.parameters else torch.empty(0)
         self.buffer = torch.zeros(sum(sizes), dtype=first.dtype, device=first.device)
         for parameter, gradient in zip(self.parameters, self.buffer.split(sizes), strict=True):
-            parameter.grad = gradient.view_as(parameter)
+            if parameter.numel():
+                parameter.grad = gradient.view_as(parameter)
 
     def zero_(self) -> None:
         """Clear every gradient."""

@@ -179,7 +179,7 @@ def _moments_of(optimizer: optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _checked_moments(optimizer: optim.Optimizer, moments: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """Moments by the parameter's index.
+    """Moments by the parameter's index; empty parameters need none, though older checkpoints have them.
 
     Raises:
         DamageError: if they do not fit the optimiser's parameters.
@@ -192,12 +192,13 @@ def _checked_moments(optimizer: optim.Optimizer, moments: Mapping[str, Tensor]) 
             raise mismatch
         state.setdefault(int(index_text), {})[name] = tensor
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if sorted(state) != list(range(len(parameters))):
+    wanted = {index: parameter for index, parameter in enumerate(parameters) if parameter.numel()}
+    if not wanted.keys() <= state.keys() <= set(range(len(parameters))):
         raise mismatch
-    for index, parameter in enumerate(parameters):
+    for index, parameter in wanted.items():
         known = state[index]
         if set(known) != {"step", "exp_avg", "exp_avg_sq"}:
             raise mismatch
         if not known["exp_avg"].shape == known["exp_avg_sq"].shape == parameter.shape:
             raise mismatch
-    return state
+    return {index: state[index] for index in wanted}

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from storage_kit import LOCAL
-from tiny_models import FAMILY_NAMES, max_difference
+from tiny_models import FAMILY_NAMES, max_difference, student_of
 from training_kit import (
     ROWS,
     learner_of,
@@ -15,9 +15,21 @@ from training_kit import (
     weights_of,
 )
 
+from minidisc_ray.core.structure import Structure
 from minidisc_ray.core.trace import Totals
 from minidisc_ray.data import collate, epoch_batches, shard
+from minidisc_ray.models.elastic import FlatGradients
 from minidisc_ray.training.loop import TrainingError, build_optimizer, learning_rate_at, train
+from minidisc_ray.training.state import EpochRecord, TrainingState, save_checkpoint
+
+EPOCH = EpochRecord(
+    epoch=1,
+    losses={"hidden": 1.0},
+    metrics={10: {"accuracy": 50.0}},
+    selection_score=50.0,
+    selection_loss=1.0,
+    is_final_phase=True,
+)
 
 
 def gradient_of(learner, parts, rows):
@@ -101,6 +113,46 @@ def test_the_rate_of_the_schedule_is_the_rate_of_the_step(tmp_path):
 
     train(learner, train_rows(), config, 0, LOCAL, tmp_path, First())
     assert moved == pytest.approx([0.01 / 4], rel=1e-2)  # four steps, all of them warmup
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_a_layer_without_heads_or_neurons_has_what_a_gpus_fused_step_needs(tmp_path, family):
+    """There, a parameter, its gradient and its moments need the same strides, and those of empty tensors differ."""
+    config, structure = training(), Structure(10, heads=(0, 2, 1), neurons=(3, 0, 5))
+    begun, resumed = (student_of(family, structure) for _ in range(2))
+    gradients, optimizer = FlatGradients(begun), build_optimizer(begun.parameters(), config)
+    gradients.buffer.fill_(1.0)
+    optimizer.step()
+    state = TrainingState(epochs_done=1, steps_done=1, best_epoch=1, history=(EPOCH,))
+    save_checkpoint(LOCAL, tmp_path / "c", dict(begun.named_parameters()), optimizer, state)
+    again = build_optimizer(resumed.parameters(), config)
+    assert load_checkpoint(tmp_path / "c", dict(resumed.named_parameters()), again) == state
+    FlatGradients(resumed)
+    assert any(parameter.numel() == 0 for parameter in resumed.parameters())
+    for model, moments in ((begun, optimizer.state), (resumed, again.state)):
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:
+                entry = moments[parameter]
+                strides = {one.stride() for one in (parameter, parameter.grad, entry["exp_avg"], entry["exp_avg_sq"])}
+                assert len(strides) == 1, name
+            else:
+                assert parameter.numel() == 0, name
+                assert parameter not in moments, name
+
+
+def test_moments_of_empty_parameters_in_an_older_checkpoint_are_left_out(tmp_path):
+    config, structure = training(), Structure(10, heads=(0, 2, 1), neurons=(3, 0, 5))
+    model = student_of("bert", structure)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer = build_optimizer(model.parameters(), config)
+    optimizer.step()
+    state = TrainingState(epochs_done=1, steps_done=1, best_epoch=1, history=(EPOCH,))
+    save_checkpoint(LOCAL, tmp_path / "c", dict(model.named_parameters()), optimizer, state)
+    other = student_of("bert", structure)
+    again = build_optimizer(other.parameters(), config)
+    assert load_checkpoint(tmp_path / "c", dict(other.named_parameters()), again) == state
+    assert set(again.state) == {parameter for parameter in other.parameters() if parameter.numel()}
 
 
 def test_biases_and_norms_are_not_decayed():
