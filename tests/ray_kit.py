@@ -63,7 +63,10 @@ def run_on_ray(prepared: PreparedRun, watch: Watch | None = None) -> RunResult:
 
 
 class ActorNames:
-    """A watch that reads the names of a run's actors from Ray's state API, while a student or a sandwich is trained."""
+    """A watch that reads the names of a run's actors from Ray's state API, at the first progress of any stage.
+
+    A later stage may be over before Ray has answered.
+    """
 
     def __init__(self, run: PreparedRun) -> None:
         self.run = run
@@ -71,7 +74,7 @@ class ActorNames:
 
     def __call__(self, progress: RunProgress) -> None:
         # Once: each question goes to the dashboard's server.
-        if self.found or not any(trial.stage in ("sandwich", "student") for trial in progress):
+        if self.found or not progress.trials:
             return
         import ray
         from ray.util.state import list_actors

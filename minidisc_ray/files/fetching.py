@@ -1,6 +1,7 @@
 """Fetches the files below a folder of a bucket that differ from this node's copy; sealed folders only if whole."""
 
 import os
+import time
 from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,9 @@ from minidisc_ray.files.bucket import Bucket, Entry, is_temporary, is_whole, joi
 from minidisc_ray.files.digests import SEAL, check_seal
 from minidisc_ray.files.reading import read_regular
 from minidisc_ray.log import logger
+
+# S3 lists times in whole seconds: an object may be replaced by another of the same size and time.
+_RECENT_SECONDS = 2.0
 
 
 def fetch_below(bucket: Bucket, base: str, folder: Path, wanted: Callable[[str], bool], is_exclusive: bool) -> None:
@@ -71,7 +75,10 @@ def _is_current(folder: Path, name: str, entry: Entry, unchanged: Sequence[str])
 
 def _fetch(bucket: Bucket, base: str, folder: Path, name: str, entry: Entry) -> None:
     if bucket.pull_file(join_key(base, name), folder / name):
-        os.utime(folder / name, (entry.modified_at, entry.modified_at))
+        # A recent file gets a time that makes it differ, so that the next fetch takes it again.
+        is_recent = time.time() - entry.modified_at < _RECENT_SECONDS
+        modified_at = entry.modified_at - 1.0 if is_recent else entry.modified_at
+        os.utime(folder / name, (modified_at, modified_at))
 
 
 def _remove_others(folder: Path, wanted: Callable[[str], bool], kept: Container[str]) -> None:

@@ -200,6 +200,16 @@ def test_an_outage_is_waited_out_and_counted(kept, storage, outage_seconds):
     assert there.read_json(there.root / "run" / "record.json") == {"a": 1}
 
 
+def test_a_file_that_is_replaced_within_a_second_is_fetched_again(kept, storage):
+    """By another of the same size: stores may list times in whole seconds."""
+    path = storage.root / "run" / "record.json"
+    there = kept.elsewhere()
+    for number in range(5):
+        storage.write_json(path, {"a": number})
+        there.fetch(there.root)
+        assert there.read_json(there.root / "run" / "record.json") == {"a": number}
+
+
 def test_an_outage_that_lasts_is_one_sentence_and_loses_nothing(kept, storage):
     path = storage.root / "run" / "record.json"
     storage.write_json(path, {"a": 1})
