@@ -3,8 +3,10 @@
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from gpu_kit import Bench, Found, is_installed
@@ -18,7 +20,7 @@ from minidisc_ray.models.dropout import use_fast_dropout
 from minidisc_ray.models.forward import run_model
 from minidisc_ray.models.surgery import cut, reorder_
 from minidisc_ray.pipeline.in_process import run_in_process
-from minidisc_ray.pipeline.stages import distil, teacher
+from minidisc_ray.pipeline.stages import distil, race, teacher
 from minidisc_ray.pipeline.structures import new_teacher
 from minidisc_ray.preparation.objective import stage_objective
 from minidisc_ray.preparation.prepare import prepare
@@ -32,6 +34,10 @@ from minidisc_ray.training.score import score_model
 from minidisc_ray.training.workers import Workers
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "conventional": {"kind": "conventional"},
+    "race": {"kind": "minidisc", "search": "race", "scales": {"kind": "times"}},
+}
 # bfloat16 has about three digits, and its errors add up over layers; gradients must have nearly the same direction.
 LARGEST_DIFFERENCE, SMALLEST_COSINE = 0.05, 0.99
 SCALE = 10
@@ -84,12 +90,16 @@ def _loss_and_gradient(pair: Any, device: torch.device, precision: Any) -> tuple
 
 
 def mrpc(bench: Bench) -> Found:
-    """Fine-tune a teacher on a few rows and distil it to 10%; report losses and metrics."""
+    """Fine-tune a teacher on a few rows and distil it to 10%, directly and after a race; report losses and metrics."""
     found, started_at = Found(), time.perf_counter()
     with tempfile.TemporaryDirectory() as storage:
-        prepared = prepare(_recipe(bench, storage))
+        prepared = prepare(_recipe(bench, storage, "conventional"))
         if is_installed("tensorboardX"):
             losses, metrics = _run_whole(prepared, bench)
+            racing = prepare(_recipe(bench, storage, "race"))
+            race_losses, race_metrics = _run_whole(racing, bench)
+            losses |= {f"race, {name}": value for name, value in race_losses.items()}
+            metrics["student of a race"] = race_metrics["student"]
         else:
             found.notes.append("only the training loop was run: tensorboardX is not installed")
             losses, metrics = _run_by_loop(prepared, bench, Path(storage))
@@ -100,7 +110,7 @@ def mrpc(bench: Bench) -> Found:
     return found
 
 
-def _recipe(bench: Bench, storage: str) -> Any:
+def _recipe(bench: Bench, storage: str, schedule: str) -> Any:
     sizes = bench.sizes
     stage = {"num_epochs": sizes.mrpc_epochs, "batch_size": 32, "learning_rate": 1e-4, "early_stop_epochs": None}
     raw: dict[str, Any] = {
@@ -115,7 +125,7 @@ def _recipe(bench: Bench, storage: str) -> Any:
         {
             **raw,
             "student": {"scale_percent": SCALE},
-            "schedule": {"kind": "conventional"},
+            "schedule": SCHEDULES[schedule],
             "finetune": stage,
             "distil": {**stage, "learning_rate": 3e-4},
             "compute": {"gpus_per_worker": float(bench.is_gpu), "cpus_per_worker": torch.get_num_threads()},
@@ -133,9 +143,10 @@ def _run_whole(prepared: PreparedRun, bench: Bench) -> tuple[dict[str, Any], dic
         losses[folder.name] = [dict(epoch.losses) for epoch in state.history]
         return state
 
-    for stage in (teacher, distil):
-        stage.train = record  # type: ignore[attr-defined]
-    result = run_in_process(prepared, str(bench.device))
+    with ExitStack() as patches:
+        for stage in (teacher, race, distil):
+            patches.enter_context(mock.patch.object(stage, "train", record))
+        result = run_in_process(prepared, str(bench.device))
     named = {"teacher": result.teacher, "student": result.student}
     return losses, {name: dict(model.validation_metrics) for name, model in named.items()}
 
