@@ -5,7 +5,7 @@
 #   pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux2014_x86_64 -d wheels \
 #     pydantic==2.14.3 pydantic-core==2.50.4 annotated-types typing-inspection typing-extensions tenacity tensorboardX
 # Without tensorboardX the MRPC run uses the training loop instead of the pipeline; without POT (33 MB more) two
-# objectives are left out. Without a git checkout there, set MINIDISC_COMMIT to the output of `git rev-parse HEAD` here.
+# objectives are left out. Without a git checkout of the project there, set MINIDISC_COMMIT to the output of `git rev-parse HEAD` here.
 #   benchmarks/gpu.sh                          # on a GPU; writes $OUT/gpu.json, or ./gpu.json
 #   benchmarks/gpu.sh --device cpu --small     # all of it in tiny sizes, under a minute on 2 cores
 set -euo pipefail

@@ -119,11 +119,13 @@ def _versions() -> dict[str, str | None]:
 
 
 def _commit() -> str | None:
+    if given := os.environ.get("MINIDISC_COMMIT"):
+        return given
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("MINIDISC_COMMIT")
+        return None
 
 
 def _print_table(report: dict[str, Any], path: Path) -> None:
