@@ -241,7 +241,12 @@ def study(
     for name, reason in report.table.failed.items():
         print_line(messages, f"minidisc: {name} failed: {reason}")
     if report.table.failed:
-        messages.print("minidisc: --retry-failed runs only these", soft_wrap=True)
+        # A damaged result is no failure of its run, which may just go on.
+        damaged = [name for name in report.table.failed if (prepared.folder.parent / name / "result.json").is_file()]
+        if damaged:
+            print_line(messages, "minidisc: damaged results are made again when the study runs")
+        if len(damaged) < len(report.table.failed):
+            print_line(messages, f"minidisc: --retry-failed runs only {'the others' if damaged else 'these'}")
         raise typer.Exit(1)
 
 

@@ -21,9 +21,12 @@ from minidisc_ray.reports.tables import Column, Table, show
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
 from minidisc_ray.run_files.family import FAMILY
 from minidisc_ray.run_files.result import RunResult
+from minidisc_ray.study.cells import read_outcome
 
 if TYPE_CHECKING:
     from minidisc_ray.api.studies import PreparedStudy
+
+_FINISHED = "finished"
 
 
 def show_run(console: Console, prepared: PreparedRun) -> None:
@@ -52,40 +55,50 @@ def show_study(console: Console, study: "PreparedStudy", with_runs: bool) -> int
         How many runs are finished.
     """
     config = study.config
-    is_done = {run.name: (run.run_folder / "result.json").is_file() for run in study.runs}
+    states = {run.name: _state_of(run) for run in study.runs}
+    num_finished = list(states.values()).count(_FINISHED)
     budget = f", budget {config.budget}" if config.budget is not None else ""
     of_grid = f" ({len(study.grid_runs)} of them in the grid)" if study.grid_prepared else ""
     print_line(
         console,
-        f"{config.name}{budget}: {study.num_runs} runs{of_grid}, {sum(is_done.values())} of them finished, each trial "
+        f"{config.name}{budget}: {study.num_runs} runs{of_grid}, {num_finished} of them finished, each trial "
         f"on {compute_text(study.runs[0].config.compute)}, in {study.folder}",
     )
     for sentence in methods_without_runs(config):
         print_line(console, sentence)
     if with_runs:
-        _show_runs(console, study, is_done)
-    return sum(is_done.values())
+        _show_runs(console, study, states)
+    return num_finished
 
 
-def _show_runs(console: Console, study: "PreparedStudy", is_done: Mapping[str, bool]) -> None:
+def _state_of(run: PreparedRun) -> str:
+    result, reason = read_outcome(run.run_folder, run.config, run.name)
+    if result is not None:
+        return _FINISHED
+    if reason is None:
+        return "not finished"
+    return "damaged" if (run.run_folder / "result.json").is_file() else "failed"
+
+
+def _show_runs(console: Console, study: "PreparedStudy", states: Mapping[str, str]) -> None:
     if not study.grid_prepared:
-        show(console, [_runs_table(study, list(zip(study.cells, study.prepared, strict=True)), is_done)])
+        show(console, [_runs_table(study, list(zip(study.cells, study.prepared, strict=True)), states)])
         return
     tried = list(zip(study.grid_cells, study.grid_prepared, strict=True))
     seen = {run.name for run in study.grid_prepared}
     then = [(cell, run) for cell, run in zip(study.cells, study.prepared, strict=True) if run.name not in seen]
     seed = study.config.grid_seed
     rest = [(cell, None) for cell in study.open_cells if cell.seed != seed]
-    show(console, [replace(_runs_table(study, tried, is_done), title=f"The grid's runs, seed {seed}")])
+    show(console, [replace(_runs_table(study, tried, states), title=f"The grid's runs, seed {seed}")])
     if then or rest:
         title = "Then, with the chosen settings"
-        show(console, [replace(_runs_table(study, [*then, *rest], is_done), title=title)])
+        show(console, [replace(_runs_table(study, [*then, *rest], states), title=title)])
     else:
         print_line(console, "Then nothing: every run has the grid's seed.")
 
 
 def _runs_table(
-    study: "PreparedStudy", cells: Sequence[tuple[Cell, PreparedRun | None]], is_done: Mapping[str, bool]
+    study: "PreparedStudy", cells: Sequence[tuple[Cell, PreparedRun | None]], states: Mapping[str, str]
 ) -> Table:
     grid = study.config.grid
 
@@ -101,7 +114,7 @@ def _runs_table(
         Column("Seed", lambda row: row[0].seed),
         *([Column(" / ".join(grid.values), setting, is_number=False)] if grid is not None else []),
         Column("Run", lambda row: row[1] and row[1].name, is_number=False),
-        Column("", lambda row: "finished" if row[1] and is_done[row[1].name] else "not finished", is_number=False),
+        Column("", lambda row: states[row[1].name] if row[1] else "not finished", is_number=False),
     )
     return Table(columns=columns, rows=cells)
 

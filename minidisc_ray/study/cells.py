@@ -57,12 +57,19 @@ def read_outcomes(cells: Sequence[Cell], names: Sequence[str]) -> list[Outcome]:
     for cell, name in zip(cells, names, strict=True):
         folder = open_storage(cell.config.storage).root / name
         if folder not in found:
-            found[folder] = _read(folder, cell.config, name)
+            found[folder] = read_outcome(folder, cell.config, name)
         outcomes.append(Outcome(cell, name, *found[folder]))
     return outcomes
 
 
-def _read(folder: Path, config: RunConfig, name: str) -> tuple[RunResult | None, str | None]:
+def read_outcome(folder: Path, config: RunConfig, name: str) -> tuple[RunResult | None, str | None]:
+    """A run's result, or why it has none as far as that is known.
+
+    Args:
+        folder: the run's.
+        config: the run's.
+        name: the run's.
+    """
     # A failure.json beside a result is from an earlier attempt.
     if (folder / "result.json").exists():
         try:

@@ -15,6 +15,7 @@ from minidisc_ray.api.studies import prepare_study, report_study, run_study
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.pipeline.finish import has_result, is_finished
 from minidisc_ray.pipeline.in_process import run_in_process
+from minidisc_ray.pipeline.run_directory import open_run
 
 
 def in_the_way(storage, name, kind):
@@ -63,6 +64,32 @@ def test_one_damaged_run_costs_its_own_cell_and_not_the_page(tmp_path):
     assert "its seed is 7, not 0" in page
     assert f"Not included here: {cut.name} (" in page
     assert {found.what for found in report.findings.differences} == {"MiniDisc"}
+
+
+def test_a_damaged_result_is_not_finished_and_is_made_again(minidisc, tmp_path):
+    file = write_study(tmp_path, raw_study(scales=[10], seeds=[0]))
+    given = ("study", file, "--storage", tmp_path / "runs")
+    study = prepare_study(file, storage=str(tmp_path / "runs"))
+    whole, cut, failed = study.runs[:3]
+    for run in (whole, cut):
+        run_in_process(run)
+    path = cut.run_folder / "result.json"
+    path.write_bytes(path.read_bytes()[:500])
+    open_run(failed)
+    (failed.run_folder / "failure.json").write_text('{"reason": "no memory"}')
+    first, _, _, *rows = minidisc.well(*given, "--dry-run").splitlines()
+    assert "1 of them finished" in first
+    states = {row.split()[4]: row.split(row.split()[4])[1].strip() for row in rows}
+    assert {run.name: states[run.name] for run in (whole, cut, failed)} == {
+        whole.name: "finished", cut.name: "damaged", failed.name: "failed"
+    }  # fmt: skip
+    done = minidisc(*given, "--report")
+    assert done.code == 1
+    assert done.err.splitlines()[-2:] == [
+        "minidisc: damaged results are made again when the study runs",
+        "minidisc: --retry-failed runs only the others",
+    ]
+    assert not has_result(cut)
 
 
 def test_a_dry_run_of_a_grid_lists_both_parts_and_counts_all_runs(minidisc, tmp_path):
