@@ -153,16 +153,23 @@ class _Column:
 
     @cached_property
     def label_sets(self) -> tuple[str, ...]:
-        """The distinct names of a column of lists, in Parquet and JSON or as JSON texts; empty for other columns."""
+        """The distinct names of a column of lists, in Parquet and JSON or as JSON texts; empty for other columns.
+
+        Or of a column of names with semicolons between them, where a few names make more different cells.
+        """
         is_list = [
             isinstance(value, list) or (isinstance(value, str) and value.strip()[:1] == "[") for value in self.values
         ]
-        if not all(is_list):
+        is_separated = any(isinstance(value, str) and ";" in value for value in self.values)
+        if not all(is_list) and not is_separated:
             return ()
         try:
             names = distinct_names_in_cells(self.values, ";")
         except LabelError:
             return ()
+        if is_separated and not all(is_list):
+            most = min(_MAX_CLASSES, self.distinct - 1, len(self.values) // _ROWS_OF_A_CLASS)
+            return names if len(names) <= most else ()
         # Lists of nothing but 0 and 1 are answers, not names.
         return () if set(names) <= {"0", "1"} else names
 

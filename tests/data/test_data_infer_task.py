@@ -59,6 +59,32 @@ def inferred(folder, columns):
             "tags",
         ),
         ({"text": LONG, "labels": [[i % 4, 9] for i in range(COUNT)]}, "multilabel", ("text",), "labels"),
+        # Names with semicolons between them are several labels where there are fewer names than different cells.
+        (
+            {"text": LONG, "labels": [["rude;spam", "rude", "threat ; spam", None][i % 4] for i in range(COUNT)]},
+            "classification",
+            ("text",),
+            "labels",
+        ),
+        (
+            {"text": LONG, "labels": [["rude;spam", "rude", "spam", ""][i % 4] for i in range(COUNT)]},
+            "multilabel",
+            ("text",),
+            "labels",
+        ),
+        # Classes whose names have semicolons, and a text that has some.
+        (
+            {"text": LONG, "verdict": ["yes; sure" if i % 2 else "no" for i in range(COUNT)]},
+            "classification",
+            ("text",),
+            "verdict",
+        ),
+        (
+            {"text": [f"{line}; so {i % 3}" for i, line in enumerate(LONG)], "verdict": CLASSES},
+            "classification",
+            ("text",),
+            "verdict",
+        ),
         # A column called class with a value for each row is none.
         ({"text": LONG, "class": SHORT, "verdict": CLASSES}, "classification", ("text",), "verdict"),
     ],
