@@ -216,7 +216,7 @@ def study(
     out = Console(stderr=True) if format_ in ("csv", "json") else console
     with when_stopped(hint):
         from minidisc_ray.api import studies
-        from minidisc_ray.cli.display import show_study
+        from minidisc_ray.cli.display import show_failures, show_study
         from minidisc_ray.cli.live import watching_trials
         from minidisc_ray.reports.study.page import render_whole_study
 
@@ -238,15 +238,8 @@ def study(
                 report = studies.run_study(prepared, watch, retry_failed)
     print(render_whole_study(report.table, report.findings, format_), end="")  # noqa: T201 - csv and json must not be wrapped
     print_line(out, f"page: {report.page}")
-    for name, reason in report.table.failed.items():
-        print_line(messages, f"minidisc: {name} failed: {reason}")
     if report.table.failed:
-        # A damaged result is no failure of its run, which may just go on.
-        damaged = [name for name in report.table.failed if (prepared.folder.parent / name / "result.json").is_file()]
-        if damaged:
-            print_line(messages, "minidisc: damaged results are made again when the study runs")
-        if len(damaged) < len(report.table.failed):
-            print_line(messages, f"minidisc: --retry-failed runs only {'the others' if damaged else 'these'}")
+        show_failures(messages, prepared.folder.parent, report.table.failed)
         raise typer.Exit(1)
 
 

@@ -71,13 +71,29 @@ def show_study(console: Console, study: "PreparedStudy", with_runs: bool) -> int
     return num_finished
 
 
+def show_failures(console: Console, storage: Path, failed: Mapping[str, str]) -> None:
+    """Print why runs of a study have no result, and how to try them again.
+
+    Args:
+        console: to print on.
+        storage: that has the runs.
+        failed: the reason, by the run's name.
+    """
+    for name, reason in failed.items():
+        print_line(console, f"minidisc: {name} failed: {reason}")
+    # A flaw of a result is no failure of its run; its sentence says what to do.
+    flawed = [name for name in failed if (storage / name / "result.json").exists()]
+    if len(flawed) < len(failed):
+        print_line(console, f"minidisc: --retry-failed runs only {'the others' if flawed else 'these'}")
+
+
 def _state_of(run: PreparedRun) -> str:
     result, reason = read_outcome(run.run_folder, run.config, run.name)
     if result is not None:
         return _FINISHED
     if reason is None:
         return "not finished"
-    return "damaged" if (run.run_folder / "result.json").is_file() else "failed"
+    return "damaged" if (run.run_folder / "result.json").exists() else "failed"
 
 
 def _show_runs(console: Console, study: "PreparedStudy", states: Mapping[str, str]) -> None:

@@ -73,6 +73,10 @@ def compare(
     if not results:
         raise UserError("none of these results can be read")
     print(render(api.compare(results), format_), end="")  # noqa: T201 - csv and json must not be wrapped
+    if format_ == "table":
+        for result in results:
+            if result.decision is not None:
+                print_line(console, f"{result.name}: {result.decision.summary}")
     if scan:
         scanned = [result for result in results if result.choice_by_lambda]
         for result in scanned:

@@ -47,9 +47,11 @@ def grid_by_times(student_percent: int, smallest: float, largest: float, count: 
     found = {int(student_percent * (smallest + (largest - smallest) * i / steps) + 0.5) for i in range(count)}
     between = [scale for scale in found if student_percent < scale < TEACHER_PERCENT]
     if not between:
+        middle = (student_percent + TEACHER_PERCENT + 1) // 2
         raise ValueError(
             f"no candidate of {smallest:g} to {largest:g} times the student's {student_percent} percent lies between "
-            f"it and the teacher's {TEACHER_PERCENT}; write a list such as [90], or {{kind: step, step_percent: 5}}"
+            f"it and the teacher's {TEACHER_PERCENT}; "
+            + (f"write a list such as [{middle}]" if middle < TEACHER_PERCENT else "use a smaller student")
         )
     return grid_of(between, student_percent)
 

@@ -89,6 +89,8 @@ def infer_task(table: Table) -> InferredTask:
     unused = [column.name for column in columns if column not in (*texts, found)]
     sentence = f"text is {' and '.join(map(cut, text))} ({by}), label is {cut(found.name)} ({found.described})"
     sentence += f"; not used: {listed(unused)}" if unused else ""
+    if found.kind == "classification" and any(";" in str(name) for name in found.classes):
+        sentence += "; if a semicolon separates several labels of a row, set task.kind to multilabel"
     return InferredTask(
         found.kind,
         text,
@@ -153,23 +155,16 @@ class _Column:
 
     @cached_property
     def label_sets(self) -> tuple[str, ...]:
-        """The distinct names of a column of lists, in Parquet and JSON or as JSON texts; empty for other columns.
-
-        Or of a column of names with semicolons between them, where a few names make more different cells.
-        """
+        """The distinct names of a column of lists, in Parquet and JSON or as JSON texts; empty for other columns."""
         is_list = [
             isinstance(value, list) or (isinstance(value, str) and value.strip()[:1] == "[") for value in self.values
         ]
-        is_separated = any(isinstance(value, str) and ";" in value for value in self.values)
-        if not all(is_list) and not is_separated:
+        if not all(is_list):
             return ()
         try:
             names = distinct_names_in_cells(self.values, ";")
         except LabelError:
             return ()
-        if is_separated and not all(is_list):
-            most = min(_MAX_CLASSES, self.distinct - 1, len(self.values) // _ROWS_OF_A_CLASS)
-            return names if len(names) <= most else ()
         # Lists of nothing but 0 and 1 are answers, not names.
         return () if set(names) <= {"0", "1"} else names
 

@@ -74,9 +74,9 @@ def _is_current(folder: Path, name: str, entry: Entry, unchanged: Sequence[str])
 
 
 def _fetch(bucket: Bucket, base: str, folder: Path, name: str, entry: Entry) -> None:
+    is_recent = abs(time.time() - entry.modified_at) < _RECENT_SECONDS
     if bucket.pull_file(join_key(base, name), folder / name):
         # A recent file gets a time that makes it differ, so that the next fetch takes it again.
-        is_recent = time.time() - entry.modified_at < _RECENT_SECONDS
         modified_at = entry.modified_at - 1.0 if is_recent else entry.modified_at
         os.utime(folder / name, (modified_at, modified_at))
 

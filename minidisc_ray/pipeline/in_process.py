@@ -8,12 +8,12 @@ from minidisc_ray.driver.lease import leased
 from minidisc_ray.pipeline.context import Context
 from minidisc_ray.pipeline.early_end import should_run
 from minidisc_ray.pipeline.finish import finish_run, is_finished, is_trial_finished
-from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run
+from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run, own_result
 from minidisc_ray.pipeline.trial import run_shared, run_trial
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.storage_check import check_storage
 from minidisc_ray.run_files.fetching import fetch_for_trial, fetch_run, probe_bucket
-from minidisc_ray.run_files.result import RunResult, load_result
+from minidisc_ray.run_files.result import RunResult
 from minidisc_ray.schedules.plan import Trial
 from minidisc_ray.training.notice import stopping_on_sigterm
 from minidisc_ray.training.workers import Workers
@@ -30,13 +30,13 @@ def run_in_process(prepared: PreparedRun, device: str = "cpu") -> RunResult:
     probe_bucket(storage)
     fetch_run(storage, folder)
     if is_finished(prepared):
-        return load_result(folder)
+        return own_result(prepared)
     configure_storage_retries([prepared])
     check_storage(storage, prepared.config.storage, prepared.name, prepared.identity)
     with leased(storage, folder):
         fetch_run(storage, folder, is_exclusive=True)
         # Another driver may have finished it while this one waited for the lease.
-        return load_result(folder) if is_finished(prepared) else _run(prepared, device)
+        return own_result(prepared) if is_finished(prepared) else _run(prepared, device)
 
 
 def _run(prepared: PreparedRun, device: str) -> RunResult:

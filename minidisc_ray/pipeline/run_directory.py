@@ -1,4 +1,4 @@
-"""Checks that a run directory can be written, and opens it."""
+"""Checks that a run directory can be written, opens it, and reads its result."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,11 +8,13 @@ import yaml
 
 from minidisc_ray.configs.base import UserError
 from minidisc_ray.configs.redact import redacted
+from minidisc_ray.files.places import place_of
 from minidisc_ray.files.writing import temporary_beside
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.preparation.storage_check import check_storage, has_begun
 from minidisc_ray.run_files.fetching import probe_bucket
 from minidisc_ray.run_files.progress import mark_stopped
+from minidisc_ray.run_files.result import RunResult, load_result
 
 ENCODINGS = "encodings"
 
@@ -80,3 +82,18 @@ def probe_storage(prepared: PreparedRun) -> None:
             if not was_there:
                 root.rmdir()
         raise UserError(f"storage: {storage.unwritable(error)}") from error
+
+
+def own_result(prepared: PreparedRun) -> RunResult:
+    """Load a finished run's result.
+
+    Raises:
+        UserError: if it is damaged, or that of another run, which is not replaced.
+    """
+    result = load_result(prepared.run_folder)
+    if result.name != prepared.name:
+        raise UserError(
+            f"{place_of(prepared.run_folder)}/result.json: the result of another run ({result.name}); move it away and "
+            "run the recipe again"
+        )
+    return result

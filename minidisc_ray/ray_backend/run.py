@@ -8,7 +8,7 @@ from minidisc_ray.configs.base import UserError
 from minidisc_ray.driver.lease import Lease, leased
 from minidisc_ray.estimate.work import finished_stages, flops_of, work_of
 from minidisc_ray.log import logger
-from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run, probe_storage
+from minidisc_ray.pipeline.run_directory import configure_storage_retries, open_run, own_result, probe_storage
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.ray_backend.cluster import cluster, outlives_run
 from minidisc_ray.ray_backend.experiment import fit_items
@@ -27,7 +27,7 @@ from minidisc_ray.ray_backend.supervision.watching import closing_runs_on_stop, 
 from minidisc_ray.run_files.fetching import fetch_run, probe_bucket
 from minidisc_ray.run_files.progress import Progress, ProgressReader, RunProgress, Watch, read_trial_progress
 from minidisc_ray.run_files.records import reused_text
-from minidisc_ray.run_files.result import RunResult, load_result
+from minidisc_ray.run_files.result import RunResult
 
 # Under load a step of Tune's loop takes seconds. A driver that gets SIGTERM exits after twenty.
 _SECONDS_TO_LEAVE = 12.0
@@ -122,7 +122,7 @@ def results_of(runs: Sequence[PreparedRun], errors: Mapping[str, Exception]) -> 
     for run in runs:
         if run.name in errors:
             raise errors[run.name]
-    return [load_result(run.run_folder) for run in runs]
+    return [own_result(run) for run in runs]
 
 
 def _runs_of(items: Sequence[Item]) -> list[PreparedRun]:

@@ -229,18 +229,20 @@ def load_result(folder: str | Path) -> RunResult:
         UserError: if there is none, it has another schema version, or it is incomplete or damaged.
     """
     path, place = Path(folder) / _RESULT, place_of(Path(folder) / _RESULT)
+    again = "remove it and run the recipe again"
     try:
         raw = json.loads(read_regular(path, _MAX_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
         missing = UserError(f"{place_of(Path(folder))}: no result.json there; give the folder of a finished run")
         raise (unfinished_error(Path(folder)) or missing) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise UserError(f"{place}: cannot be read as a result ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{place}: cannot be read as a result ({error}); {again}") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version is True or version != SCHEMA_VERSION:
         raise UserError(f"{place}: schema version {version}; this release reads version {SCHEMA_VERSION}")
     value, flaw = open_document(raw)
-    again = "remove it and run the recipe again"
     if (number := impossible_number(value)) is not None:
         raise UserError(f"{place}: not a whole result ({number}); {again}")
     try:

@@ -97,5 +97,7 @@ def _mismatch(folder: Path, config: RunConfig, name: str, result: RunResult) -> 
     }
     for key, value in wanted.items():
         if (found := getattr(result, key)) != value:
-            return f"{folder / 'result.json'}: the result of another run (its {key} is {found}, not {value}); remove it"
+            return (
+                f"{folder / 'result.json'}: the result of another run (its {key} is {found}, not {value}); move it away"
+            )
     return None

@@ -145,6 +145,10 @@ def test_init_needs_a_task_or_data_that_it_understands(minidisc, tmp_path, monke
     assert message.endswith("or leave it out and name your own file with --data")
     (tmp_path / "odd.csv").write_text('text,label\n"a" b,1\nc,2\n')
     assert "set --quoting none" in minidisc("init", "--model", "m", "--data", "odd.csv").sentence
+    (tmp_path / "models" / "small").mkdir(parents=True)
+    monkeypatch.setenv("MINIDISC_MODELS", str(tmp_path / "models"))
+    message = minidisc("init", "--model", "small", "--task", "mrpc").sentence
+    assert message == "--model: there is no folder small here; is '${MINIDISC_MODELS}/small' meant?"
     assert not list(tmp_path.glob("*.yaml"))
 
 

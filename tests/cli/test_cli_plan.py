@@ -29,7 +29,16 @@ def test_plan_says_what_its_steps_and_sums_rest_on(minidisc, tmp_path):
     assert "warning: 13 selection rows choose: metrics move in steps of 7.7 points" in out
     assert "sandwich trains: 60%, 10%; the other candidates are only evaluated" in out
     assert "choose is assumed to pick 45%, the middle of the grid" in out
-    many = minidisc.well("plan", path, "--set", "data.selection_fraction=0.45", "--set", "schedule.num_sampled=3")
+    many = minidisc.well(
+        "plan",
+        path,
+        "--set",
+        "data.train_rows=300",
+        "--set",
+        "data.selection_fraction=0.45",
+        "--set",
+        "schedule.num_sampled=3",
+    )
     assert "warning" not in many
     assert "sandwich trains: 60%, 30%, 10%, every scale" in many
 

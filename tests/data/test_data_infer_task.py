@@ -59,32 +59,6 @@ def inferred(folder, columns):
             "tags",
         ),
         ({"text": LONG, "labels": [[i % 4, 9] for i in range(COUNT)]}, "multilabel", ("text",), "labels"),
-        # Names with semicolons between them are several labels where there are fewer names than different cells.
-        (
-            {"text": LONG, "labels": [["rude;spam", "rude", "threat ; spam", None][i % 4] for i in range(COUNT)]},
-            "classification",
-            ("text",),
-            "labels",
-        ),
-        (
-            {"text": LONG, "labels": [["rude;spam", "rude", "spam", ""][i % 4] for i in range(COUNT)]},
-            "multilabel",
-            ("text",),
-            "labels",
-        ),
-        # Classes whose names have semicolons, and a text that has some.
-        (
-            {"text": LONG, "verdict": ["yes; sure" if i % 2 else "no" for i in range(COUNT)]},
-            "classification",
-            ("text",),
-            "verdict",
-        ),
-        (
-            {"text": [f"{line}; so {i % 3}" for i, line in enumerate(LONG)], "verdict": CLASSES},
-            "classification",
-            ("text",),
-            "verdict",
-        ),
         # A column called class with a value for each row is none.
         ({"text": LONG, "class": SHORT, "verdict": CLASSES}, "classification", ("text",), "verdict"),
     ],
@@ -171,6 +145,12 @@ def test_lists_of_labels_are_said_to_be_so(tmp_path):
     found = inferred(tmp_path, {"text": LONG, "labels": [["rude", "spam"][: i % 3] for i in range(COUNT)]})
     assert found.sentence.endswith("label is labels (2 labels, any number in a row: rude, spam)")
     assert found.missing is None, "no label is an answer"
+
+
+def test_names_with_semicolons_are_classes_and_the_other_kind_is_named(tmp_path):
+    found = inferred(tmp_path, {"text": LONG, "labels": [["rude;spam", "rude", "spam"][i % 3] for i in range(COUNT)]})
+    assert (found.kind, found.classes) == ("classification", ("rude", "rude;spam", "spam"))
+    assert found.sentence.endswith("; if a semicolon separates several labels of a row, set task.kind to multilabel")
 
 
 def test_rows_without_a_label_are_counted(tmp_path):

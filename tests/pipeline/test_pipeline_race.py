@@ -66,13 +66,17 @@ def test_a_race_leaves_its_checks_its_choice_and_every_candidate(storage, raced)
     assert sandwich.best_epoch * steps_per_epoch >= last.step, "the kept epoch ends after the choice"
 
 
-def test_candidates_that_left_without_a_look_are_named(raced):
+def test_candidates_that_left_without_a_look_are_named(storage, raced):
     assert "never evaluated" not in race_line(raced), "a grid of four is evaluated as a whole"
     first, *others = raced.race
     doctored = (first.model_copy(update={"ruled_out": (95, 80, 90)}), *others)
-    line = race_line(raced.model_copy(update={"race": doctored}))
+    result = raced.model_copy(update={"race": doctored})
+    line = race_line(result)
     assert line.startswith(race_line(raced))
     assert line.endswith("would have made them the best: 95%, 90%")
+    page = " ".join(write_report(LOCAL, storage / raced.name, result).read_text().split())
+    assert "Of 6 assistant candidates the one at" in page
+    assert "would have made 95% or 90% the best, so they were never evaluated." in page
 
 
 def test_the_page_says_by_what_a_race_chose(storage, raced):

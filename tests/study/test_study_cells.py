@@ -102,6 +102,9 @@ def test_a_damaged_result_is_reported_and_made_again_where_it_can_be(study, tmp_
         assert words in (outcome.failure or ""), outcome.failure
         # Another run's whole result is never overwritten.
         assert is_finished(prepared) == ("another run" in (outcome.failure or "")), case
+        if case == "another name":
+            with pytest.raises(UserError, match=r"result\.json: the result of another run \(other\); move it away"):
+                run_in_process(prepared)
     path.write_text("[]", encoding="utf-8")
     healed = run_in_process(prepared)
     assert healed.student == result.student

@@ -15,7 +15,7 @@ from minidisc_ray.reports.pages.page import environment, page_figures
 from minidisc_ray.reports.run.candidates import candidate_table, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
 from minidisc_ray.reports.run.predictions import prediction_sections
-from minidisc_ray.reports.run.race import chose_no_assistant, race_rule, race_table
+from minidisc_ray.reports.run.race import chose_no_assistant, never_evaluated, race_rule, race_table
 from minidisc_ray.run_files.history import read_history
 from minidisc_ray.run_files.result import ModelRecord, RunResult
 from minidisc_ray.run_files.result_costs import AttemptCost, StageCost
@@ -51,6 +51,7 @@ def write_report(storage: Storage, folder: Path, result: RunResult, others: Sequ
             "config_text": _config_text(folder),
             "predictions": prediction_sections(folder, result),
             "race_rule": race_rule(result, history),
+            "never_evaluated": never_evaluated(result),
         }
     )
     page = environment().get_template(_TEMPLATE).render(context)
@@ -183,9 +184,9 @@ def _exact(result: RunResult) -> list[tuple[str, str]]:
         ("Useful and lost device-hours", result.cost.device_hours),
         ("Held device-hours of this run itself", held_by_result(result.cost).held_hours),
         ("Training FLOPs", result.cost.training_flops),
-        ("Training FLOPs the plan estimated", result.closed_form_training_flops),
+        ("Training FLOPs in closed form", result.closed_form_training_flops),
         ("Evaluation FLOPs", result.cost.evaluation_flops),
-        ("Evaluation FLOPs the plan estimated", result.closed_form_evaluation_flops),
+        ("Evaluation FLOPs in closed form", result.closed_form_evaluation_flops),
         ("Teacher device-hours", teacher_hours(result.cost)),
         ("Teacher training FLOPs", result.cost.teacher_training_flops),
         ("Teacher evaluation FLOPs", result.cost.teacher_evaluation_flops),

@@ -209,9 +209,11 @@ def _race_assumed(prepared: PreparedRun, race: RaceStep) -> Iterator[str]:
         f"step {times.latest_step:,} of {times.num_steps:,}, or by {times.latest_unlearned_step:,} if little is learned"
     )
     if events:
+        left = f"be left with {_percents(events[0].alive)} after {events[0].step:,} steps, and to "
+        dropped = len(events[0].alive) < len(race.candidates)
         yield (
-            f"{race.name} is assumed to be left with {_percents(events[0].alive)} after {events[0].step:,} steps, and "
-            f"to choose {_percents(chosen.alive)} after {chosen.step:,}; a result counts what its own race trained"
+            f"{race.name} is assumed to {left if dropped else ''}"
+            f"choose {_percents(chosen.alive)} after {chosen.step:,}; a result counts what its own race trained"
         )
 
 

@@ -7,7 +7,7 @@ from minidisc_ray.preparation.tokenizer import unknown_token_warnings
 from minidisc_ray.reports.run.law import law_warning
 from minidisc_ray.schedules.plan import ChooseStep, DecideStep
 
-_FEW_ROWS = 50
+_FEW_ROWS = 100
 
 
 def plan_warnings(prepared: PreparedRun) -> tuple[str, ...]:

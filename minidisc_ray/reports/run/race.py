@@ -11,6 +11,7 @@ from minidisc_ray.training.race_check import RaceCheck, race_choice
 from minidisc_ray.training.state import best_epoch
 
 _STAGE = "sandwich"
+_MOST_NAMED = 6  # candidates in a cell
 _KEPT = "the epoch kept after that"
 _NOT_THE_LEADER = (
     "the table has the chosen one at {kept}, the others at their last evaluation, so another one may lead it"
@@ -45,7 +46,9 @@ def race_line(result: RunResult) -> str:
     last = result.race[-1]
     times = "one evaluation" if len(result.race) == 1 else f"{len(result.race)} evaluations"
     kept = "" if last.choice in (None, TEACHER_PERCENT) else f"; {_NOT_THE_LEADER.format(kept=_KEPT)}"
-    return f"race: {race_choice(last)}, {_when(last)} and {times} of the candidates{kept}{_never_evaluated(result)}"
+    missing = ", ".join(f"{scale}%" for scale in never_evaluated(result))
+    why = f"; never evaluated, since not even the teacher's metric would have made them the best: {missing}"
+    return f"race: {race_choice(last)}, {_when(last)} and {times} of the candidates{kept}{why if missing else ''}"
 
 
 def race_rule(result: RunResult, history: Sequence[EpochNote]) -> str:
@@ -74,14 +77,10 @@ def _when(check: RaceCheck) -> str:
     return "before any training" if check.step == 0 else f"after {check.step:,} steps"
 
 
-def _never_evaluated(result: RunResult) -> str:
-    """A clause on candidates in no table: bounds ruled them out, since early evaluations take only a few."""
+def never_evaluated(result: RunResult) -> list[int]:
+    """Candidates of a race that are in no table: bounds ruled them out, since early evaluations take only a few."""
     evaluated = {scale for check in result.race for scale in check.metrics}
-    missing = [scale for check in result.race for scale in check.ruled_out if scale not in evaluated]
-    if not missing:
-        return ""
-    scales = ", ".join(f"{scale}%" for scale in sorted(missing, reverse=True))
-    return f"; never evaluated, since not even the teacher's metric would have made them the best: {scales}"
+    return sorted({scale for check in result.race for scale in check.ruled_out} - evaluated, reverse=True)
 
 
 def _favourite(check: RaceCheck) -> str:
@@ -95,9 +94,9 @@ def _teacher(check: RaceCheck) -> str:
 def _left(check: RaceCheck) -> str:
     if not check.alive:
         return "none"
-    if len(check.alive) == 1:
-        return f"{check.alive[0]}%"
-    return f"{len(check.alive)}: {check.alive[0]}% to {check.alive[-1]}%"
+    if len(check.alive) <= _MOST_NAMED:
+        return ", ".join(f"{scale}%" for scale in check.alive)
+    return f"{len(check.alive)} of {check.alive[0]}% to {check.alive[-1]}%"
 
 
 def _decision(check: RaceCheck) -> str:
