@@ -11,11 +11,13 @@ from rich.console import Console
 from minidisc_ray.cli.options import print_line
 from minidisc_ray.configs.study.grid import values_text
 from minidisc_ray.configs.study.study import Cell, methods_without_runs
+from minidisc_ray.data.quoting import listed
 from minidisc_ray.preparation.prepared_run import PreparedRun
 from minidisc_ray.reports.held import teacher_hours
 from minidisc_ray.reports.run.candidates import candidate_table, lambda_scan_line, trial_table
 from minidisc_ray.reports.run.early_end import early_end_line
 from minidisc_ray.reports.run.plan_warnings import plan_warnings
+from minidisc_ray.reports.run.predictions import classes_never_found
 from minidisc_ray.reports.run.race import chose_no_assistant, race_line, race_table
 from minidisc_ray.reports.tables import Column, Table, show
 from minidisc_ray.reports.words import compute_text, hours_text, percent_text, price_text
@@ -167,6 +169,10 @@ def show_result(console: Console, folder: Path, result: RunResult) -> None:
         print_line(console, f"warning: {result.teacher_warning}")
     if result.student.validation_metrics[metric] <= result.majority_metrics[metric]:
         print_line(console, "the student is no better than the majority class: it has learned nothing")
+    elif never := classes_never_found(folder, result):
+        print_line(
+            console, f"warning: the student finds no validation row of {listed(never)}; report.html has each class"
+        )
     cost = result.cost
     lost = f" ({hours_text(cost.lost_device_hours)} of them lost and repeated)" if cost.lost_device_hours else ""
     price = f"; {price_text(cost.price)} {cost.currency} for both" if cost.price is not None else ""

@@ -81,11 +81,13 @@ class _LogLines(logging.Handler):
 @contextmanager
 def log_lines(console: Console) -> Iterator[Lines]:
     """Print what the package logs within the context, and without a terminal a line at least every 30 s."""
-    lines, level, is_over = Lines(console), logger.level, threading.Event()
+    lines, level, propagates, is_over = Lines(console), logger.level, logger.propagate, threading.Event()
     handlers: list[logging.Handler] = [_LogLines(lines)]
     if not logger.hasHandlers() and logging.lastResort is not None:
         # Python prints warnings by this one only where a logger has no other.
         handlers.append(logging.lastResort)
+        # A library that is imported later may give the root logger a handler, which would print each line again.
+        logger.propagate = False
 
     def break_silence() -> None:
         while not is_over.wait(1.0):
@@ -102,5 +104,6 @@ def log_lines(console: Console) -> Iterator[Lines]:
     finally:
         is_over.set()
         logger.setLevel(level)
+        logger.propagate = propagates
         for handler in handlers:
             logger.removeHandler(handler)

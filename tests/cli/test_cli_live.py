@@ -138,6 +138,14 @@ def test_warnings_still_reach_other_handlers(caplog):
     assert "the storage is slow" in caplog.text
 
 
+def test_a_handler_that_a_library_gives_the_root_logger_prints_nothing_again(monkeypatch, caplog):
+    monkeypatch.setattr(logger, "hasHandlers", lambda: False)
+    with log_lines(Console(file=io.StringIO())), caplog.at_level(logging.INFO):
+        logger.info("timing every copy")
+    assert caplog.text == ""
+    assert logger.propagate
+
+
 def test_a_terminal_shows_a_bar_with_the_time_left_of_the_whole_run():
     out = io.StringIO()
     lines = Lines(Console(file=out, force_terminal=True, width=100))

@@ -49,6 +49,19 @@ def prediction_sections(folder: Path, result: RunResult) -> list[PredictionSecti
     return [_section(suffixes[name], models) for name, models in by_set.items() if STUDENT in models]
 
 
+def classes_never_found(folder: Path, result: RunResult) -> list[str]:
+    """Classes that validation rows have and the student gave to none of them; empty without predictions."""
+    if not result.label_names:
+        return []
+    try:
+        by_set = _details(folder, result)
+    except (UserError, ValueError, IndexError):
+        return []
+    found = [models[STUDENT] for models in by_set.values() if STUDENT in models]
+    scores = [score for details in found if isinstance(details, ClassDetails) for score in details.scores]
+    return list(dict.fromkeys(score.name for score in scores if score.support and not score.recall))
+
+
 def _details(folder: Path, result: RunResult) -> dict[str, dict[str, Details]]:
     """Each validation set's details, by model."""
     labels = _validation(read_predictions(predictions_path(folder)))

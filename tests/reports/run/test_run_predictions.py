@@ -9,7 +9,7 @@ from reports_builder import model, run_result
 from storage_kit import LOCAL
 
 from minidisc_ray.reports.run.page import write_report
-from minidisc_ray.reports.run.predictions import prediction_sections
+from minidisc_ray.reports.run.predictions import classes_never_found, prediction_sections
 from minidisc_ray.run_files.predictions import predictions_path, write_predictions
 
 NAMES = ("no", "yes")
@@ -44,6 +44,16 @@ def test_each_validation_set_has_its_section(tmp_path):
     keep_predictions(tmp_path, LOGITS, LABELS, names=("validation_matched", "validation_mismatched"))
     titles = [section.title for section in prediction_sections(tmp_path, run_result(label_names=NAMES))]
     assert titles == ["Classes (validation_matched)", "Classes (validation_mismatched)"]
+
+
+def test_classes_that_the_student_never_finds_are_named(tmp_path):
+    keep_predictions(tmp_path, LOGITS, LABELS)
+    assert classes_never_found(tmp_path, run_result(label_names=NAMES)) == []
+    keep_predictions(tmp_path, np.array([[2.0, 1.0]] * 5), LABELS)
+    assert classes_never_found(tmp_path, run_result(label_names=NAMES)) == ["yes"]
+    keep_predictions(tmp_path, np.array([[2.0, 1.0]] * 5), np.zeros(5, dtype=int))
+    assert classes_never_found(tmp_path, run_result(label_names=NAMES)) == [], "no row has it"
+    assert classes_never_found(tmp_path / "none", run_result(label_names=NAMES)) == []
 
 
 def test_many_classes_show_pairs(tmp_path):
