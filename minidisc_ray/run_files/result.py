@@ -169,7 +169,7 @@ class RunResult(Config):
     early_end: EarlyEnd | None = None
     cost: CostRecord
     splits: dict[str, SplitRecord]
-    closed_form_training_flops: float = Field(description="For the epochs in the recipe; of a race for the candidates that it trained.")
+    closed_form_training_flops: float = Field(description="For the recipe's epochs, and what a race trained.")
     closed_form_evaluation_flops: float | None = Field(None, ge=0.0)
     versions: dict[str, str]
     threads: int
