@@ -66,9 +66,12 @@ def read_outcome(folder: Path, config: RunConfig, name: str) -> tuple[RunResult 
     """A run's result, or why it has none as far as that is known.
 
     Args:
-        folder: the run's.
-        config: the run's.
-        name: the run's.
+        folder: of the run.
+        config: of the run, which a result has to fit.
+        name: of the run, which a result has to have.
+
+    Returns:
+        The result and None, or None and the reason; the reason is None too if the run is not over.
     """
     # A failure.json beside a result is from an earlier attempt.
     if (folder / "result.json").exists():

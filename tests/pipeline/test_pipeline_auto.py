@@ -8,6 +8,7 @@ from pipeline_kit import Interrupted, attempts_in, interrupt, numbers, prepared_
 from safetensors.torch import load_file
 from storage_kit import LOCAL
 
+from minidisc_ray.cli import main
 from minidisc_ray.configs import UserError
 from minidisc_ray.pipeline import trial as trial_module
 from minidisc_ray.pipeline.decision import decided
@@ -298,7 +299,7 @@ def test_a_probe_that_ends_before_the_objectives_last_phase_is_refused(tmp_path,
     assert prepared(tmp_path, teacher, SMALL_GAP, objective, "schedule.probe_share=1").plan
 
 
-def test_report_status_and_listing_show_the_decision(storage, small, large):
+def test_report_status_listing_and_comparison_show_the_decision(storage, small, large, capsys):
     for result in (small, large):
         folder = storage / result.name
         page = write_report(LOCAL, folder, result).read_text()
@@ -306,4 +307,8 @@ def test_report_status_and_listing_show_the_decision(storage, small, large):
         (entry,) = status(folder)
         (line,) = listing(folder)
         assert entry.stage == line.note == result.decision.summary
+        with pytest.raises(SystemExit) as ended:
+            main(["compare", str(folder)])
+        assert ended.value.code == 0
+        assert f"{result.name}: {result.decision.summary}" in " ".join(capsys.readouterr().out.split())
     assert json.loads((storage / small.name / "result.json").read_text())["decision"]["outcome"] == "Conventional"

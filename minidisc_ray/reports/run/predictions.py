@@ -50,7 +50,7 @@ def prediction_sections(folder: Path, result: RunResult) -> list[PredictionSecti
 
 
 def classes_never_found(folder: Path, result: RunResult) -> list[str]:
-    """Classes that validation rows have and the student gave to none of them; empty without predictions."""
+    """Classes that validation rows have, none of which the student recognised (recall 0); empty without predictions."""
     if not result.label_names:
         return []
     try:

@@ -11,7 +11,7 @@ from minidisc_ray.training.race_check import RaceCheck, race_choice
 from minidisc_ray.training.state import best_epoch
 
 _STAGE = "sandwich"
-_MOST_NAMED = 6  # candidates in a cell
+_MOST_IN_A_CELL = 6
 _KEPT = "the epoch kept after that"
 _NOT_THE_LEADER = (
     "the table has the chosen one at {kept}, the others at their last evaluation, so another one may lead it"
@@ -94,7 +94,7 @@ def _teacher(check: RaceCheck) -> str:
 def _left(check: RaceCheck) -> str:
     if not check.alive:
         return "none"
-    if len(check.alive) <= _MOST_NAMED:
+    if len(check.alive) <= _MOST_IN_A_CELL:
         return ", ".join(f"{scale}%" for scale in check.alive)
     return f"{len(check.alive)} of {check.alive[0]}% to {check.alive[-1]}%"
 
