@@ -1,6 +1,5 @@
 """Shared by the commands: consoles, options that several of them take, and how they stop."""
 
-import importlib
 import json
 import os
 import shlex
@@ -185,18 +184,15 @@ def print_error(error: UserError) -> None:
 
 @contextmanager
 def early_cluster(address: str | None) -> Iterator[None]:
-    """Start Ray for a command while a thread imports the modules that the command needs next."""
+    """Connect to Ray, or start it, before a command reads data and models: a wrong address is refused at once."""
     from minidisc_ray.ray_backend.cluster import cluster
 
-    importing = threading.Thread(target=_import_in_advance, name="minidisc-import", daemon=True)
-    importing.start()
-    try:
-        with cluster(address):
-            logger.info("reading data and models")
-            yield
-    finally:
-        # The interpreter must not be torn down under a native module that is just loaded.
-        importing.join()
+    # What the command needs next is not imported by a thread meanwhile, which would save a second: two threads that
+    # import packages with circular imports at once, such as scikit-learn, can deadlock, and one import then fails.
+
+    with cluster(address):
+        logger.info("reading data and models")
+        yield
 
 
 def fits_here(compute: "ComputeConfig") -> bool:
@@ -208,8 +204,3 @@ def fits_here(compute: "ComputeConfig") -> bool:
     except UserError:
         return False
     return True
-
-
-def _import_in_advance() -> None:
-    for name in ("minidisc_ray.api.runs", "minidisc_ray.ray_backend.run"):
-        importlib.import_module(name)
