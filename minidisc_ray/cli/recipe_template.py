@@ -78,7 +78,7 @@ schedule:
   kind: minidisc             # SCHEDULES: docs/guide/recipes.md
   search: race               # drops candidates that cannot win, and chooses early; paper: as in the paper
   scales: {kind: times}      # six candidates of 1.5 to 4 times the student's scale; or step, slices, a list
-# or: schedule: {kind: law}  # an assistant of 2.5 times the student's size, without a search: costs a third less, may score less
+# or: schedule: {kind: law}  # an assistant of 2.5 times the student's size, no search: a third cheaper, may score less
 # or: schedule: {kind: auto} # no assistant if a short try shows that the student does well without
 """
 _ON_THE_HUB = "# From the hub instead: --set data.kind=hub --set teacher.path=bert-base-uncased\n"
