@@ -253,6 +253,14 @@ def test_a_run_with_damaged_answers_is_left_out_and_reported(runs, tmp_path, cas
     assert difference.interval.num_seeds == 1, "the other seed alone"
 
 
+def test_runs_without_their_teacher_give_the_same_findings(runs, tmp_path):
+    moved = moved_runs(runs, tmp_path / "runs")
+    before = findings_of(moved, FEW)
+    assert "negative derivative" in {each.what for each in before.rules}
+    shutil.rmtree(tmp_path / "runs" / "_shared")
+    assert findings_of(moved, FEW) == before
+
+
 def test_a_sweep_with_a_damaged_trial_is_left_out_and_a_damaged_teacher_costs_one_rule(runs, tmp_path):
     moved = moved_runs(runs, tmp_path / "runs")
     of_teacher = next((tmp_path / "runs" / "_shared").glob("teacher-*/predictions/*.safetensors"))
