@@ -189,7 +189,6 @@ def early_cluster(address: str | None) -> Iterator[None]:
 
     # What the command needs next is not imported by a thread meanwhile, which would save a second: two threads that
     # import packages with circular imports at once, such as scikit-learn, can deadlock, and one import then fails.
-
     with cluster(address):
         logger.info("reading data and models")
         yield

@@ -205,8 +205,8 @@ def _line(key: str, value: str, note: str) -> str:
 def _render(title: str, needs: str, task: str, rows: str, model: str, file: str, cpus: int, more: str) -> str:
     if not model.strip():
         raise UserError("--model: empty; give a model's folder or a name on the hub")
-    folder = Path(os.environ.get("MINIDISC_MODELS") or "/nowhere") / model
-    if not Path(model).exists() and folder.is_dir():
+    models = os.environ.get("MINIDISC_MODELS")
+    if models and not Path(model).exists() and (Path(models) / model).is_dir():
         raise UserError(f"--model: there is no folder {model} here; is '${{MINIDISC_MODELS}}/{model}' meant?")
     others = [kind for kind in _kinds("objective") if kind != "ltsd"]
     return _TEMPLATE.format(

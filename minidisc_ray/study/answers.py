@@ -114,9 +114,9 @@ def teacher_answers(run: FinishedRun, rows: LabelledRows) -> Predictions:
     Raises:
         UserError: if the answers were removed, or do not fit these rows.
     """
-    folder = run.prepared.teacher_folder
+    folder = _teacher_place(run)
     try:
-        found = _read_teacher(run, rows, rows.scored_splits)
+        found = _read(rows, folder, MAIN_TRIAL, "teacher", rows.scored_splits)
     except UserError as error:
         raise UserError(
             f"{folder}: the teacher's answers are damaged; remove this folder and the runs, and run again"
@@ -161,16 +161,16 @@ def _answers(run: FinishedRun, rows: LabelledRows) -> tuple[Answers, list[str]]:
         if assistant is not None and its_student is not None and trial.assistant_percent is not None:
             trials[trial.assistant_percent] = SweepTrial(assistant, its_student)
     try:
-        teacher = _read_teacher(run, rows, [rows.selection_split])
+        teacher = _read(rows, _teacher_place(run), MAIN_TRIAL, "teacher", [rows.selection_split])
     except UserError as error:
         return Answers(student, trials, None), [f"The negative derivative is left out of the rules ({error})."]
     return Answers(student, trials, teacher), []
 
 
-def _read_teacher(run: FinishedRun, rows: LabelledRows, needed: Sequence[str]) -> Predictions | None:
-    """The teacher's answers, or the copy that the run kept if the teacher was taken away; errors as ``_read``."""
-    found = _read(rows, run.prepared.teacher_folder, MAIN_TRIAL, "teacher", needed)
-    return found if found is not None else _read(rows, run.prepared.run_folder, MAIN_TRIAL, "teacher", needed)
+def _teacher_place(run: FinishedRun) -> Path:
+    """The folder with the teacher's answers: the teacher's, or if it was taken away the run's, which keeps a copy."""
+    folder = run.prepared.teacher_folder
+    return folder if predictions_path(folder, MAIN_TRIAL, "teacher").exists() else run.prepared.run_folder
 
 
 def _read(rows: LabelledRows, folder: Path, trial: str, stage: str, needed: Sequence[str]) -> Predictions | None:
